@@ -1,0 +1,3 @@
+module orderflow.example/dev
+
+go 1.26.0

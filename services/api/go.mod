@@ -1,0 +1,3 @@
+module orderflow.example/services/api
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module orderflow.example/services/consumer
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module orderflow.example/tools
+
+go 1.26.0
