@@ -1,0 +1,91 @@
+# Orderflow. `make` alone prints what there is.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Every module builds alone: what works here works for whoever takes one service out.
+export GOWORK := off
+
+SERVICES := api consumer loadgen
+MODULES  := $(addprefix services/,$(SERVICES)) dev
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+
+# The race detector needs a C compiler; without one the tests run all the same, and say so.
+HAVE_CC := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo yes)
+RACE    := $(if $(HAVE_CC),-race,)
+
+export VERSION
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "; print "Orderflow: orders over HTTP, each processed exactly once in effect, on PostgreSQL + PGMQ.\n"} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z0-9_\/-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nSettings go behind the target: make demo CONSUMERS=3 ORDERS=10000\n'
+
+##@ One machine
+.PHONY: demo up
+demo: bin/dev ## Run api, consumers and loadgen side by side: 100 orders and their audit (CONSUMERS=, ORDERS=, DATABASE_URL=, ...)
+	@exec bin/dev demo
+
+up: bin/dev ## Keep the local stack running until Ctrl-C
+	@exec bin/dev up
+
+##@ Checks
+.PHONY: test lint verify generate fmt
+test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with the race detector
+	@$(if $(HAVE_CC),,echo 'no C compiler: testing without the race detector (Debian: apt-get install -y gcc libc6-dev)';) \
+	bin/dev with-postgres $(MAKE) $(addprefix test/,$(MODULES))
+
+# Each module's tests, on the Postgres that TEST_DATABASE_URL names (`make test` starts one).
+.PHONY: $(addprefix test/,$(MODULES))
+$(addprefix test/,$(MODULES)): test/%:
+	go -C $* test $(RACE) -timeout 9m ./...
+
+lint: bin/golangci-lint bin/actionlint ## Lint every module and the workflows
+	@set -e; for module in $(MODULES) $(CHECK_MODULES); do echo "lint $$module"; (cd $$module && go vet ./... && $(CURDIR)/bin/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+	bin/actionlint
+
+fmt: bin/golangci-lint ## Format all Go code
+	@set -e; for module in $(MODULES) $(CHECK_MODULES); do (cd $$module && $(CURDIR)/bin/golangci-lint fmt --config $(CURDIR)/.golangci.yml ./...); done
+
+generate: $(addprefix bin/,$(SERVICES)) ## Write what is generated: the README's configuration tables
+	@tools/readme-tables --write
+
+verify: $(addprefix bin/,$(SERVICES)) ## Check that what is generated is current, modules are tidy and build alone
+	@tools/verify $(MODULES)
+
+##@ Measurements
+.PHONY: bench chaos
+bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run
+	@exec bin/dev bench
+
+chaos: bin/dev ## Faults against the real binaries under load, each ended by an audit (FAULTS=, RATE=, SEED=)
+	@exec bin/dev chaos
+
+##@ Build
+.PHONY: build $(addprefix bin/,$(SERVICES)) bin/dev
+build: $(addprefix bin/,$(SERVICES)) ## Build the three services into bin/
+
+$(addprefix bin/,$(SERVICES)): bin/%:
+	@CGO_ENABLED=0 go -C services/$* build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/$@ .
+
+bin/dev:
+	@command -v go >/dev/null || { echo 'Go is missing: install Go 1.26 or newer from https://go.dev/dl' >&2; exit 1; }
+	@go -C dev build -o $(CURDIR)/$@ ./cmd/dev
+
+# Tools, pinned in tools/ and built once per change of their go.mod.
+bin/golangci-lint: tools/golangci-lint/go.mod
+	@echo 'building golangci-lint (a few minutes the first time)'
+	@go -C tools/golangci-lint build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/actionlint: tools/actionlint/go.mod
+	@go -C tools/actionlint build -o $(CURDIR)/$@ github.com/rhysd/actionlint/cmd/actionlint
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist
+
+-include deploy/deploy.mk
