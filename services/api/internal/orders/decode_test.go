@@ -1,0 +1,263 @@
+package orders
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+const good = `{"customer_name":"Customer 1","product_name":"Product 1","quantity":2,"price":11.0}`
+
+func TestDecodeTakesTheExamplesOrder(t *testing.T) {
+	t.Parallel()
+	order, err := Decode([]byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (New{"Customer 1", "Product 1", 2, 1100}); order != want {
+		t.Fatalf("got %+v, want %+v", order, want)
+	}
+}
+
+func body(field, value string) string {
+	fields := map[string]string{"customer_name": `"c"`, "product_name": `"p"`, "quantity": "1", "price": "1"}
+	fields[field] = value
+	return fmt.Sprintf(`{"customer_name":%s,"product_name":%s,"quantity":%s,"price":%s}`,
+		fields["customer_name"], fields["product_name"], fields["quantity"], fields["price"])
+}
+
+func TestDecodeNamesEveryFault(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, body string
+		want       []string // "location: message" of each fault
+	}{
+		{"array", `[]`, []string{"body: must be an object, not an array"}},
+		{"null", `null`, []string{"body: must be an object, not null"}},
+		{"string", `"x"`, []string{"body: must be an object, not a string"}},
+		{"empty object", `{}`, []string{
+			"body.customer_name: is required", "body.product_name: is required", "body.quantity: is required", "body.price: is required",
+		}},
+		{"one missing", `{"customer_name":"c","product_name":"p","quantity":1}`, []string{"body.price: is required"}},
+		{"name of wrong type", body("customer_name", "1"), []string{"body.customer_name: must be a string, not a number"}},
+		{"name null", body("product_name", "null"), []string{"body.product_name: must be a string, not null"}},
+		{"name empty", body("customer_name", `""`), []string{"body.customer_name: must not be empty or blank"}},
+		{"name blank", body("product_name", `" \t\u00a0"`), []string{"body.product_name: must not be empty or blank"}},
+		{"name too long", body("customer_name", `"`+strings.Repeat("ü", 201)+`"`), []string{"body.customer_name: must have at most 200 characters"}},
+		{"name of 1 MB", body("customer_name", `"`+strings.Repeat("x", 1<<20)+`"`), []string{"body.customer_name: must have at most 200 characters"}},
+		{"NUL", body("customer_name", `"a\u0000b"`), []string{"body.customer_name: must not have a NUL character"}},
+		{"half a surrogate pair", body("customer_name", `"\ud83d"`), []string{"body.customer_name: must be Unicode: it has half of a surrogate pair"}},
+		{"quantity 0", body("quantity", "0"), []string{"body.quantity: must be at least 1"}},
+		{"quantity -1", body("quantity", "-1"), []string{"body.quantity: must be at least 1"}},
+		{"quantity 2^31", body("quantity", "2147483648"), []string{"body.quantity: must be at most 2147483647"}},
+		{"quantity 1.5", body("quantity", "1.5"), []string{"body.quantity: must be a whole number"}},
+		{"quantity string", body("quantity", `"1"`), []string{"body.quantity: must be a number, not a string"}},
+		{"quantity true", body("quantity", `true`), []string{"body.quantity: must be a number, not a boolean"}},
+		{"quantity NaN", body("quantity", `NaN`), []string{"body.quantity: must be a finite number"}},
+		{"price -1", body("price", "-1"), []string{"body.price: must not be negative"}},
+		{"price 0.001", body("price", "0.001"), []string{"body.price: must have at most 2 decimals"}},
+		{"price NaN", body("price", "NaN"), []string{"body.price: must be a finite number"}},
+		{"price Infinity", body("price", "-Infinity"), []string{"body.price: must be a finite number"}},
+		{"price 1e400", body("price", "1e400"), []string{"body.price: must be at most 9999999999.99"}},
+		{"price 1e-400", body("price", "1e-400"), []string{"body.price: must have at most 2 decimals"}},
+		{"price too large", body("price", "10000000000"), []string{"body.price: must be at most 9999999999.99"}},
+		{"price string", body("price", `"1.00"`), []string{"body.price: must be a number, not a string"}},
+		{"unknown field", body("price", `1,"id":7`), []string{"body.id: is not a known field"}},
+		{"other case", `{"Customer_Name":"c","product_name":"p","quantity":1,"price":1}`, []string{
+			"body.Customer_Name: is not a known field", "body.customer_name: is required",
+		}},
+		{"given twice", body("price", `1,"price":2`), []string{"body.price: is given twice"}},
+		{"all at once", `{"customer_name":"","product_name":7,"quantity":0,"price":-1,"x":{"y":[1,2,{}]}}`, []string{
+			"body.customer_name: must not be empty or blank", "body.product_name: must be a string, not a number",
+			"body.quantity: must be at least 1", "body.price: must not be negative", "body.x: is not a known field",
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Decode([]byte(test.body))
+			var invalid *Invalid
+			if !errors.As(err, &invalid) {
+				t.Fatalf("got %v, want an Invalid", err)
+			}
+			var got []string
+			for _, f := range invalid.Faults {
+				got = append(got, f.Location+": "+f.Message)
+				if f.Value != nil && (!json.Valid(f.Value) || len(f.Value) > 4*maxEcho) {
+					t.Errorf("the value sent back is not short JSON: %s", f.Value)
+				}
+			}
+			if strings.Join(got, "\n") != strings.Join(test.want, "\n") {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestDecodeSaysWhereJSONEnds(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ body, location string }{
+		{``, "body"},
+		{`{`, "body"},
+		{`{"customer_name"`, "body"},
+		{`{"customer_name":"a`, "body.customer_name"},
+		{"{\"customer_name\":\"a\x00b\"}", "body.customer_name"},
+		{"{\"customer_name\":\"a\xff\"}", "body.customer_name"},
+		{`{"quantity":01}`, "body"},
+		{`{"price":.5}`, "body.price"},
+		{`{"price":1.}`, "body.price"},
+		{`{"price":+1}`, "body.price"},
+		{`{"price":1,}`, "body"},
+		{`{"price":Nope}`, "body.price"},
+		{`{'price':1}`, "body"},
+		{good + `x`, "body"},
+		{good + good, "body"},
+		{`{"x":` + strings.Repeat("[", 1<<16), "body.x"},
+	} {
+		_, err := Decode([]byte(test.body))
+		var malformed *Malformed
+		if !errors.As(err, &malformed) {
+			t.Errorf("%.40q: got %v, want a Malformed", test.body, err)
+			continue
+		}
+		if malformed.Location != test.location {
+			t.Errorf("%.40q: location is %s, want %s", test.body, malformed.Location, test.location)
+		}
+	}
+}
+
+func TestDecodeBatch(t *testing.T) {
+	t.Parallel()
+	many := func(n int) string { return `{"orders":[` + strings.TrimSuffix(strings.Repeat(good+",", n), ",") + `]}` }
+	for _, test := range []struct{ name, body, want string }{
+		{"one", many(1), ""},
+		{"the most", many(MaxBatch), ""},
+		{"too many", many(MaxBatch + 1), "body.orders: must hold at most 1000 orders"},
+		{"none", many(0), "body.orders: must hold at least 1 order"},
+		{"missing", `{}`, "body.orders: is required"},
+		{"array", `[]`, "body: must be an object, not an array"},
+		{"object", `{"orders":{}}`, "body.orders: must be an array, not an object"},
+		{"twice", `{"orders":[` + good + `],"orders":[]}`, "body.orders: is given twice"},
+		{"unknown", `{"orders":[` + good + `],"dry_run":true}`, "body.dry_run: is not a known field"},
+		{"one wrong", `{"orders":[` + good + `,` + body("price", "-1") + `]}`, "body.orders[1].price: must not be negative"},
+		{"an element that is none", `{"orders":[` + good + `,7]}`, "body.orders[1]: must be an object, not a number"},
+		{"malformed within", `{"orders":[` + good + `,{"price":x}]}`, "malformed JSON: expected a value at byte 104"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			batch, err := DecodeBatch([]byte(test.body))
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if err == nil && len(batch) == 0 {
+				t.Error("no orders")
+			}
+		})
+	}
+}
+
+// What fixedPoint says must be what exact arithmetic says, for any number JSON can write.
+func TestPriceIsExact(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.StringMatching(`-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?([eE][+-]?[0-9]{1,2})?`).Draw(t, "number")
+		exact, ok := new(big.Rat).SetString(number)
+		if !ok {
+			t.Fatalf("big.Rat does not read %s", number)
+		}
+		exact.Mul(exact, big.NewRat(100, 1))
+		value, fault := fixedPoint(number, 2, int64(MaxPrice))
+		fits := exact.Sign() >= 0 && exact.IsInt() && exact.Cmp(big.NewRat(int64(MaxPrice), 1)) <= 0
+		switch {
+		case fits != (fault == numberFits):
+			t.Fatalf("%s: fault %d, want fits = %v", number, fault, fits)
+		case fits && exact.Cmp(big.NewRat(value, 1)) != 0:
+			t.Fatalf("%s: read as %d hundredths", number, value)
+		case !fits && exact.Sign() < 0 && fault != numberNegative:
+			t.Fatalf("%s: fault %d, want negative", number, fault)
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{good, `{"price":NaN}`, `[]`, `{"a":"\ud83d\ude00"}`, body("price", "1e400"), body("quantity", "-0.0e5"), "{\"x\":\"\xff\"}"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		order, err := Decode(in)
+		var malformed *Malformed
+		switch {
+		case err == nil:
+			// What is taken, encoding/json takes as well, and it comes out as it went in.
+			var plain struct {
+				CustomerName string `json:"customer_name"`
+				ProductName  string `json:"product_name"`
+				Quantity     float64
+				Price        json.Number
+			}
+			if err := json.Unmarshal(in, &plain); err != nil {
+				t.Fatalf("took what is not JSON: %v", err)
+			}
+			if plain.CustomerName != order.CustomerName || plain.ProductName != order.ProductName || plain.Quantity != float64(order.Quantity) {
+				t.Fatalf("read %+v as %+v", plain, order)
+			}
+			exact, ok := new(big.Rat).SetString(plain.Price.String())
+			if ok && exact.Cmp(big.NewRat(int64(order.Price), 100)) != 0 {
+				t.Fatalf("read the price %s as %s", plain.Price, order.Price)
+			}
+			if order.Quantity < 1 || order.Price < 0 || order.Price > MaxPrice || strings.TrimSpace(order.CustomerName) == "" {
+				t.Fatalf("took wrong values: %+v", order)
+			}
+		case errors.As(err, &malformed):
+			if json.Valid(in) && !strings.Contains(malformed.Message, "nested too deeply") && !strings.Contains(malformed.Message, "not UTF-8") {
+				t.Fatalf("refused as malformed what is JSON: %v", err)
+			}
+		default:
+			var invalid *Invalid
+			if !errors.As(err, &invalid) || len(invalid.Faults) == 0 {
+				t.Fatalf("a fault of another kind: %v", err)
+			}
+			text := string(in)
+			if !json.Valid(in) && !strings.Contains(text, "NaN") && !strings.Contains(text, "Infinity") {
+				t.Fatalf("took what is not JSON for JSON: %v", err)
+			}
+			for _, fault := range invalid.Faults {
+				if fault.Value != nil && !json.Valid(fault.Value) {
+					t.Fatalf("sends back what is not JSON: %s", fault.Value)
+				}
+			}
+		}
+	})
+}
+
+func FuzzString(f *testing.F) {
+	f.Add("a\"b\\c\n\x00\u2028<script>\xff🍣")
+	f.Fuzz(func(t *testing.T, in string) {
+		var out string
+		if err := json.Unmarshal(appendString(nil, in), &out); err != nil {
+			t.Fatal(err)
+		}
+		if out != strings.ToValidUTF8(in, "\ufffd") && strings.ToValidUTF8(in, "") == in {
+			t.Fatalf("%q became %q", in, out)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	in := []byte(good)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
