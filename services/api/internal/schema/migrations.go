@@ -1,0 +1,70 @@
+package schema
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+)
+
+// versionTable is goose's table of applied migrations. Services read it to know whether they may start.
+const versionTable = "public.orderflow_migrations"
+
+// pgmqVersion is the migration that installs PGMQ. It is written in Go because what it does depends on the server.
+const pgmqVersion = 1
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// applyMigrations runs those migrations that the database does not have yet, each in a transaction of its own. The
+// caller holds the lock.
+func applyMigrations(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.Logger) error {
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		// The adoption of an existing orders table looks into the queue to tell what has been processed.
+		_, err := conn.Exec(ctx, `select set_config('orderflow.queue', $1, false)`, opts.Queue)
+		return err
+	}))
+	defer db.Close()
+
+	provider, err := newProvider(db, opts, log)
+	if err != nil {
+		return err
+	}
+	results, err := provider.Up(ctx)
+	for _, r := range results {
+		log.InfoContext(ctx, "migration applied", "version", r.Source.Version, "duration", r.Duration)
+	}
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+func newProvider(db *sql.DB, opts Options, log *slog.Logger) (*goose.Provider, error) {
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	installPGMQ := goose.NewGoMigration(pgmqVersion, &goose.GoFunc{
+		RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			return ensurePGMQ(ctx, tx, opts.PGMQ, log)
+		},
+	}, nil)
+
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithTableName(versionTable),
+		goose.WithGoMigrations(installPGMQ),
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return provider, nil
+}

@@ -1,0 +1,120 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// queueNamePattern is stricter than PGMQ: a queue of this name and its "_dlq" stay within PGMQ's 47 bytes, and nothing
+// in it needs thought in SQL, URLs, labels or shells.
+var queueNamePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,42}$`)
+
+// ValidateQueueName tells what is wrong with the name of a queue, nil when nothing is.
+func ValidateQueueName(name string) error {
+	if !queueNamePattern.MatchString(name) || strings.Contains(name, "--") {
+		return fmt.Errorf("queue name %q: allowed are 1 to 43 letters, digits, _ and single -, not beginning with a digit or -", name)
+	}
+	return nil
+}
+
+// deadLetterQueue names the queue of a queue's dead letters.
+func deadLetterQueue(queue string) string { return queue + "_dlq" }
+
+// queueTable is the unquoted name, within the schema pgmq, of a queue's table.
+func queueTable(queue string) string { return "q_" + strings.ToLower(queue) }
+
+// storage are the settings of a queue's table. A queue is a table of few rows, each of which is rewritten at each delivery
+// and then deleted: dead rows pass through it at the rate of its traffic, whatever its size is at the moment.
+var storage = []struct{ name, value string }{
+	// Room on the page for the version that a read writes, which then costs no second page.
+	{"fillfactor", "70"},
+	// Vacuum by traffic and not by size, which says nothing here, and without the pauses that are meant to spare big tables.
+	{"autovacuum_vacuum_scale_factor", "0"},
+	{"autovacuum_vacuum_threshold", "5000"},
+	{"autovacuum_vacuum_insert_scale_factor", "0"},
+	{"autovacuum_vacuum_insert_threshold", "50000"},
+	{"autovacuum_vacuum_cost_delay", "0"},
+	{"autovacuum_analyze_scale_factor", "0"},
+	{"autovacuum_analyze_threshold", "20000"},
+	// Giving an emptied queue's pages back needs an exclusive lock that stops every consumer, only for the next burst to
+	// ask for them again.
+	{"vacuum_truncate", "off"},
+}
+
+// EnsureQueue creates queue and its dead-letter queue where they are missing and gives their tables the storage settings.
+// Nothing that is right already is touched. It is safe from any number of sessions at once.
+func EnsureQueue(ctx context.Context, conn *pgx.Conn, queue string, log *slog.Logger) error {
+	if err := ValidateQueueName(queue); err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, conn, log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	for _, name := range []string{queue, deadLetterQueue(queue)} {
+		if err := ensureQueue(ctx, conn, name, log); err != nil {
+			return fmt.Errorf("queue %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Logger) error {
+	table := pgx.Identifier{"pgmq", queueTable(name)}.Sanitize()
+
+	var exists bool
+	if err := conn.QueryRow(ctx, `select to_regclass($1) is not null`, table).Scan(&exists); err != nil {
+		return fmt.Errorf("look for its table: %w", err)
+	}
+	if !exists {
+		// void has no type of its own in the wire protocol worth scanning.
+		if _, err := conn.Exec(ctx, `select pgmq.create($1)`, name); err != nil {
+			return fmt.Errorf("create: %w", err)
+		}
+		log.InfoContext(ctx, "queue created", "queue", name)
+	}
+	return ensureStorage(ctx, conn, table, log)
+}
+
+// ensureStorage sets what differs. A table of another owner is left as it is, with a warning: the queue works without.
+func ensureStorage(ctx context.Context, conn *pgx.Conn, table string, log *slog.Logger) error {
+	var current []string
+	err := conn.QueryRow(ctx,
+		`select coalesce(reloptions, '{}') from pg_catalog.pg_class where oid = to_regclass($1)`, table).Scan(&current)
+	if err != nil {
+		return fmt.Errorf("read its storage settings: %w", err)
+	}
+	have := make(map[string]bool, len(current))
+	for _, option := range current {
+		have[option] = true
+	}
+
+	var missing []string
+	for _, s := range storage {
+		if !have[s.name+"="+s.value] {
+			missing = append(missing, s.name+" = "+s.value)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+
+	_, err = conn.Exec(ctx, "alter table "+table+" set ("+strings.Join(missing, ", ")+")")
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == insufficientPrivilege {
+		log.WarnContext(ctx, "no right to set a queue table's storage settings: ask its owner to", "table", table, "settings", missing)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("set its storage settings: %w", err)
+	}
+	return nil
+}

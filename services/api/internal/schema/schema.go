@@ -1,0 +1,94 @@
+// Package schema owns everything in the database that is not a row: PGMQ, the orders table, the queue and its dead
+// letters, the functions and the roles. It is the only place that runs DDL, and everything in it can run again over its
+// own result, from any number of replicas at once.
+//
+// It must never touch a PGMQ that it did not install, drop or rewrite what holds somebody's messages or orders, or log a
+// password.
+package schema
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Version is the migration that this build needs: the number of the newest one in migrations. A service is ready when
+// Current is at least that; a newer schema is fine, because migrations stay compatible with the release before them.
+const Version = 3
+
+// Options say what Migrate shall bring about besides the migrations themselves.
+type Options struct {
+	// Queue is the name of the queue; "_dlq" appended names that of its dead letters. See ValidateQueueName.
+	Queue string
+	// PGMQ says how PGMQ is installed in a database that has none. The zero value is InstallAuto.
+	PGMQ Install
+	// Roles are created, given their passwords, timeouts and rights. Those without a name are left out.
+	Roles Roles
+}
+
+// Migrate brings a database to this build's schema: PGMQ, migrations, queue and roles. It returns when all of it is in
+// place, whoever put it there: when several processes start at once, one works and the others wait for it.
+//
+// cfg must reach Postgres directly or through a pool in session mode, because the lock belongs to a session.
+func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.Logger) error {
+	if err := opts.validate(cfg.User); err != nil {
+		return err
+	}
+
+	cfg = sessionConfig(cfg)
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("connect to migrate: %w", err)
+	}
+	defer closeConn(ctx, conn)
+
+	unlock, err := lock(ctx, conn, log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	if err := applyMigrations(ctx, cfg, opts, log); err != nil {
+		return err
+	}
+	if err := EnsureQueue(ctx, conn, opts.Queue, log); err != nil {
+		return err
+	}
+	return ensureRoles(ctx, conn, opts, log)
+}
+
+func (o Options) validate(user string) error {
+	if err := ValidateQueueName(o.Queue); err != nil {
+		return err
+	}
+	if err := o.PGMQ.validate(); err != nil {
+		return err
+	}
+	return o.Roles.validate(user)
+}
+
+// querier is what Current needs: a connection, a pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Current returns the version of the database's schema: the newest applied migration, 0 when there is none.
+func Current(ctx context.Context, db querier) (int64, error) {
+	// Asked first, because a missing table is an ordinary answer here and must not be an error in the server's log.
+	var migrated bool
+	if err := db.QueryRow(ctx, `select to_regclass('`+versionTable+`') is not null`).Scan(&migrated); err != nil {
+		return 0, fmt.Errorf("look for the schema version: %w", err)
+	}
+	if !migrated {
+		return 0, nil
+	}
+
+	var version int64
+	err := db.QueryRow(ctx, `select coalesce(max(version_id), 0) from `+versionTable+` where is_applied`).Scan(&version)
+	if err != nil {
+		return 0, fmt.Errorf("read the schema version: %w", err)
+	}
+	return version, nil
+}
