@@ -1,0 +1,178 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// grant is one right on one object. The object is written as the has_..._privilege functions take it: databases and
+// schemas as bare names, everything else quoted where it must be.
+type grant struct {
+	on         objectKind
+	object     string
+	privileges []string
+	columns    []string // of a table, when the right is not to all of them
+}
+
+type objectKind string
+
+const (
+	onSchema   objectKind = "schema"
+	onTable    objectKind = "table"
+	onSequence objectKind = "sequence"
+	onFunction objectKind = "function"
+	onDatabase objectKind = "database"
+)
+
+// objects are the names of what rights are given on.
+type objects struct {
+	database, orders, ordersID, migrations, meta string
+	queue, queueID, deadLetters, deadLettersID   string
+	redrive, deleteDeadLetters, vacuumHolders    string
+	schemaPublic, schemaPGMQ, schemaOrderflow    string
+	ordersMarks                                  []string
+}
+
+// readObjects finds the objects of one queue. Sequences are asked for, because their names are Postgres' choice.
+func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) {
+	o := objects{
+		orders:            "public.orders",
+		migrations:        versionTable,
+		meta:              "pgmq.meta",
+		queue:             pgx.Identifier{"pgmq", queueTable(queue)}.Sanitize(),
+		deadLetters:       pgx.Identifier{"pgmq", queueTable(deadLetterQueue(queue))}.Sanitize(),
+		redrive:           "orderflow.redrive(text, bigint[])",
+		deleteDeadLetters: "orderflow.delete_dead_letters(text, bigint[])",
+		vacuumHolders:     "orderflow.vacuum_holders()",
+		schemaPublic:      "public",
+		schemaPGMQ:        "pgmq",
+		schemaOrderflow:   "orderflow",
+		// What processing an order changes, and nothing of what the customer ordered.
+		ordersMarks: []string{"status", "attempts", "effects", "last_error", "completed_at", "processed_by", "dead_at"},
+	}
+	err := tx.QueryRow(ctx, `
+		select
+			current_database(),
+			pg_get_serial_sequence($1, 'id'),
+			pg_get_serial_sequence($2, 'msg_id'),
+			pg_get_serial_sequence($3, 'msg_id')`,
+		o.orders, o.queue, o.deadLetters,
+	).Scan(&o.database, &o.ordersID, &o.queueID, &o.deadLettersID)
+	if err != nil {
+		return objects{}, fmt.Errorf("look for what the roles need: %w", err)
+	}
+	return o, nil
+}
+
+// everyone is what each of the roles needs: to get in, and to know the schema's version and the queues' figures.
+func (o objects) everyone() []grant {
+	return []grant{
+		{on: onDatabase, object: o.database, privileges: []string{"connect"}},
+		{on: onSchema, object: o.schemaPublic, privileges: []string{"usage"}},
+		{on: onSchema, object: o.schemaPGMQ, privileges: []string{"usage"}},
+		{on: onSchema, object: o.schemaOrderflow, privileges: []string{"usage"}},
+		{on: onTable, object: o.migrations, privileges: []string{"select"}},
+		{on: onTable, object: o.meta, privileges: []string{"select"}},
+		{on: onSequence, object: o.queueID, privileges: []string{"select"}},
+		{on: onSequence, object: o.deadLettersID, privileges: []string{"select"}},
+	}
+}
+
+// apiGrants: the api inserts orders and messages and reads. It changes and deletes neither; what it does to dead letters
+// goes through functions that know what is allowed.
+func (o objects) apiGrants() []grant {
+	return append(o.everyone(),
+		grant{on: onTable, object: o.orders, privileges: []string{"select", "insert"}},
+		// Ids are drawn before the insert, so that the message can name its order.
+		grant{on: onSequence, object: o.ordersID, privileges: []string{"usage", "select"}},
+		grant{on: onTable, object: o.queue, privileges: []string{"select", "insert"}},
+		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
+		grant{on: onFunction, object: o.redrive, privileges: []string{"execute"}},
+		grant{on: onFunction, object: o.deleteDeadLetters, privileges: []string{"execute"}},
+	)
+}
+
+// consumerGrants: the consumer leases, delays and deletes messages, buries dead ones, and marks orders.
+func (o objects) consumerGrants() []grant {
+	return append(o.everyone(),
+		grant{on: onTable, object: o.orders, privileges: []string{"select"}},
+		grant{on: onTable, object: o.orders, privileges: []string{"update"}, columns: o.ordersMarks},
+		grant{on: onTable, object: o.queue, privileges: []string{"select", "update", "delete"}},
+		// Sending returns the new id, which takes select.
+		grant{on: onTable, object: o.deadLetters, privileges: []string{"select", "insert"}},
+		grant{on: onFunction, object: o.vacuumHolders, privileges: []string{"execute"}},
+	)
+}
+
+// metricsGrants: exporters, dashboards and autoscalers read.
+func (o objects) metricsGrants() []grant {
+	return append(o.everyone(),
+		grant{on: onTable, object: o.orders, privileges: []string{"select"}},
+		grant{on: onSequence, object: o.ordersID, privileges: []string{"select"}},
+		grant{on: onTable, object: o.queue, privileges: []string{"select"}},
+		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
+		grant{on: onFunction, object: o.vacuumHolders, privileges: []string{"execute"}},
+	)
+}
+
+// apply makes a role's rights on our objects exactly these: rights that an earlier release gave and this one does not go.
+// It returns, as statements, those that the migrating role could not give and that the role does not have.
+func (o objects) apply(ctx context.Context, tx pgx.Tx, role string, grants []grant) (denied []string, err error) {
+	quoted := pgx.Identifier{role}.Sanitize()
+
+	for _, table := range []string{o.orders, o.migrations, o.queue, o.deadLetters} {
+		if _, err := tryExec(ctx, tx, "revoke all on table "+table+" from "+quoted); err != nil {
+			return nil, fmt.Errorf("revoke rights on %s: %w", table, err)
+		}
+	}
+	for _, g := range grants {
+		statement := g.statement(quoted)
+		if _, err := tryExec(ctx, tx, statement); err != nil {
+			return nil, fmt.Errorf("%s: %w", statement, err)
+		}
+		// Asked even after success: without the right to grant, Postgres may only warn.
+		held, err := g.held(ctx, tx, role)
+		if err != nil {
+			return nil, fmt.Errorf("look at rights on %s: %w", g.object, err)
+		}
+		if !held {
+			denied = append(denied, statement)
+		}
+	}
+	return denied, nil
+}
+
+func (g grant) statement(role string) string {
+	privileges := strings.Join(g.privileges, ", ")
+	if len(g.columns) > 0 {
+		privileges += " (" + strings.Join(g.columns, ", ") + ")"
+	}
+	object := g.object
+	if g.on == onDatabase || g.on == onSchema {
+		object = pgx.Identifier{object}.Sanitize()
+	}
+	return "grant " + privileges + " on " + string(g.on) + " " + object + " to " + role
+}
+
+// held tells whether a role has the right, however it came by it.
+func (g grant) held(ctx context.Context, tx pgx.Tx, role string) (bool, error) {
+	for _, privilege := range g.privileges {
+		var held bool
+		var err error
+		if len(g.columns) > 0 {
+			err = tx.QueryRow(ctx,
+				`select bool_and(has_column_privilege($1, $2::text, c, $4)) from unnest($3::text[]) c`,
+				role, g.object, g.columns, privilege).Scan(&held)
+		} else {
+			err = tx.QueryRow(ctx, `select has_`+string(g.on)+`_privilege($1, $2::text, $3)`,
+				role, g.object, privilege).Scan(&held)
+		}
+		if err != nil || !held {
+			return false, err
+		}
+	}
+	return true, nil
+}
