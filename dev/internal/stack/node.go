@@ -1,0 +1,205 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"orderflow.example/dev/internal/ports"
+	"orderflow.example/dev/internal/proc"
+)
+
+// Node is one api or one consumer: a process that can be ended and started again with the same name, ports and settings.
+type Node struct {
+	Name    string
+	Service Service
+	stack   *Stack
+	env     []string
+
+	mu      sync.Mutex
+	port    int // of the api
+	metrics int
+	process *proc.Process
+	used    time.Duration // processor time of the processes that have ended
+}
+
+// client never keeps a connection: a probe must tell the state of now, and a process that is killed must not leave us with one.
+var client = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// wanted returns the port that is asked for by name, or 0.
+func (n *Node) wanted(name string) int {
+	for _, kv := range n.stack.environ(n.Service, n.env...) {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			if port, err := strconv.Atoi(value); err == nil && port > 0 {
+				return port
+			}
+		}
+	}
+	return 0
+}
+
+// pickPorts chooses the ports for the node's whole life. An API_PORT that is asked for goes to the first api; metrics ports are
+// always our choice, because consumers are many on one machine.
+func (n *Node) pickPorts() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var err error
+	if n.metrics, err = ports.Free(); err != nil {
+		return err
+	}
+	if n.Service != API {
+		return nil
+	}
+	if len(n.stack.Nodes(API)) == 0 {
+		n.port = n.wanted("API_PORT")
+	}
+	if n.port == 0 {
+		n.port, err = ports.Free()
+	}
+	return err
+}
+
+// URL is where the api answers.
+func (n *Node) URL() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return address(n.port)
+}
+
+// MetricsURL is where metrics, profiles and the details of the probes are.
+func (n *Node) MetricsURL() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return address(n.metrics)
+}
+
+func address(port int) string { return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// Process is the node's process of now; nil before the first Start.
+func (n *Node) Process() *proc.Process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process
+}
+
+// Start starts the process, for the first time or again after its end.
+func (n *Node) Start() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process != nil {
+		if n.process.Running() {
+			return fmt.Errorf("%s is running already", n.Name)
+		}
+		n.used += n.process.Usage()
+	}
+	env := []string{"DATABASE_URL=" + n.stack.opts.DatabaseURL}
+	switch n.Service {
+	case API:
+		env = append(env, "API_HOST=127.0.0.1")
+	case Consumer:
+		env = append(env, "CONSUMER_ID="+n.Name)
+	}
+	env = append(env, n.env...)
+	// The ports are ours to choose, whatever the environment says.
+	env = append(env, "METRICS_PORT="+strconv.Itoa(n.metrics))
+	if n.Service == API {
+		env = append(env, "API_PORT="+strconv.Itoa(n.port))
+	}
+	p, err := proc.Start(n.stack.opts.Session, proc.Spec{
+		Name: n.Name, Path: n.stack.opts.Binaries[n.Service],
+		Env: n.stack.environ(n.Service, env...), Lines: n.stack.opts.Lines,
+	})
+	if err != nil {
+		return err
+	}
+	n.process = p
+	return nil
+}
+
+// WaitReady waits until the node says that it is ready; with an error when its process ends before that. A port that somebody else
+// took in the meantime is replaced by another one.
+func (n *Node) WaitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for tries := 0; ; {
+		p := n.Process()
+		err := n.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.Done():
+			if taken := portTaken(p); taken == nil || tries == 5 || n.wanted("API_PORT") != 0 {
+				return p.Failure()
+			}
+			tries++
+			if err := errors.Join(n.pickPorts(), n.Start()); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not become ready (%w): %w", n.Name, context.Cause(ctx), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Ready asks the node once whether it is ready. The answer's body says what is missing.
+func (n *Node) Ready(ctx context.Context) error {
+	base := n.MetricsURL()
+	if n.Service == API {
+		base = n.URL()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("readyz: %s: %s", resp.Status, strings.TrimSpace(string(body)))
+	}
+	return nil
+}
+
+// Stop asks the process to drain and end (SIGTERM) and waits for it. An exit code other than 0 is an error.
+func (n *Node) Stop(ctx context.Context) error {
+	p := n.Process()
+	if p == nil || !p.Running() {
+		return nil
+	}
+	if err := p.Stop(ctx, syscall.SIGTERM, stopGrace); err != nil {
+		return err
+	}
+	if p.ExitCode() != 0 {
+		return p.Failure()
+	}
+	return nil
+}
+
+// Kill kills the process without warning (SIGKILL) and waits until it is gone.
+func (n *Node) Kill() {
+	if p := n.Process(); p != nil {
+		p.Kill()
+	}
+}
+
+// Pause stops the process with SIGSTOP: it holds what it holds and does nothing.
+func (n *Node) Pause() error { return n.Process().SignalGroup(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (n *Node) Resume() error { return n.Process().SignalGroup(syscall.SIGCONT) }
