@@ -165,7 +165,7 @@ func ensureRole(ctx context.Context, tx pgx.Tx, role Role, log *slog.Logger) err
 	}
 	statement := verb + " role " + pgx.Identifier{role.Name}.Sanitize() + " login"
 	if role.Password != "" {
-		verifier, err := scramVerifier(role.Password)
+		verifier, err := newVerifier(role.Password)
 		if err != nil {
 			return err
 		}

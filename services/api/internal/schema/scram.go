@@ -9,18 +9,20 @@ import (
 	"fmt"
 )
 
-// scramVerifier returns what Postgres stores of a password for SCRAM-SHA-256 (RFC 5803), as psql's \password makes it:
+// newVerifier returns what Postgres stores of a password for SCRAM-SHA-256 (RFC 5803), as psql's \password makes it:
 // "alter role" takes it in place of the password, which so never appears in a statement, in the server's log or in
 // pg_stat_statements. The password must be printable ASCII, which SASLprep leaves as it is.
-func scramVerifier(password string) (string, error) {
-	const (
-		iterations = 4096 // Postgres' own default
-		saltLength = 16
-	)
-	salt := make([]byte, saltLength)
+func newVerifier(password string) (string, error) {
+	salt := make([]byte, 16)
 	if _, err := rand.Read(salt); err != nil {
 		return "", fmt.Errorf("draw a salt: %w", err)
 	}
+	return scramVerifier(password, salt)
+}
+
+func scramVerifier(password string, salt []byte) (string, error) {
+	const iterations = 4096 // Postgres' own default
+
 	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
 	if err != nil {
 		return "", fmt.Errorf("hash the password: %w", err)

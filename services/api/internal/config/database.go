@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// connectTimeout is how long an attempt to connect may take when the URL says nothing. Postgres on a network answers in
+// milliseconds; what takes longer is hung, and the next attempt is the better bet.
+const connectTimeout = time.Second
+
+// driver is the part of a SQLAlchemy URL that names the Python driver: postgresql+psycopg2://.
+var driver = regexp.MustCompile(`^(postgres(?:ql)?)\+[a-z0-9_]+(://)`)
+
+func parseDatabaseURL(value string) (*pgx.ConnConfig, error) {
+	value = driver.ReplaceAllString(strings.TrimSpace(value), "$1$2")
+	cfg, err := pgx.ParseConfig(value)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "orderflow-api"
+	}
+	return cfg, nil
+}
+
+// describe is where a configuration connects to, made from its parts so that the password cannot be among them.
+func describe(cfg *pgx.ConnConfig) string {
+	if cfg == nil {
+		return ""
+	}
+	u := url.URL{Scheme: "postgres", User: url.User(cfg.User), Path: "/" + cfg.Database}
+	if strings.HasPrefix(cfg.Host, "/") {
+		u.RawQuery = url.Values{"host": {cfg.Host}, "port": {strconv.Itoa(int(cfg.Port))}}.Encode()
+	} else {
+		u.Host = fmt.Sprintf("%s:%d", cfg.Host, cfg.Port)
+	}
+	return u.String()
+}
+
+var (
+	userinfo = regexp.MustCompile(`(://[^:@/]*):.*@`)
+	password = regexp.MustCompile(`(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)`)
+)
+
+// maskURL makes a connection string that could not be read fit for an error message.
+func maskURL(value string) string {
+	return password.ReplaceAllString(userinfo.ReplaceAllString(value, "$1:***@"), "$1***")
+}

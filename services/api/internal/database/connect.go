@@ -1,0 +1,89 @@
+package database
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Session are settings of a session, made after connecting: a connection pooler in between refuses what it does not
+// know in the startup message.
+type Session map[string]string
+
+// Timeouts are the settings that keep a session from waiting or holding locks for longer than a request does.
+// statement is the longest that a statement may take.
+func Timeouts(statement time.Duration) Session {
+	ms := func(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
+	return Session{
+		"statement_timeout":                   ms(statement),
+		"lock_timeout":                        ms(statement * 2 / 3),
+		"idle_in_transaction_session_timeout": ms(10 * time.Second),
+	}
+}
+
+// With is s with the settings of others.
+func (s Session) With(others Session) Session {
+	all := make(Session, len(s)+len(others))
+	for _, settings := range []Session{s, others} {
+		for name, value := range settings {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+func (s Session) apply(ctx context.Context, conn *pgx.Conn) error {
+	if len(s) == 0 {
+		return nil
+	}
+	calls := make([]string, 0, len(s))
+	args := []any{pgx.QueryExecModeExec}
+	for name, value := range s {
+		args = append(args, name, value)
+		calls = append(calls, fmt.Sprintf("set_config($%d, $%d, false)", len(args)-2, len(args)-1))
+	}
+	_, err := conn.Exec(ctx, "select "+strings.Join(calls, ", "), args...)
+	return err
+}
+
+// Connect opens one connection with the settings of session. It is for the parts that own a connection.
+func Connect(ctx context.Context, cfg *pgx.ConnConfig, session Session) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, cfg.Copy())
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	if err := session.apply(ctx, conn); err != nil {
+		Discard(conn)
+		return nil, fmt.Errorf("set up session: %w", err)
+	}
+	return conn, nil
+}
+
+// Discard closes a connection without waiting for the other side, which may be gone or hung.
+func Discard(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_ = conn.Close(ctx) // nothing depends on how it ends
+}
+
+// NewPool makes a pool for statements that read. It connects as needed: it can be made while the database is away.
+func NewPool(ctx context.Context, cfg *pgx.ConnConfig, connections int, session Session) (*pgxpool.Pool, error) {
+	poolCfg, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, fmt.Errorf("make pool: %w", err)
+	}
+	poolCfg.ConnConfig = cfg.Copy()
+	poolCfg.MaxConns = int32(connections) //nolint:gosec // bounded by the configuration's check
+	poolCfg.MinConns = 0
+	poolCfg.MaxConnIdleTime = time.Minute
+	poolCfg.AfterConnect = session.apply
+	pool, err := pgxpool.NewWithConfig(ctx, poolCfg)
+	if err != nil {
+		return nil, fmt.Errorf("make pool: %w", err)
+	}
+	return pool, nil
+}

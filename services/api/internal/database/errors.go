@@ -1,0 +1,110 @@
+// Package database owns the ways to PostgreSQL and the knowledge of whether it can be reached: how connections are made,
+// what an error means, and the [Monitor] that tells the rest of the program to go on or to answer 503.
+//
+// It must never end the process because the database is away, and never decide what an HTTP answer looks like.
+package database
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Kind is what an error from PostgreSQL, or from the way to it, means to the caller.
+type Kind int
+
+// The kinds of errors.
+const (
+	// OK: there is no error.
+	OK Kind = iota
+	// Lost: the connection is gone, and with it the knowledge of what became of the statement.
+	Lost
+	// Unavailable: the server refused for now and nothing was done. It may work later.
+	Unavailable
+	// Conflict: another transaction was in the way and nothing was done. It may well work at once.
+	Conflict
+	// Duplicate: a unique constraint was violated and nothing was done.
+	Duplicate
+	// Refused: the data itself is at fault, and will be at the next attempt too. Nothing was done.
+	Refused
+	// Fault: anything else, which is ours.
+	Fault
+)
+
+// ErrLost is a connection found closed before the outcome of its statement was confirmed.
+var ErrLost = errors.New("connection lost before the outcome was confirmed")
+
+// Classify tells what err means. It is the only place that knows SQLSTATEs (PostgreSQL's appendix A).
+func Classify(err error) Kind {
+	if err == nil {
+		return OK
+	}
+	if connect := (*pgconn.ConnectError)(nil); errors.As(err, &connect) {
+		return Unavailable // whatever the server said, no statement was sent
+	}
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return classifyConnection(err)
+	}
+	switch pgErr.Code {
+	case "23505": // unique_violation
+		return Duplicate
+	case "40001", "40P01": // serialization_failure, deadlock_detected
+		return Conflict
+	case "26000", "0A000": // invalid_sql_statement_name, and "cached plan must not change result type": prepare again
+		return Conflict
+	case "57P01", "57P02", "57P05": // admin_shutdown, crash_shutdown, idle_session_timeout: in the middle of a statement or not
+		return Lost
+	case "25P03", "25P04": // idle_in_transaction_session_timeout, transaction_timeout
+		return Lost
+	case "57014", "55P03": // query_canceled (statement_timeout), lock_not_available
+		return Unavailable
+	case "25006": // read_only_sql_transaction: a standby, until it is promoted
+		return Unavailable
+	case "42P01", "42883", "3F000", "42703": // undefined table, function, schema or column: not migrated (yet)
+		return Unavailable
+	case "42501": // insufficient_privilege: until somebody grants it; the operator is told by the log
+		return Unavailable
+	}
+	switch pgErr.Code[:min(2, len(pgErr.Code))] {
+	case "08": // connection exception
+		return Lost
+	case "22", "23": // data exception, integrity constraint violation
+		return Refused
+	case "28", "3D", "53", "57", "58": // authorisation, no such database, resources, operator intervention, system error
+		return Unavailable
+	}
+	if strings.HasPrefix(pgErr.Severity, "FATAL") || strings.HasPrefix(pgErr.Severity, "PANIC") {
+		return Lost
+	}
+	return Fault
+}
+
+func classifyConnection(err error) Kind {
+	var network net.Error
+	switch {
+	case pgconn.SafeToRetry(err), strings.Contains(err.Error(), "closed pool"):
+		return Unavailable // nothing was sent
+	case errors.Is(err, ErrLost), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Lost
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network), pgconn.Timeout(err):
+		return Lost
+	case strings.Contains(err.Error(), "conn closed"), strings.Contains(err.Error(), "unexpected EOF"):
+		return Lost
+	}
+	return Fault
+}
+
+// Away tells whether err means that the database cannot be used for now: what is to be answered with 503.
+func Away(err error) bool {
+	switch Classify(err) {
+	case Lost, Unavailable, Conflict:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,197 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// State is what is known of the database.
+type State struct {
+	Up     bool
+	Reason string // why not, in words; empty when up
+	Since  time.Time
+}
+
+// Monitor owns one connection, by which it knows whether the database can be used. Nobody has to ask the database to
+// learn that it is away: requests are refused at once instead of piling up behind a connection attempt.
+type Monitor struct {
+	cfg     *pgx.ConnConfig
+	prepare func(context.Context, *pgx.Conn) error
+	log     *slog.Logger
+	suspect chan struct{}
+
+	mu      sync.Mutex
+	state   State
+	changed chan struct{} // closed, and replaced, with each change of state
+}
+
+// Pauses between attempts to connect, before jitter, and the life of a connection in use. The longest pause bounds how long
+// the database can be back before it is noticed.
+const (
+	firstPause   = 20 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+	pingEvery    = time.Second
+	pingTimeout  = 700 * time.Millisecond
+)
+
+// NewMonitor makes a monitor whose state is "down" until [Monitor.Run] has found otherwise. prepare is called on each new
+// connection and tells whether the database is fit for use (that the schema is there); it may take its time, and may
+// call [Monitor.Explain] meanwhile.
+func NewMonitor(cfg *pgx.ConnConfig, prepare func(context.Context, *pgx.Conn) error, log *slog.Logger) *Monitor {
+	return &Monitor{
+		cfg:     cfg,
+		prepare: prepare,
+		log:     log,
+		suspect: make(chan struct{}, 1),
+		state:   State{Reason: "not yet connected", Since: time.Now()},
+		changed: make(chan struct{}),
+	}
+}
+
+// Up reports whether the database can be used.
+func (m *Monitor) Up() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.Up
+}
+
+// State returns what is known, and a channel that is closed when that changes.
+func (m *Monitor) State() (State, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state, m.changed
+}
+
+// Suspect tells the monitor that something went wrong with a connection, so that it looks now and not in a second.
+func (m *Monitor) Suspect() {
+	select {
+	case m.suspect <- struct{}{}:
+	default: // it has been told already
+	}
+}
+
+// Explain sets the reason of being down, without a line in the log.
+func (m *Monitor) Explain(reason string) { m.set(State{Reason: reason}) }
+
+func (m *Monitor) set(s State) (before State) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before = m.state
+	if before.Up == s.Up && before.Reason == s.Reason {
+		return before
+	}
+	s.Since = time.Now()
+	if before.Up == s.Up {
+		s.Since = before.Since
+	}
+	m.state = s
+	close(m.changed)
+	m.changed = make(chan struct{})
+	return before
+}
+
+// Run keeps the state true until ctx ends.
+func (m *Monitor) Run(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		conn, err := m.connect(ctx)
+		if err == nil {
+			pause = firstPause
+			m.up(ctx)
+			err = m.watch(ctx, conn)
+			Discard(conn)
+			if ctx.Err() != nil {
+				return
+			}
+			// One lost connection is no outage (an administrator can end a single one): it is one when the next attempt
+			// fails as well.
+			m.log.DebugContext(ctx, "monitor lost its connection", "error", err)
+			continue
+		}
+		m.down(ctx, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+func (m *Monitor) connect(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := Connect(ctx, m.cfg, Timeouts(pingTimeout))
+	if err != nil {
+		return nil, err
+	}
+	if err := m.prepare(ctx, conn); err != nil {
+		Discard(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// watch returns when the connection has failed.
+func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
+	ticker := time.NewTicker(pingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		case <-m.suspect:
+		}
+		if err := m.ping(ctx, conn); err != nil {
+			return err
+		}
+	}
+}
+
+func (m *Monitor) ping(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return conn.Ping(ctx)
+}
+
+func (m *Monitor) up(ctx context.Context) {
+	before := m.set(State{Up: true})
+	if !before.Up {
+		m.log.InfoContext(ctx, "database is ready", "after", time.Since(before.Since).Round(time.Millisecond).String())
+	}
+}
+
+func (m *Monitor) down(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	reason := "database is away"
+	var unfit *UnfitError
+	if errors.As(err, &unfit) {
+		reason = unfit.Reason
+	}
+	before := m.set(State{Reason: reason})
+	if before.Reason != reason {
+		m.log.WarnContext(ctx, reason+", trying again until it is ready", "error", err)
+	}
+}
+
+// UnfitError is prepare's way to say that the database answers but cannot be used yet.
+type UnfitError struct {
+	Reason string
+	Err    error
+}
+
+func (e *UnfitError) Error() string {
+	if e.Err == nil {
+		return e.Reason
+	}
+	return fmt.Sprintf("%s: %v", e.Reason, e.Err)
+}
+
+func (e *UnfitError) Unwrap() error { return e.Err }

@@ -1,0 +1,193 @@
+package orders
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/database"
+)
+
+//go:embed publish.sql
+var publishSQL string
+
+// keySeparator stands between a batch's key and an order's place in it: the unit separator, which no key can contain.
+const keySeparator = "\x1f"
+
+// publisher is the connection that writes, with its statement prepared and its arrays' memory kept.
+type publisher struct {
+	conn  *pgx.Conn
+	queue string
+	args  publishArgs
+	owner []place // of each element of the arrays
+}
+
+// publishArgs are the columns of publish.sql's input.
+type publishArgs struct {
+	unit         []int32
+	probe        []bool
+	customer     []string
+	product      []string
+	quantity     []int32
+	cents        []int64
+	key          []*string
+	traceparents []string
+}
+
+// place says which order of which unit an element is.
+type place struct{ unit, order int }
+
+// written is what became of one unit.
+type written struct {
+	orders  []Order
+	fresh   bool // written now; otherwise found
+	partial bool // what was found is not as many orders as were asked for
+	err     error
+}
+
+// The plan of the statement is made once and kept (everything in it is by parameter), possibly while the tables are empty
+// or their statistics old. These settings leave it no choice that grows with the tables.
+var publishSession = database.Session{
+	"plan_cache_mode":   "force_generic_plan",
+	"enable_seqscan":    "off",
+	"enable_bitmapscan": "off",
+	"jit":               "off",
+}
+
+func connectPublisher(ctx context.Context, cfg *pgx.ConnConfig, queue string, timeout time.Duration) (*publisher, error) {
+	// The server gives up before the client does: then it is certain that nothing was written.
+	conn, err := database.Connect(ctx, cfg, database.Timeouts(timeout*4/5).With(publishSession))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Prepare(ctx, "publish", publishSQL); err != nil {
+		database.Discard(conn)
+		return nil, fmt.Errorf("prepare to publish: %w", err)
+	}
+	return &publisher{conn: conn, queue: queue}, nil
+}
+
+func (p *publisher) close()       { database.Discard(p.conn) }
+func (p *publisher) closed() bool { return p.conn.IsClosed() }
+
+// publish writes units in one transaction and returns what became of each.
+func (p *publisher) publish(units []*unit, timeout time.Duration) ([]written, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	p.fill(units)
+	a := &p.args
+	rows, err := p.conn.Query(ctx, "publish", p.queue, a.unit, a.probe, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
+	if err != nil {
+		return nil, fmt.Errorf("publish: %w", err)
+	}
+	outcome, err := p.read(rows, units)
+	if err != nil {
+		return nil, fmt.Errorf("publish: %w", err)
+	}
+	if p.conn.IsClosed() {
+		// The commit is certain only when the server is ready for the next statement.
+		return nil, fmt.Errorf("publish: %w", database.ErrLost)
+	}
+	return outcome, nil
+}
+
+func (p *publisher) fill(units []*unit) {
+	a := &p.args
+	*a = publishArgs{
+		a.unit[:0], a.probe[:0], a.customer[:0], a.product[:0], a.quantity[:0], a.cents[:0], a.key[:0], a.traceparents[:0],
+	}
+	p.owner = p.owner[:0]
+	for i, u := range units {
+		for j := range u.Orders {
+			p.add(i, j, u, &u.Orders[j], false)
+		}
+		if u.Batch && u.Key != "" {
+			p.add(i, len(u.Orders), u, &New{}, true)
+		}
+	}
+}
+
+func (p *publisher) add(unit, order int, u *unit, o *New, probe bool) {
+	a := &p.args
+	a.unit = append(a.unit, int32(unit)) //nolint:gosec // bounded by the queue's size
+	a.probe = append(a.probe, probe)
+	a.customer = append(a.customer, o.CustomerName)
+	a.product = append(a.product, o.ProductName)
+	a.quantity = append(a.quantity, o.Quantity)
+	a.cents = append(a.cents, int64(o.Price))
+	a.key = append(a.key, u.keyOf(order))
+	a.traceparents = append(a.traceparents, u.Traceparent)
+	p.owner = append(p.owner, place{unit, order})
+}
+
+// keyOf is the idempotency key under which the unit's order is stored.
+func (u *unit) keyOf(order int) *string {
+	switch {
+	case u.Key == "":
+		return nil
+	case !u.Batch:
+		return &u.Key
+	}
+	key := u.Key + keySeparator + strconv.Itoa(order)
+	return &key
+}
+
+// read takes the statement's rows apart by unit.
+func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
+	defer rows.Close()
+	var (
+		n, id, messageID  int64
+		createdAt         time.Time
+		customer, product *string
+		quantity          *int32
+		cents             *int64
+		outcome           = make([]written, len(units))
+		count             = make([]int, len(units))
+		all               = make([]Order, len(p.owner)) // one allocation for the batch
+	)
+	for i, at := 0, 0; i < len(units); i++ {
+		size := len(units[i].Orders)
+		outcome[i].orders = all[at : at+size : at+size]
+		at += size
+	}
+	for rows.Next() {
+		if err := rows.Scan(&n, &id, &messageID, &createdAt, &customer, &product, &quantity, &cents); err != nil {
+			return nil, err
+		}
+		at := p.owner[n-1]
+		u, o := units[at.unit], &outcome[at.unit]
+		o.fresh = customer == nil
+		if at.order == len(u.Orders) {
+			o.partial = true // the probe found an order after the last one
+			continue
+		}
+		order := New{}
+		if o.fresh {
+			order = u.Orders[at.order]
+		} else {
+			order = New{*customer, *product, *quantity, Cents(*cents)}
+		}
+		o.orders[at.order] = Order{
+			ID: id, New: order, CreatedAt: createdAt, MessageID: messageID, Status: StatusPending, IdempotencyKey: u.keyOf(at.order),
+		}
+		count[at.unit]++
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i := range outcome {
+		switch o := &outcome[i]; {
+		case count[i] == len(units[i].Orders):
+		case count[i] == 0 && !o.partial || o.fresh:
+			o.err = errors.New("publish: the statement returned nothing for an order")
+		default:
+			o.partial = true
+		}
+	}
+	return outcome, nil
+}

@@ -1,0 +1,282 @@
+package orders
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/database"
+)
+
+// Why an order was not written, or is not known to have been.
+var (
+	// ErrUnavailable: the database is away; nothing was written.
+	ErrUnavailable = errors.New("the database is not available")
+	// ErrOverloaded: too many orders are waiting; nothing was written.
+	ErrOverloaded = errors.New("too many orders are waiting to be written")
+	// ErrTimeout: the order's turn did not come in time; it was withdrawn and is not written later either.
+	ErrTimeout = errors.New("the order could not be written in time")
+	// ErrUnknownOutcome: the order was on its way when the connection or the time ran out. It may have been written. A retry
+	// with the same idempotency key finds out.
+	ErrUnknownOutcome = errors.New("it is not known whether the order was written")
+	// ErrKeyReused: the idempotency key stands for another order.
+	ErrKeyReused = errors.New("the idempotency key was used for another order")
+	// ErrClosed: the writer is shutting down; nothing was written.
+	ErrClosed = errors.New("shutting down")
+)
+
+// RefusedError is an order that the database does not take, by a rule that this program does not know.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return "refused by the database: " + e.Reason }
+
+// Request is what is written all or not at all: the orders of one HTTP request.
+type Request struct {
+	Orders      []New
+	Key         string // idempotency key; empty: none
+	Batch       bool   // the key is that of a batch: each order's is made from it and the order's place
+	Traceparent string
+}
+
+// Result is what a request became.
+type Result struct {
+	Orders   []Order
+	Replayed bool // found under the idempotency key, as they were answered the first time
+}
+
+// Gate knows whether the database can be used; see [database.Monitor].
+type Gate interface {
+	State() (database.State, <-chan struct{})
+	Up() bool
+	Suspect()
+}
+
+// Observer is told what the writer does. Its methods must not block.
+type Observer interface {
+	Committed(requests, orders, replayed int, took time.Duration)
+	Failed(kind database.Kind)
+}
+
+// WriterConfig says how a [Writer] works.
+type WriterConfig struct {
+	Database *pgx.ConnConfig
+	Queue    string
+	MaxBatch int // orders in one transaction; a larger request has one of its own
+	MaxQueue int // orders waiting
+	// Timeout is how long a request waits, and how long a statement may take.
+	Timeout time.Duration
+	// OnCommit is called after each commit that sent messages. It must not block.
+	OnCommit func()
+	Observer Observer
+	Log      *slog.Logger
+}
+
+// Writer writes orders and their messages. Whatever has gathered while one transaction commits shares the next one (group
+// commit), so a lone request waits for nobody and a crowd costs hardly more commits than a few.
+//
+// One goroutine ([Writer.Run]) owns the connection. Two or three would be slower: they would share the same disk's
+// flushes and split the batches.
+type Writer struct {
+	cfg  WriterConfig
+	gate Gate
+
+	mu      sync.Mutex
+	waiting []*unit
+	queued  int // orders in waiting
+	closed  bool
+	wake    chan struct{}
+
+	// Of Run's goroutine.
+	conn   *publisher
+	warned time.Time
+}
+
+// NewWriter makes a writer; nothing is written until [Writer.Run].
+func NewWriter(cfg WriterConfig, gate Gate) *Writer {
+	return &Writer{cfg: cfg, gate: gate, wake: make(chan struct{}, 1)}
+}
+
+// unit is a request on its way through the writer.
+type unit struct {
+	Request
+	state  atomic.Int32
+	done   chan struct{}
+	result Result
+	err    error
+
+	stored []Order // all that stands under the unit's key, once that is known
+	leader *unit   // a unit before it, in the same batch, with the same key
+}
+
+// A unit waits until either the writer takes it or its request's time is up: exactly one of them wins. Likewise a unit that
+// is taken is either settled in time or abandoned by its request, and then not tried again.
+const (
+	unitWaiting = iota
+	unitTaken
+	unitSettled
+	unitWithdrawn
+	unitAbandoned
+)
+
+// Write writes a request and returns when its transaction has committed, or with an error when the writer's timeout has
+// passed or there is no point in waiting. Requests without orders are the caller's mistake.
+func (w *Writer) Write(req Request) (Result, error) {
+	if !w.gate.Up() {
+		return Result{}, ErrUnavailable
+	}
+	u := &unit{Request: req, done: make(chan struct{})}
+	if err := w.enqueue(u); err != nil {
+		return Result{}, err
+	}
+	timer := time.NewTimer(w.cfg.Timeout)
+	defer timer.Stop()
+	select {
+	case <-u.done:
+		return u.result, u.err
+	case <-timer.C:
+	}
+	if u.state.CompareAndSwap(unitWaiting, unitWithdrawn) {
+		return Result{}, ErrTimeout
+	}
+	if u.state.CompareAndSwap(unitTaken, unitAbandoned) {
+		return Result{}, ErrUnknownOutcome
+	}
+	<-u.done // settled at the last moment
+	return u.result, u.err
+}
+
+func (w *Writer) enqueue(u *unit) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return ErrClosed
+	case w.queued > 0 && w.queued+len(u.Orders) > w.cfg.MaxQueue:
+		return ErrOverloaded
+	}
+	w.waiting = append(w.waiting, u)
+	w.queued += len(u.Orders)
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Queued is the number of orders that wait for their transaction.
+func (w *Writer) Queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queued
+}
+
+// take removes the next batch from the queue: at most MaxBatch orders, or one request that is larger.
+func (w *Writer) take(batch []*unit) []*unit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	orders, n := 0, 0
+	for n < len(w.waiting) {
+		u := w.waiting[n]
+		if len(batch) > 0 && orders+len(u.Orders) > w.cfg.MaxBatch {
+			break
+		}
+		n++
+		w.queued -= len(u.Orders)
+		if u.state.CompareAndSwap(unitWaiting, unitTaken) {
+			orders += len(u.Orders)
+			batch = append(batch, u)
+		}
+	}
+	rest := copy(w.waiting, w.waiting[n:])
+	clear(w.waiting[rest:])
+	w.waiting = w.waiting[:rest]
+	return batch
+}
+
+// Run writes until ctx ends; then it refuses what comes, writes what is waiting, and returns.
+func (w *Writer) Run(ctx context.Context) {
+	defer w.disconnect()
+	var batch []*unit
+	for {
+		state, changed := w.gate.State()
+		switch {
+		case w.conn != nil || !state.Up && w.Queued() == 0:
+		case w.connect(state.Up) != nil:
+			w.gate.Suspect()
+			w.refuseWaiting(ErrUnavailable)
+		}
+		if w.conn != nil {
+			if batch = w.take(batch[:0]); len(batch) > 0 {
+				w.write(batch)
+				clear(batch)
+				continue
+			}
+		}
+		if ctx.Err() != nil && w.finished() {
+			return
+		}
+		select {
+		case <-w.wake:
+		case <-changed:
+		case <-ctx.Done():
+			w.finished()
+		}
+	}
+}
+
+// finished closes the door, and reports whether nobody was left inside.
+func (w *Writer) finished() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	return len(w.waiting) == 0
+}
+
+// connect connects, unless the database is known to be away. It takes less time than a request has, so that what is
+// waiting meanwhile gets a definite answer.
+func (w *Writer) connect(up bool) error {
+	if !up {
+		return ErrUnavailable
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout*2/3)
+	defer cancel()
+	conn, err := connectPublisher(ctx, w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
+	if err != nil {
+		w.cfg.Log.DebugContext(ctx, "writer cannot connect", "error", err)
+		return err
+	}
+	w.conn = conn
+	return nil
+}
+
+func (w *Writer) disconnect() {
+	if w.conn != nil {
+		w.conn.close()
+		w.conn = nil
+	}
+}
+
+// refuseWaiting answers everybody who is waiting.
+func (w *Writer) refuseWaiting(err error) {
+	for {
+		batch := w.take(nil)
+		if len(batch) == 0 {
+			return
+		}
+		for _, u := range batch {
+			u.settle(Result{}, err)
+		}
+	}
+}
+
+// settle tells the unit's request what became of it.
+func (u *unit) settle(result Result, err error) {
+	u.result, u.err = result, err
+	u.state.CompareAndSwap(unitTaken, unitSettled)
+	close(u.done)
+}

@@ -1,0 +1,263 @@
+package schema_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/services/api/internal/schema"
+)
+
+// queue is the queue of most tests. Its name has what needs quoting (-) and folding (capitals).
+const queue = "Order-Queue"
+
+// database is an empty database of one test's own.
+type database struct {
+	t    *testing.T
+	cfg  *pgx.ConnConfig // as the superuser
+	conn *pgx.Conn
+	log  *logBuffer
+}
+
+// newDatabase creates a database and drops it when the test ends.
+func newDatabase(t *testing.T) *database {
+	t.Helper()
+
+	name := "schema_test_" + random(t)
+	admin := connect(t, adminConfig(t))
+	mustExec(t, admin, "create database "+name)
+	t.Cleanup(func() { mustExec(t, admin, "drop database "+name+" with (force)") })
+
+	cfg := adminConfig(t)
+	cfg.Database = name
+	return &database{t: t, cfg: cfg, conn: connect(t, cfg), log: &logBuffer{}}
+}
+
+// migrated is newDatabase after Migrate.
+func migrated(t *testing.T, install schema.Install) *database {
+	t.Helper()
+	db := newDatabase(t)
+	if err := db.migrate(schema.Options{Queue: queue, PGMQ: install}); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func (db *database) migrate(opts schema.Options) error {
+	return schema.Migrate(db.t.Context(), db.cfg, opts, db.log.logger())
+}
+
+// as is the configuration to connect to the database as another role.
+func (db *database) as(role, password string) *pgx.ConnConfig {
+	cfg := db.cfg.Copy()
+	cfg.User, cfg.Password = role, password
+	return cfg
+}
+
+// newRole returns the name of a role for this test, which need not exist, and drops it when the test ends.
+func (db *database) newRole(part string) string {
+	db.t.Helper()
+	name := "schema test " + random(db.t) + " " + part // with a space, so that it needs quoting
+	quoted := pgx.Identifier{name}.Sanitize()
+	admin := connect(db.t, db.cfg)
+	db.t.Cleanup(func() {
+		mustExec(db.t, admin, `
+			do $$
+			begin
+				if exists (select from pg_roles where rolname = '`+name+`') then
+					reassign owned by `+quoted+` to current_user;
+					drop owned by `+quoted+`;
+					drop role `+quoted+`;
+				end if;
+			end
+			$$`)
+	})
+	return name
+}
+
+// adminConfig is the superuser's configuration for the maintenance database.
+func adminConfig(t *testing.T) *pgx.ConnConfig {
+	t.Helper()
+	url := os.Getenv("TEST_DATABASE_URL")
+	if url == "" {
+		t.Fatal("run make test (or set TEST_DATABASE_URL to a Postgres superuser's URL)")
+	}
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func connect(t *testing.T, cfg *pgx.ConnConfig) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+// forEachFlavour runs a test on the SQL-only PGMQ and, where the server offers it, on the extension.
+func forEachFlavour(t *testing.T, test func(t *testing.T, install schema.Install)) {
+	t.Helper()
+
+	t.Run("sql-only", func(t *testing.T) {
+		t.Parallel()
+		test(t, schema.InstallSQL)
+	})
+	if extensionOffered(t) {
+		t.Run("extension", func(t *testing.T) {
+			t.Parallel()
+			test(t, schema.InstallExtension)
+		})
+	}
+}
+
+func extensionOffered(t *testing.T) bool {
+	t.Helper()
+	admin := connect(t, adminConfig(t))
+	return ask[bool](t, admin, `select exists (select from pg_available_extensions where name = 'pgmq')`)
+}
+
+// installPGMQ installs PGMQ without anything else, as others might have before Orderflow came.
+func (db *database) installPGMQ(install schema.Install) {
+	db.t.Helper()
+	if install == schema.InstallExtension {
+		mustExec(db.t, db.conn, `create extension pgmq`)
+		return
+	}
+	files, err := filepath.Glob("pgmq/*.sql")
+	if err != nil || len(files) == 0 {
+		db.t.Fatal("the SQL-only PGMQ is not where it was", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			db.t.Fatal(err)
+		}
+		mustExec(db.t, db.conn, string(text))
+	}
+}
+
+func mustExec(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(context.Background(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// ask returns the one value that a query has for an answer.
+func ask[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) T {
+	t.Helper()
+	var answer T
+	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&answer); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return answer
+}
+
+// table returns a query's rows as text: a line for each, columns joined by |, nulls as ∅.
+func table(t *testing.T, conn *pgx.Conn, sql string) (string, error) {
+	t.Helper()
+	results, err := conn.PgConn().Exec(t.Context(), sql).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	var lines []string
+	for _, result := range results {
+		for _, row := range result.Rows {
+			cells := make([]string, len(row))
+			for i, cell := range row {
+				cells[i] = string(cell)
+				if cell == nil {
+					cells[i] = "∅"
+				}
+			}
+			lines = append(lines, strings.Join(cells, "|"))
+		}
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+func wantTable(t *testing.T, conn *pgx.Conn, sql, want string) {
+	t.Helper()
+	got, err := table(t, conn, sql)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	if got != want {
+		t.Errorf("%s\ngot:\n%s\nwant:\n%s", sql, got, want)
+	}
+}
+
+// sqlState is the code of a Postgres error, "" of any other.
+func sqlState(err error) string {
+	if pgErr, ok := err.(*pgconn.PgError); ok { //nolint:errorlint // pgx returns it bare from a connection's calls
+		return pgErr.Code
+	}
+	return ""
+}
+
+// eventually waits for a condition that another session brings about.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("waited in vain until ", what)
+		}
+	}
+}
+
+func random(t *testing.T) string {
+	t.Helper()
+	var b [6]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(b[:])
+}
+
+// logBuffer collects log lines of any number of goroutines.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *logBuffer) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
