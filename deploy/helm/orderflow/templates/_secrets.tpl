@@ -1,0 +1,46 @@
+{{/*
+Generated secrets. A value is, in this order: what the Secret in the cluster
+already holds, or new and random. So an upgrade keeps it, and so does an
+uninstall with a later install (the Secrets stay: resource-policy keep).
+
+Where nothing can be looked up (helm template, GitOps tools that render
+without a cluster) every rendering would have new passwords: name existing
+Secrets there.
+
+Within one rendering the value is drawn once and remembered, because it goes
+into the Secret and into the checksum annotation of the pods that use it.
+*/}}
+
+{{/* The value: (dict "root" $ "name" <Secret> "key" <key>) */}}
+{{- define "orderflow.generated" -}}
+{{- if not (hasKey .root.Values "drawn") -}}
+{{- $_ := set .root.Values "drawn" dict -}}
+{{- end -}}
+{{- $drawn := .root.Values.drawn -}}
+{{- $at := printf "%s/%s" .name .key -}}
+{{- if not (hasKey $drawn $at) -}}
+{{- $found := (lookup "v1" "Secret" .root.Release.Namespace .name | default dict).data | default dict -}}
+{{- $value := ternary (get $found .key | b64dec) (randAlphaNum 40) (hasKey $found .key) -}}
+{{- $_ := set $drawn $at $value -}}
+{{- end -}}
+{{- get $drawn $at -}}
+{{- end -}}
+
+{{/* A whole Secret: (dict "root" $ "component" "database" "name" <Secret> "key" <key> "more" <dict of other entries>) */}}
+{{- define "orderflow.secret" -}}
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "orderflow.labels" (dict "root" .root "component" .component) | nindent 4 }}
+  annotations:
+    helm.sh/resource-policy: keep
+type: Opaque
+stringData:
+  {{- range $key, $value := .more }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+  {{ .key }}: {{ include "orderflow.generated" (dict "root" .root "name" .name "key" .key) | quote }}
+{{- end -}}

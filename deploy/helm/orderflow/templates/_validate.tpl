@@ -1,0 +1,219 @@
+{{/*
+What a schema cannot say: values that are right alone and wrong together. Each
+problem is a sentence that says what to change; all of them are told at once.
+*/}}
+{{- define "orderflow.validate" -}}
+{{- /*
+Not Chart.yaml's kubeVersion: a Helm that was built without link-time flags (go
+install) takes v1.20.0 for the version of a cluster that it has not asked.
+*/ -}}
+{{- $kubernetes := .Capabilities.KubeVersion.Version -}}
+{{- if and (semverCompare "<1.27.0-0" $kubernetes) (ne $kubernetes "v1.20.0") -}}
+{{- fail (printf "orderflow needs Kubernetes 1.27 or newer, and this cluster is %s." $kubernetes) -}}
+{{- end -}}
+{{- $problems := concat
+  (include "orderflow.validate.api" . | fromYamlArray)
+  (include "orderflow.validate.consumer" . | fromYamlArray)
+  (include "orderflow.validate.autoscaling" . | fromYamlArray)
+  (include "orderflow.validate.loadgen" . | fromYamlArray)
+  (include "orderflow.validate.database" . | fromYamlArray)
+  (include "orderflow.validate.exposure" . | fromYamlArray)
+  (include "orderflow.validate.env" . | fromYamlArray) -}}
+{{- if $problems -}}
+{{- fail (printf "\n\nThese values do not go together:\n  - %s\n" (join "\n  - " $problems)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "orderflow.validate.api" -}}
+{{- $problems := list -}}
+{{- $api := .Values.api -}}
+{{- $request := include "orderflow.ms" $api.requestTimeout | int64 -}}
+{{- $drain := include "orderflow.ms" $api.drainTimeout | int64 -}}
+{{- $delay := include "orderflow.ms" $api.shutdownDelay | int64 -}}
+{{- $grace := mul (include "orderflow.api.grace" .) 1000 -}}
+{{- if ge (add $delay $drain) $grace -}}
+{{- $problems = append $problems (printf "api.terminationGracePeriodSeconds (%v) must be more than api.shutdownDelay (%s) + api.drainTimeout (%s): raise it, or leave it empty to have it derived." $api.terminationGracePeriodSeconds $api.shutdownDelay $api.drainTimeout) -}}
+{{- end -}}
+{{- if gt $request $drain -}}
+{{- $problems = append $problems (printf "api.requestTimeout (%s) must not be more than api.drainTimeout (%s), or a request under way is cut off at shutdown: lower the first or raise the second." $api.requestTimeout $api.drainTimeout) -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{- define "orderflow.validate.consumer" -}}
+{{- $problems := list -}}
+{{- $consumer := .Values.consumer -}}
+{{- $visibility := mul $consumer.visibilityTimeout 1000 -}}
+{{- $handler := div (mul $visibility 8) 10 -}}
+{{- if $consumer.handlerTimeout -}}
+{{- $handler = include "orderflow.ms" $consumer.handlerTimeout | int64 -}}
+{{- if le $handler 0 -}}
+{{- $problems = append $problems (printf "consumer.handlerTimeout (%s) must be more than 0: leave it empty for 80 %% of consumer.visibilityTimeout." $consumer.handlerTimeout) -}}
+{{- else if ge $handler $visibility -}}
+{{- $problems = append $problems (printf "consumer.handlerTimeout (%s) must be less than consumer.visibilityTimeout (%v s): lower the first or raise the second." $consumer.handlerTimeout $consumer.visibilityTimeout) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $consumer.handler "simulate") (ge (include "orderflow.ms" $consumer.simulate.work | int64) $handler) -}}
+{{- $problems = append $problems (printf "consumer.simulate.work (%s) must be less than the time of one attempt (%v ms: consumer.handlerTimeout, or 80 %% of consumer.visibilityTimeout), or no order ever completes: lower it or raise consumer.visibilityTimeout." $consumer.simulate.work $handler) -}}
+{{- end -}}
+{{- if ge (include "orderflow.ms" $consumer.drainTimeout | int64) (mul (include "orderflow.consumer.grace" .) 1000) -}}
+{{- $problems = append $problems (printf "consumer.terminationGracePeriodSeconds (%v) must be more than consumer.drainTimeout (%s): raise it, or leave it empty to have it derived." $consumer.terminationGracePeriodSeconds $consumer.drainTimeout) -}}
+{{- end -}}
+{{- if and (eq $consumer.handler "webhook") (not $consumer.webhook.url) -}}
+{{- $problems = append $problems "consumer.handler is webhook, but consumer.webhook.url is empty: say where orders are delivered." -}}
+{{- end -}}
+{{- if and (eq $consumer.handler "simulate") (or $consumer.webhook.url $consumer.webhook.existingSecret) -}}
+{{- $problems = append $problems "consumer.webhook is set, but consumer.handler is simulate: set consumer.handler to webhook, or remove consumer.webhook." -}}
+{{- end -}}
+{{- if gt (include "orderflow.ms" $consumer.backoff.base | int64) (include "orderflow.ms" $consumer.backoff.max | int64) -}}
+{{- $problems = append $problems (printf "consumer.backoff.base (%s) must not be more than consumer.backoff.max (%s): lower the first or raise the second." $consumer.backoff.base $consumer.backoff.max) -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{- define "orderflow.validate.autoscaling" -}}
+{{- $problems := list -}}
+{{- range $component := list "api" "consumer" -}}
+{{- $of := index $.Values $component -}}
+{{- $mode := $of.autoscaling.mode -}}
+{{- if ne $mode "none" -}}
+{{- if not (kindIs "invalid" $of.replicas) -}}
+{{- $problems = append $problems (printf "%s.replicas is fixed at %v while %s.autoscaling.mode is %s, which decides the number: leave %s.replicas empty, or set the mode to none." $component $of.replicas $component $mode $component) -}}
+{{- end -}}
+{{- if gt (int64 $of.autoscaling.minReplicas) (int64 $of.autoscaling.maxReplicas) -}}
+{{- $problems = append $problems (printf "%s.autoscaling.minReplicas (%v) must not be more than maxReplicas (%v): lower the first or raise the second." $component $of.autoscaling.minReplicas $of.autoscaling.maxReplicas) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $mode "hpa" -}}
+{{- if lt (int64 $of.autoscaling.minReplicas) 1 -}}
+{{- $problems = append $problems (printf "%s.autoscaling.minReplicas must be at least 1 with mode hpa: only keda scales to 0." $component) -}}
+{{- end -}}
+{{- if and (not ($of.autoscaling.hpa | default dict).metrics) (not ($of.resources.requests | default dict).cpu) -}}
+{{- $problems = append $problems (printf "%s.autoscaling.mode is hpa on CPU, but %s.resources.requests.cpu is empty: set the request that the target is a percentage of." $component $component) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{- define "orderflow.validate.loadgen" -}}
+{{- $problems := list -}}
+{{- $loadgen := .Values.loadgen -}}
+{{- if $loadgen.enabled -}}
+{{- if and $loadgen.stages (or $loadgen.duration $loadgen.rate) -}}
+{{- $problems = append $problems "loadgen.stages already says rate and duration: remove loadgen.rate and loadgen.duration, or loadgen.stages." -}}
+{{- end -}}
+{{- if and $loadgen.duration (ge (include "orderflow.seconds" $loadgen.duration | int64) (int64 $loadgen.activeDeadlineSeconds)) -}}
+{{- $problems = append $problems (printf "loadgen.activeDeadlineSeconds (%v) must be more than loadgen.duration (%s), or the Job is ended before its audit: raise it." $loadgen.activeDeadlineSeconds $loadgen.duration) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{- define "orderflow.validate.database" -}}
+{{- $problems := list -}}
+{{- $external := .Values.externalDatabase -}}
+{{- $roles := .Values.database.roles -}}
+{{- if .Values.postgres.enabled -}}
+{{- if or $external.host $external.existingSecret $external.caSecret -}}
+{{- $problems = append $problems "externalDatabase is set while postgres.enabled is true: set postgres.enabled to false to use it, or remove externalDatabase." -}}
+{{- end -}}
+{{- if eq (include "orderflow.postgres.memory" . | int64) 0 -}}
+{{- $problems = append $problems "postgres.resources has no memory limit and no memory request, and the server's settings are sized from it: set postgres.resources.limits.memory." -}}
+{{- else if lt (include "orderflow.postgres.memory" . | int64) 128 -}}
+{{- $problems = append $problems (printf "postgres.resources gives the server %v MiB of memory: set postgres.resources.limits.memory to 128Mi or more." (include "orderflow.postgres.memory" .)) -}}
+{{- end -}}
+{{- $needed := include "orderflow.neededConnections" . | int64 -}}
+{{- if lt (int64 .Values.postgres.maxConnections) $needed -}}
+{{- $problems = append $problems (printf "postgres.maxConnections (%v) is less than the %d connections that the pods of this release can open: raise it, or lower the replicas or api.databaseConnections." .Values.postgres.maxConnections $needed) -}}
+{{- end -}}
+{{- range list "max_connections" "listen_addresses" "port" "data_directory" "config_file" "hba_file" "unix_socket_directories" -}}
+{{- if hasKey $.Values.postgres.settings . -}}
+{{- $problems = append $problems (printf "postgres.settings.%s is the chart's to decide: remove it%s." . (ternary " and use postgres.maxConnections" "" (eq . "max_connections"))) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- if not $external.host -}}
+{{- $problems = append $problems "postgres.enabled is false, but externalDatabase.host is empty: say which server to use." -}}
+{{- end -}}
+{{- if not $external.existingSecret -}}
+{{- $problems = append $problems "postgres.enabled is false, but externalDatabase.existingSecret is empty: name a Secret with user name and password of the database's owner." -}}
+{{- end -}}
+{{- if and (hasPrefix "verify-" $external.sslmode) (not $external.caSecret) -}}
+{{- $problems = append $problems (printf "externalDatabase.sslmode is %s, but externalDatabase.caSecret is empty: name a Secret with the certificate authority, or set sslmode to require." $external.sslmode) -}}
+{{- end -}}
+{{- if and $external.caSecret (not (hasPrefix "verify-" $external.sslmode)) -}}
+{{- $problems = append $problems (printf "externalDatabase.caSecret is set, but with sslmode %s nothing is checked against it: set sslmode to verify-full, or remove caSecret." $external.sslmode) -}}
+{{- end -}}
+{{- if or $roles.owner.name $roles.owner.existingSecret -}}
+{{- $problems = append $problems "database.roles.owner is for the bundled Postgres: with an external database its name and password come from externalDatabase.existingSecret." -}}
+{{- end -}}
+{{- end -}}
+{{- range $role := list "api" "consumer" "metrics" -}}
+{{- $of := index $roles $role -}}
+{{- if and (not $roles.separate) (or $of.name $of.existingSecret) -}}
+{{- $problems = append $problems (printf "database.roles.%s is set, but database.roles.separate is false, so all use the owner's role: set separate to true, or remove it." $role) -}}
+{{- end -}}
+{{- end -}}
+{{- $names := dict -}}
+{{- if $roles.separate -}}
+{{- range $role := list "owner" "api" "consumer" "metrics" -}}
+{{- $name := (include "orderflow.role" (dict "root" $ "role" $role) | fromYaml).user -}}
+{{- if and $name (hasKey $names $name) -}}
+{{- $problems = append $problems (printf "database.roles.%s.name and database.roles.%s.name are both %s: give each role its own." (get $names $name) $role $name) -}}
+{{- end -}}
+{{- $_ := set $names ($name | default "") $role -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (len (printf "%s_consumer" (include "orderflow.fullname" .))) 63 -}}
+{{- $problems = append $problems "the names of the database roles are too long: set fullnameOverride." -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{- define "orderflow.validate.exposure" -}}
+{{- $problems := list -}}
+{{- $api := .Values.api -}}
+{{- $listed := and .Values.networkPolicy.enabled (eq .Values.networkPolicy.api.access "listed") (not .Values.networkPolicy.api.from) -}}
+{{- if and $api.ingress.enabled (not $api.ingress.hosts) -}}
+{{- $problems = append $problems "api.ingress.enabled is true, but api.ingress.hosts is empty: name at least one host." -}}
+{{- end -}}
+{{- if and $api.httpRoute.enabled (not $api.httpRoute.parentRefs) -}}
+{{- $problems = append $problems "api.httpRoute.enabled is true, but api.httpRoute.parentRefs is empty: name the Gateway." -}}
+{{- end -}}
+{{- if and $listed (or $api.ingress.enabled $api.httpRoute.enabled (ne $api.service.type "ClusterIP")) -}}
+{{- $problems = append $problems "networkPolicy.api.access is listed, but networkPolicy.api.from is empty, so what api.ingress, api.httpRoute or api.service.type lets in would not reach the api: list the controller's namespace, or set access to cluster." -}}
+{{- end -}}
+{{- if and $api.service.nodePort (eq $api.service.type "ClusterIP") -}}
+{{- $problems = append $problems "api.service.nodePort is set, but api.service.type is ClusterIP: set the type to NodePort or LoadBalancer, or remove nodePort." -}}
+{{- end -}}
+{{- if and (eq .Values.consumer.handler "webhook") .Values.networkPolicy.enabled .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.consumer) -}}
+{{- $problems = append $problems "networkPolicy.egress.enabled is true, but networkPolicy.egress.consumer is empty, so the consumer could not reach consumer.webhook.url: allow it there." -}}
+{{- end -}}
+{{- if and .Values.serviceAccount.name (eq .Values.serviceAccount.name "default") .Values.serviceAccount.create -}}
+{{- $problems = append $problems "serviceAccount.name is default, which every namespace has: set serviceAccount.create to false to use it." -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{/* Variables of the user's that the chart sets itself, with the value to use instead. */}}
+{{- define "orderflow.validate.env" -}}
+{{- $problems := list -}}
+{{- $reserved := dict
+  "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "QUEUE_NAME" "queue.name"
+  "LOG_LEVEL" "log.level" "LOG_FORMAT" "log.format" "GOMEMLIMIT" "resources.limits.memory" "METRICS_PORT" "" -}}
+{{- $own := dict
+  "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "ADMIN_TOKEN" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
+  "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_SECRET" "consumer.webhook.existingSecret")
+  "loadgen" (dict "API_URL" "loadgen.apiUrl" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds") -}}
+{{- range $component := list "api" "consumer" "loadgen" -}}
+{{- $taken := merge (dict) (get $own $component) $reserved -}}
+{{- range (index $.Values $component).env -}}
+{{- if hasKey $taken .name -}}
+{{- $instead := get $taken .name -}}
+{{- $problems = append $problems (printf "%s.env sets %s, which the chart sets: %s." $component .name (ternary (printf "use %s" $instead) "remove it" (ne $instead ""))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
