@@ -33,8 +33,9 @@ func queueTable(queue string) string { return "q_" + strings.ToLower(queue) }
 // storage are the settings of a queue's table. A queue is a table of few rows, each of which is rewritten at each delivery
 // and then deleted: dead rows pass through it at the rate of its traffic, whatever its size is at the moment.
 var storage = []struct{ name, value string }{
-	// Room on the page for the version that a read writes, which then costs no second page.
-	{"fillfactor", "70"},
+	// Room on the page for the version that a read writes. It cannot be HOT, because vt is indexed, but it costs no second
+	// page: reading and deleting 100,000 messages wrote 76 MB of WAL instead of 112, in a table of the same size.
+	{"fillfactor", "50"},
 	// Vacuum by traffic and not by size, which says nothing here, and without the pauses that are meant to spare big tables.
 	{"autovacuum_vacuum_scale_factor", "0"},
 	{"autovacuum_vacuum_threshold", "5000"},

@@ -43,12 +43,11 @@ begin
        or o.quantity is null
        or o.quantity <= 0
        or o.price is null
-       or not (o.price >= 0 and o.price < 1e10);
+       or not (o.price >= 0 and o.price < 9999999999.995);
     if refused is not null then
-        raise exception 'the table orders has % rows with a missing name, a quantity below 1 or a price that is missing, negative or not below 10^10: correct or remove them, then migrate again',
-            cardinality(refused)
-            using detail = 'Their ids: ' || array_to_string(refused[1:20], ', ')
-                || case when cardinality(refused) > 20 then ', ...' else '' end;
+        raise exception 'the table orders has % rows with a missing name, a quantity below 1 or a price that is missing, negative or not below 10^10: correct or remove them, then migrate again (ids: %)',
+            cardinality(refused),
+            array_to_string(refused[1:20], ', ') || case when cardinality(refused) > 20 then ', ...' else '' end;
     end if;
 
     -- From a serial to an identity column that goes on counting where the serial stopped.
@@ -162,10 +161,12 @@ create unique index orders_idempotency_key_idx on public.orders (idempotency_key
 -- would make every completion a write to this index and deny it the HOT update.
 create index orders_dead_idx on public.orders (id) where dead_at is not null;
 
--- Every order is updated once after its insert, often hundreds of one page in one transaction. Room for that update on
--- the page keeps it HOT: no index is written, and the old version goes with the next visit instead of a vacuum.
+-- Every order is updated once after its insert, often all those of a page in one transaction. Room for the longer second
+-- versions on the page keeps that update HOT: no index is written, and the first versions go with the next visit instead
+-- of a vacuum. Completing 100,000 orders in batches of 1,000 took, at a fillfactor of 100 / 50 / 40, 729 / 344 / 166 ms and
+-- 81 / 52 / 32 MB of WAL, and left tables of 35 / 41 / 40 MB: what is saved on the first versions, the second ones take.
 alter table public.orders set (
-    fillfactor = 50,
+    fillfactor = 40,
     autovacuum_vacuum_scale_factor = 0.05,
     autovacuum_analyze_scale_factor = 0.05
 );

@@ -1,0 +1,145 @@
+package schema_test
+
+import (
+	"strings"
+	"testing"
+
+	"orderflow.example/services/api/internal/schema"
+)
+
+// withDeadLetters is a migrated database with one order of each kind and a dead letter for each:
+// 1 dead, 2 completed, 3 pending and its message in the queue, 4 pending without; letter 5 is of an order that nobody knows
+// and letter 6 of none.
+func withDeadLetters(t *testing.T, install schema.Install) *database {
+	t.Helper()
+	db := migrated(t, install)
+	mustExec(t, db.conn, `select pgmq.send($1, '{"order_id": 3}')`, queue)
+	mustExec(t, db.conn, `
+		insert into orders (customer_name, product_name, quantity, price, status, message_id, attempts, last_error, dead_at)
+		values
+			('c', 'p', 1, 1, 'dead', 90, 5, 'out of stock', now()),
+			('c', 'p', 1, 1, 'completed', 91, 1, null, null),
+			('c', 'p', 1, 1, 'pending', 1, 0, null, null),
+			('c', 'p', 1, 1, 'pending', 93, 0, null, null)`)
+	for _, letter := range []struct{ message, headers string }{
+		{`{"order_id": 1, "price": 1.00}`, `{"schema": 1, "traceparent": "00-1", "orderflow-dead": {"reason": "permanent"}, "orderflow-retry": 4}`},
+		{`{"order_id": 2}`, `{"orderflow-dead": {}}`},
+		{`{"order_id": 3}`, `{"orderflow-dead": {}}`},
+		{`{"order_id": 4}`, `{"orderflow-dead": {}}`},
+		{`{"order_id": 1e300}`, `{"schema": 1}`},
+		{`[1]`, `null`},
+	} {
+		mustExec(t, db.conn, `select pgmq.send($1, $2::jsonb, $3::jsonb)`, queue+"_dlq", letter.message, letter.headers)
+	}
+	return db
+}
+
+func TestRedriveStartsOrdersAfresh(t *testing.T) {
+	t.Parallel()
+	forEachFlavour(t, func(t *testing.T, install schema.Install) {
+		db := withDeadLetters(t, install)
+		listener := connect(t, db.cfg)
+		mustExec(t, listener, `listen "orderflow_order-queue"`)
+
+		wantTable(t, db.conn, `select * from orderflow.redrive('Order-Queue', array[6, 5, 4, 3, 2, 1, 1, 99])`, "1|2|1\n4|3|4\n5|4|∅\n6|5|∅")
+		wantTable(t, db.conn, `select msg_id, read_ct, vt <= clock_timestamp(), message, headers from pgmq."q_order-queue" order by 1`, lines(
+			`1|0|t|{"order_id": 3}|∅`,
+			`2|0|t|{"price": 1.00, "order_id": 1}|{"schema": 1, "traceparent": "00-1"}`,
+			`3|0|t|{"order_id": 4}|∅`,
+			`4|0|t|`+ask[string](t, db.conn, `select '{"order_id": 1e300}'::jsonb::text`)+`|{"schema": 1}`,
+			`5|0|t|[1]|null`,
+		))
+		wantTable(t, db.conn, `select id, status, message_id, attempts, last_error, dead_at from orders order by id`, lines(
+			`1|pending|2|0|∅|∅`, `2|completed|91|1|∅|∅`, `3|pending|1|0|∅|∅`, `4|pending|3|0|∅|∅`))
+		wantTable(t, db.conn, `select msg_id from pgmq."q_order-queue_dlq" order by 1`, "2\n3")
+
+		if _, err := listener.WaitForNotification(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRedriveIsUndoneWithItsTransaction(t *testing.T) {
+	t.Parallel()
+	db := withDeadLetters(t, schema.InstallSQL)
+
+	mustExec(t, db.conn, `begin`)
+	wantTable(t, db.conn, `select order_id from orderflow.redrive('`+queue+`', array[1])`, "1")
+	wantTable(t, db.conn, `select orderflow.delete_dead_letters('`+queue+`', array[2])`, "2")
+	mustExec(t, db.conn, `rollback`)
+	wantTable(t, db.conn, `select msg_id from pgmq."q_order-queue_dlq" order by 1`, "1\n2\n3\n4\n5\n6")
+	wantTable(t, db.conn, `select status, attempts from orders where id = 1`, "dead|5")
+	wantTable(t, db.conn, `select msg_id from pgmq."q_order-queue"`, "1")
+}
+
+func TestTwoRedrivesOfOneLetterMoveItOnce(t *testing.T) {
+	t.Parallel()
+	db := withDeadLetters(t, schema.InstallSQL)
+	first, second := connect(t, db.cfg), connect(t, db.cfg)
+
+	mustExec(t, first, `begin`)
+	wantTable(t, first, `select order_id from orderflow.redrive('`+queue+`', array[1, 4])`, "1\n4")
+	moved := make(chan string)
+	go func() {
+		var n string
+		if err := second.QueryRow(t.Context(), `select count(*)::text from orderflow.redrive($1, array[4, 1])`, queue).Scan(&n); err != nil {
+			n = err.Error()
+		}
+		moved <- n
+	}()
+	eventually(t, "the second waits for the first", func() bool {
+		return ask[bool](t, db.conn, `
+			select exists (select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')`, int32(second.PgConn().PID()))
+	})
+	mustExec(t, first, `commit`)
+
+	if n := <-moved; n != "0" {
+		t.Errorf("the second redrive: %s", n)
+	}
+	wantTable(t, db.conn, `select count(*) from pgmq."q_order-queue" where message ->> 'order_id' = '1'`, "1")
+}
+
+// Two letters of one order must not become two messages.
+func TestOneOrderIsRedrivenOnce(t *testing.T) {
+	t.Parallel()
+	db := withDeadLetters(t, schema.InstallSQL)
+	mustExec(t, db.conn, `select pgmq.send($1, '{"order_id": 1}')`, queue+"_dlq")
+
+	wantTable(t, db.conn, `select dead_msg_id, order_id from orderflow.redrive('`+queue+`', array[1, 7])`, "1|1")
+	wantTable(t, db.conn, `select orderflow.delete_dead_letters('`+queue+`', array[7, 99])`, "7")
+}
+
+func TestDeadLettersOfAQueueThatIsNot(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, schema.InstallSQL)
+	for _, statement := range []string{
+		`select orderflow.redrive('nowhere', array[1])`,
+		`select orderflow.delete_dead_letters('nowhere', array[1])`,
+	} {
+		if _, err := table(t, db.conn, statement); err == nil || !strings.Contains(err.Error(), "does not exist") {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+}
+
+func TestTheOrderOfAMessage(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, schema.InstallSQL)
+	for message, want := range map[string]string{
+		`{"order_id": 7}`:                   "7",
+		`{"order_id": 999999999999999999}`:  "999999999999999999",
+		`{"order_id": 9999999999999999999}`: "∅",
+		`{"order_id": -1}`:                  "∅",
+		`{"order_id": 1.5}`:                 "∅",
+		`{"order_id": "7"}`:                 "∅",
+		`{"order_id": null}`:                "∅",
+		`{"order_id": {"a": 1}}`:            "∅",
+		`{}`:                                "∅",
+		`[7]`:                               "∅",
+		`7`:                                 "∅",
+		`null`:                              "∅",
+	} {
+		wantTable(t, db.conn, `select orderflow.order_id('`+message+`')`, want)
+	}
+	wantTable(t, db.conn, `select orderflow.order_id(null)`, "∅")
+}

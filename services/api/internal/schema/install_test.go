@@ -1,0 +1,125 @@
+package schema_test
+
+import (
+	"strings"
+	"testing"
+
+	"orderflow.example/services/api/internal/schema"
+)
+
+// fingerprint is everything in the schema pgmq: row versions of its functions, types and tables.
+const fingerprint = `
+	select md5(string_agg(line, ',' order by line))
+	from (
+		select 'proc ' || oid || ' ' || xmin as line from pg_proc where pronamespace = to_regnamespace('pgmq')
+		union all
+		select 'class ' || oid || ' ' || xmin from pg_class
+		where relnamespace = to_regnamespace('pgmq') and relname !~* 'order-queue'
+		union all
+		select 'type ' || oid || ' ' || xmin from pg_type
+		where typnamespace = to_regnamespace('pgmq') and typname !~* 'order-queue'
+	) _`
+
+func TestWhatIsInstalledStays(t *testing.T) {
+	t.Parallel()
+	forEachFlavour(t, func(t *testing.T, install schema.Install) {
+		for _, asked := range []schema.Install{schema.InstallAuto, schema.InstallExtension, schema.InstallSQL} {
+			t.Run("asked for "+string(asked), func(t *testing.T) {
+				t.Parallel()
+				db := newDatabase(t)
+				db.installPGMQ(install)
+				before := ask[string](t, db.conn, fingerprint)
+
+				if err := db.migrate(schema.Options{Queue: queue, PGMQ: asked}); err != nil {
+					t.Fatal(err)
+				}
+				if after := ask[string](t, db.conn, fingerprint); after != before {
+					t.Error("the installed PGMQ was touched")
+				}
+			})
+		}
+	})
+}
+
+func TestPGMQInstalledAsSQLByOthersStays(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	db.installPGMQ(schema.InstallSQL)
+	mustExec(t, db.conn, `drop function pgmq._orderflow_revision()`) // what makes it ours
+	before := ask[string](t, db.conn, fingerprint)
+
+	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
+		t.Fatal(err)
+	}
+	if after := ask[string](t, db.conn, fingerprint); after != before {
+		t.Error("the foreign PGMQ was touched")
+	}
+	if !strings.Contains(db.log.String(), "flavour=foreign") {
+		t.Error(db.log.String())
+	}
+}
+
+func TestASchemaPGMQThatIsSomethingElseIsRefused(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	mustExec(t, db.conn, `create schema pgmq; create function pgmq.send(text) returns int language sql as 'select 1'`)
+
+	err := db.migrate(schema.Options{Queue: queue})
+	if err == nil || !strings.Contains(err.Error(), "not PGMQ 1.5 or later") {
+		t.Errorf("got %v", err)
+	}
+	if got := current(t, db); got != 0 {
+		t.Errorf("version %d after a failed migration", got)
+	}
+}
+
+func TestAnEmptySchemaPGMQIsFilled(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	mustExec(t, db.conn, `create schema pgmq`) // by an administrator, for a role that may not create any
+	if err := db.migrate(schema.Options{Queue: queue, PGMQ: schema.InstallSQL}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAutoTakesTheExtensionWhereOffered(t *testing.T) {
+	t.Parallel()
+	offered := extensionOffered(t)
+	db := migrated(t, schema.InstallAuto)
+
+	installed := ask[bool](t, db.conn, `select exists (select from pg_extension where extname = 'pgmq')`)
+	if installed != offered {
+		t.Errorf("extension offered: %t, installed: %t", offered, installed)
+	}
+}
+
+func TestExtensionAskedForAndNotOffered(t *testing.T) {
+	t.Parallel()
+	if extensionOffered(t) {
+		return // TestMigrateMakesEverythingAServiceNeeds covers it
+	}
+	db := newDatabase(t)
+	err := db.migrate(schema.Options{Queue: queue, PGMQ: schema.InstallExtension})
+	if err == nil || !strings.Contains(err.Error(), "the server does not offer it") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An owner of the database who is no superuser: the extension is out of reach (it is not a trusted one), all else is not.
+func TestAutoFallsBackWithoutTheRightToCreateExtensions(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	owner := db.newOwner("")
+
+	err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: queue}, db.log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ask[bool](t, db.conn, `select exists (select from pg_extension where extname = 'pgmq')`) {
+		return // a server that trusts the extension to owners
+	}
+	if !strings.Contains(db.log.String(), "installing the SQL-only PGMQ") {
+		t.Error(db.log.String())
+	}
+	wantTable(t, db.conn, `select pgmq.send('`+queue+`', '1')`, "1")
+}

@@ -1,0 +1,63 @@
+package schema_test
+
+import (
+	"testing"
+
+	"orderflow.example/services/api/internal/schema"
+)
+
+func TestQueueTablesHaveTheirStorageSettings(t *testing.T) {
+	t.Parallel()
+	forEachFlavour(t, func(t *testing.T, install schema.Install) {
+		db := migrated(t, install)
+		for _, name := range []string{`pgmq."q_order-queue"`, `pgmq."q_order-queue_dlq"`} {
+			wantTable(t, db.conn, `select unnest(reloptions) from pg_class where oid = '`+name+`'::regclass order by 1`, lines(
+				"autovacuum_analyze_scale_factor=0",
+				"autovacuum_analyze_threshold=20000",
+				"autovacuum_vacuum_cost_delay=0",
+				"autovacuum_vacuum_insert_scale_factor=0",
+				"autovacuum_vacuum_insert_threshold=50000",
+				"autovacuum_vacuum_scale_factor=0",
+				"autovacuum_vacuum_threshold=5000",
+				"fillfactor=50",
+				"vacuum_truncate=off",
+			))
+		}
+	})
+}
+
+func TestAQueueThatWasThereGetsItsSettings(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	db.installPGMQ(schema.InstallSQL)
+	mustExec(t, db.conn, `select pgmq.create('there')`)
+	mustExec(t, db.conn, `select pgmq.send('there', '1')`)
+	mustExec(t, db.conn, `alter table pgmq.q_there set (fillfactor = 100, toast_tuple_target = 4096)`)
+
+	if err := schema.EnsureQueue(t.Context(), db.conn, "there", db.log.logger()); err != nil {
+		t.Fatal(err)
+	}
+	wantTable(t, db.conn, `select 'fillfactor=50' = any (reloptions), 'toast_tuple_target=4096' = any (reloptions) from pg_class where relname = 'q_there'`, "t|t")
+	wantTable(t, db.conn, `select queue_name from pgmq.list_queues() order by 1`, "there\nthere_dlq")
+	wantTable(t, db.conn, `select msg_id from pgmq.q_there`, "1")
+}
+
+// Completing orders writes no index, whatever else happened on their pages before: a whole batch at once, as a busy
+// consumer acknowledges it, with values of realistic length.
+func TestCompletingAnOrderIsHot(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, schema.InstallSQL)
+	mustExec(t, db.conn, `
+		insert into orders (customer_name, product_name, quantity, price, message_id, idempotency_key)
+		select 'Customer ' || n, 'Product ' || n, n % 10 + 1, 10.0 + n % 50, n, 'loadgen-3f9a1c77e2/' || n
+		from generate_series(1, 2000) n`)
+
+	mustExec(t, db.conn, `begin`)
+	mustExec(t, db.conn, `
+		update orders
+		set status = 'completed', completed_at = clock_timestamp(), attempts = 1, effects = effects + 1,
+			processed_by = 'orderflow-consumer-7c9f6d5b8b-x2x4q', last_error = null`)
+	wantTable(t, db.conn, `
+		select pg_stat_get_xact_tuples_updated('orders'::regclass), pg_stat_get_xact_tuples_hot_updated('orders'::regclass)`, "2000|2000")
+	mustExec(t, db.conn, `commit`)
+}
