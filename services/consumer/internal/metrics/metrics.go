@@ -1,0 +1,146 @@
+// Package metrics owns the consumer's Prometheus metrics: their names, meanings and buckets. It must never compute
+// anything that costs more than an atomic addition.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Metrics are the consumer's instruments.
+type Metrics struct {
+	Registry *prometheus.Registry
+
+	Received   prometheus.Counter
+	Processed  prometheus.Counter
+	Failed     *prometheus.CounterVec // by kind
+	Retried    prometheus.Counter
+	Dead       *prometheus.CounterVec // by reason
+	Released   prometheus.Counter
+	LeaseLost  *prometheus.CounterVec // by the operation that noticed
+	Isolated   prometheus.Counter
+	Heartbeats prometheus.Counter
+	Extended   prometheus.Counter
+	Wakeups    *prometheus.CounterVec // by cause
+	Reconnects *prometheus.CounterVec // by link
+
+	InFlight    prometheus.Gauge
+	Buffered    prometheus.Gauge
+	Held        prometheus.Gauge
+	StuckSlots  prometheus.Gauge
+	Prefetch    prometheus.Gauge
+	ListenerUp  prometheus.Gauge
+	DatabaseUp  prometheus.Gauge
+	SchemaReady prometheus.Gauge
+
+	HandlerSeconds   prometheus.Histogram
+	LatencySeconds   prometheus.Histogram
+	PickupSeconds    prometheus.Histogram
+	FetchBatch       prometheus.Histogram
+	SettleBatch      *prometheus.HistogramVec // by operation
+	StatementSeconds *prometheus.HistogramVec // by operation
+}
+
+// New makes the instruments on a registry of their own.
+func New(version, queue, handler string) *Metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	f := factory{registry}
+	m := &Metrics{
+		Registry: registry,
+
+		Received:   f.counter("messages_received_total", "Messages read from the queue."),
+		Processed:  f.counter("messages_processed_total", "Messages whose effect was committed and that were deleted."),
+		Failed:     f.counters("messages_failed_total", "Attempts that failed: error, permanent, panic, timeout or write.", "kind"),
+		Retried:    f.counter("messages_retried_total", "Failed messages that were given back to be tried again."),
+		Dead:       f.counters("messages_dead_total", "Messages moved to the dead letters.", "reason"),
+		Released:   f.counter("messages_released_total", "Messages handed back without an attempt."),
+		LeaseLost:  f.counters("lease_lost_total", "Leases that another consumer had taken over when we came to use them.", "operation"),
+		Isolated:   f.counter("batch_isolations_total", "Batches split up because one message spoiled them."),
+		Heartbeats: f.counter("heartbeats_total", "Statements that extended leases."),
+		Extended:   f.counter("leases_extended_total", "Leases extended."),
+		Wakeups:    f.counters("wakeups_total", "Times that the fetcher was woken: notification, due or poll.", "cause"),
+		Reconnects: f.counters("reconnects_total", "Connections made again after a loss.", "link"),
+
+		InFlight:    f.gauge("messages_in_flight", "Messages that a handler works on."),
+		Buffered:    f.gauge("messages_buffered", "Messages that wait for a free handler."),
+		Held:        f.gauge("leases_held", "Leases held: buffered, worked on, or waiting to be written back."),
+		StuckSlots:  f.gauge("worker_slots_stuck", "Workers whose handler ignores its deadline."),
+		Prefetch:    f.gauge("prefetch_limit", "Messages that may wait for a free handler at present."),
+		ListenerUp:  f.gauge("listener_up", "1 while notifications are listened for."),
+		DatabaseUp:  f.gauge("database_up", "1 while the database answers."),
+		SchemaReady: f.gauge("schema_ready", "1 when the database's schema is at least the one that this consumer was built for."),
+
+		HandlerSeconds: f.histogram("handler_seconds", "Time that a handler took.",
+			[]float64{.0001, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
+		LatencySeconds: f.histogram("order_latency_seconds", "Time from publication to completion, by the database's clock.",
+			[]float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 1800}),
+		PickupSeconds: f.histogram("pickup_delay_seconds", "Time from when a message was due to when it was read, by the database's clock.",
+			[]float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300}),
+		FetchBatch: f.histogram("fetch_batch_size", "Messages per read.", []float64{0, 1, 2, 5, 10, 30, 100, 300, 1000, 3000, 10000}),
+		SettleBatch: f.histograms("settle_batch_size", "Messages per statement that ends leases.",
+			[]float64{1, 2, 5, 10, 30, 100, 300, 1000, 3000, 10000}, "operation"),
+		StatementSeconds: f.histograms("statement_seconds", "Time that a statement took, as seen from here.",
+			[]float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10, 30}, "operation"),
+	}
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "orderflow_consumer_build_info", Help: "What runs: always 1.",
+	}, []string{"version", "queue", "handler"})
+	registry.MustRegister(info)
+	info.WithLabelValues(version, queue, handler).Set(1)
+	m.start()
+	return m
+}
+
+// start makes the series exist before their first event, so that a rate over them sees it.
+func (m *Metrics) start() {
+	for _, kind := range []string{"error", "permanent", "panic", "timeout", "write"} {
+		m.Failed.WithLabelValues(kind)
+	}
+	for _, reason := range []string{"max_attempts", "permanent", "not_an_object", "bad_message", "unknown_order"} {
+		m.Dead.WithLabelValues(reason)
+	}
+	for _, operation := range []string{"ack", "nack", "bury", "release", "heartbeat"} {
+		m.LeaseLost.WithLabelValues(operation)
+	}
+	for _, cause := range []string{"notification", "due", "poll"} {
+		m.Wakeups.WithLabelValues(cause)
+	}
+}
+
+type factory struct{ registry *prometheus.Registry }
+
+const namespace = "orderflow_consumer"
+
+func (f factory) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+	f.registry.MustRegister(c)
+	return c
+}
+
+func (f factory) counters(name, help string, label string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{label})
+	f.registry.MustRegister(c)
+	return c
+}
+
+func (f factory) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	f.registry.MustRegister(g)
+	return g
+}
+
+func (f factory) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+	f.registry.MustRegister(h)
+	return h
+}
+
+func (f factory) histograms(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, []string{label})
+	f.registry.MustRegister(h)
+	return h
+}

@@ -1,0 +1,164 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Statement deadlines: short, so that a hang is noticed within the time that leases are worth; doubled after each
+// statement that ran into it, so that a database that is merely slow gets its work done all the same.
+const (
+	statementTimeout    = 3 * time.Second
+	statementTimeoutMax = 24 * time.Second
+)
+
+// Link is one connection with one purpose, connected when first used and again after each loss. Calls take turns.
+type Link struct {
+	server *Server
+	name   string
+	listen bool
+	setup  func(context.Context, *pgx.Conn) error
+
+	mu      sync.Mutex
+	conn    *pgx.Conn
+	before  bool // has been connected once
+	timeout time.Duration
+}
+
+// NewLink returns a link that runs setup on every new connection, after the session settings. setup may be nil.
+func (s *Server) NewLink(name string, setup func(context.Context, *pgx.Conn) error) *Link {
+	return &Link{server: s, name: name, setup: setup, timeout: statementTimeout}
+}
+
+// NewListeningLink returns a link on which waiting for notifications can be broken off without losing the connection.
+func (s *Server) NewListeningLink(name string, setup func(context.Context, *pgx.Conn) error) *Link {
+	l := s.NewLink(name, setup)
+	l.listen = true
+	return l
+}
+
+// Do runs work on the connection, connecting first when there is none, within the link's statement deadline.
+// Cancelling ctx breaks work off and costs the connection. When the error means that the connection is of no more use it
+// is given up, and the next call makes a new one; Do itself tries nothing twice.
+func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	err := work(limited, l.conn)
+	switch {
+	case err == nil:
+		l.timeout = statementTimeout
+		l.server.noteUp()
+	case limited.Err() != nil && ctx.Err() == nil:
+		l.drop()
+		l.server.noteDown(l.name, fmt.Errorf("no answer within %s", l.timeout))
+		l.timeout = min(2*l.timeout, statementTimeoutMax)
+	case l.conn.IsClosed() || useless(err):
+		l.drop()
+	}
+	return err
+}
+
+// Wait blocks until a notification arrives, ctx ends, or the connection is lost. It returns the payload; ctx's end is no
+// error and leaves the connection usable.
+func (l *Link) Wait(ctx context.Context) (payload string, arrived bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil {
+		return "", false, errors.New("not connected")
+	}
+	note, err := l.conn.WaitForNotification(ctx)
+	switch {
+	case err == nil:
+		return note.Payload, true, nil
+	case ctx.Err() != nil && !l.conn.IsClosed():
+		return "", false, nil
+	default:
+		l.drop()
+		return "", false, fmt.Errorf("wait for notification: %w", err)
+	}
+}
+
+// Connected says whether there is a connection, as far as is known.
+func (l *Link) Connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn != nil
+}
+
+// Close ends the connection and waits until nothing of it is left.
+func (l *Link) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop()
+}
+
+func (l *Link) connect(ctx context.Context) error {
+	if l.conn != nil && !l.conn.IsClosed() {
+		return nil
+	}
+	config := l.server.config.Copy()
+	if l.listen {
+		config.BuildContextWatcherHandler = nudgeWhenCancelled
+	}
+	limited, cancel := context.WithTimeout(ctx, ConnectTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(limited, config)
+	if err == nil {
+		l.conn = conn
+		if err = prepareSession(limited, conn); err == nil && l.setup != nil {
+			err = l.setup(limited, conn)
+		}
+	}
+	if err != nil {
+		l.drop()
+		if ctx.Err() == nil {
+			l.server.noteDown(l.name, err)
+		}
+		return fmt.Errorf("connect %s: %w", l.name, err)
+	}
+	l.server.noteUp()
+	if l.server.observe.Connected != nil {
+		l.server.observe.Connected(l.name, l.before)
+	}
+	l.before = true
+	return nil
+}
+
+func (l *Link) drop() {
+	if l.conn == nil {
+		return
+	}
+	// Terminate politely when it can still be said; a deadline in the past would skip even that.
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_ = l.conn.Close(ctx) // it is of no more use, however it ends
+	l.conn = nil
+}
+
+// useless says whether an error that the server answered with makes the whole session worthless, although the
+// connection is up.
+func useless(err error) bool {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.Code {
+	case "25006", // read-only: we talk to a standby, or to a primary that has been demoted
+		"25P02",                   // a failed transaction that was not rolled back
+		"26000", "0A000", "42P05", // prepared statements that are not what we think they are
+		"57P01", "57P02", "57P03", "57P05": // the server says goodbye
+		return true
+	}
+	return answer.Code[:2] == "08"
+}

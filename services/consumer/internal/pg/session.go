@@ -1,0 +1,35 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// sessionSettings are what every statement of the consumer relies on. They are set where the server knows them and
+// left alone where it does not, in one round trip per connection.
+//
+//   - Timeouts: a statement that we gave up on must not go on holding locks at the server (client_connection_check_interval,
+//     tcp_user_timeout); a transaction of a fetch whose client is gone must let go of its rows long before a visibility timeout.
+//   - Plans: all our joins go from a short array to a primary key. The planner knows neither the array's length nor, for
+//     a fresh queue, the table's size; a plan made on an empty table would still be in use when it holds a million rows.
+//     JIT would compile those plans because of the penalties that switching scans off adds to their costs.
+const sessionSettings = `
+select pg_catalog.set_config(setting.name,
+         case when setting.unit = 'ms' -- zero is no limit; a stricter limit of the role's stays
+              then least(nullif(setting.setting::bigint, 0), wanted.value::bigint)::text
+              else wanted.value end, false)
+  from (values ('statement_timeout', '30000'), ('lock_timeout', '1000'), ('idle_in_transaction_session_timeout', '3000'),
+               ('client_connection_check_interval', '2000'), ('tcp_user_timeout', '6000'),
+               ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
+               ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),
+               ('plan_cache_mode', 'force_generic_plan'), ('TimeZone', 'UTC')) as wanted (name, value)
+  join pg_catalog.pg_settings as setting using (name)`
+
+func prepareSession(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, sessionSettings); err != nil {
+		return fmt.Errorf("set up session: %w", err)
+	}
+	return nil
+}

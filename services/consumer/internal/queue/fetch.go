@@ -1,0 +1,112 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// Fetched is what one read brought.
+type Fetched struct {
+	Messages []message.Message // earliest due first, not decoded
+	Last     time.Time         // due time of the last one, by the database's clock
+}
+
+// Fetch leases up to limit due messages for visible. floor bounds the search from below; its zero value is no bound.
+//
+// The read is a transaction of two round trips on purpose. Only when its commit is confirmed may the messages be worked
+// on: until then another connection sees the old read_ct and would refuse the ack. And when the connection is lost, nothing
+// is hidden for a visibility timeout on behalf of nobody: before the commit was sent the server rolls back; after it we
+// know the leases. In that case Fetch returns them together with the error: they may or may not be ours, and are to be
+// handed back.
+func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, limit int, visible time.Duration, floor time.Time) (Fetched, error) {
+	var read pgx.Batch
+	var fetched Fetched
+	read.Queue("begin")
+	read.Queue(q.fetch, limit, visible.Seconds(), bound(floor)).Query(func(rows pgx.Rows) error {
+		var err error
+		fetched, err = collect(rows)
+		return err
+	})
+	if err := conn.SendBatch(ctx, &read).Close(); err != nil {
+		rollback(ctx, conn)
+		return Fetched{}, fmt.Errorf("read messages: %w", err)
+	}
+	if _, err := conn.Exec(ctx, "commit"); err != nil {
+		return fetched, fmt.Errorf("commit read: %w", err)
+	}
+	return fetched, nil
+}
+
+func collect(rows pgx.Rows) (Fetched, error) {
+	type due struct {
+		message.Message
+		at time.Time
+	}
+	var read []due
+	for rows.Next() {
+		var d due
+		var late float64
+		var body, headers []byte
+		if err := rows.Scan(&d.ID, &d.ReadCount, &d.EnqueuedAt, &body, &headers, &d.at, &late); err != nil {
+			return Fetched{}, err
+		}
+		d.Body, d.Headers = body, headers
+		d.Late = time.Duration(late * float64(time.Second))
+		read = append(read, d)
+	}
+	slices.SortFunc(read, func(a, b due) int {
+		if c := a.at.Compare(b.at); c != 0 {
+			return c
+		}
+		return int(min(max(a.ID-b.ID, -1), 1))
+	})
+	f := Fetched{Messages: make([]message.Message, len(read))}
+	for i, d := range read {
+		f.Messages[i], f.Last = d.Message, d.at
+	}
+	return f, rows.Err()
+}
+
+// rollback ends the transaction of a read that failed, where the connection has survived it.
+func rollback(ctx context.Context, conn *pgx.Conn) {
+	if !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
+		_, _ = conn.Exec(ctx, "rollback") // a connection that cannot even do this is given up by its link
+	}
+}
+
+// Peek returns how long it is until the earliest message from floor on is due; negative when it is overdue already.
+// There is none when any is false. Invisible messages count as well: they are due when their lease or delay ends.
+func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, floor time.Time) (due time.Duration, any bool, err error) {
+	rows, err := conn.Query(ctx, q.peek, bound(floor))
+	if err != nil {
+		return 0, false, fmt.Errorf("peek: %w", err)
+	}
+	seconds, err := pgx.CollectRows(rows, pgx.RowTo[float64])
+	if err != nil {
+		return 0, false, fmt.Errorf("peek: %w", err)
+	}
+	if len(seconds) == 0 {
+		return 0, false, nil
+	}
+	return duration(seconds[0]), true, nil
+}
+
+func bound(floor time.Time) pgtype.Timestamptz {
+	if floor.IsZero() {
+		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
+	}
+	return pgtype.Timestamptz{Time: floor, Valid: true}
+}
+
+// duration converts seconds, keeping what no Duration can hold (a vt of infinity) within a day.
+func duration(seconds float64) time.Duration {
+	const day = 24 * time.Hour
+	return time.Duration(min(max(seconds, -day.Seconds()), day.Seconds()) * float64(time.Second))
+}

@@ -1,0 +1,152 @@
+// Package queue owns the SQL of the lease protocol: reading, acknowledging, delaying, extending, handing back and burying
+// messages of one PGMQ queue. A lease is (msg_id, read_ct): PGMQ has no receipt handle, but read_ct only ever grows, so
+// the pair names one delivery, and every statement that ends or extends a lease checks both. Each is one statement and one
+// round trip for a whole batch, and returns what the check confirmed.
+//
+// The package must never retry, never decide what a failure means, and never compare the host's clock with the database's.
+package queue
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SchemaVersion is the migration that this code was built for; see services/api/internal/schema.
+const SchemaVersion = 3
+
+// DeadLetterSuffix makes the dead-letter queue's name of the queue's.
+const DeadLetterSuffix = "_dlq"
+
+//go:embed sql/*.sql
+var files embed.FS
+
+// Queue holds the statements for one queue. It has no connection and no state.
+type Queue struct {
+	Name string
+
+	table, deadTable string
+
+	fetch, peek, ack, ackUnlocked, nack, nackUntold, release, extend, bury, fate, describe string
+}
+
+// New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
+// last_read_at.
+func New(name string, lastRead bool) *Queue {
+	q := &Queue{
+		Name:      name,
+		table:     pgx.Identifier{"pgmq", "q_" + strings.ToLower(name)}.Sanitize(),
+		deadTable: pgx.Identifier{"pgmq", "q_" + strings.ToLower(name+DeadLetterSuffix)}.Sanitize(),
+	}
+	last := ""
+	if lastRead {
+		last = ",\n       last_read_at = clock_timestamp()"
+	}
+	fill := strings.NewReplacer(
+		"{queue}", q.table,
+		"{last_read}", last,
+		// Headers are an object or nothing; should somebody have sent anything else, it is kept under a name of its own.
+		"{headers}", "case coalesce(jsonb_typeof(q.headers), 'none') when 'object' then q.headers when 'none' then '{}'::jsonb "+
+			"else jsonb_build_object('orderflow-headers', q.headers) end",
+	)
+	for file, statement := range map[string]*string{
+		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "nack": &q.nack,
+		"nack_untold": &q.nackUntold, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
+		"describe": &q.describe,
+	} {
+		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))
+	}
+	return q
+}
+
+// load returns a statement without its comments: they are for the reader of the file, not for pg_stat_activity.
+func load(name string) string {
+	text, err := files.ReadFile("sql/" + name + ".sql")
+	if err != nil {
+		panic(err) // embedded at build time
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "--") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// Channel is where the api and other consumers notify of messages that are due.
+func (q *Queue) Channel() string { return "orderflow_" + strings.ToLower(q.Name) }
+
+// Description is what the database has for us.
+type Description struct {
+	SchemaVersion int64 // 0: no migration has been applied
+	Tables        bool  // orders, the queue and its dead letters are there
+	LastRead      bool  // the queue has last_read_at
+}
+
+// Ready says whether the consumer can work on it.
+func (d Description) Ready() bool { return d.Tables && d.SchemaVersion >= SchemaVersion }
+
+func (d Description) String() string {
+	return fmt.Sprintf("schema version %d of at least %d, tables present: %t", d.SchemaVersion, SchemaVersion, d.Tables)
+}
+
+// Describe looks at the database. It works before the first migration as well.
+func (q *Queue) Describe(ctx context.Context, conn *pgx.Conn) (Description, error) {
+	var d Description
+	var migrated bool
+	err := conn.QueryRow(ctx, q.describe, q.table, q.deadTable).Scan(&migrated, &d.Tables, &d.LastRead)
+	if err == nil && migrated {
+		err = conn.QueryRow(ctx,
+			`select coalesce(max(version_id), 0) from public.orderflow_migrations where is_applied`).Scan(&d.SchemaVersion)
+	}
+	if err != nil {
+		return Description{}, fmt.Errorf("describe database: %w", err)
+	}
+	return d, nil
+}
+
+// Fault classifies a statement's error by what can be done about it.
+type Fault int
+
+const (
+	// Unknown whether the statement took effect: the connection was lost or the answer did not come in time.
+	Unknown Fault = iota
+	// Refused by something that concerns every message alike (rights, a missing table, a full disk, shutdown): nothing took
+	// effect, and the same will work when the cause is gone.
+	Refused
+	// Locked: somebody holds a row of the batch, or a deadlock was resolved against us.
+	Locked
+	// Spoiled: the data of some message of the batch cannot be written.
+	Spoiled
+)
+
+// Classify says what an error of one of this package's statements means.
+func Classify(err error) Fault {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		var local *pgconn.ConnectError
+		if errors.As(err, &local) {
+			return Refused // never sent
+		}
+		if pgconn.SafeToRetry(err) {
+			return Refused
+		}
+		return Unknown
+	}
+	switch code := answer.Code; {
+	case code == "55P03", code == "40P01", code == "40001":
+		return Locked
+	case code[:2] == "22", code[:2] == "23", code[:2] == "P0", code == "54000", code == "54001":
+		return Spoiled
+	case code == "57P01", code == "57P02", code[:2] == "08":
+		return Unknown // the session was ended, perhaps just after the commit
+	default:
+		return Refused
+	}
+}

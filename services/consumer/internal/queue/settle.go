@@ -1,0 +1,226 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// Lease names one delivery of one message.
+type Lease struct {
+	ID        int64 // msg_id
+	ReadCount int32 // read_ct
+}
+
+// Entry is a lease with what is to be written about it. Which fields count depends on the statement.
+type Entry struct {
+	Lease
+	Released int32 // hand-backs before this read
+	Attempt  int32
+	OrderID  int64         // 0: unknown
+	Delay    time.Duration // Nack
+	Reason   string        // Bury
+	Error    string        // Nack, Bury
+	Unsure   bool          // Fates: an earlier try may have taken effect unseen
+}
+
+// EntryOf returns the lease of a message.
+func EntryOf(m *message.Message) Entry {
+	return Entry{
+		Lease:    Lease{m.ID, m.ReadCount},
+		Released: m.Released,
+		Attempt:  int32(m.Attempt),
+		OrderID:  m.OrderID,
+	}
+}
+
+// Confirmed is the set of messages for which a statement took effect. After an Ack the value is how long the message took
+// from its publication, by the database's clock.
+type Confirmed map[Lease]time.Duration
+
+// Ack deletes the messages and completes their orders, in one transaction. What is not confirmed has had no effect.
+func (q *Queue) Ack(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
+	return q.acknowledge(ctx, conn, q.ack, entries, consumer)
+}
+
+// AckUnlocked is Ack for those whose rows nobody has locked; the others are left as they are, to be tried again.
+func (q *Queue) AckUnlocked(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
+	return q.acknowledge(ctx, conn, q.ackUnlocked, entries, consumer)
+}
+
+func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement string, entries []Entry, consumer string) (Confirmed, error) {
+	c := split(entries)
+	rows, err := conn.Query(ctx, statement, c.ids, c.reads, c.orders, c.attempts, consumer)
+	if err != nil {
+		return nil, fmt.Errorf("ack: %w", err)
+	}
+	confirmed := make(Confirmed, len(entries))
+	var l Lease
+	var took float64
+	if _, err := pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &took}, func() error {
+		confirmed[l] = duration(took)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("ack: %w", err)
+	}
+	return confirmed, nil
+}
+
+// Nack delays failed messages and tells their orders.
+func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+	c := split(entries)
+	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.delays, c.errors, c.orders, c.attempts)
+}
+
+// NackUntold is Nack without touching the orders.
+func (q *Queue) NackUntold(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+	c := split(entries)
+	return confirm(ctx, conn, "nack", q.nackUntold, c.ids, c.reads, c.delays, c.errors)
+}
+
+// Release hands messages back: due at once, their read not counted as an attempt.
+func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+	c := split(entries)
+	for i := range c.released {
+		c.released[i]++
+	}
+	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.released)
+}
+
+// Extend makes the leases last visible from now on.
+func (q *Queue) Extend(ctx context.Context, conn *pgx.Conn, entries []Entry, visible time.Duration) (Confirmed, error) {
+	c := split(entries)
+	return confirm(ctx, conn, "extend", q.extend, c.ids, c.reads, c.released, visible.Seconds())
+}
+
+// Bury moves messages to the dead letters and marks their orders dead, in one transaction.
+func (q *Queue) Bury(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
+	c := split(entries)
+	return confirm(ctx, conn, "bury", q.bury, c.ids, c.reads, c.orders, c.attempts, c.reasons, c.errors,
+		q.Name+DeadLetterSuffix, q.Name, consumer)
+}
+
+// Notify wakes the consumers that listen, in a transaction of its own. Payload "" means: something is due now;
+// see RetryPayload for the other one.
+func (q *Queue) Notify(ctx context.Context, conn *pgx.Conn, payload string) error {
+	if _, err := conn.Exec(ctx, "select pg_notify($1, $2)", q.Channel(), payload); err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	return nil
+}
+
+// Fate is what became of a lease that a statement did not confirm.
+type Fate int
+
+const (
+	// Lost: another consumer has read the message, or has finished with it. Nothing of ours took effect.
+	Lost Fate = iota
+	// Held: the lease is still ours; the statement has not taken effect, because a row was locked for instance.
+	Held
+	// Orphaned: still ours, and the order does not exist.
+	Orphaned
+	// Done: an earlier try, whose answer was lost, had taken effect.
+	Done
+)
+
+// Fates finds out what became of leases that were not confirmed.
+func (q *Queue) Fates(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (map[Lease]Fate, error) {
+	c := split(entries)
+	rows, err := conn.Query(ctx, q.fate, c.ids, c.reads, c.orders, c.attempts, consumer, c.released)
+	if err != nil {
+		return nil, fmt.Errorf("look up leases: %w", err)
+	}
+	unsure := make(map[Lease]bool, len(entries))
+	for _, e := range entries {
+		unsure[e.Lease] = e.Unsure
+	}
+	fates := make(map[Lease]Fate, len(entries))
+	var l Lease
+	var reads *int32
+	var givenBack, order, marked bool
+	_, err = pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &reads, &givenBack, &order, &marked}, func() error {
+		switch {
+		case reads != nil && *reads == l.ReadCount && order:
+			fates[l] = Held
+		case reads != nil && *reads == l.ReadCount:
+			fates[l] = Orphaned
+		case !unsure[l]:
+			fates[l] = Lost
+		// From here on an earlier try may have worked. A message that was given back under our read_ct says so itself; one
+		// that is gone was deleted by us if its order names us and our attempt, or if there is no order to ask.
+		case reads != nil && givenBack, reads == nil && (marked || !order):
+			fates[l] = Done
+		default:
+			fates[l] = Lost
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up leases: %w", err)
+	}
+	return fates, nil
+}
+
+func confirm(ctx context.Context, conn *pgx.Conn, what, statement string, arguments ...any) (Confirmed, error) {
+	rows, err := conn.Query(ctx, statement, arguments...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	confirmed := Confirmed{}
+	var l Lease
+	if _, err := pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount}, func() error {
+		confirmed[l] = 0
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return confirmed, nil
+}
+
+// columns are entries as the arrays that unnest takes.
+type columns struct {
+	ids, orders               []int64
+	reads, released, attempts []int32
+	delays                    []float64
+	reasons, errors           []string
+}
+
+// split sorts the entries by msg_id, so that statements that meet on the same rows lock them in the same order.
+func split(entries []Entry) columns {
+	slices.SortFunc(entries, func(a, b Entry) int {
+		switch {
+		case a.ID < b.ID:
+			return -1
+		case a.ID > b.ID:
+			return 1
+		default:
+			return int(a.ReadCount - b.ReadCount)
+		}
+	})
+	n := len(entries)
+	c := columns{
+		ids: make([]int64, n), orders: make([]int64, n),
+		reads: make([]int32, n), released: make([]int32, n), attempts: make([]int32, n),
+		delays: make([]float64, n), reasons: make([]string, n), errors: make([]string, n),
+	}
+	for i, e := range entries {
+		c.ids[i], c.orders[i], c.reads[i], c.released[i], c.attempts[i] = e.ID, e.OrderID, e.ReadCount, e.Released, e.Attempt
+		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(e.Error)
+	}
+	return c
+}
+
+// storable is a text as Postgres can store it, as text and in jsonb: valid UTF-8, no NUL, and no more than anybody reads.
+func storable(text string) string {
+	const most = 2000
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}

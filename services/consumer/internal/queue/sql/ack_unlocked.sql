@@ -1,0 +1,40 @@
+-- As ack.sql, for a batch that ran into a lock: it takes only messages and orders that nobody else has locked, so one
+-- row that somebody holds on to keeps nothing else waiting.
+with lease as (
+  select msg_id, read_ct, order_id, attempt
+    from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) as l (msg_id, read_ct, order_id, attempt)
+),
+free_message as materialized (
+  select q.msg_id, lease.order_id, lease.attempt
+    from lease
+    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+     for update of q skip locked
+),
+free as materialized (
+  select m.msg_id, m.order_id, m.attempt
+    from free_message as m
+    join public.orders as o on o.id = m.order_id
+     for update of o skip locked
+),
+gone as (
+  delete from {queue} as q
+   using free
+   where q.msg_id = free.msg_id
+  returning q.msg_id, q.read_ct, q.enqueued_at, free.order_id, free.attempt
+),
+done as (
+  update public.orders as o
+     set status = 'completed',
+         completed_at = coalesce(o.completed_at, clock_timestamp()),
+         attempts = effect.attempt,
+         effects = o.effects + effect.times,
+         processed_by = $5,
+         last_error = null,
+         dead_at = null
+    from (select order_id, count(*)::integer as times, max(attempt) as attempt
+            from gone
+           group by order_id
+           order by order_id) as effect
+   where o.id = effect.order_id
+)
+select msg_id, read_ct, extract(epoch from clock_timestamp() - enqueued_at)::float8 from gone

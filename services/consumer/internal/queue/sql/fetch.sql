@@ -1,0 +1,21 @@
+-- Lease up to $1 messages that are due, for $2 seconds, earliest first.
+--
+-- Plan: an index scan on the vt index that stops after $1 rows (statement_timestamp() is stable, so it bounds the scan;
+-- clock_timestamp() would make it a filter), then the primary key. pgmq.read instead walks the primary key and filters
+-- on vt, over every invisible message in front. $3 is a bound below which nothing was due a moment ago: see floor.go.
+-- The CTE with FOR UPDATE is computed once; as a subquery in FROM the planner might run it once per row.
+with due as materialized (
+  select msg_id, vt
+    from {queue}
+   where vt <= statement_timestamp() and vt >= $3::timestamptz
+   order by vt
+   limit $1
+     for update skip locked
+)
+update {queue} as q
+   set vt = clock_timestamp() + make_interval(secs => $2::float8),
+       read_ct = q.read_ct + 1{last_read}
+  from due
+ where q.msg_id = due.msg_id
+returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, due.vt,
+          extract(epoch from statement_timestamp() - due.vt)::float8

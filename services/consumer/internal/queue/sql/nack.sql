@@ -1,0 +1,43 @@
+-- Hide failed messages for some seconds more, with what went wrong, and tell their orders. orderflow-retry = read_ct is
+-- what distinguishes waiting for a retry from being worked on, here and for whoever looks at the queue.
+-- Repeated after a lost reply it does the same again, or nothing when somebody else has read the message since.
+-- Rows that somebody has locked are passed over: no message waits for another's lock, and an order that cannot be told
+-- now will be with its next attempt.
+--
+-- Plan: nested loops from the sorted arrays to the primary keys.
+with lease as (
+  select msg_id, read_ct, delay, error, order_id, attempt
+    from unnest($1::bigint[], $2::integer[], $3::float8[], $4::text[], $5::bigint[], $6::integer[])
+      as l (msg_id, read_ct, delay, error, order_id, attempt)
+),
+ours as materialized (
+  select q.msg_id, lease.delay, lease.error, lease.order_id, lease.attempt
+    from lease
+    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+     for update of q skip locked
+),
+back as (
+  update {queue} as q
+     set vt = clock_timestamp() + make_interval(secs => ours.delay),
+         headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
+    from ours
+   where q.msg_id = ours.msg_id
+  returning q.msg_id, q.read_ct, ours.order_id, ours.attempt, ours.error
+),
+free as materialized (
+  select o.id
+    from back
+    join public.orders as o on o.id = back.order_id and o.status = 'pending'
+     for update of o skip locked
+),
+told as (
+  update public.orders as o
+     set attempts = failure.attempt,
+         last_error = failure.error
+    from (select distinct on (order_id) order_id, attempt, error
+            from back
+           where order_id in (select id from free)
+           order by order_id, attempt desc) as failure
+   where o.id = failure.order_id
+)
+select msg_id, read_ct from back

@@ -1,0 +1,17 @@
+-- As nack.sql, without telling the order: for the one whose row cannot be written.
+with lease as (
+  select msg_id, read_ct, delay, error
+    from unnest($1::bigint[], $2::integer[], $3::float8[], $4::text[]) as l (msg_id, read_ct, delay, error)
+),
+ours as materialized (
+  select q.msg_id, lease.delay, lease.error
+    from lease
+    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+     for update of q skip locked
+)
+update {queue} as q
+   set vt = clock_timestamp() + make_interval(secs => ours.delay),
+       headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
+  from ours
+ where q.msg_id = ours.msg_id
+returning q.msg_id, q.read_ct

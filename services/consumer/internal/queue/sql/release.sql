@@ -1,0 +1,19 @@
+-- Hand messages back untouched: due at once, and the read not counted as an attempt. The count of hand-backs ($3) is the
+-- absolute new value, so that repeating the statement after a lost reply counts once.
+-- Plan and locks: as nack.sql.
+with lease as (
+  select msg_id, read_ct, released
+    from unnest($1::bigint[], $2::integer[], $3::integer[]) as l (msg_id, read_ct, released)
+),
+ours as materialized (
+  select q.msg_id, lease.released
+    from lease
+    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+     for update of q skip locked
+)
+update {queue} as q
+   set vt = clock_timestamp(),
+       headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
+  from ours
+ where q.msg_id = ours.msg_id
+returning q.msg_id, q.read_ct

@@ -1,0 +1,279 @@
+// Package worker owns the pipeline: fetcher → bounded buffer → workers → settler, with the keeper that extends leases and the
+// scout that knows when there is something to fetch. Each is a goroutine with a connection of its own where it needs one.
+//
+//	scout ──wake──▶ fetcher ──▶ buffer ──▶ workers ──▶ settler
+//	(LISTEN, peek)  (read)      (bounded)  (handlers)  (ack, nack, release, bury)
+//	                               ▲ keeper (heartbeat, deadlines) ▲
+//
+// It must never work on a message before its read has committed, never end a lease without checking it, never hold more
+// than it can work on soon, and never let fetching and working share a context: stopping the one must not stop the other.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/metrics"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// Settings are what a consumer is told. All are required.
+type Settings struct {
+	ID             string
+	Queue          string
+	Batch          int
+	Concurrency    int
+	Prefetch       int // 0: adaptive
+	MaxAttempts    int
+	Visible        time.Duration // visibility timeout
+	HandlerTimeout time.Duration
+	Drain          time.Duration
+	Poll           time.Duration
+	Backoff        backoff.Policy
+}
+
+// Times that a drain may take beyond Settings.Drain.
+const (
+	fetchGrace   = time.Second            // for a read in flight
+	handlerGrace = time.Second            // for cancelled handlers to return
+	settleGrace  = 2 * time.Second        // to write what is left
+	notifyLimit  = 500 * time.Millisecond // to tell others of what was handed back
+)
+
+// Consumer consumes one queue. Make it with New and call Run once.
+type Consumer struct {
+	settings Settings
+	server   *pg.Server
+	handler  handler.Handler
+	log      *slog.Logger
+	metrics  *metrics.Metrics
+
+	queue  *queue.Queue // set when the schema is there
+	held   *held
+	buffer chan *flight
+	load   *load
+
+	scout   *scout
+	settler *settler
+
+	schemaReady, draining atomic.Bool
+	fetching, settling    pulse
+	lastReceived          time.Time // of a log line; the fetcher's
+}
+
+// New prepares a consumer; it does not connect.
+func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
+	c := &Consumer{settings: s, server: server, handler: h, log: log, metrics: m, held: newHeld()}
+	c.load = newLoad(s, c.held)
+	c.buffer = make(chan *flight, c.load.mostHeld)
+	return c
+}
+
+// Run consumes until ctx ends, then drains: it hands back what has not been started, gives handlers Settings.Drain to
+// finish, writes what is left, and returns. An error means that leases were left behind to expire.
+//
+// A handler that ignores even the cancellation at the end of the drain is left running.
+func (c *Consumer) Run(ctx context.Context) error {
+	s := c.settings
+	c.log.Info("Starting consumer for queue: "+s.Queue, "consumer_id", s.ID)
+	c.log.Info(fmt.Sprintf("Batch size: %d, Visibility timeout: %s", s.Batch, s.Visible),
+		"concurrency", s.Concurrency, "max_attempts", s.MaxAttempts, "handler_timeout", s.HandlerTimeout.String())
+
+	reading := c.server.NewLink("fetch", nil)
+	defer reading.Close()
+	if !c.waitForSchema(ctx, reading) {
+		return nil // told to stop before there was anything to do
+	}
+	writing := c.server.NewLink("settle", nil)
+	defer writing.Close()
+	beating := c.server.NewLink("heartbeat", nil)
+	defer beating.Close()
+	listening := c.server.NewListeningLink("listen", func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "listen "+pgx.Identifier{c.queue.Channel()}.Sanitize())
+		return err
+	})
+	defer listening.Close()
+
+	// What outlives ctx: handlers until the drain's deadline, the settler and the keeper until all is written.
+	working, stopWorking := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopWorking(nil)
+	writable, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWriting()
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+
+	c.scout = newScout(c, listening)
+	c.settler = newSettler(c, writing)
+	var readers, workers, keepers, writers sync.WaitGroup
+	writers.Go(func() { c.settler.run(writable) })
+	k := &keeper{Consumer: c, link: beating}
+	keepers.Go(func() { k.watch(keeping) })
+	keepers.Go(func() { k.heartbeat(keeping) })
+	for range s.Concurrency {
+		workers.Go(func() { c.work(working) })
+	}
+	readers.Go(func() { c.scout.run(ctx) })
+	readers.Go(func() { c.fetch(ctx, reading) })
+
+	<-ctx.Done()
+	c.drain(&readers, &workers, stopWorking)
+	stopKeeping()
+	keepers.Wait()
+
+	// Nobody decides a flight any more. The settler ends when the last one is written, or when its time is up.
+	c.settler.finish()
+	limit := time.AfterFunc(settleGrace, stopWriting)
+	defer limit.Stop()
+	writers.Wait()
+	if left := c.held.size.Load(); left > 0 {
+		return fmt.Errorf("%d leases could not be written back; they end with their visibility timeout", left)
+	}
+	c.log.Info("Drained: nothing is left behind")
+	return nil
+}
+
+// drain brings every flight to its decision.
+func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.CancelCauseFunc) {
+	c.draining.Store(true)
+	c.log.Info("Draining: no more messages are fetched",
+		"in_flight", c.held.working.Load(), "buffered", c.held.waiting.Load(), "timeout", c.settings.Drain.String())
+	c.releaseBuffered()
+	fetched := finished(readers)
+	worked := make(chan struct{})
+	go func() { // ends with the workers; those that never end are what the drain leaves behind
+		<-fetched
+		c.releaseBuffered()
+		close(c.buffer) // the workers' end; the fetcher was the only one to send
+		workers.Wait()
+		close(worked)
+	}()
+	if within(worked, c.settings.Drain) {
+		return
+	}
+	c.log.Warn("DRAIN_TIMEOUT is over: running handlers are cancelled", "in_flight", c.held.working.Load())
+	stopWorking(handler.ErrDraining)
+	if within(worked, handlerGrace) {
+		return
+	}
+	for _, f := range c.held.abandon(time.Time{}, 0) {
+		c.logAbout(slog.LevelWarn, "Handler ignores its cancellation and is left behind; its message is handed back", &f.msg)
+		c.settler.put(outcome{flight: f, op: opRelease})
+	}
+}
+
+// releaseBuffered hands back what no worker has taken.
+func (c *Consumer) releaseBuffered() {
+	for {
+		select {
+		case f, open := <-c.buffer:
+			if !open {
+				return
+			}
+			c.handBack(f)
+		default:
+			return
+		}
+	}
+}
+
+func (c *Consumer) handBack(f *flight) {
+	if first, lost := c.held.decide(f, leaving); first && !lost {
+		c.settler.put(outcome{flight: f, op: opRelease})
+	}
+}
+
+// waitForSchema waits until the database has what we were built for. It says false when ctx ended first.
+func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
+	var retry backoff.Retry
+	said := ""
+	for ctx.Err() == nil {
+		var d queue.Description
+		err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+			d, err = queue.New(c.settings.Queue, false).Describe(ctx, conn)
+			return err
+		})
+		if err == nil && d.Ready() {
+			c.queue = queue.New(c.settings.Queue, d.LastRead)
+			c.schemaReady.Store(true)
+			c.metrics.SchemaReady.Set(1)
+			return true
+		}
+		if now := d.String(); err == nil && now != said {
+			c.log.Warn("Waiting for the database's schema: run `api migrate`, or start the api", "found", now)
+			said = now
+		}
+		pause(ctx, retry.Next())
+	}
+	return false
+}
+
+// Ready says whether the consumer can do its work at present, and if not, why.
+func (c *Consumer) Ready() (ok bool, why string) {
+	reachable, since := c.server.Reachable()
+	switch {
+	case c.draining.Load():
+		return false, "draining"
+	case !reachable:
+		return false, "database unreachable since " + since.UTC().Format(time.RFC3339)
+	case !c.schemaReady.Load():
+		return false, "database schema is not there yet"
+	}
+	return true, "consuming"
+}
+
+// wedged is how long one step may take before the process counts as hung. Every statement has a deadline well below it.
+const wedged = time.Minute
+
+// Alive says whether the pipeline moves, without asking the database: an outage is no reason to restart, a loop that has
+// not come back for a minute is, and so are handlers that have blocked every worker beyond their deadlines for as long.
+func (c *Consumer) Alive() (ok bool, why string) {
+	switch {
+	case c.fetching.busy() > wedged:
+		return false, "the fetcher has not moved for " + c.fetching.busy().Round(time.Second).String()
+	case c.settling.busy() > wedged:
+		return false, "the settler has not moved for " + c.settling.busy().Round(time.Second).String()
+	case c.load.blocked() > wedged:
+		return false, "every worker has been occupied by a handler that ignores its deadline for " +
+			c.load.blocked().Round(time.Second).String()
+	}
+	return true, "moving"
+}
+
+func finished(group *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	return done
+}
+
+func within(done <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// pause waits for d, or less when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,133 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// fetch reads messages while there is room for them and something to read, until ctx ends. A read in flight at that moment
+// is completed, and its messages are handed back.
+func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
+	// Reading has a context that outlives ctx for a moment: breaking off a read would only make its outcome unknown.
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(fetchGrace, stop) })()
+
+	var retry backoff.Retry
+	for ctx.Err() == nil {
+		n, ahead := c.load.want()
+		c.metrics.Prefetch.Set(float64(ahead))
+		if n == 0 {
+			select {
+			case <-c.load.room:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		got, err := c.read(ctx, reading, link, n)
+		switch {
+		case err != nil:
+			c.log.Debug("Reading failed, trying again", "error", err.Error())
+			pause(ctx, retry.Next())
+		case got < n:
+			retry.Reset()
+			c.scout.fetched(got)
+			select {
+			case <-c.scout.wake:
+			case <-ctx.Done():
+			}
+		default:
+			retry.Reset()
+		}
+	}
+}
+
+// read leases up to n messages and hands them on.
+func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, n int) (got int, err error) {
+	c.fetching.begin()
+	defer c.fetching.end()
+	var fetched queue.Fetched
+	start := time.Now()
+	err = link.Do(reading, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		start = time.Now() // connecting may have taken its time, and the lease begins with the statement
+		fetched, err = c.queue.Fetch(ctx, conn, n, c.settings.Visible, time.Time{})
+		return err
+	})
+	c.metrics.StatementSeconds.WithLabelValues("fetch").Observe(time.Since(start).Seconds())
+	if err != nil {
+		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
+		// frees them when they are, and does nothing when they are not.
+		c.doubt(fetched.Messages, start)
+		return 0, err
+	}
+	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
+	c.receive(ctx, fetched.Messages, start)
+	return len(fetched.Messages), nil
+}
+
+// receive takes charge of leases: orders go to the workers, what is no order or has been tried too often to the dead letters.
+func (c *Consumer) receive(ctx context.Context, messages []message.Message, leased time.Time) {
+	if len(messages) == 0 {
+		return
+	}
+	c.metrics.Received.Add(float64(len(messages)))
+	c.logReceived(len(messages))
+	flights := make([]*flight, len(messages))
+	hopeless := make(map[*flight]outcome)
+	for i, m := range messages {
+		f := &flight{until: leased.Add(c.settings.Visible)}
+		poison := m.Decode()
+		f.msg = m
+		switch {
+		case poison != nil:
+			f.stage = leaving
+			f.msg.OrderID = poison.OrderID
+			hopeless[f] = outcome{flight: f, op: opBury, reason: poison.Reason, problem: poison.Problem}
+		case m.Attempt > c.settings.MaxAttempts:
+			// The last attempt ended without an answer: its consumer was killed, perhaps by this very message.
+			f.stage = leaving
+			problem := fmt.Sprintf("no answer from the last of %d attempts", c.settings.MaxAttempts)
+			if m.LastError != "" {
+				problem += "; the last error was: " + m.LastError
+			}
+			hopeless[f] = outcome{flight: f, op: opBury, reason: message.ReasonMaxAttempts, problem: problem}
+		}
+		c.metrics.PickupSeconds.Observe(m.Late.Seconds())
+		flights[i] = f
+	}
+	c.held.add(flights)
+	for _, f := range flights {
+		if o, ok := hopeless[f]; ok {
+			c.logAbout(slog.LevelWarn, "Message goes to the dead letters", &f.msg,
+				slog.String("reason", o.reason), slog.String("error", o.problem))
+			c.settler.put(o)
+			continue
+		}
+		if ctx.Err() != nil {
+			c.handBack(f)
+			continue
+		}
+		c.buffer <- f // never blocks: want keeps what is held below its capacity
+	}
+}
+
+func (c *Consumer) doubt(messages []message.Message, leased time.Time) {
+	flights := make([]*flight, len(messages))
+	for i, m := range messages {
+		_ = m.Decode() // for the count of releases; whoever reads it next judges its body
+		flights[i] = &flight{msg: m, until: leased.Add(c.settings.Visible), stage: leaving}
+	}
+	c.held.add(flights)
+	for _, f := range flights {
+		c.settler.put(outcome{flight: f, op: opRelease, unsure: true, unread: true})
+	}
+}

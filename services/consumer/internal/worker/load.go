@@ -1,0 +1,116 @@
+package worker
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// horizon is how far ahead the adaptive prefetch plans: a message waits in the buffer about that long at most. It is much
+// longer than a read takes, and much shorter than any visibility timeout.
+const horizon = 250 * time.Millisecond
+
+// load decides how many messages to fetch: enough that no worker waits for the database, no more than will be worked on
+// soon, because what we hold no other consumer can have.
+type load struct {
+	settings Settings
+	held     *held
+	mostHeld int           // leases, whatever stage they are in: bounds memory when nothing can be written back
+	room     chan struct{} // signals that there may be room for more
+
+	// Sums since the last look, by the workers; the running estimate, by the fetcher alone.
+	spent, count atomic.Int64
+	perMessage   time.Duration
+	known        bool
+
+	blockedSince atomic.Int64 // unix nanoseconds since when no worker was free of a stuck handler; 0: at least one is
+}
+
+func newLoad(s Settings, h *held) *load {
+	ahead := max(2*s.Batch, s.Prefetch)
+	return &load{
+		settings: s,
+		held:     h,
+		mostHeld: s.Concurrency + ahead + max(2*s.Batch, s.Concurrency),
+		room:     make(chan struct{}, 1),
+	}
+}
+
+// worked notes how long a handler took.
+func (l *load) worked(took time.Duration) {
+	l.spent.Add(int64(took))
+	l.count.Add(1)
+}
+
+// ahead is how many messages may wait for a worker. With quick handlers that is two batches, so that one is worked on
+// while the next is read; with slow ones it is what the workers will get through within the horizon, which may be none.
+func (l *load) ahead() int {
+	if l.settings.Prefetch > 0 {
+		return l.settings.Prefetch
+	}
+	if n := l.count.Swap(0); n > 0 {
+		recent := time.Duration(l.spent.Swap(0) / n)
+		if !l.known {
+			l.perMessage, l.known = recent, true
+		}
+		l.perMessage += (recent - l.perMessage) / 4
+	}
+	if !l.known {
+		return 0
+	}
+	most := 2 * l.settings.Batch
+	if l.perMessage <= 0 {
+		return most
+	}
+	return int(math.Min(float64(l.settings.Concurrency)*float64(horizon)/float64(l.perMessage), float64(most)))
+}
+
+// want is how many messages to read now; 0 means to wait until there is room. Unless workers are about to run dry it waits
+// for room for a good part of a batch, so that a stream of single completions does not become a stream of single reads.
+func (l *load) want() (n, ahead int) {
+	stuck := l.held.stuckSlots()
+	free := l.settings.Concurrency - stuck
+	l.noteBlocked(free <= 0)
+	ahead = l.ahead()
+	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load())
+	room := min(free+ahead-waiting-working, l.mostHeld-int(l.held.size.Load()), l.settings.Batch)
+	if free <= 0 || room <= 0 {
+		return 0, ahead
+	}
+	if waiting > 0 && room < min(l.settings.Batch, max((free+ahead)/2, 1)) {
+		return 0, ahead
+	}
+	return room, ahead
+}
+
+func (l *load) noteBlocked(blocked bool) {
+	switch {
+	case !blocked:
+		l.blockedSince.Store(0)
+	case l.blockedSince.Load() == 0:
+		l.blockedSince.Store(time.Now().UnixNano())
+	}
+}
+
+// blocked is for how long every worker has been occupied by a handler that ignores its deadline.
+func (l *load) blocked() time.Duration {
+	since := l.blockedSince.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since))
+}
+
+// pulse notes whether a loop is in the middle of a step, and since when.
+type pulse struct{ since atomic.Int64 }
+
+func (p *pulse) begin() { p.since.Store(time.Now().UnixNano()) }
+func (p *pulse) end()   { p.since.Store(0) }
+
+func (p *pulse) busy() time.Duration {
+	since := p.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since))
+}

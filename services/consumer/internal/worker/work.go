@@ -1,0 +1,166 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// work is one worker: it runs handlers, one at a time, until the buffer is closed. ctx is the handlers'.
+func (c *Consumer) work(ctx context.Context) {
+	for f := range c.buffer {
+		signal(c.load.room)
+		if c.draining.Load() || c.held.expired(f, time.Now()) {
+			c.handBack(f) // nobody waits for its visibility timeout, and it has not been tried
+			continue
+		}
+		c.attempt(ctx, f)
+		signal(c.load.room)
+	}
+}
+
+// attempt runs the handler on a flight and decides what becomes of it.
+func (c *Consumer) attempt(ctx context.Context, f *flight) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	start := time.Now()
+	deadline := start.Add(c.settings.HandlerTimeout)
+	limited, stop := context.WithDeadlineCause(ctx, deadline, handler.ErrTimeout)
+	defer stop()
+	if !c.held.start(f, deadline, cancel) {
+		return // lost while it waited; its keeper has said so
+	}
+	c.metrics.InFlight.Inc()
+	err := c.call(limited, &f.msg)
+	took := time.Since(start)
+	c.metrics.InFlight.Dec()
+	c.metrics.HandlerSeconds.Observe(took.Seconds())
+	c.load.worked(took)
+
+	cause := context.Cause(limited)
+	o := c.judge(f, err, cause)
+	stage := leaving
+	if o.op == opAck {
+		stage = acking
+	}
+	switch first, lost := c.held.decide(f, stage); {
+	case !first:
+		c.held.returned()
+		c.logAbout(slog.LevelWarn, "Handler returned after its message had been given up; its worker is free again", &f.msg,
+			slog.String("after", took.Round(time.Millisecond).String()))
+	case lost:
+		c.logAbout(slog.LevelDebug, "Result of a lost lease dropped", &f.msg)
+	default:
+		c.logResult(o, err)
+		c.settler.put(o)
+	}
+}
+
+// call keeps a panic from taking other messages down with it.
+func (c *Consumer) call(ctx context.Context, m *message.Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicked{value: p, stack: debug.Stack()}
+		}
+	}()
+	return c.handler.Handle(ctx, *m)
+}
+
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("handler panicked: %v", p.value) }
+
+// judge turns a handler's result into an outcome. cause is why the handler's context ended, if it did.
+func (c *Consumer) judge(f *flight, err, cause error) outcome {
+	if err == nil {
+		return outcome{flight: f, op: opAck} // done is done, however late: the lease check has the last word
+	}
+	var panicked *panicked
+	kind := "error"
+	switch {
+	case errors.Is(cause, handler.ErrDraining), errors.Is(cause, handler.ErrLeaseExpired):
+		// We broke it off, it did not fail.
+		return outcome{flight: f, op: opRelease}
+	case errors.As(err, &panicked):
+		kind = "panic"
+		c.logAbout(slog.LevelError, "Handler panicked", &f.msg,
+			slog.String("panic", fmt.Sprint(panicked.value)), slog.String("stack", string(panicked.stack)))
+	case handler.IsPermanent(err):
+		kind = "permanent"
+	case errors.Is(cause, handler.ErrTimeout):
+		kind = "timeout"
+		if !errors.Is(err, handler.ErrTimeout) {
+			err = fmt.Errorf("%w: %w", handler.ErrTimeout, err)
+		}
+	}
+	return c.failure(f, kind, err)
+}
+
+// failure decides between another attempt and the dead letters.
+func (c *Consumer) failure(f *flight, kind string, err error) outcome {
+	c.metrics.Failed.WithLabelValues(kind).Inc()
+	o := outcome{flight: f, problem: err.Error()}
+	switch {
+	case kind == "permanent":
+		o.op, o.reason = opBury, message.ReasonPermanent
+	case f.msg.Attempt >= c.settings.MaxAttempts:
+		o.op, o.reason = opBury, message.ReasonMaxAttempts
+	default:
+		o.op = opNack
+		if after, asked := handler.After(err); asked {
+			o.delay = after
+		} else {
+			o.delay = c.settings.Backoff.Delay(f.msg.Attempt)
+		}
+	}
+	return o
+}
+
+// logResult uses the words that users of the example look for.
+func (c *Consumer) logResult(o outcome, err error) {
+	m := &o.flight.msg
+	switch o.op {
+	case opAck:
+		c.logAbout(slog.LevelDebug, "Order "+strconv.FormatInt(m.OrderID, 10)+" processed successfully", m)
+	case opNack:
+		c.logAbout(slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, will retry later", m,
+			slog.String("error", o.problem), slog.String("retry_in", o.delay.Round(time.Millisecond).String()))
+	case opBury:
+		c.logAbout(slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, goes to the dead letters", m,
+			slog.String("reason", o.reason), slog.String("error", o.problem))
+	case opRelease:
+		c.logAbout(slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" handed back, its handler was interrupted", m,
+			slog.Any("error", err))
+	}
+}
+
+func (c *Consumer) logAbout(level slog.Level, text string, m *message.Message, more ...slog.Attr) {
+	ctx := context.Background()
+	if c.log.Enabled(ctx, level) {
+		c.log.LogAttrs(ctx, level, text, append(m.Attrs(), more...)...)
+	}
+}
+
+// receivedEvery is how often a read is worth a line: a trickle of single messages would otherwise be a line each.
+const receivedEvery = 100 * time.Millisecond
+
+func (c *Consumer) logReceived(n int) {
+	level := slog.LevelInfo
+	if time.Since(c.lastReceived) < receivedEvery {
+		level = slog.LevelDebug
+	}
+	if c.log.Enabled(context.Background(), level) {
+		c.lastReceived = time.Now()
+		c.log.Log(context.Background(), level, "Received "+strconv.Itoa(n)+" messages")
+	}
+}
