@@ -56,7 +56,10 @@ func Connect(ctx context.Context, cfg *pgx.ConnConfig, session Session) (*pgx.Co
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	if err := session.apply(ctx, conn); err != nil {
+	// A server that stops answering right after the handshake must not hold up the caller.
+	limited, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	if err := session.apply(limited, conn); err != nil {
 		Discard(conn)
 		return nil, fmt.Errorf("set up session: %w", err)
 	}

@@ -1,0 +1,160 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+
+	"orderflow.example/services/api/internal/queue"
+)
+
+type listDeadLettersInput struct {
+	Reason string `query:"reason" maxLength:"200" doc:"only those that died of it" example:"max_attempts"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
+	Cursor string `query:"cursor" maxLength:"1024" doc:"next_cursor of the page before"`
+}
+
+type listDeadLettersOutput struct {
+	Body struct {
+		DeadLetters []queue.DeadLetter `json:"dead_letters" nullable:"false"`
+		NextCursor  *string            `json:"next_cursor" doc:"null on the last page"`
+	}
+}
+
+type redriveInput struct {
+	Body struct {
+		MsgIDs []int64 `json:"msg_ids,omitempty" maxItems:"10000" doc:"those with these ids among the dead letters"`
+		Reason string  `json:"reason,omitempty" maxLength:"200" doc:"those that died of it"`
+		All    bool    `json:"all,omitempty" doc:"all of them"`
+		DryRun bool    `json:"dry_run,omitempty" doc:"only say which"`
+		Limit  int     `json:"limit,omitempty" minimum:"1" maximum:"10000" default:"1000" doc:"at most so many, the oldest first"`
+	}
+}
+
+type redriveOutput struct {
+	Body struct {
+		DryRun   bool             `json:"dry_run"`
+		Matched  int              `json:"matched" doc:"dead letters that were meant, up to limit"`
+		MsgIDs   []int64          `json:"msg_ids" nullable:"false" doc:"their ids"`
+		Redriven []queue.Redriven `json:"redriven" nullable:"false" doc:"those that went back; not those whose order is not dead"`
+	}
+}
+
+type deadLetterInput struct {
+	ID int64 `path:"id" minimum:"1" doc:"msg_id among the dead letters"`
+}
+
+type redriveOneOutput struct {
+	Body queue.Redriven
+}
+
+// deadLetters are the calls about messages that were given up. Those that change something need the admin token.
+func (s *Server) deadLetters() {
+	register(s, huma.Operation{
+		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/dead-letters", Tags: []string{"dead letters"},
+		Summary: "Messages that were given up, newest first", Errors: []int{http.StatusUnprocessableEntity},
+	}, func(ctx context.Context, in *listDeadLettersInput) (*listDeadLettersOutput, error) {
+		if err := checkText(map[string]string{"query.reason": in.Reason}); err != nil {
+			return nil, err
+		}
+		page, err := s.cfg.Queue.DeadLetters(ctx, in.Reason, in.Limit, in.Cursor)
+		if err != nil {
+			return nil, err
+		}
+		out := &listDeadLettersOutput{}
+		out.Body.DeadLetters = page.DeadLetters
+		out.Body.NextCursor = optional(page.Next)
+		return out, nil
+	})
+
+	changing := func(id, method, path, summary, description string, errors ...int) huma.Operation {
+		return huma.Operation{
+			OperationID: id, Method: method, Path: path, Tags: []string{"dead letters"}, Summary: summary, Description: description,
+			Security:    []map[string][]string{{"admin": {}}},
+			Middlewares: huma.Middlewares{s.authorize},
+			Errors:      append(errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity),
+		}
+	}
+	register(s, changing("redrive-dead-letters", http.MethodPost, "/dead-letters/redrive", "Put dead letters back into the queue",
+		"Choose by exactly one of msg_ids, reason and all. Each goes back with its order, which is pending again with fresh attempts.",
+		http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType), s.redrive)
+	register(s, changing("redrive-dead-letter", http.MethodPost, "/dead-letters/{id}/redrive", "Put one dead letter back into the queue", "",
+		http.StatusNotFound, http.StatusConflict),
+		func(ctx context.Context, in *deadLetterInput) (*redriveOneOutput, error) {
+			redriven, err := s.cfg.Queue.RedriveOne(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			s.cfg.Log.InfoContext(ctx, "dead letter redriven", "dead_msg_id", redriven.MsgID, "msg_id", redriven.NewMsgID, "order_id", redriven.OrderID)
+			return &redriveOneOutput{redriven}, nil
+		})
+	register(s, changing("delete-dead-letter", http.MethodDelete, "/dead-letters/{id}", "Delete a dead letter for good", "Its order stays dead.",
+		http.StatusNotFound),
+		func(ctx context.Context, in *deadLetterInput) (*struct{}, error) {
+			if err := s.cfg.Queue.Delete(ctx, in.ID); err != nil {
+				return nil, err
+			}
+			s.cfg.Log.InfoContext(ctx, "dead letter deleted", "dead_msg_id", in.ID)
+			return &struct{}{}, nil
+		})
+}
+
+func (s *Server) redrive(ctx context.Context, in *redriveInput) (*redriveOutput, error) {
+	chosen := 0
+	for _, by := range []bool{len(in.Body.MsgIDs) > 0, in.Body.Reason != "", in.Body.All} {
+		if by {
+			chosen++
+		}
+	}
+	if chosen != 1 {
+		return nil, unprocessable(Wrong{Location: "body", Message: "must have exactly one of msg_ids, reason and all"})
+	}
+	if err := checkText(map[string]string{"body.reason": in.Body.Reason}); err != nil {
+		return nil, err
+	}
+	ids, err := s.cfg.Queue.Choose(ctx, queue.Choice{
+		MsgIDs: in.Body.MsgIDs, Reason: in.Body.Reason, All: in.Body.All, Limit: in.Body.Limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &redriveOutput{}
+	out.Body.DryRun, out.Body.Matched, out.Body.MsgIDs, out.Body.Redriven = in.Body.DryRun, len(ids), ids, []queue.Redriven{}
+	if in.Body.DryRun || len(ids) == 0 {
+		return out, nil
+	}
+	redriven, err := s.cfg.Queue.Redrive(ctx, ids)
+	s.cfg.Log.InfoContext(ctx, "dead letters redriven", "matched", len(ids), "redriven", len(redriven))
+	if err != nil {
+		return nil, err
+	}
+	out.Body.Redriven = redriven
+	return out, nil
+}
+
+// authorize lets a request pass that bears the admin token. It stands before everything that reads the request, and takes a
+// time that says nothing about the token.
+func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
+	if s.cfg.AdminToken == "" {
+		_ = huma.WriteErr(s.api, ctx, http.StatusForbidden, "this call is off: the service has no ADMIN_TOKEN")
+		return
+	}
+	scheme, token, _ := strings.Cut(ctx.Header("Authorization"), " ")
+	given, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(s.cfg.AdminToken))
+	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(given[:], want[:]) != 1 {
+		ctx.SetHeader("WWW-Authenticate", `Bearer realm="orderflow"`)
+		_ = huma.WriteErr(s.api, ctx, http.StatusUnauthorized, "this call needs the header Authorization: Bearer with the ADMIN_TOKEN")
+		return
+	}
+	if err := checkBody(humafiber.Unwrap(ctx)); err != nil {
+		p := toProblem(err)
+		_ = huma.WriteErr(s.api, ctx, p.Status, p.Detail, p)
+		return
+	}
+	next(ctx)
+}

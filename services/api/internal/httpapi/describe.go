@@ -1,0 +1,129 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/orders"
+)
+
+// describe makes the OpenAPI document, to which the routes then add themselves.
+func (s *Server) describe() {
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[anyJSON]())
+	registry.RegisterTypeAlias(reflect.TypeFor[orders.Order](), reflect.TypeFor[Order]())
+	s.api = humafiber.NewWithGroup(s.app, withHead{s.app}, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "Orderflow",
+				Version:     s.cfg.Version,
+				Description: intro,
+			},
+			Components: &huma.Components{
+				Schemas: registry,
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"admin": {Type: "http", Scheme: "bearer", Description: "ADMIN_TOKEN; without one configured, these calls are off"},
+				},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+	})
+	s.describePublishing(registry)
+}
+
+const intro = `Takes orders and gets each of them processed once.
+
+An order and the message that gets it processed are written in one transaction: what was answered 201 is processed. Errors are
+` + "`application/problem+json`" + ` and name each wrong value by its location. A 503 says when to try again; with an
+` + "`Idempotency-Key`" + ` that is always safe.`
+
+// withHead registers HEAD wherever GET is.
+type withHead struct{ *fiber.App }
+
+func (w withHead) Add(method, path string, handlers ...fiber.Handler) fiber.Router {
+	if method == http.MethodGet {
+		w.App.Add(http.MethodHead, path, handlers...)
+	}
+	return w.App.Add(method, path, handlers...)
+}
+
+// anyJSON documents a value that is whatever somebody else wrote.
+type anyJSON struct{}
+
+// Schema is any value at all.
+func (anyJSON) Schema(huma.Registry) *huma.Schema { return &huma.Schema{} }
+
+// Order documents what [orders.Order] is written as.
+type Order struct {
+	ID             int64      `json:"id" example:"111"`
+	CustomerName   string     `json:"customer_name" example:"Customer 1"`
+	ProductName    string     `json:"product_name" example:"Product 1"`
+	Quantity       int32      `json:"quantity" example:"2"`
+	Price          float64    `json:"price" example:"11.00" doc:"exact, with two decimals"`
+	CreatedAt      time.Time  `json:"created_at"`
+	MessageID      *int64     `json:"message_id" doc:"of its (latest) message in the queue"`
+	Status         string     `json:"status" enum:"pending,completed,dead"`
+	Attempts       int32      `json:"attempts" doc:"deliveries that counted"`
+	Effects        int32      `json:"effects" doc:"how often it was processed; more than 1 must never happen"`
+	LastError      *string    `json:"last_error"`
+	CompletedAt    *time.Time `json:"completed_at"`
+	ProcessedBy    *string    `json:"processed_by"`
+	IdempotencyKey *string    `json:"idempotency_key"`
+}
+
+// register adds a call that reads by way of the database: with the request's deadline, a refusal at once when the database
+// is known to be away, a second try when a connection turns out to be stale, and errors in the one form.
+func register[I, O any](s *Server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	op.Errors = append(op.Errors, http.StatusServiceUnavailable)
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		if !s.cfg.Monitor.Up() {
+			return nil, s.failed(ctx, orders.ErrUnavailable)
+		}
+		timeout := s.cfg.RequestTimeout
+		if op.Method != http.MethodGet {
+			timeout = adminTimeout
+		}
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		out, err := handle(limited, in)
+		if database.Classify(err) == database.Lost && op.Method == http.MethodGet && limited.Err() == nil {
+			out, err = handle(limited, in)
+		}
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// adminTimeout is the deadline of the calls that change dead letters.
+const adminTimeout = time.Minute
+
+// failed is an error as huma shall answer it.
+func (s *Server) failed(ctx context.Context, err error) error {
+	p := toProblem(err)
+	if t, ok := ctx.Value(traceKey).(trace); ok {
+		p.TraceID = t.id()
+	}
+	switch {
+	case p.Status == http.StatusServiceUnavailable:
+		s.cfg.Monitor.Suspect()
+		if !errors.Is(err, orders.ErrUnavailable) {
+			s.cfg.Log.DebugContext(ctx, "database not available to a request", "trace_id", p.TraceID, "error", err)
+		}
+	case p.Status >= http.StatusInternalServerError:
+		s.cfg.Log.ErrorContext(ctx, "request failed", "trace_id", p.TraceID, "error", err)
+	}
+	return p
+}

@@ -1,0 +1,124 @@
+package httpapi
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+)
+
+// NewOrder documents what [orders.Decode] reads.
+type NewOrder struct {
+	CustomerName string  `json:"customer_name" minLength:"1" maxLength:"200" example:"Customer 1" doc:"not blank"`
+	ProductName  string  `json:"product_name" minLength:"1" maxLength:"200" example:"Product 1" doc:"not blank"`
+	Quantity     int32   `json:"quantity" minimum:"1" maximum:"2147483647" example:"2"`
+	Price        float64 `json:"price" minimum:"0" maximum:"9999999999.99" multipleOf:"0.01" example:"11.00" doc:"exact: it is never rounded"`
+}
+
+// NewOrders documents what [orders.DecodeBatch] reads.
+type NewOrders struct {
+	Orders []NewOrder `json:"orders" nullable:"false" minItems:"1" maxItems:"1000"`
+}
+
+// Orders documents the answer to a batch.
+type Orders struct {
+	Orders []Order `json:"orders" nullable:"false"`
+}
+
+// Health documents the probes' answer.
+type Health struct {
+	Status string `json:"status" enum:"ok"`
+}
+
+// describePublishing puts those routes into the document that do without huma.
+func (s *Server) describePublishing(registry huma.Registry) {
+	schema := func(t reflect.Type) *huma.Schema { return registry.Schema(t, true, "") }
+	content := func(kind string, t reflect.Type) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{kind: {Schema: schema(t)}}
+	}
+	problems := func(responses map[string]*huma.Response, all map[string]string) map[string]*huma.Response {
+		for status, description := range all {
+			responses[status] = &huma.Response{Description: description, Content: content("application/problem+json", reflect.TypeFor[Problem]())}
+		}
+		return responses
+	}
+	text := func(description string) *huma.Param {
+		return &huma.Param{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
+	}
+	writing := map[string]string{
+		"400": "The body is not JSON", "413": "The body is too large", "415": "The body is not said to be JSON",
+		"422": "Values are wrong, each of them named; or the idempotency key was used for something else",
+		"503": "The database is away, or too much is waiting. Retry-After says when to try again",
+	}
+	key := &huma.Param{
+		Name: keyHeader, In: "header",
+		Description: "Makes retries safe: the same key with the same values is answered as it was the first time. Keys belong to the call and do not expire",
+		Schema:      &huma.Schema{Type: huma.TypeString, Pattern: "^[!-~]{1,200}$"},
+	}
+	replayed := text("\"true\" when the idempotency key was known; the answer is then the first one")
+
+	s.api.OpenAPI().AddOperation(&huma.Operation{
+		OperationID: "create-order", Method: http.MethodPost, Path: "/orders", Tags: []string{"orders"},
+		Summary: "Create an order",
+		Description: "The order and its message are committed together before this answers. A member that is not known, or that " +
+			"is given twice, is refused.",
+		Parameters:  []*huma.Param{key},
+		RequestBody: &huma.RequestBody{Required: true, Content: content("application/json", reflect.TypeFor[NewOrder]())},
+		Responses: problems(map[string]*huma.Response{"201": {
+			Description: "Created", Content: content("application/json", reflect.TypeFor[Order]()),
+			Headers: map[string]*huma.Param{"Location": text("The order's path"), replayedHeader: replayed},
+		}}, writing),
+	})
+	s.api.OpenAPI().AddOperation(&huma.Operation{
+		OperationID: "create-orders", Method: http.MethodPost, Path: "/orders/batch", Tags: []string{"orders"},
+		Summary:     "Create up to 1,000 orders, all or none",
+		Description: "Order i is stored under the key's name, a unit separator (0x1f) and i, counted from 0. The same key with more or fewer orders is refused.",
+		Parameters:  []*huma.Param{key},
+		RequestBody: &huma.RequestBody{Required: true, Content: content("application/json", reflect.TypeFor[NewOrders]())},
+		Responses: problems(map[string]*huma.Response{"201": {
+			Description: "Created, in the order of the request", Content: content("application/json", reflect.TypeFor[Orders]()),
+			Headers: map[string]*huma.Param{replayedHeader: replayed},
+		}}, writing),
+	})
+	for _, probe := range []struct{ path, summary string }{
+		{"/health", "Whether the service is alive"},
+		{"/livez", "The same, for Kubernetes: never asks the database"},
+		{"/readyz", "Whether requests can be served: the database is there and has the schema"},
+	} {
+		responses := map[string]*huma.Response{"200": {Description: "Yes", Content: content("application/json", reflect.TypeFor[Health]())}}
+		if probe.path == "/readyz" {
+			problems(responses, map[string]string{"503": "No, and why"})
+		}
+		s.api.OpenAPI().AddOperation(&huma.Operation{
+			OperationID: probe.path[1:], Method: http.MethodGet, Path: probe.path, Tags: []string{"health"}, Summary: probe.summary, Responses: responses,
+		})
+	}
+}
+
+//go:embed docs.html
+var docsPage []byte
+
+// documentation serves the document, and a page to read it by, which loads nothing from elsewhere.
+func (s *Server) documentation() {
+	document := sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(s.api.OpenAPI(), "", "  ") })
+	s.app.Get("/openapi.json", func(c *fiber.Ctx) error {
+		body, err := document()
+		if err != nil {
+			return err
+		}
+		c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+		c.Response().SetBodyRaw(body)
+		return nil
+	})
+	s.app.Get("/docs", func(c *fiber.Ctx) error {
+		c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+		c.Response().Header.SetContentType(fiber.MIMETextHTMLCharsetUTF8)
+		c.Response().SetBodyRaw(docsPage)
+		return nil
+	})
+}

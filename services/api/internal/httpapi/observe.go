@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// observe stands around every request: it turns errors and panics into answers, counts, and writes the line.
+func (s *Server) observe(c *fiber.Ctx) error {
+	started := time.Now()
+	t := newTrace(c.Request().Header.Peek("traceparent"))
+	c.Locals(traceKey, t)
+
+	if err := s.next(c); err != nil {
+		if err := s.fail(c, err); err != nil {
+			return err
+		}
+	}
+	if s.draining.Load() {
+		c.Response().Header.SetConnectionClose()
+	}
+
+	took := time.Since(started)
+	status := c.Response().StatusCode()
+	route := c.Route().Path
+	if status == http.StatusNotFound && route == "/" || status == http.StatusMethodNotAllowed {
+		route = "none" // whatever was asked for must not become a label
+	}
+	s.served.Add(1)
+	s.cfg.Observer.Request(c.Method(), route, status, took)
+	if ctx := c.UserContext(); s.cfg.Log.Enabled(ctx, s.level) {
+		attrs := []slog.Attr{slog.Duration("duration", took.Round(time.Microsecond)), slog.String("trace_id", t.id())}
+		if w, ok := c.Locals(writtenKey).(written); ok {
+			attrs = append(attrs, slog.Int64("order_id", w.orderID), slog.Int64("msg_id", w.msgID))
+		}
+		s.cfg.Log.LogAttrs(ctx, s.level, fmt.Sprintf("%s %s %d", c.Method(), c.Path(), status), attrs...)
+	}
+	return nil
+}
+
+// writtenKey is where a handler leaves what it wrote, for the line about the request.
+const writtenKey = "written"
+
+type written struct{ orderID, msgID int64 }
+
+// next goes on to the route. A panic is a fault of ours that must not end the process with everybody else's requests.
+func (s *Server) next(c *fiber.Ctx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.cfg.Log.ErrorContext(c.UserContext(), "panic", "trace_id", traceOf(c).id(), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return c.Next()
+}

@@ -1,0 +1,34 @@
+package httpapi
+
+import "github.com/gofiber/fiber/v2"
+
+// probes are what Kubernetes, and the example's client, ask. Liveness never looks at the database: restarting this process
+// would not bring it back.
+func (s *Server) probes() {
+	ok := []byte(`{"status":"ok"}`)
+	alive := func(c *fiber.Ctx) error {
+		c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+		c.Response().SetBodyRaw(ok)
+		return nil
+	}
+	s.app.Get("/health", alive)
+	s.app.Get("/livez", alive)
+	s.app.Get("/readyz", func(c *fiber.Ctx) error {
+		if reason := s.NotReady(); reason != "" {
+			return unavailable(reason)
+		}
+		return alive(c)
+	})
+}
+
+// NotReady says why requests should go elsewhere, empty when they should not. The monitor asks the database all the time, so
+// a probe need not, and cannot be held up by requests that have all the connections.
+func (s *Server) NotReady() string {
+	if s.draining.Load() {
+		return "shutting down"
+	}
+	if state, _ := s.cfg.Monitor.State(); !state.Up {
+		return state.Reason
+	}
+	return ""
+}

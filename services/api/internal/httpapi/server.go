@@ -1,0 +1,129 @@
+// Package httpapi is the HTTP face of the service: routes, strict reading of requests, answers, and the one place where
+// errors become status codes.
+//
+// It must never hold a request beyond its deadline, and never answer 500 for what a client or an outage can cause. Nothing of
+// a request's memory may be kept after its handler has returned: fiber uses it again.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/queue"
+)
+
+// Writer writes orders; see [orders.Writer].
+type Writer interface {
+	Write(orders.Request) (orders.Result, error)
+}
+
+// Monitor knows whether the database can be used; see [database.Monitor].
+type Monitor interface {
+	Up() bool
+	State() (database.State, <-chan struct{})
+	Suspect()
+}
+
+// Observer is told of each request. It must not block.
+type Observer interface {
+	Request(method, route string, status int, took time.Duration)
+}
+
+// Config is what the API needs.
+type Config struct {
+	Writer   Writer
+	Store    *orders.Store
+	Queue    *queue.Queue
+	Watcher  *queue.Watcher
+	Monitor  Monitor
+	Observer Observer
+	Log      *slog.Logger
+
+	Version        string
+	RequestTimeout time.Duration
+	BodyLimit      int
+	AdminToken     string
+	LogRequests    bool
+}
+
+// Server serves the API.
+type Server struct {
+	cfg      Config
+	app      *fiber.App
+	api      huma.API
+	served   atomic.Int64
+	draining atomic.Bool
+	level    slog.Level // of the line for each request
+}
+
+// Limits of the HTTP connection itself. Requests are short: what takes longer to arrive is a stuck or hostile client.
+const (
+	readTimeout   = 30 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	headerBuffer  = 16 << 10 // bytes; longer headers are answered 431
+	maxConns      = 64 << 10
+	acceptBacklog = 4096
+)
+
+// New makes a server; nothing is served until [Server.Serve].
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, level: slog.LevelDebug}
+	if cfg.LogRequests {
+		s.level = slog.LevelInfo
+	}
+	s.app = fiber.New(fiber.Config{
+		AppName:               "orderflow",
+		BodyLimit:             cfg.BodyLimit,
+		CaseSensitive:         true,
+		Concurrency:           maxConns,
+		DisableStartupMessage: true,
+		ErrorHandler:          s.fail,
+		IdleTimeout:           idleTimeout,
+		ReadBufferSize:        headerBuffer,
+		ReadTimeout:           readTimeout,
+		WriteTimeout:          writeTimeout,
+	})
+	s.app.Use(s.observe)
+	s.probes()
+	s.describe()
+	s.publishing()
+	s.reading()
+	s.messages()
+	s.deadLetters()
+	s.documentation()
+	return s
+}
+
+// Serve answers requests on a listener until [Server.Shutdown].
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.app.Listener(lingering{ln}); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// Drain makes readiness say no and asks clients, with each answer, to connect anew: to somebody else.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Shutdown stops accepting and waits until what is under way is answered, or ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	if err := s.app.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
+}
+
+// Served is the number of requests answered.
+func (s *Server) Served() int64 { return s.served.Load() }

@@ -1,0 +1,127 @@
+// Package metrics counts what the service does and shows it on a second port, beside the profiler and the probes' details, away
+// from clients. Counting must never block or fail a request.
+package metrics
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"orderflow.example/services/api/internal/database"
+)
+
+// Metrics are the service's counters. It is the observer of the HTTP server and of the writer.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	commits  prometheus.Counter
+	commit   prometheus.Histogram
+	batch    prometheus.Histogram
+	orders   prometheus.Counter
+	replays  prometheus.Counter
+	failures *prometheus.CounterVec
+}
+
+// Sources are what is read when the metrics are.
+type Sources struct {
+	Queued   func() int   // orders waiting to be written
+	Notified func() int64 // notifications sent
+	Up       func() bool  // the database
+}
+
+// New makes the metrics of a service of a version.
+func New(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "orderflow_api_requests_total", Help: "HTTP requests answered.",
+		}, []string{"method", "route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "orderflow_api_request_duration_seconds", Help: "Time from a request's arrival to its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}, []string{"method", "route"}),
+		commits: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "orderflow_api_commits_total", Help: "Transactions in which orders were written or looked up.",
+		}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "orderflow_api_commit_duration_seconds", Help: "Time of such a transaction.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+		}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "orderflow_api_commit_requests", Help: "Requests that shared such a transaction.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
+		}),
+		orders: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "orderflow_api_orders_total", Help: "Orders written, each with its message.",
+		}),
+		replays: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "orderflow_api_idempotent_replays_total", Help: "Requests whose idempotency key was known.",
+		}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "orderflow_api_commit_failures_total", Help: "Transactions that failed, by what that meant.",
+		}, []string{"kind"}),
+	}
+	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "orderflow_api_info", Help: "Always 1; the label has the version.", ConstLabels: prometheus.Labels{"version": version},
+	}, func() float64 { return 1 })
+	m.registry.MustRegister(m.requests, m.duration, m.commits, m.commit, m.batch, m.orders, m.replays, m.failures, info,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Read adds what is read from elsewhere.
+func (m *Metrics) Read(s Sources) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "orderflow_api_write_queue_orders", Help: "Orders that wait for their transaction.",
+		}, func() float64 { return float64(s.Queued()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "orderflow_api_notifications_total", Help: "Notifications sent to consumers.",
+		}, func() float64 { return float64(s.Notified()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "orderflow_api_database_up", Help: "1 while the database can be used.",
+		}, func() float64 {
+			if s.Up() {
+				return 1
+			}
+			return 0
+		}),
+	)
+}
+
+// Request counts an HTTP request.
+func (m *Metrics) Request(method, route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(method, route, statusText(status)).Inc()
+	m.duration.WithLabelValues(method, route).Observe(took.Seconds())
+}
+
+func statusText(status int) string {
+	switch status {
+	case 200:
+		return "200"
+	case 201:
+		return "201"
+	}
+	return strconv.Itoa(status)
+}
+
+// Committed counts a transaction of the writer.
+func (m *Metrics) Committed(requests, orders, replayed int, took time.Duration) {
+	m.commits.Inc()
+	m.commit.Observe(took.Seconds())
+	m.batch.Observe(float64(requests))
+	m.orders.Add(float64(orders))
+	m.replays.Add(float64(replayed))
+}
+
+var kinds = map[database.Kind]string{
+	database.Lost: "connection_lost", database.Unavailable: "unavailable", database.Conflict: "conflict",
+	database.Duplicate: "duplicate_key", database.Refused: "refused", database.Fault: "fault",
+}
+
+// Failed counts a transaction of the writer that failed.
+func (m *Metrics) Failed(kind database.Kind) { m.failures.WithLabelValues(kinds[kind]).Inc() }

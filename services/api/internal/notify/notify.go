@@ -1,0 +1,137 @@
+// Package notify wakes the consumers up after commits. It owns a connection of its own: a NOTIFY inside the order's
+// transaction would make every commit take one lock, and a request must never wait for a wake-up.
+//
+// A notification can be lost (with its connection, or with the server); consumers look for themselves every now and then.
+package notify
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/database"
+)
+
+// Interval is the least time between two notifications. Consumers that are at work need none, and those that are idle get
+// the first one at once.
+const Interval = 5 * time.Millisecond
+
+// timeout is how long connecting and notifying may take.
+const timeout = 2 * time.Second
+
+// Gate knows whether the database can be used; see [database.Monitor].
+type Gate interface {
+	State() (database.State, <-chan struct{})
+}
+
+// Notifier sends notifications on one queue's channel.
+type Notifier struct {
+	cfg     *pgx.ConnConfig
+	channel string
+	gate    Gate
+	log     *slog.Logger
+	kick    chan struct{}
+	sent    atomic.Int64
+	conn    *pgx.Conn // of Run's goroutine
+}
+
+// New makes a notifier for a queue; nothing is sent until [Notifier.Run].
+func New(cfg *pgx.ConnConfig, queue string, gate Gate, log *slog.Logger) *Notifier {
+	return &Notifier{cfg: cfg, channel: Channel(queue), gate: gate, log: log, kick: make(chan struct{}, 1)}
+}
+
+// Channel is the name of the channel that a queue's consumers listen on.
+func Channel(queue string) string { return "orderflow_" + strings.ToLower(queue) }
+
+// Kick asks for a notification and returns at once. One that was asked for while another is on its way is sent after it: the
+// last commit is always followed by a notification.
+func (n *Notifier) Kick() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Sent is the number of notifications sent.
+func (n *Notifier) Sent() int64 { return n.sent.Load() }
+
+// Run sends until ctx ends, and then once more if that was asked for.
+func (n *Notifier) Run(ctx context.Context) {
+	defer n.disconnect()
+	for {
+		state, changed := n.gate.State()
+		if state.Up && n.conn == nil {
+			n.connect(ctx) // before it is needed
+		}
+		select {
+		case <-ctx.Done():
+			select {
+			case <-n.kick:
+				n.send(context.WithoutCancel(ctx))
+			default:
+			}
+			return
+		case <-changed:
+			continue
+		case <-n.kick:
+		}
+		n.send(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(Interval):
+		}
+	}
+}
+
+func (n *Notifier) connect(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	// Losing a notification with the server is harmless, so nobody waits for its transaction to reach the disk.
+	session := database.Timeouts(timeout).With(database.Session{"synchronous_commit": "off"})
+	conn, err := database.Connect(ctx, n.cfg, session)
+	if err == nil {
+		_, err = conn.Prepare(ctx, "notify", `select pg_notify($1, '')`)
+		if err != nil {
+			database.Discard(conn)
+			err = fmt.Errorf("prepare to notify: %w", err)
+		}
+	}
+	if err != nil {
+		n.log.DebugContext(ctx, "notifier cannot connect", "error", err)
+		return
+	}
+	n.conn = conn
+}
+
+// send tries a second connection when the first one fails: it may have been closed while it was idle.
+func (n *Notifier) send(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for range 2 {
+		if n.conn == nil {
+			n.connect(ctx)
+		}
+		if n.conn == nil {
+			return
+		}
+		_, err := n.conn.Exec(ctx, "notify", n.channel)
+		if err == nil {
+			n.sent.Add(1)
+			return
+		}
+		n.log.DebugContext(ctx, "notification not sent", "error", err)
+		n.disconnect()
+	}
+}
+
+func (n *Notifier) disconnect() {
+	if n.conn != nil {
+		database.Discard(n.conn)
+		n.conn = nil
+	}
+}

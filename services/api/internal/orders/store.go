@@ -1,0 +1,195 @@
+package orders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderflow.example/services/api/internal/cursor"
+)
+
+// ErrNotFound is an order that does not exist.
+var ErrNotFound = errors.New("order not found")
+
+// Store finds orders again. It reads only.
+type Store struct{ db *pgxpool.Pool }
+
+// NewStore makes a store that reads through db.
+func NewStore(db *pgxpool.Pool) *Store { return &Store{db} }
+
+const columns = `o.id, o.customer_name, o.product_name, o.quantity, (o.price * 100)::bigint, o.created_at,
+	coalesce(o.message_id, 0), o.status, o.attempts, o.effects, o.last_error, o.completed_at, o.processed_by, o.idempotency_key`
+
+func scan(row pgx.CollectableRow) (Order, error) {
+	var o Order
+	err := row.Scan(&o.ID, &o.CustomerName, &o.ProductName, &o.Quantity, &o.Price, &o.CreatedAt,
+		&o.MessageID, &o.Status, &o.Attempts, &o.Effects, &o.LastError, &o.CompletedAt, &o.ProcessedBy, &o.IdempotencyKey)
+	return o, err
+}
+
+// Get returns the order with the id, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, id int64) (Order, error) {
+	rows, err := s.db.Query(ctx, `select `+columns+` from public.orders o where o.id = $1`, id)
+	if err != nil {
+		return Order{}, fmt.Errorf("get order: %w", err)
+	}
+	order, err := pgx.CollectExactlyOneRow(rows, scan)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Order{}, ErrNotFound
+	case err != nil:
+		return Order{}, fmt.Errorf("get order: %w", err)
+	}
+	return order, nil
+}
+
+// Filter chooses the orders of a list. The zero value is all of them, newest first.
+type Filter struct {
+	Status       string
+	CustomerName string
+	// KeyPrefix chooses orders by the beginning of their idempotency key, in the order of the keys.
+	KeyPrefix string
+}
+
+func (f Filter) scope() []string { return []string{"orders", f.Status, f.CustomerName, f.KeyPrefix} }
+
+// Page is a part of a list. Next is the cursor of the part after it, empty when there is none. A page can hold fewer
+// orders than were asked for, or none, and still have a next one.
+type Page struct {
+	Orders []Order
+	Next   string
+}
+
+// scanWindow bounds how many rows are looked at in one statement for those with the status that is asked for. The status has
+// no index, on purpose (it would make each completion an index write), so the rare status among millions is looked
+// for in steps, and a page ends when searching has taken long enough.
+const (
+	scanWindow = 20_000
+	scanTime   = 300 * time.Millisecond
+)
+
+// List returns up to limit orders after the cursor of the page before, which is empty for the first. The error is
+// cursor.ErrForged for a cursor that is not one of this list.
+func (s *Store) List(ctx context.Context, filter Filter, limit int, after string) (Page, error) {
+	if after != "" {
+		position, err := cursor.Read(after, filter.scope()...)
+		if err != nil {
+			return Page{}, err
+		}
+		after = position
+		if _, err := strconv.ParseInt(after, 10, 64); err != nil && filter.KeyPrefix == "" {
+			return Page{}, cursor.ErrForged
+		}
+	}
+	var page Page
+	for started := time.Now(); ; {
+		found, last, err := s.window(ctx, filter, limit+1-len(page.Orders), after)
+		if err != nil {
+			return Page{}, fmt.Errorf("list orders: %w", err)
+		}
+		page.Orders = append(page.Orders, found...)
+		if len(page.Orders) > limit {
+			page.Orders = page.Orders[:limit]
+			page.Next = cursor.Make(filter.position(&page.Orders[limit-1]), filter.scope()...)
+			return page, nil
+		}
+		if last == "" {
+			return page, nil
+		}
+		after = last
+		if time.Since(started) > scanTime {
+			page.Next = cursor.Make(last, filter.scope()...)
+			return page, nil
+		}
+	}
+}
+
+// position is where an order stands in the list.
+func (f Filter) position(o *Order) string {
+	if f.KeyPrefix != "" && o.IdempotencyKey != nil {
+		return *o.IdempotencyKey
+	}
+	return strconv.FormatInt(o.ID, 10)
+}
+
+// window looks for orders among the scanWindow that come after a position. last is the position of the last one that was
+// looked at, empty when the end of the list was reached.
+func (s *Store) window(ctx context.Context, filter Filter, limit int, after string) (found []Order, last string, err error) {
+	query := newQuery(filter, after)
+	from := query.sql(columns)
+	if filter.Status != "" && filter.Status != StatusDead {
+		status := query.arg(filter.Status)
+		from = `select ` + columns + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where o.status = ` + status + ` order by ` + query.order
+	}
+	rows, err := s.db.Query(ctx, from+` limit `+query.arg(limit), query.args...)
+	if err != nil {
+		return nil, "", err
+	}
+	found, err = pgx.CollectRows(rows, scan)
+	if err != nil || len(found) == limit || filter.Status == "" || filter.Status == StatusDead {
+		return found, "", err
+	}
+	// Fewer than were asked for among the rows of the window: where did it end?
+	query = newQuery(filter, after)
+	key := `o.id::text`
+	if filter.KeyPrefix != "" {
+		key = `o.idempotency_key`
+	}
+	err = s.db.QueryRow(ctx, query.sql(key)+` offset `+strconv.Itoa(scanWindow-1)+` limit 1`, query.args...).Scan(&last)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return found, "", nil
+	}
+	return found, last, err
+}
+
+// query is a statement over orders in the order of a list. Each combination of filters is a text of its own, so that each
+// has a plan of its own: (id), (customer_name, id), (idempotency_key) or the dead orders' index.
+type query struct {
+	where []string
+	order string
+	args  []any
+}
+
+func newQuery(filter Filter, after string) *query {
+	q := &query{order: "o.id desc"}
+	if filter.CustomerName != "" {
+		q.where = append(q.where, "o.customer_name = "+q.arg(filter.CustomerName))
+	}
+	if filter.Status == StatusDead {
+		q.where = append(q.where, "o.dead_at is not null and o.status = 'dead'")
+	}
+	switch {
+	case filter.KeyPrefix != "":
+		// Keys sort by their bytes and consist of ASCII, so that a prefix is a range.
+		end := filter.KeyPrefix[:len(filter.KeyPrefix)-1] + string(filter.KeyPrefix[len(filter.KeyPrefix)-1]+1)
+		q.where = append(q.where, "o.idempotency_key >= "+q.arg(filter.KeyPrefix), "o.idempotency_key < "+q.arg(end))
+		q.order = "o.idempotency_key"
+		if after != "" {
+			q.where = append(q.where, "o.idempotency_key > "+q.arg(after))
+		}
+	case after != "":
+		id, _ := strconv.ParseInt(after, 10, 64) // made by position, or checked by List
+		q.where = append(q.where, "o.id < "+q.arg(id))
+	}
+	return q
+}
+
+// arg adds a parameter and returns its name.
+func (q *query) arg(value any) string {
+	q.args = append(q.args, value)
+	return "$" + strconv.Itoa(len(q.args))
+}
+
+func (q *query) sql(columns string) string {
+	sql := "select " + columns + " from public.orders o"
+	if len(q.where) > 0 {
+		sql += " where " + strings.Join(q.where, " and ")
+	}
+	return sql + " order by " + q.order
+}

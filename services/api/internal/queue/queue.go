@@ -1,0 +1,77 @@
+// Package queue looks at the queue and at its dead letters, and asks the database to put dead letters back or away.
+//
+// It must never read a message in PGMQ's sense: nothing here hides a message, counts a delivery or deletes from the queue.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Queue is a queue and its dead letters.
+type Queue struct {
+	name  string
+	table string // quoted
+	dlq   string // quoted
+	db    *pgxpool.Pool
+}
+
+// New makes a queue that is looked at through db.
+func New(db *pgxpool.Pool, name string) *Queue {
+	return &Queue{
+		name:  name,
+		table: pgx.Identifier{"pgmq", "q_" + strings.ToLower(name)}.Sanitize(),
+		dlq:   pgx.Identifier{"pgmq", "q_" + strings.ToLower(name) + "_dlq"}.Sanitize(),
+		db:    db,
+	}
+}
+
+// Name is the queue's name.
+func (q *Queue) Name() string { return q.name }
+
+// Message is a message as it lies in the queue.
+type Message struct {
+	MsgID      int64           `json:"msg_id"`
+	ReadCt     int32           `json:"read_ct" doc:"how often it was delivered"`
+	EnqueuedAt time.Time       `json:"enqueued_at"`
+	VT         time.Time       `json:"vt" doc:"it is invisible until then"`
+	Message    json.RawMessage `json:"message"`
+	Headers    json.RawMessage `json:"headers"`
+}
+
+// Peek returns the oldest messages without hiding them from consumers.
+func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
+	rows, err := q.db.Query(ctx,
+		`select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message::text, m.headers::text from `+q.table+` m order by m.msg_id limit $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("peek: %w", err)
+	}
+	messages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
+		var (
+			m             Message
+			body, headers *string
+		)
+		err := row.Scan(&m.MsgID, &m.ReadCt, &m.EnqueuedAt, &m.VT, &body, &headers)
+		m.Message, m.Headers = rawJSON(body), rawJSON(headers)
+		m.EnqueuedAt, m.VT = m.EnqueuedAt.UTC(), m.VT.UTC()
+		return m, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("peek: %w", err)
+	}
+	return messages, nil
+}
+
+// rawJSON is a jsonb column's text for an answer.
+func rawJSON(text *string) json.RawMessage {
+	if text == nil {
+		return json.RawMessage("null")
+	}
+	return json.RawMessage(*text)
+}

@@ -1,0 +1,208 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Snapshot is the state of the queue at one moment.
+type Snapshot struct {
+	Queue            string    `json:"queue"`
+	AsOf             time.Time `json:"as_of" doc:"the moment this was looked up; it is looked up once a second at most"`
+	Depth            int64     `json:"depth" doc:"messages in the queue, whatever their state"`
+	Visible          int64     `json:"visible" doc:"waiting for a consumer"`
+	InFlight         int64     `json:"in_flight" doc:"with a consumer"`
+	Delayed          int64     `json:"delayed" doc:"waiting for their next attempt, or for the delay they were sent with"`
+	OldestAgeSeconds float64   `json:"oldest_age_seconds" doc:"age of the oldest message, 0 when there is none"`
+	DeadLetters      int64     `json:"dead_letters"`
+	EnqueuedTotal    int64     `json:"enqueued_total" doc:"messages ever sent to the queue"`
+	Rates            Rates     `json:"rates"`
+
+	deadTotal int64
+}
+
+// Rates are taken from the counters of two snapshots.
+type Rates struct {
+	EnqueuedPerSecond  float64 `json:"enqueued_per_second"`
+	CompletedPerSecond float64 `json:"completed_per_second"`
+}
+
+// How often the queue is looked at, at most. The look-up walks over the whole queue; when that takes long, it is done
+// less often, so that being watched never costs the database more than a tenth of a core.
+const (
+	snapshotAge  = time.Second
+	snapshotCost = 10
+	// rateWindow is the longest time between two snapshots from which a rate is taken.
+	rateWindow = 15 * time.Second
+	// snapshotTimeout bounds the look-up. It is far above a request's: the answer is shared by all who ask meanwhile.
+	snapshotTimeout = 5 * time.Second
+)
+
+// Watcher answers from one shared snapshot, however many ask.
+type Watcher struct {
+	queue *Queue
+
+	mu      sync.Mutex
+	last    *Snapshot
+	rates   Rates
+	expires time.Time
+	pending *look
+	done    sync.WaitGroup
+	closed  bool
+}
+
+type look struct {
+	done     chan struct{}
+	snapshot *Snapshot
+	err      error
+}
+
+// NewWatcher makes a watcher of a queue.
+func NewWatcher(q *Queue) *Watcher { return &Watcher{queue: q} }
+
+// Get returns a snapshot that is about a second old at most, unless looking takes longer than ctx allows: then the last one
+// there is.
+func (w *Watcher) Get(ctx context.Context) (Snapshot, error) {
+	w.mu.Lock()
+	if w.last != nil && time.Now().Before(w.expires) {
+		defer w.mu.Unlock()
+		return *w.last, nil
+	}
+	pending := w.pending
+	if pending == nil && !w.closed {
+		pending = &look{done: make(chan struct{})}
+		w.pending = pending
+		w.done.Go(func() { w.look(pending) })
+	}
+	w.mu.Unlock()
+	if pending == nil {
+		return Snapshot{}, context.Canceled
+	}
+
+	select {
+	case <-pending.done:
+		if pending.err != nil {
+			return Snapshot{}, pending.err
+		}
+		return *pending.snapshot, nil
+	case <-ctx.Done():
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.last != nil && time.Since(w.last.AsOf) < rateWindow {
+		return *w.last, nil
+	}
+	return Snapshot{}, ctx.Err()
+}
+
+// Close waits for a look-up that is under way.
+func (w *Watcher) Close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.done.Wait()
+}
+
+func (w *Watcher) look(l *look) {
+	ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
+	defer cancel()
+	started := time.Now()
+	snapshot, err := w.queue.snapshot(ctx)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending = nil
+	if err != nil {
+		l.err = err
+	} else {
+		if w.last != nil {
+			snapshot.Rates = rates(w.last, snapshot)
+		}
+		l.snapshot = snapshot
+		w.last = snapshot
+		w.expires = started.Add(max(snapshotAge, snapshotCost*time.Since(started)))
+	}
+	close(l.done)
+}
+
+// rates are what the counters say: what was sent and neither lies in the queue nor went to the dead letters was
+// completed.
+func rates(before, now *Snapshot) Rates {
+	seconds := now.AsOf.Sub(before.AsOf).Seconds()
+	if seconds <= 0 || seconds > rateWindow.Seconds() {
+		return Rates{}
+	}
+	sent := now.EnqueuedTotal - before.EnqueuedTotal
+	dead := now.deadTotal - before.deadTotal
+	completed := sent - (now.Depth - before.Depth) - dead
+	return Rates{
+		EnqueuedPerSecond:  max(0, float64(sent)/seconds),
+		CompletedPerSecond: max(0, float64(completed)/seconds),
+	}
+}
+
+// snapshot counts. What is invisible waits for a retry when its last delivery ended in one (the consumer notes the
+// delivery's number in a header), and is with a consumer otherwise.
+func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
+	sql := `
+		with now as materialized (select clock_timestamp() as t),
+		messages as (
+			select
+				count(*) as depth,
+				count(*) filter (where m.vt <= now.t) as visible,
+				count(*) filter (
+					where m.vt > now.t and m.read_ct > 0
+					  and m.headers ->> 'orderflow-retry' is distinct from m.read_ct::text
+				) as in_flight,
+				min(m.enqueued_at) as oldest
+			from ` + q.table + ` m, now
+		)
+		select
+			now.t, messages.depth, messages.visible, messages.in_flight,
+			coalesce(extract(epoch from now.t - messages.oldest), 0)::float8,
+			(select count(*) from ` + q.dlq + `),
+			coalesce(pg_sequence_last_value(pg_get_serial_sequence($1, 'msg_id')::regclass), 0),
+			coalesce(pg_sequence_last_value(pg_get_serial_sequence($2, 'msg_id')::regclass), 0)
+		from messages, now`
+	s := &Snapshot{Queue: q.name}
+	err := withTimeout(ctx, q.db, snapshotTimeout, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, sql, q.table, q.dlq).Scan(
+			&s.AsOf, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at the queue: %w", err)
+	}
+	s.AsOf = s.AsOf.UTC()
+	s.OldestAgeSeconds = max(0, s.OldestAgeSeconds)
+	s.Delayed = s.Depth - s.Visible - s.InFlight
+	return s, nil
+}
+
+// withTimeout lends a connection whose statements may take longer than those of requests.
+func withTimeout(ctx context.Context, db *pgxpool.Pool, timeout time.Duration, use func(*pgxpool.Conn) error) error {
+	conn, err := db.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	set := `select set_config('statement_timeout', $1, false)`
+	var before string
+	if err := conn.QueryRow(ctx, `select current_setting('statement_timeout')`).Scan(&before); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, set, fmt.Sprint(timeout.Milliseconds())); err != nil {
+		return err
+	}
+	err = use(conn)
+	if conn.Conn().IsClosed() {
+		return err
+	}
+	if _, resetErr := conn.Exec(ctx, set, before); resetErr != nil {
+		_ = conn.Conn().Close(ctx) // the next user must not inherit the setting
+	}
+	return err
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"orderflow.example/services/api/internal/config"
+	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/httpapi"
+	"orderflow.example/services/api/internal/metrics"
+	"orderflow.example/services/api/internal/notify"
+	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/queue"
+)
+
+// ownConnections are those that are not the pool's: monitor, writer and notifier have one each.
+const ownConnections = 3
+
+// serve runs the service until ctx ends (the first signal), and then brings it to its end in order: readiness first, then
+// requests, then what they have left to be written, and the connections last.
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	counters := metrics.New(version)
+	monitor := database.NewMonitor(cfg.Database, prepare(cfg, log), log)
+	pool, err := database.NewPool(context.Background(), cfg.Database, cfg.DBMaxConns-ownConnections,
+		database.Timeouts(cfg.RequestTimeout*4/5).With(database.Session{"plan_cache_mode": "force_custom_plan"}))
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	notifier := notify.New(cfg.Database, cfg.QueueName, monitor, log)
+	writer := orders.NewWriter(orders.WriterConfig{
+		Database: cfg.Database,
+		Queue:    cfg.QueueName,
+		MaxBatch: cfg.WriteBatch,
+		MaxQueue: cfg.WriteQueue,
+		Timeout:  cfg.RequestTimeout,
+		OnCommit: notifier.Kick,
+		Observer: counters,
+		Log:      log,
+	}, monitor)
+	messages := queue.New(pool, cfg.QueueName)
+	watcher := queue.NewWatcher(messages)
+	defer watcher.Close()
+	server := httpapi.New(httpapi.Config{
+		Writer:         writer,
+		Store:          orders.NewStore(pool),
+		Queue:          messages,
+		Watcher:        watcher,
+		Monitor:        monitor,
+		Observer:       counters,
+		Log:            log,
+		Version:        version,
+		RequestTimeout: cfg.RequestTimeout,
+		BodyLimit:      int(cfg.BodyLimit),
+		AdminToken:     cfg.AdminToken,
+		LogRequests:    cfg.LogRequests,
+	})
+	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})
+
+	api, err := net.Listen("tcp", net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	failed := make(chan error, 2)
+	if cfg.MetricsPort >= 0 {
+		ln, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(cfg.MetricsPort)))
+		if err != nil {
+			return errors.Join(fmt.Errorf("listen for metrics: %w", err), api.Close())
+		}
+		log.InfoContext(ctx, "serving metrics", "address", ln.Addr().String())
+		second := metrics.NewServer(counters, func() (any, string) { return readiness(server, monitor, writer) })
+		stop := background(func(context.Context) { failed <- second.Serve(ln) })
+		defer stop()
+		defer second.Shutdown()
+	}
+	stopMonitor := background(monitor.Run)
+	defer stopMonitor()
+	stopNotifier := background(notifier.Run)
+	defer stopNotifier()
+	stopWriter := background(writer.Run)
+	defer stopWriter()
+	stopSummary := background(func(ctx context.Context) { summarize(ctx, server, log) })
+	defer stopSummary()
+	stopServing := background(func(context.Context) { failed <- server.Serve(api) })
+	defer stopServing()
+	log.InfoContext(ctx, "serving", "address", api.Addr().String())
+
+	select {
+	case <-ctx.Done():
+	case err := <-failed:
+		return errors.Join(err, api.Close())
+	}
+
+	log.InfoContext(ctx, "shutting down", "delay", cfg.ShutdownDelay.String(), "drain_timeout", cfg.DrainTimeout.String())
+	server.Drain()
+	time.Sleep(cfg.ShutdownDelay) //nolint:forbidigo // there is nothing to wait for but the world taking note
+	drain, cancel := context.WithTimeout(context.Background(), cfg.DrainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		log.WarnContext(ctx, "requests were still under way at the end of the drain timeout", "error", err)
+	}
+	stopWriter()
+	log.InfoContext(ctx, "stopped", "requests", server.Served())
+	return nil
+}
+
+// background runs a part on a goroutine and returns what ends it and waits for that. It can be called twice.
+func background(part func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { part(ctx) })
+	return func() {
+		cancel()
+		done.Wait()
+	}
+}
+
+// summarize writes a line a minute about what was served, when something was.
+func summarize(ctx context.Context, server *httpapi.Server, log *slog.Logger) {
+	ticker := time.NewTicker(time.Minute)
+	defer ticker.Stop()
+	before := int64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if now := server.Served(); now != before {
+			log.InfoContext(ctx, "served", "requests", now-before, "seconds", 60)
+			before = now
+		}
+	}
+}
+
+// readiness is the probe's answer in detail, for the second port.
+func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders.Writer) (details any, reason string) {
+	state, _ := monitor.State()
+	reason = server.NotReady()
+	return struct {
+		Ready         bool      `json:"ready"`
+		Reason        string    `json:"reason,omitempty"`
+		Database      bool      `json:"database_up"`
+		DatabaseSince time.Time `json:"database_since"`
+		WriteQueue    int       `json:"write_queue"`
+	}{reason == "", reason, state.Up, state.Since.UTC(), writer.Queued()}, reason
+}
