@@ -32,7 +32,6 @@ type Message struct {
 	Body        json.RawMessage // the order, as published
 	Headers     json.RawMessage // as stored; may be nil
 	LastError   string          // of the attempt before, when that one failed
-	EnqueuedAt  time.Time
 }
 
 // Poison says why a message can never be processed.

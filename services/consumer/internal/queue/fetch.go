@@ -54,11 +54,11 @@ func collect(rows pgx.Rows) (Fetched, error) {
 		var d due
 		var late float64
 		var body, headers []byte
-		if err := rows.Scan(&d.ID, &d.ReadCount, &d.EnqueuedAt, &body, &headers, &d.at, &late); err != nil {
+		if err := rows.Scan(&d.ID, &d.ReadCount, &body, &headers, &d.at, &late); err != nil {
 			return Fetched{}, err
 		}
 		d.Body, d.Headers = body, headers
-		d.Late = time.Duration(late * float64(time.Second))
+		d.Late = seconds(late)
 		read = append(read, d)
 	}
 	slices.SortFunc(read, func(a, b due) int {
@@ -88,14 +88,14 @@ func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, floor time.Time) (due 
 	if err != nil {
 		return 0, false, fmt.Errorf("peek: %w", err)
 	}
-	seconds, err := pgx.CollectRows(rows, pgx.RowTo[float64])
+	found, err := pgx.CollectRows(rows, pgx.RowTo[float64])
 	if err != nil {
 		return 0, false, fmt.Errorf("peek: %w", err)
 	}
-	if len(seconds) == 0 {
+	if len(found) == 0 {
 		return 0, false, nil
 	}
-	return duration(seconds[0]), true, nil
+	return seconds(found[0]), true, nil
 }
 
 func bound(floor time.Time) pgtype.Timestamptz {
@@ -105,8 +105,5 @@ func bound(floor time.Time) pgtype.Timestamptz {
 	return pgtype.Timestamptz{Time: floor, Valid: true}
 }
 
-// duration converts seconds, keeping what no Duration can hold (a vt of infinity) within a day.
-func duration(seconds float64) time.Duration {
-	const day = 24 * time.Hour
-	return time.Duration(min(max(seconds, -day.Seconds()), day.Seconds()) * float64(time.Second))
-}
+// seconds converts what the SQL has bounded already.
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -64,7 +64,7 @@ func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement strin
 	var l Lease
 	var took float64
 	if _, err := pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &took}, func() error {
-		confirmed[l] = duration(took)
+		confirmed[l] = seconds(took)
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("ack: %w", err)

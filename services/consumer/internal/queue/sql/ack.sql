@@ -31,4 +31,5 @@ done as (
            order by order_id) as effect
    where o.id = effect.order_id
 )
-select msg_id, read_ct, extract(epoch from clock_timestamp() - enqueued_at)::float8 from gone
+select msg_id, read_ct, extract(epoch from clock_timestamp() - greatest(enqueued_at, clock_timestamp() - interval '1 day'))::float8
+  from gone

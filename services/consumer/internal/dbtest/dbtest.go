@@ -1,0 +1,236 @@
+// Package dbtest owns what the tests need of Postgres: a migrated database of its own for each test, and orders in it. It
+// must never be imported by anything but tests.
+package dbtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// QueueName is the queue that the template has.
+const QueueName = "order_queue"
+
+// DB is a database that exists for one test.
+type DB struct {
+	*pgxpool.Pool
+	URL string
+	tb  testing.TB
+}
+
+var serial atomic.Int64
+
+// New makes a database from the template and drops it when the test ends.
+func New(tb testing.TB) *DB {
+	tb.Helper()
+	server, template := os.Getenv("TEST_DATABASE_URL"), os.Getenv("TEST_TEMPLATE")
+	if server == "" || template == "" {
+		tb.Fatal("no Postgres to test on: run `make test`, or set TEST_DATABASE_URL (superuser, database postgres) and TEST_TEMPLATE " +
+			"(a database migrated by `api migrate`)")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	admin, err := pgx.Connect(ctx, server)
+	if err != nil {
+		tb.Fatalf("connect to TEST_DATABASE_URL: %v", err)
+	}
+	defer admin.Close(ctx)
+	name := fmt.Sprintf("consumer_test_%d_%d_%d", os.Getpid(), time.Now().UnixNano()%1e9, serial.Add(1))
+	create := fmt.Sprintf("create database %s template %s", name, pgx.Identifier{template}.Sanitize())
+	if err := retry(ctx, func() error { _, err := admin.Exec(ctx, create); return err }); err != nil {
+		tb.Fatalf("create database: %v", err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		admin, err := pgx.Connect(ctx, server)
+		if err != nil {
+			tb.Errorf("connect to drop %s: %v", name, err)
+			return
+		}
+		defer admin.Close(ctx)
+		if _, err := admin.Exec(ctx, "drop database "+name+" with (force)"); err != nil {
+			tb.Errorf("drop database: %v", err)
+		}
+	})
+	address, err := url.Parse(server)
+	if err != nil {
+		tb.Fatalf("TEST_DATABASE_URL must be a URL: %v", err)
+	}
+	address.Path = "/" + name
+	pool, err := pgxpool.New(ctx, address.String())
+	if err != nil {
+		tb.Fatalf("connect to test database: %v", err)
+	}
+	tb.Cleanup(pool.Close)
+	return &DB{Pool: pool, URL: address.String(), tb: tb}
+}
+
+// retry: while somebody looks into the template, it cannot be copied.
+func retry(ctx context.Context, try func() error) error {
+	for {
+		err := try()
+		var answer *pgconn.PgError
+		if !errors.As(err, &answer) || answer.Code != "55006" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Exec runs a statement that has to work.
+func (d *DB) Exec(sql string, arguments ...any) {
+	d.tb.Helper()
+	if _, err := d.Pool.Exec(context.Background(), sql, arguments...); err != nil {
+		d.tb.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// One returns the single value of a query that has to work.
+func One[T any](d *DB, sql string, arguments ...any) T {
+	d.tb.Helper()
+	rows, err := d.Query(context.Background(), sql, arguments...)
+	if err == nil {
+		var value T
+		if value, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[T]); err == nil {
+			return value
+		}
+	}
+	d.tb.Fatalf("%s: %v", sql, err)
+	panic("unreachable")
+}
+
+// All returns the values of a query with one column that has to work.
+func All[T any](d *DB, sql string, arguments ...any) []T {
+	d.tb.Helper()
+	rows, err := d.Query(context.Background(), sql, arguments...)
+	if err == nil {
+		var values []T
+		if values, err = pgx.CollectRows(rows, pgx.RowTo[T]); err == nil {
+			return values
+		}
+	}
+	d.tb.Fatalf("%s: %v", sql, err)
+	panic("unreachable")
+}
+
+const publish = `
+with ordered as (
+  insert into public.orders (customer_name, product_name, quantity, price)
+  select 'Customer ' || i, 'Product ' || i, i % 10 + 1, 10.0 + i % 50 from generate_series(1, $2::integer) as i
+  returning *
+)
+select sent.id
+  from ordered as o,
+       lateral pgmq.send($1, jsonb_build_object('order_id', o.id, 'customer_name', o.customer_name,
+           'product_name', o.product_name, 'quantity', o.quantity, 'price', o.price,
+           'created_at', to_char(o.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')),
+         '{"schema": 1, "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'::jsonb) as sent (id)
+ order by o.id`
+
+// Publish creates n orders and their messages, and returns the messages' ids. In a fresh database these are also the
+// orders' ids, in the same order.
+func (d *DB) Publish(n int) []int64 {
+	d.tb.Helper()
+	ids := All[int64](d, publish, QueueName, n)
+	d.Notify()
+	return ids
+}
+
+// Send puts a message of any kind into the queue; body and headers are JSON or nil.
+func (d *DB) Send(body, headers any) int64 {
+	d.tb.Helper()
+	id := One[int64](d, `select * from pgmq.send($1, $2::jsonb, $3::jsonb)`, QueueName, body, headers)
+	d.Notify()
+	return id
+}
+
+// Notify wakes consumers as the api does after a commit.
+func (d *DB) Notify() {
+	d.tb.Helper()
+	d.Exec(`select pg_notify($1, '')`, "orderflow_"+QueueName)
+}
+
+// Order is what the tests look at of an order.
+type Order struct {
+	Status      string
+	Attempts    int
+	Effects     int
+	LastError   *string
+	ProcessedBy *string
+	Completed   bool
+	Dead        bool
+}
+
+// Order reads one order.
+func (d *DB) Order(id int64) Order {
+	d.tb.Helper()
+	rows, err := d.Query(context.Background(), `
+		select status, attempts, effects, last_error, processed_by, completed_at is not null, dead_at is not null
+		  from public.orders where id = $1`, id)
+	if err == nil {
+		var o Order
+		if o, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Order]); err == nil {
+			return o
+		}
+	}
+	d.tb.Fatalf("read order %d: %v", id, err)
+	panic("unreachable")
+}
+
+// Audit is the orders' tally: what the whole system is for.
+type Audit struct{ Orders, Completed, Dead, Pending, Duplicated, Queued, Letters int }
+
+// Audit counts.
+func (d *DB) Audit() Audit {
+	d.tb.Helper()
+	rows, err := d.Query(context.Background(), `
+		select count(*), count(*) filter (where status = 'completed' and effects >= 1),
+		       count(*) filter (where status = 'dead' and effects = 0), count(*) filter (where status = 'pending'),
+		       count(*) filter (where effects > 1),
+		       (select count(*) from pgmq.q_order_queue), (select count(*) from pgmq.q_order_queue_dlq)
+		  from public.orders`)
+	if err == nil {
+		var a Audit
+		if a, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Audit]); err == nil {
+			return a
+		}
+	}
+	d.tb.Fatalf("audit: %v", err)
+	panic("unreachable")
+}
+
+// Eventually waits until condition holds.
+func Eventually(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
+	Within(tb, 15*time.Second, what, condition)
+}
+
+// Within waits until condition holds, for a given time.
+func Within(tb testing.TB, limit time.Duration, what string, condition func() bool) {
+	tb.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for !condition() {
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			tb.Fatalf("still not after %s: %s", limit, what)
+		}
+	}
+}

@@ -1,0 +1,330 @@
+package queue_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice drives the real SQL with random interleavings of everything that
+// workers, time, crashes and operators do, and compares each answer with a model of the lease protocol.
+func TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice(t *testing.T) {
+	b := setup(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		b.Exec(`truncate public.orders, pgmq.q_order_queue, pgmq.q_order_queue_dlq`)
+		p := &protocol{T: rt, b: b, queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{}}
+		rt.Repeat(rapid.StateMachineActions(p))
+		p.finish()
+	})
+}
+
+// protocol is the model. An order is in exactly one place: queued, dead or done.
+type protocol struct {
+	*rapid.T
+	b      *bundle
+	queued map[int64]*queued // by msg_id
+	dead   map[int64]int64   // dead letter's msg_id → order
+	done   map[int64]bool    // orders
+
+	// leases are what three workers believe that they hold, right or wrong.
+	leases [3][]message.Message
+}
+
+type queued struct {
+	order    int64
+	reads    int32
+	released int32
+	due      bool
+	ended    bool // nacked or released under the present read_ct: nobody's lease
+}
+
+// Publish accepts orders.
+func (p *protocol) Publish(t *rapid.T) {
+	n := rapid.IntRange(1, 5).Draw(t, "orders")
+	for _, id := range p.b.Publish(n) {
+		order := dbtest.One[int64](p.b.DB, `select (message->>'order_id')::bigint from pgmq.q_order_queue where msg_id = $1`, id)
+		p.queued[id] = &queued{order: order, due: true}
+	}
+}
+
+// Read leases to one worker.
+func (p *protocol) Read(t *rapid.T) {
+	w, n := p.worker(t), rapid.IntRange(1, 6).Draw(t, "limit")
+	due := 0
+	for _, q := range p.queued {
+		if q.due {
+			due++
+		}
+	}
+	got := p.b.read(n)
+	if len(got) != min(n, due) {
+		t.Fatalf("read %d of %d due, limit %d", len(got), due, n)
+	}
+	for _, m := range got {
+		q := p.queued[m.ID]
+		if q == nil || !q.due {
+			t.Fatalf("read message %d, which is not due", m.ID)
+		}
+		q.due, q.ended = false, false
+		q.reads++
+		if m.ReadCount != q.reads || m.Attempt != int(q.reads-q.released) || m.OrderID != q.order {
+			t.Fatalf("%+v, model %+v", m, q)
+		}
+	}
+	p.leases[w] = append(p.leases[w], got...)
+}
+
+// Ack ends some leases of a worker well, whether it still has them or not.
+func (p *protocol) Ack(t *rapid.T) {
+	batch := p.batch(t)
+	ack := p.b.Ack
+	if rapid.Bool().Draw(t, "unlocked") {
+		ack = p.b.AckUnlocked
+	}
+	confirmed, err := ack(p.b.ctx, p.b.conn, entries(batch...), me)
+	p.check(t, "ack", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	for l := range confirmed {
+		p.done[p.queued[l.ID].order] = true
+		delete(p.queued, l.ID)
+	}
+	if rapid.Bool().Draw(t, "reply lost") {
+		p.again(t, batch, confirmed)
+	}
+}
+
+// again is what happens when the reply to an ack was lost: the same ack once more, which must have no effect, and must find
+// out which leases the first one ended.
+func (p *protocol) again(t *rapid.T, batch []message.Message, first queue.Confirmed) {
+	e := entries(batch...)
+	for i := range e {
+		e[i].Unsure = true
+	}
+	second, err := p.b.Ack(p.b.ctx, p.b.conn, e, me)
+	if err != nil || len(second) > 0 {
+		t.Fatalf("ack repeated: %v, %v", second, err)
+	}
+	fates, err := p.b.Fates(p.b.ctx, p.b.conn, e, me)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range first {
+		if fates[l] != queue.Done {
+			t.Fatalf("a lost reply to the ack of %v is taken for fate %d", l, fates[l])
+		}
+	}
+}
+
+// Nack ends some leases badly.
+func (p *protocol) Nack(t *rapid.T) {
+	batch := p.batch(t)
+	e := entries(batch...)
+	delayed := rapid.Bool().Draw(t, "delayed")
+	for i := range e {
+		e[i].Error = "failed"
+		if delayed {
+			e[i].Delay = time.Hour
+		}
+	}
+	nack := p.b.Nack
+	if rapid.Bool().Draw(t, "untold") {
+		nack = p.b.NackUntold
+	}
+	confirmed, err := nack(p.b.ctx, p.b.conn, e)
+	p.check(t, "nack", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	for l := range confirmed {
+		p.queued[l.ID].due, p.queued[l.ID].ended = !delayed, true
+	}
+}
+
+// Release hands some leases back.
+func (p *protocol) Release(t *rapid.T) {
+	batch := p.batch(t)
+	confirmed, err := p.b.Release(p.b.ctx, p.b.conn, entries(batch...))
+	p.check(t, "release", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	for _, m := range batch {
+		if _, ok := confirmed[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}]; ok {
+			q := p.queued[m.ID]
+			q.due, q.ended, q.released = true, true, m.Released+1
+		}
+	}
+}
+
+// Extend is a heartbeat.
+func (p *protocol) Extend(t *rapid.T) {
+	batch := p.batch(t)
+	confirmed, err := p.b.Extend(p.b.ctx, p.b.conn, entries(batch...), time.Hour)
+	p.check(t, "extend", batch, confirmed, err, func(m message.Message, q *queued) bool {
+		return q.reads == m.ReadCount && !q.ended
+	})
+	for l := range confirmed {
+		p.queued[l.ID].due = false
+	}
+}
+
+// Bury gives up on some leases.
+func (p *protocol) Bury(t *rapid.T) {
+	batch := p.batch(t)
+	e := entries(batch...)
+	for i := range e {
+		e[i].Reason, e[i].Error = message.ReasonPermanent, "hopeless"
+	}
+	confirmed, err := p.b.Bury(p.b.ctx, p.b.conn, e, me)
+	p.check(t, "bury", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	for l := range confirmed {
+		letter := dbtest.One[int64](p.b.DB,
+			`select msg_id from pgmq.q_order_queue_dlq where (headers->'orderflow-dead'->>'msg_id')::bigint = $1`, l.ID)
+		p.dead[letter] = p.queued[l.ID].order
+		delete(p.queued, l.ID)
+	}
+}
+
+// Expire lets the visibility timeout of some messages pass.
+func (p *protocol) Expire(t *rapid.T) {
+	chosen := p.some(t, keys(p.queued))
+	p.b.expire(chosen...)
+	for _, id := range chosen {
+		p.queued[id].due = true
+	}
+}
+
+// Crash makes a worker forget what it holds.
+func (p *protocol) Crash(t *rapid.T) { p.leases[p.worker(t)] = nil }
+
+// Redrive sends some dead letters back.
+func (p *protocol) Redrive(t *rapid.T) {
+	chosen := p.some(t, keys(p.dead))
+	rows, err := p.b.Query(p.b.ctx, `select dead_msg_id, new_msg_id, order_id from orderflow.redrive('order_queue', $1)`, chosen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	moved := 0
+	for rows.Next() {
+		var letter, id, order int64
+		if err := rows.Scan(&letter, &id, &order); err != nil {
+			t.Fatal(err)
+		}
+		if p.dead[letter] != order {
+			t.Fatalf("redrive of letter %d moved order %d, want %d", letter, order, p.dead[letter])
+		}
+		delete(p.dead, letter)
+		p.queued[id] = &queued{order: order, due: true}
+		moved++
+	}
+	if rows.Err() != nil || moved != len(chosen) {
+		t.Fatalf("redrive moved %d of %d: %v", moved, len(chosen), rows.Err())
+	}
+}
+
+// Check runs after every action: the tables say what the model says.
+func (p *protocol) Check(t *rapid.T) {
+	type row struct {
+		Status  string
+		Effects int
+	}
+	rows, err := p.b.Query(p.b.ctx, `select id, status, effects from public.orders`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	found := map[int64]row{}
+	for rows.Next() {
+		var id int64
+		var r row
+		if err := rows.Scan(&id, &r.Status, &r.Effects); err != nil {
+			t.Fatal(err)
+		}
+		found[id] = r
+	}
+	want := map[int64]row{}
+	for order := range p.done {
+		want[order] = row{"completed", 1}
+	}
+	for _, order := range p.dead {
+		want[order] = row{"dead", 0}
+	}
+	for _, q := range p.queued {
+		want[q.order] = row{"pending", 0}
+	}
+	if fmt.Sprint(found) != fmt.Sprint(want) { // fmt prints maps sorted
+		t.Fatalf("orders are\n%v, want\n%v", found, want)
+	}
+	if got := dbtest.All[int64](p.b.DB, `select msg_id from pgmq.q_order_queue order by 1`); !slices.Equal(got, keys(p.queued)) {
+		t.Fatalf("queue holds %v, want %v", got, keys(p.queued))
+	}
+	if got := dbtest.All[int64](p.b.DB, `select msg_id from pgmq.q_order_queue_dlq order by 1`); !slices.Equal(got, keys(p.dead)) {
+		t.Fatalf("dead letters %v, want %v", got, keys(p.dead))
+	}
+}
+
+// finish lets time pass until a worker without faults has done what is left: nothing may be out of its reach.
+func (p *protocol) finish() {
+	for len(p.queued) > 0 {
+		p.b.expire(keys(p.queued)...)
+		got := p.b.read(100)
+		confirmed, err := p.b.Ack(p.b.ctx, p.b.conn, entries(got...), me)
+		if err != nil || len(confirmed) != len(p.queued) {
+			p.Fatalf("%d messages are left and cannot be done: %v", len(p.queued)-len(confirmed), err)
+		}
+		for l := range confirmed {
+			p.done[p.queued[l.ID].order] = true
+			delete(p.queued, l.ID)
+		}
+	}
+	p.Check(p.T)
+}
+
+// check compares what a statement confirmed with what the model allows.
+func (p *protocol) check(t *rapid.T, what string, batch []message.Message, got queue.Confirmed, err error,
+	allowed func(message.Message, *queued) bool,
+) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range batch {
+		q := p.queued[m.ID]
+		want := q != nil && allowed(m, q)
+		if _, ok := got[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}]; ok != want {
+			t.Fatalf("%s of message %d, read %d: confirmed %t, want %t (model %+v)", what, m.ID, m.ReadCount, ok, want, q)
+		}
+	}
+}
+
+func (p *protocol) worker(t *rapid.T) int {
+	return rapid.IntRange(0, len(p.leases)-1).Draw(t, "worker")
+}
+
+// batch draws some of what a worker believes to hold; it may act on the same lease again later.
+func (p *protocol) batch(t *rapid.T) []message.Message {
+	held := p.leases[p.worker(t)]
+	if len(held) == 0 {
+		t.Skip("holds nothing")
+	}
+	return rapid.SliceOfNDistinct(rapid.SampledFrom(held), 1, min(len(held), 5), func(m message.Message) queue.Lease {
+		return queue.Lease{ID: m.ID, ReadCount: m.ReadCount}
+	}).Draw(t, "batch")
+}
+
+func (p *protocol) some(t *rapid.T, ids []int64) []int64 {
+	if len(ids) == 0 {
+		t.Skip("there are none")
+	}
+	return rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 1, len(ids), rapid.ID[int64]).Draw(t, "ids")
+}
+
+func keys[V any](m map[int64]V) []int64 {
+	list := []int64{}
+	for id := range m {
+		list = append(list, id)
+	}
+	slices.Sort(list)
+	return list
+}

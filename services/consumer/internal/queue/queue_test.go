@@ -1,0 +1,451 @@
+package queue_test
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// bundle is what a test of the lease protocol needs: a database, a connection, and the statements.
+type bundle struct {
+	*dbtest.DB
+	*queue.Queue
+	t    *testing.T
+	ctx  context.Context
+	conn *pgx.Conn
+}
+
+const me = "consumer-under-test"
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	t.Parallel()
+	db := dbtest.New(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	conn, err := pgx.Connect(ctx, db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) })
+	d, err := queue.New(dbtest.QueueName, false).Describe(ctx, conn)
+	if err != nil || !d.Ready() {
+		t.Fatalf("template is not what this consumer was built for: %v, %v", d, err)
+	}
+	return &bundle{DB: db, Queue: queue.New(dbtest.QueueName, d.LastRead), t: t, ctx: ctx, conn: conn}
+}
+
+// read leases up to n messages and decodes them.
+func (b *bundle) read(n int) []message.Message {
+	b.t.Helper()
+	f, err := b.Fetch(b.ctx, b.conn, n, 30*time.Second, time.Time{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := range f.Messages {
+		_ = f.Messages[i].Decode()
+	}
+	return f.Messages
+}
+
+// expire makes messages due, as the passing of time would.
+func (b *bundle) expire(ids ...int64) {
+	b.t.Helper()
+	b.Exec(`update pgmq.q_order_queue set vt = clock_timestamp() - interval '1 second' where msg_id = any ($1)`, ids)
+}
+
+func entries(messages ...message.Message) []queue.Entry {
+	var list []queue.Entry
+	for i := range messages {
+		list = append(list, queue.EntryOf(&messages[i]))
+	}
+	return list
+}
+
+// confirmed returns the ids that a statement confirmed, sorted.
+func (b *bundle) confirmed(c queue.Confirmed, err error) []int64 {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ids := []int64{}
+	for l := range c {
+		ids = append(ids, l.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (b *bundle) wantIDs(got []int64, want ...int64) {
+	b.t.Helper()
+	if !slices.Equal(got, append([]int64{}, want...)) {
+		b.t.Fatalf("confirmed %v, want %v", got, want)
+	}
+}
+
+func ids(messages []message.Message) []int64 {
+	var list []int64
+	for _, m := range messages {
+		list = append(list, m.ID)
+	}
+	return list
+}
+
+func TestFetchLeasesWhatIsDueEarliestFirst(t *testing.T) {
+	b := setup(t)
+	sent := b.Publish(5)
+	b.Exec(`update pgmq.q_order_queue set vt = clock_timestamp() + interval '1 hour' where msg_id = $1`, sent[1])
+	b.Exec(`update pgmq.q_order_queue set vt = clock_timestamp() - interval '1 hour' where msg_id = $1`, sent[3])
+
+	first := b.read(2)
+	b.wantIDs(ids(first), sent[3], sent[0])
+	b.wantIDs(ids(b.read(10)), sent[2], sent[4])
+	b.wantIDs(ids(b.read(10)))
+
+	if m := first[0]; m.ReadCount != 1 || m.Attempt != 1 || m.OrderID != sent[3] || m.Late < 59*time.Minute || m.TraceID() == "" {
+		t.Fatalf("%+v", m)
+	}
+	hidden := dbtest.One[float64](b.DB,
+		`select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_order_queue where msg_id = $1`, sent[3])
+	if hidden < 25 || hidden > 30 {
+		t.Fatalf("hidden for %v s", hidden)
+	}
+}
+
+func TestFetchPassesOverWhatAnotherReadHasLocked(t *testing.T) {
+	b := setup(t)
+	sent := b.Publish(3)
+	other, err := b.Begin(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback(b.ctx)
+	if _, err := other.Exec(b.ctx, `select from pgmq.q_order_queue where msg_id = $1 for update`, sent[0]); err != nil {
+		t.Fatal(err)
+	}
+	b.wantIDs(ids(b.read(10)), sent[1], sent[2])
+}
+
+func TestAckCompletesAndDeletesTogether(t *testing.T) {
+	b := setup(t)
+	b.Publish(3)
+	got := b.read(3)
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(got...), me)), ids(got)...)
+	for _, m := range got {
+		o := b.Order(m.OrderID)
+		if o.Status != "completed" || o.Effects != 1 || o.Attempts != 1 || !o.Completed || *o.ProcessedBy != me || o.LastError != nil {
+			t.Fatalf("%+v", o)
+		}
+	}
+	if a := b.Audit(); a.Queued != 0 || a.Completed != 3 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func TestAckOfAStaleLeaseChangesNothing(t *testing.T) {
+	b := setup(t)
+	b.Publish(2)
+	stale := b.read(2)
+	b.expire(stale[0].ID)
+	fresh := b.read(2)
+	for name, ack := range map[string]func(context.Context, *pgx.Conn, []queue.Entry, string) (queue.Confirmed, error){
+		"ack": b.Ack, "ack of what is not locked": b.AckUnlocked,
+	} {
+		b.wantIDs(b.confirmed(ack(b.ctx, b.conn, entries(stale[0]), me)))
+		if o := b.Order(stale[0].OrderID); o.Status != "pending" || o.Effects != 0 {
+			t.Fatalf("%s: %+v", name, o)
+		}
+	}
+	// A batch in which some are stale: the others are not disturbed.
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(stale...), me)), stale[1].ID)
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(fresh...), me)), stale[0].ID)
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(fresh...), me)))
+	if a := b.Audit(); a.Completed != 2 || a.Duplicated != 0 || a.Queued != 0 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func TestAckCountsEveryEffectSoThatADuplicateShows(t *testing.T) {
+	b := setup(t)
+	sent := b.Publish(1)
+	b.Exec(`select * from pgmq.send('order_queue', (select message from pgmq.q_order_queue))`)
+	got := b.read(2)
+	if got[0].OrderID != sent[0] || got[1].OrderID != sent[0] {
+		t.Fatalf("%+v", got)
+	}
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(got...), me)), ids(got)...)
+	if o := b.Order(sent[0]); o.Effects != 2 {
+		t.Fatalf("two messages of one order in one batch left %d effects", o.Effects)
+	}
+}
+
+func TestAckLeavesMessagesOfUnknownOrders(t *testing.T) {
+	b := setup(t)
+	b.Publish(1)
+	orphan := b.Send(`{"order_id": 4711}`, nil)
+	got := b.read(2)
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(got...), me)), got[0].ID)
+	fates, err := b.Fates(b.ctx, b.conn, entries(got[1]), me)
+	if err != nil || fates[queue.Lease{ID: orphan, ReadCount: 1}] != queue.Orphaned {
+		t.Fatalf("%v, %v", fates, err)
+	}
+}
+
+func TestAckUnlockedPassesOverWhatSomebodyHolds(t *testing.T) {
+	b := setup(t)
+	b.Publish(3)
+	got := b.read(3)
+	other, err := b.Begin(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(b.ctx, `select from public.orders where id = $1 for update`, got[0].OrderID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(b.ctx, `select from pgmq.q_order_queue where msg_id = $1 for update`, got[1].ID); err != nil {
+		t.Fatal(err)
+	}
+	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(got...), me)), got[2].ID)
+	fates, err := b.Fates(b.ctx, b.conn, entries(got[:2]...), me)
+	if err != nil || len(fates) != 2 || fates[entries(got[0])[0].Lease] != queue.Held || fates[entries(got[1])[0].Lease] != queue.Held {
+		t.Fatalf("%v, %v", fates, err)
+	}
+	if err := other.Rollback(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(got...), me)), got[0].ID, got[1].ID)
+}
+
+func TestNackHidesWithTheErrorAndTellsTheOrder(t *testing.T) {
+	b := setup(t)
+	sent := b.Publish(1)
+	e := entries(b.read(1)...)
+	e[0].Delay, e[0].Error = time.Minute, "no luck\x00 \xff"
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e)), sent[0])
+	b.wantIDs(ids(b.read(1)))
+	if o := b.Order(sent[0]); o.Status != "pending" || o.Attempts != 1 || *o.LastError != "no luck\uFFFD \uFFFD" || o.Effects != 0 {
+		t.Fatalf("%+v", o)
+	}
+	var headers map[string]any
+	if err := json.Unmarshal([]byte(dbtest.One[string](b.DB, `select headers::text from pgmq.q_order_queue`)), &headers); err != nil {
+		t.Fatal(err)
+	}
+	if headers["orderflow-retry"] != 1.0 || headers["orderflow-error"] != "no luck\uFFFD \uFFFD" || headers["schema"] != 1.0 {
+		t.Fatalf("%v", headers)
+	}
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e)), sent[0]) // repeating it is the same again
+	b.expire(sent[0])
+	again := b.read(1)
+	if again[0].Attempt != 2 || again[0].LastError == "" {
+		t.Fatalf("%+v", again[0])
+	}
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e))) // and does not touch the next owner's lease
+}
+
+func TestNackOfADuplicateLeavesACompletedOrderAlone(t *testing.T) {
+	b := setup(t)
+	sent := b.Publish(1)
+	b.Exec(`select * from pgmq.send('order_queue', (select message from pgmq.q_order_queue))`)
+	got := b.read(2)
+	b.confirmed(b.Ack(b.ctx, b.conn, entries(got[0]), me))
+	e := entries(got[1])
+	e[0].Error, e[0].Reason = "late", message.ReasonMaxAttempts
+	b.confirmed(b.Nack(b.ctx, b.conn, e))
+	b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, e, me)), got[1].ID)
+	if o := b.Order(sent[0]); o.Status != "completed" || o.LastError != nil || o.Dead {
+		t.Fatalf("%+v", o)
+	}
+	if a := b.Audit(); a.Letters != 1 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func TestReleaseIsNoAttempt(t *testing.T) {
+	b := setup(t)
+	sent := b.Publish(1)
+	for read := range 3 {
+		got := b.read(1)
+		if len(got) != 1 || got[0].Attempt != 1 || int(got[0].ReadCount) != read+1 {
+			t.Fatalf("read %d: %+v", read+1, got)
+		}
+		b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, entries(got...))), sent[0])
+		b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, entries(got...))), sent[0]) // a repetition counts once
+	}
+	if o := b.Order(sent[0]); o.Attempts != 0 {
+		t.Fatalf("%+v", o)
+	}
+}
+
+func TestExtendHoldsOnlyWhatIsStillLeased(t *testing.T) {
+	b := setup(t)
+	b.Publish(5)
+	got := b.read(5)
+	held, nacked, released, stale, acked := got[0], got[1], got[2], got[3], got[4]
+	b.confirmed(b.Nack(b.ctx, b.conn, entries(nacked)))
+	b.confirmed(b.Release(b.ctx, b.conn, entries(released)))
+	b.expire(stale.ID)
+	b.read(1)
+	b.confirmed(b.Ack(b.ctx, b.conn, entries(acked), me))
+
+	b.wantIDs(b.confirmed(b.Extend(b.ctx, b.conn, entries(got...), time.Hour)), held.ID)
+	hidden := dbtest.All[int64](b.DB,
+		`select msg_id from pgmq.q_order_queue where vt > clock_timestamp() + interval '50 minutes' order by 1`)
+	b.wantIDs(hidden, held.ID)
+	// The next owner of what was nacked and released extends it as usual.
+	b.expire(nacked.ID, released.ID)
+	next := b.read(5)
+	b.wantIDs(b.confirmed(b.Extend(b.ctx, b.conn, entries(next...), time.Hour)), nacked.ID, released.ID)
+}
+
+func TestBuryMovesTheMessageWithItsReason(t *testing.T) {
+	b := setup(t)
+	sent := b.Publish(2)
+	got := b.read(2)
+	e := entries(got...)
+	for i := range e {
+		e[i].Reason, e[i].Error = message.ReasonPermanent, "gone for good"
+	}
+	b.expire(got[1].ID)
+	b.read(1) // somebody else has the second one now
+	b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, e, me)), got[0].ID)
+	b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, e, me)))
+
+	o := b.Order(sent[0])
+	if o.Status != "dead" || !o.Dead || o.Attempts != 1 || *o.LastError != "gone for good" || o.Effects != 0 {
+		t.Fatalf("%+v", o)
+	}
+	var letter struct {
+		Schema int
+		Trace  string `json:"traceparent"`
+		Retry  any    `json:"orderflow-retry"`
+		Dead   struct {
+			Reason, Error, Queue, Consumer string
+			Attempts                       int
+			MsgID                          int64     `json:"msg_id"`
+			ReadCt                         int       `json:"read_ct"`
+			EnqueuedAt                     time.Time `json:"enqueued_at"`
+			DeadAt                         time.Time `json:"dead_at"`
+		} `json:"orderflow-dead"`
+	}
+	if err := json.Unmarshal([]byte(dbtest.One[string](b.DB, `select headers::text from pgmq.q_order_queue_dlq`)), &letter); err != nil {
+		t.Fatal(err)
+	}
+	d := letter.Dead
+	if d.Reason != message.ReasonPermanent || d.Error != "gone for good" || d.Queue != dbtest.QueueName || d.Consumer != me ||
+		d.Attempts != 1 || d.MsgID != sent[0] || d.ReadCt != 1 || d.DeadAt.Before(d.EnqueuedAt) || letter.Schema != 1 || letter.Trace == "" {
+		t.Fatalf("%+v", letter)
+	}
+	same := dbtest.One[bool](b.DB, `select message = jsonb_build_object('order_id', o.id, 'customer_name', o.customer_name,
+		'product_name', o.product_name, 'quantity', o.quantity, 'price', o.price, 'created_at', message->'created_at')
+		from pgmq.q_order_queue_dlq, orders o where o.id = $1`, sent[0])
+	if !same {
+		t.Fatal("the dead letter's body is not the message's")
+	}
+}
+
+func TestBuryTakesWhateverAQueueCanHold(t *testing.T) {
+	b := setup(t)
+	for _, body := range []any{nil, `null`, `1`, `"text"`, `[1, 2]`, `{}`, `{"order_id": "x"}`, `{"order_id": 99}`} {
+		for _, headers := range []any{nil, `null`, `{}`, `[1]`, `"text"`, `{"orderflow-released": "many"}`} {
+			b.Send(body, headers)
+		}
+	}
+	got := b.read(100)
+	if len(got) != 48 {
+		t.Fatalf("read %d", len(got))
+	}
+	for _, m := range got {
+		if m.Attempt != 1 {
+			t.Fatalf("headers %s made it attempt %d", m.Headers, m.Attempt)
+		}
+	}
+	b.confirmed(b.Release(b.ctx, b.conn, entries(got[:24]...)))
+	b.confirmed(b.Nack(b.ctx, b.conn, entries(got[24:]...)))
+	b.expire(ids(got)...)
+	got = b.read(100)
+	if n := len(b.confirmed(b.Bury(b.ctx, b.conn, entries(got...), me))); n != 48 {
+		t.Fatalf("buried %d", n)
+	}
+	if a := b.Audit(); a.Letters != 48 || a.Queued != 0 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func TestFatesTellALostLeaseFromALostReply(t *testing.T) {
+	b := setup(t)
+	b.Publish(6)
+	got := b.read(6)
+	acked, nacked, released, buried, stolen, finished := got[0], got[1], got[2], got[3], got[4], got[5]
+	b.confirmed(b.Ack(b.ctx, b.conn, entries(acked), me))
+	b.confirmed(b.Nack(b.ctx, b.conn, entries(nacked)))
+	b.confirmed(b.Release(b.ctx, b.conn, entries(released)))
+	b.confirmed(b.Bury(b.ctx, b.conn, entries(buried), me))
+	b.expire(nacked.ID, released.ID, stolen.ID, finished.ID)
+	others := b.read(6)
+	b.confirmed(b.Ack(b.ctx, b.conn, entries(others[slices.IndexFunc(others, func(m message.Message) bool { return m.ID == finished.ID })]), "somebody else"))
+
+	for _, unsure := range []bool{false, true} {
+		e := entries(got...)
+		for i := range e {
+			e[i].Unsure = unsure
+		}
+		fates, err := b.Fates(b.ctx, b.conn, e, me)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []struct {
+			m    message.Message
+			what string
+			fate queue.Fate
+		}{
+			{acked, "acked", queue.Done},
+			{nacked, "nacked", queue.Done},
+			{released, "released", queue.Done},
+			{buried, "buried", queue.Done},
+			{stolen, "stolen", queue.Lost},
+			{finished, "finished by another", queue.Lost},
+		} {
+			expected := want.fate
+			if !unsure {
+				expected = queue.Lost
+			}
+			if got := fates[queue.EntryOf(&want.m).Lease]; got != expected {
+				t.Errorf("unsure %t: what was %s is said to be %d, want %d", unsure, want.what, got, expected)
+			}
+		}
+	}
+}
+
+func TestPeekSaysWhenTheEarliestIsDue(t *testing.T) {
+	b := setup(t)
+	peek := func() (time.Duration, bool) {
+		due, any, err := b.Peek(b.ctx, b.conn, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return due, any
+	}
+	if _, any := peek(); any {
+		t.Fatal("an empty queue has nothing due")
+	}
+	b.Publish(2)
+	if due, any := peek(); !any || due > 0 {
+		t.Fatalf("due in %s", due)
+	}
+	b.Exec(`update pgmq.q_order_queue set vt = clock_timestamp() + msg_id * interval '1 minute'`)
+	if due, any := peek(); !any || due < 55*time.Second || due > time.Minute {
+		t.Fatalf("due in %s", due)
+	}
+	b.Exec(`update pgmq.q_order_queue set vt = 'infinity'`)
+	if due, any := peek(); !any || due < time.Hour {
+		t.Fatalf("due in %s", due)
+	}
+}
