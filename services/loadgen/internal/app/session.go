@@ -1,0 +1,167 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/term"
+
+	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/config"
+)
+
+// session is what every command has: settings, a log, connections to the api, and the two contexts that signals end.
+type session struct {
+	program *Program
+	cfg     *config.Config
+	command string
+	log     *slog.Logger
+	client  *client.Client
+	started time.Time
+
+	sending context.Context // ends with the first signal
+	all     context.Context // ends with the second, or with the first when nothing is being sent any more
+	cancel  context.CancelFunc
+
+	sent        atomic.Bool // sending is over: the next signal ends everything
+	interrupted atomic.Bool
+	background  sync.WaitGroup
+}
+
+func (p *Program) newSession(ctx context.Context, cfg *config.Config, command string) (*session, error) {
+	log := newLogger(p.Stderr, cfg)
+	conns := cfg.Concurrency
+	if cfg.Open() || command == "capacity" {
+		conns = cfg.MaxInFlight
+	}
+	c, err := client.New(client.Options{
+		URL: cfg.APIURL, Timeout: cfg.RequestTimeout, MaxConns: conns + cfg.AuditConcurrency + 4, UserAgent: "orderflow-loadgen/" + p.Version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &session{program: p, cfg: cfg, command: command, log: log, client: c, started: time.Now()}
+	s.all, s.cancel = context.WithCancel(ctx)
+	var stopSending context.CancelFunc
+	s.sending, stopSending = context.WithCancel(s.all)
+	s.background.Go(func() {
+		defer stopSending()
+		s.watchSignals(stopSending)
+	})
+	log.Info("start", slog.String("command", command), slog.String("version", p.Version), slog.String("run_id", cfg.RunID), slog.Any("settings", cfg.Changed()))
+	return s, nil
+}
+
+// watchSignals ends the sending with the first signal and everything with the next.
+func (s *session) watchSignals(stopSending context.CancelFunc) {
+	for {
+		select {
+		case <-s.all.Done():
+			return
+		case sig := <-s.program.Signals:
+			first := !s.interrupted.Swap(true)
+			if first && !s.sent.Load() {
+				s.log.Warn("interrupted: no more orders are sent; the audit of those that were follows (once more to leave at once)", slog.String("signal", sig.String()))
+				stopSending()
+				continue
+			}
+			s.log.Warn("interrupted: leaving with what there is", slog.String("signal", sig.String()))
+			s.cancel()
+			if !first {
+				s.leaveSoon()
+			}
+			return
+		}
+	}
+}
+
+// leaveGrace is how long the last words may take after the second signal.
+const leaveGrace = 2 * time.Second
+
+// leaveSoon ends the process when it does not end by itself: a request that hangs must not hold up a person who has asked twice.
+func (s *session) leaveSoon() {
+	if s.program.Exit != nil {
+		time.AfterFunc(leaveGrace, func() { s.program.Exit(ExitInterrupted) })
+	}
+}
+
+func (s *session) close() {
+	s.cancel()
+	s.background.Wait()
+	s.client.Close()
+}
+
+// fail reports a fault of loadgen's own.
+func (s *session) fail(err error) int {
+	if s.interrupted.Load() && errors.Is(err, context.Canceled) {
+		return ExitInterrupted
+	}
+	s.log.Error("failed", slog.Any("error", err))
+	return ExitFault
+}
+
+// awaitReady waits until the api is ready to take orders.
+func (s *session) awaitReady(ctx context.Context) error {
+	deadline := time.Now().Add(s.cfg.ReadyTimeout)
+	pause := 100 * time.Millisecond
+	var logged time.Time
+	for {
+		err := s.client.Ready(ctx)
+		if err == nil {
+			s.log.Info("API Server is ready!", slog.String("api", s.apiURL()))
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().Add(pause).After(deadline) {
+			return fmt.Errorf("the api at %s was not ready within %s: %w", s.apiURL(), s.cfg.ReadyTimeout, err)
+		}
+		if time.Since(logged) >= time.Second {
+			logged = time.Now()
+			s.log.Info("API Server is not ready...", slog.Any("error", err))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// apiURL is the api's address without a password that it may bear.
+func (s *session) apiURL() string { return maskURL(s.cfg.APIURL) }
+
+func maskURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(an address that cannot be read)"
+	}
+	return u.Redacted()
+}
+
+func newLogger(w io.Writer, cfg *config.Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // the settings are checked: it is one of the four
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" || (cfg.LogFormat == "auto" && !isTerminal(w)) {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

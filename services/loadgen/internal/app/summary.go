@@ -1,0 +1,89 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/report"
+)
+
+func (s *session) summary(start time.Time) *report.Summary {
+	return &report.Summary{
+		Schema: 1, Version: s.program.Version, Command: s.command, RunID: s.cfg.RunID, Index: s.cfg.Index, Seed: s.cfg.Seed, API: s.apiURL(),
+		Started: start, Settings: s.cfg.Changed(), Faults: []string{},
+	}
+}
+
+// load sums up what was sent.
+func (r *runState) load(sending time.Duration, cores float64) *report.Load {
+	snap := r.recorder.Snapshot(time.Now())
+	l := &report.Load{
+		Model: "closed", Shape: fmt.Sprintf("%d workers", r.cfg.Concurrency), Seconds: sending.Seconds(), Bulk: r.cfg.Bulk, Totals: snap.Totals,
+		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(), Cores: cores, Series: r.recorder.Series(),
+		Stalls: []report.StallSeconds{},
+	}
+	for _, x := range snap.Stalls {
+		l.Stalls = append(l.Stalls, report.StallSeconds{At: x.At.Seconds(), For: x.For.Seconds()})
+	}
+	sent := float64(snap.Totals.Requests) * float64(r.cfg.Bulk)
+	l.Achieved = sent / sending.Seconds()
+	if r.cfg.Open() {
+		l.Model, l.Shape = "open", r.shape()
+		l.Intended, l.Achieved = r.rates(snap.Totals.Due, sent, snap.LastSent.Sub(snap.LastDue))
+		if l.Intended > 0 {
+			l.Kept = l.Achieved / l.Intended
+		}
+	}
+	return l
+}
+
+// rates are the intended and the achieved one. What is due by the end of the last gap is intended; it is achieved in that time plus what the
+// last request was late.
+func (r *runState) rates(due int64, sent float64, lag time.Duration) (intended, achieved float64) {
+	area := float64(due) * float64(r.cfg.Bulk)
+	span, ok := r.profile.At(area)
+	if !ok {
+		span = r.profile.Length()
+	}
+	if span <= 0 {
+		return 0, 0
+	}
+	return area / span.Seconds(), sent / (span + max(0, lag)).Seconds()
+}
+
+func (r *runState) shape() string {
+	text := fmt.Sprintf("%g orders/s", r.cfg.Rate)
+	if len(r.cfg.Stages) > 0 {
+		text = "stages " + r.cfg.Stages.String()
+		if r.cfg.Rate > 0 {
+			text += fmt.Sprintf(" from %g/s", r.cfg.Rate)
+		}
+	}
+	return text + ", " + r.cfg.Arrivals + " arrivals"
+}
+
+// write writes the files that were asked for.
+func (s *session) write(summary *report.Summary) error {
+	var errs []error
+	if s.cfg.ReportJSON != "" {
+		errs = append(errs, summary.WriteJSON(s.cfg.ReportJSON))
+	}
+	return errors.Join(errs...)
+}
+
+func isRefusal(err error) bool {
+	var e *client.Error
+	return errors.As(err, &e) && !e.Passing()
+}
+
+// processCPU is the processor time that this process has used.
+func processCPU() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

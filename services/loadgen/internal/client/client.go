@@ -1,0 +1,81 @@
+// Package client speaks HTTP with the api: it sends one request at a time and says what came back, in terms that the load model and the
+// audit can decide on. It never retries by itself: each try is the caller's, and counted.
+package client
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Client is a pool of connections to one api. It is safe for concurrent use; what is sent over it is made by Posters and Readers.
+type Client struct {
+	pool    *fasthttp.HostClient
+	base    string
+	timeout time.Duration
+	large   *http.Client
+	agent   string
+}
+
+// Options say how to connect.
+type Options struct {
+	URL       string        // http(s)://host[:port][/prefix]
+	Timeout   time.Duration // of one try, connecting included
+	MaxConns  int           // requests under way at most
+	UserAgent string
+}
+
+// idleConn is how long a connection is kept unused. Servers drop idle ones too (uvicorn after 5 s); a request that meets such
+// a close would be counted as a reset, so this side goes first.
+const idleConn = 3 * time.Second
+
+// connLife is how long a connection is used. New ones find the replicas that have come since; a Service balances connections.
+const connLife = time.Minute
+
+// New prepares a pool; it connects when it has something to send.
+func New(o Options) (*Client, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("api url: %w", err)
+	}
+	secure := u.Scheme == "https"
+	dialer := &net.Dialer{Timeout: min(o.Timeout, 5*time.Second), KeepAlive: 15 * time.Second}
+	c := &Client{
+		base:    strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"),
+		timeout: o.Timeout,
+		agent:   o.UserAgent,
+		pool: &fasthttp.HostClient{
+			Addr:                     fasthttp.AddMissingPort(u.Host, secure),
+			IsTLS:                    secure,
+			Dial:                     func(addr string) (net.Conn, error) { return dialer.Dial("tcp", addr) },
+			MaxConns:                 o.MaxConns,
+			MaxIdleConnDuration:      idleConn,
+			MaxConnDuration:          connLife,
+			NoDefaultUserAgentHeader: true,
+			// A retry inside the library would be one that nobody counts.
+			RetryIfErr: func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
+		},
+	}
+	if secure {
+		c.pool.TLSConfig = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
+	}
+	// An oversized body is refused while it is still being written; net/http reads the answer meanwhile, fasthttp would only see the
+	// broken pipe.
+	c.large = &http.Client{Timeout: o.Timeout, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}}
+	return c, nil
+}
+
+// Close drops the idle connections.
+func (c *Client) Close() {
+	c.pool.CloseIdleConnections()
+	c.large.CloseIdleConnections()
+}
+
+// Conns is the number of open connections.
+func (c *Client) Conns() int { return c.pool.ConnsCount() }

@@ -1,0 +1,125 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Error is a read that brought no usable answer.
+type Error struct {
+	Path       string
+	Status     int // 0 when there was no answer at all
+	RetryAfter time.Duration
+	Err        error
+}
+
+func (e *Error) Error() string {
+	if e.Status != 0 {
+		return "GET " + e.Path + ": status " + strconv.Itoa(e.Status)
+	}
+	return "GET " + e.Path + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Passing says whether another try may well succeed: no answer, overload, or the database away.
+func (e *Error) Passing() bool {
+	return e.Status == 0 || e.Status >= 500 || e.Status == 429 || e.Status == 408
+}
+
+// Get reads a path and returns the body of a 200; anything else is an *Error. It does not wait longer than the client's timeout, and not at
+// all when the context has ended.
+func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+	req.SetRequestURI(c.base + path)
+	req.Header.Set("Accept", "application/json")
+	if c.agent != "" {
+		req.Header.SetUserAgent(c.agent)
+	}
+	req.SetTimeout(c.timeout)
+	if err := c.pool.Do(req, resp); err != nil {
+		return nil, &Error{Path: path, Err: err}
+	}
+	if status := resp.StatusCode(); status != fasthttp.StatusOK {
+		return nil, &Error{Path: path, Status: status, RetryAfter: retryAfter(string(resp.Header.Peek("Retry-After")), time.Now())}
+	}
+	return append([]byte(nil), resp.Body()...), nil
+}
+
+// Ready says whether the api answers and is ready: /readyz, or /health where there is no /readyz.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := c.Get(ctx, "/readyz")
+	var e *Error
+	if errors.As(err, &e) && (e.Status == fasthttp.StatusNotFound || e.Status == fasthttp.StatusMethodNotAllowed) {
+		_, err = c.Get(ctx, "/health")
+	}
+	return err
+}
+
+// Queue is the queue's state as GET /queue tells it; Depth is -1 when it does not say.
+type Queue struct {
+	Depth       int     `json:"depth"`
+	InFlight    int     `json:"in_flight"`
+	Delayed     int     `json:"delayed"`
+	DeadLetters int     `json:"dead_letters"`
+	OldestAge   float64 `json:"oldest_age_seconds"`
+}
+
+// Queue asks for the queue's state.
+func (c *Client) Queue(ctx context.Context) (Queue, error) {
+	q := Queue{Depth: -1}
+	body, err := c.Get(ctx, "/queue")
+	if err != nil {
+		return q, err
+	}
+	if err := json.Unmarshal(body, &q); err != nil && q.Depth < 0 {
+		return q, &Error{Path: "/queue", Err: err}
+	}
+	return q, nil
+}
+
+// Order asks for one order; false when the api knows none with this id.
+func (c *Client) Order(ctx context.Context, id int64) (Order, bool, error) {
+	path := "/orders/" + strconv.FormatInt(id, 10)
+	body, err := c.Get(ctx, path)
+	var e *Error
+	if errors.As(err, &e) && (e.Status == fasthttp.StatusNotFound || e.Status == fasthttp.StatusGone) {
+		return Order{}, false, nil
+	}
+	if err != nil {
+		return Order{}, false, err
+	}
+	var o Order
+	if err := unmarshal(body, &o); err != nil || o.ID == 0 {
+		return Order{}, false, &Error{Path: path, Err: errors.New("the answer is not an order")}
+	}
+	return o, true, nil
+}
+
+// List asks for one page of orders: those whose key begins with prefix, or all when it is empty, from a cursor on.
+func (c *Client) List(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	if prefix != "" {
+		q.Set("idempotency_key_prefix", prefix)
+	}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	path := "/orders?" + q.Encode()
+	body, err := c.Get(ctx, path)
+	if err != nil {
+		return Page{}, err
+	}
+	return parsePage(path, body)
+}

@@ -1,0 +1,196 @@
+package measure
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/orders"
+)
+
+// LateAfter is how long after it was due a request must be sent to count as late: above what timers and the scheduler take.
+const LateAfter = 10 * time.Millisecond
+
+const maxExamples = 10
+
+// Recorder collects a run's measures. It is safe for concurrent use.
+type Recorder struct {
+	start time.Time
+
+	mu        sync.Mutex
+	total     Totals
+	post      *Histogram
+	service   *Histogram
+	recent    recent
+	series    series
+	stalls    stallWatch
+	inFlight  int64
+	firstSent time.Time
+	lastSent  time.Time
+	lastDue   time.Time
+	queue     client.Queue
+}
+
+// NewRecorder begins to measure at start.
+func NewRecorder(start time.Time) *Recorder {
+	return &Recorder{
+		start: start, post: NewHistogram(), service: NewHistogram(), recent: newRecent(start), queue: client.Queue{Depth: -1},
+		total: Totals{Status: map[int]int64{}, Failures: map[string]int64{}, Unheard: map[string]int64{}, Wrong: map[string]Special{}},
+	}
+}
+
+// Begin notes that a request of `count` orders is sent now, and when it was due.
+func (r *Recorder) Begin(kind orders.Kind, count int, due, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inFlight++
+	r.total.Requests++
+	if kind == orders.Valid {
+		r.total.Sent += int64(count)
+	}
+	if r.firstSent.IsZero() {
+		r.firstSent = now
+	}
+	if now.After(r.lastSent) {
+		r.lastSent = now
+	}
+	if due.After(r.lastDue) {
+		r.lastDue = due
+	}
+	if late := now.Sub(due); late >= LateAfter {
+		r.total.Late++
+		r.total.MaxLate = max(r.total.MaxLate, ms(late))
+	}
+	p := r.series.at(now.Sub(r.start))
+	p.Sent += int64(count)
+	p.InFlight = max(p.InFlight, r.inFlight)
+}
+
+// Due notes an arrival that the schedule asked for, whether or not it could be sent.
+func (r *Recorder) Due(count int, due time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total.Due++
+	r.series.at(due.Sub(r.start)).Due += int64(count)
+}
+
+// Drop notes an arrival that was never sent.
+func (r *Recorder) Drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total.Dropped++
+}
+
+// Try notes one try and its answer. failed says that the answer was not the expected one.
+func (r *Recorder) Try(kind orders.Kind, begun, ended time.Time, a *client.Answer, retry, failed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total.Tries++
+	if retry {
+		r.total.Retries++
+	}
+	switch {
+	case a.Failure == client.None:
+		r.total.Status[a.Status]++
+	case failed:
+		r.total.Failures[a.Failure.String()]++
+	}
+	if failed {
+		r.total.Failed++
+		r.series.at(ended.Sub(r.start)).Errors++
+	}
+	if kind == orders.Valid && a.Accepted() {
+		r.service.Record(ended.Sub(begun))
+	}
+	if a.Failure == client.None || a.Failure == client.Timeout {
+		r.stalls.answer(begun.Sub(r.start), ended.Sub(r.start), r.service)
+	}
+}
+
+// Outcome says how a request of plain orders ended.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Accepted Outcome = iota
+	Refused
+	Unknown   // given up after RETRY_FOR without an answer
+	Abandoned // given up because the run was interrupted
+)
+
+// End notes how a request of plain orders ended. cause says what became of the try before an answer that turned out to be a replay ("" when
+// there was none).
+func (r *Recorder) End(count int, due, ended time.Time, outcome Outcome, replayed bool, cause string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inFlight--
+	p := r.series.at(ended.Sub(r.start))
+	switch outcome {
+	case Accepted:
+		r.total.Accepted += int64(count)
+		p.Accepted += int64(count)
+		if replayed {
+			r.total.Replayed += int64(count)
+			if cause != "" {
+				r.total.Unheard[cause]++
+			}
+		}
+	case Refused:
+		r.total.Refused += int64(count)
+		return
+	case Unknown:
+		r.total.Unknown += int64(count)
+	case Abandoned:
+		r.total.Unknown += int64(count)
+		return
+	}
+	took := ended.Sub(due)
+	r.post.Record(took)
+	r.recent.record(ended, took)
+	p.record(took)
+}
+
+// EndSpecial notes how a request that is not a plain order ended; example says what was wrong with the answer.
+func (r *Recorder) EndSpecial(kind orders.Kind, answered, asExpected bool, example func() string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inFlight--
+	s := r.total.Wrong[kind.String()]
+	s.Sent++
+	switch {
+	case asExpected:
+		s.Expected++
+	case answered:
+		s.Wrong++
+		if len(r.total.WrongExamples) < maxExamples {
+			r.total.WrongExamples = append(r.total.WrongExamples, fmt.Sprintf("%s: %s", kind, example()))
+		}
+	default:
+		s.Unheard++
+	}
+	r.total.Wrong[kind.String()] = s
+}
+
+// Paused notes a pause that a Retry-After asked for.
+func (r *Recorder) Paused(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total.RetryAfter++
+	r.total.RetryAfterMillis += d.Milliseconds()
+}
+
+// Queue notes the queue's state.
+func (r *Recorder) Queue(now time.Time, q client.Queue) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = q
+	r.series.at(now.Sub(r.start)).depth(q.Depth)
+}
+
+// Completed notes, for the picture over time, how long an order made at `created` took to be completed.
+func (r *Recorder) Completed(created time.Time, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.series.at(created.Sub(r.start)).recordCompleted(took)
+}

@@ -1,0 +1,99 @@
+package orders
+
+import (
+	"strconv"
+	"strings"
+)
+
+// numberWidth pads a key's number, so that keys sort as they were sent: then a listing by key reads old orders first, and orders
+// that were sent together stand together.
+const numberWidth = 9
+
+// ElementSeparator stands in the stored key of one order of a batch, between the batch's key and the order's place in it.
+const ElementSeparator = "\x1f"
+
+// Keys makes one generator's idempotency keys: <run>-<index>-<n>.
+type Keys struct {
+	Run   string
+	Index int
+}
+
+// Prefix is what all keys of this generator begin with.
+func (k Keys) Prefix() string { return string(k.appendPrefix(nil)) }
+
+func (k Keys) appendPrefix(dst []byte) []byte {
+	dst = append(dst, k.Run...)
+	dst = append(dst, '-')
+	dst = strconv.AppendInt(dst, int64(k.Index), 10)
+	return append(dst, '-')
+}
+
+// Append appends the key of the request whose first order is n.
+func (k Keys) Append(dst []byte, n int) []byte {
+	return appendPadded(k.appendPrefix(dst), n)
+}
+
+// AppendWrong appends the key of a request that is wrong on purpose. It is none of the keys that Parse knows.
+func (k Keys) AppendWrong(dst []byte, seq int) []byte {
+	return appendPadded(append(k.appendPrefix(dst), 'x'), seq)
+}
+
+// String is the key under which order n is stored, when its request carried `bulk` orders.
+func (k Keys) String(n, bulk int) string {
+	if bulk <= 1 {
+		return string(k.Append(nil, n))
+	}
+	return string(k.Append(nil, n-n%bulk)) + ElementSeparator + strconv.Itoa(n%bulk)
+}
+
+func appendPadded(dst []byte, n int) []byte {
+	var buffer [20]byte
+	digits := strconv.AppendInt(buffer[:0], int64(n), 10)
+	for range numberWidth - len(digits) {
+		dst = append(dst, '0')
+	}
+	return append(dst, digits...)
+}
+
+// Parse finds which generator's which order a stored key of the run names. A run whose id begins with another's (a and a-0) is
+// told apart: what follows a run's id is exactly two numbers.
+func Parse(run, key string) (index, n int, ok bool) {
+	rest, ok := strings.CutPrefix(key, run+"-")
+	if !ok {
+		return 0, 0, false
+	}
+	indexText, rest, ok := strings.Cut(rest, "-")
+	if !ok {
+		return 0, 0, false
+	}
+	numberText, element, isElement := strings.Cut(rest, ElementSeparator)
+	if index, ok = parseNumber(indexText); !ok {
+		return 0, 0, false
+	}
+	if n, ok = parseNumber(numberText); !ok || len(numberText) < numberWidth {
+		return 0, 0, false
+	}
+	if isElement {
+		i, ok := parseNumber(element)
+		if !ok {
+			return 0, 0, false
+		}
+		n += i
+	}
+	return index, n, true
+}
+
+func parseNumber(text string) (int, bool) {
+	if text == "" || len(text) > 12 || strings.TrimLeft(text, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(text)
+	return n, err == nil
+}
+
+// Element is the place in its batch that a stored key names; 0 when it names none.
+func Element(key string) int {
+	_, element, _ := strings.Cut(key, ElementSeparator)
+	i, _ := parseNumber(element)
+	return i
+}

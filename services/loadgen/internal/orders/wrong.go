@@ -1,0 +1,52 @@
+package orders
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// poisons are invalid orders, each wrong in one way. %N is the request's number.
+var poisons = [...]struct{ name, body string }{
+	{"malformed_json", `{"customer_name":"Customer %N","product_name":`},
+	{"array", `[{"customer_name":"Customer %N","product_name":"Product %N","quantity":1,"price":10.0}]`},
+	{"missing_field", `{"customer_name":"Customer %N","quantity":1,"price":10.0}`},
+	{"wrong_type", `{"customer_name":"Customer %N","product_name":"Product %N","quantity":"many","price":10.0}`},
+	{"zero_quantity", `{"customer_name":"Customer %N","product_name":"Product %N","quantity":0,"price":10.0}`},
+	{"fractional_quantity", `{"customer_name":"Customer %N","product_name":"Product %N","quantity":1.5,"price":10.0}`},
+	{"negative_price", `{"customer_name":"Customer %N","product_name":"Product %N","quantity":1,"price":-1}`},
+	{"blank_name", `{"customer_name":"   ","product_name":"Product %N","quantity":1,"price":10.0}`},
+	{"nul_in_name", `{"customer_name":"Customer \u0000 %N","product_name":"Product %N","quantity":1,"price":10.0}`},
+}
+
+// PoisonName is what is wrong with the poison request number seq.
+func PoisonName(seed uint64, seq int) string { return poisons[poison(seed, seq)].name }
+
+func poison(seed uint64, seq int) int {
+	return int(hash(^seed, uint64(seq)) % uint64(len(poisons)))
+}
+
+// poisonNumber keeps the good orders of a spoiled batch apart from the run's own.
+const poisonNumber = PerIndex / 2
+
+// AppendPoison appends the invalid order of request number seq; in a batch of more than one it spoils the whole batch.
+func AppendPoison(dst []byte, seed uint64, seq, bulk int) []byte {
+	bad := bytes.ReplaceAll([]byte(poisons[poison(seed, seq)].body), []byte("%N"), strconv.AppendInt(nil, int64(seq), 10))
+	if bulk <= 1 {
+		return append(dst, bad...)
+	}
+	dst = append(dst, `{"orders":[`...)
+	for i := range bulk - 1 {
+		dst = AppendJSON(dst, poisonNumber+seq+i)
+		dst = append(dst, ',')
+	}
+	dst = append(dst, bad...)
+	return append(dst, `]}`...)
+}
+
+// AppendOversized appends an order whose name makes it size bytes long.
+func AppendOversized(dst []byte, size int) []byte {
+	const head, tail = `{"customer_name":"`, `","product_name":"Product","quantity":1,"price":10.0}`
+	dst = append(dst, head...)
+	dst = append(dst, bytes.Repeat([]byte{'a'}, max(1, size-len(head)-len(tail)))...)
+	return append(dst, tail...)
+}

@@ -1,0 +1,42 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"orderflow.example/services/loadgen/internal/thresholds"
+)
+
+// capacityText draws the curve: one line for each rate tried, by rate, with its p99 as a bar.
+func (s *Summary) capacityText(w io.Writer) {
+	c := s.Capacity
+	steps := slices.Clone(c.Steps)
+	slices.SortStableFunc(steps, func(a, b Step) int { return int(a.Rate - b.Rate) })
+	worst := 0.0
+	for _, x := range steps {
+		worst = max(worst, x.PostP99)
+	}
+	fmt.Fprintf(w, "%12s %10s %9s %9s %9s %8s %8s\n", "rate", "achieved", "p50", "p99", "e2e p99", "errors", "dropped")
+	for _, x := range steps {
+		sign := "✓"
+		if !x.OK {
+			sign = "✗"
+		}
+		bar := 0
+		if worst > 0 {
+			bar = int(x.PostP99/worst*24 + 0.5)
+		}
+		fmt.Fprintf(w, "%s %8s/s %8s/s %9s %9s %9s %8s %8s %s\n", sign, rate(x.Rate), rate(x.Achieved), millis(x.PostP50), millis(x.PostP99), millis(x.E2EP99),
+			thresholds.Format(x.ErrorRate, thresholds.Ratio), grouped(x.Dropped), strings.Repeat("█", max(1, bar)))
+	}
+	switch {
+	case c.Best == 0:
+		row(w, "capacity", "not even the lowest rate kept "+c.Conditions)
+	case c.Ceiling:
+		row(w, "capacity", fmt.Sprintf("at least %s/s: the highest rate tried kept %s", rate(c.Best), c.Conditions))
+	default:
+		row(w, "capacity", fmt.Sprintf("%s/s with %s", rate(c.Best), c.Conditions))
+	}
+}

@@ -1,0 +1,229 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/thresholds"
+)
+
+// Text writes the final table. Its last line is the audit's, for programs and people alike.
+func (s *Summary) Text(w io.Writer) {
+	fmt.Fprintln(w)
+	s.head(w)
+	if s.Load != nil {
+		s.loadText(w)
+	}
+	s.latencyText(w)
+	if s.Audit != nil {
+		s.auditText(w)
+	}
+	if s.Capacity != nil {
+		s.capacityText(w)
+	}
+	for _, t := range s.Thresholds {
+		sign := "✓"
+		if !t.OK {
+			sign = "✗"
+		}
+		row(w, "threshold", fmt.Sprintf("%s %s (%s)", sign, t.Condition, t.Actual))
+	}
+	for _, f := range s.Faults {
+		row(w, "FAULT", f)
+	}
+	if s.Interrupted {
+		row(w, "interrupted", "by a signal: this is what there was until then")
+	}
+	if s.Audit != nil {
+		fmt.Fprintln(w, s.Audit.Line())
+	}
+}
+
+func row(w io.Writer, name, text string) { fmt.Fprintf(w, "%-12s %s\n", name, text) }
+
+func (s *Summary) head(w io.Writer) {
+	text := s.RunID
+	if s.Index > 0 {
+		text += fmt.Sprintf(" (generator %d)", s.Index)
+	}
+	row(w, "run", text+" against "+s.API)
+}
+
+func (s *Summary) loadText(w io.Writer) {
+	l, t := s.Load, &s.Load.Totals
+	row(w, "load", l.Model+" model, "+l.Shape)
+	sent := fmt.Sprintf("%s orders in %s: %s/s", grouped(t.Sent), seconds(l.Seconds), rate(l.Achieved))
+	if l.Intended > 0 {
+		sent += fmt.Sprintf(" of %s/s intended (%.1f%%)", rate(l.Intended), l.Kept*100)
+	}
+	row(w, "sent", sent)
+	answers := fmt.Sprintf("%s accepted", grouped(t.Accepted))
+	for _, x := range []struct {
+		n    int64
+		what string
+	}{{t.Refused, "refused"}, {t.Unknown, "never answered"}, {t.Replayed, "replayed"}} {
+		if x.n > 0 {
+			answers += fmt.Sprintf(", %s %s", grouped(x.n), x.what)
+		}
+	}
+	row(w, "orders", answers)
+	row(w, "tries", triesText(t))
+	if len(t.Unheard) > 0 {
+		row(w, "", "answers lost after the commit (the retry was a replay): "+counts(t.Unheard))
+	}
+	if t.RetryAfter > 0 {
+		row(w, "", fmt.Sprintf("Retry-After honoured %s times, %s in all", grouped(t.RetryAfter),
+			thresholds.Duration(time.Duration(t.RetryAfterMillis)*time.Millisecond)))
+	}
+	if l.Intended > 0 && (t.Late > 0 || t.Dropped > 0) {
+		row(w, "arrivals", fmt.Sprintf("%s due, %s late (at most %s), %s dropped", grouped(t.Due), grouped(t.Late),
+			thresholds.Duration(time.Duration(t.MaxLate*1e6)), grouped(t.Dropped)))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(t.Wrong)) {
+		x := t.Wrong[kind]
+		row(w, kind, fmt.Sprintf("%s sent, %s answered as expected, %s wrongly, %s not at all",
+			grouped(x.Sent), grouped(x.Expected), grouped(x.Wrong), grouped(x.Unheard)))
+	}
+	if len(l.Stalls) > 0 {
+		row(w, "stalls", stallsText(l.Stalls))
+	}
+}
+
+func triesText(t *measure.Totals) string {
+	status := map[string]int64{}
+	for code, n := range t.Status {
+		status[strconv.Itoa(code)] = n
+	}
+	text := fmt.Sprintf("%s: %s", grouped(t.Tries), counts(status))
+	if len(t.Failures) > 0 {
+		if len(status) > 0 {
+			text += ", "
+		}
+		text += counts(t.Failures)
+	}
+	return text + fmt.Sprintf("; %s retries, error rate %s", grouped(t.Retries), thresholds.Format(t.ErrorRate(), thresholds.Ratio))
+}
+
+func stallsText(stalls []StallSeconds) string {
+	const most = 6
+	var parts []string
+	for _, x := range stalls[:min(len(stalls), most)] {
+		parts = append(parts, fmt.Sprintf("%.2fs at %.1fs", x.For, x.At))
+	}
+	if len(stalls) > most {
+		parts = append(parts, "…")
+	}
+	return fmt.Sprintf("%d times nothing was answered: %s", len(stalls), strings.Join(parts, ", "))
+}
+
+func (s *Summary) latencyText(w io.Writer) {
+	rows := []struct {
+		name string
+		l    *measure.Latency
+	}{{"e2e", s.E2E}}
+	if s.Load != nil {
+		rows = append([]struct {
+			name string
+			l    *measure.Latency
+		}{{"post", &s.Load.Post}, {"service", &s.Load.Service}}, rows...)
+	}
+	head := false
+	for _, r := range rows {
+		if r.l == nil || r.l.Count == 0 {
+			continue
+		}
+		if !head {
+			head = true
+			fmt.Fprintf(w, "%-12s %9s %9s %9s %9s %9s %9s %9s\n", "latency", "p50", "p90", "p95", "p99", "p99.9", "p99.99", "max")
+		}
+		fmt.Fprintf(w, "  %-10s", r.name)
+		for _, v := range []float64{r.l.P50, r.l.P90, r.l.P95, r.l.P99, r.l.P999, r.l.P9999, r.l.Max} {
+			fmt.Fprintf(w, " %9s", millis(v))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (s *Summary) auditText(w io.Writer) {
+	a := s.Audit
+	text := fmt.Sprintf("%s of %s accepted orders settled", grouped(int64(a.Completed+a.Dead)), grouped(int64(a.Accepted)))
+	if a.HasDrain {
+		text += fmt.Sprintf(", the last one %s after it was made", thresholds.Duration(a.Drain))
+	}
+	row(w, "processed", text)
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{a.Stuck, "stuck: still pending"}, {a.NoEffect, "completed without an effect"}, {a.RefusedFound, "refused, and there all the same"}} {
+		if x.n > 0 {
+			row(w, "", fmt.Sprintf("%s %s", grouped(int64(x.n)), x.what))
+		}
+	}
+	if u := a.Unknown; u.Orders > 0 {
+		row(w, "unknown", fmt.Sprintf("%s never answered: %s not found, %s found (%s completed, %s dead, %s pending)", grouped(int64(u.Orders)),
+			grouped(int64(u.Missing)), grouped(int64(u.Orders-u.Missing)), grouped(int64(u.Completed)), grouped(int64(u.Dead)), grouped(int64(u.Pending))))
+	}
+	for _, e := range a.Examples {
+		text := e.Key
+		if e.ID != 0 {
+			text += fmt.Sprintf(" id=%d", e.ID)
+		}
+		if !e.SentAt.IsZero() {
+			text += " sent=" + e.SentAt.UTC().Format("15:04:05.000")
+		}
+		if e.Status != "" {
+			text += fmt.Sprintf(" status=%s attempts=%d", e.Status, e.Attempts)
+		}
+		if e.LastError != "" {
+			text += fmt.Sprintf(" last_error=%q", e.LastError)
+		}
+		row(w, "  "+e.Fault, strings.ReplaceAll(text, "\x1f", "#")+": "+e.Note)
+	}
+	for _, n := range a.Notes {
+		row(w, "note", n)
+	}
+}
+
+func counts(m map[string]int64) string {
+	parts := make([]string, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s × %s", grouped(m[k]), k))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// grouped writes a whole number with commas between its thousands.
+func grouped(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, digits = "-", digits[1:]
+	}
+	var b strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(d)
+	}
+	return sign + b.String()
+}
+
+func rate(r float64) string {
+	if r < 100 {
+		return strconv.FormatFloat(r, 'f', 1, 64)
+	}
+	return grouped(int64(r + 0.5))
+}
+
+func seconds(s float64) string { return thresholds.Duration(time.Duration(s * float64(time.Second))) }
+
+func millis(v float64) string {
+	return thresholds.Duration(time.Duration(v * float64(time.Millisecond)))
+}
