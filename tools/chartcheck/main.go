@@ -5,7 +5,7 @@
 //	chartcheck verify CHART  fail when that would change one
 //
 // What it must never do is hold facts about the chart: those stand in values.yaml. The checks of what the chart renders are
-// the tests in ./checks.
+// the tests in ./chart.
 package main
 
 import (

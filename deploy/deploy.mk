@@ -1,0 +1,100 @@
+# Kubernetes: images, the chart, the kind cluster and the end-to-end run on it. Included by the Makefile.
+
+# Node image and Postgres image; empty: kind's own, the chart's own.
+KIND_NODE_IMAGE ?=
+POSTGRES_IMAGE  ?=
+KIND_CONFIG     ?= deploy/kind/cluster.yaml
+# Where `make deploy` installs; `make deploy HELM_FLAGS='--set consumer.replicas=5'`.
+NAMESPACE  ?= orderflow
+RELEASE    ?= orderflow
+HELM_FLAGS ?=
+export POSTGRES_IMAGE
+
+CHART   := deploy/helm/orderflow
+CLUSTER := orderflow
+# Always by name: never the context that happens to be the current one.
+CONTEXT := kind-$(CLUSTER)
+KUBECTL := kubectl --context $(CONTEXT)
+HELM    := bin/helm --kube-context $(CONTEXT)
+
+# Go modules outside services/ and dev/ that are linted, too.
+CHECK_MODULES += tools/chartcheck deploy/kind/e2e
+
+# Helm tells templates the Kubernetes version that it was linked with when it talks to no cluster.
+HELM_LDFLAGS := -s -w -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
+
+##@ Kubernetes
+.PHONY: images kind-up deploy e2e status logs dash kind-down
+images: ## Build the three images for the engine's architecture, pulling nothing
+	@deploy/kind/images
+
+kind-up: bin/kind .kubectl ## Create the kind cluster, unless it is there (KIND_CONFIG=, KIND_NODE_IMAGE=)
+	@if bin/kind get clusters 2>/dev/null | grep -qx $(CLUSTER); then \
+		bin/kind export kubeconfig --name $(CLUSTER); \
+	else \
+		bin/kind create cluster --name $(CLUSTER) --config $(KIND_CONFIG) $(if $(KIND_NODE_IMAGE),--image $(KIND_NODE_IMAGE)) --wait 5m; \
+	fi
+	@$(KUBECTL) wait --for=condition=Ready nodes --all --timeout=3m
+
+deploy: bin/kind bin/helm .cluster ## Build, load and install everything, with a load generator that proves it (NAMESPACE=, RELEASE=, HELM_FLAGS=)
+	@tag=$$(deploy/kind/images --load); \
+	deploy/kind/namespace $(CONTEXT) $(NAMESPACE); \
+	$(HELM) upgrade --install $(RELEASE) $(CHART) --namespace $(NAMESPACE) --values deploy/kind/values.yaml --set-string image.tag=$$tag \
+		$(if $(POSTGRES_IMAGE),--set-string postgres.image=$(POSTGRES_IMAGE)) --wait --timeout 5m $(HELM_FLAGS)
+
+e2e: bin/kind bin/helm .cluster ## Prove it on the cluster: faults, restarts, upgrades, each ended by the audit (ONLY=a,b)
+	@tag=$$(deploy/kind/images --load); \
+	go -C deploy/kind/e2e build -o $(CURDIR)/bin/e2e . ; \
+	exec bin/e2e -context $(CONTEXT) -helm bin/helm -chart $(CHART) -tag $$tag -postgres-image '$(POSTGRES_IMAGE)' -only '$(ONLY)'
+
+status: .cluster ## What runs, and what the queue holds
+	@$(KUBECTL) --namespace $(NAMESPACE) get deployments,statefulsets,jobs,pods,persistentvolumeclaims
+	@echo; $(KUBECTL) --namespace $(NAMESPACE) exec statefulset/$(RELEASE)-postgres -- \
+		psql --username postgres --dbname orderflow --command 'select status, count(*) as orders from orders group by 1 order by 1' \
+		--command 'select queue_name, queue_length, oldest_msg_age_sec from pgmq.metrics_all()'
+
+logs: .cluster ## Follow a service's logs: make logs SVC=api, consumer or loadgen
+	@case '$(SVC)' in api | consumer | loadgen) ;; *) echo 'which service? make logs SVC=api, consumer or loadgen' >&2; exit 2 ;; esac
+	@$(KUBECTL) --namespace $(NAMESPACE) logs --follow --prefix --tail=100 --max-log-requests=20 \
+		--selector app.kubernetes.io/instance=$(RELEASE),app.kubernetes.io/component=$(SVC)
+
+dash: .cluster ## Open the dashboard on http://localhost:8000 (DASH_PORT=)
+	@echo 'http://localhost:$(or $(DASH_PORT),8000), until Ctrl-C'
+	@$(KUBECTL) --namespace $(NAMESPACE) port-forward service/$(RELEASE)-api $(or $(DASH_PORT),8000):80
+
+kind-down: bin/kind ## Delete the kind cluster
+	@bin/kind delete cluster --name $(CLUSTER)
+
+.PHONY: .kubectl .cluster
+.kubectl:
+	@command -v kubectl > /dev/null || { echo 'kubectl is missing: https://kubernetes.io/docs/tasks/tools/#kubectl' >&2; exit 1; }
+
+.cluster: .kubectl
+	@$(KUBECTL) version > /dev/null 2>&1 || { echo 'no cluster answers as $(CONTEXT): make kind-up' >&2; exit 1; }
+
+##@ Chart
+.PHONY: chart-lint chart-test chart-docs chart-verify
+chart-lint: bin/helm ## Lint the chart with each of its ci/ values
+	@for values in $(CHART)/ci/*-values.yaml; do echo "helm lint --values $$values"; bin/helm lint --strict --quiet --values $$values $(CHART); done
+
+chart-test: bin/helm-unittest $(addprefix bin/,api consumer loadgen) ## Unit tests, strict decoding, Pod Security, and variables that the services know
+	bin/helm-unittest --strict $(CHART)
+	@CHART=$(CURDIR)/$(CHART) BINARIES=$(CURDIR)/bin go -C tools/chartcheck test ./...
+
+chart-docs: ## Write what is generated from values.yaml: the schema and the README's tables
+	@go -C tools/chartcheck run . write $(CURDIR)/$(CHART)
+
+chart-verify: ## Check that the schema and the README's tables are current
+	@go -C tools/chartcheck run . verify $(CURDIR)/$(CHART)
+
+# Tools, pinned in tools/ and built once per change of their go.mod.
+bin/kind: tools/go.mod
+	@go -C tools build -o $(CURDIR)/$@ sigs.k8s.io/kind
+
+bin/helm: tools/go.mod
+	@echo 'building helm (a minute the first time)'
+	@go -C tools build -ldflags '$(HELM_LDFLAGS)' -o $(CURDIR)/$@ helm.sh/helm/v3/cmd/helm
+
+bin/helm-unittest: tools/helm-unittest/go.mod
+	@echo 'building helm-unittest (a minute the first time)'
+	@go -C tools/helm-unittest build -o $(CURDIR)/$@ github.com/helm-unittest/helm-unittest/cmd/helm-unittest

@@ -1,0 +1,121 @@
+package values
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+const source = `# The file.
+
+# A group.
+web:
+  # How many | pods.
+  # @schema {"minimum": 1}
+  replicas: 2
+  # Labels.
+  # @schema {"$ref": "#/definitions/labels"}
+  labels: {a: b}
+  # Time.
+  # @schema {"type": ["string", "null"]}
+  time: null
+
+# ----------
+# Stands alone.
+name: ""
+`
+
+func TestSchemaRefusesWhatIsNotInTheFile(t *testing.T) {
+	t.Parallel()
+	text, err := parse(t, source).Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		AdditionalProperties bool
+		Properties           struct {
+			Web struct {
+				Description          string
+				AdditionalProperties *bool
+				Properties           struct {
+					Replicas struct {
+						Type    string
+						Minimum int
+						Default int
+					}
+					Labels struct {
+						Ref string `json:"$ref"`
+					}
+					Time struct{ Type []string }
+				}
+			}
+			Name struct{ Type, Description string }
+		}
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	web := schema.Properties.Web
+	if schema.AdditionalProperties || web.AdditionalProperties == nil || *web.AdditionalProperties {
+		t.Errorf("unknown keys are let in:\n%s", text)
+	}
+	if web.Description != "A group." || web.Properties.Replicas.Type != "integer" || web.Properties.Replicas.Minimum != 1 ||
+		web.Properties.Replicas.Default != 2 || web.Properties.Labels.Ref == "" || len(web.Properties.Time.Type) != 2 ||
+		schema.Properties.Name.Type != "string" || schema.Properties.Name.Description != "Stands alone." {
+		t.Errorf("got\n%s", text)
+	}
+}
+
+func TestTablesNameEveryValue(t *testing.T) {
+	t.Parallel()
+	readme, err := ReplaceTables([]byte("before\n"+begin+"old\n"+end+"after\n"), parse(t, source).Tables())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "before\n" + begin + `### everywhere
+
+| key | default | meaning |
+|---|---|---|
+| ` + "`name` | `\"\"`" + ` | Stands alone. |
+
+### web
+
+A group.
+
+| key | default | meaning |
+|---|---|---|
+| ` + "`web.replicas` | `2`" + ` | How many \| pods. |
+| ` + "`web.labels` | `{\"a\":\"b\"}`" + ` | Labels. |
+| ` + "`web.time` | `null`" + ` | Time. |
+` + end + "after\n"
+	if string(readme) != want {
+		t.Errorf("got\n%s\nwant\n%s", readme, want)
+	}
+}
+
+func TestParseNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{
+		"a:\n  # Told.\n  b: 1\n  c: 2\n": "a.c: has no description",
+		"# Told.\n# @schema {\na: 1\n":    "a: @schema: unexpected end",
+		"- 1\n":                           "is not a map",
+	} {
+		_, err := Parse([]byte(source))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", source, err, want)
+		}
+	}
+	_, err := parse(t, "# Told.\na: null\n").Schema()
+	if err == nil || !strings.Contains(err.Error(), "a: its type does not follow") {
+		t.Errorf("a null without a type: got %v", err)
+	}
+}
+
+func parse(t *testing.T, source string) *Value {
+	t.Helper()
+	root, err := Parse([]byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
