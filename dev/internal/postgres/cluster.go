@@ -24,6 +24,7 @@ type cluster struct {
 	dir      string // everything of the cluster
 	user     *syscall.Credential
 	settings []string
+	env      []string
 
 	mu     sync.Mutex
 	port   int
@@ -43,7 +44,7 @@ func startCluster(ctx context.Context, opts Options, bin string, user *syscall.C
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{session: opts.Session, bin: bin, dir: dir, user: user, settings: settings(opts)}
+	c := &cluster{session: opts.Session, bin: bin, dir: dir, user: user, settings: settings(opts), env: opts.Env}
 	password := newPassword()
 	if err := c.init(ctx, password); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", bin, err), os.RemoveAll(dir))
@@ -80,7 +81,7 @@ func settings(opts Options) []string {
 
 // environ is a small environment of its own: a PGDATA, PGPORT or PGOPTIONS of ours would change the server.
 func (c *cluster) environ() []string {
-	return []string{"PATH=" + c.bin + ":/usr/bin:/bin", "LANG=C", "LC_ALL=C", "HOME=" + c.dir, "TZ=UTC"}
+	return append([]string{"PATH=" + c.bin + ":/usr/bin:/bin", "LANG=C", "LC_ALL=C", "HOME=" + c.dir, "TZ=UTC"}, c.env...)
 }
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "data") }

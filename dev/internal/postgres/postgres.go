@@ -31,6 +31,8 @@ type Options struct {
 	MaxConnections int
 	// Settings are further settings of a private server, as name=value.
 	Settings []string
+	// Env are further environment variables of a private server that is run from binaries.
+	Env []string
 	// Say tells the person what takes long or changes the machine. May be nil.
 	Say func(format string, args ...any)
 }

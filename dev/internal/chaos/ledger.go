@@ -1,0 +1,115 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ledgerSQL counts what the orders say of themselves. effects is raised with every effect that commits and guarded by nothing: an
+// order that was processed twice shows a 2. Times are the database's.
+const ledgerSQL = `
+select count(*) filter (where status = 'completed'),
+       count(*) filter (where status = 'dead'),
+       count(*) filter (where status = 'pending'),
+       count(*) filter (where effects > 1),
+       count(*) filter (where (status = 'completed') <> (effects = 1) and effects <= 1),
+       coalesce(sum(greatest(attempts - 1, 0)), 0)::bigint,
+       coalesce(max(attempts), 0),
+       coalesce(extract(epoch from max(completed_at - created_at)), 0)::float8,
+       max(completed_at) filter (where created_at < $1),
+       min(completed_at) filter (where created_at >= $1)
+from public.orders`
+
+type ledger struct {
+	completed, dead, pending  int64
+	twice, mismatched         int64
+	redelivered, mostAttempts int64
+	slowest                   time.Duration
+	lastBefore, firstAfter    *time.Time
+}
+
+func (r *Rig) readLedger(ctx context.Context) (ledger, error) {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return ledger{}, fmt.Errorf("read the ledger: %w", err)
+	}
+	defer conn.Close(ctx)
+	var l ledger
+	var seconds float64
+	err = conn.QueryRow(ctx, ledgerSQL, r.causeAt.Add(r.skew)).Scan(&l.completed, &l.dead, &l.pending, &l.twice, &l.mismatched,
+		&l.redelivered, &l.mostAttempts, &seconds, &l.lastBefore, &l.firstAfter)
+	if err != nil {
+		return ledger{}, fmt.Errorf("read the ledger: %w", err)
+	}
+	l.slowest = time.Duration(seconds * float64(time.Second))
+	return l, nil
+}
+
+// ledger checks the database against what was promised to the customers.
+func (r *Rig) ledger(ctx context.Context) error {
+	// The load generator waits for its own orders; the prober's last ones may need a moment more. The queue may hold a message of
+	// an order that is settled (a second delivery): what it would do has to be seen too.
+	var l ledger
+	err := r.until(ctx, "all orders settled and the queue empty", func() (bool, error) {
+		var err error
+		if l, err = r.readLedger(ctx); err != nil || l.pending > 0 {
+			return false, err
+		}
+		depth, err := r.scalar(ctx, "select count(*) from pgmq.q_order_queue")
+		return err == nil && depth == 0, err
+	})
+	r.check(err == nil, "every order is settled and the queue is empty", fmt.Sprintf("%d pending (%v)", l.pending, err), "0 pending (<nil>)")
+
+	probed := r.prober.accepted()
+	settled, err := r.scalar(ctx, `select count(*) from public.orders where id = any($1) and status = 'completed' and effects = 1`, probed)
+	if err != nil {
+		return err
+	}
+	r.result.Orders = r.result.Accepted + int64(len(r.prober.all()))
+	r.result.Accepted += int64(len(probed))
+	r.result.Completed += settled
+	r.result.Lost += int64(len(probed)) - settled
+	r.result.Duplicated = max(r.result.Duplicated, l.twice)
+	r.result.Redelivered = l.redelivered
+
+	r.check(r.result.Lost == 0, "orders lost", r.result.Lost, 0)
+	r.check(r.result.Duplicated == 0, "orders processed twice", r.result.Duplicated, 0)
+	r.check(l.mismatched == 0, "orders whose status and ledger disagree", l.mismatched, 0)
+	r.check(r.result.Accepted == r.result.Completed+r.result.Dead, "accepted = completed + dead", r.result.Completed+r.result.Dead, r.result.Accepted)
+
+	if r.fault.Recovery == nil {
+		return nil
+	}
+	r.result.Recovery, r.result.Bar = r.recovery(l), r.fault.Recovery(r.plan)
+	r.check(l.firstAfter != nil && r.result.Recovery <= r.result.Bar, "recovery", r.result.Recovery, r.result.Bar)
+	return nil
+}
+
+// recovery is the time from the cause's end until both the first order posted after it and the last one posted before it were
+// completed.
+func (r *Rig) recovery(l ledger) time.Duration {
+	var longest time.Duration
+	for _, at := range []*time.Time{l.lastBefore, l.firstAfter} {
+		if at != nil {
+			longest = max(longest, at.Sub(r.causeAt.Add(r.skew)))
+		}
+	}
+	return longest
+}
+
+// scalar reads one number.
+func (r *Rig) scalar(ctx context.Context, sql string, args ...any) (int64, error) {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return 0, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+}

@@ -1,0 +1,164 @@
+package chaos
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"orderflow.example/dev/internal/tcpproxy"
+)
+
+func apiFaults() []Fault {
+	return []Fault{
+		{Name: "kill-api", Title: "SIGKILL the api every 2 s under load", Recovery: within(5 * time.Second), Run: killAPI},
+	}
+}
+
+func networkFaults() []Fault {
+	return []Fault{
+		{
+			Name: "cut", Title: "TCP cut between consumer and Postgres in mid-transaction",
+			Recovery: visibilityAndASecond, Run: cut,
+		},
+		{
+			Name: "reply-lost", Title: "the consumer never learns that its COMMIT worked",
+			Recovery: visibilityAndASecond, Run: replyLost,
+		},
+		{
+			Name: "api-reply-lost", Title: "the api never learns that its COMMIT worked",
+			Recovery: within(5 * time.Second), Run: apiReplyLost,
+		},
+		{
+			Name: "silence", Title: "packets between a consumer and Postgres are dropped past its leases",
+			Recovery: visibilityAndASecond, Run: silence,
+		},
+	}
+}
+
+func killAPI(ctx context.Context, r *Rig) error {
+	if err := r.up(ctx, settings{consumers: 1, consumer: r.work()}); err != nil {
+		return err
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	err := r.every(ctx, pick(r.plan, 2*time.Second, 800*time.Millisecond), func(int) error {
+		r.api.Kill()
+		err := r.api.Start()
+		r.expect(r.api)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.ended()
+	return r.account(ctx)
+}
+
+// settles matches the statements by which a consumer completes orders: they alone touch the ledger.
+func settles(sql string) bool { return strings.Contains(sql, "effects") }
+
+// publishes matches the statement by which the api takes orders.
+func publishes(sql string) bool {
+	lower := strings.ToLower(sql)
+	return strings.Contains(lower, "insert") && strings.Contains(lower, "orders")
+}
+
+// trapAgain arms a trap again and again on all proxies and counts how often they have cut a connection.
+func (r *Rig) trapAgain(ctx context.Context, interval time.Duration, trap func(n int) tcpproxy.Trap) error {
+	err := r.every(ctx, interval, func(n int) error {
+		for _, p := range r.proxies {
+			t := trap(n)
+			p.Arm(&t)
+		}
+		return nil
+	})
+	sprung := 0
+	for _, p := range r.proxies {
+		p.Arm(nil)
+		sprung += p.Sprung()
+	}
+	r.ended()
+	r.check(sprung >= 3, "connections cut at the chosen moment", sprung, "at least 3")
+	return err
+}
+
+func cut(ctx context.Context, r *Rig) error {
+	if err := r.up(ctx, settings{consumers: 2, consumer: r.work(), proxied: "consumers"}); err != nil {
+		return err
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), func(n int) tcpproxy.Trap {
+		if n%4 == 3 { // and now and then every connection at once, wherever it is
+			r.proxies[r.rand.IntN(len(r.proxies))].Cut()
+		}
+		return tcpproxy.Trap{Match: settles, When: tcpproxy.MidTransaction}
+	})
+	if err != nil {
+		return err
+	}
+	return r.account(ctx)
+}
+
+func replyLost(ctx context.Context, r *Rig) error {
+	if err := r.up(ctx, settings{consumers: 2, consumer: r.work(), proxied: "consumers"}); err != nil {
+		return err
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), func(int) tcpproxy.Trap {
+		return tcpproxy.Trap{Match: settles, When: tcpproxy.ReplyLost}
+	})
+	if err != nil {
+		return err
+	}
+	return r.account(ctx)
+}
+
+func apiReplyLost(ctx context.Context, r *Rig) error {
+	if err := r.up(ctx, settings{consumers: 1, consumer: r.work(), proxied: "api"}); err != nil {
+		return err
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), func(n int) tcpproxy.Trap {
+		if n%2 == 1 {
+			return tcpproxy.Trap{Match: publishes, When: tcpproxy.MidTransaction}
+		}
+		return tcpproxy.Trap{Match: publishes, When: tcpproxy.ReplyLost}
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.account(ctx); err != nil {
+		return err
+	}
+	r.checkAnswers()
+	return nil
+}
+
+// silence lets one of two consumers hear nothing more from Postgres, longer than its leases last, while its handlers go on: it can
+// neither extend nor complete. The other one takes over.
+func silence(ctx context.Context, r *Rig) error {
+	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK=200ms", "CONCURRENCY=100"), proxied: "consumers"}); err != nil {
+		return err
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	victim := r.consumers[0]
+	if err := r.until(ctx, "the victim has work", func() (bool, error) { return holdsLeases(ctx, victim), nil }); err != nil {
+		return err
+	}
+	r.proxies[0].Hold(true)
+	if err := r.wait(ctx, time.Duration(r.vt())*time.Second+2*time.Second); err != nil {
+		return err
+	}
+	r.proxies[0].Hold(false)
+	r.ended()
+	return r.account(ctx)
+}

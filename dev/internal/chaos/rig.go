@@ -1,0 +1,388 @@
+package chaos
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	mathrand "math/rand/v2"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/dev/internal/postgres"
+	"orderflow.example/dev/internal/proc"
+	"orderflow.example/dev/internal/stack"
+	"orderflow.example/dev/internal/tcpproxy"
+)
+
+// Rig is one fault's system: a database of its own, its services, its load, and what was observed.
+type Rig struct {
+	suite *Suite
+	fault Fault
+	plan  Plan
+	rand  *mathrand.Rand // for the fault's own goroutine
+
+	server      *postgres.Server // the fault's own, or nil
+	serverURL   string
+	databaseURL string
+	database    string
+	skew        time.Duration // how far the database's clock is ahead of ours
+
+	stack     *stack.Stack
+	api       *stack.Node
+	consumers []*stack.Node
+	proxies   []*tcpproxy.Proxy
+	expected  map[*stack.Node]*proc.Process // processes that nobody was meant to end
+
+	loadgen *proc.Process
+	prober  *prober
+	causeAt time.Time // its end
+
+	result Result
+
+	mu    sync.Mutex
+	audit string
+	lines []string // warnings and errors of the services
+}
+
+const keptLines = 60
+
+func newRig(ctx context.Context, s *Suite, f Fault) (*Rig, error) {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(f.Name))
+	r := &Rig{
+		suite: s, fault: f, plan: s.Plan, rand: mathrand.New(mathrand.NewPCG(s.Plan.Seed, hash.Sum64())), //nolint:gosec // repeatable on purpose
+		serverURL: s.ServerURL, expected: map[*stack.Node]*proc.Process{},
+	}
+	if f.OwnServer {
+		return r, nil // Up starts it, with the fault's own settings
+	}
+	r.database = "chaos_" + strings.ReplaceAll(f.Name, "-", "_") + "_" + strings.ToLower(rand.Text()[:6])
+	databaseURL, err := stack.CreateDatabase(ctx, s.ServerURL, r.database, s.Template)
+	if err != nil {
+		return nil, err
+	}
+	r.databaseURL = databaseURL
+	return r, nil
+}
+
+// ownServer starts the fault's own Postgres. Its database is migrated by the api at its start.
+func (r *Rig) ownServer(ctx context.Context, env ...string) error {
+	server, err := postgres.Open(ctx, postgres.Options{Session: r.suite.Session, MaxConnections: 200, Env: env})
+	if err != nil {
+		return err
+	}
+	r.server, r.serverURL, r.databaseURL = server, server.URL(), server.URL()
+	return nil
+}
+
+// settings of the services under test.
+type settings struct {
+	consumers int
+	api       []string
+	consumer  []string
+	// proxied puts a proxy of its own before the database of: "api", "consumers".
+	proxied string
+}
+
+// up starts the services and waits until they are ready.
+func (r *Rig) up(ctx context.Context, with settings) error {
+	if r.fault.OwnServer && r.server == nil {
+		if err := r.ownServer(ctx); err != nil {
+			return err
+		}
+	}
+	r.stack = stack.New(stack.Options{
+		Session: r.suite.Session, Binaries: r.suite.Binaries, DatabaseURL: r.databaseURL,
+		Env: []string{"LOG_FORMAT=json", "LOG_LEVEL=info"}, Lines: r.line,
+	})
+	apiEnv := with.api
+	if with.proxied == "api" {
+		through, err := r.proxy()
+		if err != nil {
+			return err
+		}
+		apiEnv = append(apiEnv, "DATABASE_URL="+through)
+	}
+	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var err error
+	if r.api, err = r.stack.StartAPI(ready, "api", apiEnv...); err != nil {
+		return err
+	}
+	r.expect(r.api)
+	for range with.consumers {
+		env := with.consumer
+		if with.proxied == "consumers" {
+			through, err := r.proxy()
+			if err != nil {
+				return err
+			}
+			env = append([]string{"DATABASE_URL=" + through}, env...)
+		}
+		if _, err := r.addConsumer(ready, env...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// work is the consumers' setting for most faults: an order takes long enough that there always are some under way, short enough for
+// the rate, and does not fail by itself.
+func (r *Rig) work(more ...string) []string {
+	return append([]string{
+		"SIMULATE_WORK=30ms", "SIMULATE_FAILURES=none", "VT=" + strconv.Itoa(r.vt()), "CONCURRENCY=40",
+	}, more...)
+}
+
+// vt is the visibility timeout in seconds.
+func (r *Rig) vt() int { return pick(r.plan, 5, 2) }
+
+func (r *Rig) addConsumer(ctx context.Context, env ...string) (*stack.Node, error) {
+	n, err := r.stack.StartConsumer(ctx, fmt.Sprintf("consumer-%d", len(r.consumers)+1), env...)
+	if err != nil {
+		return nil, err
+	}
+	r.consumers = append(r.consumers, n)
+	r.expect(n)
+	return n, nil
+}
+
+// expect says that a node's process of now is to live on.
+func (r *Rig) expect(n *stack.Node) { r.expected[n] = n.Process() }
+
+// proxy puts a proxy before the database and returns the URL through it.
+func (r *Rig) proxy() (string, error) {
+	u, err := url.Parse(r.databaseURL)
+	if err != nil {
+		return "", errors.New("the database's URL cannot be read")
+	}
+	p, err := tcpproxy.New(u.Host)
+	if err != nil {
+		return "", err
+	}
+	r.proxies = append(r.proxies, p)
+	u.Host = "127.0.0.1:" + strconv.Itoa(p.Port())
+	return u.String(), nil
+}
+
+// line keeps what may explain a failure.
+func (r *Rig) line(l proc.Line) {
+	if r.suite.Log != nil {
+		r.suite.Log(r.fault.Name, l.Process+" | "+l.Text)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.Process == string(stack.Loadgen) {
+		if strings.HasPrefix(l.Text, "audit: ") {
+			r.audit = l.Text
+		}
+	} else if strings.Contains(l.Text, `"level":"INFO"`) {
+		return
+	}
+	if len(r.lines) == keptLines {
+		r.lines = r.lines[1:]
+	}
+	r.lines = append(r.lines, l.Process+" | "+l.Text)
+}
+
+func (r *Rig) troubles() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.lines...)
+}
+
+// tail is how long load goes on after the cause has ended.
+func (r *Rig) tail() time.Duration { return pick(r.plan, 4*time.Second, 1500*time.Millisecond) }
+
+// load starts the load generator for as long as the cause lasts and some time more, and the prober beside it.
+func (r *Rig) load(ctx context.Context, env ...string) error {
+	return r.loadFor(ctx, r.plan.Duration+r.tail(), env...)
+}
+
+func (r *Rig) loadFor(ctx context.Context, d time.Duration, env ...string) error {
+	env = append([]string{
+		"RATE=" + strconv.FormatFloat(r.plan.Rate, 'f', -1, 64), "DURATION=" + d.String(), "ORDERS=0", "ARRIVALS=poisson",
+		"SEED=" + strconv.FormatUint(r.plan.Seed, 10), "RUN_ID=load", "PROGRESS=off", "LOG_LEVEL=warn", "LOG_FORMAT=json",
+		"AUDIT_PATIENCE=90s",
+	}, env...)
+	var err error
+	if r.loadgen, err = r.stack.Loadgen(r.api, nil, env...); err != nil {
+		return err
+	}
+	r.prober = startProber(ctx, r.api.URL())
+	return nil
+}
+
+// every does something now and then again after each interval until the cause has lasted long enough. n counts from 0.
+func (r *Rig) every(ctx context.Context, interval time.Duration, do func(n int) error) error {
+	end := time.NewTimer(r.plan.Duration)
+	defer end.Stop()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-tick.C:
+			if err := do(n); err != nil {
+				return err
+			}
+		case <-end.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// wait is a pause that is part of a fault.
+func (r *Rig) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// until waits for a condition, bounded.
+func (r *Rig) until(ctx context.Context, what string, condition func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := condition()
+		if ok {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, errors.Join(context.Cause(ctx), err))
+		}
+	}
+}
+
+// ended marks the end of the cause: recovery is counted from here.
+func (r *Rig) ended() { r.causeAt = time.Now() }
+
+// check records a promise and whether it was kept.
+func (r *Rig) check(ok bool, what string, got, want any) {
+	r.result.Checks = append(r.result.Checks, Check{What: what, Got: fmt.Sprint(got), Want: fmt.Sprint(want), OK: ok})
+}
+
+// measured records a promise whose figure is worth reading.
+func (r *Rig) measured(ok bool, what string, got, want any) {
+	r.check(ok, what, got, want)
+	r.result.Checks[len(r.result.Checks)-1].Measured = true
+}
+
+// quick is measured for durations.
+func (r *Rig) quick(what string, got, bar time.Duration) {
+	r.measured(got <= bar, what, got.Round(10*time.Microsecond), "at most "+bar.String())
+}
+
+// account waits for the load generator's audit and the prober, checks both against the database, and measures the recovery.
+func (r *Rig) account(ctx context.Context) error {
+	code, err := r.loadgen.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.prober.stop(ctx); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	audit := r.audit
+	r.mu.Unlock()
+	if err := parseAudit(audit, &r.result); err != nil {
+		return fmt.Errorf("%w: %w", err, r.loadgen.Failure())
+	}
+	r.check(code == 0, "loadgen's exit code", code, 0)
+	if err := r.ledger(ctx); err != nil {
+		return err
+	}
+	for n, p := range r.expected {
+		r.check(n.Process() == p && p.Running(), n.Name+" lives on", alive(n.Process() == p && p.Running()), alive(true))
+	}
+	return nil
+}
+
+func alive(yes bool) string {
+	if yes {
+		return "running"
+	}
+	return "ended"
+}
+
+// parseAudit reads the load generator's last line.
+func parseAudit(line string, result *Result) error {
+	fields := strings.Fields(strings.TrimPrefix(line, "audit: "))
+	values := map[string]*int64{
+		"accepted": &result.Accepted, "completed": &result.Completed, "dead": &result.Dead,
+		"lost": &result.Lost, "duplicated": &result.Duplicated,
+	}
+	for _, field := range fields {
+		name, text, _ := strings.Cut(field, "=")
+		if target, ok := values[name]; ok {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return fmt.Errorf("the audit's line %q: %w", line, err)
+			}
+			*target = n
+			delete(values, name)
+		}
+	}
+	if len(values) > 0 {
+		return fmt.Errorf("loadgen has printed no complete audit (%q)", line)
+	}
+	return nil
+}
+
+// close stops the services in order, which has to work after every fault, and removes what the fault had of its own.
+func (r *Rig) close(ctx context.Context) error {
+	var errs []error
+	if r.prober != nil {
+		r.prober.cancel()
+		errs = append(errs, r.prober.stop(ctx))
+	}
+	if r.loadgen != nil {
+		r.loadgen.Kill()
+	}
+	if r.stack != nil {
+		errs = append(errs, r.stack.Stop(ctx))
+	}
+	for _, p := range r.proxies {
+		errs = append(errs, p.Close())
+	}
+	if r.server != nil {
+		errs = append(errs, r.server.Close(ctx))
+	}
+	if r.database != "" {
+		errs = append(errs, stack.DropDatabase(ctx, r.serverURL, r.database))
+	}
+	return errors.Join(errs...)
+}
+
+// sql runs a statement on a connection of its own, not through any proxy.
+func (r *Rig) sql(ctx context.Context, sql string, args ...any) error {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, sql, args...)
+	return errors.Join(err, conn.Close(ctx))
+}
+
+func (r *Rig) connect(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return pgx.Connect(ctx, r.databaseURL)
+}
