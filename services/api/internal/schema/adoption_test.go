@@ -86,7 +86,7 @@ func TestAnAdoptedTableLooksLikeANewOne(t *testing.T) {
 		 from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
 		 where attrelid = 'orders'::regclass and attnum > 0 order by attnum`,
 		`select indexdef from pg_indexes where tablename = 'orders' order by 1`,
-		`select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'orders'::regclass order by 1`,
+		`select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'orders'::regclass and contype <> 'n' order by 1`,
 		`select reloptions from pg_class where oid = 'orders'::regclass`,
 		`select pg_get_serial_sequence('orders', 'id')`,
 	} {

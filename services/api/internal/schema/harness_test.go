@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -207,12 +208,10 @@ func wantTable(t *testing.T, conn *pgx.Conn, sql, want string) {
 	}
 }
 
-// sqlState is the code of a Postgres error, "" of any other.
-func sqlState(err error) string {
-	if pgErr, ok := err.(*pgconn.PgError); ok { //nolint:errorlint // pgx returns it bare from a connection's calls
-		return pgErr.Code
-	}
-	return ""
+// denied tells whether Postgres refused something for want of rights.
+func denied(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "42501"
 }
 
 // eventually waits for a condition that another session brings about.

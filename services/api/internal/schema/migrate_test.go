@@ -169,7 +169,7 @@ func TestMigrateRefusesWrongOptions(t *testing.T) {
 			schema.Options{Queue: "q", Roles: schema.Roles{API: schema.Role{Name: "pg_monitor"}}}, "reserved",
 		},
 		"a password without a role": {
-			schema.Options{Queue: "q", Roles: schema.Roles{Metrics: schema.Role{Password: "hush-hush"}}}, "without its name",
+			schema.Options{Queue: "q", Roles: schema.Roles{Metrics: schema.Role{Password: "hush-hush"}}}, "no name",
 		},
 		"a password that SASLprep might change": {
 			schema.Options{Queue: "q", Roles: schema.Roles{API: schema.Role{Name: "a", Password: "hush-hush-ä"}}}, "ASCII",
@@ -185,6 +185,44 @@ func TestMigrateRefusesWrongOptions(t *testing.T) {
 				t.Error("the error shows the password")
 			}
 		})
+	}
+}
+
+func TestEveryWrongOptionIsNamed(t *testing.T) {
+	t.Parallel()
+	err := schema.Options{
+		Queue: "1st",
+		PGMQ:  "brew",
+		Roles: schema.Roles{API: schema.Role{Name: "pg_api"}, Consumer: schema.Role{Name: "owner"}},
+	}.Validate("owner")
+	for _, name := range []string{"1st", "brew", "pg_api", "owner"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v does not name %s", err, name)
+		}
+	}
+}
+
+func TestWithoutRightsTheErrorSaysWhichAreNeeded(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	name := db.newRole("nobody")
+	mustExec(t, db.conn, `create role `+pgx.Identifier{name}.Sanitize()+` login password `+quote(password))
+	mustExec(t, db.conn, `revoke create on schema public from public`)
+
+	err := schema.Migrate(t.Context(), db.as(name, password), schema.Options{Queue: queue}, db.log.logger())
+	if err == nil || !strings.Contains(err.Error(), "must own the database") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The migrating session is not bound by timeouts that somebody set for the role, the database or the connection.
+func TestMigrateIsNotEndedByAStatementTimeout(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	mustExec(t, db.conn, `alter database `+db.cfg.Database+` set statement_timeout = 1`)
+
+	if err := db.migrate(schema.Options{Queue: queue, PGMQ: schema.InstallSQL}); err != nil {
+		t.Fatal(err)
 	}
 }
 

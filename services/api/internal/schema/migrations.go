@@ -40,6 +40,9 @@ func applyMigrations(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log
 	for _, r := range results {
 		log.InfoContext(ctx, "migration applied", "version", r.Source.Version, "duration", r.Duration)
 	}
+	if denied(err) {
+		return fmt.Errorf("migrate: %w: the role that migrates must own the database, or have create on it and on its schema public", err)
+	}
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

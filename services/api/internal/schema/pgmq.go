@@ -10,8 +10,6 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Install is a way to get PGMQ into a database that has none. A PGMQ that is there already stays as it is, whatever way
@@ -41,9 +39,6 @@ func (i Install) validate() error {
 //go:embed pgmq/*.sql
 var pgmqFiles embed.FS
 
-// insufficientPrivilege is Postgres' error code for what the role may not do.
-const insufficientPrivilege = "42501"
-
 // ensurePGMQ installs PGMQ unless the database has one that Orderflow can work with.
 func ensurePGMQ(ctx context.Context, tx *sql.Tx, how Install, log *slog.Logger) error {
 	var installed, offered sql.NullString
@@ -60,14 +55,14 @@ func ensurePGMQ(ctx context.Context, tx *sql.Tx, how Install, log *slog.Logger) 
 	}
 
 	switch {
+	case ours:
+		log.InfoContext(ctx, "PGMQ is installed", "flavour", "sql-only")
+		return nil
 	case installed.Valid:
 		if !recentPGMQ(installed.String) {
 			return fmt.Errorf("the installed extension pgmq %s has no message headers: update it to 1.5 or later (alter extension pgmq update)", installed.String)
 		}
 		log.InfoContext(ctx, "PGMQ is installed", "flavour", "extension", "pgmq_version", installed.String)
-		return nil
-	case ours:
-		log.InfoContext(ctx, "PGMQ is installed", "flavour", "sql-only")
 		return nil
 	case foreign:
 		return acceptForeignPGMQ(ctx, tx, log)
@@ -113,14 +108,13 @@ func createExtension(ctx context.Context, tx *sql.Tx, offered sql.NullString) er
 	if err == nil {
 		return nil
 	}
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || pgErr.Code != insufficientPrivilege {
+	if !denied(err) {
 		return fmt.Errorf("create the extension pgmq: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, `rollback to savepoint pgmq_extension`); err != nil {
 		return fmt.Errorf("create the extension pgmq: %w", err)
 	}
-	return &extensionUnavailableError{pgErr.Message}
+	return &extensionUnavailableError{err.Error()}
 }
 
 // recentPGMQ tells whether a version of PGMQ has message headers, which came with 1.5.

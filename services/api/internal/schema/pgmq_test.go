@@ -79,7 +79,8 @@ var calls = []call{
 		{sql: `select pgmq.send(:q, null)`, want: "10"},
 		{sql: msg + `pgmq.read(:q, 60, 20) order by 1`, want: lines(
 			`1|1|{"n": 1}|∅`, `2|1|{"n": 2}|{"h": 2}`, `7|1|{"n": 7}|∅`, `8|1|{"n": 8}|{"h": 8}`, `9|1|{"n": 9}|{"h": 9}`, `10|1|∅|∅`)},
-		{sql: `select extract(year from q.vt at time zone 'UTC') from pgmq.set_vt(:q, 4, 0) m, lateral (select '2100-01-01Z'::timestamptz as vt) q`, want: "2100"},
+		{sql: `select msg_id, vt = '2100-01-01Z', vt > clock_timestamp() + interval '90 s' from pgmq.q_:table where read_ct = 0 order by 1`, want: lines(
+			`3|f|t`, `4|t|t`, `5|f|t`, `6|t|t`)},
 	}},
 	{name: "send with a delay hides the message until then", steps: []step{
 		{sql: `select pgmq.send(:q, '1', 100)`, want: "1"},
@@ -97,6 +98,8 @@ var calls = []call{
 		{sql: `select * from pgmq.send_batch(queue_name => :q, msgs => array['8']::jsonb[], headers => array['{"h": 8}']::jsonb[], delay => '2100-01-01Z'::timestamptz)`, want: "8"},
 		{sql: `select pgmq.send_batch(:q, array['9']::jsonb[], 0)`, want: "9"},
 		{sql: msg + `pgmq.read(:q, 60, 20) order by 1`, want: lines(`1|1|1|∅`, `2|1|2|∅`, `3|1|3|{"h": 3}`, `4|1|4|∅`, `9|1|9|∅`)},
+		{sql: `select msg_id, headers, vt = '2100-01-01Z', vt > clock_timestamp() + interval '90 s' from pgmq.q_:table where read_ct = 0 order by 1`, want: lines(
+			`5|∅|f|t`, `6|∅|t|t`, `7|{"h": 7}|f|t`, `8|{"h": 8}|t|t`)},
 	}},
 	{name: "send_batch refuses what does not match", needs: "pgmq._orderflow_revision()", steps: []step{
 		{sql: `select pgmq.send_batch(:q, array[]::jsonb[])`, err: "msgs cannot be NULL or empty"},
@@ -106,14 +109,14 @@ var calls = []call{
 	}},
 	{name: "read hides, counts and takes the oldest first", steps: []step{
 		{sql: `select pgmq.send_batch(:q, array['1', '2', '3']::jsonb[])`, want: "1\n2\n3"},
-		{sql: `select msg_id, read_ct, vt - clock_timestamp() between interval '50 s' and interval '60 s', enqueued_at <= now() from pgmq.read(queue_name => :q, vt => 60, qty => 2)`, want: "1|1|t|t\n2|1|t|t"},
+		{sql: `select msg_id, read_ct, vt - clock_timestamp() between interval '50 s' and interval '60 s', enqueued_at <= now() from pgmq.read(queue_name => :q, vt => 60, qty => 2) order by 1`, want: "1|1|t|t\n2|1|t|t"},
 		{sql: msg + `pgmq.read(:q, 0, 10)`, want: "3|1|3|∅"},
 		{sql: msg + `pgmq.read(:q, 0, 10)`, want: "3|2|3|∅"},
 		{sql: msg + `pgmq.read(:q, 0, 0)`, want: ""},
 	}},
 	{name: "read with a condition", steps: []step{
 		{sql: `select pgmq.send_batch(:q, array['{"a": 1, "b": 1}', '{"a": 2}', '{"a": 1}', '[1, 2]', null]::jsonb[])`, want: "1\n2\n3\n4\n5"},
-		{sql: `select msg_id from pgmq.read(queue_name => :q, vt => 0, qty => 10, conditional => '{"a": 1}')`, want: "1\n3"},
+		{sql: `select msg_id from pgmq.read(queue_name => :q, vt => 0, qty => 10, conditional => '{"a": 1}') order by 1`, want: "1\n3"},
 		{sql: `select msg_id from pgmq.read(:q, 0, 1, '{"a": 2}')`, want: "2"},
 		{sql: `select msg_id from pgmq.read(:q, 0, 10, '[2]')`, want: "4"},
 		{sql: `select msg_id from pgmq.read(:q, 0, 10, '{"a": "1"}')`, want: ""},
@@ -143,7 +146,7 @@ var calls = []call{
 	}},
 	{name: "pop several", needs: "pgmq.pop(text, integer)", steps: []step{
 		{sql: `select pgmq.send_batch(:q, array['1', '2', '3']::jsonb[])`, want: "1\n2\n3"},
-		{sql: `select msg_id from pgmq.pop(queue_name => :q, qty => 2)`, want: "1\n2"},
+		{sql: `select msg_id from pgmq.pop(queue_name => :q, qty => 2) order by 1`, want: "1\n2"},
 		{sql: `select msg_id from pgmq.pop(:q, 10)`, want: "3"},
 	}},
 	{name: "delete one", steps: []step{

@@ -2,14 +2,12 @@ package schema
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // queueNamePattern is stricter than PGMQ: a queue of this name and its "_dlq" stay within PGMQ's 47 bytes, and nothing
@@ -77,7 +75,6 @@ func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Log
 		return fmt.Errorf("look for its table: %w", err)
 	}
 	if !exists {
-		// void has no type of its own in the wire protocol worth scanning.
 		if _, err := conn.Exec(ctx, `select pgmq.create($1)`, name); err != nil {
 			return fmt.Errorf("create: %w", err)
 		}
@@ -86,13 +83,20 @@ func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Log
 	return ensureStorage(ctx, conn, table, log)
 }
 
-// ensureStorage sets what differs. A table of another owner is left as it is, with a warning: the queue works without.
+// ensureStorage sets what differs. A table that cannot have the settings, because it is somebody else's or partitioned, is
+// left as it is, with a warning: the queue works without them.
 func ensureStorage(ctx context.Context, conn *pgx.Conn, table string, log *slog.Logger) error {
 	var current []string
-	err := conn.QueryRow(ctx,
-		`select coalesce(reloptions, '{}') from pg_catalog.pg_class where oid = to_regclass($1)`, table).Scan(&current)
+	var partitioned bool
+	err := conn.QueryRow(ctx, `
+		select coalesce(reloptions, '{}'), relkind = 'p' from pg_catalog.pg_class where oid = to_regclass($1)`,
+		table).Scan(&current, &partitioned)
 	if err != nil {
 		return fmt.Errorf("read its storage settings: %w", err)
+	}
+	if partitioned {
+		log.WarnContext(ctx, "a partitioned queue has no storage settings of its own: set them on its partitions", "table", table)
+		return nil
 	}
 	have := make(map[string]bool, len(current))
 	for _, option := range current {
@@ -110,7 +114,7 @@ func ensureStorage(ctx context.Context, conn *pgx.Conn, table string, log *slog.
 	}
 
 	_, err = conn.Exec(ctx, "alter table "+table+" set ("+strings.Join(missing, ", ")+")")
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == insufficientPrivilege {
+	if denied(err) {
 		log.WarnContext(ctx, "no right to set a queue table's storage settings: ask its owner to", "table", table, "settings", missing)
 		return nil
 	}

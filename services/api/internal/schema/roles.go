@@ -45,28 +45,33 @@ func (r Roles) named() []Role {
 func (r Roles) validate(migrator string) error {
 	const longestIdentifier = 63 // bytes; Postgres cuts longer ones off without an error
 
+	var problems []error
 	seen := make(map[string]bool)
 	for _, role := range []Role{r.API, r.Consumer, r.Metrics} {
 		name := role.Name
+		wrong := ""
 		switch {
 		case name == "" && role.Password == "":
 			continue
 		case name == "":
-			return errors.New("a database role's password is given without its name")
+			wrong = "it has a password and no name"
 		case len(name) > longestIdentifier || strings.ContainsRune(name, 0):
-			return fmt.Errorf("database role %q: allowed are names of 1 to %d bytes", name, longestIdentifier)
+			wrong = fmt.Sprintf("allowed are names of 1 to %d bytes", longestIdentifier)
 		case strings.HasPrefix(name, "pg_") || name == "public" || name == "none":
-			return fmt.Errorf("database role %q: the name is reserved by Postgres", name)
+			wrong = "the name is reserved by Postgres"
 		case name == migrator:
-			return fmt.Errorf("database role %q: it is the role that migrates; give the services roles of their own", name)
+			wrong = "it is the role that migrates; the services need roles of their own"
 		case seen[name]:
-			return fmt.Errorf("database role %q: it is given twice; each part needs a role of its own", name)
+			wrong = "it is given twice; each part needs a role of its own"
 		case !printableASCII(role.Password):
-			return fmt.Errorf("database role %q: allowed in its password are printable ASCII characters", name)
+			wrong = "allowed in its password are printable ASCII characters"
+		}
+		if wrong != "" {
+			problems = append(problems, fmt.Errorf("database role %q: %s", name, wrong))
 		}
 		seen[name] = true
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // timeouts end what a service has given up on already, so that it does not go on holding locks, a connection or the
@@ -240,11 +245,18 @@ func tryExec(ctx context.Context, tx pgx.Tx, statement string) (done bool, err e
 	defer savepoint.Rollback(ctx)
 
 	_, err = savepoint.Exec(ctx, statement)
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == insufficientPrivilege {
+	if denied(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
 	return true, savepoint.Commit(ctx)
+}
+
+// denied tells whether Postgres refused something for want of rights.
+func denied(err error) bool {
+	const insufficientPrivilege = "42501"
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == insufficientPrivilege
 }

@@ -8,6 +8,7 @@ package schema
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -33,7 +34,7 @@ type Options struct {
 //
 // cfg must reach Postgres directly or through a pool in session mode, because the lock belongs to a session.
 func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.Logger) error {
-	if err := opts.validate(cfg.User); err != nil {
+	if err := opts.Validate(cfg.User); err != nil {
 		return err
 	}
 
@@ -59,14 +60,9 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 	return ensureRoles(ctx, conn, opts, log)
 }
 
-func (o Options) validate(user string) error {
-	if err := ValidateQueueName(o.Queue); err != nil {
-		return err
-	}
-	if err := o.PGMQ.validate(); err != nil {
-		return err
-	}
-	return o.Roles.validate(user)
+// Validate tells everything that is wrong with the options, nil when nothing is. migrator is the role that migrates.
+func (o Options) Validate(migrator string) error {
+	return errors.Join(ValidateQueueName(o.Queue), o.PGMQ.validate(), o.Roles.validate(migrator))
 }
 
 // querier is what Current needs: a connection, a pool or a transaction.

@@ -4,29 +4,39 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // lockKey names the advisory lock of this database's migrations: "orderflw" in ASCII. Advisory locks are per database.
 const lockKey = 0x6f72646572666c77
 
-// sessionConfig is cfg for a connection that changes the schema: never ended by a timeout that is meant for the services'
+// sessionSettings are for a connection that changes the schema: never ended by a timeout that is meant for the services'
 // short statements, and giving up on a lock instead of holding up everybody who queues behind it. The caller of Migrate
 // tries again.
+const sessionSettings = `
+	set statement_timeout = 0;
+	set idle_in_transaction_session_timeout = 0;
+	set lock_timeout = '10s';
+	set application_name = 'orderflow-migrate'`
+
+// sessionConfig is cfg with these settings. They are statements and not parameters of the connection's start, which
+// poolers refuse.
 func sessionConfig(cfg *pgx.ConnConfig) *pgx.ConnConfig {
 	cfg = cfg.Copy()
-	cfg.RuntimeParams = maps.Clone(cfg.RuntimeParams)
-	if cfg.RuntimeParams == nil {
-		cfg.RuntimeParams = make(map[string]string)
+	others := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if others != nil {
+			if err := others(ctx, conn); err != nil {
+				return err
+			}
+		}
+		_, err := conn.Exec(ctx, sessionSettings).ReadAll()
+		return err
 	}
-	cfg.RuntimeParams["application_name"] = "orderflow-migrate"
-	cfg.RuntimeParams["statement_timeout"] = "0"
-	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
-	cfg.RuntimeParams["lock_timeout"] = "10s"
 	return cfg
 }
 

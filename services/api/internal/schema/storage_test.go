@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"strings"
 	"testing"
 
 	"orderflow.example/services/api/internal/schema"
@@ -42,6 +43,26 @@ func TestAQueueThatWasThereGetsItsSettings(t *testing.T) {
 	wantTable(t, db.conn, `select msg_id from pgmq.q_there`, "1")
 }
 
+// A queue that was made partitioned keeps working; nothing is set on it, and that is said.
+func TestAPartitionedQueueIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	db.installPGMQ(schema.InstallSQL)
+	mustExec(t, db.conn, `
+		create table pgmq.q_parts (msg_id bigint generated always as identity, read_ct int not null default 0,
+			enqueued_at timestamptz not null default now(), vt timestamptz not null, message jsonb, headers jsonb)
+		partition by range (msg_id);
+		create table pgmq.q_parts_p1 partition of pgmq.q_parts for values from (1) to (1000);
+		insert into pgmq.meta values ('parts', true, false)`)
+
+	if err := schema.EnsureQueue(t.Context(), db.conn, "parts", db.log.logger()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(db.log.String(), "set them on its partitions") {
+		t.Error(db.log.String())
+	}
+}
+
 // Completing orders writes no index, whatever else happened on their pages before: a whole batch at once, as a busy
 // consumer acknowledges it, with values of realistic length.
 func TestCompletingAnOrderIsHot(t *testing.T) {
@@ -56,7 +77,7 @@ func TestCompletingAnOrderIsHot(t *testing.T) {
 	mustExec(t, db.conn, `
 		update orders
 		set status = 'completed', completed_at = clock_timestamp(), attempts = 1, effects = effects + 1,
-			processed_by = 'orderflow-consumer-7c9f6d5b8b-x2x4q', last_error = null`)
+			processed_by = 'orderflow-consumer-7c9f6d5b8b-x2x4q', last_error = null, dead_at = null`)
 	wantTable(t, db.conn, `
 		select pg_stat_get_xact_tuples_updated('orders'::regclass), pg_stat_get_xact_tuples_hot_updated('orders'::regclass)`, "2000|2000")
 	mustExec(t, db.conn, `commit`)

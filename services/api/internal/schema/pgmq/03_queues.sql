@@ -79,14 +79,14 @@ begin
 end
 $$;
 
--- Partitioned queues and archives are pg_partman's, which only the extension can work with.
+-- Partitioned queues and archives are pg_partman's, which only the extension works with: whether it is installed or not,
+-- the answer here is PGMQ's own to those who have no pg_partman.
 create or replace function pgmq._ensure_pg_partman_installed()
 returns void
 language plpgsql
 as $$
 begin
-    raise exception 'pg_partman is required for partitioned queues'
-        using hint = 'This is an SQL-only PGMQ: partitioned queues need the extensions pgmq and pg_partman.';
+    raise exception 'pg_partman is required for partitioned queues';
 end
 $$;
 
