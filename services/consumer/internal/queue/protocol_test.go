@@ -20,6 +20,8 @@ func TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b.Exec(`truncate public.orders, pgmq.q_order_queue, pgmq.q_order_queue_dlq`)
 		p := &protocol{T: rt, b: b, queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{}}
+		p.Publish(rt)
+		p.Read(rt)
 		rt.Repeat(rapid.StateMachineActions(p))
 		p.finish()
 	})
@@ -304,10 +306,16 @@ func (p *protocol) worker(t *rapid.T) int {
 
 // batch draws some of what a worker believes to hold; it may act on the same lease again later.
 func (p *protocol) batch(t *rapid.T) []message.Message {
-	held := p.leases[p.worker(t)]
-	if len(held) == 0 {
-		t.Skip("holds nothing")
+	var holders []int
+	for w := range p.leases {
+		if len(p.leases[w]) > 0 {
+			holders = append(holders, w)
+		}
 	}
+	if len(holders) == 0 {
+		t.Skip("nobody holds anything")
+	}
+	held := p.leases[rapid.SampledFrom(holders).Draw(t, "holder")]
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(held), 1, min(len(held), 5), func(m message.Message) queue.Lease {
 		return queue.Lease{ID: m.ID, ReadCount: m.ReadCount}
 	}).Draw(t, "batch")
