@@ -15,14 +15,11 @@ import (
 // it has already stays.
 type Role struct {
 	Name     string
-	Password string
+	Password string `json:"-"`
 }
 
-// String and LogValue keep the password out of whatever prints a Role.
+// String is the role's name. It and the tag keep the password out of whatever prints a Role.
 func (r Role) String() string { return r.Name }
-
-// LogValue is the role's name.
-func (r Role) LogValue() slog.Value { return slog.StringValue(r.Name) }
 
 // Roles are the least-privilege roles. What each may do is in grants.go.
 type Roles struct {
@@ -31,14 +28,14 @@ type Roles struct {
 	Metrics  Role // reads
 }
 
-func (r Roles) named() []Role {
-	var named []Role
+func (r Roles) names() []string {
+	var names []string
 	for _, role := range []Role{r.API, r.Consumer, r.Metrics} {
 		if role.Name != "" {
-			named = append(named, role)
+			names = append(names, role.Name)
 		}
 	}
-	return named
+	return names
 }
 
 // validate finds what would end in a lock-out or in rights for the wrong one. migrator is the role that migrates.
@@ -87,7 +84,7 @@ var (
 // ensureRoles creates the roles that are named and gives them their rights, all in one transaction. The caller holds the
 // lock: concurrent grants on one object fail with "tuple concurrently updated".
 func ensureRoles(ctx context.Context, conn *pgx.Conn, opts Options, log *slog.Logger) error {
-	if len(opts.Roles.named()) == 0 {
+	if len(opts.Roles.names()) == 0 {
 		return nil
 	}
 	tx, err := conn.Begin(ctx)
@@ -136,7 +133,7 @@ func ensureRoles(ctx context.Context, conn *pgx.Conn, opts Options, log *slog.Lo
 	if len(missing) > 0 {
 		return fmt.Errorf("the role that migrates may not grant these rights: have their owner run: %s;", strings.Join(missing, "; "))
 	}
-	log.InfoContext(ctx, "roles are in place", "roles", opts.Roles.named())
+	log.InfoContext(ctx, "roles are in place", "roles", opts.Roles.names())
 	return nil
 }
 
@@ -160,7 +157,7 @@ func ensureRole(ctx context.Context, tx pgx.Tx, role Role, log *slog.Logger) err
 	case !exists && !mayCreate:
 		return errors.New("it does not exist, and the role that migrates may not create it: create it, or give that role CREATEROLE")
 	case exists && !mayCreate:
-		log.InfoContext(ctx, "the role exists and the role that migrates has no CREATEROLE: its password stays as it is", "role", role)
+		log.InfoContext(ctx, "the role exists and the role that migrates has no CREATEROLE: its password stays as it is", "role", role.Name)
 		return nil
 	}
 
@@ -186,7 +183,7 @@ func ensureRole(ctx context.Context, tx pgx.Tx, role Role, log *slog.Logger) err
 	}
 	if !done {
 		// Since Postgres 16 CREATEROLE is for the roles that one has created oneself.
-		log.InfoContext(ctx, "the role exists and is not the migrating role's to alter: its password stays as it is", "role", role)
+		log.InfoContext(ctx, "the role exists and is not the migrating role's to alter: its password stays as it is", "role", role.Name)
 	}
 	return nil
 }
@@ -208,7 +205,7 @@ func setTimeouts(ctx context.Context, tx pgx.Tx, role Role, t timeouts, log *slo
 			return fmt.Errorf("set its %s: %w", setting.name, err)
 		}
 		if !done {
-			log.WarnContext(ctx, "no right to set a role's timeouts: have an administrator set them", "role", role,
+			log.WarnContext(ctx, "no right to set a role's timeouts: have an administrator set them", "role", role.Name,
 				"statement_timeout", t.statement, "lock_timeout", t.lock, "idle_in_transaction_session_timeout", t.idleInTransaction)
 			return nil
 		}
@@ -231,7 +228,7 @@ func letMonitor(ctx context.Context, tx pgx.Tx, role Role, log *slog.Logger) err
 		return fmt.Errorf("grant pg_monitor to %s: %w", role, err)
 	}
 	if !done {
-		log.WarnContext(ctx, "no right to grant pg_monitor: the role sees less of other sessions", "role", role)
+		log.WarnContext(ctx, "no right to grant pg_monitor: the role sees less of other sessions", "role", role.Name)
 	}
 	return nil
 }

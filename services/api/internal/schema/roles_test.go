@@ -3,6 +3,7 @@ package schema_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -174,6 +175,13 @@ func TestTheMetricsRoleSeesWhatHoldsVacuumBack(t *testing.T) {
 			from orderflow.vacuum_holders() where name = '%d'`, holder.PgConn().PID()), "session|t|t|t")
 	}
 	mustExec(t, holder, `rollback`)
+
+	// One that only wrote holds its own transaction.
+	mustExec(t, holder, `begin`)
+	mustExec(t, holder, insertOrder)
+	conn := connect(t, db.as(roles.Consumer.Name, password))
+	wantTable(t, conn, fmt.Sprintf(`select kind from orderflow.vacuum_holders() where name = '%d'`, holder.PgConn().PID()), "session")
+	mustExec(t, holder, `rollback`)
 }
 
 func TestRolesAgainChangeNothingButThePassword(t *testing.T) {
@@ -231,6 +239,27 @@ func TestAnOwnerWithCreateroleSetsUpTheRoles(t *testing.T) {
 	conn = connect(t, db.as(roles.Consumer.Name, password))
 	mustExec(t, conn, ack)
 	mustExec(t, conn, markOrder)
+}
+
+// A tenant of somebody else's database: no right to create schemas in it, but two that were made for the purpose.
+func TestATenantWithReadySchemasMigrates(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	name := db.newRole("tenant")
+	tenant := pgx.Identifier{name}.Sanitize()
+	mustExec(t, db.conn, `
+		create role `+tenant+` login password `+quote(password)+`;
+		create schema pgmq;
+		create schema orderflow;
+		grant usage, create on schema public, pgmq, orderflow to `+tenant)
+
+	err := schema.Migrate(t.Context(), db.as(name, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL}, db.log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, db.as(name, password))
+	mustExec(t, conn, insertOrder)
+	mustExec(t, conn, send)
 }
 
 func TestWithoutCreateroleRolesThatExistGetTheirRights(t *testing.T) {
@@ -321,6 +350,8 @@ func TestACurrentSchemaNeedsNoRightsToMigrate(t *testing.T) {
 func TestPasswordsAreNotShown(t *testing.T) {
 	t.Parallel()
 	db, roles := withRoles(t, schema.InstallSQL)
+	slog.New(slog.NewJSONHandler(db.log, nil)).Info("as JSON", "role", roles.API, "roles", roles)
+	slog.New(slog.NewTextHandler(db.log, nil)).Info("as text", "role", roles.API, "roles", roles)
 	shown := db.log.String() + fmt.Sprintf("%v %+v %s", roles, roles, roles.API)
 	if strings.Contains(shown, "p@ss") {
 		t.Error(shown)

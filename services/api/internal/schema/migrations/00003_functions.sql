@@ -4,9 +4,17 @@
 -- rights; the search_path is pinned so that nothing of the caller's can be slipped under them, and nobody may call them
 -- to whom it was not granted.
 
-create schema if not exists orderflow;
-
-comment on schema orderflow is 'Orderflow: functions that act with their owner''s rights';
+-- +goose StatementBegin
+do $do$
+begin
+    -- Looked for first: "create schema if not exists" asks for the right to create one even when it is there.
+    if to_regnamespace('orderflow') is null then
+        create schema orderflow;
+        comment on schema orderflow is 'Orderflow: functions that act with their owner''s rights';
+    end if;
+end
+$do$;
+-- +goose StatementEnd
 
 -- The order that a message is about; null when it is about none (not an object, no id, not a whole number, too large).
 -- +goose StatementBegin
@@ -135,8 +143,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     select h.kind, h.name, h.xmin_age, h.since, h.detail
     from (
-        -- Vacuum ignores its own kind.
-        select 'session', a.pid::text, age(a.backend_xmin), a.xact_start,
+        -- A transaction holds what was alive when its snapshot was taken, and when it first wrote. Vacuum ignores its own kind.
+        select 'session', a.pid::text, greatest(age(a.backend_xmin), age(a.backend_xid)), a.xact_start,
                concat_ws(', ', a.usename, nullif(a.application_name, ''), a.state)
         from pg_stat_activity a
         where a.datname = current_database()

@@ -3,7 +3,14 @@
 -- 1.10 put a column last_read_at between enqueued_at and vt. Clients written before it take columns by position, and
 -- clients written after it name them, so the older layout is the one that serves both.
 
-create schema if not exists pgmq;
+do $do$
+begin
+    -- Looked for first: "create schema if not exists" asks for the right to create one even when it is there.
+    if to_regnamespace('pgmq') is null then
+        create schema pgmq;
+    end if;
+end
+$do$;
 
 create table if not exists pgmq.meta (
     queue_name     varchar     not null unique,
@@ -49,9 +56,16 @@ begin
 end
 $do$;
 
--- As the extension does: whoever may monitor the server may look at its queues, those to come included.
-grant usage on schema pgmq to pg_monitor;
-grant select on all tables in schema pgmq to pg_monitor;
-grant select on all sequences in schema pgmq to pg_monitor;
-alter default privileges in schema pgmq grant select on tables to pg_monitor;
-alter default privileges in schema pgmq grant select on sequences to pg_monitor;
+-- As the extension does: whoever may monitor the server may look at its queues, those to come included. A schema that an
+-- administrator made for us and kept is the administrator's to open.
+do $do$
+begin
+    if pg_has_role((select n.nspowner from pg_namespace n where n.nspname = 'pgmq'), 'usage') then
+        grant usage on schema pgmq to pg_monitor;
+    end if;
+    grant select on all tables in schema pgmq to pg_monitor;
+    grant select on all sequences in schema pgmq to pg_monitor;
+    alter default privileges in schema pgmq grant select on tables to pg_monitor;
+    alter default privileges in schema pgmq grant select on sequences to pg_monitor;
+end
+$do$;
