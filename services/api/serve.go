@@ -105,6 +105,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err := server.Shutdown(drain); err != nil {
 		log.WarnContext(ctx, "requests were still under way at the end of the drain timeout", "error", err)
 	}
+	_ = api.Close() // it is closed, unless the signal came before serving had begun
 	stopWriter()
 	log.InfoContext(ctx, "stopped", "requests", server.Served())
 	return nil

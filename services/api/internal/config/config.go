@@ -56,7 +56,7 @@ type Config struct {
 }
 
 // Load reads the environment. The error has one line that names every variable that is wrong, its value and what is
-// allowed.
+// allowed. A variable that is set to nothing (compose files and charts do that) means its default.
 func Load(lookup func(string) (string, bool)) (*Config, error) {
 	var (
 		cfg      Config
@@ -64,14 +64,9 @@ func Load(lookup func(string) (string, bool)) (*Config, error) {
 	)
 	for field, target := range fields(&cfg) {
 		name := field.Tag.Get("envconfig")
-		value, set := lookup(name)
-		if set && value == "" {
-			// A variable that is set to nothing (compose files and charts do that) means its default. No variable's name
-			// can have an equals sign, so this one is never found.
-			field.Tag = reflect.StructTag(strings.Replace(string(field.Tag), `"`+name+`"`, `"`+name+`="`, 1))
-		}
+		value, _ := lookup(name)
 		// One field at a time, so that a wrong one does not hide the others.
-		one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+		one := reflect.New(reflect.StructOf([]reflect.StructField{given(field, name, value)}))
 		if err := envconfig.Process("", one.Interface()); err != nil {
 			problems.add(name, value, expected(field.Type))
 			continue
@@ -80,6 +75,17 @@ func Load(lookup func(string) (string, bool)) (*Config, error) {
 	}
 	cfg.check(&problems)
 	return &cfg, problems.err()
+}
+
+// given is the field for envconfig, with what was looked up in the place of the default. envconfig itself only knows the
+// process's environment, which tests that run at the same time cannot share; so it is made to look for a variable that
+// cannot exist.
+func given(field reflect.StructField, name, value string) reflect.StructField {
+	if value == "" {
+		value = field.Tag.Get("default")
+	}
+	field.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:"%s=" default:%s`, name, strconv.Quote(value)))
+	return field
 }
 
 // expected says in words what a type's values look like.

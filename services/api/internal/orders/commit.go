@@ -14,6 +14,9 @@ import (
 // try, and so does a deadlock or a lost connection.
 const maxTries = 3
 
+// worthTrying is the time a request must have left for another try.
+const worthTrying = 20 * time.Millisecond
+
 // write brings a batch to its end: when it returns, every unit is settled.
 func (w *Writer) write(batch []*unit) {
 	for len(batch) > 0 {
@@ -124,7 +127,7 @@ func (w *Writer) attempt(units []*unit, try int) {
 	case database.Duplicate, database.Conflict:
 		// Nothing was written. A key that another replica has just committed is found by the next try.
 		if try < maxTries {
-			w.again(units, try, ErrUnavailable)
+			w.again(units, try)
 			return
 		}
 		w.isolate(units, err)
@@ -134,19 +137,22 @@ func (w *Writer) attempt(units []*unit, try int) {
 		// Trying again is safe only for those with a key: the others could be written twice.
 		w.cfg.Log.Debug("connection lost while writing", "orders", len(units), "error", err)
 		if pgconn.SafeToRetry(err) {
-			w.again(units, try, ErrUnavailable)
+			w.again(units, try)
 			return
 		}
-		keyed := slices.DeleteFunc(slices.Clone(units), func(u *unit) bool { return u.Key == "" })
+		var keyed []*unit
 		for _, u := range units {
-			if u.Key == "" {
+			u.doubt = true
+			if u.Key != "" {
+				keyed = append(keyed, u)
+			} else {
 				u.settle(Result{}, ErrUnknownOutcome)
 			}
 		}
-		w.again(keyed, try, ErrUnknownOutcome)
+		w.again(keyed, try)
 	case database.Unavailable:
 		if try < maxTries && pgconn.SafeToRetry(err) {
-			w.again(units, try, ErrUnavailable)
+			w.again(units, try)
 			return
 		}
 		w.warn("orders not written", "orders", len(units), "error", err)
@@ -158,20 +164,21 @@ func (w *Writer) attempt(units []*unit, try int) {
 	}
 }
 
-// again is the next try, for the units whose requests still wait. otherwise is their error when there cannot be one.
-func (w *Writer) again(units []*unit, try int, otherwise error) {
+// again is the next try, for the units whose requests still have time for one.
+func (w *Writer) again(units []*unit, try int) {
+	soon := time.Now().Add(worthTrying)
 	units = slices.DeleteFunc(slices.Clone(units), func(u *unit) bool {
-		if u.state.Load() != unitAbandoned {
+		if u.state.Load() != unitAbandoned && u.deadline.After(soon) {
 			return false
 		}
-		u.settle(Result{}, otherwise)
+		u.settle(Result{}, ErrUnavailable)
 		return true
 	})
 	if len(units) == 0 {
 		return
 	}
 	if try >= maxTries || w.conn == nil && w.connect(w.gate.Up()) != nil {
-		settleAll(units, otherwise)
+		settleAll(units, ErrUnavailable)
 		return
 	}
 	w.attempt(units, try+1)

@@ -7,8 +7,9 @@
 -- Returns a row for each order written and for each one found under its idempotency key. A unit of which anything was found
 -- is not written.
 --
--- Relies on: the unique index on idempotency_key for the look-up (the session switches sequential scans off, because
--- this statement's plan is made once, perhaps while the table is empty); send_batch returning ids in the order of its messages.
+-- Relies on: the unique index on idempotency_key for the look-up, one descent for each key (this statement's plan is made
+-- once, perhaps while the table is empty, so the session switches the scans off that grow with the table, and the limit keeps
+-- the look-up from becoming a join that does); send_batch returning ids in the order of its messages.
 with input as materialized (
     select i.*
     from unnest($2::integer[], $3::boolean[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::text[], $9::text[])
@@ -21,6 +22,7 @@ found as materialized (
         select o.id, o.message_id, o.created_at, o.customer_name, o.product_name, o.quantity, o.price
         from public.orders o
         where o.idempotency_key = i.idempotency_key
+        limit 1
     ) o
 ),
 fresh as materialized (

@@ -104,10 +104,12 @@ func NewWriter(cfg WriterConfig, gate Gate) *Writer {
 // unit is a request on its way through the writer.
 type unit struct {
 	Request
-	state  atomic.Int32
-	done   chan struct{}
-	result Result
-	err    error
+	deadline time.Time
+	state    atomic.Int32
+	done     chan struct{}
+	result   Result
+	err      error
+	doubt    bool // a transaction with it may have committed
 
 	stored []Order // all that stands under the unit's key, once that is known
 	leader *unit   // a unit before it, in the same batch, with the same key
@@ -129,7 +131,7 @@ func (w *Writer) Write(req Request) (Result, error) {
 	if !w.gate.Up() {
 		return Result{}, ErrUnavailable
 	}
-	u := &unit{Request: req, done: make(chan struct{})}
+	u := &unit{Request: req, deadline: time.Now().Add(w.cfg.Timeout), done: make(chan struct{})}
 	if err := w.enqueue(u); err != nil {
 		return Result{}, err
 	}
@@ -276,6 +278,9 @@ func (w *Writer) refuseWaiting(err error) {
 
 // settle tells the unit's request what became of it.
 func (u *unit) settle(result Result, err error) {
+	if u.doubt && errors.Is(err, ErrUnavailable) {
+		err = ErrUnknownOutcome
+	}
 	u.result, u.err = result, err
 	u.state.CompareAndSwap(unitTaken, unitSettled)
 	close(u.done)

@@ -27,31 +27,30 @@ const (
 	onDatabase objectKind = "database"
 )
 
-// objects are the names of what rights are given on.
+// Names of what is the same in every database.
+const (
+	ordersTable       = "public.orders"
+	metaTable         = "pgmq.meta"
+	redrive           = "orderflow.redrive(text, bigint[])"
+	deleteDeadLetters = "orderflow.delete_dead_letters(text, bigint[])"
+	vacuumHolders     = "orderflow.vacuum_holders()"
+)
+
+// ordersMarks are the columns that processing an order changes; nothing of what the customer ordered is among them.
+var ordersMarks = []string{"status", "attempts", "effects", "last_error", "completed_at", "processed_by", "dead_at"}
+
+// objects are the names of what belongs to one database and one queue of it: tables, and the sequences of their ids.
 type objects struct {
-	database, orders, ordersID, migrations, meta string
-	queue, queueID, deadLetters, deadLettersID   string
-	redrive, deleteDeadLetters, vacuumHolders    string
-	schemaPublic, schemaPGMQ, schemaOrderflow    string
-	ordersMarks                                  []string
+	database, orderIDs         string
+	queue, queueIDs            string
+	deadLetters, deadLetterIDs string
 }
 
-// readObjects finds the objects of one queue. Sequences are asked for, because their names are Postgres' choice.
+// readObjects finds them. Sequences are asked for, because their names are Postgres' choice.
 func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) {
 	o := objects{
-		orders:            "public.orders",
-		migrations:        versionTable,
-		meta:              "pgmq.meta",
-		queue:             pgx.Identifier{"pgmq", queueTable(queue)}.Sanitize(),
-		deadLetters:       pgx.Identifier{"pgmq", queueTable(deadLetterQueue(queue))}.Sanitize(),
-		redrive:           "orderflow.redrive(text, bigint[])",
-		deleteDeadLetters: "orderflow.delete_dead_letters(text, bigint[])",
-		vacuumHolders:     "orderflow.vacuum_holders()",
-		schemaPublic:      "public",
-		schemaPGMQ:        "pgmq",
-		schemaOrderflow:   "orderflow",
-		// What processing an order changes, and nothing of what the customer ordered.
-		ordersMarks: []string{"status", "attempts", "effects", "last_error", "completed_at", "processed_by", "dead_at"},
+		queue:       pgx.Identifier{"pgmq", queueTable(queue)}.Sanitize(),
+		deadLetters: pgx.Identifier{"pgmq", queueTable(deadLetterQueue(queue))}.Sanitize(),
 	}
 	err := tx.QueryRow(ctx, `
 		select
@@ -59,8 +58,8 @@ func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) 
 			pg_get_serial_sequence($1, 'id'),
 			pg_get_serial_sequence($2, 'msg_id'),
 			pg_get_serial_sequence($3, 'msg_id')`,
-		o.orders, o.queue, o.deadLetters,
-	).Scan(&o.database, &o.ordersID, &o.queueID, &o.deadLettersID)
+		ordersTable, o.queue, o.deadLetters,
+	).Scan(&o.database, &o.orderIDs, &o.queueIDs, &o.deadLetterIDs)
 	if err != nil {
 		return objects{}, fmt.Errorf("look for what the roles need: %w", err)
 	}
@@ -71,13 +70,13 @@ func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) 
 func (o objects) everyone() []grant {
 	return []grant{
 		{on: onDatabase, object: o.database, privileges: []string{"connect"}},
-		{on: onSchema, object: o.schemaPublic, privileges: []string{"usage"}},
-		{on: onSchema, object: o.schemaPGMQ, privileges: []string{"usage"}},
-		{on: onSchema, object: o.schemaOrderflow, privileges: []string{"usage"}},
-		{on: onTable, object: o.migrations, privileges: []string{"select"}},
-		{on: onTable, object: o.meta, privileges: []string{"select"}},
-		{on: onSequence, object: o.queueID, privileges: []string{"select"}},
-		{on: onSequence, object: o.deadLettersID, privileges: []string{"select"}},
+		{on: onSchema, object: "public", privileges: []string{"usage"}},
+		{on: onSchema, object: "pgmq", privileges: []string{"usage"}},
+		{on: onSchema, object: "orderflow", privileges: []string{"usage"}},
+		{on: onTable, object: versionTable, privileges: []string{"select"}},
+		{on: onTable, object: metaTable, privileges: []string{"select"}},
+		{on: onSequence, object: o.queueIDs, privileges: []string{"select"}},
+		{on: onSequence, object: o.deadLetterIDs, privileges: []string{"select"}},
 	}
 }
 
@@ -85,45 +84,45 @@ func (o objects) everyone() []grant {
 // goes through functions that know what is allowed.
 func (o objects) apiGrants() []grant {
 	return append(o.everyone(),
-		grant{on: onTable, object: o.orders, privileges: []string{"select", "insert"}},
+		grant{on: onTable, object: ordersTable, privileges: []string{"select", "insert"}},
 		// Ids are drawn before the insert, so that the message can name its order.
-		grant{on: onSequence, object: o.ordersID, privileges: []string{"usage", "select"}},
+		grant{on: onSequence, object: o.orderIDs, privileges: []string{"usage", "select"}},
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
-		grant{on: onFunction, object: o.redrive, privileges: []string{"execute"}},
-		grant{on: onFunction, object: o.deleteDeadLetters, privileges: []string{"execute"}},
+		grant{on: onFunction, object: redrive, privileges: []string{"execute"}},
+		grant{on: onFunction, object: deleteDeadLetters, privileges: []string{"execute"}},
 	)
 }
 
 // consumerGrants: the consumer leases, delays and deletes messages, buries dead ones, and marks orders.
 func (o objects) consumerGrants() []grant {
 	return append(o.everyone(),
-		grant{on: onTable, object: o.orders, privileges: []string{"select"}},
-		grant{on: onTable, object: o.orders, privileges: []string{"update"}, columns: o.ordersMarks},
+		grant{on: onTable, object: ordersTable, privileges: []string{"select"}},
+		grant{on: onTable, object: ordersTable, privileges: []string{"update"}, columns: ordersMarks},
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "update", "delete"}},
 		// Sending returns the new id, which takes select.
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select", "insert"}},
-		grant{on: onFunction, object: o.vacuumHolders, privileges: []string{"execute"}},
+		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)
 }
 
 // metricsGrants: exporters, dashboards and autoscalers read.
 func (o objects) metricsGrants() []grant {
 	return append(o.everyone(),
-		grant{on: onTable, object: o.orders, privileges: []string{"select"}},
-		grant{on: onSequence, object: o.ordersID, privileges: []string{"select"}},
+		grant{on: onTable, object: ordersTable, privileges: []string{"select"}},
+		grant{on: onSequence, object: o.orderIDs, privileges: []string{"select"}},
 		grant{on: onTable, object: o.queue, privileges: []string{"select"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
-		grant{on: onFunction, object: o.vacuumHolders, privileges: []string{"execute"}},
+		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)
 }
 
-// apply makes a role's rights on our objects exactly these: rights that an earlier release gave and this one does not go.
+// apply makes a role's rights on our tables exactly these: those that an earlier release gave and this one does not, go.
 // It returns, as statements, those that the migrating role could not give and that the role does not have.
 func (o objects) apply(ctx context.Context, tx pgx.Tx, role string, grants []grant) (denied []string, err error) {
 	quoted := pgx.Identifier{role}.Sanitize()
 
-	for _, table := range []string{o.orders, o.migrations, o.queue, o.deadLetters} {
+	for _, table := range []string{ordersTable, versionTable, o.queue, o.deadLetters} {
 		if _, err := tryExec(ctx, tx, "revoke all on table "+table+" from "+quoted); err != nil {
 			return nil, fmt.Errorf("revoke rights on %s: %w", table, err)
 		}

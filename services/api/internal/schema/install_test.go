@@ -41,6 +41,19 @@ func TestWhatIsInstalledStays(t *testing.T) {
 	})
 }
 
+// A later revision is installed by running the files again, over queues in use.
+func TestTheSQLOnlyPGMQCanBeInstalledOverItself(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	db.installPGMQ(schema.InstallSQL)
+	mustExec(t, db.conn, `select pgmq.create('used')`)
+	mustExec(t, db.conn, `select pgmq.send('used', '1')`)
+
+	db.installPGMQ(schema.InstallSQL)
+	wantTable(t, db.conn, `select msg_id, read_ct from pgmq.read('used', 0, 9)`, "1|1")
+	wantTable(t, db.conn, `select queue_name from pgmq.list_queues()`, "used")
+}
+
 func TestPGMQInstalledAsSQLByOthersStays(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)

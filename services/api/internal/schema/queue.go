@@ -28,7 +28,7 @@ func deadLetterQueue(queue string) string { return queue + "_dlq" }
 // queueTable is the unquoted name, within the schema pgmq, of a queue's table.
 func queueTable(queue string) string { return "q_" + strings.ToLower(queue) }
 
-// storage are the settings of a queue's table. A queue is a table of few rows, each of which is rewritten at each delivery
+// storage are the settings of a queue's table. An operator's own settings win over them. A queue is a table of few rows, each of which is rewritten at each delivery
 // and then deleted: dead rows pass through it at the rate of its traffic, whatever its size is at the moment.
 var storage = []struct{ name, value string }{
 	// Room on the page for the version that a read writes. It cannot be HOT, because vt is indexed, but it costs no second
@@ -83,7 +83,7 @@ func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Log
 	return ensureStorage(ctx, conn, table, log)
 }
 
-// ensureStorage sets what differs. A table that cannot have the settings, because it is somebody else's or partitioned, is
+// ensureStorage sets what is not set. A table that cannot have the settings, because it is somebody else's or partitioned, is
 // left as it is, with a warning: the queue works without them.
 func ensureStorage(ctx context.Context, conn *pgx.Conn, table string, log *slog.Logger) error {
 	var current []string
@@ -100,12 +100,13 @@ func ensureStorage(ctx context.Context, conn *pgx.Conn, table string, log *slog.
 	}
 	have := make(map[string]bool, len(current))
 	for _, option := range current {
-		have[option] = true
+		name, _, _ := strings.Cut(option, "=")
+		have[name] = true
 	}
 
 	var missing []string
 	for _, s := range storage {
-		if !have[s.name+"="+s.value] {
+		if !have[s.name] {
 			missing = append(missing, s.name+" = "+s.value)
 		}
 	}

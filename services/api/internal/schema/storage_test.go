@@ -33,12 +33,16 @@ func TestAQueueThatWasThereGetsItsSettings(t *testing.T) {
 	db.installPGMQ(schema.InstallSQL)
 	mustExec(t, db.conn, `select pgmq.create('there')`)
 	mustExec(t, db.conn, `select pgmq.send('there', '1')`)
-	mustExec(t, db.conn, `alter table pgmq.q_there set (fillfactor = 100, toast_tuple_target = 4096)`)
+	mustExec(t, db.conn, `alter table pgmq.q_there set (autovacuum_vacuum_threshold = 1000, toast_tuple_target = 4096)`)
 
 	if err := schema.EnsureQueue(t.Context(), db.conn, "there", db.log.logger()); err != nil {
 		t.Fatal(err)
 	}
-	wantTable(t, db.conn, `select 'fillfactor=50' = any (reloptions), 'toast_tuple_target=4096' = any (reloptions) from pg_class where relname = 'q_there'`, "t|t")
+	wantTable(t, db.conn, `
+		select option from pg_class, unnest(reloptions) option
+		where relname = 'q_there' and option ~ '^(fillfactor|autovacuum_vacuum_threshold|toast_tuple_target)='
+		order by 1`,
+		lines("autovacuum_vacuum_threshold=1000", "fillfactor=50", "toast_tuple_target=4096")) // what an operator set stays
 	wantTable(t, db.conn, `select queue_name from pgmq.list_queues() order by 1`, "there\nthere_dlq")
 	wantTable(t, db.conn, `select msg_id from pgmq.q_there`, "1")
 }

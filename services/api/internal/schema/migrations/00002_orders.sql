@@ -157,7 +157,7 @@ create index orders_customer_name_id_idx on public.orders (customer_name, id);
 -- Finds a replay, and pages the audit over a prefix of the keys (collate "C" makes a prefix a range of the index).
 create unique index orders_idempotency_key_idx on public.orders (idempotency_key) where idempotency_key is not null;
 
--- The dead, who are few. The predicate is on a column that completing an order does not touch: a predicate on status
+-- The dead, who are few. The predicate is on a column that completing an order does not change: a predicate on status
 -- would make every completion a write to this index and deny it the HOT update.
 create index orders_dead_idx on public.orders (id) where dead_at is not null;
 

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/testdb"
+)
+
+func TestMain(m *testing.M) { os.Exit(testdb.Run(m)) }
+
+// service is the program, running in this process on free ports.
+type service struct {
+	url, metrics string
+	log          *lines
+	stop         context.CancelFunc // what SIGTERM does
+	exited       chan int
+}
+
+// patience is how long a test waits for what must happen. Nothing takes that long unless it never happens.
+const patience = 20 * time.Second
+
+// start runs the program against a database and waits until it listens. It is stopped, and must exit 0, when the test ends.
+func start(t testing.TB, env map[string]string) *service {
+	t.Helper()
+	all := map[string]string{"API_PORT": "0", "API_HOST": "127.0.0.1", "METRICS_PORT": "0", "LOG_FORMAT": "json", "MIGRATE_ON_START": "false"}
+	for name, value := range env {
+		all[name] = value
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &service{log: newLines(), stop: cancel, exited: make(chan int, 1)}
+	go func() {
+		s.exited <- run(ctx, nil, func(name string) (string, bool) {
+			value, set := all[name]
+			return value, set
+		}, io.Discard, s.log)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if code := s.wait(t); code != exitOK {
+			t.Errorf("exit code %d; the log:\n%s", code, s.log)
+		}
+	})
+	s.metrics = "http://127.0.0.1:" + port(s.log.await(t, "serving metrics"))
+	s.url = "http://127.0.0.1:" + port(s.log.await(t, "serving"))
+	return s
+}
+
+// started is start and waiting for readiness.
+func started(t testing.TB, env map[string]string) *service {
+	t.Helper()
+	s := start(t, env)
+	s.awaitReady(t)
+	return s
+}
+
+func (s *service) awaitReady(t testing.TB) {
+	t.Helper()
+	eventually(t, "readiness", func() bool { return s.get(t, "/readyz").status == http.StatusOK })
+}
+
+func (s *service) wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case code := <-s.exited:
+		s.exited <- code
+		return code
+	case <-time.After(patience):
+		t.Fatalf("the program does not exit; the log:\n%s", s.log)
+		return -1
+	}
+}
+
+func port(line map[string]any) string {
+	address, _ := line["address"].(string)
+	return address[strings.LastIndex(address, ":")+1:]
+}
+
+// answer is an HTTP answer, read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) json(t testing.TB) map[string]any {
+	t.Helper()
+	var v map[string]any
+	d := json.NewDecoder(strings.NewReader(a.body))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("the answer is no JSON object: %v\n%d %s", err, a.status, a.body)
+	}
+	return v
+}
+
+func (s *service) get(t testing.TB, path string) answer {
+	t.Helper()
+	return s.do(t, http.MethodGet, path, "", nil)
+}
+
+func (s *service) post(t testing.TB, path, body string, headers ...string) answer {
+	t.Helper()
+	return s.do(t, http.MethodPost, path, body, headers)
+}
+
+// do makes a request; headers are names and values in turn.
+func (s *service) do(t testing.TB, method, path, body string, headers []string) answer {
+	t.Helper()
+	a, err := s.try(method, path, body, headers)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return a
+}
+
+var client = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
+
+func (s *service) try(method, path, body string, headers []string) (answer, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(raw)}, err
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain for: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// count returns the result of a select count(*).
+func count(t testing.TB, url, sql string) int {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	var n int
+	if err := conn.QueryRow(t.Context(), sql).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// lines are the log, line by line.
+type lines struct {
+	mu   sync.Mutex
+	all  []map[string]any
+	text bytes.Buffer
+	rest []byte
+	more chan struct{} // closed, and replaced, with each line
+}
+
+func newLines() *lines { return &lines{more: make(chan struct{})} }
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
+		if !found {
+			return len(p), nil
+		}
+		var v map[string]any
+		if json.Unmarshal(line, &v) == nil {
+			l.all = append(l.all, v)
+		}
+		l.rest = rest
+		close(l.more)
+		l.more = make(chan struct{})
+	}
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// find returns the lines with a message.
+func (l *lines) find(message string) (found []map[string]any, more <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.all {
+		if line["msg"] == message {
+			found = append(found, line)
+		}
+	}
+	return found, l.more
+}
+
+// await returns the first line with a message, when it comes.
+func (l *lines) await(t testing.TB, message string) map[string]any {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		found, more := l.find(message)
+		if len(found) > 0 {
+			return found[0]
+		}
+		select {
+		case <-more:
+		case <-deadline:
+			t.Fatalf("no line %q in the log:\n%s", message, l)
+		}
+	}
+}
+
+func orderJSON(i int) string {
+	return fmt.Sprintf(`{"customer_name":"Customer %d","product_name":"Product %d","quantity":%d,"price":%d.0}`, i, i, i%10+1, 10+i%50)
+}
