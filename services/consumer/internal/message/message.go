@@ -25,6 +25,7 @@ type Message struct {
 	ID          int64         // msg_id
 	ReadCount   int32         // read_ct: with ID, the lease
 	Released    int32         // reads that were handed back without an attempt
+	Until       time.Time     // vt that this read set, by the database's clock
 	Attempt     int           // 1 is the first
 	Late        time.Duration // between its due time and this read, by the database's clock
 	OrderID     int64

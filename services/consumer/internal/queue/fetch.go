@@ -24,7 +24,7 @@ type Fetched struct {
 // on: until then another connection sees the old read_ct and would refuse the ack. And when the connection is lost, nothing
 // is hidden for a visibility timeout on behalf of nobody: before the commit was sent the server rolls back; after it we
 // know the leases. In that case Fetch returns them together with the error: they may or may not be ours, and are to be
-// handed back.
+// handed back with their Until.
 func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, limit int, visible time.Duration, floor time.Time) (Fetched, error) {
 	var read pgx.Batch
 	var fetched Fetched
@@ -54,7 +54,7 @@ func collect(rows pgx.Rows) (Fetched, error) {
 		var d due
 		var late float64
 		var body, headers []byte
-		if err := rows.Scan(&d.ID, &d.ReadCount, &body, &headers, &d.at, &late); err != nil {
+		if err := rows.Scan(&d.ID, &d.ReadCount, &d.Until, &body, &headers, &d.at, &late); err != nil {
 			return Fetched{}, err
 		}
 		d.Body, d.Headers = body, headers

@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
+	"orderflow.example/services/consumer/internal/cut"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/queue"
@@ -17,9 +19,13 @@ import (
 // workers, time, crashes and operators do, and compares each answer with a model of the lease protocol.
 func TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice(t *testing.T) {
 	b := setup(t)
+	proxy, doubtful := b.proxied(doubtfulName)
 	rapid.Check(t, func(rt *rapid.T) {
 		b.Exec(`truncate public.orders, pgmq.q_order_queue, pgmq.q_order_queue_dlq`)
-		p := &protocol{T: rt, b: b, queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{}}
+		p := &protocol{
+			T: rt, b: b, proxy: proxy, doubtful: doubtful,
+			queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{},
+		}
 		p.Publish(rt)
 		p.Read(rt)
 		rt.Repeat(rapid.StateMachineActions(p))
@@ -27,16 +33,24 @@ func TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice(t *testing.T) {
 	})
 }
 
+// doubtfulName is the application name of connections that are lost.
+const doubtfulName = "doubtful"
+
 // protocol is the model. An order is in exactly one place: queued, dead or done.
 type protocol struct {
 	*rapid.T
-	b      *bundle
+	b        *bundle
+	proxy    *cut.Proxy
+	doubtful string // address through the proxy
+
 	queued map[int64]*queued // by msg_id
 	dead   map[int64]int64   // dead letter's msg_id → order
 	done   map[int64]bool    // orders
 
 	// leases are what three workers believe that they hold, right or wrong.
 	leases [3][]message.Message
+	// doubts are reads of which nobody knows whether they were committed.
+	doubts []message.Message
 }
 
 type queued struct {
@@ -45,6 +59,8 @@ type queued struct {
 	released int32
 	due      bool
 	ended    bool // nacked or released under the present read_ct: nobody's lease
+	moved    bool // vt is no longer what the read had set
+	until    time.Time
 }
 
 // Publish accepts orders.
@@ -57,8 +73,10 @@ func (p *protocol) Publish(t *rapid.T) {
 }
 
 // Read leases to one worker.
-func (p *protocol) Read(t *rapid.T) {
-	w, n := p.worker(t), rapid.IntRange(1, 6).Draw(t, "limit")
+func (p *protocol) Read(t *rapid.T) { p.readTo(t, p.worker(t)) }
+
+func (p *protocol) readTo(t *rapid.T, w int) {
+	n := rapid.IntRange(1, 6).Draw(t, "limit")
 	due := 0
 	for _, q := range p.queued {
 		if q.due {
@@ -74,8 +92,9 @@ func (p *protocol) Read(t *rapid.T) {
 		if q == nil || !q.due {
 			t.Fatalf("read message %d, which is not due", m.ID)
 		}
-		q.due, q.ended = false, false
+		q.due, q.ended, q.moved = false, false, false
 		q.reads++
+		q.until = m.Until
 		if m.ReadCount != q.reads || m.Attempt != int(q.reads-q.released) || m.OrderID != q.order {
 			t.Fatalf("%+v, model %+v", m, q)
 		}
@@ -141,7 +160,7 @@ func (p *protocol) Nack(t *rapid.T) {
 	confirmed, err := nack(p.b.ctx, p.b.conn, e)
 	p.check(t, "nack", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
 	for l := range confirmed {
-		p.queued[l.ID].due, p.queued[l.ID].ended = !delayed, true
+		p.queued[l.ID].due, p.queued[l.ID].ended, p.queued[l.ID].moved = !delayed, true, true
 	}
 }
 
@@ -153,7 +172,7 @@ func (p *protocol) Release(t *rapid.T) {
 	for _, m := range batch {
 		if _, ok := confirmed[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}]; ok {
 			q := p.queued[m.ID]
-			q.due, q.ended, q.released = true, true, m.Released+1
+			q.due, q.ended, q.moved, q.released = true, true, true, m.Released+1
 		}
 	}
 }
@@ -166,7 +185,7 @@ func (p *protocol) Extend(t *rapid.T) {
 		return q.reads == m.ReadCount && !q.ended
 	})
 	for l := range confirmed {
-		p.queued[l.ID].due = false
+		p.queued[l.ID].due, p.queued[l.ID].moved = false, true
 	}
 }
 
@@ -192,8 +211,59 @@ func (p *protocol) Expire(t *rapid.T) {
 	chosen := p.some(t, keys(p.queued))
 	p.b.expire(chosen...)
 	for _, id := range chosen {
-		p.queued[id].due = true
+		p.queued[id].due, p.queued[id].moved = true, true
 	}
+}
+
+// LoseCommit reads, and the connection is lost at the commit: it took effect or it did not, and the reader cannot know.
+func (p *protocol) LoseCommit(t *rapid.T) {
+	fault := rapid.SampledFrom([]cut.Fault{cut.Unsent, cut.Unanswered}).Draw(t, "fault")
+	conn, err := pgx.Connect(p.b.ctx, p.doubtful)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(p.b.ctx)
+	p.proxy.Trap("commit", fault)
+	f, err := p.b.Fetch(p.b.ctx, conn, 2, time.Hour, time.Time{})
+	if err == nil {
+		t.Fatal("the commit was to be lost")
+	}
+	dbtest.Eventually(p.b.t, "the server has noticed", func() bool {
+		return dbtest.One[int](p.b.DB, `select count(*) from pg_stat_activity where application_name = $1`, doubtfulName) == 0
+	})
+	for _, m := range f.Messages {
+		_ = m.Decode()
+		p.doubts = append(p.doubts, m)
+		if fault == cut.Unanswered {
+			q := p.queued[m.ID]
+			q.due, q.ended, q.moved, q.until = false, false, false, m.Until
+			q.reads++
+		}
+	}
+}
+
+// ReleaseDoubts hands back what may never have been leased, at once or much later.
+func (p *protocol) ReleaseDoubts(t *rapid.T) {
+	if len(p.doubts) == 0 {
+		t.Skip("there are none")
+	}
+	for _, m := range p.doubts {
+		e := entries(m)
+		e[0].Until = m.Until
+		confirmed, err := p.b.Release(p.b.ctx, p.b.conn, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := p.queued[m.ID]
+		ours := q != nil && q.reads == m.ReadCount && !q.moved && q.until.Equal(m.Until)
+		if (len(confirmed) == 1) != ours {
+			t.Fatalf("release of a doubtful read of message %d, read %d: confirmed %v, want %t (model %+v)", m.ID, m.ReadCount, confirmed, ours, q)
+		}
+		if ours {
+			q.due, q.ended, q.moved, q.released = true, true, true, m.Released+1
+		}
+	}
+	p.doubts = nil
 }
 
 // Crash makes a worker forget what it holds.

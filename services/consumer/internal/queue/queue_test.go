@@ -3,12 +3,14 @@ package queue_test
 import (
 	"context"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/services/consumer/internal/cut"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/queue"
@@ -41,6 +43,19 @@ func setup(t *testing.T) *bundle {
 		t.Fatalf("template is not what this consumer was built for: %v, %v", d, err)
 	}
 	return &bundle{DB: db, Queue: queue.New(dbtest.QueueName, d.LastRead), t: t, ctx: ctx, conn: conn}
+}
+
+// proxied returns the database's address through a proxy that can break connections.
+func (b *bundle) proxied(applicationName string) (*cut.Proxy, string) {
+	b.t.Helper()
+	address, err := url.Parse(b.URL)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	proxy := cut.New(b.t, address.Host)
+	address.Host = proxy.Address
+	address.RawQuery = url.Values{"sslmode": {"disable"}, "application_name": {applicationName}}.Encode()
+	return proxy, address.String()
 }
 
 // read leases up to n messages and decodes them.

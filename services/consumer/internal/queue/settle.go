@@ -27,6 +27,7 @@ type Entry struct {
 	Delay    time.Duration // Nack
 	Reason   string        // Bury
 	Error    string        // Nack, Bury
+	Until    time.Time     // Release: message.Message.Until when the read may not have been committed, else zero
 	Unsure   bool          // Fates: an earlier try may have taken effect unseen
 }
 
@@ -90,7 +91,7 @@ func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry) (C
 	for i := range c.released {
 		c.released[i]++
 	}
-	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.released)
+	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.released, c.until)
 }
 
 // Extend makes the leases last visible from now on.
@@ -189,6 +190,7 @@ type columns struct {
 	reads, released, attempts []int32
 	delays                    []float64
 	reasons, errors           []string
+	until                     []*time.Time
 }
 
 // split sorts the entries by msg_id, so that statements that meet on the same rows lock them in the same order.
@@ -207,11 +209,14 @@ func split(entries []Entry) columns {
 	c := columns{
 		ids: make([]int64, n), orders: make([]int64, n),
 		reads: make([]int32, n), released: make([]int32, n), attempts: make([]int32, n),
-		delays: make([]float64, n), reasons: make([]string, n), errors: make([]string, n),
+		delays: make([]float64, n), reasons: make([]string, n), errors: make([]string, n), until: make([]*time.Time, n),
 	}
 	for i, e := range entries {
 		c.ids[i], c.orders[i], c.reads[i], c.released[i], c.attempts[i] = e.ID, e.OrderID, e.ReadCount, e.Released, e.Attempt
 		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(e.Error)
+		if !e.Until.IsZero() {
+			c.until[i] = &entries[i].Until
+		}
 	}
 	return c
 }

@@ -37,5 +37,8 @@ type outcome struct {
 func (o *outcome) entry() queue.Entry {
 	e := queue.EntryOf(&o.flight.msg)
 	e.Delay, e.Reason, e.Error, e.Unsure = o.delay, o.reason, o.problem, o.unsure
+	if o.unread {
+		e.Until = o.flight.msg.Until
+	}
 	return e
 }

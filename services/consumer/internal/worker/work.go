@@ -88,7 +88,7 @@ func (c *Consumer) judge(f *flight, err, cause error) outcome {
 	var panicked *panicked
 	kind := "error"
 	switch {
-	case errors.Is(cause, handler.ErrDraining), errors.Is(cause, handler.ErrLeaseExpired):
+	case errors.Is(cause, handler.ErrDraining), errors.Is(cause, handler.ErrLeaseExpired), errors.Is(cause, handler.ErrLeaseLost):
 		// We broke it off, it did not fail.
 		return outcome{flight: f, op: opRelease}
 	case errors.As(err, &panicked):

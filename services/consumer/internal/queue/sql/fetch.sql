@@ -17,6 +17,6 @@ update {queue} as q
        read_ct = q.read_ct + 1{last_read}
   from due
  where q.msg_id = due.msg_id
-returning q.msg_id, q.read_ct, q.message, q.headers,
+returning q.msg_id, q.read_ct, q.vt, q.message, q.headers,
           greatest(due.vt, statement_timestamp() - interval '1 day'),
           extract(epoch from statement_timestamp() - greatest(due.vt, statement_timestamp() - interval '1 day'))::float8

@@ -1,14 +1,20 @@
 -- Hand messages back untouched: due at once, and the read not counted as an attempt. The count of hand-backs ($3) is the
 -- absolute new value, so that repeating the statement after a lost reply counts once.
+--
+-- $4 is set for leases whose read may not have been committed. If it was not, the next reader, whoever that is, got the same
+-- read_ct again, and only the vt that the read had set tells our lease from theirs.
 -- Plan and locks: as nack.sql.
 with lease as (
-  select msg_id, read_ct, released
-    from unnest($1::bigint[], $2::integer[], $3::integer[]) as l (msg_id, read_ct, released)
+  select msg_id, read_ct, released, until
+    from unnest($1::bigint[], $2::integer[], $3::integer[], $4::timestamptz[]) as l (msg_id, read_ct, released, until)
 ),
 ours as materialized (
   select q.msg_id, lease.released
     from lease
-    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+    join {queue} as q
+      on q.msg_id = lease.msg_id
+     and q.read_ct = lease.read_ct
+     and (lease.until is null or q.vt = lease.until)
      for update of q skip locked
 )
 update {queue} as q

@@ -1,0 +1,145 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+func TestADrainHandsBackWhatHasNotBeenStartedAndFinishesTheRest(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Concurrency, s.Prefetch = 2, 10
+	started, go_on := make(chan struct{}, 10), make(chan struct{})
+	r := b.start(s, handle(func(context.Context, message.Message) error {
+		started <- struct{}{}
+		<-go_on
+		return nil
+	}))
+	b.Publish(12)
+	within(t, "one starts", started)
+	within(t, "another starts", started)
+	dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 12 })
+
+	// Somebody else is there, asleep: what is handed back must wake it, though it polls but twice a minute.
+	other := settings()
+	other.ID = "somebody else"
+	b.start(other, handle(func(context.Context, message.Message) error { return nil }))
+	r.drain()
+	dbtest.Eventually(t, "the others are done elsewhere while ours still run", func() bool { return b.Audit().Completed == 10 })
+	if ok, why := r.Ready(); ok || why != "draining" {
+		t.Errorf("ready %t: %s", ok, why)
+	}
+	close(go_on)
+	r.stop()
+	if a := b.settled(); a.Completed != 12 {
+		t.Fatalf("%+v", a)
+	}
+	if got := dbtest.One[int](b.DB, `select sum(attempts) from public.orders`); got != 12 {
+		t.Fatalf("%d attempts were counted for 12 orders", got)
+	}
+	ours := dbtest.One[int](b.DB, `select count(*) from public.orders where processed_by = 'under-test'`)
+	if ours != 2 || r.metric("messages_released_total") != 10 {
+		t.Fatalf("ours %d, released %v", ours, r.metric("messages_released_total"))
+	}
+}
+
+func TestAReadInFlightAtTheDrainIsHandedBack(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	b.Publish(5)
+	committed := proxy.Trap("commit", cut.Held)
+	var n tries
+	r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
+	within(t, "the read has been committed", committed)
+	r.drain()
+	dbtest.Eventually(t, "it drains", func() bool { return r.log.count("Draining") == 1 })
+	proxy.Release()
+	r.stop()
+	visible := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp() and read_ct = 1
+		and headers->'orderflow-released' = '1'`)
+	if visible != 5 || n.total() != 0 {
+		t.Fatalf("%d of 5 are visible, %d were handled", visible, n.total())
+	}
+}
+
+func TestAfterTheDrainTimeoutHandlersAreCancelledAndTheirMessagesHandedBack(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Drain = 50 * time.Millisecond
+	started, causes, go_on := make(chan struct{}, 2), make(chan error, 2), make(chan struct{})
+	b.Publish(2)
+	r := b.start(s, handle(func(ctx context.Context, m message.Message) error {
+		started <- struct{}{}
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		if m.ID == 2 {
+			<-go_on // this one takes no notice
+		}
+		return ctx.Err()
+	}))
+	within(t, "one starts", started)
+	within(t, "the other starts", started)
+	r.stop()
+	defer close(go_on)
+	for range 2 {
+		if cause := within(t, "it is cancelled", causes); !errors.Is(cause, handler.ErrDraining) {
+			t.Fatalf("cause: %v", cause)
+		}
+	}
+	visible := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp()
+		and headers->'orderflow-released' = '1'`)
+	if visible != 2 || r.log.count("left behind; its message is handed back") != 1 {
+		t.Fatalf("%d of 2 are visible", visible)
+	}
+	if o := b.Order(1); o.Attempts != 0 {
+		t.Fatalf("%+v", o)
+	}
+}
+
+func TestADrainWhoseResultsCannotBeWrittenEndsAndSaysSo(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	started, go_on := make(chan struct{}), make(chan struct{})
+	b.Publish(1)
+	r := b.startOn(address, settings(), handle(func(context.Context, message.Message) error {
+		close(started)
+		<-go_on
+		return nil
+	}))
+	within(t, "it starts", started)
+	proxy.Refuse(true)
+	proxy.Cut()
+	close(go_on)
+	r.drain()
+	if err := r.wait(); err == nil || err.Error() != "1 leases could not be written back; they end with their visibility timeout" {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestARollingRestartDelaysNothing(t *testing.T) {
+	b := setup(t)
+	noop := handle(func(context.Context, message.Message) error { return nil })
+	consumers := []*running{b.start(settings(), noop), b.start(settings(), noop), b.start(settings(), noop)}
+	for range 3 {
+		for i := range consumers {
+			b.Publish(20)
+			consumers[i].stop()
+			b.Publish(20)
+			consumers[i] = b.start(settings(), noop)
+		}
+	}
+	// Leases last half a minute here, and nobody polls: what waited for either would not be done in time.
+	if a := b.settled(); a.Completed != 360 {
+		t.Fatalf("%+v", a)
+	}
+	if got := dbtest.One[int](b.DB, `select max(attempts) from public.orders`); got != 1 {
+		t.Fatalf("%d attempts", got)
+	}
+}

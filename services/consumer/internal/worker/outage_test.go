@@ -1,0 +1,254 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+func sprintf(format string, a ...any) string { return fmt.Sprintf(format, a...) }
+
+var noop = handle(func(context.Context, message.Message) error { return nil })
+
+// A connection can be lost before a statement arrives, or after it has run and before its reply is seen. Whatever the
+// statement was: nothing is lost, nothing happens twice, and nothing waits for the visibility timeout of half a minute.
+func TestAConnectionLostAtAnyStatementLosesAndRepeatsNothing(t *testing.T) {
+	for _, statement := range []string{"begin", "consumer: fetch", "commit", "consumer: ack", "consumer: nack", "consumer: bury", "consumer: peek", "listen"} {
+		for fault, when := range map[cut.Fault]string{cut.Unsent: "before it is sent", cut.Unanswered: "before it is answered"} {
+			t.Run(statement+" "+when, func(t *testing.T) {
+				b := setup(t)
+				proxy, address := b.proxied()
+				sprung := proxy.Trap(statement, fault)
+				b.Publish(30)
+				r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error {
+					switch {
+					case m.ID%5 == 0:
+						return handler.Permanent(errFailed)
+					case m.ID%2 == 0 && m.Attempt == 1:
+						return errFailed
+					}
+					return nil
+				}))
+				within(t, "the connection is cut", sprung)
+				if a := b.settled(); a.Completed != 24 || a.Dead != 6 || a.Letters != 6 {
+					t.Fatalf("%+v", a)
+				}
+				r.stop()
+				wrong := dbtest.One[int](b.DB, `select count(*) from public.orders
+					where attempts <> case when id % 5 <> 0 and id % 2 = 0 then 2 else 1 end`)
+				if wrong != 0 {
+					t.Errorf("%d orders have a wrong count of attempts", wrong)
+				}
+				if got := r.metric("lease_lost_total"); got != 0 {
+					t.Errorf("%v leases are said to be lost; log:\n%s", got, r.log)
+				}
+				if got := r.metric("messages_processed_total"); got != 24 {
+					t.Errorf("%v are said to be processed", got)
+				}
+			})
+		}
+	}
+}
+
+func TestAReleaseWhoseReplyIsLostIsRepeated(t *testing.T) {
+	for fault, when := range map[cut.Fault]string{cut.Unsent: "before it is sent", cut.Unanswered: "before it is answered"} {
+		t.Run(when, func(t *testing.T) {
+			b := setup(t)
+			proxy, address := b.proxied()
+			s := settings()
+			s.Concurrency, s.Prefetch = 1, 10
+			started, go_on := make(chan struct{}, 10), make(chan struct{})
+			b.Publish(5)
+			r := b.startOn(address, s, handle(func(context.Context, message.Message) error {
+				started <- struct{}{}
+				<-go_on
+				return nil
+			}))
+			within(t, "one starts", started)
+			dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 5 })
+			sprung := proxy.Trap("consumer: release", fault)
+			r.drain()
+			within(t, "the connection is cut", sprung)
+			close(go_on)
+			r.stop()
+			b.start(settings(), noop)
+			if a := b.settled(); a.Completed != 5 {
+				t.Fatalf("%+v", a)
+			}
+			if got := dbtest.One[int](b.DB, `select sum(attempts) from public.orders`); got != 5 {
+				t.Fatalf("%d attempts for 5 orders", got)
+			}
+		})
+	}
+}
+
+func TestItWaitsForADatabaseThatIsNotThereYet(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	proxy.Refuse(true)
+	b.Publish(3)
+	r := b.startOn(address, settings(), noop)
+	dbtest.Eventually(t, "the first failures", func() bool { return r.log.count("Database unreachable") == 1 })
+	if ok, _ := r.Ready(); ok {
+		t.Error("ready without a database")
+	}
+	if ok, why := r.Alive(); !ok {
+		t.Errorf("an outage is no reason to restart: %s", why)
+	}
+	proxy.Refuse(false)
+	b.settled()
+	if ok, why := r.Ready(); !ok {
+		t.Errorf("not ready: %s", why)
+	}
+	r.stop()
+	if r.log.count("Database unreachable") != 1 || r.log.count("Database reachable") != 1 {
+		t.Errorf("one line per change of state:\n%s", r.log)
+	}
+}
+
+func TestItWaitsForTheSchema(t *testing.T) {
+	b := setup(t)
+	b.Publish(1)
+	b.Exec(`alter table public.orderflow_migrations rename to not_yet`)
+	r := b.start(settings(), noop)
+	dbtest.Eventually(t, "it says what it waits for", func() bool { return r.log.count("Waiting for the database's schema") == 1 })
+	if ok, _ := r.Ready(); ok {
+		t.Error("ready without a schema")
+	}
+	b.Exec(`alter table public.not_yet rename to orderflow_migrations`)
+	b.settled()
+}
+
+func TestItSurvivesConnectionsBeingTerminatedOverAndOver(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Backoff.Max = 5 * time.Millisecond
+	s.MaxAttempts = 100
+	r := b.start(s, handle(func(_ context.Context, m message.Message) error {
+		if m.Attempt == 1 {
+			return errFailed
+		}
+		return nil
+	}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		again := time.NewTicker(20 * time.Millisecond)
+		defer again.Stop()
+		for range 60 {
+			<-again.C
+			_, _ = b.Pool.Exec(context.Background(), `select pg_terminate_backend(pid) from pg_stat_activity
+				where datname = current_database() and application_name like 'orderflow-consumer%'`)
+		}
+	}()
+	for range 40 {
+		b.Publish(50)
+	}
+	within(t, "the killing ends", done)
+	if a := b.settled(); a.Completed != 2000 {
+		t.Fatalf("%+v", a)
+	}
+	r.stop()
+	if got := r.metric("lease_lost_total"); got != 0 {
+		t.Errorf("%v leases are said to be lost", got)
+	}
+}
+
+func TestItSurvivesTCPCutsInTheMiddleOfItsWork(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	r := b.startOn(address, settings(), noop)
+	for range 30 {
+		b.Publish(50)
+		proxy.Cut()
+	}
+	if a := b.settled(); a.Completed != 1500 {
+		t.Fatalf("%+v", a)
+	}
+	r.stop()
+}
+
+func TestAServerThatHangsIsLeftAndComeBackTo(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	started, go_on := make(chan struct{}, 100), make(chan struct{})
+	r := b.startOn(address, settings(), handle(func(context.Context, message.Message) error {
+		started <- struct{}{}
+		<-go_on
+		return nil
+	}))
+	b.Publish(8)
+	within(t, "work is under way", started)
+	proxy.Freeze()
+	close(go_on)
+	dbtest.Eventually(t, "the hang is noticed", func() bool { return r.log.count("Database unreachable") == 1 })
+	b.Publish(8)
+	proxy.Thaw()
+	begin := time.Now()
+	if a := b.settled(); a.Completed != 16 {
+		t.Fatalf("%+v", a)
+	}
+	t.Logf("recovered %s after the hang", time.Since(begin).Round(time.Millisecond))
+	r.stop()
+	if got := r.metric("lease_lost_total"); got != 0 {
+		t.Errorf("%v leases are said to be lost", got)
+	}
+}
+
+func TestALostListenerIsReplaced(t *testing.T) {
+	b := setup(t)
+	r := b.start(settings(), noop)
+	b.Publish(1)
+	b.settled()
+	for range 3 {
+		dbtest.Eventually(t, "it listens", func() bool {
+			return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database() and query like 'listen%'
+				or query like '%consumer: peek%' and application_name like 'orderflow-consumer%'`) > 0 && r.metric("listener_up") == 1
+		})
+		before := r.metric("reconnects_total")
+		b.Exec(`select pg_terminate_backend(pid) from pg_stat_activity
+			where datname = current_database() and application_name like 'orderflow-consumer%'`)
+		dbtest.Eventually(t, "the listener is back", func() bool { return r.metric("reconnects_total") > before })
+		// Nobody polls within the test's time: only a notification can bring this order through.
+		b.Publish(1)
+		b.settled()
+	}
+}
+
+func TestALostNotificationCostsAPollInterval(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Poll = 200 * time.Millisecond
+	b.start(s, noop)
+	dbtest.Eventually(t, "it is idle", func() bool {
+		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database() and query like '%consumer: peek%'`) == 1
+	})
+	b.Exec(`select setval(pg_get_serial_sequence('public.orders', 'id'), 100)`)
+	b.Exec(`with o as (insert into public.orders (customer_name, product_name, quantity, price) values ('a', 'b', 1, 1) returning id)
+		select pgmq.send('order_queue', jsonb_build_object('order_id', id)) from o`)
+	if a := b.settled(); a.Completed != 1 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+func TestAnIdleConsumerAsksOncePerPollInterval(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	s := settings()
+	s.Poll = 100 * time.Millisecond
+	r := b.startOn(address, s, noop)
+	b.Publish(1)
+	b.settled()
+	dbtest.Eventually(t, "it is idle", func() bool { return r.metric("leases_held") == 0 })
+	before, begin := proxy.Requests(), time.Now()
+	dbtest.Eventually(t, "it has polled ten times", func() bool { return proxy.Requests() >= before+10 })
+	if took := time.Since(begin); took < 850*time.Millisecond {
+		t.Fatalf("ten questions in %s, at a poll interval of %s", took, s.Poll)
+	}
+}
