@@ -121,31 +121,41 @@ func (f Filter) position(o *Order) string {
 // window looks for orders among the scanWindow that come after a position. last is the position of the last one that was
 // looked at, empty when the end of the list was reached.
 func (s *Store) window(ctx context.Context, filter Filter, limit int, after string) (found []Order, last string, err error) {
-	query := newQuery(filter, after)
-	from := query.sql(columns)
-	if filter.Status != "" && filter.Status != StatusDead {
-		status := query.arg(filter.Status)
-		from = `select ` + columns + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where o.status = ` + status + ` order by ` + query.order
-	}
-	rows, err := s.db.Query(ctx, from+` limit `+query.arg(limit), query.args...)
+	sql, args := statement(filter, limit, after)
+	rows, err := s.db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, "", err
 	}
 	found, err = pgx.CollectRows(rows, scan)
-	if err != nil || len(found) == limit || filter.Status == "" || filter.Status == StatusDead {
+	if err != nil || len(found) == limit || !filter.searched() {
 		return found, "", err
 	}
 	// Fewer than were asked for among the rows of the window: where did it end?
-	query = newQuery(filter, after)
-	key := `o.id::text`
+	query := newQuery(filter, after)
+	position := `o.id::text`
 	if filter.KeyPrefix != "" {
-		key = `o.idempotency_key`
+		position = `o.idempotency_key`
 	}
-	err = s.db.QueryRow(ctx, query.sql(key)+` offset `+strconv.Itoa(scanWindow-1)+` limit 1`, query.args...).Scan(&last)
+	err = s.db.QueryRow(ctx, query.sql(position)+` offset `+strconv.Itoa(scanWindow-1)+` limit 1`, query.args...).Scan(&last)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return found, "", nil
 	}
 	return found, last, err
+}
+
+// searched tells whether rows have to be looked at and passed over.
+func (f Filter) searched() bool { return f.Status != "" && f.Status != StatusDead }
+
+// statement finds up to limit orders after a position.
+func statement(filter Filter, limit int, after string) (sql string, args []any) {
+	query := newQuery(filter, after)
+	if filter.searched() {
+		sql = `select ` + columns + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where o.status = ` +
+			query.arg(filter.Status) + ` order by ` + query.order
+	} else {
+		sql = query.sql(columns)
+	}
+	return sql + ` limit ` + query.arg(limit), query.args
 }
 
 // query is a statement over orders in the order of a list. Each combination of filters is a text of its own, so that each

@@ -1,62 +1,108 @@
 package orders_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/testdb"
 )
 
-func TestMain(m *testing.M) { os.Exit(testdb.Run(m)) }
-
-type observer struct{}
-
-func (observer) Committed(int, int, int, time.Duration) {}
-func (observer) Failed(database.Kind)                   {}
-
-// open is a gate that always is.
-type open struct{ never chan struct{} }
-
-func (open) Up() bool { return true }
-func (open) Suspect() {}
-func (o open) State() (database.State, <-chan struct{}) {
-	return database.State{Up: true}, o.never
+func TestMain(m *testing.M) {
+	code := testdb.Run(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
-func startWriter(tb testing.TB, url string, change func(*orders.WriterConfig)) *orders.Writer {
+const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+// observed counts what the writer reports.
+type observed struct{ commits, failures, largest atomic.Int64 }
+
+func (o *observed) Committed(requests, _, _ int, _ time.Duration) {
+	o.commits.Add(1)
+	for {
+		before := o.largest.Load()
+		if int64(requests) <= before || o.largest.CompareAndSwap(before, int64(requests)) {
+			return
+		}
+	}
+}
+func (o *observed) Failed(database.Kind) { o.failures.Add(1) }
+
+// gate is the monitor's part, by hand.
+type gate struct {
+	down    atomic.Bool
+	suspect atomic.Int64
+	never   chan struct{}
+}
+
+func (g *gate) Up() bool { return !g.down.Load() }
+func (g *gate) Suspect() { g.suspect.Add(1) }
+func (g *gate) State() (database.State, <-chan struct{}) {
+	return database.State{Up: g.Up()}, g.never
+}
+
+// bench is a writer on a database of its own.
+type bench struct {
+	*orders.Writer
+	url      string
+	db       *pgx.Conn // for looking
+	observed *observed
+	gate     *gate
+	kicks    atomic.Int64
+}
+
+func newWriter(tb testing.TB, change func(*orders.WriterConfig)) *bench {
 	tb.Helper()
-	db, err := pgx.ParseConfig(url)
+	url := testdb.New(tb)
+	return newWriterOn(tb, url, url, change)
+}
+
+// newWriterOn makes a writer that writes by one URL; the test looks by the other.
+func newWriterOn(tb testing.TB, writes, looks string, change func(*orders.WriterConfig)) *bench {
+	tb.Helper()
+	cfg, err := pgx.ParseConfig(writes)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg := orders.WriterConfig{
-		Database: db, Queue: testdb.Queue, MaxBatch: 256, MaxQueue: 4096, Timeout: 5 * time.Second,
-		OnCommit: func() {}, Observer: observer{}, Log: slog.New(slog.DiscardHandler),
+	cfg.ConnectTimeout = time.Second
+	b := &bench{url: looks, db: testdb.Connect(tb, looks), observed: &observed{}, gate: &gate{never: make(chan struct{})}}
+	wc := orders.WriterConfig{
+		Database: cfg, Queue: testdb.Queue, MaxBatch: 256, MaxQueue: 4096, Timeout: 10 * time.Second,
+		OnCommit: func() { b.kicks.Add(1) }, Observer: b.observed, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
-		change(&cfg)
+		change(&wc)
 	}
-	w := orders.NewWriter(cfg, open{make(chan struct{})})
+	b.Writer = orders.NewWriter(wc, b.gate)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.Run(ctx)
+		b.Run(ctx)
 	}()
 	tb.Cleanup(func() {
 		stop()
 		<-done
 	})
-	return w
+	return b
 }
 
 func order(i int) orders.New {
@@ -65,28 +111,471 @@ func order(i int) orders.New {
 	}
 }
 
-const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+func one(o orders.New, key string) orders.Request {
+	return orders.Request{Orders: []orders.New{o}, Key: key, Traceparent: traceparent}
+}
 
-func BenchmarkPublish(b *testing.B) {
-	for _, clients := range []int{1, 64, 256} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			w := startWriter(b, testdb.New(b), nil)
-			b.ReportAllocs()
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for c := range clients {
-				wg.Go(func() {
-					for i := c; i < b.N; i += clients {
-						req := orders.Request{Orders: []orders.New{order(i)}, Key: fmt.Sprintf("key-%d", i), Traceparent: traceparent}
-						if _, err := w.Write(req); err != nil {
-							b.Error(err)
-							return
-						}
+func (b *bench) mustWrite(t *testing.T, r orders.Request) orders.Result {
+	t.Helper()
+	result, err := b.Write(r)
+	if err != nil {
+		t.Fatalf("write: %v", err)
+	}
+	return result
+}
+
+func (b *bench) count(t *testing.T, sql string) (n int) {
+	t.Helper()
+	if err := b.db.QueryRow(t.Context(), sql).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// check verifies what must hold whatever happened: each order has exactly one message, which is about it and bears its
+// values, and there is no message without an order.
+func (b *bench) check(t *testing.T, rows int) {
+	t.Helper()
+	if n := b.count(t, `select count(*) from orders`); n != rows {
+		t.Errorf("%d orders, want %d", n, rows)
+	}
+	if n := b.count(t, `
+		select count(*)
+		from orders o
+		full join pgmq.q_order_queue q on q.msg_id = o.message_id
+		where q.message is distinct from jsonb_build_object(
+			'order_id', o.id, 'customer_name', o.customer_name, 'product_name', o.product_name, 'quantity', o.quantity, 'price', o.price,
+			'created_at', to_char(o.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))`); n != 0 {
+		t.Errorf("%d orders or messages have no or another counterpart", n)
+	}
+}
+
+// hold takes a lock that a transaction waits for (and preparing it does not), so that requests gather; the function it
+// returns lets go.
+func (b *bench) hold(t *testing.T) (release func()) {
+	t.Helper()
+	conn := testdb.Connect(t, b.url)
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `lock table pgmq.q_order_queue in exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain for: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// waiting is the number of sessions that wait for a lock in the test's database.
+func (b *bench) waiting(t *testing.T) int {
+	t.Helper()
+	return b.count(t, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+}
+
+func TestRequestsThatGatherShareATransaction(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	b := newWriter(t, nil)
+	release := b.hold(t)
+	var wg sync.WaitGroup
+	write := func(i int) {
+		result, err := b.Write(one(order(i), ""))
+		if err != nil || len(result.Orders) != 1 || result.Orders[0].New != order(i) || result.Replayed {
+			t.Errorf("order %d: %+v, %v", i, result, err)
+		}
+	}
+	wg.Go(func() { write(0) })
+	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	for i := 1; i <= n; i++ {
+		wg.Go(func() { write(i) })
+	}
+	eventually(t, "all to gather", func() bool { return b.Queued() == n })
+	release()
+	wg.Wait()
+	b.check(t, n+1)
+	if commits, largest := b.observed.commits.Load(), b.observed.largest.Load(); commits != 2 || largest != n {
+		t.Errorf("%d transactions, the largest of %d requests", commits, largest)
+	}
+	if b.kicks.Load() != 2 {
+		t.Errorf("%d notifications were asked for, want one after each commit", b.kicks.Load())
+	}
+}
+
+// The database refuses some orders by a rule that the program does not know. All of them are in one batch.
+func TestOnesFaultDoesNotFailItsNeighbours(t *testing.T) {
+	t.Parallel()
+	const n = 100
+	b := newWriter(t, nil)
+	if _, err := b.db.Exec(t.Context(), `alter table orders add constraint no_sevens check (customer_name not like '%7')`); err != nil {
+		t.Fatal(err)
+	}
+	release := b.hold(t)
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	write := func(i int) {
+		// Some without a key, some with one of their own, some sharing one.
+		key := ""
+		switch i % 3 {
+		case 1:
+			key = fmt.Sprintf("own-%d", i)
+		case 2:
+			key = fmt.Sprintf("shared-%d", i/30)
+		}
+		_, err := b.Write(one(order(i), key))
+		var fault *orders.RefusedError
+		switch {
+		case errors.As(err, &fault):
+			refused.Add(1)
+			if i%10 != 7 {
+				t.Errorf("order %d was refused: %v", i, err)
+			}
+		case errors.Is(err, orders.ErrKeyReused):
+			if i%3 != 2 {
+				t.Errorf("order %d: %v", i, err)
+			}
+		case err != nil:
+			t.Errorf("order %d: %v", i, err)
+		case i%10 == 7:
+			t.Errorf("order %d was not refused", i)
+		}
+	}
+	wg.Go(func() { write(0) })
+	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	for i := 1; i <= n; i++ {
+		wg.Go(func() { write(i) })
+	}
+	eventually(t, "all to gather", func() bool { return b.Queued() == n })
+	release()
+	wg.Wait()
+	b.check(t, b.count(t, `select count(distinct customer_name) from orders`))
+	if b.count(t, `select count(*) from orders where idempotency_key is null or idempotency_key like 'own%'`) < 60 {
+		t.Error("neighbours were not written")
+	}
+	if refused.Load() < 7 {
+		t.Errorf("%d were refused", refused.Load())
+	}
+}
+
+func TestKeyIsAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	first := b.mustWrite(t, one(order(1), "k"))
+	again := b.mustWrite(t, one(order(1), "k"))
+	if first.Replayed || !again.Replayed || first.Orders[0].ID != again.Orders[0].ID || !first.Orders[0].CreatedAt.Equal(again.Orders[0].CreatedAt) {
+		t.Errorf("first %+v\nagain %+v", first, again)
+	}
+	if _, err := b.Write(one(order(2), "k")); !errors.Is(err, orders.ErrKeyReused) {
+		t.Errorf("other values under the same key: %v", err)
+	}
+	// A replay is the first answer, whatever has become of the order since.
+	if _, err := b.db.Exec(t.Context(), `update orders set status = 'completed', attempts = 1, effects = 1, completed_at = now()`); err != nil {
+		t.Fatal(err)
+	}
+	if late := b.mustWrite(t, one(order(1), "k")); late.Orders[0].Status != orders.StatusPending || late.Orders[0].Attempts != 0 {
+		t.Errorf("a late replay is %+v", late.Orders[0])
+	}
+	b.check(t, 1)
+}
+
+func TestSameKeyManyTimesInOneBatch(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	release := b.hold(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = b.Write(one(order(99), "")) })
+	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	var fresh, replayed, reused atomic.Int64
+	var ids sync.Map
+	for i := range 40 {
+		wg.Go(func() {
+			result, err := b.Write(one(order(i%2), "k"))
+			switch {
+			case errors.Is(err, orders.ErrKeyReused):
+				reused.Add(1)
+				return
+			case err != nil:
+				t.Error(err)
+				return
+			case result.Replayed:
+				replayed.Add(1)
+			default:
+				fresh.Add(1)
+			}
+			ids.Store(result.Orders[0].ID, true)
+		})
+	}
+	eventually(t, "all to gather", func() bool { return b.Queued() == 40 })
+	release()
+	wg.Wait()
+	if fresh.Load() != 1 || replayed.Load() != 19 || reused.Load() != 20 {
+		t.Errorf("%d written, %d replayed, %d refused", fresh.Load(), replayed.Load(), reused.Load())
+	}
+	n := 0
+	ids.Range(func(any, any) bool { n++; return true })
+	if n != 1 {
+		t.Errorf("%d different orders were answered", n)
+	}
+	b.check(t, 2)
+}
+
+func TestBatchIsWrittenAllOrNothing(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	batch := func(key string, is ...int) orders.Request {
+		r := orders.Request{Key: key, Batch: true, Traceparent: traceparent}
+		for _, i := range is {
+			r.Orders = append(r.Orders, order(i))
+		}
+		return r
+	}
+	first := b.mustWrite(t, batch("k", 1, 2, 3))
+	if len(first.Orders) != 3 || first.Orders[2].New != order(3) || *first.Orders[2].IdempotencyKey != "k\x1f2" {
+		t.Fatalf("got %+v", first)
+	}
+	again := b.mustWrite(t, batch("k", 1, 2, 3))
+	if !again.Replayed || again.Orders[0].ID != first.Orders[0].ID || again.Orders[2].ID != first.Orders[2].ID {
+		t.Errorf("the replay is %+v", again)
+	}
+	for name, other := range map[string]orders.Request{
+		"shorter": batch("k", 1, 2), "longer": batch("k", 1, 2, 3, 4), "other values": batch("k", 1, 2, 4), "other order": batch("k", 2, 1, 3),
+	} {
+		if _, err := b.Write(other); !errors.Is(err, orders.ErrKeyReused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b.check(t, 3)
+
+	// The key of a batch and that of a single order are different things.
+	b.mustWrite(t, one(order(9), "k"))
+	b.check(t, 4)
+
+	if _, err := b.db.Exec(t.Context(), `alter table orders add constraint no_sevens check (customer_name not like '%7')`); err != nil {
+		t.Fatal(err)
+	}
+	var fault *orders.RefusedError
+	if _, err := b.Write(batch("", 5, 6, 7, 8)); !errors.As(err, &fault) {
+		t.Errorf("a batch with a refused order: %v", err)
+	}
+	b.check(t, 4)
+
+	// More than fits a transaction goes on its own.
+	many := make([]int, 1000)
+	for i := range many {
+		many[i] = 10 * i
+	}
+	if large := b.mustWrite(t, batch("large", many...)); len(large.Orders) != 1000 || large.Orders[999].New != order(9990) {
+		t.Error("the large batch was not answered as it was sent")
+	}
+	b.check(t, 1004)
+}
+
+func TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards(t *testing.T) {
+	t.Parallel()
+	const timeout = 400 * time.Millisecond
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = timeout; c.MaxBatch = 10 })
+	b.mustWrite(t, one(order(0), "")) // it is connected
+	release := b.hold(t)
+	var (
+		wg       sync.WaitGroup
+		mu       sync.Mutex
+		definite []string // customers who were told that nothing was written
+	)
+	for i := 100; i < 150; i++ {
+		wg.Go(func() {
+			started := time.Now()
+			_, err := b.Write(one(order(i), ""))
+			if took := time.Since(started); took > timeout+200*time.Millisecond {
+				t.Errorf("answered after %v", took)
+			}
+			switch {
+			case errors.Is(err, orders.ErrTimeout), errors.Is(err, orders.ErrUnavailable):
+				mu.Lock()
+				defer mu.Unlock()
+				definite = append(definite, order(i).CustomerName)
+			case !errors.Is(err, orders.ErrUnknownOutcome):
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	release()
+	b.mustWrite(t, one(order(1), "")) // and by now all that came before it is decided
+	if len(definite) < 30 {
+		t.Errorf("only %d of 50 got a definite answer", len(definite))
+	}
+	var written int
+	if err := b.db.QueryRow(t.Context(), `select count(*) from orders where customer_name = any ($1)`, definite).Scan(&written); err != nil || written != 0 {
+		t.Errorf("%d were written all the same (%v)", written, err)
+	}
+	b.check(t, b.count(t, `select count(*) from orders`))
+}
+
+func TestFullQueueRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, func(c *orders.WriterConfig) { c.MaxQueue = 5 })
+	release := b.hold(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = b.Write(one(order(0), "")) })
+	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	for i := range 5 {
+		wg.Go(func() { _, _ = b.Write(one(order(i), "")) })
+	}
+	eventually(t, "the queue to fill", func() bool { return b.Queued() == 5 })
+	if _, err := b.Write(one(order(7), "")); !errors.Is(err, orders.ErrOverloaded) {
+		t.Errorf("got %v", err)
+	}
+	release()
+	wg.Wait()
+	b.check(t, 6)
+}
+
+func TestKnownOutageRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	b.gate.down.Store(true)
+	started := time.Now()
+	if _, err := b.Write(one(order(7), "")); !errors.Is(err, orders.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(started); took > 50*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// The reply to the commit is lost: the transaction has happened and nobody was told.
+func TestLostReply(t *testing.T) {
+	t.Parallel()
+	// The last message that the server sends after a transaction, ReadyForQuery. Without it the commit is not certain.
+	ready := []byte{'Z', 0, 0, 0, 5, 'I'}
+	for name, lose := range map[string]func(chunk []byte) []byte{
+		"all of it":            func([]byte) []byte { return nil },
+		"but for its last end": func(chunk []byte) []byte { return bytes.TrimSuffix(chunk, ready) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := testdb.New(t)
+			proxy := testdb.NewProxy(t, url)
+			b := newWriterOn(t, proxy.URL, url, nil)
+			b.mustWrite(t, one(order(0), ""))
+
+			arm := func() {
+				var once sync.Once
+				proxy.Reply(func(conn net.Conn, chunk []byte) []byte {
+					if !bytes.HasSuffix(chunk, ready) {
+						return chunk
 					}
+					once.Do(func() {
+						proxy.Reply(nil)
+						chunk = lose(chunk)
+						_, _ = conn.Write(chunk)
+						_ = conn.Close()
+						chunk = nil
+					})
+					return chunk
 				})
 			}
-			wg.Wait()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "orders/s")
+			arm()
+			result := b.mustWrite(t, one(order(1), "k"))
+			if !result.Replayed {
+				t.Error("the order with a key was not found by the second try")
+			}
+			b.check(t, 2)
+
+			arm()
+			if _, err := b.Write(one(order(2), "")); !errors.Is(err, orders.ErrUnknownOutcome) {
+				t.Errorf("the order without a key: %v", err)
+			}
+			b.check(t, 3)
+			if b.gate.suspect.Load() == 0 {
+				t.Error("the monitor was not told")
+			}
 		})
+	}
+}
+
+// Connections are terminated all the time. Orders with a key are written once each, whoever asks how often.
+func TestTerminatedConnections(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	b := newWriter(t, nil)
+	ctx, stop := context.WithCancel(t.Context())
+	var killer sync.WaitGroup
+	killer.Go(func() {
+		conn := testdb.Connect(t, b.url)
+		for ctx.Err() == nil {
+			_, _ = conn.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like '%send_batch%' and pid <> pg_backend_pid()`)
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	var wg sync.WaitGroup
+	for c := range 8 {
+		wg.Go(func() {
+			for i := c; i < n; i += 8 {
+				for {
+					_, err := b.Write(one(order(i), fmt.Sprintf("key-%d", i)))
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, orders.ErrUnknownOutcome) && !errors.Is(err, orders.ErrUnavailable) {
+						t.Errorf("order %d: %v", i, err)
+						break
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	killer.Wait()
+	b.check(t, n)
+}
+
+func TestWriterEndsWithWhatIsWaiting(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnectTimeout = time.Second
+	w := orders.NewWriter(orders.WriterConfig{
+		Database: cfg, Queue: testdb.Queue, MaxBatch: 4, MaxQueue: 100, Timeout: 10 * time.Second,
+		OnCommit: func() {}, Observer: &observed{}, Log: slog.New(slog.DiscardHandler),
+	}, &gate{never: make(chan struct{})})
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			if _, err := w.Write(one(order(i), "")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all to wait", func() bool { return w.Queued() == 20 })
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	w.Run(ctx)
+	wg.Wait()
+	if _, err := w.Write(one(order(1), "")); !errors.Is(err, orders.ErrClosed) {
+		t.Errorf("after the end: %v", err)
 	}
 }
