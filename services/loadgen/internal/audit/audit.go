@@ -77,6 +77,8 @@ type Auditor struct {
 	books map[int]*book // by generator index
 	run   string
 
+	small, few int // smallRun and fewOrders, but in tests
+
 	listing  listing
 	requests atomic.Int64
 	contact  atomic.Int64 // when the api last answered, in Unix nanoseconds
@@ -89,7 +91,7 @@ type Auditor struct {
 
 // New prepares the audit of a run's parts; all have the same run id.
 func New(api API, opt Options, parts ...Run) *Auditor {
-	a := &Auditor{api: api, opt: opt, books: map[int]*book{}, depth: -1, e2e: measure.NewHistogram()}
+	a := &Auditor{small: smallRun, few: fewOrders, api: api, opt: opt, books: map[int]*book{}, depth: -1, e2e: measure.NewHistogram()}
 	for _, p := range parts {
 		a.run = p.Keys.Run
 		a.books[p.Keys.Index] = newBook(p)
@@ -122,7 +124,7 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 		conclusive = false    // a look at all orders began with the queue empty: no more effects can have come since
 	)
 	for {
-		if a.size() > smallRun {
+		if a.size() > a.small {
 			if err := a.await(ctx, &moved); err != nil {
 				return err
 			}
@@ -155,7 +157,7 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 		if over && (full || conclusive) {
 			return nil
 		}
-		full = over || a.size() <= smallRun || t.unsettled > fewOrders
+		full = over || a.size() <= a.small || t.unsettled > a.few
 		if !over && !a.pause(ctx, t, now.Sub(looked)) {
 			return ctx.Err()
 		}

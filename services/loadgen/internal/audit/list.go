@@ -47,8 +47,8 @@ func (a *Auditor) list(ctx context.Context) error {
 				continue
 			case err != nil:
 				return err
-			case found == 0 && way.filtered && a.accepted() > 0:
-				continue // a filter that lets nothing through may be one that does not work
+			case way.filtered && (a.listing.keyless || (found == 0 && a.accepted() > 0)):
+				continue // a filter that lets nothing through may be one that does not work, and without keys nobody can tell
 			}
 			return nil
 		}
@@ -179,7 +179,7 @@ func (a *Auditor) take(o *client.Order) bool {
 	return true
 }
 
-// tail is how far beyond the last accepted order one without a key may still be this run's.
+// tail is how far beyond the accepted orders one may still be this run's.
 func (b *book) tail() int64 { return 16 + int64(len(b.marks)/20) }
 
 func (a *Auditor) apply(b *book, n int, o *client.Order) {

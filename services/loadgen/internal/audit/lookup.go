@@ -139,19 +139,20 @@ func (a *Auditor) probeGaps(ctx context.Context) error {
 	return nil
 }
 
-// gaps are the ids from the first accepted order to a little beyond the last that are none of the run's known orders; false when
-// there are too many to look at, as when other clients are busy.
+// gaps are the ids from a little before the first accepted order to a little beyond the last that are none of the run's known
+// orders; false when there are too many to look at, as when other clients are busy.
 func (b *book) gaps() ([]int64, bool) {
 	if b.first == 0 {
 		return nil, false
 	}
-	width := b.last + b.tail() - b.first + 1
+	from := max(1, b.first-b.tail())
+	width := b.last + b.tail() - from + 1
 	if width > int64(len(b.marks))+maxGaps {
 		return nil, false
 	}
 	own := make([]bool, width)
 	set := func(id int64) {
-		if i := id - b.first; i >= 0 && i < width {
+		if i := id - from; i >= 0 && i < width {
 			own[i] = true
 		}
 	}
@@ -166,7 +167,7 @@ func (b *book) gaps() ([]int64, bool) {
 	var gaps []int64
 	for i, mine := range own {
 		if !mine {
-			gaps = append(gaps, b.first+int64(i))
+			gaps = append(gaps, from+int64(i))
 		}
 	}
 	return gaps, len(gaps) <= maxGaps

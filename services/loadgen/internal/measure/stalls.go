@@ -12,29 +12,38 @@ const maxStalls = 1000
 
 // Stall is a time in which requests were waiting and none was answered.
 type Stall struct {
-	At  time.Duration `json:"at"`  // since the run's start
-	For time.Duration `json:"for"` // how long
+	At  time.Duration // since the run's start
+	For time.Duration // how long
 }
 
-// stallWatch finds stalls from the answers as they come.
+// stallWatch finds stalls from the answers as they come. Silence alone is none: at one order a second it is silent most of the time. It
+// is a stall from when somebody was waiting, and who waited longest may be answered last; so the latest silence is kept in
+// mind, and every answer to a request that began before it or in it says how much of it was waited through.
 type stallWatch struct {
-	last  time.Duration // the latest answer
-	found []Stall
+	last    time.Duration // the latest answer
+	silence Stall         // the latest time without any, whoever waited
+	waiting time.Duration // since when in it a request is known to have waited
+	counted bool          // it is the last of found
+	found   []Stall
 }
 
-// answer notes a request that waited from begun to ended. If nothing else was answered meanwhile, that long the api was silent.
+// answer notes a request that waited from begun to ended.
 func (w *stallWatch) answer(begun, ended time.Duration, usual *Histogram) {
-	silent := max(begun, w.last)
+	if ended-w.last >= StallAfter {
+		w.silence, w.waiting, w.counted = Stall{At: w.last, For: ended - w.last}, ended, false
+	}
 	w.last = max(w.last, ended)
-	if ended-silent < StallAfter || ended-silent < stallFactor*usual.Percentile(50) {
+	end := w.silence.At + w.silence.For
+	if w.silence.For == 0 || begun >= w.waiting {
 		return
 	}
-	// Requests that time out one after the other are one stall.
-	if n := len(w.found); n > 0 && silent <= w.found[n-1].At+w.found[n-1].For+50*time.Millisecond {
-		w.found[n-1].For = max(w.found[n-1].For, ended-w.found[n-1].At)
-		return
-	}
-	if len(w.found) < maxStalls {
-		w.found = append(w.found, Stall{At: silent, For: ended - silent})
+	w.waiting = max(begun, w.silence.At)
+	stall := Stall{At: w.waiting, For: end - w.waiting}
+	switch {
+	case w.counted:
+		w.found[len(w.found)-1] = stall
+	case stall.For >= StallAfter && stall.For >= stallFactor*usual.Percentile(50) && len(w.found) < maxStalls:
+		w.found = append(w.found, stall)
+		w.counted = true
 	}
 }

@@ -1,0 +1,293 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"orderflow.example/services/loadgen/internal/audit"
+	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/faultyapi"
+	"orderflow.example/services/loadgen/internal/ledger"
+	"orderflow.example/services/loadgen/internal/load"
+	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/orders"
+)
+
+func TestMain(m *testing.M) {
+	// fasthttp's cleaner of idle connections sleeps for as long as they may live before it sees that there are none left.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"))
+}
+
+// reporter is what *testing.T and *rapid.T have in common.
+type reporter interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// bench is a run against a faulty api.
+type bench struct {
+	server *faultyapi.Server
+	client *client.Client
+	keys   orders.Keys
+	ledger *ledger.Ledger
+	totals measure.Totals
+}
+
+// send starts the server and sends count orders to it.
+func send(t reporter, faults faultyapi.Faults, habits faultyapi.Habits, count, bulk int, mix orders.Mix) *bench {
+	t.Helper()
+	b := &bench{server: &faultyapi.Server{Faults: faults, Habits: habits}, keys: orders.Keys{Run: "test", Index: 3}}
+	if err := b.server.Start(""); err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	c, err := client.New(client.Options{URL: b.server.URL, Timeout: 5 * time.Second, MaxConns: 64})
+	if err != nil {
+		t.Fatalf("client: %v", err)
+	}
+	b.client = c
+	b.sendMore(t, count, bulk, mix)
+	return b
+}
+
+func (b *bench) sendMore(t reporter, count, bulk int, mix orders.Mix) {
+	t.Helper()
+	start := time.Now()
+	recorder := measure.NewRecorder(start)
+	b.ledger = ledger.New(start, bulk)
+	g := &load.Generator{
+		Plan: load.Plan{
+			Keys: b.keys, Mix: mix, Oversized: 3 << 20, Limit: count, Bulk: bulk, Workers: 8,
+			Retry: load.Retry{For: 200 * time.Millisecond, Base: time.Millisecond, Max: 4 * time.Millisecond},
+		},
+		NewPoster: func() load.Poster { return b.client.NewPoster(bulk > 1) },
+		Ledger:    b.ledger, Recorder: recorder, Log: slog.New(slog.DiscardHandler),
+	}
+	g.Run(context.Background(), start)
+	b.totals = recorder.Snapshot(time.Now()).Totals
+}
+
+func (b *bench) close() {
+	b.client.Close()
+	_ = b.server.Close() // the test is over
+}
+
+func (b *bench) audit(t reporter) audit.Result {
+	t.Helper()
+	return b.auditAs(t, 0, 0)
+}
+
+// auditAs audits with other notions of what is large.
+func (b *bench) auditAs(t reporter, small, few int) audit.Result {
+	t.Helper()
+	a := audit.New(b.client, quick(), audit.Run{Keys: b.keys, Ledger: b.ledger})
+	if few > 0 {
+		a.Shrink(small, few)
+	}
+	r, err := a.Run(context.Background())
+	if err != nil {
+		t.Fatalf("audit: %v", err)
+	}
+	return r
+}
+
+// quick is an audit that does not wait long for what will not come.
+func quick() audit.Options {
+	o := audit.DefaultOptions(60 * time.Millisecond)
+	o.Poll, o.Confirm, o.Linger = 2*time.Millisecond, 2*time.Millisecond, 10*time.Millisecond
+	return o
+}
+
+func TestAuditOfASoundRunFindsNothing(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{}, 500, 1, orders.Mix{})
+	defer b.close()
+	r := b.audit(t)
+	if !r.OK() || r.Line() != "audit: accepted=500 completed=500 dead=0 lost=0 duplicated=0" || len(r.Examples) != 0 || len(r.Notes) != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if r.E2E.Count() != 500 || !r.HasDrain {
+		t.Fatalf("latencies of %d orders, drain %v", r.E2E.Count(), r.HasDrain)
+	}
+}
+
+// Whatever a server does wrong, and however it answers within the contract, the audit comes to the server's own numbers.
+func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		share := func(name string) float64 {
+			return rapid.SampledFrom([]float64{0, 0, 0, 0.01, 0.05}).Draw(t, name)
+		}
+		f := faultyapi.Faults{
+			Seed: rapid.Uint64().Draw(t, "seed"),
+			Drop: share("drop"), DropLater: share("drop later"), DuplicateRow: share("duplicate row"), DuplicateNoKey: share("duplicate without key"),
+			ResetCommitted: share("reset"), ResetBefore: share("reset before"), Refuse: share("refuse"),
+			Stuck: share("stuck"), Dead: share("dead"), Silent: share("silent"),
+			Process: time.Duration(rapid.IntRange(0, 20).Draw(t, "process")) * time.Millisecond,
+		}
+		h := faultyapi.Habits{
+			NoKeys: rapid.Bool().Draw(t, "no keys"), NoEffects: rapid.Bool().Draw(t, "no effects"), IgnoresPrefix: rapid.Bool().Draw(t, "ignores prefix"),
+			RefusesPrefix: rapid.Bool().Draw(t, "refuses prefix"), NoListing: rapid.Bool().Draw(t, "no listing"), OldestFirst: rapid.Bool().Draw(t, "oldest first"),
+			OtherNames: rapid.Bool().Draw(t, "other names"), NoNext: rapid.Bool().Draw(t, "no next"), NoQueue: rapid.Bool().Draw(t, "no queue"),
+			QuotedIDs: rapid.Bool().Draw(t, "quoted ids"), NaiveTimes: rapid.Bool().Draw(t, "naive times"), Clamp: rapid.Bool().Draw(t, "clamp"),
+			MaxLimit: rapid.SampledFrom([]int{0, 100, 137}).Draw(t, "max limit"), FirstID: rapid.Int64Range(1, 1_000_000).Draw(t, "first id"),
+		}
+		if !h.NoEffects {
+			f.DuplicateEffect = share("duplicate effect")
+		}
+		if !h.NoKeys {
+			// Without its key, an order that is not known by its id either cannot be told from another run's.
+			f.SilentCommitted, f.ResetForgetful = share("silent committed"), share("reset forgetful")
+		}
+		if h.NoListing || h.NoNext {
+			f.SilentCommitted = 0 // found only by its key
+		}
+		count, bulk := rapid.IntRange(1, 400).Draw(t, "orders"), rapid.SampledFrom([]int{1, 1, 7}).Draw(t, "bulk")
+		b := send(t, f, h, count, bulk, orders.Mix{})
+		defer b.close()
+		small, few := 0, 0
+		if rapid.Bool().Draw(t, "as if large") {
+			small, few = 1, rapid.IntRange(1, 50).Draw(t, "few")
+		}
+		r, want := b.auditAs(t, small, few), b.server.Counts()
+		if r.Accepted != want.Accepted || r.Lost != want.Dropped || r.Duplicated != want.Duplicated || r.Stuck != want.Stuck || r.Dead != want.Dead ||
+			r.Completed != want.Accepted-want.Dropped-want.Stuck-want.Dead || r.Refused != want.Refused ||
+			r.Unknown.Orders != want.Silenced+want.Uncommitted || r.Unknown.Missing != want.Silenced || r.Unknown.Completed != want.Uncommitted {
+			t.Fatalf("audit: %s\nstuck=%d refused=%d unknown=%+v\nserver: %+v\nnotes: %q", r.Line(), r.Stuck, r.Refused, r.Unknown, want, r.Notes)
+		}
+		if r.Accepted != r.Completed+r.Dead+r.Lost+r.Stuck {
+			t.Fatalf("the account does not add up: %+v", r)
+		}
+		if r.OK() != (want.Dropped+want.Duplicated+want.Stuck+want.Refused+want.Silenced+want.Uncommitted == 0) {
+			t.Fatalf("ok=%v for %+v", r.OK(), want)
+		}
+	})
+}
+
+func TestAuditTellsRunsApart(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]faultyapi.Habits{
+		"by key":       {},
+		"by all keys":  {IgnoresPrefix: true},
+		"by data":      {NoKeys: true, NoEffects: true},
+		"one by one":   {NoListing: true},
+		"oldest first": {OldestFirst: true, IgnoresPrefix: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := send(t, faultyapi.Faults{Seed: 5, Drop: 0.05, DuplicateRow: 0.05}, h, 300, 1, orders.Mix{})
+			defer b.close()
+			before := b.server.Counts()
+			// Runs with the same data, and with ids that begin alike.
+			b.keys.Run = "test-3"
+			b.sendMore(t, 200, 1, orders.Mix{})
+			middle := b.server.Counts()
+			ours := b.audit(t)
+			if ours.Lost != middle.Dropped-before.Dropped || ours.Duplicated != middle.Duplicated-before.Duplicated || ours.Accepted != 200 {
+				t.Fatalf("%s, server: %+v then %+v", ours.Line(), before, middle)
+			}
+		})
+	}
+}
+
+func TestAuditSeesARunInBatches(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{Seed: 7, Drop: 0.3, DuplicateRow: 0.1}, faultyapi.Habits{}, 250, 16, orders.Mix{})
+	defer b.close()
+	r, want := b.audit(t), b.server.Counts()
+	if want.Dropped == 0 || r.Lost != want.Dropped || r.Duplicated != want.Duplicated || r.Accepted != 250 {
+		t.Fatalf("%s, server: %+v", r.Line(), want)
+	}
+	if e := r.Examples[0]; e.Fault != "lost" || e.Key != b.keys.String(e.N, 16) || e.ID == 0 || e.SentAt.IsZero() {
+		t.Fatalf("%+v", e)
+	}
+}
+
+// A replay that names another order than the first answer is a duplicate, found by asking for the second id.
+func TestAuditFindsAReplayWithAnotherID(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]faultyapi.Habits{"listed": {}, "not listed": {NoListing: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := send(t, faultyapi.Faults{ReplayNewID: true}, h, 200, 1, orders.Mix{Seed: 1, Duplicate: 0.1})
+			defer b.close()
+			r, want := b.audit(t), b.server.Counts()
+			if want.Duplicated == 0 || r.Duplicated != want.Duplicated || r.Accepted != 200 {
+				t.Fatalf("%s, server: %+v", r.Line(), want)
+			}
+			if b.totals.WronglyAnswered() == 0 {
+				t.Fatalf("no wrong answer noticed: %+v", b.totals)
+			}
+		})
+	}
+}
+
+func TestAuditByRunIDAlone(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{Seed: 11, Drop: 0.03, DuplicateRow: 0.02, DuplicateEffect: 0.02, Dead: 0.02}, faultyapi.Habits{}, 600, 1, orders.Mix{})
+	defer b.close()
+	b.keys.Run = "test-3" // and another one whose id begins alike
+	b.sendMore(t, 50, 1, orders.Mix{})
+	middle := b.server.Counts()
+	runs, err := audit.Discover(context.Background(), b.client, "test-3", 50, time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := audit.New(b.client, quick(), runs...).Run(context.Background())
+	if err != nil || r.Accepted != 50 {
+		t.Fatalf("%v: %s", err, r.Line())
+	}
+	if runs, err = audit.Discover(context.Background(), b.client, "test", 600, time.Second, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := audit.New(b.client, quick(), runs...).Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := first.Lost+r.Lost, middle.Dropped; got != want || first.Accepted != 600 {
+		t.Fatalf("%d lost of %d, %s", got, want, first.Line())
+	}
+	if got, want := first.Duplicated+r.Duplicated, middle.Duplicated; got != want || first.Dead+r.Dead != middle.Dead {
+		t.Fatalf("%d duplicated of %d, %s", got, want, first.Line())
+	}
+}
+
+func TestAuditByRunIDAloneNeedsKeys(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{NoKeys: true}, 10, 1, orders.Mix{})
+	defer b.close()
+	if _, err := audit.Discover(context.Background(), b.client, "test", 0, time.Second, slog.New(slog.DiscardHandler)); !errors.Is(err, audit.ErrNoKeys) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAuditSaysSoWhenTheAPIIsGone(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{}, 10, 1, orders.Mix{})
+	b.close()
+	o := quick()
+	o.Patience = 0 // it still tries for a second
+	_, err := audit.New(b.client, o, audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(context.Background())
+	if !errors.Is(err, audit.ErrUnreachable) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAuditEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{Stuck: 1}, faultyapi.Habits{}, 10, 1, orders.Mix{})
+	defer b.close()
+	ctx, cancel := context.WithCancel(context.Background())
+	o := quick()
+	o.Patience = time.Hour
+	o.Progress = func(audit.Progress) { cancel() }
+	r, err := audit.New(b.client, o, audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(ctx)
+	if !errors.Is(err, context.Canceled) || r.Accepted != 10 || r.Stuck != 10 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+}

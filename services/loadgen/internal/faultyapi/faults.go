@@ -1,0 +1,64 @@
+// Package faultyapi is an orders API that breaks its promises on purpose and keeps count: what loadgen must find, by name and number. It is
+// a real HTTP server over an in-memory store, written from the contract alone, and is in no image; tests and demonstrations run it.
+package faultyapi
+
+import "time"
+
+// Faults say what it does wrong. Shares are from 0 to 1, decided for each order by the seed; an order has at most one of the faults from
+// Drop to Lag.
+type Faults struct {
+	Seed uint64
+
+	Drop            float64 // answers 201 and forgets the order
+	DropLater       float64 // forgets the order once it was completed
+	DuplicateRow    float64 // makes it twice, with the same key
+	DuplicateNoKey  float64 // makes it twice, the second without a key
+	DuplicateEffect float64 // processes it twice
+	ResetCommitted  float64 // makes it, then resets the connection instead of answering; a retry is a replay
+	ResetForgetful  float64 // the same, but does not remember the key: the retry makes it a second time
+	ResetBefore     float64 // resets the connection without making it
+	Unavailable     float64 // answers 503 with Retry-After first
+	Refuse          float64 // answers 422 to a good order
+	Stuck           float64 // never processes it
+	Dead            float64 // ends it as dead
+	Silent          float64 // resets the connection every time, without making it
+	SilentCommitted float64 // makes it, and resets the connection every time
+
+	RetryAfter time.Duration // of a 503; sent in whole seconds
+	StallEvery time.Duration // every so often, measured from the start …
+	StallFor   time.Duration // … nothing is answered for this long
+	Process    time.Duration // from creation to completion
+
+	AcceptInvalid bool // answers 201 to invalid orders
+	ReplayNewID   bool // answers a replay with another id, that of a second order
+}
+
+// Habits say what its answers look like, within what the contract leaves open or beyond.
+type Habits struct {
+	NoKeys        bool // does not show idempotency keys
+	NoEffects     bool // does not show effects
+	IgnoresPrefix bool // does not know idempotency_key_prefix
+	RefusesPrefix bool // answers 422 to it
+	NoListing     bool // has no GET /orders
+	NoNext        bool // its listing shows one page and no way to the next
+	MaxLimit      int  // refuses a higher limit with a 422; 0 = 1000
+	Clamp         bool // gives MaxLimit instead of refusing
+	OldestFirst   bool
+	BareArray     bool // the listing is an array; Link-less, so one page
+	OtherNames    bool // {"items": …, "next": …}
+	NoQueue       bool // has no GET /queue
+	NoReadyz      bool
+	QuotedIDs     bool // ids are strings
+	NaiveTimes    bool // times without a zone, as the Python example has them
+	FirstID       int64
+}
+
+// Counts are what it did: the numbers that an audit must come to.
+type Counts struct {
+	Created, Accepted, Replays                  int
+	Dropped, Duplicated, Resets, Unavailable    int
+	Refused, Stuck, Dead, Silenced, Uncommitted int
+	TooSoon                                     int // came back before Retry-After was over
+	BadRequests, Oversized, Stalled             int
+	MissingKey                                  int // POSTs without an idempotency key
+}

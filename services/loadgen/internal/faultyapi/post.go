@@ -1,0 +1,229 @@
+package faultyapi
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// fault is what is done wrong with one order.
+type fault int
+
+const (
+	fine fault = iota
+	drop
+	dropLater
+	duplicateRow
+	duplicateNoKey
+	duplicateEffect
+	resetCommitted
+	resetForgetful
+	resetBefore
+	unavailable
+	refuse
+	stuck
+	deadEnd
+	silent
+	silentCommitted
+)
+
+// pick decides, once for each key.
+func (s *Server) pick() fault {
+	f, x := &s.Faults, s.random.Float64()
+	for i, share := range [...]float64{
+		f.Drop, f.DropLater, f.DuplicateRow, f.DuplicateNoKey, f.DuplicateEffect, f.ResetCommitted, f.ResetForgetful, f.ResetBefore,
+		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Silent, f.SilentCommitted,
+	} {
+		if x < share {
+			return fault(i + 1)
+		}
+		x -= share
+	}
+	return fine
+}
+
+const bodyLimit = 2 << 20
+
+func (s *Server) post(w http.ResponseWriter, r *http.Request) {
+	var b body
+	if !s.read(w, r, &b) {
+		return
+	}
+	if err := b.valid(); err != nil && !s.Faults.AcceptInvalid {
+		s.count(func(c *Counts) { c.BadRequests++ })
+		problem(w, 422, err.Error())
+		return
+	}
+	s.take(w, r.Header.Get("Idempotency-Key"), []body{b}, false)
+}
+
+func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
+	var batch struct {
+		Orders []body `json:"orders"`
+	}
+	if !s.read(w, r, &batch) {
+		return
+	}
+	for i := range batch.Orders {
+		if err := batch.Orders[i].valid(); err != nil {
+			s.count(func(c *Counts) { c.BadRequests++ })
+			problem(w, 422, "orders["+strconv.Itoa(i)+"]: "+err.Error())
+			return
+		}
+	}
+	if len(batch.Orders) == 0 || len(batch.Orders) > 1000 {
+		problem(w, 422, "orders: from 1 to 1000")
+		return
+	}
+	s.take(w, r.Header.Get("Idempotency-Key"), batch.Orders, true)
+}
+
+func (s *Server) read(w http.ResponseWriter, r *http.Request, v any) bool {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		s.count(func(c *Counts) { c.Oversized++ })
+		problem(w, 413, "body too large")
+		return false
+	}
+	if err != nil {
+		return false
+	}
+	if err := json.Unmarshal(text, v); err != nil && !s.Faults.AcceptInvalid {
+		s.count(func(c *Counts) { c.BadRequests++ })
+		problem(w, 400, "not an order")
+		return false
+	}
+	return true
+}
+
+func (s *Server) count(f func(c *Counts)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.counts)
+}
+
+// take makes the orders of one request, or whatever it does instead.
+func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bool) {
+	s.mu.Lock()
+	now := time.Now()
+	if key == "" {
+		s.counts.MissingKey++
+	}
+	e := s.keys[key]
+	first := e == nil
+	if first {
+		e = &entry{fault: s.pick()}
+		s.keys[key] = e
+	}
+	n := len(bodies)
+	switch {
+	case e.fault == refuse:
+		s.counts.Refused += n
+		s.mu.Unlock()
+		problem(w, 422, "not today")
+		return
+	case e.fault == silent || (e.fault == resetBefore && first):
+		s.counts.Resets++
+		if first && e.fault == silent {
+			s.counts.Silenced += n
+		}
+		s.mu.Unlock()
+		reset(w)
+		return
+	case e.fault == unavailable && first:
+		s.counts.Unavailable++
+		e.retryFrom = now.Add(s.Faults.RetryAfter)
+		s.mu.Unlock()
+		w.Header().Set("Retry-After", strconv.Itoa(int(s.Faults.RetryAfter/time.Second)))
+		problem(w, 503, "try again later")
+		return
+	case now.Before(e.retryFrom):
+		s.counts.TooSoon++
+	}
+	replay := e.ids != nil
+	if !replay {
+		s.create(e, key, bodies, batch, now)
+	} else if s.Faults.ReplayNewID && e.answered {
+		if e.replayedID == 0 {
+			e.replayedID = s.insert(key, bodies[0], now).id
+			s.sorted = false
+			s.counts.Duplicated++
+		}
+		e.ids = []int64{e.replayedID}
+	}
+	if (!replay && (e.fault == resetCommitted || e.fault == resetForgetful)) || e.fault == silentCommitted {
+		s.counts.Resets++
+		if !replay && e.fault == silentCommitted {
+			s.counts.Uncommitted += n
+		}
+		if e.fault == resetForgetful {
+			e.ids, e.fault = nil, fine // the retry makes it again
+			s.counts.Duplicated += n
+		}
+		s.mu.Unlock()
+		reset(w)
+		return
+	}
+	if replay {
+		s.counts.Replays++
+		w.Header().Set("Idempotency-Replayed", "true")
+	}
+	if !e.answered {
+		e.answered = true
+		s.counts.Accepted += n
+	}
+	shown := make([]map[string]any, 0, n)
+	for i, id := range e.ids {
+		o := s.find(id)
+		if o == nil {
+			o = &order{id: id, key: key, body: bodies[min(i, n-1)], created: now}
+		}
+		shown = append(shown, s.show(o, o.created))
+	}
+	s.mu.Unlock()
+	if batch {
+		writeJSON(w, 201, map[string]any{"orders": shown})
+		return
+	}
+	writeJSON(w, 201, shown[0])
+}
+
+// create makes the rows that the entry's fault lets it make. The caller holds the lock.
+func (s *Server) create(e *entry, key string, bodies []body, batch bool, now time.Time) {
+	s.sorted = false
+	for i, b := range bodies {
+		stored := key
+		if batch {
+			stored = key + "\x1f" + strconv.Itoa(i)
+		}
+		o := s.insert(stored, b, now)
+		e.ids = append(e.ids, o.id)
+		switch e.fault {
+		case drop:
+			o.gone = now
+			s.counts.Dropped++
+		case dropLater:
+			o.gone = o.completed
+			s.counts.Dropped++
+		case duplicateRow:
+			s.insert(stored, b, now)
+			s.counts.Duplicated++
+		case duplicateNoKey:
+			s.insert("", b, now)
+			s.counts.Duplicated++
+		case duplicateEffect:
+			o.effects = 2
+			s.counts.Duplicated++
+		case stuck:
+			o.completed = time.Time{}
+			s.counts.Stuck++
+		case deadEnd:
+			o.dead = true
+			s.counts.Dead++
+		}
+	}
+}
