@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"orderflow.example/services/api/internal/testdb"
+)
+
+// die gives up the messages of orders as the consumer does.
+const die = `
+	with gone as (delete from pgmq.q_order_queue q where (q.message ->> 'order_id')::bigint = any ($1) returning q.*),
+	dead as (
+		update orders o set status = 'dead', dead_at = now(), attempts = 5, last_error = 'boom'
+		from gone where o.id = (gone.message ->> 'order_id')::bigint
+	)
+	select pgmq.send('order_queue_dlq', gone.message, gone.headers || jsonb_build_object('orderflow-dead', jsonb_build_object(
+		'reason', $2::text, 'error', 'boom', 'attempts', 5, 'queue', 'order_queue', 'msg_id', gone.msg_id, 'read_ct', 5,
+		'dead_at', '2026-01-07T19:48:03+00:00', 'consumer', 'c1')))
+	from gone order by gone.msg_id`
+
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
+	conn := testdb.Connect(t, db)
+	for i := range 6 {
+		s.post(t, "/orders", orderJSON(i))
+	}
+	for _, d := range []struct {
+		ids    []int64
+		reason string
+	}{{[]int64{1, 2, 3}, "max_attempts"}, {[]int64{4}, "permanent"}} {
+		if _, err := conn.Exec(t.Context(), die, d.ids, d.reason); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `select pgmq.send('order_queue_dlq', '"poison"', '{"orderflow-dead": {"reason": "not_an_object"}}'::jsonb)`); err != nil {
+		t.Fatal(err)
+	}
+
+	ids, requests := pages(t, s, "/dead-letters?limit=2", "dead_letters", "msg_id")
+	if strings.Join(ids, " ") != "5 4 3 2 1" || requests != 3 {
+		t.Errorf("listed %v in %d pages", ids, requests)
+	}
+	letter := s.get(t, "/dead-letters?reason=permanent").json(t)["dead_letters"].([]any)[0].(map[string]any)
+	for field, want := range map[string]string{
+		"msg_id": "4", "order_id": "4", "reason": "permanent", "error": "boom", "attempts": "5", "origin_msg_id": "4", "dead_at": "2026-01-07T19:48:03+00:00",
+	} {
+		if fmt.Sprint(letter[field]) != want {
+			t.Errorf("%s is %v, want %s", field, letter[field], want)
+		}
+	}
+	if poison := s.get(t, "/dead-letters?reason=not_an_object").json(t)["dead_letters"].([]any); len(poison) != 1 || poison[0].(map[string]any)["order_id"] != nil {
+		t.Errorf("poison is %v", poison)
+	}
+
+	token := []string{"Authorization", "Bearer sesame"}
+	admin := func(method, path, body string) answer { return s.do(t, method, path, body, token) }
+	redriven := func(a answer) string {
+		t.Helper()
+		if a.status != http.StatusOK {
+			t.Fatalf("got %d %s", a.status, a.body)
+		}
+		var got []string
+		for _, r := range a.json(t)["redriven"].([]any) {
+			got = append(got, fmt.Sprint(r.(map[string]any)["order_id"]))
+		}
+		return strings.Join(got, " ")
+	}
+	if a := admin("POST", "/dead-letters/redrive", `{"reason":"max_attempts","limit":2,"dry_run":true}`); redriven(a) != "" || fmt.Sprint(a.json(t)["matched"]) != "2" {
+		t.Errorf("dry run: %s", a.body)
+	}
+	if got := fmt.Sprint(s.get(t, "/orders/1").json(t)["status"]); got != "dead" {
+		t.Errorf("after a dry run the order is %s", got)
+	}
+	if got := redriven(admin("POST", "/dead-letters/redrive", `{"reason":"max_attempts","limit":2}`)); got != "1 2" {
+		t.Errorf("redriven by reason: %s", got)
+	}
+	order := s.get(t, "/orders/1").json(t)
+	if order["status"] != "pending" || fmt.Sprint(order["attempts"]) != "0" || order["last_error"] != nil {
+		t.Errorf("a redriven order is %v", order)
+	}
+	if a := admin("POST", "/dead-letters/3/redrive", ""); a.status != http.StatusOK || fmt.Sprint(a.json(t)["order_id"]) != "3" {
+		t.Errorf("redrive one: %d %s", a.status, a.body)
+	}
+	if a := admin("POST", "/dead-letters/3/redrive", ""); a.status != http.StatusNotFound {
+		t.Errorf("redrive one again: %d %s", a.status, a.body)
+	}
+	// An order that is not dead must not get a second message.
+	if _, err := conn.Exec(t.Context(), `update orders set status = 'completed', dead_at = null where id = 4`); err != nil {
+		t.Fatal(err)
+	}
+	if a := admin("POST", "/dead-letters/4/redrive", ""); a.status != http.StatusConflict {
+		t.Errorf("redrive of a completed order: %d %s", a.status, a.body)
+	}
+	if a := admin("DELETE", "/dead-letters/4", ""); a.status != http.StatusNoContent || a.body != "" {
+		t.Errorf("delete: %d %s", a.status, a.body)
+	}
+	if a := admin("DELETE", "/dead-letters/4", ""); a.status != http.StatusNotFound {
+		t.Errorf("delete again: %d %s", a.status, a.body)
+	}
+	if got := redriven(admin("POST", "/dead-letters/redrive", `{"all":true}`)); got != "<nil>" {
+		t.Errorf("redriven all that is left (the poison): %q", got)
+	}
+	for body, location := range map[string]string{
+		`{}`:                               "body",
+		`{"all":true,"reason":"x"}`:        "body",
+		`{"msg_ids":["x"]}`:                "body.msg_ids[0]",
+		`{"reason":"x","limit":0}`:         "body.limit",
+		`{"reason":"x","force":true}`:      "body.force",
+		`{"reason":"` + "\\u0000" + `x"}`:  "body.reason",
+		`{"msg_ids":[1],"dry_run":"true"}`: "body.dry_run",
+	} {
+		a := admin("POST", "/dead-letters/redrive", body)
+		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"`+location) {
+			t.Errorf("%s: got %d %s", body, a.status, a.body)
+		}
+	}
+	if a := admin("POST", "/dead-letters/redrive", `{`); a.status != http.StatusBadRequest {
+		t.Errorf("malformed: got %d %s", a.status, a.body)
+	}
+}
+
+func TestChangingDeadLettersNeedsTheToken(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	with := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
+	without := started(t, map[string]string{"DATABASE_URL": db})
+	for _, call := range []struct{ method, path, body string }{
+		{"POST", "/dead-letters/redrive", `{"all":true}`},
+		{"POST", "/dead-letters/redrive", `what`},
+		{"POST", "/dead-letters/1/redrive", ""},
+		{"DELETE", "/dead-letters/1", ""},
+		{"DELETE", "/dead-letters/abc", ""},
+	} {
+		for _, token := range []string{"", "Bearer open", "Bearer", "Basic sesame", "sesame", "Bearer sesame2"} {
+			a := with.do(t, call.method, call.path, call.body, []string{"Authorization", token})
+			if a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%s %s with %q: got %d %s", call.method, call.path, token, a.status, a.body)
+			}
+		}
+		if a := without.do(t, call.method, call.path, call.body, []string{"Authorization", "Bearer sesame"}); a.status != http.StatusForbidden {
+			t.Errorf("%s %s without a token configured: got %d %s", call.method, call.path, a.status, a.body)
+		}
+	}
+	if strings.Contains(with.log.String(), "sesame") {
+		t.Error("the token is in the log")
+	}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"orderflow.example/services/api/internal/testdb"
+)
+
+// pages walks a list to its end and returns the ids in order.
+func pages(t *testing.T, s *service, path, field, id string) (ids []string, requests int) {
+	t.Helper()
+	cursor := ""
+	for {
+		at := path
+		if cursor != "" {
+			at += "&cursor=" + url.QueryEscape(cursor)
+		}
+		a := s.get(t, at)
+		if a.status != http.StatusOK {
+			t.Fatalf("GET %s: %d %s", at, a.status, a.body)
+		}
+		requests++
+		page := a.json(t)
+		for _, item := range page[field].([]any) {
+			ids = append(ids, fmt.Sprint(item.(map[string]any)[id]))
+		}
+		next, more := page["next_cursor"].(string)
+		if !more {
+			return ids, requests
+		}
+		cursor = next
+	}
+}
+
+func TestListOrders(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	conn := testdb.Connect(t, db)
+	if _, err := conn.Exec(t.Context(), `
+		insert into orders (customer_name, product_name, quantity, price, status, dead_at, idempotency_key)
+		select 'Customer ' || g % 4, 'Product', 1, 1,
+			case g % 10 when 3 then 'dead' when 7 then 'pending' else 'completed' end,
+			case g % 10 when 3 then now() end,
+			'run-' || g % 2 || '-' || lpad(g::text, 4, '0')
+		from generate_series(1, 100) g`); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(where, order string) string {
+		var ids string
+		if err := conn.QueryRow(t.Context(), `select coalesce(string_agg(id::text, ' ' order by `+order+`), '') from orders where `+where).Scan(&ids); err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	for _, test := range []struct{ query, where, order string }{
+		{"limit=7", "true", "id desc"},
+		{"limit=100", "true", "id desc"},
+		{"limit=50", "true", "id desc"},
+		{"limit=3&status=dead", "status = 'dead'", "id desc"},
+		{"limit=3&status=pending", "status = 'pending'", "id desc"},
+		{"limit=9&status=completed", "status = 'completed'", "id desc"},
+		{"limit=4&customer_name=Customer+2", "customer_name = 'Customer 2'", "id desc"},
+		{"limit=4&customer_name=Customer+3&status=dead", "customer_name = 'Customer 3' and status = 'dead'", "id desc"},
+		{"limit=4&customer_name=Nobody", "false", "id desc"},
+		{"limit=6&idempotency_key_prefix=run-1-", "idempotency_key like 'run-1-%'", "idempotency_key"},
+		{"limit=6&idempotency_key_prefix=run-1-&status=pending", "idempotency_key like 'run-1-%' and status = 'pending'", "idempotency_key"},
+		{"limit=6&idempotency_key_prefix=run-", "true", "idempotency_key"},
+		{"limit=6&idempotency_key_prefix=~", "false", "idempotency_key"},
+	} {
+		ids, _ := pages(t, s, "/orders?"+test.query, "orders", "id")
+		if got, want := strings.Join(ids, " "), expect(test.where, test.order); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", test.query, got, want)
+		}
+	}
+
+	// A cursor belongs to its filters.
+	cursor := s.get(t, "/orders?limit=1&status=dead").json(t)["next_cursor"].(string)
+	for _, other := range []string{"/orders?limit=1&cursor=", "/orders?status=pending&cursor=", "/dead-letters?cursor="} {
+		if a := s.get(t, other+cursor); a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: got %d", other, a.status)
+		}
+	}
+	// What is added between two pages neither repeats nor hides an order.
+	first := s.get(t, "/orders?limit=2").json(t)
+	s.post(t, "/orders", orderJSON(1))
+	second := s.get(t, "/orders?limit=2&cursor="+first["next_cursor"].(string)).json(t)
+	if id := fmt.Sprint(second["orders"].([]any)[0].(map[string]any)["id"]); id != "98" {
+		t.Errorf("the second page begins with %s", id)
+	}
+}
+
+// The status has no index. One order among very many is found all the same, over pages that may be empty.
+func TestRareStatusAmongMany(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	conn := testdb.Connect(t, db)
+	if _, err := conn.Exec(t.Context(), `
+		insert into orders (customer_name, product_name, quantity, price, status)
+		select 'Customer', 'Product', 1, 1, case g when 5 then 'pending' else 'completed' end
+		from generate_series(1, 65000) g`); err != nil {
+		t.Fatal(err)
+	}
+	ids, _ := pages(t, s, "/orders?limit=10&status=pending", "orders", "id")
+	if strings.Join(ids, " ") != "5" {
+		t.Errorf("found %v", ids)
+	}
+}
+
+func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	conn := testdb.Connect(t, db)
+	for i := range 6 {
+		s.post(t, "/orders", orderJSON(i))
+	}
+	// One with a consumer, one waiting for a retry, one sent with a delay.
+	if _, err := conn.Exec(t.Context(), `
+		update pgmq.q_order_queue set vt = now() + interval '1 hour', read_ct = 1 where msg_id in (1, 2);
+		update pgmq.q_order_queue set headers = headers || '{"orderflow-retry": 1}' where msg_id = 2;
+		update pgmq.q_order_queue set vt = now() + interval '1 hour' where msg_id = 3;
+		select pgmq.send('order_queue_dlq', '{}')`); err != nil {
+		t.Fatal(err)
+	}
+	first := s.get(t, "/queue")
+	got := first.json(t)
+	for field, want := range map[string]string{
+		"queue": "order_queue", "depth": "6", "visible": "3", "in_flight": "1", "delayed": "2", "dead_letters": "1", "enqueued_total": "6",
+	} {
+		if fmt.Sprint(got[field]) != want {
+			t.Errorf("%s is %v, want %s", field, got[field], want)
+		}
+	}
+	s.post(t, "/orders", orderJSON(7))
+	if again := s.get(t, "/queue"); again.body != first.body {
+		t.Errorf("looked again at once: %s", again.body)
+	}
+	eventually(t, "another look", func() bool { return fmt.Sprint(s.get(t, "/queue").json(t)["depth"]) == "7" })
+	rates := s.get(t, "/queue").json(t)["rates"].(map[string]any)
+	if fmt.Sprint(rates["enqueued_per_second"]) == "0" || fmt.Sprint(rates["completed_per_second"]) != "0" {
+		t.Errorf("rates are %v", rates)
+	}
+}
+
+func TestPeekHidesNothing(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	for i := range 3 {
+		s.post(t, "/orders", orderJSON(i))
+	}
+	if _, err := testdb.Connect(t, db).Exec(t.Context(), `select pgmq.send('order_queue', 'null'), pgmq.send('order_queue', '[1e400]')`); err != nil {
+		t.Fatal(err)
+	}
+	first, second := s.get(t, "/messages?limit=1000"), s.get(t, "/messages?limit=1000")
+	if first.body != second.body || len(first.json(t)["messages"].([]any)) != 5 {
+		t.Errorf("%s\n%s", first.body, second.body)
+	}
+	if n := len(s.get(t, "/messages?limit=2").json(t)["messages"].([]any)); n != 2 {
+		t.Errorf("%d messages", n)
+	}
+}

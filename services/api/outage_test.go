@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"orderflow.example/services/api/internal/testdb"
+)
+
+func TestStartWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	proxy := testdb.NewProxy(t, db)
+	proxy.Refuse()
+	s := start(t, map[string]string{"DATABASE_URL": proxy.URL, "MIGRATE_ON_START": "true"})
+	s.log.await(t, "database is away, trying again until it is ready")
+
+	for path, want := range map[string]int{"/livez": 200, "/health": 200, "/readyz": 503, "/orders": 503, "/orders/1": 503, "/messages": 503, "/queue": 503, "/dead-letters": 503, "/openapi.json": 200} {
+		if a := s.get(t, path); a.status != want {
+			t.Errorf("GET %s: got %d %s", path, a.status, a.body)
+		}
+	}
+	started := time.Now()
+	a := s.post(t, "/orders", orderJSON(1))
+	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.json(t)["detail"] == "" {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	if took := time.Since(started); took > 500*time.Millisecond {
+		t.Errorf("it took %v to refuse", took)
+	}
+	if a := s.post(t, "/orders", `{"quantity":0}`); a.status != http.StatusUnprocessableEntity {
+		t.Errorf("a wrong order is wrong whether the database is there or not: got %d", a.status)
+	}
+
+	proxy.Accept()
+	back := time.Now()
+	s.awaitReady(t)
+	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	t.Logf("accepting %v after the database came", time.Since(back).Round(time.Millisecond))
+	if away, _ := s.log.find("database is away, trying again until it is ready"); len(away) != 1 {
+		t.Errorf("said %d times that the database is away", len(away))
+	}
+}
+
+// load posts orders all the time, each with a key, and again with the same key until it is answered 201.
+type load struct {
+	accepted, refused atomic.Int64
+	slowest           atomic.Int64
+	last              atomic.Int64 // when the latest one was accepted
+	stopped           atomic.Bool
+	done              sync.WaitGroup
+}
+
+func startLoad(t *testing.T, s *service, clients int) *load {
+	t.Helper()
+	l := &load{}
+	for c := range clients {
+		l.done.Go(func() {
+			for i := 0; !l.stopped.Load(); i++ {
+				for {
+					started := time.Now()
+					a, err := s.try(http.MethodPost, "/orders", orderJSON(i), []string{"Idempotency-Key", fmt.Sprintf("%d-%d", c, i)})
+					l.slow(time.Since(started))
+					if err != nil || a.status != http.StatusCreated && a.status != http.StatusServiceUnavailable {
+						t.Errorf("got %d %s, %v", a.status, a.body, err)
+						return
+					}
+					if a.status == http.StatusCreated {
+						l.accepted.Add(1)
+						l.last.Store(time.Now().UnixNano())
+						break
+					}
+					if a.header.Get("Retry-After") == "" {
+						t.Errorf("a 503 without Retry-After: %s", a.body)
+					}
+					l.refused.Add(1)
+				}
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) slow(took time.Duration) {
+	for {
+		before := l.slowest.Load()
+		if int64(took) <= before || l.slowest.CompareAndSwap(before, int64(took)) {
+			return
+		}
+	}
+}
+
+// recovered waits until an order was accepted after a moment.
+func (l *load) recovered(t *testing.T, after time.Time) time.Duration {
+	t.Helper()
+	eventually(t, "orders to be accepted again", func() bool { return l.last.Load() > after.UnixNano() })
+	return time.Since(after).Round(time.Millisecond)
+}
+
+func TestOutagesUnderLoad(t *testing.T) {
+	t.Parallel()
+	for name, outage := range map[string]struct{ begin, end func(*testdb.Proxy) }{
+		"connections cut and refused": {(*testdb.Proxy).Refuse, (*testdb.Proxy).Accept},
+		"server hangs":                {(*testdb.Proxy).Pause, (*testdb.Proxy).Resume},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const timeout = 300 * time.Millisecond
+			db := testdb.New(t)
+			proxy := testdb.NewProxy(t, db)
+			s := started(t, map[string]string{"DATABASE_URL": proxy.URL, "REQUEST_TIMEOUT": timeout.String()})
+			l := startLoad(t, s, 8)
+			l.recovered(t, time.Now())
+
+			outage.begin(proxy)
+			eventually(t, "readiness to say no", func() bool { return s.get(t, "/readyz").status == http.StatusServiceUnavailable })
+			if a := s.get(t, "/livez"); a.status != http.StatusOK {
+				t.Errorf("livez says %d", a.status)
+			}
+			// Once the outage is known, nobody waits for anything.
+			begun := time.Now()
+			if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusServiceUnavailable {
+				t.Errorf("got %d", a.status)
+			}
+			if a := s.get(t, "/orders/1"); a.status != http.StatusServiceUnavailable {
+				t.Errorf("got %d", a.status)
+			}
+			if took := time.Since(begun); took > timeout {
+				t.Errorf("it took %v to refuse during a known outage", took)
+			}
+
+			back := time.Now()
+			outage.end(proxy)
+			took := l.recovered(t, back)
+			s.awaitReady(t)
+			l.stopped.Store(true)
+			l.done.Wait()
+			t.Logf("%d accepted, %d refused, slowest answer %v, accepting again after %v",
+				l.accepted.Load(), l.refused.Load(), time.Duration(l.slowest.Load()).Round(time.Millisecond), took)
+			if slowest := time.Duration(l.slowest.Load()); slowest > timeout+700*time.Millisecond {
+				t.Errorf("an answer took %v", slowest)
+			}
+			if l.refused.Load() == 0 {
+				t.Error("nothing was refused: was there an outage?")
+			}
+			// Eventually: what hung may still be on its way into the database when its client has been told 503.
+			accepted := int(l.accepted.Load())
+			if rows := count(t, db, `select count(*) from orders`); rows < accepted || rows > accepted+9 {
+				t.Errorf("%d orders for %d accepted", rows, accepted)
+			}
+			if n := count(t, db, `select count(*) from orders o full join pgmq.q_order_queue q on q.msg_id = o.message_id where o.id is null or q.msg_id is null`); n != 0 {
+				t.Errorf("%d orders without message or messages without order", n)
+			}
+		})
+	}
+}
+
+// A read survives a connection that went stale in the pool.
+func TestReadsTryASecondConnection(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	s.post(t, "/orders", orderJSON(1))
+	conn := testdb.Connect(t, db)
+	for range 5 {
+		if a := s.get(t, "/orders/1"); a.status != http.StatusOK {
+			t.Fatalf("got %d %s", a.status, a.body)
+		}
+		if _, err := conn.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := s.post(t, "/orders", orderJSON(2), "Idempotency-Key", "k"); a.status != http.StatusCreated {
+		t.Errorf("a write over a terminated connection: %d %s", a.status, a.body)
+	}
+}
