@@ -10,10 +10,12 @@ import (
 
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/config"
+	"orderflow.example/services/consumer/internal/doctor"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/ops"
 	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
 	"orderflow.example/services/consumer/internal/worker"
 )
 
@@ -33,6 +35,7 @@ func consume(ctx context.Context, s config.Config, log *slog.Logger, signals <-c
 		log.Error("Cannot start", "error", err)
 		return exitConfiguration
 	}
+	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false)))
 	h, closeHandler := newHandler(s, log)
 	defer closeHandler()
 	consumer := worker.New(worker.Settings{

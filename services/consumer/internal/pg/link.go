@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,9 +125,9 @@ func (l *Link) connect(ctx context.Context) error {
 	if err != nil {
 		l.drop()
 		if ctx.Err() == nil {
-			l.server.noteDown(l.name, err)
+			l.server.noteDown(l.name, errors.New(Brief(err)))
 		}
-		return fmt.Errorf("connect %s: %w", l.name, err)
+		return fmt.Errorf("connect for %s: %w", l.name, err)
 	}
 	l.server.noteUp()
 	if l.server.observe.Connected != nil {
@@ -161,4 +163,16 @@ func useless(err error) bool {
 		return true
 	}
 	return answer.Code[:2] == "08"
+}
+
+// Brief is the text of an error of Do in one line: pgx lists one for each address and each try with and without TLS, mostly the same.
+func Brief(err error) string {
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		line = strings.TrimSpace(line)
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
 }

@@ -15,6 +15,7 @@ import (
 //   - Plans: all our joins go from a short array to a primary key. The planner knows neither the array's length nor, for
 //     a fresh queue, the table's size; a plan made on an empty table would still be in use when it holds a million rows.
 //     JIT would compile those plans because of the penalties that switching scans off adds to their costs.
+//   - Isolation: passing over locked rows and checking a lease once more when its row is free are what read committed does.
 const sessionSettings = `
 select pg_catalog.set_config(setting.name,
          case when setting.unit = 'ms' -- zero is no limit; a stricter limit of the role's stays
@@ -24,7 +25,8 @@ select pg_catalog.set_config(setting.name,
                ('client_connection_check_interval', '2000'), ('tcp_user_timeout', '6000'),
                ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
                ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),
-               ('plan_cache_mode', 'force_generic_plan'), ('TimeZone', 'UTC')) as wanted (name, value)
+               ('plan_cache_mode', 'force_generic_plan'), ('default_transaction_isolation', 'read committed'),
+               ('TimeZone', 'UTC')) as wanted (name, value)
   join pg_catalog.pg_settings as setting using (name)`
 
 func prepareSession(ctx context.Context, conn *pgx.Conn) error {

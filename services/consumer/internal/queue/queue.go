@@ -79,6 +79,9 @@ func load(name string) string {
 	return b.String()
 }
 
+// Tables are the quoted names of the queue's table and its dead letters'.
+func (q *Queue) Tables() (queue, deadLetters string) { return q.table, q.deadTable }
+
 // Channel is where the api and other consumers notify of messages that are due.
 func (q *Queue) Channel() string { return "orderflow_" + strings.ToLower(q.Name) }
 

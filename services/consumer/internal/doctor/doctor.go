@@ -1,0 +1,164 @@
+// Package doctor owns the examination of the database: what an operator would look at when a queue gets slow or stands
+// still, with advice in words. It must only read, with a handful of cheap statements, and never be needed for the work.
+package doctor
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+//go:embed sql/*.sql
+var files embed.FS
+
+func statement(name string, q *queue.Queue) string {
+	text, err := files.ReadFile("sql/" + name + ".sql")
+	if err != nil {
+		panic(err) // embedded at build time
+	}
+	table, letters := q.Tables()
+	return strings.NewReplacer("{queue}", table, "{dlq}", letters).Replace(string(text))
+}
+
+// Figures are what was measured.
+type Figures struct {
+	Server, Database, Role string
+
+	Description queue.Description
+	Missing     []string // rights
+	Tables      []Table
+	Holders     []Holder // of vacuum, the oldest first
+	Waiting     *time.Duration
+	Letters     int // dead letters, counted up to 100,000
+	Consumers   int // as far as this role may see
+	Settings    map[string]string
+	NotifyUsage float64 // share of the server's notification queue that is in use
+}
+
+// Table is one table's state.
+type Table struct {
+	Name       string
+	Live, Dead int64
+	Bytes      int64
+	Vacuumed   *float64 // seconds ago; nil: never since the statistics began
+	Vacuuming  bool
+	Disabled   bool // autovacuum is switched off for it
+}
+
+// Holder is what keeps vacuum from removing rows that died after it began.
+type Holder struct {
+	Kind, Name string
+	XminAge    int      // transactions back
+	Seconds    *float64 // how long; nil: unknown
+	Detail     string
+}
+
+// Examine measures. q says which queue.
+func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue) (*Figures, error) {
+	f := &Figures{Settings: map[string]string{}}
+	var err error
+	if f.Description, err = q.Describe(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := conn.QueryRow(ctx, `select current_database(), current_user`).Scan(&f.Database, &f.Role); err != nil {
+		return nil, fmt.Errorf("who are we: %w", err)
+	}
+	if err := f.settings(ctx, conn, q); err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	if f.Holders, err = holders(ctx, conn, q); err != nil {
+		return nil, fmt.Errorf("look for what holds vacuum back: %w", err)
+	}
+	if !f.Description.Tables {
+		return f, nil
+	}
+	table, letters := q.Tables()
+	rows, err := conn.Query(ctx, statement("rights", q), table, letters)
+	if err == nil {
+		f.Missing, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up rights: %w", err)
+	}
+	rows, err = conn.Query(ctx, statement("tables", q), []string{table, letters, "public.orders"})
+	if err == nil {
+		f.Tables, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Table])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at tables: %w", err)
+	}
+	var waiting *float64
+	err = conn.QueryRow(ctx, statement("queue", q)).Scan(&waiting, &f.Letters, &f.Consumers, &f.NotifyUsage)
+	if denied(err) {
+		return f, nil // said under rights
+	} else if err != nil {
+		return nil, fmt.Errorf("look at the queue: %w", err)
+	}
+	if waiting != nil {
+		d := time.Duration(*waiting * float64(time.Second))
+		f.Waiting = &d
+	}
+	return f, nil
+}
+
+func (f *Figures) settings(ctx context.Context, conn *pgx.Conn, q *queue.Queue) error {
+	rows, err := conn.Query(ctx, statement("settings", q))
+	if err != nil {
+		return err
+	}
+	var name, value string
+	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		f.Settings[name] = value
+		return nil
+	})
+	f.Server = f.Settings["server_version"]
+	return err
+}
+
+// holders merges what this role may see by itself with what the schema's function shows it.
+func holders(ctx context.Context, conn *pgx.Conn, q *queue.Queue) ([]Holder, error) {
+	var found []Holder
+	seen := map[string]int{}
+	for _, source := range []string{"holders", "holders_all"} {
+		rows, err := conn.Query(ctx, statement(source, q))
+		var list []Holder
+		if err == nil {
+			list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Holder])
+		}
+		if denied(err) || missing(err) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		for _, h := range list {
+			if at, ok := seen[h.Kind+h.Name]; ok {
+				found[at].XminAge = max(found[at].XminAge, h.XminAge)
+				continue
+			}
+			seen[h.Kind+h.Name] = len(found)
+			found = append(found, h)
+		}
+	}
+	return found, nil
+}
+
+func denied(err error) bool { return code(err) == "42501" }
+
+// missing: no such function or schema, because the migrations have not been applied.
+func missing(err error) bool { return code(err) == "42883" || code(err) == "3F000" }
+
+func code(err error) string {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answer.Code
+	}
+	return ""
+}

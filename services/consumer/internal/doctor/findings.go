@@ -1,0 +1,188 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// Finding is one thing that was looked at. Advice is empty when there is nothing to do.
+type Finding struct {
+	Check   string
+	Finding string
+	Advice  string
+}
+
+// Thresholds from which a figure is worth a person's attention.
+const (
+	longHeld    = time.Minute      // a transaction that works and holds vacuum back meanwhile
+	longIdle    = 5 * time.Second  // one that does nothing and holds vacuum back
+	longWaiting = time.Minute      // the message that is due first
+	manyDead    = 50_000           // dead rows of a queue's table
+	bigEmpty    = 256 << 20        // bytes of a table that holds next to nothing
+)
+
+// Findings says what the figures mean.
+func (f *Figures) Findings() []Finding {
+	list := []Finding{f.schema()}
+	if !f.Description.Tables {
+		return list
+	}
+	return slices.Concat(list, []Finding{f.rights(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
+		[]Finding{f.settingsThatHurt(), f.notifications()})
+}
+
+func (f *Figures) schema() Finding {
+	c := Finding{Check: "schema", Finding: fmt.Sprintf("version %d, this consumer needs %d", f.Description.SchemaVersion, queue.SchemaVersion)}
+	switch {
+	case !f.Description.Tables:
+		c.Finding = "orders or the queue's tables are missing; " + c.Finding
+		c.Advice = "Run `api migrate` (or start the api) with the same DATABASE_URL and QUEUE_NAME."
+	case f.Description.SchemaVersion < queue.SchemaVersion:
+		c.Advice = "Run `api migrate` of the same release; until then this consumer waits."
+	}
+	return c
+}
+
+func (f *Figures) rights() Finding {
+	c := Finding{Check: "rights", Finding: f.Role + " may do what a consumer does"}
+	if len(f.Missing) > 0 {
+		c.Finding = f.Role + " lacks " + strings.Join(f.Missing, "; ")
+		c.Advice = "Run `api migrate` with CONSUMER_DB_ROLE=" + f.Role + ", or grant it."
+	}
+	return c
+}
+
+func (f *Figures) keepingUp() Finding {
+	c := Finding{Check: "lag", Finding: "nothing is waiting"}
+	if f.Waiting == nil {
+		return c
+	}
+	c.Finding = "the message that is due first has waited for " + round(*f.Waiting)
+	if *f.Waiting < longWaiting {
+		return c
+	}
+	if f.Consumers == 0 {
+		c.Advice = "No consumer is connected, as far as " + f.Role + " may see: start one."
+	} else {
+		c.Advice = fmt.Sprintf("%d consumers are connected: scale them out, raise CONCURRENCY, or raise BATCH_SIZE when handlers are quick. "+
+			"If they are idle, look for sessions that hold locks on the queue's rows (pg_locks).", f.Consumers)
+	}
+	return c
+}
+
+func (f *Figures) deadLetters() Finding {
+	c := Finding{Check: "dead letters", Finding: fmt.Sprint(f.Letters)}
+	if f.Letters > 0 {
+		c.Advice = "Look at them with GET /dead-letters, and redrive or delete them."
+	}
+	return c
+}
+
+// vacuumHolder names the oldest: the others hold nothing back that it does not hold back already.
+func (f *Figures) vacuumHolder() Finding {
+	c := Finding{Check: "vacuum", Finding: "nothing holds it back for long"}
+	for _, h := range f.Holders {
+		if h.Seconds != nil && *h.Seconds < h.tolerable().Seconds() {
+			continue
+		}
+		held := "for an unknown time"
+		if h.Seconds != nil {
+			held = "for " + round(time.Duration(*h.Seconds*float64(time.Second)))
+		}
+		c.Finding = fmt.Sprintf("%s %s (%s) has held it back %s, %d transactions: no row that died since can be removed",
+			h.Kind, h.Name, h.Detail, held, h.XminAge)
+		switch h.Kind {
+		case "session":
+			c.Advice = fmt.Sprintf("End it: select pg_terminate_backend(%s); and give its role an idle_in_transaction_session_timeout.", h.Name)
+		case "prepared transaction":
+			c.Advice = fmt.Sprintf("Finish it: rollback prepared '%s'; or commit it.", strings.ReplaceAll(h.Name, "'", "''"))
+		case "replication slot":
+			c.Advice = fmt.Sprintf("If nobody uses it any more: select pg_drop_replication_slot('%s');", strings.ReplaceAll(h.Name, "'", "''"))
+		default:
+			c.Advice = "Look for long queries on that standby, or set its hot_standby_feedback to off."
+		}
+		return c
+	}
+	return c
+}
+
+// tolerable is for how long it may hold vacuum back before that is worth a word.
+func (h *Holder) tolerable() time.Duration {
+	if strings.Contains(h.Detail, "idle in transaction") {
+		return longIdle
+	}
+	return longHeld
+}
+
+func (f *Figures) deadRows() []Finding {
+	var list []Finding
+	for _, t := range f.Tables {
+		c := Finding{Check: "rows of " + strings.ReplaceAll(t.Name, `"`, "")}
+		vacuumed := "not vacuumed since the statistics began"
+		if t.Vacuumed != nil {
+			vacuumed = "vacuumed " + round(time.Duration(*t.Vacuumed*float64(time.Second))) + " ago"
+		}
+		if t.Vacuuming {
+			vacuumed += ", and at this moment"
+		}
+		c.Finding = fmt.Sprintf("%d live, %d dead, %d MiB; %s", t.Live, t.Dead, t.Bytes>>20, vacuumed)
+		queue := strings.HasPrefix(t.Name, "pgmq.")
+		switch {
+		case t.Disabled:
+			c.Advice = fmt.Sprintf("Autovacuum is switched off for it: alter table %s reset (autovacuum_enabled);", t.Name)
+		case t.Dead > manyDead && t.Dead > t.Live && !t.Vacuuming:
+			c.Advice = "Reads walk over dead rows. If nothing holds vacuum back (above), autovacuum does not keep up: " +
+				"raise autovacuum_max_workers, lower autovacuum_naptime, or run: vacuum " + t.Name + ";"
+		case queue && t.Bytes > bigEmpty && (t.Live+t.Dead)*4096 < t.Bytes/4:
+			c.Advice = "It has grown far beyond what it holds, from an earlier backlog or a vacuum held back. The space is used again; to " +
+				"give it back, in a quiet moment: vacuum full " + t.Name + ";"
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func (f *Figures) settingsThatHurt() Finding {
+	var bad, advice []string
+	say := func(name, value, why string) {
+		if f.Settings[name] == value {
+			bad = append(bad, name+" = "+value)
+			advice = append(advice, why)
+		}
+	}
+	say("fsync", "off", "With fsync off a crash of the machine can destroy the database.")
+	say("full_page_writes", "off", "With full_page_writes off a crash can tear pages.")
+	say("synchronous_commit", "off", "With synchronous_commit off a crash can lose orders that were accepted.")
+	say("autovacuum", "off", "Without autovacuum the queue's tables grow and get slow.")
+	say("track_counts", "off", "Without track_counts autovacuum does not know where to go.")
+	say("zero_damaged_pages", "on", "zero_damaged_pages destroys data that could be repaired.")
+	c := Finding{Check: "settings", Finding: "none that hurt"}
+	if len(bad) > 0 {
+		c.Finding, c.Advice = strings.Join(bad, ", "), strings.Join(advice, " ")
+	}
+	return c
+}
+
+func (f *Figures) notifications() Finding {
+	c := Finding{Check: "notifications", Finding: fmt.Sprintf("%.0f %% of the server's queue for them is in use", 100*f.NotifyUsage)}
+	if f.NotifyUsage > 0.5 {
+		c.Advice = "A session that listens sits in a transaction and keeps notifications from being cleared away; when the queue is full, " +
+			"NOTIFY fails. Look for it: select * from pg_stat_activity where state like 'idle in transaction%';"
+	}
+	return c
+}
+
+func round(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	default:
+		return d.Round(time.Minute).String()
+	}
+}
