@@ -55,7 +55,7 @@ generate: $(addprefix bin/,$(SERVICES)) ## Write what is generated: the README's
 	@tools/readme-tables --write
 
 verify: $(addprefix bin/,$(SERVICES)) ## Check that what is generated is current, modules are tidy and build alone
-	@tools/verify $(MODULES)
+	@tools/verify $(MODULES) $(CHECK_MODULES)
 
 ##@ Measurements
 .PHONY: bench chaos
