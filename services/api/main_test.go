@@ -14,11 +14,29 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 
 	"orderflow.example/services/api/internal/testdb"
 )
 
-func TestMain(m *testing.M) { os.Exit(testdb.Run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+	}
+	code := testdb.Run(m)
+	client.CloseIdleConnections()
+	http.DefaultClient.CloseIdleConnections()
+	// fasthttp looks for idle workers every ten seconds, the last time after the server has ended; and keeps a clock.
+	ended := []goleak.Option{
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	}
+	if err := goleak.Find(ended...); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // service is the program, running in this process on free ports.
 type service struct {

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"orderflow.example/services/api/internal/testdb"
+)
+
+// hold takes a lock that stops orders from being written until it is let go.
+func hold(t *testing.T, db string) (release func()) {
+	t.Helper()
+	tx, err := testdb.Connect(t, db).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `lock table pgmq.q_order_queue in exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func writing(t *testing.T, db string) bool {
+	return count(t, db, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) > 0
+}
+
+func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "20s", "SHUTDOWN_DELAY": "1500ms"})
+	s.post(t, "/orders", orderJSON(0))
+	release := hold(t, db)
+	answers := make(chan answer, 1)
+	go func() {
+		a, err := s.try(http.MethodPost, "/orders", orderJSON(1), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- a
+	}()
+	eventually(t, "the order to be under way", func() bool { return writing(t, db) })
+
+	s.stop()
+	s.log.await(t, "shutting down")
+	// It goes on serving, says that it is not ready, and asks everybody to connect anew.
+	if a := s.get(t, "/readyz"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "shutting down") {
+		t.Errorf("readyz says %d %s", a.status, a.body)
+	}
+	if a := s.get(t, "/livez"); a.status != http.StatusOK {
+		t.Errorf("livez says %d", a.status)
+	}
+	resp, err := http.Get(s.url + "/orders/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || !resp.Close {
+		t.Errorf("got %d, Connection: close is %v", resp.StatusCode, resp.Close)
+	}
+
+	eventually(t, "the listener to close", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	})
+	release()
+	if a := <-answers; a.status != http.StatusCreated {
+		t.Errorf("the order that was under way: %d %s", a.status, a.body)
+	}
+	if code := s.wait(t); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if n := count(t, db, `select count(*) from orders`); n != 2 {
+		t.Errorf("%d orders", n)
+	}
+}
+
+func TestShutdownDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "3s", "DRAIN_TIMEOUT": "100ms"})
+	s.post(t, "/orders", orderJSON(0))
+	release := hold(t, db)
+	var done sync.WaitGroup
+	done.Go(func() { _, _ = s.try(http.MethodPost, "/orders", orderJSON(1), nil) })
+	eventually(t, "the order to be under way", func() bool { return writing(t, db) })
+	s.stop()
+	s.log.await(t, "requests were still under way at the end of the drain timeout")
+	if code := s.wait(t); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	release()
+	done.Wait()
+}
+
+// Replicas are replaced one after the other under load, behind something that sends requests to those that are ready. No
+// request fails, although none is tried twice.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	env := map[string]string{"DATABASE_URL": db, "SHUTDOWN_DELAY": "500ms"}
+	var ready atomic.Pointer[service]
+	ready.Store(started(t, env))
+
+	var accepted atomic.Int64
+	var stopped atomic.Bool
+	var clients sync.WaitGroup
+	for c := range 6 {
+		clients.Go(func() {
+			for i := c; !stopped.Load(); i++ {
+				a, err := ready.Load().try(http.MethodPost, "/orders", orderJSON(i), nil)
+				if err != nil || a.status != http.StatusCreated {
+					t.Errorf("got %d %s, %v", a.status, a.body, err)
+					return
+				}
+				accepted.Add(1)
+			}
+		})
+	}
+	for range 3 {
+		next := started(t, env)
+		old := ready.Load()
+		old.stop()
+		old.log.await(t, "shutting down")
+		ready.Store(next)
+		if code := old.wait(t); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	stopped.Store(true)
+	clients.Wait()
+	if n := count(t, db, `select count(*) from orders`); n != int(accepted.Load()) {
+		t.Errorf("%d orders, %d accepted", n, accepted.Load())
+	}
+}
+
+func TestReplicasAndMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	var migration sync.WaitGroup
+	migration.Go(func() {
+		if code := run(context.Background(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != exitOK {
+			t.Errorf("migrate: exit code %d", code)
+		}
+	})
+	one := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true"})
+	two := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true"})
+	three := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "false"})
+	migration.Wait()
+	for i, s := range []*service{one, two, three} {
+		s.awaitReady(t)
+		if a := s.post(t, "/orders", orderJSON(i)); a.status != http.StatusCreated {
+			t.Errorf("replica %d: %d %s", i, a.status, a.body)
+		}
+	}
+}
+
+func TestWaitsForTheSchema(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	s := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "false"})
+	eventually(t, "the reason", func() bool {
+		a := s.get(t, "/readyz")
+		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "schema is at version 0")
+	})
+	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusServiceUnavailable {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != exitOK {
+		t.Errorf("migrate: exit code %d", code)
+	}
+	s.awaitReady(t)
+	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
+func environment(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, set := env[name]
+		return value, set
+	}
+}
+
+func TestWrongConfigurationIsOneLineAndExitCode2(t *testing.T) {
+	t.Parallel()
+	var out, log bytes.Buffer
+	code := run(t.Context(), nil, environment(map[string]string{
+		"API_PORT": "http", "QUEUE_NAME": `x"; drop table orders; --`, "REQUEST_TIMEOUT": "-1s", "WRITE_BATCH": "0", "LOG_LEVEL": "loud",
+		"DATABASE_URL": "postgres://me:s3cret@db:port/x", "MIGRATE_ON_START": "perhaps", "BODY_LIMIT": "much",
+	}), &out, &log)
+	text := log.String()
+	if code != exitConfig || out.Len() != 0 || strings.Count(text, "\n") != 1 {
+		t.Errorf("exit code %d, output %q, log %q", code, &out, text)
+	}
+	for _, want := range []string{
+		`API_PORT="http": must be a whole number`, `QUEUE_NAME="x\"; drop table orders; --": must be 1 to 43 letters`, `REQUEST_TIMEOUT="-1s": must be from 100ms to 1m0s`,
+		`WRITE_BATCH="0": must be from 1 to 10000`, `LOG_LEVEL="loud": must be debug, info, warn or error`, `DATABASE_URL="postgres://me:***@db:port/x"`,
+		`MIGRATE_ON_START="perhaps": must be true or false`, `BODY_LIMIT="much": must be a size`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the line does not have %s:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "s3cret") {
+		t.Errorf("the line has the password:\n%s", text)
+	}
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args []string
+		code int
+		out  string
+	}{
+		{[]string{"version"}, exitOK, "dev\n"},
+		{[]string{"config"}, exitOK, "| `QUEUE_NAME` | `order_queue` |"},
+		{[]string{"-h"}, exitOK, "usage: api"},
+		{[]string{"-x"}, exitConfig, ""},
+		{[]string{"serve"}, exitConfig, ""},
+		{[]string{"migrate", "down"}, exitConfig, ""},
+	} {
+		var out, log bytes.Buffer
+		if code := run(t.Context(), test.args, environment(nil), &out, &log); code != test.code || !strings.Contains(out.String(), test.out) {
+			t.Errorf("%v: exit code %d\n%s%s", test.args, code, &out, &log)
+		}
+	}
+}
+
+// asMain makes the test's own binary the program, for what only a process can show.
+const asMain = "ORDERFLOW_TEST_AS_MAIN"
+
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	process := func() (*exec.Cmd, *lines) {
+		cmd := exec.Command(os.Args[0])
+		log := newLines()
+		cmd.Stderr = log
+		cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL="+db, "API_PORT=0", "METRICS_PORT=-1", "SHUTDOWN_DELAY=10m", "DRAIN_TIMEOUT=10m", "LOG_FORMAT=json", "MIGRATE_ON_START=false")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		log.await(t, "database is ready")
+		return cmd, log
+	}
+	cmd, log := process()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "shutting down")
+	asked := time.Now()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFault {
+		t.Errorf("the second signal: %v", err)
+	}
+	if took := time.Since(asked); took > 5*time.Second {
+		t.Errorf("the second signal took %v", took)
+	}
+	if strings.Contains(log.String(), fmt.Sprint(`"database_url":"postgres://postgres:`)) {
+		t.Error("the log has a password")
+	}
+}
