@@ -19,7 +19,7 @@ type Config struct {
 	DatabaseURL string `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" desc:"PostgreSQL to work on: URL (a SQLAlchemy driver suffix is ignored) or libpq key=value form" secret:"url"`
 	QueueName   string `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue to consume; dead letters go to the queue of the same name + _dlq"`
 
-	BatchSize   int           `envconfig:"BATCH_SIZE" default:"30" desc:"most messages per read and per write back, 1 to 10000; raise it (500) for high rates of quick handlers"`
+	BatchSize   int           `envconfig:"BATCH_SIZE" default:"30" desc:"most messages per read, 1 to 10000; raise it (500) for high rates of quick handlers"`
 	VT          int           `envconfig:"VT" default:"10" desc:"visibility timeout in seconds, 1 to 43200: how long a message stays hidden without a sign of life from its consumer"`
 	Concurrency int           `envconfig:"CONCURRENCY" default:"30" desc:"handlers at work at the same time, 1 to 10000"`
 	Prefetch    int           `envconfig:"PREFETCH" default:"0" desc:"messages that may wait for a free handler, 0 to 100000; 0 adapts to how long handlers take, up to two batches"`

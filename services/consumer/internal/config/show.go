@@ -19,7 +19,7 @@ func stripDriver(address string) string {
 }
 
 // secretParameter is a password in the key=value form or among a URL's parameters.
-var secretParameter = regexp.MustCompile(`(?i)\b((?:ssl)?password|token|secret|key)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]*)`)
+var secretParameter = regexp.MustCompile(`(?i)((?:ssl)?password|token|secret|key)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]*)`)
 
 const mask = "xxxxx"
 

@@ -18,11 +18,11 @@ type Finding struct {
 
 // Thresholds from which a figure is worth a person's attention.
 const (
-	longHeld    = time.Minute      // a transaction that works and holds vacuum back meanwhile
-	longIdle    = 5 * time.Second  // one that does nothing and holds vacuum back
-	longWaiting = time.Minute      // the message that is due first
-	manyDead    = 50_000           // dead rows of a queue's table
-	bigEmpty    = 256 << 20        // bytes of a table that holds next to nothing
+	longHeld    = time.Minute     // a transaction that works and holds vacuum back meanwhile
+	longIdle    = 5 * time.Second // one that does nothing and holds vacuum back
+	longWaiting = time.Minute     // the message that is due first
+	manyDead    = 50_000          // dead rows of a queue's table
+	bigEmpty    = 256 << 20       // bytes of a table that holds next to nothing
 )
 
 // Findings says what the figures mean.

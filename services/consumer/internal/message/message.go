@@ -3,10 +3,11 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -65,43 +66,45 @@ func (m *Message) Decode() *Poison {
 // Other fields are none of its business: a newer publisher may send more. Names are matched exactly, unlike a struct's in
 // encoding/json, where "ORDER_ID" would do as well.
 func (m *Message) decodeBody() *Poison {
-	if len(m.Body) == 0 || m.Body[0] != '{' {
+	m.OrderID = 0
+	var id []byte
+	var wrong string
+	object := scan(m.Body, func(name, value []byte) {
+		want := ""
+		switch string(name) {
+		case "order_id":
+			id = value
+			return
+		case "customer_name", "product_name", "created_at":
+			want = "a string"
+		case "quantity", "price":
+			want = "a number"
+		default:
+			return
+		}
+		if wrong != "" {
+			return
+		}
+		if kind(value) != want {
+			wrong = fmt.Sprintf("%s must be %s, not %s", name, want, excerpt(value))
+		} else if string(name) == "quantity" {
+			if _, err := strconv.ParseInt(string(value), 10, 64); err != nil {
+				wrong = "quantity must be a whole number, not " + excerpt(value)
+			}
+		}
+	})
+	switch n, err := strconv.ParseInt(string(id), 10, 64); {
+	case !object:
 		return &Poison{Reason: ReasonNotAnObject, Problem: "message is not a JSON object but " + kind(m.Body)}
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(m.Body, &fields); err != nil {
-		return &Poison{Reason: ReasonNotAnObject, Problem: "message is not valid JSON: " + err.Error()}
-	}
-	raw, ok := fields["order_id"]
-	if !ok {
+	case id == nil:
 		return &Poison{Reason: ReasonBadMessage, Problem: "order_id is missing"}
+	case err != nil || n < 1:
+		return &Poison{Reason: ReasonBadMessage, Problem: "order_id must be a whole number above 0, not " + excerpt(id)}
+	default:
+		m.OrderID = n
 	}
-	if err := json.Unmarshal(raw, &m.OrderID); err != nil || m.OrderID < 1 || raw[0] == 'n' {
-		m.OrderID = 0
-		return &Poison{Reason: ReasonBadMessage, Problem: "order_id must be a whole number above 0, not " + excerpt(raw)}
-	}
-	for _, f := range [...]struct{ name, want string }{
-		{"customer_name", "a string"},
-		{"product_name", "a string"},
-		{"quantity", "a number"},
-		{"price", "a number"},
-		{"created_at", "a string"},
-	} {
-		if raw, ok := fields[f.name]; ok && kind(raw) != f.want {
-			return &Poison{
-				Reason: ReasonBadMessage, OrderID: m.OrderID,
-				Problem: fmt.Sprintf("%s must be %s, not %s", f.name, f.want, excerpt(raw)),
-			}
-		}
-	}
-	if raw, ok := fields["quantity"]; ok {
-		var whole int64
-		if json.Unmarshal(raw, &whole) != nil {
-			return &Poison{
-				Reason: ReasonBadMessage, OrderID: m.OrderID,
-				Problem: "quantity must be a whole number, not " + excerpt(raw),
-			}
-		}
+	if wrong != "" {
+		return &Poison{Reason: ReasonBadMessage, OrderID: m.OrderID, Problem: wrong}
 	}
 	return nil
 }
@@ -109,29 +112,37 @@ func (m *Message) decodeBody() *Poison {
 // decodeHeaders is forgiving: headers are hints, anybody may have written them, and a wrong one must not stop an order.
 func (m *Message) decodeHeaders() {
 	m.Released, m.Traceparent, m.LastError = 0, "", ""
-	if len(m.Headers) == 0 || m.Headers[0] != '{' {
-		return
-	}
-	var h struct {
-		Traceparent any `json:"traceparent"`
-		Released    any `json:"orderflow-released"`
-		Error       any `json:"orderflow-error"`
-	}
-	if json.Unmarshal(m.Headers, &h) != nil {
-		return
-	}
-	if n, ok := h.Released.(float64); ok {
-		// At least this read counts: a forged header cannot make a message immortal.
-		m.Released = int32(min(max(n, 0), float64(max(m.ReadCount-1, 0))))
-	}
-	m.LastError, _ = h.Error.(string)
-	if parent, ok := h.Traceparent.(string); ok && traceparent.MatchString(parent) {
-		m.Traceparent = parent
-	}
+	scan(m.Headers, func(name, value []byte) {
+		switch string(name) {
+		case "traceparent":
+			if text := bytes.Trim(value, `"`); isTraceparent(text) {
+				m.Traceparent = string(text)
+			}
+		case HeaderReleased:
+			// At least this read counts: a forged header cannot make a message immortal.
+			if n, err := strconv.ParseFloat(string(value), 64); err == nil || n > 0 {
+				m.Released = int32(min(max(n, 0), float64(max(m.ReadCount-1, 0))))
+			}
+		case HeaderError:
+			_ = json.Unmarshal(value, &m.LastError) // what is no text is none
+		}
+	})
 }
 
-// traceparent is W3C's form: version, trace, parent, flags (https://www.w3.org/TR/trace-context/).
-var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+// isTraceparent checks for W3C's form: version, trace, parent, flags in lower-case hexadecimal digits
+// (https://www.w3.org/TR/trace-context/).
+func isTraceparent(text []byte) bool {
+	const form = "00-00000000000000000000000000000000-0000000000000000-00"
+	if len(text) != len(form) {
+		return false
+	}
+	for i, c := range text {
+		if digit := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'; digit == (form[i] == '-') || !digit && c != '-' {
+			return false
+		}
+	}
+	return true
+}
 
 // TraceID is the trace that the order belongs to, or empty.
 func (m *Message) TraceID() string {
@@ -151,7 +162,7 @@ func (m *Message) Attrs() []slog.Attr {
 	}
 }
 
-func kind(raw json.RawMessage) string {
+func kind(raw []byte) string {
 	if len(raw) == 0 {
 		return "nothing (SQL null)"
 	}
@@ -172,7 +183,7 @@ func kind(raw json.RawMessage) string {
 }
 
 // excerpt quotes a value for an error text, short enough for a log line.
-func excerpt(raw json.RawMessage) string {
+func excerpt(raw []byte) string {
 	const most = 60
 	if len(raw) <= most {
 		return string(raw)
