@@ -40,12 +40,12 @@ deploy: bin/kind bin/helm .cluster ## Build, load and install everything, with a
 	@tag=$$(deploy/kind/images --load); \
 	deploy/kind/namespace $(CONTEXT) $(NAMESPACE); \
 	$(HELM) upgrade --install $(RELEASE) $(CHART) --namespace $(NAMESPACE) --values deploy/kind/values.yaml --set-string image.tag=$$tag \
-		$(if $(POSTGRES_IMAGE),--set-string postgres.image=$(POSTGRES_IMAGE)) --wait --timeout 5m $(HELM_FLAGS)
+		$(if $(POSTGRES_IMAGE),--set-string postgres.image=$(POSTGRES_IMAGE)) --wait --timeout 5m $(HELM_FLAGS) || { deploy/kind/diagnose $(CONTEXT) $(NAMESPACE); exit 1; }
 
-e2e: bin/kind bin/helm .cluster ## Prove it on the cluster: faults, restarts, upgrades, each ended by the audit (ONLY=a,b)
+e2e: bin/kind bin/helm bin/loadgen .cluster ## Prove it on the cluster: faults, restarts, upgrades, each ended by the audit (ONLY=a,b)
 	@tag=$$(deploy/kind/images --load); \
 	go -C deploy/kind/e2e build -o $(CURDIR)/bin/e2e . ; \
-	exec bin/e2e -context $(CONTEXT) -helm bin/helm -chart $(CHART) -tag $$tag -postgres-image '$(POSTGRES_IMAGE)' -only '$(ONLY)'
+	exec bin/e2e -loadgen bin/loadgen -context $(CONTEXT) -helm bin/helm -chart $(CHART) -tag $$tag -postgres-image '$(POSTGRES_IMAGE)' -only '$(ONLY)'
 
 status: .cluster ## What runs, and what the queue holds
 	@$(KUBECTL) --namespace $(NAMESPACE) get deployments,statefulsets,jobs,pods,persistentvolumeclaims
