@@ -97,6 +97,10 @@ func (d *demonstration) line(l proc.Line) {
 	service := stack.Consumer
 	switch l.Process {
 	case "api":
+		// What the demo asks itself to show the queue, and what the audit reads, would drown the orders.
+		if strings.Contains(l.Text, `"msg":"GET `) {
+			return
+		}
 		service = stack.API
 	case "loadgen":
 		service = stack.Loadgen

@@ -47,6 +47,7 @@ type environment struct {
 func (e *environment) say(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }
 
 var commands = map[string]command{
+	"chaos":         runChaos,
 	"demo":          demo,
 	"with-postgres": withPostgres,
 }

@@ -84,7 +84,12 @@ func (r *Rig) ledger(ctx context.Context) error {
 		return nil
 	}
 	r.result.Recovery, r.result.Bar = r.recovery(l), r.fault.Recovery(r.plan)
-	r.check(l.firstAfter != nil && r.result.Recovery <= r.result.Bar, "recovery", r.result.Recovery, r.result.Bar)
+	bar := r.result.Bar
+	if r.plan.Untimed {
+		bar *= 10
+	}
+	r.check(l.firstAfter != nil, "orders posted after the cause's end that were completed", l.firstAfter != nil, true)
+	r.check(r.result.Recovery <= bar, "recovery", r.result.Recovery, bar)
 	return nil
 }
 

@@ -65,10 +65,10 @@ func (r *Rig) atRest(ctx context.Context) error {
 		return err
 	}
 	used := (after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]) / span.Seconds()
-	r.measured(used < 0.01, "processor time of an idle consumer", fmt.Sprintf("%.2f %% of a core", used*100), "under 1 %")
+	r.measured(used < 0.01 || r.plan.Untimed, "processor time of an idle consumer", fmt.Sprintf("%.2f %% of a core", used*100), "under 1 %")
 	perSecond := float64(later-committed) / span.Seconds()
 	// The consumer's poll, the api's look at the queue and at the database's health, and our own questions.
-	r.measured(perSecond <= 6, "transactions per second of an idle system", fmt.Sprintf("%.1f", perSecond), "at most 6")
+	r.measured(perSecond <= 6 || r.plan.Untimed, "transactions per second of an idle system", fmt.Sprintf("%.1f", perSecond), "at most 6")
 	return nil
 }
 

@@ -47,12 +47,13 @@ func terminate(ctx context.Context, r *Rig) error {
 	return nil
 }
 
-// underLoad brings the system up, lets it run for a moment and does something to its Postgres, once or a few times.
-func (r *Rig) underLoad(ctx context.Context, times int, do func() error) error {
+// underLoad brings the system up, lets it run for a moment and does something to its Postgres, once or a few times, each of which
+// takes some time.
+func (r *Rig) underLoad(ctx context.Context, times int, takes time.Duration, do func() error) error {
 	if err := r.up(ctx, settings{consumers: 2, consumer: r.work()}); err != nil {
 		return err
 	}
-	if err := r.load(ctx); err != nil {
+	if err := r.loadFor(ctx, r.plan.Duration+time.Duration(times)*takes+r.tail()); err != nil {
 		return err
 	}
 	for range times {
@@ -73,12 +74,13 @@ func (r *Rig) underLoad(ctx context.Context, times int, do func() error) error {
 }
 
 func postgresRestart(ctx context.Context, r *Rig) error {
-	return r.underLoad(ctx, pick(r.plan, 2, 1), func() error {
+	// A restart of a server with real work takes its time; everybody has to notice that it is away.
+	away := pick(r.plan, 2*time.Second, 500*time.Millisecond)
+	return r.underLoad(ctx, pick(r.plan, 2, 1), away, func() error {
 		if err := r.server.Halt(ctx); err != nil {
 			return err
 		}
-		// A restart of a server with real work takes this long; everybody has to notice that it is away.
-		if err := r.wait(ctx, pick(r.plan, 2*time.Second, 500*time.Millisecond)); err != nil {
+		if err := r.wait(ctx, away); err != nil {
 			return err
 		}
 		return r.server.Start(ctx)
@@ -86,7 +88,7 @@ func postgresRestart(ctx context.Context, r *Rig) error {
 }
 
 func postgresCrash(ctx context.Context, r *Rig) error {
-	return r.underLoad(ctx, pick(r.plan, 2, 1), func() error {
+	return r.underLoad(ctx, pick(r.plan, 2, 1), 0, func() error {
 		if err := r.server.Crash(ctx); err != nil {
 			return err
 		}
@@ -96,11 +98,12 @@ func postgresCrash(ctx context.Context, r *Rig) error {
 
 // postgresFreeze is the outage that looks like none: connections stand and nothing answers.
 func postgresFreeze(ctx context.Context, r *Rig) error {
-	return r.underLoad(ctx, 1, func() error {
+	frozen := pick(r.plan, 15*time.Second, 3*time.Second)
+	return r.underLoad(ctx, 1, frozen, func() error {
 		if err := r.server.Pause(ctx); err != nil {
 			return err
 		}
-		if err := r.wait(ctx, pick(r.plan, 15*time.Second, 3*time.Second)); err != nil {
+		if err := r.wait(ctx, frozen); err != nil {
 			return err
 		}
 		return r.server.Resume(ctx)

@@ -19,6 +19,7 @@ type prober struct {
 	url    string
 	client *http.Client
 	cancel context.CancelFunc
+	over   <-chan struct{} // closed when no more orders are posted
 	work   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -39,10 +40,14 @@ const (
 	probeTimeout  = 5 * time.Second
 )
 
-func startProber(ctx context.Context, apiURL string) *prober {
+// startProber posts for a time, or until stop when that is 0.
+func startProber(ctx context.Context, apiURL string, d time.Duration) *prober {
 	ctx, cancel := context.WithCancel(ctx)
+	if d > 0 {
+		ctx, cancel = context.WithTimeout(ctx, d)
+	}
 	p := &prober{
-		url: apiURL + "/orders", cancel: cancel,
+		url: apiURL + "/orders", cancel: cancel, over: ctx.Done(),
 		client: &http.Client{Timeout: probeTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Second}},
 	}
 	p.work.Go(func() {

@@ -5,6 +5,7 @@ package logline
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -43,13 +44,32 @@ func Parse(text string) Record {
 		case f.Key == "msg":
 			r.Message = clean(f.Value)
 		case !slices.Contains(uninteresting, f.Key):
-			r.Attrs = append(r.Attrs, Attr{clean(f.Key), clean(f.Value)})
+			r.Attrs = append(r.Attrs, Attr{clean(f.Key), clean(readable(f.Key, f.Value))})
 		}
 	}
 	if r.Message == "" {
 		return Record{Message: clean(text)}
 	}
 	return r
+}
+
+// readable turns what slog writes for a duration, nanoseconds, into one.
+func readable(key, value string) string {
+	if !slices.Contains([]string{"duration", "took", "elapsed", "delay", "timeout", "drain_timeout", "backoff"}, key) {
+		return value
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return value
+	}
+	d := time.Duration(n)
+	switch {
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	}
+	return d.Round(time.Microsecond).String()
 }
 
 // object reads the top level of a JSON object in its own order. Nested values stay JSON.
@@ -92,13 +112,17 @@ func (r Record) Clock() string {
 func (r Record) Fields() string {
 	parts := make([]string, len(r.Attrs))
 	for i, a := range r.Attrs {
-		value := a.Value
-		if value == "" || strings.ContainsAny(value, " =\"") {
-			value = `"` + value + `"`
-		}
-		parts[i] = a.Key + "=" + value
+		parts[i] = a.String()
 	}
 	return strings.Join(parts, " ")
+}
+
+// String is key=value, in quotes where they help.
+func (a Attr) String() string {
+	if a.Value == "" || strings.ContainsAny(a.Value, " =\"") {
+		return a.Key + `="` + a.Value + `"`
+	}
+	return a.Key + "=" + a.Value
 }
 
 // String is the whole record on one line.

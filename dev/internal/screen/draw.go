@@ -2,11 +2,14 @@ package screen
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
+
+	"orderflow.example/dev/internal/logline"
 )
 
 // Colours of the 16 that every terminal has, so that they fit each person's scheme.
@@ -131,10 +134,26 @@ func words(e entry, withProcess bool) []word {
 	for _, text := range strings.Fields(r.Message) {
 		out = append(out, word{text, style})
 	}
-	for _, text := range strings.Fields(r.Fields()) {
-		out = append(out, word{text, faint})
+	for _, a := range r.Attrs {
+		if !shown(a, r.Message) {
+			continue
+		}
+		for _, text := range strings.Fields(a.String()) {
+			out = append(out, word{text, faint})
+		}
 	}
 	return out
+}
+
+// shown says whether a field is worth its place in a narrow pane: not the whole configuration, and not what the message has said.
+func shown(a logline.Attr, message string) bool {
+	switch a.Key {
+	case "config", "settings", "msg_id":
+		return false
+	case "order_id":
+		return !slices.Contains(strings.Fields(message), a.Value)
+	}
+	return true
 }
 
 // number is the number at the end of a process's name, counted from 0.

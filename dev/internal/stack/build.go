@@ -69,8 +69,9 @@ func Build(ctx context.Context, s *session.Session, root string, opts BuildOptio
 	errs := make([]error, len(services))
 	var builds sync.WaitGroup
 	for i, service := range services {
-		binaries[service] = filepath.Join(dir, string(service))
-		builds.Go(func() { errs[i] = build(ctx, s, root, version, opts, service, binaries[service]) })
+		target := filepath.Join(dir, string(service))
+		binaries[service] = target
+		builds.Go(func() { errs[i] = build(ctx, s, root, version, opts, service, target) })
 	}
 	builds.Wait()
 	return binaries, errors.Join(errs...)

@@ -1,0 +1,96 @@
+package chaos_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"orderflow.example/dev/internal/chaos"
+	"orderflow.example/dev/internal/session"
+	"orderflow.example/dev/internal/stack"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// atOnce is how many faults run at the same time. Each mostly waits.
+const atOnce = 4
+
+// The short version of `dev chaos`: every fault, against the real binaries under load, each ended by both audits.
+func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
+	t.Parallel()
+	server, template := os.Getenv("TEST_DATABASE_URL"), os.Getenv("TEST_TEMPLATE")
+	if server == "" || template == "" {
+		t.Fatal("no Postgres for tests: run `make test`, or set TEST_DATABASE_URL and TEST_TEMPLATE")
+	}
+	s, err := session.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	root, err := stack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binaries, err := stack.Build(t.Context(), s, root, stack.BuildOptions{}, stack.Services...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := chaos.ShortPlan()
+	plan.Untimed = true
+	suite := &chaos.Suite{Session: s, Binaries: binaries, ServerURL: server, Template: template, Plan: plan}
+
+	slots := make(chan struct{}, atOnce)
+	faults := chaos.Faults()
+	results := make([]chan chaos.Result, len(faults))
+	for i, f := range faults {
+		results[i] = make(chan chaos.Result, 1)
+		go func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			results[i] <- suite.Run(ctx, f)
+		}()
+	}
+	for i, f := range faults {
+		r := <-results[i] // before the subtest, whose end must not leave a fault running
+		t.Run(f.Name, func(t *testing.T) {
+			var details strings.Builder
+			chaos.Details(&details, r)
+			if r.Failed() {
+				t.Error(details.String())
+			}
+			t.Logf("%d accepted, recovery %v, %v in all\n%s", r.Accepted, r.Recovery, r.Took.Round(time.Millisecond), details.String())
+		})
+	}
+}
+
+func TestSelect(t *testing.T) {
+	t.Parallel()
+	all, err := chaos.Select("")
+	if err != nil || len(all) < 15 {
+		t.Errorf("without a name: %d faults, %v", len(all), err)
+	}
+	two, err := chaos.Select("zombie, kill-api")
+	if err != nil || len(two) != 2 || two[0].Name != "zombie" || two[1].Name != "kill-api" {
+		t.Errorf("two names: %v, %v", two, err)
+	}
+	if _, err := chaos.Select("nosuch"); err == nil || !strings.Contains(err.Error(), "kill-consumer") {
+		t.Errorf("an unknown name: %v; want an error with the known ones", err)
+	}
+	seen := map[string]bool{}
+	for _, f := range all {
+		if seen[f.Name] || f.Title == "" || f.Run == nil {
+			t.Errorf("fault %+v", f)
+		}
+		seen[f.Name] = true
+	}
+}
