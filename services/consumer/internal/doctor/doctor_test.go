@@ -1,0 +1,220 @@
+package doctor_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/doctor"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+type bundle struct {
+	*dbtest.DB
+	t    *testing.T
+	ctx  context.Context
+	conn *pgx.Conn
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	t.Parallel()
+	db := dbtest.New(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	conn, err := pgx.Connect(ctx, db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) })
+	return &bundle{DB: db, t: t, ctx: ctx, conn: conn}
+}
+
+// examine returns the figures and, by check, the findings.
+func (b *bundle) examine() (*doctor.Figures, map[string]doctor.Finding) {
+	b.t.Helper()
+	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	findings := map[string]doctor.Finding{}
+	for _, finding := range f.Findings() {
+		findings[finding.Check] = finding
+	}
+	return f, findings
+}
+
+func (b *bundle) wantAdvice(check string, words ...string) {
+	b.t.Helper()
+	_, findings := b.examine()
+	f := findings[check]
+	for _, word := range words {
+		if !strings.Contains(f.Finding+" "+f.Advice, word) {
+			b.t.Errorf("%s: no %q in %+v", check, word, f)
+		}
+	}
+	if f.Advice == "" {
+		b.t.Errorf("%s: no advice in %+v", check, f)
+	}
+}
+
+func TestAHealthyDatabaseNeedsNoAdvice(t *testing.T) {
+	b := setup(t)
+	b.Publish(3)
+	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Others use the server at the same time; whatever they hold is theirs.
+	f.Holders = slices.DeleteFunc(f.Holders, func(doctor.Holder) bool { return true })
+	findings := f.Findings()
+	if !doctor.Healthy(findings) || f.Waiting == nil || len(f.Tables) != 3 {
+		t.Fatalf("%+v", findings)
+	}
+	var report strings.Builder
+	if err := f.Write(&report, dbtest.QueueName, findings); err != nil || !strings.HasSuffix(report.String(), "\nNothing to do.\n") {
+		t.Fatalf("%v\n%s", err, report.String())
+	}
+}
+
+func TestTheSessionThatHoldsVacuumBackIsNamed(t *testing.T) {
+	for kind, hold := range map[string]string{
+		"by its snapshot":       `declare c cursor for select 1`,
+		"by its transaction id": `select txid_current()`,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			b := setup(t)
+			idle, err := pgx.Connect(b.ctx, b.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer idle.Close(b.ctx)
+			for _, statement := range []string{`set application_name = 'sleepy report'`, `begin`, hold} {
+				if _, err := idle.Exec(b.ctx, statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dbtest.Eventually(t, "it is seen", func() bool {
+				f, _ := b.examine()
+				i := slices.IndexFunc(f.Holders, func(h doctor.Holder) bool { return h.Name == fmt.Sprint(idle.PgConn().PID()) })
+				if i < 0 {
+					return false
+				}
+				// As it will be found in a while.
+				minutes := 125.0
+				f.Holders[i].Seconds = &minutes
+				f.Holders = f.Holders[i : i+1]
+				for _, finding := range f.Findings() {
+					if finding.Check == "vacuum" {
+						for _, want := range []string{"sleepy report", "idle in transaction", "for 2m5s", fmt.Sprintf("pg_terminate_backend(%d)", idle.PgConn().PID())} {
+							if !strings.Contains(finding.Finding+finding.Advice, want) {
+								t.Errorf("no %q in %+v", want, finding)
+							}
+						}
+					}
+				}
+				return true
+			})
+		})
+	}
+}
+
+func TestOtherHoldersOfVacuumAreNamedToo(t *testing.T) {
+	t.Parallel()
+	age := 100.0
+	for _, h := range []struct {
+		doctor.Holder
+		advice string
+	}{
+		{doctor.Holder{Kind: "prepared transaction", Name: "it's", Seconds: &age}, "rollback prepared 'it''s'"},
+		{doctor.Holder{Kind: "replication slot", Name: "old", XminAge: 5}, "pg_drop_replication_slot('old')"},
+		{doctor.Holder{Kind: "standby", Name: "1"}, "hot_standby_feedback"},
+	} {
+		f := doctor.Figures{Description: queue.Description{Tables: true}, Holders: []doctor.Holder{h.Holder}}
+		if i := slices.IndexFunc(f.Findings(), func(c doctor.Finding) bool { return strings.Contains(c.Advice, h.advice) }); i < 0 {
+			t.Errorf("%s: %+v", h.Kind, f.Findings())
+		}
+	}
+}
+
+func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
+	for name, test := range map[string]struct {
+		harm  func(b *bundle)
+		check string
+		words []string
+	}{
+		"no schema": {
+			func(b *bundle) { b.Exec(`drop table public.orders`) },
+			"schema", []string{"missing", "api migrate"},
+		},
+		"an old schema": {
+			func(b *bundle) { b.Exec(`delete from public.orderflow_migrations where version_id > 1`) },
+			"schema", []string{"version 1", "api migrate"},
+		},
+		"a queue that nobody reads": {
+			func(b *bundle) {
+				b.Publish(1)
+				b.Exec(`update pgmq.q_order_queue set vt = vt - interval '1 hour'`)
+			},
+			"lag", []string{"1h", "start one"},
+		},
+		"dead letters": {
+			func(b *bundle) { b.Exec(`select pgmq.send('order_queue_dlq', '{}')`) },
+			"dead letters", []string{"1", "GET /dead-letters"},
+		},
+		"autovacuum switched off for the queue": {
+			func(b *bundle) { b.Exec(`alter table pgmq.q_order_queue set (autovacuum_enabled = false)`) },
+			"rows of pgmq.q_order_queue", []string{"reset (autovacuum_enabled)"},
+		},
+		"settings that hurt": {
+			func(b *bundle) {
+				if _, err := b.conn.Exec(b.ctx, `set synchronous_commit = off`); err != nil {
+					b.t.Fatal(err)
+				}
+			},
+			"settings", []string{"synchronous_commit = off", "lose orders"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			test.harm(b)
+			b.wantAdvice(test.check, test.words...)
+		})
+	}
+}
+
+func TestManyDeadRowsAndAnEmptyGiantAreSeen(t *testing.T) {
+	t.Parallel()
+	f := doctor.Figures{Description: queue.Description{Tables: true}, Tables: []doctor.Table{
+		{Name: "pgmq.q_order_queue", Live: 10, Dead: 200_000},
+		{Name: "pgmq.q_order_queue_dlq", Live: 10, Dead: 0, Bytes: 1 << 30},
+		{Name: "orders", Live: 1_000_000, Dead: 60_000, Bytes: 1 << 30},
+	}}
+	advised := map[string]bool{}
+	for _, finding := range f.Findings() {
+		advised[finding.Check] = finding.Advice != ""
+	}
+	if !advised["rows of pgmq.q_order_queue"] || !advised["rows of pgmq.q_order_queue_dlq"] || advised["rows of orders"] {
+		t.Fatalf("%v", advised)
+	}
+}
+
+func TestARoleWithoutRightsIsToldWhichOnes(t *testing.T) {
+	b := setup(t)
+	role := "consumer_doctor_" + strings.ToLower(rand())
+	b.Exec(`create role ` + role)
+	defer b.Exec(`drop owned by ` + role + `; drop role ` + role)
+	b.Exec(`grant usage on schema pgmq to ` + role + `; grant select on pgmq.q_order_queue, public.orderflow_migrations to ` + role)
+	if _, err := b.conn.Exec(b.ctx, `set role `+role); err != nil {
+		t.Fatal(err)
+	}
+	b.wantAdvice("rights", role, `update and delete on "pgmq"."q_order_queue"`, `insert on "pgmq"."q_order_queue_dlq"`, "update of public.orders", "CONSUMER_DB_ROLE="+role)
+}
+
+func rand() string { return fmt.Sprint(time.Now().UnixNano()) }

@@ -1,0 +1,66 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+func TestSimulateFailsAsTheExampleDoes(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	h := handler.Simulate{Fail: true, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	for id, failures := range map[int64]int{1: 0, 2: 1, 3: 0, 4: 1, 6: 2, 9: 0, 12: 2} {
+		for attempt := 1; attempt <= 4; attempt++ {
+			err := h.Handle(t.Context(), message.Message{ID: id, OrderID: 100 + id, Attempt: attempt})
+			if (err != nil) != (attempt <= failures) {
+				t.Errorf("message %d, attempt %d: %v", id, attempt, err)
+			}
+		}
+	}
+	for _, line := range []string{"Order 102 processed fail at first try", "Order 106 processed fail at second try"} {
+		if strings.Count(log.String(), line) != 1 {
+			t.Errorf("not once in the log: %s", line)
+		}
+	}
+}
+
+func TestSimulateCanBeToldNotToFailAndHeedsItsContext(t *testing.T) {
+	t.Parallel()
+	h := handler.Simulate{Log: slog.New(slog.DiscardHandler)}
+	if err := h.Handle(t.Context(), message.Message{ID: 6, Attempt: 1}); err != nil {
+		t.Fatal(err)
+	}
+	h.Work = time.Hour
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(handler.ErrDraining)
+	if err := h.Handle(ctx, message.Message{ID: 1, Attempt: 1}); !errors.Is(err, handler.ErrDraining) {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestErrorsSteerTheRetryThroughWrapping(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("cause")
+	if handler.Permanent(nil) != nil || handler.RetryAfter(time.Second, nil) != nil {
+		t.Fatal("no error became one")
+	}
+	if err := errors.Join(errors.New("context"), handler.Permanent(cause)); !handler.IsPermanent(err) || !errors.Is(err, cause) {
+		t.Fatalf("%v", err)
+	}
+	if d, asked := handler.After(errors.Join(handler.RetryAfter(time.Minute, cause))); !asked || d != time.Minute {
+		t.Fatal(d, asked)
+	}
+	if d, _ := handler.After(handler.RetryAfter(-time.Minute, cause)); d != 0 {
+		t.Fatal(d)
+	}
+	if _, asked := handler.After(cause); asked || handler.IsPermanent(cause) {
+		t.Fatal("a plain error steers nothing")
+	}
+}

@@ -1,0 +1,97 @@
+package ops_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"orderflow.example/services/consumer/internal/metrics"
+	"orderflow.example/services/consumer/internal/ops"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
+	t.Parallel()
+	var ready atomic.Bool
+	s, err := ops.Start(t.Context(), 0, metrics.New("v1", "q", "simulate").Registry,
+		func() (bool, string) { return true, "moving" },
+		func() (bool, string) { return ready.Load(), "because" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	get := func(path string) (int, string) {
+		t.Helper()
+		answer, err := http.Get("http://" + s.Address() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(body)
+	}
+	var body struct{ Status, Detail string }
+	for _, probe := range []struct {
+		path   string
+		ready  bool
+		code   int
+		status string
+		detail string
+	}{
+		{"/livez", false, 200, "ok", "moving"},
+		{"/readyz", false, 503, "unavailable", "because"},
+		{"/readyz", true, 200, "ok", "because"},
+	} {
+		ready.Store(probe.ready)
+		code, text := get(probe.path)
+		if err := json.Unmarshal([]byte(text), &body); err != nil || code != probe.code || body.Status != probe.status || body.Detail != probe.detail {
+			t.Errorf("%s: %d %s", probe.path, code, text)
+		}
+	}
+	code, text := get("/metrics")
+	for _, name := range []string{
+		`orderflow_consumer_build_info{handler="simulate",queue="q",version="v1"} 1`,
+		`orderflow_consumer_messages_processed_total 0`,
+		`orderflow_consumer_lease_lost_total{operation="ack"} 0`,
+		`orderflow_consumer_listener_up 0`,
+		`orderflow_consumer_messages_dead_total{reason="unknown_order"} 0`,
+		"process_cpu_seconds_total",
+	} {
+		if code != 200 || !strings.Contains(text, name) {
+			t.Errorf("/metrics (%d) has no %s", code, name)
+		}
+	}
+	if code, text := get("/debug/pprof/goroutine?debug=1"); code != 200 || !strings.Contains(text, "goroutine profile") {
+		t.Errorf("pprof: %d", code)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestAPortInUseIsAnError(t *testing.T) {
+	t.Parallel()
+	probe := func() (bool, string) { return true, "" }
+	first, err := ops.Start(t.Context(), 0, metrics.New("v1", "q", "h").Registry, probe, probe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Stop()
+	var port int
+	if _, after, ok := strings.Cut(first.Address(), "]:"); ok {
+		for _, digit := range after {
+			port = 10*port + int(digit-'0')
+		}
+	}
+	if second, err := ops.Start(t.Context(), port, metrics.New("v1", "q", "h").Registry, probe, probe); err == nil {
+		second.Stop()
+		t.Fatal("two listeners on one port")
+	}
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The environment belongs to the process, so the tests of this package do not run in parallel.
+func environment(t *testing.T, settings map[string]string) {
+	t.Helper()
+	for _, name := range []string{"DATABASE_URL", "QUEUE_NAME", "BATCH_SIZE", "VT", "LOG_LEVEL", "LOG_FORMAT", "METRICS_PORT", "HANDLER"} {
+		t.Setenv(name, settings[name])
+	}
+	for name, value := range settings {
+		t.Setenv(name, value)
+	}
+}
+
+func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(context.Background(), args, &out, &err, nil)
+	return code, out.String(), err.String()
+}
+
+func TestCommandsAndTheirExitCodes(t *testing.T) {
+	environment(t, nil)
+	for _, test := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{[]string{"version"}, 0, "dev\n", ""},
+		{[]string{"config"}, 0, "| `BATCH_SIZE` | `30` |", ""},
+		{[]string{"-h"}, 0, "", "consumer doctor"},
+		{[]string{"dance"}, 2, "", `unknown command "dance"`},
+		{[]string{"--fast"}, 2, "", "not defined"},
+		{[]string{"doctor", "please"}, 2, "", `unexpected argument "please"`},
+	} {
+		code, stdout, stderr := call(t, test.args...)
+		if code != test.code || !strings.Contains(stdout, test.stdout) || !strings.Contains(stderr, test.stderr) {
+			t.Errorf("%v: %d\n%s\n%s", test.args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestAWrongConfigurationIsOneLineAndExitCode2(t *testing.T) {
+	environment(t, map[string]string{"VT": "-1", "BATCH_SIZE": "abc", "QUEUE_NAME": `x"; drop table orders; --`})
+	code, stdout, stderr := call(t)
+	if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 {
+		t.Fatalf("%d\n%s\n%s", code, stdout, stderr)
+	}
+	for _, name := range []string{"VT=", "BATCH_SIZE=", "QUEUE_NAME="} {
+		if !strings.Contains(stderr, name) {
+			t.Errorf("%s is not named: %s", name, stderr)
+		}
+	}
+}
+
+func TestDoctorExitsWith1WhenTheDatabaseIsAway(t *testing.T) {
+	environment(t, map[string]string{"DATABASE_URL": "postgres://u:geheim@127.0.0.1:1/d"})
+	if code, _, stderr := call(t, "doctor"); code != 1 || !strings.Contains(stderr, "cannot examine") || strings.Contains(stderr, "geheim") {
+		t.Fatalf("%d %s", code, stderr)
+	}
+}
+
+// started is the program at work in this process.
+type started struct {
+	signals chan os.Signal
+	ended   chan int
+	log     *safeBuffer
+}
+
+func start(t *testing.T, db *dbtest.DB, settings map[string]string) *started {
+	t.Helper()
+	all := map[string]string{"DATABASE_URL": db.URL, "LOG_FORMAT": "json", "METRICS_PORT": "0"}
+	for name, value := range settings {
+		all[name] = value
+	}
+	environment(t, all)
+	s := &started{signals: make(chan os.Signal, 2), ended: make(chan int, 1), log: &safeBuffer{}}
+	go func() { s.ended <- run(context.Background(), []string{"-v"}, io.Discard, s.log, s.signals) }()
+	return s
+}
+
+func (s *started) end(t *testing.T) int {
+	t.Helper()
+	var code int
+	dbtest.Eventually(t, "it ends", func() bool {
+		select {
+		case code = <-s.ended:
+			return true
+		default:
+			return false
+		}
+	})
+	return code
+}
+
+func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
+	db := dbtest.New(t)
+	db.Publish(12)
+	s := start(t, db, map[string]string{"SIMULATE_WORK": "1ms", "BACKOFF_BASE": "1ms", "BACKOFF_MAX": "10ms"})
+	dbtest.Eventually(t, "all orders are completed", func() bool { return db.Audit().Completed == 12 })
+
+	address := regexp.MustCompile(`"address":"\[::\]:(\d+)"`).FindStringSubmatch(s.log.String())
+	if address == nil {
+		t.Fatalf("no address in the log:\n%s", s.log)
+	}
+	for path, want := range map[string]string{
+		"/readyz": "consuming", "/livez": "moving",
+		"/metrics": `orderflow_consumer_doctor_dead_rows{table="pgmq.q_order_queue"}`,
+	} {
+		answer, err := http.Get("http://127.0.0.1:" + address[1] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d, no %s in\n%s", path, answer.StatusCode, want, body)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+
+	s.signals <- syscall.SIGTERM
+	if code := s.end(t); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, line := range []string{
+		"Starting consumer for queue: order_queue", "Batch size: 30, Visibility timeout: 10s", "Received 12 messages",
+		"Order 2 processed fail at first try", "Order 6 processed fail at second try", "Message 2 processing failed, will retry later",
+		"Order 1 processed successfully", `"order_id":2,"msg_id":2,"attempt":1,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`,
+	} {
+		if !strings.Contains(s.log.String(), line) {
+			t.Errorf("not in the log: %s\n%s", line, s.log)
+		}
+	}
+}
+
+func TestASecondSignalExitsAtOnce(t *testing.T) {
+	db := dbtest.New(t)
+	db.Publish(1)
+	s := start(t, db, map[string]string{"SIMULATE_WORK": "2s"})
+	dbtest.Eventually(t, "the order is worked on", func() bool { return strings.Contains(s.log.String(), "Received 1 messages") })
+	s.signals <- syscall.SIGTERM
+	s.signals <- syscall.SIGTERM
+	if code := s.end(t); code != 1 {
+		t.Fatalf("exit code %d", code)
+	}
+	if strings.Contains(s.log.String(), "Drained") || !strings.Contains(s.log.String(), "Second signal") {
+		t.Fatalf("%s", s.log)
+	}
+	// The process would be gone; this one waits for what it has left behind.
+	dbtest.Eventually(t, "the order is done", func() bool { return db.Audit().Completed == 1 && strings.Contains(s.log.String(), "Drained") })
+}
+
+// safeBuffer is a log that is read while it is written.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
