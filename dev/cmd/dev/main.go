@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"orderflow.example/dev/internal/session"
 )
@@ -49,6 +50,7 @@ func (e *environment) say(format string, args ...any) { fmt.Fprintf(e.stderr, fo
 var commands = map[string]command{
 	"chaos":         runChaos,
 	"demo":          demo,
+	"up":            up,
 	"with-postgres": withPostgres,
 }
 
@@ -103,12 +105,22 @@ func interruptible(s *session.Session, stderr io.Writer) (context.Context, func(
 		case <-done:
 			return
 		}
-		select {
-		case <-signals:
-			fmt.Fprintln(stderr, "dev: ending everything at once")
-			_ = s.Close() // there is nobody left to tell
-			os.Exit(exitInterrupted)
-		case <-done:
+		// One Ctrl-C can come twice: from the terminal, and passed on by the program that has started us.
+		settled := time.After(500 * time.Millisecond)
+		for {
+			select {
+			case <-signals:
+				select {
+				case <-settled:
+				default:
+					continue
+				}
+				fmt.Fprintln(stderr, "dev: ending everything at once")
+				_ = s.Close() // there is nobody left to tell
+				os.Exit(exitInterrupted)
+			case <-done:
+				return
+			}
 		}
 	}()
 	return ctx, func() {

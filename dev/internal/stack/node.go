@@ -34,6 +34,16 @@ type Node struct {
 // client never keeps a connection: a probe must tell the state of now, and a process that is killed must not leave us with one.
 var client = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
+// sets says whether the environment that the node inherits has a value for a variable.
+func (n *Node) sets(name string) bool {
+	for _, kv := range n.stack.environ(n.Service, n.env...) {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok && value != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // wanted returns the port that is asked for by name, or 0.
 func (n *Node) wanted(name string) int {
 	for _, kv := range n.stack.environ(n.Service, n.env...) {
@@ -61,7 +71,11 @@ func (n *Node) pickPorts() error {
 	if len(n.stack.Nodes(API)) == 0 {
 		n.port = n.wanted("API_PORT")
 	}
-	if n.port == 0 {
+	switch {
+	case n.port != 0:
+	case n.stack.opts.PreferPort != 0:
+		n.port, err = ports.Prefer(n.stack.opts.PreferPort)
+	default:
 		n.port, err = ports.Free()
 	}
 	return err
@@ -103,7 +117,9 @@ func (n *Node) Start() error {
 	env := []string{"DATABASE_URL=" + n.stack.opts.DatabaseURL}
 	switch n.Service {
 	case API:
-		env = append(env, "API_HOST=127.0.0.1")
+		if !n.sets("API_HOST") {
+			env = append(env, "API_HOST=127.0.0.1")
+		}
 	case Consumer:
 		env = append(env, "CONSUMER_ID="+n.Name)
 	}

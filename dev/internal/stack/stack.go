@@ -25,6 +25,8 @@ type Options struct {
 	Inherit bool
 	// Env are variables for all three services, as NAME=value.
 	Env []string
+	// PreferPort is the first api's port unless API_PORT says otherwise, when nobody listens on it; 0 for any.
+	PreferPort int
 	// Lines is called for each line that a service prints, from several goroutines. May be nil.
 	Lines func(proc.Line)
 }

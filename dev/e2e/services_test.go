@@ -1,0 +1,237 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/dev/internal/stack"
+	"orderflow.example/dev/internal/tcpproxy"
+	"orderflow.example/dev/internal/testdb"
+)
+
+func TestOrdersAreProcessedThoughTheyFailAtFirst(t *testing.T) {
+	t.Parallel()
+	database := testdb.New(t, true)
+	b := setup(t, database)
+	ctx := bounded(t)
+	api, err := b.stack.StartAPI(ctx, "api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.stack.StartConsumer(ctx, "consumer-1", "SIMULATE_WORK=20ms", "BACKOFF_BASE=100ms"); err != nil {
+		t.Fatal(err)
+	}
+	loadgen, err := b.stack.Loadgen(api, nil, "ORDERS=60", "CONCURRENCY=20", "PROGRESS=lines", "LOG_FORMAT=json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := loadgen.Wait(ctx)
+	if err != nil || code != 0 {
+		t.Fatalf("loadgen: exit code %d, %v", code, err)
+	}
+	last := loadgen.Tail()[len(loadgen.Tail())-1]
+	if want := "audit: accepted=60 completed=60 dead=0 lost=0 duplicated=0"; last != want {
+		t.Errorf("the last line is %q, want %q", last, want)
+	}
+
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	var orders, wrong, left int
+	err = conn.QueryRow(ctx, `select count(*), count(*) filter (where status <> 'completed' or effects <> 1
+		or attempts <> 1 + (message_id % 2 = 0)::int + (message_id % 6 = 0)::int), (select count(*) from pgmq.q_order_queue) from orders`).Scan(&orders, &wrong, &left)
+	if err != nil || orders != 60 || wrong != 0 || left != 0 {
+		t.Errorf("%d orders, %d with other attempts than simulated, %d messages left, %v", orders, wrong, left, err)
+	}
+	// 30 have an even message id, 10 of them one that is divisible by 6.
+	if once, twice := b.lines.count("fail at first try"), b.lines.count("fail at second try"); once != 30 || twice != 10 {
+		t.Errorf("%d orders were seen failing, %d of them twice; want 30 and 10", once, twice)
+	}
+}
+
+func TestWrongConfigurationEndsAtOnceWithOneLine(t *testing.T) {
+	t.Parallel()
+	b := programsFor(t)
+	for _, c := range []struct {
+		service  stack.Service
+		variable string
+		value    string
+	}{
+		{stack.API, "QUEUE_NAME", `x"; drop table orders; --`},
+		{stack.Consumer, "QUEUE_NAME", `x"; drop table orders; --`},
+		{stack.Consumer, "VT", "0"},
+		{stack.Consumer, "VT", "-1"},
+		{stack.Consumer, "BATCH_SIZE", "abc"},
+		{stack.API, "API_PORT", "http"},
+		{stack.API, "DATABASE_URL", "mysql://u:secret@h/d"},
+		{stack.Consumer, "DATABASE_URL", "mysql://u:secret@h/d"},
+		{stack.Loadgen, "ORDERS", "-5"},
+		{stack.Loadgen, "API_URL", "ftp://h"},
+	} {
+		t.Run(string(c.service)+"/"+c.variable+"="+c.value, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, b.binaries[c.service])
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LOG_FORMAT=text", "METRICS_PORT=-1", c.variable + "=" + c.value}
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			err := cmd.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+				t.Errorf("ended with %v, want exit code 2", err)
+			}
+			text := strings.TrimSpace(stderr.String())
+			if strings.Contains(text, "\n") || !strings.Contains(text, c.variable) || strings.Contains(text, "secret") {
+				t.Errorf("stderr is not one line that names %s (without secrets):\n%s", c.variable, text)
+			}
+		})
+	}
+}
+
+func TestAnAbsentDatabaseIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(testdb.New(t, true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := tcpproxy.New(u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Refuse(true)
+	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(proxy.Port()))
+	t.Cleanup(func() {
+		if err := proxy.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b := setup(t, u.String())
+	ctx := bounded(t)
+	var nodes []*stack.Node
+	for service, name := range map[stack.Service]string{stack.API: "api", stack.Consumer: "consumer-1"} {
+		n, err := b.stack.LaunchNode(ctx, service, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, n)
+	}
+	for _, n := range nodes {
+		eventually(t, n.Name+" lives and is not ready", func() error {
+			if status := get(ctx, n.MetricsURL()+"/livez"); status != http.StatusOK {
+				return fmt.Errorf("livez: %d", status)
+			}
+			if status := get(ctx, n.MetricsURL()+"/readyz"); status != http.StatusServiceUnavailable {
+				return fmt.Errorf("readyz: %d", status)
+			}
+			return nil
+		})
+		if !n.Process().Running() {
+			t.Errorf("%s has ended: %v", n.Name, n.Process().Failure())
+		}
+	}
+	proxy.Refuse(false)
+	for _, n := range nodes {
+		if err := n.WaitReady(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func get(ctx context.Context, url string) int {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0
+	}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body) // the status is what counts
+	return resp.StatusCode
+}
+
+func TestReplicasAndAMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	database := testdb.New(t, false)
+	b := setup(t, database)
+	ctx := bounded(t)
+	errs := make([]error, 3)
+	var together sync.WaitGroup
+	for i := range 2 {
+		together.Go(func() { _, errs[i] = b.stack.StartAPI(ctx, fmt.Sprintf("api-%d", i+1)) })
+	}
+	together.Go(func() { errs[2] = stack.Migrate(ctx, b.session, b.binaries, database) })
+	together.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range b.stack.Nodes(stack.API) {
+		loadgen, err := b.stack.Loadgen(n, nil, "ORDERS=5", "AUDIT=false", "PROGRESS=off")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, err := loadgen.Wait(ctx); err != nil || code != 0 {
+			t.Errorf("orders through %s: exit code %d, %v", n.Name, code, err)
+		}
+	}
+}
+
+func TestASecondSignalEndsAConsumerAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t, testdb.New(t, true))
+	ctx := bounded(t)
+	api, err := b.stack.StartAPI(ctx, "api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := b.stack.StartConsumer(ctx, "consumer-1", "SIMULATE_WORK=40s", "VT=60", "DRAIN_TIMEOUT=1m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loadgen, err := b.stack.Loadgen(api, nil, "ORDERS=1", "AUDIT=false", "PROGRESS=off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, err := loadgen.Wait(ctx); err != nil || code != 0 {
+		t.Fatalf("loadgen: %d, %v", code, err)
+	}
+	eventually(t, "the handler runs", func() error {
+		m, err := consumer.Metrics(ctx)
+		if err == nil && m["orderflow_consumer_messages_in_flight"] != 1 {
+			err = fmt.Errorf("in flight: %v", m["orderflow_consumer_messages_in_flight"])
+		}
+		return err
+	})
+	if err := consumer.Process().Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it drains", func() error {
+		if b.lines.count("Draining") == 0 {
+			return errors.New("it has not said so yet")
+		}
+		return nil
+	})
+	if err := consumer.Process().Stop(ctx, syscall.SIGTERM, 10*time.Second); err != nil {
+		t.Errorf("the second signal: %v", err)
+	}
+}
