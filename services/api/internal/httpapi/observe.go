@@ -32,7 +32,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 		route = "none" // whatever was asked for must not become a label
 	}
 	s.served.Add(1)
-	s.cfg.Observer.Request(c.Method(), route, status, took)
+	s.cfg.Observer.Request(known(c.Method()), route, status, took)
 	if ctx := c.UserContext(); s.cfg.Log.Enabled(ctx, s.level) {
 		attrs := []slog.Attr{slog.Duration("duration", took.Round(time.Microsecond)), slog.String("trace_id", t.id())}
 		if w, ok := c.Locals(writtenKey).(written); ok {
@@ -41,6 +41,16 @@ func (s *Server) observe(c *fiber.Ctx) error {
 		s.cfg.Log.LogAttrs(ctx, s.level, fmt.Sprintf("%s %s %d", c.Method(), c.Path(), status), attrs...)
 	}
 	return nil
+}
+
+// known is a method as a label, which outlives the request: what fiber returns is the request's own memory.
+func known(method string) string {
+	for _, m := range fiber.DefaultMethods {
+		if m == method {
+			return m
+		}
+	}
+	return "other"
 }
 
 // writtenKey is where a handler leaves what it wrote, for the line about the request.

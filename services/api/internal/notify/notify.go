@@ -72,7 +72,7 @@ func (n *Notifier) Run(ctx context.Context) {
 		case <-ctx.Done():
 			select {
 			case <-n.kick:
-				n.send(context.WithoutCancel(ctx))
+				n.send(ctx)
 			default:
 			}
 			return
@@ -108,9 +108,10 @@ func (n *Notifier) connect(ctx context.Context) {
 	n.conn = conn
 }
 
-// send tries a second connection when the first one fails: it may have been closed while it was idle.
+// send tries a second connection when the first one fails: it may have been closed while it was idle. The end of ctx does not
+// end it: what was asked for before is sent.
 func (n *Notifier) send(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	for range 2 {
 		if n.conn == nil {

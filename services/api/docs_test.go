@@ -1,0 +1,105 @@
+package main
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"orderflow.example/services/api/internal/testdb"
+)
+
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
+
+	a := s.get(t, "/openapi.json")
+	document := a.json(t)
+	if a.status != http.StatusOK || document["openapi"] != "3.1.0" {
+		t.Errorf("got %d, OpenAPI %v", a.status, document["openapi"])
+	}
+	paths := document["paths"].(map[string]any)
+	for path, methods := range map[string]string{
+		"/orders": "get post", "/orders/batch": "post", "/orders/{id}": "get", "/messages": "get", "/queue": "get",
+		"/dead-letters": "get", "/dead-letters/redrive": "post", "/dead-letters/{id}/redrive": "post", "/dead-letters/{id}": "delete",
+		"/health": "get", "/livez": "get", "/readyz": "get",
+	} {
+		for method := range strings.FieldsSeq(methods) {
+			op, ok := paths[path].(map[string]any)[method].(map[string]any)
+			if !ok || op["operationId"] == "" || op["summary"] == "" || op["responses"] == nil {
+				t.Errorf("%s %s is not in the document", method, path)
+			}
+		}
+	}
+	create := paths["/orders"].(map[string]any)["post"].(map[string]any)
+	for _, status := range []string{"201", "400", "413", "415", "422", "503"} {
+		if create["responses"].(map[string]any)[status] == nil {
+			t.Errorf("POST /orders is not said to answer %s", status)
+		}
+	}
+	// Every reference leads somewhere.
+	schemas := document["components"].(map[string]any)["schemas"].(map[string]any)
+	for _, ref := range regexp.MustCompile(`"\$ref":\s*"#/components/schemas/([^"]+)"`).FindAllStringSubmatch(a.body, -1) {
+		if schemas[ref[1]] == nil {
+			t.Errorf("there is no schema %s", ref[1])
+		}
+	}
+	for name, schema := range schemas {
+		if strings.Contains(name, "RawMessage") || schema == nil {
+			t.Errorf("schema %s is of the program and not of the API", name)
+		}
+	}
+
+	page := s.get(t, "/docs")
+	if page.status != http.StatusOK || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
+		t.Errorf("GET /docs: %d %s", page.status, page.header.Get("Content-Type"))
+	}
+	if found := regexp.MustCompile(`(?i)(src|href)\s*=\s*["']?(https?:)?//|@import|url\(`).FindString(page.body); found != "" {
+		t.Errorf("the page loads something: %s", found)
+	}
+	if !strings.Contains(page.header.Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("Content-Security-Policy is %q", page.header.Get("Content-Security-Policy"))
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
+	s.post(t, "/orders", orderJSON(1), "Idempotency-Key", "k")
+	s.post(t, "/orders", orderJSON(1), "Idempotency-Key", "k")
+	s.post(t, "/orders/batch", `{"orders":[`+orderJSON(1)+`,`+orderJSON(2)+`]}`)
+	s.post(t, "/orders", `{`)
+	s.get(t, "/orders/1")
+	s.get(t, "/somewhere/else")
+	second := &service{url: s.metrics}
+	eventually(t, "the notification to be counted", func() bool {
+		return strings.Contains(second.get(t, "/metrics").body, "orderflow_api_notifications_total ") &&
+			!strings.Contains(second.get(t, "/metrics").body, "orderflow_api_notifications_total 0")
+	})
+	text := second.get(t, "/metrics").body
+	for _, want := range []string{
+		`orderflow_api_requests_total{method="POST",route="/orders",status="201"} 2`,
+		`orderflow_api_requests_total{method="POST",route="/orders",status="400"} 1`,
+		`orderflow_api_requests_total{method="POST",route="/orders/batch",status="201"} 1`,
+		`orderflow_api_requests_total{method="GET",route="/orders/:id",status="200"} 1`,
+		`orderflow_api_requests_total{method="GET",route="none",status="404"} 1`,
+		`orderflow_api_orders_total 3`,
+		`orderflow_api_commits_total 3`,
+		`orderflow_api_idempotent_replays_total 1`,
+		`orderflow_api_database_up 1`,
+		`orderflow_api_write_queue_orders 0`,
+		`orderflow_api_request_duration_seconds_bucket{method="POST",route="/orders",le="1"} 3`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz", "/debug/pprof/"} {
+		if a := second.get(t, path); a.status != http.StatusOK {
+			t.Errorf("GET %s on the second port: %d", path, a.status)
+		}
+	}
+	if ready := second.get(t, "/readyz").json(t); ready["ready"] != true || ready["database_up"] != true {
+		t.Errorf("readiness in detail is %v", ready)
+	}
+}

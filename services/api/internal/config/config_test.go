@@ -1,0 +1,126 @@
+package config
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func load(env map[string]string) (*Config, error) {
+	return Load(func(name string) (string, bool) {
+		value, set := env[name]
+		return value, set
+	})
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	for name, env := range map[string]map[string]string{"nothing set": nil, "set to nothing": {"API_PORT": "", "QUEUE_NAME": "", "DATABASE_URL": ""}} {
+		cfg, err := load(env)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if cfg.APIPort != 8000 || cfg.QueueName != "order_queue" || cfg.Database.Host != "localhost" || cfg.Database.Password != "postgres" || cfg.BodyLimit != 2<<20 {
+			t.Errorf("%s: %+v", name, cfg)
+		}
+	}
+}
+
+func TestDatabaseURLs(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"postgres://me:s3cret@db.example:5433/orders",
+		"postgresql://me:s3cret@db.example:5433/orders?sslmode=disable",
+		"postgresql+psycopg2://me:s3cret@db.example:5433/orders",
+		"postgresql+asyncpg://me:s3cret@db.example:5433/orders",
+		"postgres+psycopg://me:s3cret@db.example:5433/orders",
+		"host=db.example port=5433 user=me password=s3cret dbname=orders",
+		" host=db.example port=5433 user=me password='s3cret' dbname=orders sslmode=disable ",
+	} {
+		cfg, err := load(map[string]string{"DATABASE_URL": url})
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		if db := cfg.Database; db.Host != "db.example" || db.Port != 5433 || db.User != "me" || db.Password != "s3cret" || db.Database != "orders" || db.ConnectTimeout == 0 {
+			t.Errorf("%s: read as %s:%d %s %s", url, db.Host, db.Port, db.User, db.Database)
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("start", "config", cfg)
+		if text := log.String(); strings.Contains(text, "s3cret") || !strings.Contains(text, "postgres://me@db.example:5433/orders") {
+			t.Errorf("%s: printed as %s", url, text)
+		}
+	}
+}
+
+func TestWrongDatabaseURLDoesNotShowThePassword(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"postgres://me:s3cret@db:port/x", "postgres://me:s3cr@et@db:x/", "mysql://me:s3cret@db/x", "host=db port=x password=s3cret", "host=db port=x password='s3cret it''s'",
+		"postgres://db:x/?password=s3cret&user=me",
+	} {
+		_, err := load(map[string]string{"DATABASE_URL": url})
+		if err == nil {
+			t.Errorf("%s was taken", url)
+			continue
+		}
+		if text := err.Error(); strings.Contains(text, "s3cr") || !strings.HasPrefix(text, "DATABASE_URL=") {
+			t.Errorf("%s: %s", url, text)
+		}
+	}
+}
+
+func TestWrongValues(t *testing.T) {
+	t.Parallel()
+	for name, values := range map[string][]string{
+		"API_PORT":        {"-1", "65536", "abc", "80.5"},
+		"METRICS_PORT":    {"-2", "8000"},
+		"QUEUE_NAME":      {`x"; drop table orders; --`, "1st", "a b", strings.Repeat("q", 44), "ü", "a--b"},
+		"REQUEST_TIMEOUT": {"0", "1", "10h", "fast"},
+		"WRITE_QUEUE":     {"0", "1e3"},
+		"DB_MAX_CONNS":    {"3", "0"},
+		"BODY_LIMIT":      {"0", "1TB", "-1", "2 MiB extra", "999GiB"},
+		"PGMQ_INSTALL":    {"yes"},
+		"LOG_FORMAT":      {"xml"},
+		"LOG_REQUESTS":    {"sometimes"},
+		"API_HOST":        {"http://localhost", "a b"},
+		"API_DB_PASSWORD": {"without a role"},
+	} {
+		for _, value := range values {
+			_, err := load(map[string]string{name: value})
+			if err == nil {
+				t.Errorf("%s=%q was taken", name, value)
+				continue
+			}
+			if !strings.HasPrefix(err.Error(), name+"=") || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "must be ") {
+				t.Errorf("%s=%q: %v", name, value, err)
+			}
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Size{"1024": 1024, "1KiB": 1024, "2 MiB": 2 << 20, "1GiB": 1 << 30, "7B": 7} {
+		var got Size
+		if err := got.Decode(text); err != nil || got != want {
+			t.Errorf("%s: %d, %v", text, got, err)
+		}
+	}
+	for size, want := range map[Size]string{2 << 20: "2MiB", 1500: "1500", 1024: "1KiB", 0: "0"} {
+		if size.String() != want {
+			t.Errorf("%d is written %s", int64(size), size)
+		}
+	}
+}
+
+func TestTableHasEveryVariable(t *testing.T) {
+	t.Parallel()
+	table := Table()
+	for field := range fields(&Config{}) {
+		if field.Tag.Get("desc") == "" || !strings.Contains(table, "| `"+field.Tag.Get("envconfig")+"` |") {
+			t.Errorf("%s is not documented", field.Name)
+		}
+	}
+}

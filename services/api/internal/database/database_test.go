@@ -1,0 +1,157 @@
+package database_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/goleak"
+
+	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/testdb"
+)
+
+func TestMain(m *testing.M) {
+	code := testdb.Run(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	state := func(code, severity string) error {
+		return fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: code, Severity: severity})
+	}
+	for _, test := range []struct {
+		err  error
+		want database.Kind
+		away bool
+	}{
+		{nil, database.OK, false},
+		{state("23505", "ERROR"), database.Duplicate, false},
+		{state("23514", "ERROR"), database.Refused, false},
+		{state("22P05", "ERROR"), database.Refused, false},
+		{state("40P01", "ERROR"), database.Conflict, true},
+		{state("57P01", "FATAL"), database.Lost, true},
+		{state("57P03", "FATAL"), database.Unavailable, true},
+		{state("57014", "ERROR"), database.Unavailable, true},
+		{state("53100", "ERROR"), database.Unavailable, true},
+		{state("53300", "FATAL"), database.Unavailable, true},
+		{state("25006", "ERROR"), database.Unavailable, true},
+		{state("42P01", "ERROR"), database.Unavailable, true},
+		{state("08006", "FATAL"), database.Lost, true},
+		{state("XX000", "FATAL"), database.Lost, true},
+		{state("XX000", "ERROR"), database.Fault, false},
+		{state("42601", "ERROR"), database.Fault, false},
+		{state("", ""), database.Fault, false},
+		{io.ErrUnexpectedEOF, database.Lost, true},
+		{&net.OpError{Op: "read", Err: errors.New("reset")}, database.Lost, true},
+		{context.DeadlineExceeded, database.Lost, true},
+		{database.ErrLost, database.Lost, true},
+		{errors.New("conn closed"), database.Lost, true},
+		{errors.New("something else"), database.Fault, false},
+	} {
+		if got := database.Classify(test.err); got != test.want || database.Away(test.err) != test.away {
+			t.Errorf("%v: kind %d, want %d", test.err, got, test.want)
+		}
+	}
+	_, err := pgx.Connect(t.Context(), "postgres://nobody@127.0.0.1:1/x?connect_timeout=1")
+	if got := database.Classify(err); got != database.Unavailable {
+		t.Errorf("%v: kind %d", err, got)
+	}
+}
+
+func awaitState(t *testing.T, m *database.Monitor, up bool, reason string) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		state, changed := m.State()
+		if state.Up == up && (reason == "" || state.Reason == reason) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("state is %+v, want up = %v %s", state, up, reason)
+		}
+	}
+}
+
+func TestMonitorKnows(t *testing.T) {
+	t.Parallel()
+	proxy := testdb.NewProxy(t, testdb.New(t))
+	proxy.Refuse()
+	cfg, err := pgx.ParseConfig(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnectTimeout = 300 * time.Millisecond
+	unfit, prepared := make(chan bool, 1), make(chan bool, 1000)
+	unfit <- true
+	m := database.NewMonitor(cfg, func(context.Context, *pgx.Conn) error {
+		prepared <- true
+		select {
+		case <-unfit:
+			return &database.UnfitError{Reason: "not migrated"}
+		default:
+			return nil
+		}
+	}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.Run(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-done
+	}()
+
+	awaitState(t, m, false, "database is away")
+	proxy.Accept()
+	awaitState(t, m, true, "")
+	proxy.Refuse()
+	m.Suspect()
+	awaitState(t, m, false, "database is away")
+	unfit <- true
+	state, changed := m.State()
+	proxy.Accept()
+	for state.Reason != "not migrated" && !state.Up {
+		<-changed
+		state, changed = m.State()
+	}
+	if state.Up {
+		t.Error("an unfit database was taken for a ready one")
+	}
+	awaitState(t, m, true, "")
+	proxy.Pause()
+	m.Suspect()
+	awaitState(t, m, false, "database is away")
+	proxy.Resume()
+	awaitState(t, m, true, "")
+
+	// A single connection that is cut is no outage.
+	before, _ := m.State()
+	for len(prepared) > 0 {
+		<-prepared
+	}
+	proxy.Cut()
+	m.Suspect()
+	<-prepared
+	awaitState(t, m, true, "")
+	if after, _ := m.State(); after.Since != before.Since {
+		t.Error("one cut connection was taken for an outage")
+	}
+}

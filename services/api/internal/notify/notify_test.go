@@ -1,0 +1,117 @@
+package notify_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/notify"
+	"orderflow.example/services/api/internal/testdb"
+)
+
+func TestMain(m *testing.M) {
+	code := testdb.Run(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+type open struct{ never chan struct{} }
+
+func (o open) State() (database.State, <-chan struct{}) { return database.State{Up: true}, o.never }
+
+func start(t *testing.T, url, queue string) (n *notify.Notifier, stop func()) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnectTimeout = time.Second
+	n = notify.New(cfg, queue, open{make(chan struct{})}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.Run(ctx)
+	}()
+	stop = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(stop)
+	return n, stop
+}
+
+func listen(t *testing.T, url, channel string) *pgx.Conn {
+	t.Helper()
+	conn := testdb.Connect(t, url)
+	if _, err := conn.Exec(t.Context(), "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func await(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := conn.WaitForNotification(ctx); err != nil {
+		t.Fatalf("no notification: %v", err)
+	}
+}
+
+func TestNotifiesAtOnceAndThrottled(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	conn := listen(t, url, "orderflow_my-queue")
+	n, stop := start(t, url, "My-Queue")
+	n.Kick()
+	await(t, conn)
+
+	// Many at once are few; the last is never lost.
+	for range 1000 {
+		n.Kick()
+	}
+	await(t, conn)
+	stop()
+	if sent := n.Sent(); sent > 50 {
+		t.Errorf("%d notifications for a thousand commits at one moment", sent)
+	}
+}
+
+func TestEndsWithWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	conn := listen(t, url, "orderflow_order_queue")
+	n, stop := start(t, url, testdb.Queue)
+	n.Kick()
+	n.Kick()
+	stop()
+	await(t, conn)
+	if n.Sent() == 0 {
+		t.Error("nothing was sent")
+	}
+}
+
+func TestOutlivesItsConnection(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	conn := listen(t, url, "orderflow_order_queue")
+	n, _ := start(t, url, testdb.Queue)
+	for range 3 {
+		n.Kick()
+		await(t, conn)
+		if _, err := conn.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
