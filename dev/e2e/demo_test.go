@@ -38,7 +38,7 @@ func startDemo(t *testing.T, env ...string) *demo {
 			t.Fatal(err)
 		}
 	}
-	d.cmd = exec.Command(b.dev, "demo") //nolint:noctx // ended by the test
+	d.cmd = exec.Command(b.dev, "demo") // ended by the test
 	d.cmd.Dir = b.root
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); name != "DATABASE_URL" && name != "TMPDIR" {

@@ -54,8 +54,8 @@ type Fault struct {
 	Run func(ctx context.Context, r *Rig) error
 }
 
-// within is a recovery bar that does not depend on the plan.
-func within(d time.Duration) func(Plan) time.Duration { return func(Plan) time.Duration { return d } }
+// fiveSeconds is the recovery bar of everything but what waits for a visibility timeout.
+func fiveSeconds(Plan) time.Duration { return 5 * time.Second }
 
 // Faults are all faults, in the order in which they are run.
 func Faults() []Fault {

@@ -54,7 +54,7 @@ func skewed(ctx context.Context, r *Rig, skew time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if off := there.Sub(time.Now()) - skew; math.Abs(off.Seconds()) > 5 {
+	if off := time.Until(there) - skew; math.Abs(off.Seconds()) > 5 {
 		return &skipError{fmt.Sprintf("this Postgres does not take another clock (it is %v off)", off)}
 	}
 	r.skew = skew

@@ -17,10 +17,10 @@ func visibilityAndASecond(p Plan) time.Duration {
 func consumerFaults() []Fault {
 	return []Fault{
 		{Name: "kill-consumer", Title: "SIGKILL a consumer every 2 s", Recovery: visibilityAndASecond, Run: killConsumer},
-		{Name: "rolling-restart", Title: "SIGTERM each of 3 consumers in turn", Recovery: within(5 * time.Second), Run: rollingRestart},
+		{Name: "rolling-restart", Title: "SIGTERM each of 3 consumers in turn", Recovery: fiveSeconds, Run: rollingRestart},
 		{Name: "zombie", Title: "SIGSTOP a consumer past its visibility timeout", Recovery: visibilityAndASecond, Run: zombie},
-		{Name: "outlive", Title: "handlers outlive their leases", Recovery: within(5 * time.Second), Run: outlive},
-		{Name: "scale", Title: "scale 1 → 4 → 1 consumers", Recovery: within(5 * time.Second), Run: scale},
+		{Name: "outlive", Title: "handlers outlive their leases", Recovery: fiveSeconds, Run: outlive},
+		{Name: "scale", Title: "scale 1 → 4 → 1 consumers", Recovery: fiveSeconds, Run: scale},
 	}
 }
 
@@ -169,7 +169,7 @@ func scale(ctx context.Context, r *Rig) error {
 		if err := r.wait(ctx, r.plan.Duration/8); err != nil {
 			return err
 		}
-		if _, err := r.addConsumer(ctx, env...); err != nil {
+		if err := r.addConsumer(ctx, env...); err != nil {
 			return err
 		}
 	}

@@ -84,7 +84,7 @@ func (r *Rig) ledger(ctx context.Context) error {
 		return nil
 	}
 	r.result.Recovery, r.result.Bar = r.recovery(l), r.fault.Recovery(r.plan)
-	bar := r.result.Bar
+	bar := r.result.Bar + r.lag.most()
 	if r.plan.Untimed {
 		bar *= 10
 	}

@@ -10,7 +10,7 @@ import (
 
 func apiFaults() []Fault {
 	return []Fault{
-		{Name: "kill-api", Title: "SIGKILL the api every 2 s under load", Recovery: within(5 * time.Second), Run: killAPI},
+		{Name: "kill-api", Title: "SIGKILL the api every 2 s under load", Recovery: fiveSeconds, Run: killAPI},
 	}
 }
 
@@ -26,7 +26,7 @@ func networkFaults() []Fault {
 		},
 		{
 			Name: "api-reply-lost", Title: "the api never learns that its COMMIT worked",
-			Recovery: within(5 * time.Second), Run: apiReplyLost,
+			Recovery: fiveSeconds, Run: apiReplyLost,
 		},
 		{
 			Name: "silence", Title: "packets between a consumer and Postgres are dropped past its leases",

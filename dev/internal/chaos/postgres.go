@@ -9,11 +9,11 @@ func postgresFaults() []Fault {
 	return []Fault{
 		{
 			Name: "terminate", Title: "pg_terminate_backend on all connections every second",
-			Recovery: within(5 * time.Second), Run: terminate,
+			Recovery: fiveSeconds, Run: terminate,
 		},
 		{
 			Name: "postgres-restart", Title: "Postgres fast restart under load", OwnServer: true,
-			Recovery: within(5 * time.Second), Run: postgresRestart,
+			Recovery: fiveSeconds, Run: postgresRestart,
 		},
 		{
 			Name: "postgres-crash", Title: "Postgres SIGKILL and crash recovery under load", OwnServer: true,

@@ -42,6 +42,7 @@ type Rig struct {
 
 	loadgen *proc.Process
 	prober  *prober
+	lag     *lag
 	timed   bool      // the prober ends by itself
 	causeAt time.Time // its end
 
@@ -118,6 +119,7 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 		return err
 	}
 	r.expect(r.api)
+	r.lag = startLag(ctx, r.api.MetricsURL()+"/livez")
 	for range with.consumers {
 		env := with.consumer
 		if with.proxied == "consumers" {
@@ -127,7 +129,7 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 			}
 			env = append([]string{"DATABASE_URL=" + through}, env...)
 		}
-		if _, err := r.addConsumer(ready, env...); err != nil {
+		if err := r.addConsumer(ready, env...); err != nil {
 			return err
 		}
 	}
@@ -145,14 +147,14 @@ func (r *Rig) work(more ...string) []string {
 // vt is the visibility timeout in seconds.
 func (r *Rig) vt() int { return pick(r.plan, 5, 2) }
 
-func (r *Rig) addConsumer(ctx context.Context, env ...string) (*stack.Node, error) {
+func (r *Rig) addConsumer(ctx context.Context, env ...string) error {
 	n, err := r.stack.StartConsumer(ctx, fmt.Sprintf("consumer-%d", len(r.consumers)+1), env...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.consumers = append(r.consumers, n)
 	r.expect(n)
-	return n, nil
+	return nil
 }
 
 // expect says that a node's process of now is to live on.
@@ -203,8 +205,8 @@ func (r *Rig) troubles() []string {
 func (r *Rig) tail() time.Duration { return pick(r.plan, 4*time.Second, 1500*time.Millisecond) }
 
 // load starts the load generator for as long as the cause lasts and some time more, and the prober beside it.
-func (r *Rig) load(ctx context.Context, env ...string) error {
-	return r.loadFor(ctx, r.plan.Duration+r.tail(), env...)
+func (r *Rig) load(ctx context.Context) error {
+	return r.loadFor(ctx, r.plan.Duration+r.tail())
 }
 
 func (r *Rig) loadFor(ctx context.Context, d time.Duration, env ...string) error {
@@ -288,9 +290,15 @@ func (r *Rig) measured(ok bool, what string, got, want any) {
 	r.result.Checks[len(r.result.Checks)-1].Measured = true
 }
 
-// quick is measured for durations. Where durations are not judged (Plan.Untimed) it is a figure only.
+// quick is measured for durations, with an allowance for what the machine itself was late. Where durations are not judged
+// (Plan.Untimed) it is a figure only.
 func (r *Rig) quick(what string, got, bar time.Duration) {
-	r.measured(got <= bar || r.plan.Untimed, what, got.Round(10*time.Microsecond), "at most "+bar.String())
+	late := r.lag.most()
+	want := "at most " + bar.String()
+	if got > bar {
+		want += fmt.Sprintf(", and this machine was late by up to %v", late.Round(time.Millisecond))
+	}
+	r.measured(got <= bar+late || r.plan.Untimed, what, got.Round(10*time.Microsecond), want)
 }
 
 // account waits for the load generator's audit and the prober, checks both against the database, and measures the recovery.
@@ -362,6 +370,9 @@ func (r *Rig) close(ctx context.Context) error {
 	if r.prober != nil {
 		r.prober.cancel()
 		errs = append(errs, r.prober.stop(ctx))
+	}
+	if r.lag != nil {
+		r.lag.stop()
 	}
 	if r.loadgen != nil {
 		r.loadgen.Kill()

@@ -146,7 +146,7 @@ func (c *container) failure() error {
 	defer cancel()
 	running, err := docker(ctx, engineTimeout, nil, "inspect", "--format", "{{.State.Running}}", c.name)
 	if err != nil || running == "true" {
-		return nil //nolint:nilerr // no news is no failure, the wait for the server has its own bound
+		return nil // no news is no failure: the wait for the server has its own bound
 	}
 	out, _ := exec.CommandContext(ctx, "docker", "logs", "--tail", "15", c.name).CombinedOutput() // said or not, it has failed
 	return fmt.Errorf("the container has ended:\n%s", strings.TrimSpace(string(out)))

@@ -124,7 +124,7 @@ func newRelay(ctx context.Context, to string) (*relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the download: %w", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // documented to be one
+	transport := http.DefaultTransport.(*http.Transport).Clone() // documented to be one
 	transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
 	transport.ResponseHeaderTimeout = 15 * time.Second
 	transport.DisableKeepAlives = true

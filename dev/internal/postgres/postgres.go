@@ -188,7 +188,7 @@ func waitReady(ctx context.Context, databaseURL string, of instance) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("Postgres does not accept connections: %w", err) //nolint:staticcheck,revive // a name
+			return fmt.Errorf("Postgres does not accept connections: %w", err) //nolint:staticcheck // a name
 		}
 	}
 }

@@ -33,5 +33,5 @@ func serverUser(euid int) (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("Postgres does not run as root, and there is no other user: %w", errors.Join(errs...)) //nolint:staticcheck,revive // a name
+	return nil, fmt.Errorf("Postgres does not run as root, and there is no other user: %w", errors.Join(errs...)) //nolint:staticcheck // a name
 }

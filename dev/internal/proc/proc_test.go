@@ -2,6 +2,7 @@ package proc_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"syscall"
@@ -109,7 +110,7 @@ func TestStopLetsAProcessEndInOrder(t *testing.T) {
 	if p.ExitCode() != 7 {
 		t.Errorf("exit code %d, want 7", p.ExitCode())
 	}
-	if err := p.Signal(syscall.SIGTERM); err != proc.ErrEnded {
+	if err := p.Signal(syscall.SIGTERM); !errors.Is(err, proc.ErrEnded) {
 		t.Errorf("a signal after the end: %v", err)
 	}
 }

@@ -57,7 +57,7 @@ func parseMetrics(body io.Reader, sums map[string]float64) error {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		name, rest := line, ""
+		var name, rest string
 		if open := strings.IndexByte(line, '{'); open >= 0 {
 			end := strings.LastIndexByte(line, '}')
 			if end < open {

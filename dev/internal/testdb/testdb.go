@@ -12,24 +12,24 @@ import (
 )
 
 // New creates a database, empty or as a copy of the migrated template, and returns its URL. It is dropped at the end of the test.
-func New(t testing.TB, migrated bool) string {
-	t.Helper()
+func New(tb testing.TB, migrated bool) string {
+	tb.Helper()
 	server := os.Getenv("TEST_DATABASE_URL")
 	template := ""
 	if migrated {
 		template = os.Getenv("TEST_TEMPLATE")
 	}
 	if server == "" || migrated && template == "" {
-		t.Fatal("no Postgres for tests: run `make test`, or set TEST_DATABASE_URL (superuser, any database) and TEST_TEMPLATE (a migrated one)")
+		tb.Fatal("no Postgres for tests: run `make test`, or set TEST_DATABASE_URL (superuser, any database) and TEST_TEMPLATE (a migrated one)")
 	}
 	name := "dev_test_" + strings.ToLower(rand.Text()[:10])
-	url, err := stack.CreateDatabase(t.Context(), server, name, template)
+	url, err := stack.CreateDatabase(tb.Context(), server, name, template)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := stack.DropDatabase(context.Background(), server, name); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return url
