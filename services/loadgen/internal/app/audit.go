@@ -18,12 +18,8 @@ func (s *session) runAudit() int {
 		return s.fail(err)
 	}
 	account, err := audit.New(s.client, s.auditOptions(), runs...).Run(s.all)
-	summary := s.summary(start)
-	summary.Audit, summary.AuditTook = &account, account.Took.Seconds()
-	if account.HasDrain {
-		drain := account.Drain.Seconds()
-		summary.Drain = &drain
-	}
+	summary := s.newSummary(start)
+	summary.SetAudit(&account)
 	summary.SetHistograms(nil, nil, account.E2E)
 	return s.finish(summary, err)
 }

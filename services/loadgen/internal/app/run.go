@@ -21,92 +21,91 @@ func (s *session) runLoad() int {
 	if err := s.awaitReady(s.sending); err != nil {
 		return s.fail(err)
 	}
-	start := time.Now()
-	r := &runState{
-		session: s, keys: orders.Keys{Run: s.cfg.RunID, Index: s.cfg.Index}, start: start,
-		ledger: ledger.New(start, s.cfg.Bulk), recorder: measure.NewRecorder(start),
+	var profile arrivals.Profile
+	switch {
+	case len(s.cfg.Stages) > 0:
+		profile = arrivals.NewProfile(s.cfg.Rate, s.cfg.Stages)
+	case s.cfg.Open():
+		profile = arrivals.Constant(s.cfg.Rate, s.cfg.Duration)
 	}
-	profile, schedule := s.schedule()
-	r.profile = profile
-	stop := r.watch()
-	cpu := processCPU()
-	r.generate(s.sending, schedule, s.cfg.Orders, s.cfg.Duration)
-	sending := time.Since(start)
-	cores := (processCPU() - cpu).Seconds() / sending.Seconds()
+	r := s.newRun(s.cfg.RunID, profile)
+	stop := r.watch("")
+	r.send(s.sending, s.cfg.Orders)
 	s.sent.Store(true)
-
-	summary := s.summary(start)
 	var err error
 	if s.cfg.Audit {
-		err = r.audit(summary)
+		err = r.audit()
 	}
 	stop()
-	summary.Load = r.load(sending, cores)
-	summary.SetHistograms(r.recorder.Post(), r.recorder.Service(), r.e2e())
-	return s.finish(summary, err)
+	return s.finish(r.summary(), err)
 }
 
-// runState is one run under way.
-type runState struct {
+// run is one run under way: orders under one run id, what is measured of them, and their account.
+type run struct {
 	*session
 	keys     orders.Keys
 	start    time.Time
-	profile  arrivals.Profile
+	profile  arrivals.Profile // of the open model
 	ledger   *ledger.Ledger
 	recorder *measure.Recorder
 	view     screen.View
+	sending  time.Duration // how long it was
+	cores    float64       // that this process used meanwhile
 	account  *audit.Result
 }
 
-// schedule is the open model's, or nil for the closed one.
-func (s *session) schedule() (arrivals.Profile, *arrivals.Schedule) {
-	if !s.cfg.Open() {
-		return arrivals.Profile{}, nil
+// newRun begins a run now.
+func (s *session) newRun(id string, profile arrivals.Profile) *run {
+	start := time.Now()
+	return &run{
+		session: s, keys: orders.Keys{Run: id, Index: s.cfg.Index}, start: start, profile: profile,
+		ledger: ledger.New(start, s.cfg.Bulk), recorder: measure.NewRecorder(start),
 	}
-	profile := arrivals.Constant(s.cfg.Rate, s.cfg.Duration)
-	if len(s.cfg.Stages) > 0 {
-		profile = arrivals.NewProfile(s.cfg.Rate, s.cfg.Stages)
-	}
-	return profile, s.newSchedule(profile)
 }
 
-func (s *session) newSchedule(profile arrivals.Profile) *arrivals.Schedule {
-	if s.cfg.Arrivals == "poisson" {
-		return arrivals.NewPoissonSchedule(profile, s.cfg.Bulk, s.cfg.Seed)
-	}
-	return arrivals.NewSchedule(profile, s.cfg.Bulk)
-}
-
-// generate sends orders until the plan is carried out or the context ends.
-func (r *runState) generate(ctx context.Context, schedule *arrivals.Schedule, limit int, duration time.Duration) {
+// send sends orders until there were limit (0 = no limit), the profile or the duration is over, or the context ends.
+func (r *run) send(ctx context.Context, limit int) {
 	cfg := r.cfg
+	var schedule *arrivals.Schedule
+	switch {
+	case !r.open():
+	case cfg.Arrivals == "poisson":
+		schedule = arrivals.NewPoissonSchedule(r.profile, cfg.Bulk, cfg.Seed)
+	default:
+		schedule = arrivals.NewSchedule(r.profile, cfg.Bulk)
+	}
 	g := &load.Generator{
 		Plan: load.Plan{
 			Keys:      r.keys,
 			Mix:       orders.Mix{Seed: cfg.Seed, Poison: float64(cfg.PoisonShare), Oversized: float64(cfg.OversizedShare), Duplicate: float64(cfg.DuplicateShare)},
 			Oversized: int(cfg.OversizedBytes), Limit: limit, Bulk: cfg.Bulk,
-			Workers: cfg.Concurrency, Duration: duration,
+			Workers: cfg.Concurrency, Duration: cfg.Duration,
 			Schedule: schedule, Peak: r.profile.Peak(), MaxInFlight: cfg.MaxInFlight, MaxLate: cfg.MaxLate,
 			Retry: load.Retry{For: cfg.RetryFor, Base: cfg.BackoffBase, Max: cfg.BackoffMax},
 		},
 		NewPoster: func() load.Poster { return r.client.NewPoster(cfg.Bulk > 1) },
 		Ledger:    r.ledger, Recorder: r.recorder, Log: r.log,
 	}
+	cpu := processCPU()
 	g.Run(ctx, r.start)
+	r.sending = time.Since(r.start)
+	r.cores = (processCPU() - cpu).Seconds() / r.sending.Seconds()
 }
 
-// audit accounts for the orders and puts the account into the summary.
-func (r *runState) audit(summary *report.Summary) error {
+func (r *run) open() bool { return r.profile.Peak() > 0 }
+
+// audit accounts for the orders.
+func (r *run) audit() error {
 	options := r.auditOptions()
-	options.Progress = r.view.Audit
+	options.Progress = func(p audit.Progress) {
+		r.view.Audit(p)
+		if r.metrics != nil {
+			r.metrics.Audit(p)
+		}
+	}
 	options.Completed = r.recorder.Completed
 	account, err := audit.New(r.client, options, audit.Run{Keys: r.keys, Ledger: r.ledger}).Run(r.all)
-	summary.Audit, summary.AuditTook = &account, account.Took.Seconds()
 	r.account = &account
-	if account.HasDrain {
-		drain := account.Drain.Seconds()
-		summary.Drain = &drain
-	}
 	return err
 }
 
@@ -116,35 +115,35 @@ func (s *session) auditOptions() audit.Options {
 	return options
 }
 
-func (r *runState) e2e() *measure.Histogram {
-	if r.account == nil {
-		return nil
-	}
-	return r.account.E2E
-}
-
 // watch shows the progress and polls the queue until the returned function is called.
-func (r *runState) watch() (stop func()) {
+func (r *run) watch(title string) (stop func()) {
 	ctx, cancel := context.WithCancel(r.all)
+	r.view.Title, r.view.Run, r.view.API, r.view.Recorder, r.view.Profile = title, r.keys.Run, r.apiURL(), r.recorder, r.profile
 	r.view.Total, r.view.Length = r.cfg.Orders, r.cfg.Duration
 	if l := r.profile.Length(); l > 0 {
 		r.view.Length = l
 	}
-	r.view.Run, r.view.API, r.view.Recorder, r.view.Profile = r.cfg.RunID, r.apiURL(), r.recorder, r.profile
-	done := make(chan struct{})
-	r.background.Go(func() { r.pollQueue(ctx) })
+	if r.metrics != nil {
+		r.metrics.Watch(r.recorder)
+	}
+	polled, shown := make(chan struct{}), make(chan struct{})
 	r.background.Go(func() {
-		defer close(done)
-		screen.Show(ctx, &r.view, screen.Options{Mode: r.cfg.Progress, Every: r.cfg.ProgressInterval, Log: r.log, Out: r.program.Stderr})
+		defer close(polled)
+		r.pollQueue(ctx)
+	})
+	r.background.Go(func() {
+		defer close(shown)
+		screen.Show(ctx, &r.view, screen.Options{Mode: r.cfg.Progress, Every: r.cfg.ProgressInterval, Log: r.log, Terminal: r.out})
 	})
 	return func() {
 		cancel()
-		<-done
+		<-polled
+		<-shown
 	}
 }
 
 // pollQueue asks for the queue's state every second, for the screen and the chart, as long as the api has a GET /queue.
-func (r *runState) pollQueue(ctx context.Context) {
+func (r *run) pollQueue(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for refused := 0; refused < 3; {
@@ -153,9 +152,7 @@ func (r *runState) pollQueue(ctx context.Context) {
 		case err == nil && q.Depth >= 0:
 			refused = 0
 			r.recorder.Queue(time.Now(), q)
-		case err == nil:
-			refused++
-		case isRefusal(err):
+		case err == nil || isRefusal(err):
 			refused++
 		}
 		select {
@@ -167,13 +164,16 @@ func (r *runState) pollQueue(ctx context.Context) {
 	r.log.Debug("no queue state", slog.String("reason", "GET /queue is not answered with a depth"))
 }
 
-// finish evaluates the thresholds, writes what is to be written and decides the exit code.
+// finish evaluates the thresholds, writes what is to be written and decides the exit code. err is a fault of loadgen's own, or that of a
+// context that a signal ended.
 func (s *session) finish(summary *report.Summary, err error) int {
+	summary.Interrupted = s.interrupted.Load()
+	if summary.Capacity == nil {
+		summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
+	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		summary.Faults = append(summary.Faults, err.Error())
 	}
-	summary.Interrupted = s.interrupted.Load()
-	summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
 	summary.Judge()
 	switch {
 	case summary.Interrupted:

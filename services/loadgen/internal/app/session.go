@@ -16,6 +16,8 @@ import (
 
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/config"
+	"orderflow.example/services/loadgen/internal/metrics"
+	"orderflow.example/services/loadgen/internal/screen"
 )
 
 // session is what every command has: settings, a log, connections to the api, and the two contexts that signals end.
@@ -24,8 +26,9 @@ type session struct {
 	cfg     *config.Config
 	command string
 	log     *slog.Logger
+	out     *screen.Terminal
 	client  *client.Client
-	started time.Time
+	metrics *metrics.Server // nil when it is off
 
 	sending context.Context // ends with the first signal
 	all     context.Context // ends with the second, or with the first when nothing is being sent any more
@@ -37,7 +40,8 @@ type session struct {
 }
 
 func (p *Program) newSession(ctx context.Context, cfg *config.Config, command string) (*session, error) {
-	log := newLogger(p.Stderr, cfg)
+	terminal := &screen.Terminal{Out: p.Stderr}
+	log := newLogger(terminal, isTerminal(p.Stderr), cfg)
 	conns := cfg.Concurrency
 	if cfg.Open() || command == "capacity" {
 		conns = cfg.MaxInFlight
@@ -48,7 +52,14 @@ func (p *Program) newSession(ctx context.Context, cfg *config.Config, command st
 	if err != nil {
 		return nil, err
 	}
-	s := &session{program: p, cfg: cfg, command: command, log: log, client: c, started: time.Now()}
+	var served *metrics.Server
+	if cfg.MetricsPort >= 0 {
+		if served, err = metrics.Start(cfg.MetricsPort); err != nil {
+			return nil, err
+		}
+		log.Info("metrics", slog.String("addr", served.Addr))
+	}
+	s := &session{program: p, cfg: cfg, command: command, log: log, out: terminal, client: c, metrics: served}
 	s.all, s.cancel = context.WithCancel(ctx)
 	var stopSending context.CancelFunc
 	s.sending, stopSending = context.WithCancel(s.all)
@@ -97,6 +108,11 @@ func (s *session) close() {
 	s.cancel()
 	s.background.Wait()
 	s.client.Close()
+	if s.metrics != nil {
+		if err := s.metrics.Close(); err != nil {
+			s.log.Warn("close", slog.Any("error", err))
+		}
+	}
 }
 
 // fail reports a fault of loadgen's own.
@@ -151,11 +167,11 @@ func maskURL(text string) string {
 	return u.Redacted()
 }
 
-func newLogger(w io.Writer, cfg *config.Config) *slog.Logger {
+func newLogger(w io.Writer, terminal bool, cfg *config.Config) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // the settings are checked: it is one of the four
 	options := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat == "json" || (cfg.LogFormat == "auto" && !isTerminal(w)) {
+	if cfg.LogFormat == "json" || (cfg.LogFormat == "auto" && !terminal) {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

@@ -3,34 +3,49 @@ package app
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/measure"
 	"orderflow.example/services/loadgen/internal/report"
 )
 
-func (s *session) summary(start time.Time) *report.Summary {
+func (s *session) newSummary(start time.Time) *report.Summary {
 	return &report.Summary{
 		Schema: 1, Version: s.program.Version, Command: s.command, RunID: s.cfg.RunID, Index: s.cfg.Index, Seed: s.cfg.Seed, API: s.apiURL(),
 		Started: start, Settings: s.cfg.Changed(), Faults: []string{},
 	}
 }
 
+// summary sums the run up.
+func (r *run) summary() *report.Summary {
+	summary := r.newSummary(r.start)
+	summary.Load = r.load()
+	var e2e *measure.Histogram
+	if r.account != nil {
+		summary.SetAudit(r.account)
+		e2e = r.account.E2E
+	}
+	summary.SetHistograms(r.recorder.Post(), r.recorder.Service(), e2e)
+	return summary
+}
+
 // load sums up what was sent.
-func (r *runState) load(sending time.Duration, cores float64) *report.Load {
+func (r *run) load() *report.Load {
 	snap := r.recorder.Snapshot(time.Now())
 	l := &report.Load{
-		Model: "closed", Shape: fmt.Sprintf("%d workers", r.cfg.Concurrency), Seconds: sending.Seconds(), Bulk: r.cfg.Bulk, Totals: snap.Totals,
-		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(), Cores: cores, Series: r.recorder.Series(),
+		Model: "closed", Shape: fmt.Sprintf("%d workers", r.cfg.Concurrency), Seconds: r.sending.Seconds(), Bulk: r.cfg.Bulk, Totals: snap.Totals,
+		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(), Cores: r.cores, Series: r.recorder.Series(),
 		Stalls: []report.StallSeconds{},
 	}
 	for _, x := range snap.Stalls {
 		l.Stalls = append(l.Stalls, report.StallSeconds{At: x.At.Seconds(), For: x.For.Seconds()})
 	}
 	sent := float64(snap.Totals.Requests) * float64(r.cfg.Bulk)
-	l.Achieved = sent / sending.Seconds()
-	if r.cfg.Open() {
+	l.Achieved = sent / r.sending.Seconds()
+	if r.open() {
 		l.Model, l.Shape = "open", r.shape()
 		l.Intended, l.Achieved = r.rates(snap.Totals.Due, sent, snap.LastSent.Sub(snap.LastDue))
 		if l.Intended > 0 {
@@ -42,7 +57,7 @@ func (r *runState) load(sending time.Duration, cores float64) *report.Load {
 
 // rates are the intended and the achieved one. What is due by the end of the last gap is intended; it is achieved in that time plus what the
 // last request was late.
-func (r *runState) rates(due int64, sent float64, lag time.Duration) (intended, achieved float64) {
+func (r *run) rates(due int64, sent float64, lag time.Duration) (intended, achieved float64) {
 	area := float64(due) * float64(r.cfg.Bulk)
 	span, ok := r.profile.At(area)
 	if !ok {
@@ -54,8 +69,8 @@ func (r *runState) rates(due int64, sent float64, lag time.Duration) (intended, 
 	return area / span.Seconds(), sent / (span + max(0, lag)).Seconds()
 }
 
-func (r *runState) shape() string {
-	text := fmt.Sprintf("%g orders/s", r.cfg.Rate)
+func (r *run) shape() string {
+	text := fmt.Sprintf("%g orders/s", r.profile.Peak())
 	if len(r.cfg.Stages) > 0 {
 		text = "stages " + r.cfg.Stages.String()
 		if r.cfg.Rate > 0 {
@@ -70,6 +85,12 @@ func (s *session) write(summary *report.Summary) error {
 	var errs []error
 	if s.cfg.ReportJSON != "" {
 		errs = append(errs, summary.WriteJSON(s.cfg.ReportJSON))
+	}
+	if s.cfg.ReportHTML != "" {
+		errs = append(errs, summary.WriteHTML(s.cfg.ReportHTML))
+	}
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		errs = append(errs, summary.WriteTermination(s.cfg.TerminationPath))
 	}
 	return errors.Join(errs...)
 }

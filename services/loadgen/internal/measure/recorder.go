@@ -125,11 +125,10 @@ func (r *Recorder) End(count int, due, ended time.Time, outcome Outcome, replaye
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inFlight--
-	p := r.series.at(ended.Sub(r.start))
 	switch outcome {
 	case Accepted:
 		r.total.Accepted += int64(count)
-		p.Accepted += int64(count)
+		r.series.at(ended.Sub(r.start)).Accepted += int64(count)
 		if replayed {
 			r.total.Replayed += int64(count)
 			if cause != "" {
@@ -148,7 +147,8 @@ func (r *Recorder) End(count int, due, ended time.Time, outcome Outcome, replaye
 	took := ended.Sub(due)
 	r.post.Record(took)
 	r.recent.record(ended, took)
-	p.record(took)
+	// By when it was due: so a stall shows as what those who came during it had to wait, and not as a gap.
+	r.series.at(due.Sub(r.start)).record(took)
 }
 
 // EndSpecial notes how a request that is not a plain order ended; example says what was wrong with the answer.
@@ -188,9 +188,9 @@ func (r *Recorder) Queue(now time.Time, q client.Queue) {
 	r.series.at(now.Sub(r.start)).depth(q.Depth)
 }
 
-// Completed notes, for the picture over time, how long an order made at `created` took to be completed.
-func (r *Recorder) Completed(created time.Time, took time.Duration) {
+// Completed notes, for the picture over time, how long an order sent at `sent` took to be completed.
+func (r *Recorder) Completed(sent time.Time, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.series.at(created.Sub(r.start)).recordCompleted(took)
+	r.series.at(sent.Sub(r.start)).recordCompleted(took)
 }

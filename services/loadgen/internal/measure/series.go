@@ -111,7 +111,22 @@ type Point struct {
 	E2EP99   *float64 `json:"e2e_p99_ms"`
 }
 
+// A picture of more points than shownPoints is only noise, and so is one of points with fewer than steadyCount orders each; but a few
+// points there must be.
+const (
+	shownPoints = 150
+	steadyCount = 10
+	fewPoints   = 24
+)
+
 func (s *series) summary() Series {
+	sent := int64(0)
+	for i := range s.points {
+		sent += s.points[i].Sent
+	}
+	for n := len(s.points); n > shownPoints || (n > 2*fewPoints && sent/int64(n) < steadyCount); n = len(s.points) {
+		s.halve()
+	}
 	out := Series{Width: s.width, Millis: s.width.Milliseconds(), Points: make([]Point, len(s.points))}
 	for i := range s.points {
 		p := &s.points[i]

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -12,8 +13,7 @@ import (
 // capacityText draws the curve: one line for each rate tried, by rate, with its p99 as a bar.
 func (s *Summary) capacityText(w io.Writer) {
 	c := s.Capacity
-	steps := slices.Clone(c.Steps)
-	slices.SortStableFunc(steps, func(a, b Step) int { return int(a.Rate - b.Rate) })
+	steps := sortedSteps(c)
 	worst := 0.0
 	for _, x := range steps {
 		worst = max(worst, x.PostP99)
@@ -39,4 +39,13 @@ func (s *Summary) capacityText(w io.Writer) {
 	default:
 		row(w, "capacity", fmt.Sprintf("%s/s with %s", rate(c.Best), c.Conditions))
 	}
+}
+
+func sortedSteps(c *Capacity) []Step {
+	if c == nil {
+		return nil
+	}
+	steps := slices.Clone(c.Steps)
+	slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.Rate, b.Rate) })
+	return steps
 }

@@ -86,6 +86,15 @@ type Step struct {
 	Thresholds []thresholds.Result `json:"thresholds"`
 }
 
+// SetAudit puts the account in.
+func (s *Summary) SetAudit(a *audit.Result) {
+	s.Audit, s.AuditTook = a, a.Took.Seconds()
+	if a.HasDrain {
+		drain := a.Drain.Seconds()
+		s.Drain = &drain
+	}
+}
+
 // SetHistograms keeps the histograms that thresholds on percentiles are computed from; any may be nil.
 func (s *Summary) SetHistograms(post, service, e2e *measure.Histogram) {
 	s.post, s.service, s.e2e = post, service, e2e

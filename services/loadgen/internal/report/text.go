@@ -165,9 +165,8 @@ func (s *Summary) auditText(w io.Writer) {
 			row(w, "", fmt.Sprintf("%s %s", grouped(int64(x.n)), x.what))
 		}
 	}
-	if u := a.Unknown; u.Orders > 0 {
-		row(w, "unknown", fmt.Sprintf("%s never answered: %s not found, %s found (%s completed, %s dead, %s pending)", grouped(int64(u.Orders)),
-			grouped(int64(u.Missing)), grouped(int64(u.Orders-u.Missing)), grouped(int64(u.Completed)), grouped(int64(u.Dead)), grouped(int64(u.Pending))))
+	if u := s.unknown(); u != "" {
+		row(w, "unknown", u)
 	}
 	for _, e := range a.Examples {
 		text := e.Key

@@ -3,25 +3,31 @@ package screen
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"os"
 	"time"
+
+	"golang.org/x/term"
 
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
 
 // Options say how to show it.
 type Options struct {
-	Mode  string // auto, screen, lines or off
-	Every time.Duration
-	Log   *slog.Logger
-	Out   io.Writer
+	Mode     string // auto, screen, lines or off
+	Every    time.Duration
+	Log      *slog.Logger
+	Terminal *Terminal
 }
 
 // Show shows the view until the context ends.
 func Show(ctx context.Context, v *View, o Options) {
-	switch o.Mode {
-	case "off":
+	f, isFile := o.Terminal.Out.(*os.File)
+	switch {
+	case o.Mode == "off":
+		<-ctx.Done()
+	case o.Mode == "screen", o.Mode == "auto" && isFile && term.IsTerminal(int(f.Fd())):
+		live(ctx, v, o)
 	default:
 		lines(ctx, v, o)
 	}

@@ -13,6 +13,7 @@ import (
 
 // View is what there is to see.
 type View struct {
+	Title    string // what this run is part of; may be empty
 	Run      string
 	API      string
 	Total    int           // orders to send; 0 = as many as fit into Length

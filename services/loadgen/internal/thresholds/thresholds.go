@@ -171,6 +171,15 @@ func (t Threshold) holds(v float64) bool {
 	return v != t.Value
 }
 
+// NeedsAudit says whether a condition is about what only the audit can tell.
+func (l List) NeedsAudit() bool {
+	return slices.ContainsFunc(l, func(t Threshold) bool {
+		return strings.HasPrefix(t.Metric, "e2e_") || slices.Contains(auditMetrics, t.Metric)
+	})
+}
+
+var auditMetrics = []string{"completed", "dead", "lost", "duplicated", "stuck", "drain"}
+
 // Format writes a value in its unit.
 func Format(v float64, unit Unit) string {
 	switch unit {
