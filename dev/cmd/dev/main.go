@@ -48,6 +48,7 @@ type environment struct {
 func (e *environment) say(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }
 
 var commands = map[string]command{
+	"bench":         runBench,
 	"chaos":         runChaos,
 	"demo":          demo,
 	"up":            up,
