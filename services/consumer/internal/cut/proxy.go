@@ -71,7 +71,7 @@ func New(tb testing.TB, target string) *Proxy {
 	return p
 }
 
-// Trap arms fault for the next statement whose text contains statement; what is returned is closed when that has happened.
+// Trap arms fault for the next statement whose text begins with statement; what is returned is closed when that has happened.
 func (p *Proxy) Trap(statement string, fault Fault) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,7 +174,7 @@ func (p *Proxy) waitWhileFrozen() {
 func (p *Proxy) spring(statement string) *trap {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.trap == nil || !strings.Contains(statement, p.trap.statement) {
+	if p.trap == nil || !strings.HasPrefix(statement, p.trap.statement) {
 		return nil
 	}
 	sprung := p.trap

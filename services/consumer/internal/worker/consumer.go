@@ -61,6 +61,7 @@ type Consumer struct {
 	held   *held
 	buffer chan *flight
 	load   *load
+	floor  floor
 
 	scout   *scout
 	settler *settler

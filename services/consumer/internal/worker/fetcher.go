@@ -57,17 +57,23 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, n int) (got
 	defer c.fetching.end()
 	var fetched queue.Fetched
 	start := time.Now()
+	bound, until := c.floor.bound()
 	err = link.Do(reading, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		start = time.Now() // connecting may have taken its time, and the lease begins with the statement
-		fetched, err = c.queue.Fetch(ctx, conn, n, c.settings.Visible, time.Time{})
+		fetched, err = c.queue.Fetch(ctx, conn, n, c.settings.Visible, bound)
 		return err
 	})
-	c.metrics.StatementSeconds.WithLabelValues("fetch").Observe(time.Since(start).Seconds())
+	took := time.Since(start)
+	c.metrics.StatementSeconds.WithLabelValues("fetch").Observe(took.Seconds())
 	if err != nil {
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		c.doubt(fetched.Messages, start)
 		return 0, err
+	}
+	c.floor.looked(bound, took, len(fetched.Messages), fetched.Last)
+	if !bound.IsZero() {
+		c.scout.retryIn(time.Until(until)) // what is due below the floor
 	}
 	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
 	c.receive(ctx, fetched.Messages, start)

@@ -12,6 +12,9 @@ import (
 	"orderflow.example/services/consumer/internal/message"
 )
 
+// named is how a statement of the queue package begins.
+func named(name string) string { return "/* orderflow consumer: " + name + " */" }
+
 func sprintf(format string, a ...any) string { return fmt.Sprintf(format, a...) }
 
 var noop = handle(func(context.Context, message.Message) error { return nil })
@@ -19,7 +22,7 @@ var noop = handle(func(context.Context, message.Message) error { return nil })
 // A connection can be lost before a statement arrives, or after it has run and before its reply is seen. Whatever the
 // statement was: nothing is lost, nothing happens twice, and nothing waits for the visibility timeout of half a minute.
 func TestAConnectionLostAtAnyStatementLosesAndRepeatsNothing(t *testing.T) {
-	for _, statement := range []string{"begin", "consumer: fetch", "commit", "consumer: ack", "consumer: nack", "consumer: bury", "consumer: peek", "listen"} {
+	for _, statement := range []string{"begin", named("fetch"), "commit", named("ack"), named("nack"), named("bury"), named("peek"), "listen"} {
 		for fault, when := range map[cut.Fault]string{cut.Unsent: "before it is sent", cut.Unanswered: "before it is answered"} {
 			t.Run(statement+" "+when, func(t *testing.T) {
 				b := setup(t)
@@ -72,7 +75,7 @@ func TestAReleaseWhoseReplyIsLostIsRepeated(t *testing.T) {
 			}))
 			within(t, "one starts", started)
 			dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 5 })
-			sprung := proxy.Trap("consumer: release", fault)
+			sprung := proxy.Trap(named("release"), fault)
 			r.drain()
 			within(t, "the connection is cut", sprung)
 			close(go_on)
@@ -233,6 +236,34 @@ func TestALostNotificationCostsAPollInterval(t *testing.T) {
 	b.Exec(`with o as (insert into public.orders (customer_name, product_name, quantity, price) values ('a', 'b', 1, 1) returning id)
 		select pgmq.send('order_queue', jsonb_build_object('order_id', id)) from o`)
 	if a := b.settled(); a.Completed != 1 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+// A session that sits in a transaction keeps every consumed message's index entries in front of those that are due.
+func TestWorkGoesOnWhileVacuumIsHeldBack(t *testing.T) {
+	b := setup(t)
+	holder, err := b.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Rollback(context.WithoutCancel(t.Context()))
+	if _, err := holder.Exec(t.Context(), `select txid_current()`); err != nil {
+		t.Fatal(err)
+	}
+	b.Exec(`select pgmq.send('order_queue', '{}') from generate_series(1, 100000)`)
+	b.Exec(`delete from pgmq.q_order_queue`)
+	b.start(settings(), noop)
+	for range 20 {
+		b.Publish(100)
+	}
+	// One that was committed long after its due time, as if its transaction had taken so long.
+	dbtest.Eventually(t, "it reads near the end", func() bool { return b.Audit().Completed > 200 })
+	id := dbtest.One[int64](b.DB, `insert into public.orders (customer_name, product_name, quantity, price)
+		values ('late', 'p', 1, 1) returning id`)
+	b.Exec(`insert into pgmq.q_order_queue (vt, message)
+		values (clock_timestamp() - interval '1 hour', jsonb_build_object('order_id', $1::bigint))`, id)
+	if a := b.settled(); a.Completed != 2001 { // though nobody was notified of it
 		t.Fatalf("%+v", a)
 	}
 }

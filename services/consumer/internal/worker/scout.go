@@ -67,8 +67,13 @@ func (s *scout) run(ctx context.Context) {
 		s.takeThrough()
 		var due time.Duration
 		var any bool
+		bound, full := s.floor.bound()
 		err := s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-			due, any, err = s.queue.Peek(ctx, conn, time.Time{})
+			start := time.Now()
+			due, any, err = s.queue.Peek(ctx, conn, bound)
+			if !any || due > 0 { // otherwise the fetcher has to look there as well
+				s.floor.looked(bound, time.Since(start), 0, time.Time{})
+			}
 			return err
 		})
 		now := time.Now()
@@ -80,6 +85,9 @@ func (s *scout) run(ctx context.Context) {
 		}
 		retry.Reset()
 		s.metrics.ListenerUp.Set(1)
+		if !bound.IsZero() {
+			s.retryIn(time.Until(full)) // what is due below the floor
+		}
 		switch {
 		case any && due <= 0:
 			s.rouse("due")
