@@ -147,3 +147,11 @@ func unique(prefix string) string {
 	_, _ = rand.Read(random[:]) // never fails
 	return prefix + "_" + hex.EncodeToString(random[:])
 }
+
+// DropRole removes a role once the databases in which it had rights are gone.
+func DropRole(tb testing.TB, name string) {
+	tb.Helper()
+	if err := admin(context.Background(), "drop role if exists "+pgx.Identifier{name}.Sanitize()); err != nil {
+		tb.Errorf("remove the role: %v", err)
+	}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"orderflow.example/services/api/internal/testdb"
+)
+
+// Everything that the service does, it can do as the role that migration makes for it, and not more.
+func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
+	t.Parallel()
+	role := "orderflow_test_api_" + strings.ToLower(rand.Text()[:8])
+	t.Cleanup(func() { testdb.DropRole(t, role) })
+	db := testdb.Empty(t)
+	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{
+		"DATABASE_URL": db, "API_DB_ROLE": role, "API_DB_PASSWORD": "pw",
+	}), &bytes.Buffer{}, newLines()); code != exitOK {
+		t.Fatalf("migrate: exit code %d", code)
+	}
+	u, err := url.Parse(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "pw")
+	s := started(t, map[string]string{"DATABASE_URL": u.String(), "ADMIN_TOKEN": "sesame"})
+
+	for i := range 3 {
+		if a := s.post(t, "/orders", orderJSON(i), "Idempotency-Key", "k"+string(rune('0'+i))); a.status != http.StatusCreated {
+			t.Fatalf("create: %d %s", a.status, a.body)
+		}
+	}
+	if a := s.post(t, "/orders", orderJSON(1), "Idempotency-Key", "k1"); a.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("replay: %d %s", a.status, a.body)
+	}
+	if a := s.post(t, "/orders/batch", `{"orders":[`+orderJSON(1)+`]}`); a.status != http.StatusCreated {
+		t.Errorf("batch: %d %s", a.status, a.body)
+	}
+	if _, err := testdb.Connect(t, db).Exec(t.Context(), die, []int64{1, 2}, "permanent"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/orders/1", "/orders", "/orders?status=dead", "/orders?idempotency_key_prefix=k", "/messages", "/queue", "/dead-letters"} {
+		if a := s.get(t, path); a.status != http.StatusOK {
+			t.Errorf("GET %s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := s.post(t, "/dead-letters/redrive", `{"msg_ids":[1]}`, "Authorization", "Bearer sesame"); a.status != http.StatusOK || !strings.Contains(a.body, `"new_msg_id"`) {
+		t.Errorf("redrive: %d %s", a.status, a.body)
+	}
+	if a := s.do(t, http.MethodDelete, "/dead-letters/2", "", []string{"Authorization", "Bearer sesame"}); a.status != http.StatusNoContent {
+		t.Errorf("delete: %d %s", a.status, a.body)
+	}
+
+	conn := testdb.Connect(t, u.String())
+	for _, sql := range []string{
+		`delete from pgmq.q_order_queue`, `update pgmq.q_order_queue set vt = now()`, `update orders set status = 'completed'`, `delete from orders`,
+		`select pgmq.delete('order_queue', 3)`, `truncate orders`, `create table public.mine ()`,
+	} {
+		if _, err := conn.Exec(t.Context(), sql); err == nil {
+			t.Errorf("the role may %s", sql)
+		}
+	}
+}
