@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/dev/internal/stack"
 	"orderflow.example/dev/internal/testdb"
 )
 
@@ -74,6 +75,12 @@ func startDemo(t *testing.T, env ...string) *demo {
 	return d
 }
 
+// prebuilt saves a demo the build. One of the demos goes without, as people have it.
+func prebuilt(t *testing.T) string {
+	t.Helper()
+	return "BINARIES=" + filepath.Dir(programsFor(t).binaries[stack.API])
+}
+
 func (d *demo) lines() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -131,7 +138,7 @@ func (d *demo) nothingLeft(t *testing.T) {
 func TestDemosAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	private := startDemo(t, "SIMULATE_WORK=100ms", "CONSUMERS=2")
-	given := startDemo(t, "SIMULATE_WORK=100ms", "DATABASE_URL="+testdb.New(t, true))
+	given := startDemo(t, "SIMULATE_WORK=100ms", "DATABASE_URL="+testdb.New(t, true), prebuilt(t))
 	for _, d := range []*demo{private, given} {
 		if code := d.wait(t); code != 0 {
 			t.Fatalf("exit code %d", code)
@@ -157,7 +164,7 @@ func TestADemoThatIsEndedLeavesNothing(t *testing.T) {
 	for name, sig := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "SIGTERM": syscall.SIGTERM, "SIGKILL": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := startDemo(t, "SIMULATE_WORK=2s")
+			d := startDemo(t, "SIMULATE_WORK=2s", prebuilt(t))
 			eventually(t, "it is under way", func() error {
 				if !d.has("POST /orders 201") {
 					return errors.New("no order yet")

@@ -42,6 +42,7 @@ func runChaos(ctx context.Context, env *environment, _ []string) (code int, err 
 
 	suite := &chaos.Suite{
 		Session: env.session, Binaries: p.binaries, ServerURL: p.server.URL(), Template: "chaos_template", Plan: plan, Log: logs.line,
+		PostgresFrom: os.Getenv("POSTGRES_FROM"),
 	}
 	template, err := stack.CreateDatabase(ctx, p.server.URL(), suite.Template, "")
 	if err != nil {

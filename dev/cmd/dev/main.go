@@ -24,7 +24,7 @@ the distribution's package. It leaves nothing behind.
   dev chaos                 faults against the running system, each ended by an audit (FAULTS= RATE= SEED= DURATION=)
   dev bench                 measure the system against what Postgres itself does
 
-Also: POSTGRES_FROM=auto|local|docker|download|package, POSTGRES_IMAGE=, POSTGRES_DOWNLOAD_URL=.
+Also: POSTGRES_FROM=auto|local|docker|download|package, POSTGRES_IMAGE=, POSTGRES_DOWNLOAD_URL=, BINARIES=DIR (services built already).
 `
 
 // Exit codes beside those of the programs that are run.

@@ -24,6 +24,7 @@ func prepare(ctx context.Context, env *environment, opts postgres.Options, build
 	if err != nil {
 		return prepared{}, err
 	}
+	build.From = os.Getenv("BINARIES")
 	opts.Session, opts.From, opts.Say = env.session, os.Getenv("POSTGRES_FROM"), env.say
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -43,7 +44,9 @@ func prepare(ctx context.Context, env *environment, opts postgres.Options, build
 			cancel()
 			return
 		}
-		env.say("built api, consumer and loadgen, version %s", stack.Version(ctx, root))
+		if build.From == "" {
+			env.say("built api, consumer and loadgen, version %s", stack.Version(ctx, root))
+		}
 	})
 	both.Wait()
 	// The one that failed first has cancelled the other.

@@ -124,6 +124,8 @@ type Suite struct {
 	ServerURL string
 	Template  string
 	Plan      Plan
+	// PostgresFrom is where a fault's own server comes from, as in postgres.Options.
+	PostgresFrom string
 	// Log gets every line of the services of a fault; may be nil.
 	Log func(fault, line string)
 }

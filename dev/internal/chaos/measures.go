@@ -90,6 +90,7 @@ func (r *Rig) oneByOne(ctx context.Context, n int) ([]time.Duration, error) {
 		if err != nil {
 			return nil, fmt.Errorf("POST /orders: %d: %w", status, err)
 		}
+		r.result.Orders++
 		r.result.Accepted++
 		var attempts int
 		var completed time.Time

@@ -76,7 +76,7 @@ func newRig(ctx context.Context, s *Suite, f Fault) (*Rig, error) {
 
 // ownServer starts the fault's own Postgres. Its database is migrated by the api at its start.
 func (r *Rig) ownServer(ctx context.Context, env ...string) error {
-	server, err := postgres.Open(ctx, postgres.Options{Session: r.suite.Session, MaxConnections: 200, Env: env})
+	server, err := postgres.Open(ctx, postgres.Options{Session: r.suite.Session, From: r.suite.PostgresFrom, MaxConnections: 200, Env: env})
 	if err != nil {
 		return err
 	}

@@ -123,14 +123,6 @@ func (p *Process) ExitCode() int {
 	return state.ExitCode()
 }
 
-// Usage returns the processor time that the process has used, user and system; complete only when it has ended.
-func (p *Process) Usage() time.Duration {
-	if p.Running() || p.cmd.ProcessState == nil {
-		return 0
-	}
-	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
-}
-
 // Tail returns the last lines of its output.
 func (p *Process) Tail() []string { return p.tail.get() }
 

@@ -28,7 +28,6 @@ type Node struct {
 	port    int // of the api
 	metrics int
 	process *proc.Process
-	used    time.Duration // processor time of the processes that have ended
 }
 
 // client never keeps a connection: a probe must tell the state of now, and a process that is killed must not leave us with one.
@@ -108,11 +107,8 @@ func (n *Node) Process() *proc.Process {
 func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.process != nil {
-		if n.process.Running() {
-			return fmt.Errorf("%s is running already", n.Name)
-		}
-		n.used += n.process.Usage()
+	if n.process != nil && n.process.Running() {
+		return fmt.Errorf("%s is running already", n.Name)
 	}
 	env := []string{"DATABASE_URL=" + n.stack.opts.DatabaseURL}
 	switch n.Service {
