@@ -209,3 +209,28 @@ func TestPathsAndMethodsThatAreNot(t *testing.T) {
 		t.Errorf("GET /health: got %q", a.body)
 	}
 }
+
+// The queue's name appears in table names, a channel and functions' arguments. Whatever a name may be, all calls work.
+func TestQueueOfAnotherName(t *testing.T) {
+	t.Parallel()
+	s := started(t, map[string]string{
+		"DATABASE_URL": testdb.Empty(t), "MIGRATE_ON_START": "true", "QUEUE_NAME": "_My-Queue_With-A-Name-That-Is-As-Long-As-43", "ADMIN_TOKEN": "sesame",
+	})
+	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	for _, path := range []string{"/messages", "/queue", "/dead-letters"} {
+		if a := s.get(t, path); a.status != http.StatusOK {
+			t.Errorf("GET %s: %d %s", path, a.status, a.body)
+		}
+	}
+	if depth := s.get(t, "/queue").json(t)["depth"]; fmt.Sprint(depth) != "1" {
+		t.Errorf("depth is %v", depth)
+	}
+	if a := s.post(t, "/dead-letters/redrive", `{"all":true}`, "Authorization", "Bearer sesame"); a.status != http.StatusOK {
+		t.Errorf("redrive: %d %s", a.status, a.body)
+	}
+	if a := s.do(t, http.MethodDelete, "/dead-letters/1", "", []string{"Authorization", "Bearer sesame"}); a.status != http.StatusNotFound {
+		t.Errorf("delete: %d %s", a.status, a.body)
+	}
+}

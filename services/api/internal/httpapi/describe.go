@@ -97,7 +97,8 @@ func register[I, O any](s *Server, op huma.Operation, handle func(context.Contex
 		limited, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		out, err := handle(limited, in)
-		if database.Classify(err) == database.Lost && op.Method == http.MethodGet && limited.Err() == nil {
+		// The connection was stale, or what it had prepared was: another one, once.
+		if kind := database.Classify(err); (kind == database.Lost || kind == database.Conflict) && op.Method == http.MethodGet && limited.Err() == nil {
 			out, err = handle(limited, in)
 		}
 		if err != nil {

@@ -151,6 +151,9 @@ func (s *Server) fail(c *fiber.Ctx, err error) error {
 		c.Status(http.StatusNoContent)
 		return nil
 	}
+	if p.Status == http.StatusRequestEntityTooLarge {
+		linger(c.Context().Conn())
+	}
 	p.TraceID = t.id()
 	body, err := json.Marshal(p)
 	if err != nil {

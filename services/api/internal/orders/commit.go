@@ -113,6 +113,7 @@ func (w *Writer) begin(units []*unit) {
 func (w *Writer) attempt(units []*unit, try int) {
 	started := time.Now()
 	outcome, err := w.conn.publish(units, w.cfg.Timeout)
+	w.used = time.Now()
 	kind := database.Classify(err)
 	if kind == database.OK {
 		w.settle(units, outcome, started)

@@ -93,6 +93,7 @@ type Writer struct {
 
 	// Of Run's goroutine.
 	conn   *publisher
+	used   time.Time // when conn last was
 	warned time.Time
 }
 
@@ -206,9 +207,11 @@ func (w *Writer) Run(ctx context.Context) {
 	var batch []*unit
 	for {
 		state, changed := w.gate.State()
-		switch {
-		case w.conn != nil || !state.Up && w.Queued() == 0:
-		case w.connect(state.Up) != nil:
+		waiting := w.Queued() > 0
+		if waiting {
+			w.check()
+		}
+		if w.conn == nil && (state.Up || waiting) && w.connect(state.Up) != nil {
 			w.gate.Suspect()
 			w.refuseWaiting(ErrUnavailable)
 		}
@@ -239,20 +242,38 @@ func (w *Writer) finished() bool {
 	return len(w.waiting) == 0
 }
 
-// connect connects, unless the database is known to be away. It takes less time than a request has, so that what is
-// waiting meanwhile gets a definite answer.
+// check drops a connection that has died while it was idle. Found out by the next order, that would leave the order's
+// fate in doubt; found out before, it costs a new connection and nothing else.
+func (w *Writer) check() {
+	if w.conn == nil || time.Since(w.used) < idle {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout/4)
+	defer cancel()
+	if err := w.conn.conn.Ping(ctx); err != nil {
+		w.cfg.Log.Debug("writer's connection was lost while idle", "error", err)
+		w.disconnect()
+	}
+	w.used = time.Now()
+}
+
+// idle is how long a connection is trusted without having been used.
+const idle = 500 * time.Millisecond
+
+// connect connects, unless the database is known to be away. Together with check it takes less time than a request has,
+// so that what is waiting meanwhile gets a definite answer.
 func (w *Writer) connect(up bool) error {
 	if !up {
 		return ErrUnavailable
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout*2/3)
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout/2)
 	defer cancel()
 	conn, err := connectPublisher(ctx, w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
 	if err != nil {
 		w.cfg.Log.DebugContext(ctx, "writer cannot connect", "error", err)
 		return err
 	}
-	w.conn = conn
+	w.conn, w.used = conn, time.Now()
 	return nil
 }
 

@@ -550,6 +550,20 @@ func TestTerminatedConnections(t *testing.T) {
 	b.check(t, n)
 }
 
+// A connection that was ended while nobody used it must not put the next order in doubt.
+func TestConnectionLostWhileIdle(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	b.mustWrite(t, one(order(0), ""))
+	if _, err := b.db.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
+		t.Fatal(err)
+	}
+	idle := time.NewTimer(600 * time.Millisecond)
+	<-idle.C
+	b.mustWrite(t, one(order(1), ""))
+	b.check(t, 2)
+}
+
 func TestWriterEndsWithWhatIsWaiting(t *testing.T) {
 	t.Parallel()
 	url := testdb.New(t)
