@@ -34,6 +34,7 @@ var scenarios = []scenario{
 	{"g", "upgrades restart what they should, and nothing else", upgrade},
 	{"h", "uninstall, install: the kept volume is found again", reinstall},
 	{"j", "a second release: external database, given secrets, autoscaler", neighbour},
+	{"k", "what all that cost: memory, restarts; and the metrics that dashboard and alerts ask for", figures},
 }
 
 func main() {

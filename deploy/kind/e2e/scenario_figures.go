@@ -24,8 +24,8 @@ var (
 	rare = []string{"orderflow_api_commit_failures_total", "orderflow_consumer_reconnects_total"}
 )
 
-// figures: what the pods hold, and that dashboard and alerts ask for metrics that there are.
-func figures(ctx context.Context, s *suite, _ *load) error {
+// figures: what the pods hold, that none ever restarted, and that dashboard and alerts ask for metrics that there are.
+func figures(ctx context.Context, s *suite) error {
 	pods, err := s.cluster.pods(ctx, release, "api", "consumer")
 	if err != nil {
 		return err
@@ -33,6 +33,9 @@ func figures(ctx context.Context, s *suite, _ *load) error {
 	total := 0.0
 	var seen strings.Builder
 	for _, p := range pods {
+		if p.restarts() > 0 {
+			return fmt.Errorf("%s has restarted %d times", p.Metadata.Name, p.restarts())
+		}
 		port := map[string]int{"api": 9100, "consumer": 9101}[p.component()]
 		err := s.forward(ctx, "pod/"+p.Metadata.Name, port, func(url string) error {
 			text, err := call(ctx, "GET", url+"/metrics", "", "")
@@ -55,7 +58,7 @@ func figures(ctx context.Context, s *suite, _ *load) error {
 	if total > mostMemory {
 		return fmt.Errorf("the %d pods of api and consumer hold %.0f MiB, more than %d", len(pods), total/(1<<20), mostMemory>>20)
 	}
-	say("%d pods of api and consumer hold %.0f MiB together", len(pods), total/(1<<20))
+	say("%d pods of api and consumer hold %.0f MiB together, and none has restarted", len(pods), total/(1<<20))
 
 	asked := 0
 	for _, file := range []string{"files/dashboard.json", "templates/prometheusrule.yaml"} {

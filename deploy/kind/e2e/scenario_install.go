@@ -54,7 +54,7 @@ func install(ctx context.Context, s *suite) error {
 	if !strings.Contains(message, "lost") {
 		return fmt.Errorf("the summary is not the termination message, which is %q", message)
 	}
-	for _, check := range []func(context.Context, *suite, *load) error{logs, roles, policies, figures} {
+	for _, check := range []func(context.Context, *suite, *load) error{logs, roles, policies} {
 		if err := check(ctx, s, run); err != nil {
 			return err
 		}

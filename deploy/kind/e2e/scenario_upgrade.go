@@ -22,7 +22,7 @@ func upgrade(ctx context.Context, s *suite) error {
 		rolled []string
 		flags  []string
 	}{
-		{"no change, twice", nil, nil, nil},
+		{"no change", nil, nil, nil},
 		{"the same again, --atomic", nil, nil, []string{"--atomic"}},
 		{"simulated work", map[string]string{"consumer.simulate.work": "10ms"}, []string{"consumer"}, nil},
 		{"request timeout", map[string]string{"api.requestTimeout": "800ms"}, []string{"api"}, []string{"--atomic"}},
