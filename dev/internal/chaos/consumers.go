@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"orderflow.example/dev/internal/stack"
@@ -106,7 +107,7 @@ func zombie(ctx context.Context, r *Rig) error {
 	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, "CONCURRENCY=200")}); err != nil {
 		return err
 	}
-	if err := r.load(ctx); err != nil {
+	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {
 		return err
 	}
 	victim := r.consumers[0]
@@ -129,6 +130,9 @@ func zombie(ctx context.Context, r *Rig) error {
 	if err := r.account(ctx); err != nil {
 		return err
 	}
+	if err := r.checkLeases(ctx); err != nil {
+		return err
+	}
 	r.check(r.result.Redelivered > 0, "messages that others took over from the sleeper", r.result.Redelivered, "some")
 	return nil
 }
@@ -140,7 +144,7 @@ func outlive(ctx context.Context, r *Rig) error {
 	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, "CONCURRENCY=500", "MAX_ATTEMPTS=20")}); err != nil {
 		return err
 	}
-	if err := r.load(ctx); err != nil {
+	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {
 		return err
 	}
 	err := r.every(ctx, 300*time.Millisecond, func(int) error {
@@ -151,6 +155,9 @@ func outlive(ctx context.Context, r *Rig) error {
 	}
 	r.ended()
 	if err := r.account(ctx); err != nil {
+		return err
+	}
+	if err := r.checkLeases(ctx); err != nil {
 		return err
 	}
 	r.check(r.result.Redelivered > 0, "messages delivered again under a running handler", r.result.Redelivered, "some")

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -147,7 +148,7 @@ func silence(ctx context.Context, r *Rig) error {
 	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK=200ms", "CONCURRENCY=100"), proxied: "consumers"}); err != nil {
 		return err
 	}
-	if err := r.load(ctx); err != nil {
+	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {
 		return err
 	}
 	victim := r.consumers[0]
@@ -160,5 +161,8 @@ func silence(ctx context.Context, r *Rig) error {
 	}
 	r.proxies[0].Hold(false)
 	r.ended()
-	return r.account(ctx)
+	if err := r.account(ctx); err != nil {
+		return err
+	}
+	return r.checkLeases(ctx)
 }

@@ -43,6 +43,7 @@ type Rig struct {
 	loadgen *proc.Process
 	prober  *prober
 	lag     *lag
+	leases  *leases
 	timed   bool      // the prober ends by itself
 	causeAt time.Time // its end
 
@@ -373,6 +374,10 @@ func (r *Rig) close(ctx context.Context) error {
 	}
 	if r.lag != nil {
 		r.lag.stop()
+	}
+	if r.leases != nil {
+		r.leases.cancel()
+		r.leases.work.Wait()
 	}
 	if r.loadgen != nil {
 		r.loadgen.Kill()
