@@ -137,7 +137,7 @@ func BenchmarkReadWhileVacuumIsHeldBack(b *testing.B) {
 			if _, err := holder.Exec(b.Context(), `select txid_current()`); err != nil {
 				b.Fatal(err)
 			}
-			db.Exec(`select pgmq.send('order_queue', '{}') from generate_series(1, $1::integer)`, dead)
+			db.Exec(`insert into pgmq.q_order_queue (vt, message) select clock_timestamp(), '{}' from generate_series(1, $1::integer)`, dead)
 			db.Exec(`delete from pgmq.q_order_queue`)
 			messages := 0
 			var floor time.Time

@@ -251,7 +251,7 @@ func TestWorkGoesOnWhileVacuumIsHeldBack(t *testing.T) {
 	if _, err := holder.Exec(t.Context(), `select txid_current()`); err != nil {
 		t.Fatal(err)
 	}
-	b.Exec(`select pgmq.send('order_queue', '{}') from generate_series(1, 100000)`)
+	b.Exec(`insert into pgmq.q_order_queue (vt, message) select clock_timestamp(), '{}' from generate_series(1, 100000)`)
 	b.Exec(`delete from pgmq.q_order_queue`)
 	b.start(settings(), noop)
 	for range 20 {
