@@ -30,7 +30,11 @@ const me = "consumer-under-test"
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
-	db := dbtest.New(t)
+	return open(t, dbtest.New(t))
+}
+
+func open(t *testing.T, db *dbtest.DB) *bundle {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	conn, err := pgx.Connect(ctx, db.URL)
@@ -43,6 +47,56 @@ func setup(t *testing.T) *bundle {
 		t.Fatalf("template is not what this consumer was built for: %v, %v", d, err)
 	}
 	return &bundle{DB: db, Queue: queue.New(dbtest.QueueName, d.LastRead), t: t, ctx: ctx, conn: conn}
+}
+
+// flavours are the kinds of PGMQ that there can be: what the template has; the extension, where the server has it;
+// and tables with and without the column that PGMQ 1.10 added.
+func flavours(t *testing.T) map[string]*bundle {
+	t.Helper()
+	found := map[string]*bundle{"template": open(t, dbtest.New(t))}
+	other := dbtest.New(t)
+	if dbtest.One[bool](other, `select exists (select from pg_available_extensions where name = 'pgmq' and installed_version is null)`) {
+		other.Exec(`drop schema pgmq cascade`)
+		other.Exec(`create extension pgmq`)
+		other.Exec(`select pgmq.create('order_queue'), pgmq.create('order_queue_dlq')`)
+		found["extension"] = open(t, other)
+		other = dbtest.New(t)
+	}
+	if dbtest.One[bool](other, `select exists (select from pg_attribute where attrelid = 'pgmq.q_order_queue'::regclass and attname = 'last_read_at')`) {
+		// An extension's tables keep it; that they can be without is what the other flavours show.
+		return found
+	}
+	other.Exec(`alter table pgmq.q_order_queue add column last_read_at timestamptz`)
+	found["with last_read_at"] = open(t, other)
+	return found
+}
+
+func TestEveryFlavourOfPGMQIsConsumed(t *testing.T) {
+	t.Parallel()
+	for name, b := range flavours(t) {
+		b.Publish(3)
+		got := b.read(3)
+		if b.lastRead() && dbtest.One[int](b.DB, `select count(last_read_at) from pgmq.q_order_queue`) != 3 {
+			t.Errorf("%s: last_read_at is not set", name)
+		}
+		e := entries(got...)
+		e[2].Reason = message.ReasonPermanent
+		b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e[1:2])), got[1].ID)
+		b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, e[2:], me)), got[2].ID)
+		b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, e[:1], me)), got[0].ID)
+		if a := b.Audit(); a.Completed != 1 || a.Dead != 1 || a.Queued != 1 || a.Letters != 1 {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+}
+
+func (b *bundle) lastRead() bool {
+	b.t.Helper()
+	d, err := b.Describe(b.ctx, b.conn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d.LastRead
 }
 
 // proxied returns the database's address through a proxy that can break connections.
