@@ -45,7 +45,7 @@ $(addprefix test/,$(MODULES)): test/%:
 	go -C $* test $(RACE) -timeout 9m ./...
 
 lint: bin/golangci-lint bin/actionlint ## Lint every module and the workflows
-	@set -e; for module in $(MODULES) $(CHECK_MODULES); do echo "lint $$module"; (cd $$module && go vet ./... && $(CURDIR)/bin/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+	@set -e; for module in $(MODULES) $(CHECK_MODULES); do echo "lint $$module"; (cd $$module && go vet ./... && $(CURDIR)/bin/golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); done
 	bin/actionlint
 
 fmt: bin/golangci-lint ## Format all Go code
