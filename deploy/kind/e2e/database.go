@@ -17,14 +17,15 @@ func (s *suite) sql(ctx context.Context, database, statement string) (string, er
 }
 
 // sqlAs runs a statement as one of the roles, over TCP with the password of its Secret.
-func (s *suite) sqlAs(ctx context.Context, role, statement string) (string, error) {
+func (s *suite) sqlAs(ctx context.Context, role, statement string) error {
 	password, err := s.secret(ctx, release+"-db-"+role, "password")
 	if err != nil {
-		return "", err
+		return err
 	}
-	return s.cluster.kubectl(ctx, "exec", release+"-postgres-0", "--", "env", "PGPASSWORD="+password,
+	_, err = s.cluster.kubectl(ctx, "exec", release+"-postgres-0", "--", "env", "PGPASSWORD="+password,
 		"psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1",
 		"--host", "127.0.0.1", "--username", "orderflow_"+role, "--dbname", "orderflow", "--command", statement)
+	return err
 }
 
 // count counts orders.

@@ -17,7 +17,7 @@ func scale(ctx context.Context, s *suite) error {
 	if err != nil {
 		return err
 	}
-	run, err := s.start(ctx, "b", map[string]string{"rate": "80", "duration": "25s"})
+	run, err := s.start(ctx, "b", map[string]string{"rate": "60", "duration": "20s"})
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func scale(ctx context.Context, s *suite) error {
 
 // vanish: no grace, as when a node loses power. The load generator repeats what was not answered, under the same keys.
 func vanish(ctx context.Context, s *suite) error {
-	run, err := s.start(ctx, "c", map[string]string{"rate": "60", "duration": "20s"})
+	run, err := s.start(ctx, "c", map[string]string{"rate": "40", "duration": "15s"})
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func vanish(ctx context.Context, s *suite) error {
 // attempt counted for what a consumer handed back.
 func restart(ctx context.Context, s *suite) error {
 	run, err := s.start(ctx, "d", map[string]string{
-		"rate": "60", "duration": "40s", "thresholds": "errors==0,retries==0,dropped==0,e2e_max<2s",
+		"rate": "40", "duration": "40s", "thresholds": "errors==0,retries==0,dropped==0,e2e_max<2s",
 	})
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func losePostgres(ctx context.Context, s *suite) error {
 	if err != nil {
 		return err
 	}
-	run, err := s.start(ctx, "e", map[string]string{"rate": "60", "duration": "25s"})
+	run, err := s.start(ctx, "e", map[string]string{"rate": "40", "duration": "20s"})
 	if err != nil {
 		return err
 	}

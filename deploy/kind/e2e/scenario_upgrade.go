@@ -25,7 +25,7 @@ func upgrade(ctx context.Context, s *suite) error {
 		{"no change", nil, nil, nil},
 		{"the same again, --atomic", nil, nil, []string{"--atomic"}},
 		{"simulated work", map[string]string{"consumer.simulate.work": "10ms"}, []string{"consumer"}, nil},
-		{"request timeout", map[string]string{"api.requestTimeout": "800ms"}, []string{"api"}, []string{"--atomic"}},
+		{"request timeout", map[string]string{"api.requestTimeout": "4s"}, []string{"api"}, []string{"--atomic"}},
 		{"a setting of Postgres", map[string]string{"postgres.settings.work_mem": "2MB"}, []string{"postgres"}, nil},
 	}
 	for _, step := range steps {
