@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -278,7 +277,7 @@ func TestSignals(t *testing.T) {
 	if took := time.Since(asked); took > 5*time.Second {
 		t.Errorf("the second signal took %v", took)
 	}
-	if strings.Contains(log.String(), fmt.Sprint(`"database_url":"postgres://postgres:`)) {
+	if strings.Contains(log.String(), `"database_url":"postgres://postgres:`) {
 		t.Error("the log has a password")
 	}
 }

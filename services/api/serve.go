@@ -63,13 +63,13 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	})
 	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})
 
-	api, err := net.Listen("tcp", net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)))
+	api, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	failed := make(chan error, 2)
 	if cfg.MetricsPort >= 0 {
-		ln, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(cfg.MetricsPort)))
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(cfg.MetricsPort)))
 		if err != nil {
 			return errors.Join(fmt.Errorf("listen for metrics: %w", err), api.Close())
 		}

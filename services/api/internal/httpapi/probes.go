@@ -6,19 +6,20 @@ import "github.com/gofiber/fiber/v2"
 // would not bring it back.
 func (s *Server) probes() {
 	ok := []byte(`{"status":"ok"}`)
-	alive := func(c *fiber.Ctx) error {
-		c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
-		c.Response().SetBodyRaw(ok)
-		return nil
-	}
-	s.app.Get("/health", alive)
-	s.app.Get("/livez", alive)
-	s.app.Get("/readyz", func(c *fiber.Ctx) error {
-		if reason := s.NotReady(); reason != "" {
-			return unavailable(reason)
+	probe := func(no func() (reason string)) fiber.Handler {
+		return func(c *fiber.Ctx) error {
+			if reason := no(); reason != "" {
+				return unavailable(reason)
+			}
+			c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+			c.Response().SetBodyRaw(ok)
+			return nil
 		}
-		return alive(c)
-	})
+	}
+	always := func() string { return "" }
+	s.app.Get("/health", probe(always))
+	s.app.Get("/livez", probe(always))
+	s.app.Get("/readyz", probe(s.NotReady))
 }
 
 // NotReady says why requests should go elsewhere, empty when they should not. The monitor asks the database all the time, so

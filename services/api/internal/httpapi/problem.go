@@ -18,7 +18,7 @@ import (
 )
 
 // Problem is the body of every error: RFC 9457, with what is wrong and where.
-type Problem struct {
+type Problem struct { //nolint:errname // its name is that of the schema in the OpenAPI document
 	Type    string  `json:"type" example:"about:blank"`
 	Title   string  `json:"title" example:"Unprocessable Entity"`
 	Status  int     `json:"status" example:"422"`
@@ -74,8 +74,8 @@ func unavailable(detail string) *Problem {
 func toProblem(err error) *Problem {
 	var (
 		p         *Problem
-		malformed *orders.Malformed
-		invalid   *orders.Invalid
+		malformed *orders.MalformedError
+		invalid   *orders.InvalidError
 		refused   *orders.RefusedError
 		framework *fiber.Error
 		status    huma.StatusError
@@ -180,7 +180,7 @@ func init() {
 				continue
 			}
 			w := Wrong{Location: "body", Message: err.Error()}
-			if detailer, ok := err.(huma.ErrorDetailer); ok { //nolint:errorlint // these are values of huma's own making, not wrapped
+			if detailer, ok := err.(huma.ErrorDetailer); ok {
 				d := detailer.ErrorDetail()
 				w = Wrong{Location: d.Location, Message: d.Message}
 				if d.Value != nil && d.Location != "body" {

@@ -23,14 +23,14 @@ func TestTraceContinuesTheCallers(t *testing.T) {
 		"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01":  "",
 		"00-4bf92f3577b34da6a3ce929d0e0e473g-00f067aa0ba902b7-01":  "",
 		"00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01":  "",
-		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 ": "",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.": "",
 	} {
 		got := newTrace([]byte(header))
 		if !wellFormed.MatchString(got.traceparent()) || want != "" && got.id() != want || want == "" && got.id() == id {
 			t.Errorf("%q: %s", header, got.traceparent())
 		}
 	}
-	if newTrace(nil).id() == newTrace(nil).id() {
+	if one, other := newTrace(nil), newTrace(nil); one.id() == other.id() {
 		t.Error("two traces are one")
 	}
 }

@@ -35,7 +35,7 @@ var members = [...]struct {
 	{hasPrice, "price"},
 }
 
-// Decode reads one order. The error is a [*Malformed] or an [*Invalid], and nothing else.
+// Decode reads one order. The error is a [*MalformedError] or an [*InvalidError], and nothing else.
 //
 // A member given twice is refused: which of the two counts differs between parsers, and what one of them checked
 // another would execute. So is a member that is not known: it is a spelling mistake, or a wish that would silently
@@ -76,7 +76,7 @@ func DecodeBatch(body []byte) ([]New, error) {
 
 type decoder struct {
 	strictjson.Reader
-	faults Invalid
+	faults InvalidError
 	// Where the reading is, for a syntax error: the object, and the member of it whose value is being read.
 	at, key string
 }
@@ -89,7 +89,7 @@ func (d *decoder) verdict(err error) error {
 		if d.at != "" && d.key != "" {
 			location = d.at + "." + shorten(d.key)
 		}
-		return &Malformed{Fault{Location: location, Message: syntax.Error()}}
+		return &MalformedError{Fault{Location: location, Message: syntax.Error()}}
 	case len(d.faults.Faults) > 0:
 		return &d.faults
 	}

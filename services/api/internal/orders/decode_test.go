@@ -81,9 +81,9 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := Decode([]byte(test.body))
-			var invalid *Invalid
+			var invalid *InvalidError
 			if !errors.As(err, &invalid) {
-				t.Fatalf("got %v, want an Invalid", err)
+				t.Fatalf("got %v, want an InvalidError", err)
 			}
 			var got []string
 			for _, f := range invalid.Faults {
@@ -120,9 +120,9 @@ func TestDecodeSaysWhereJSONEnds(t *testing.T) {
 		{`{"x":` + strings.Repeat("[", 1<<16), "body.x"},
 	} {
 		_, err := Decode([]byte(test.body))
-		var malformed *Malformed
+		var malformed *MalformedError
 		if !errors.As(err, &malformed) {
-			t.Errorf("%.40q: got %v, want a Malformed", test.body, err)
+			t.Errorf("%.40q: got %v, want a MalformedError", test.body, err)
 			continue
 		}
 		if malformed.Location != test.location {
@@ -194,7 +194,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		order, err := Decode(in)
-		var malformed *Malformed
+		var malformed *MalformedError
 		switch {
 		case err == nil:
 			// What is taken, encoding/json takes as well, and it comes out as it went in.
@@ -222,7 +222,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("refused as malformed what is JSON: %v", err)
 			}
 		default:
-			var invalid *Invalid
+			var invalid *InvalidError
 			if !errors.As(err, &invalid) || len(invalid.Faults) == 0 {
 				t.Fatalf("a fault of another kind: %v", err)
 			}

@@ -14,15 +14,15 @@ type Fault struct {
 	Value    json.RawMessage // a shortened copy of what was sent; nil when nothing was
 }
 
-// Malformed is a body that is not JSON.
-type Malformed struct{ Fault }
+// MalformedError is a body that is not JSON.
+type MalformedError struct{ Fault }
 
-func (m *Malformed) Error() string { return "malformed JSON: " + m.Message }
+func (m *MalformedError) Error() string { return "malformed JSON: " + m.Message }
 
-// Invalid is a body that is JSON but not what was asked for. It names every fault, up to a bound.
-type Invalid struct{ Faults []Fault }
+// InvalidError is a body that is JSON but not what was asked for. It names every fault, up to a bound.
+type InvalidError struct{ Faults []Fault }
 
-func (i *Invalid) Error() string {
+func (i *InvalidError) Error() string {
 	var b strings.Builder
 	for n, f := range i.Faults {
 		if n > 0 {
@@ -38,7 +38,7 @@ func (i *Invalid) Error() string {
 // maxFaults bounds the answer to a batch in which everything is wrong.
 const maxFaults = 20
 
-func (i *Invalid) add(location, message, raw string) {
+func (i *InvalidError) add(location, message, raw string) {
 	if len(i.Faults) < maxFaults {
 		i.Faults = append(i.Faults, Fault{Location: location, Message: message, Value: echo(raw)})
 	}

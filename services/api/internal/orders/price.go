@@ -53,13 +53,13 @@ func fixedPoint(number string, scale int, limit int64) (int64, numberFault) {
 	)
 scan:
 	for ; i < len(number); i++ {
-		switch d := number[i]; {
-		case d == '.':
+		switch d := number[i]; d {
+		case '.':
 			fraction = true
 			continue
-		case d == 'e' || d == 'E':
+		case 'e', 'E':
 			break scan
-		case d == '0':
+		case '0':
 			if count > 0 {
 				zeros++
 			}

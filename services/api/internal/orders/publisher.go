@@ -166,10 +166,8 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
 			o.partial = true // the probe found an order after the last one
 			continue
 		}
-		order := New{}
-		if o.fresh {
-			order = u.Orders[at.order]
-		} else {
+		order := u.Orders[at.order]
+		if !o.fresh {
 			order = New{*customer, *product, *quantity, Cents(*cents)}
 		}
 		o.orders[at.order] = Order{

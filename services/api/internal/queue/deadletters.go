@@ -89,23 +89,19 @@ func scanDeadLetter(row pgx.CollectableRow) (DeadLetter, error) {
 	}
 	d.Message, d.Headers = rawJSON(body), rawJSON(headers)
 	// Both were written by others: what is not as it should be is left out.
-	var message struct {
-		OrderID json.RawMessage `json:"order_id"`
-	}
-	if json.Unmarshal(d.Message, &message) == nil {
-		d.OrderID = integer(message.OrderID)
-	}
-	var outer map[string]json.RawMessage
-	if json.Unmarshal(d.Headers, &outer) != nil {
-		return d, nil
-	}
-	var dead map[string]json.RawMessage
-	if json.Unmarshal(outer["orderflow-dead"], &dead) != nil {
-		return d, nil
-	}
+	d.OrderID = integer(object(d.Message)["order_id"])
+	dead := object(object(d.Headers)["orderflow-dead"])
 	d.Reason, d.Error, d.DeadAt = text(dead["reason"]), text(dead["error"]), text(dead["dead_at"])
 	d.Attempts, d.OriginMsgID = integer(dead["attempts"]), integer(dead["msg_id"])
 	return d, nil
+}
+
+func object(raw json.RawMessage) map[string]json.RawMessage {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil
+	}
+	return members
 }
 
 func integer(raw json.RawMessage) *int64 {

@@ -48,7 +48,6 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	last    *Snapshot
-	rates   Rates
 	expires time.Time
 	pending *look
 	done    sync.WaitGroup

@@ -259,7 +259,7 @@ func (r *Reader) escaped(start, at int) (string, bool, error) {
 			}
 			i += 4
 			if utf16.IsSurrogate(char) {
-				var pair rune = utf8.RuneError
+				pair := utf8.RuneError
 				if i+1 < len(r.text) && r.text[i] == '\\' && r.text[i+1] == 'u' {
 					if low, known := r.hex(i + 2); known {
 						pair = utf16.DecodeRune(char, low)

@@ -1,6 +1,7 @@
 package testdb
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/url"
@@ -32,7 +33,7 @@ func NewProxy(tb testing.TB, database string) *Proxy {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func (p *Proxy) accept() {
 			_ = client.Close()
 			continue
 		}
-		server, err := net.Dial("tcp", p.upstream)
+		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.upstream)
 		if err != nil {
 			_ = client.Close()
 			continue
