@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
@@ -48,10 +49,14 @@ var strict = serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).
 
 // Render renders the chart in dir, values checked against the schema.
 func Render(dir string, release Release) ([]Object, error) {
-	chart, err := loader.Load(dir)
+	loaded, err := loader.Load(dir)
 	if err != nil {
 		return nil, err
 	}
+	return render(loaded, release)
+}
+
+func render(chart *chart.Chart, release Release) ([]Object, error) {
 	options := chartutil.ReleaseOptions{Name: release.Name, Namespace: release.Namespace, Revision: 1, IsInstall: true}
 	values, err := chartutil.ToRenderValues(chart, release.Values, options, chartutil.DefaultCapabilities)
 	if err != nil {
