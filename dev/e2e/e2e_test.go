@@ -45,7 +45,7 @@ func buildAll() (*built, error) {
 	if b.root, err = stack.Root(); err != nil {
 		return nil, err
 	}
-	if b.binaries, err = stack.Build(ctx, s, b.root, stack.BuildOptions{}, stack.Services...); err != nil {
+	if b.binaries, err = stack.Build(ctx, s, b.root, "", stack.Services...); err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", b.dev, "./cmd/dev")

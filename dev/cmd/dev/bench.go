@@ -25,7 +25,7 @@ func runBench(ctx context.Context, env *environment, _ []string) (code int, err 
 			return exitUsage, fmt.Errorf("DURATION=%q: must be a duration from 1s on", text)
 		}
 	}
-	p, err := prepare(ctx, env, postgres.Options{MaxConnections: clients + 50}, stack.BuildOptions{})
+	p, err := prepare(ctx, env, postgres.Options{MaxConnections: clients + 50})
 	if err != nil {
 		return exitFault, err
 	}

@@ -34,7 +34,7 @@ func runChaos(ctx context.Context, env *environment, _ []string) (code int, err 
 	if os.Getenv("DATABASE_URL") != "" {
 		env.say("DATABASE_URL is not used: the chaos suite crashes its Postgres, so it starts its own")
 	}
-	p, err := prepare(ctx, env, postgres.Options{MaxConnections: 200}, stack.BuildOptions{})
+	p, err := prepare(ctx, env, postgres.Options{MaxConnections: 200})
 	if err != nil {
 		return exitFault, err
 	}

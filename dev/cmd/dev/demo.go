@@ -31,7 +31,7 @@ func demo(ctx context.Context, env *environment, _ []string) (code int, err erro
 		return exitUsage, err
 	}
 	started := time.Now()
-	p, err := prepare(ctx, env, postgres.Options{DatabaseURL: os.Getenv("DATABASE_URL")}, stack.BuildOptions{})
+	p, err := prepare(ctx, env, postgres.Options{DatabaseURL: os.Getenv("DATABASE_URL")})
 	if err != nil {
 		return exitFault, err
 	}

@@ -18,13 +18,13 @@ type prepared struct {
 	binaries stack.Binaries
 }
 
-// prepare finds a Postgres and builds the services, both at the same time. The caller closes the server.
-func prepare(ctx context.Context, env *environment, opts postgres.Options, build stack.BuildOptions) (prepared, error) {
+// prepare finds a Postgres and builds the services (or takes those in BINARIES), both at the same time. The caller closes the server.
+func prepare(ctx context.Context, env *environment, opts postgres.Options) (prepared, error) {
 	root, err := stack.Root()
 	if err != nil {
 		return prepared{}, err
 	}
-	build.From = os.Getenv("BINARIES")
+	built := os.Getenv("BINARIES")
 	opts.Session, opts.From, opts.Say = env.session, os.Getenv("POSTGRES_FROM"), env.say
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -40,11 +40,11 @@ func prepare(ctx context.Context, env *environment, opts postgres.Options, build
 		env.say("PostgreSQL: %s", p.server.Source)
 	})
 	both.Go(func() {
-		if p.binaries, buildErr = stack.Build(ctx, env.session, root, build, stack.Services...); buildErr != nil {
+		if p.binaries, buildErr = stack.Build(ctx, env.session, root, built, stack.Services...); buildErr != nil {
 			cancel()
 			return
 		}
-		if build.From == "" {
+		if built == "" {
 			env.say("built api, consumer and loadgen, version %s", stack.Version(ctx, root))
 		}
 	})

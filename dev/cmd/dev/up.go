@@ -20,7 +20,7 @@ func up(ctx context.Context, env *environment, _ []string) (code int, err error)
 	if err != nil {
 		return exitUsage, err
 	}
-	p, err := prepare(ctx, env, postgres.Options{DatabaseURL: os.Getenv("DATABASE_URL")}, stack.BuildOptions{})
+	p, err := prepare(ctx, env, postgres.Options{DatabaseURL: os.Getenv("DATABASE_URL")})
 	if err != nil {
 		return exitFault, err
 	}

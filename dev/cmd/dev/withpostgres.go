@@ -91,7 +91,7 @@ func makeTemplate(ctx context.Context, env *environment, server *postgres.Server
 	if err != nil {
 		return err
 	}
-	binaries, err := stack.Build(ctx, env.session, root, stack.BuildOptions{}, stack.API)
+	binaries, err := stack.Build(ctx, env.session, root, "", stack.API)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binaries, err := stack.Build(t.Context(), s, root, stack.BuildOptions{}, stack.Services...)
+	binaries, err := stack.Build(t.Context(), s, root, "", stack.Services...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (r *Rig) watchLeases(ctx context.Context) error {
 	w := &leases{cancel: cancel, seen: map[int64]int32{}}
 	r.leases = w
 	w.work.Go(func() {
-		defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+		defer conn.Close(context.WithoutCancel(ctx))
 		tick := time.NewTicker(watchInterval)
 		defer tick.Stop()
 		for {

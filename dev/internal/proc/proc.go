@@ -207,12 +207,9 @@ func (p *Process) Failure() error {
 	return errors.New(text)
 }
 
-// Environ returns our own environment without the variables named, plus those given as KEY=value.
-func Environ(without []string, with ...string) []string {
+// Environ returns our own environment with the variables given as NAME=value instead of ours.
+func Environ(with ...string) []string {
 	drop := map[string]bool{}
-	for _, name := range without {
-		drop[name] = true
-	}
 	for _, kv := range with {
 		name, _, _ := strings.Cut(kv, "=")
 		drop[name] = true

@@ -52,18 +52,11 @@ func Root() (string, error) {
 	}
 }
 
-// BuildOptions say how to build.
-type BuildOptions struct {
-	// From is a directory with programs that are built already; empty to build them.
-	From string
-	Race bool // with the race detector, which needs a C compiler
-}
-
 // Build builds the services into the session's directory, each as its own module, with the flags of `make build` so that both share
-// Go's build cache.
-func Build(ctx context.Context, s *session.Session, root string, opts BuildOptions, services ...Service) (Binaries, error) {
-	if opts.From != "" {
-		return prebuilt(opts.From, services...)
+// Go's build cache. Those that are in a given directory already are not built.
+func Build(ctx context.Context, s *session.Session, root, built string, services ...Service) (Binaries, error) {
+	if built != "" {
+		return prebuilt(built, services...)
 	}
 	dir, err := s.Mkdir("bin")
 	if err != nil {
@@ -76,7 +69,7 @@ func Build(ctx context.Context, s *session.Session, root string, opts BuildOptio
 	for i, service := range services {
 		target := filepath.Join(dir, string(service))
 		binaries[service] = target
-		builds.Go(func() { errs[i] = build(ctx, s, root, version, opts, service, target) })
+		builds.Go(func() { errs[i] = build(ctx, s, root, version, service, target) })
 	}
 	builds.Wait()
 	return binaries, errors.Join(errs...)
@@ -97,17 +90,13 @@ func prebuilt(dir string, services ...Service) (Binaries, error) {
 	return binaries, nil
 }
 
-func build(ctx context.Context, s *session.Session, root, version string, opts BuildOptions, service Service, target string) error {
+func build(ctx context.Context, s *session.Session, root, version string, service Service, target string) error {
 	args := []string{"build", "-trimpath", "-ldflags", "-s -w -X main.version=" + version, "-o", target}
-	cgo := "CGO_ENABLED=0"
-	if opts.Race {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
 	var mu sync.Mutex
 	var said []string
 	compiler, err := proc.Start(s, proc.Spec{
 		Name: "go build", Path: "go", Args: append(args, "."), Dir: filepath.Join(root, "services", string(service)),
-		Env: proc.Environ(nil, "GOWORK=off", cgo),
+		Env: proc.Environ("GOWORK=off", "CGO_ENABLED=0"),
 		Lines: func(l proc.Line) {
 			mu.Lock()
 			defer mu.Unlock()
