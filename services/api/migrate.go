@@ -24,7 +24,7 @@ func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 			log.InfoContext(ctx, "schema is up to date", "version", schema.Version)
 			return nil
 		}
-		if ctx.Err() != nil || !database.Away(err) {
+		if ctx.Err() != nil || !database.Away(err) || database.Classify(err) == database.Unready {
 			return fmt.Errorf("migrate: %w", err)
 		}
 		if pause == shortest {
@@ -44,23 +44,35 @@ func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Co
 	migrated := !cfg.MigrateOnStart
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		if !migrated {
-			if err := schema.Migrate(ctx, cfg.Database, options(cfg), log); err != nil {
-				if database.Away(err) {
-					return err
+			err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
+			switch kind := database.Classify(err); {
+			case err == nil:
+				migrated = true
+			case kind == database.Lost || kind == database.Unavailable:
+				return err
+			default:
+				// Where somebody else has migrated with more rights, this service can do without having them.
+				if current(ctx, cfg, conn) != nil {
+					return &database.UnfitError{Reason: "schema cannot be migrated", Err: err}
 				}
-				return &database.UnfitError{Reason: "schema cannot be migrated", Err: err}
+				log.WarnContext(ctx, "the schema is current, but migrating failed", "error", err)
+				migrated = true
 			}
-			migrated = true
 		}
-		ctx, cancel := context.WithTimeout(ctx, cfg.Database.ConnectTimeout)
-		defer cancel()
-		current, err := schema.Current(ctx, conn)
-		if err != nil {
-			return err
-		}
-		if current < schema.Version {
-			return &database.UnfitError{Reason: fmt.Sprintf("schema is at version %d, waiting for %d", current, schema.Version)}
-		}
-		return nil
+		return current(ctx, cfg, conn)
 	}
+}
+
+// current is nil when the database has the schema that this build needs.
+func current(ctx context.Context, cfg *config.Config, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, cfg.Database.ConnectTimeout)
+	defer cancel()
+	version, err := schema.Current(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if version < schema.Version {
+		return &database.UnfitError{Reason: fmt.Sprintf("schema is at version %d, waiting for %d", version, schema.Version)}
+	}
+	return nil
 }

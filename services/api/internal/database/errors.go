@@ -25,6 +25,8 @@ const (
 	Lost
 	// Unavailable: the server refused for now and nothing was done. It may work later.
 	Unavailable
+	// Unready: the schema, or the right to use it, is not there (yet). Nothing was done.
+	Unready
 	// Conflict: another transaction was in the way and nothing was done. It may well work at once.
 	Conflict
 	// Duplicate: a unique constraint was violated and nothing was done.
@@ -66,9 +68,9 @@ func Classify(err error) Kind {
 	case "25006": // read_only_sql_transaction: a standby, until it is promoted
 		return Unavailable
 	case "42P01", "42883", "3F000", "42703": // undefined table, function, schema or column: not migrated (yet)
-		return Unavailable
-	case "42501": // insufficient_privilege: until somebody grants it; the operator is told by the log
-		return Unavailable
+		return Unready
+	case "42501": // insufficient_privilege: until somebody grants it
+		return Unready
 	}
 	switch pgErr.Code[:min(2, len(pgErr.Code))] {
 	case "08": // connection exception
@@ -102,7 +104,7 @@ func classifyConnection(err error) Kind {
 // Away tells whether err means that the database cannot be used for now: what is to be answered with 503.
 func Away(err error) bool {
 	switch Classify(err) {
-	case Lost, Unavailable, Conflict:
+	case Lost, Unavailable, Unready, Conflict:
 		return true
 	default:
 		return false

@@ -110,16 +110,18 @@ func statusText(status int) string {
 }
 
 // Committed counts a transaction of the writer.
-func (m *Metrics) Committed(requests, orders, replayed int, took time.Duration) {
+func (m *Metrics) Committed(requests, orders int, took time.Duration) {
 	m.commits.Inc()
 	m.commit.Observe(took.Seconds())
 	m.batch.Observe(float64(requests))
 	m.orders.Add(float64(orders))
-	m.replays.Add(float64(replayed))
 }
 
+// Replayed counts a request whose idempotency key was known.
+func (m *Metrics) Replayed() { m.replays.Inc() }
+
 var kinds = map[database.Kind]string{
-	database.Lost: "connection_lost", database.Unavailable: "unavailable", database.Conflict: "conflict",
+	database.Lost: "connection_lost", database.Unavailable: "unavailable", database.Unready: "unready", database.Conflict: "conflict",
 	database.Duplicate: "duplicate_key", database.Refused: "refused", database.Fault: "fault",
 }
 

@@ -115,9 +115,12 @@ func (w *Writer) attempt(units []*unit, try int) {
 	outcome, err := w.conn.publish(units, w.cfg.Timeout)
 	w.used = time.Now()
 	kind := database.Classify(err)
-	if kind == database.OK {
+	switch {
+	case kind == database.OK:
 		w.settle(units, outcome, started)
 		return
+	case kind == database.Duplicate && !worthAnotherTry(err):
+		kind = database.Refused
 	}
 	w.cfg.Observer.Failed(kind)
 	if w.conn.closed() {
@@ -151,7 +154,7 @@ func (w *Writer) attempt(units []*unit, try int) {
 			}
 		}
 		w.again(keyed, try)
-	case database.Unavailable:
+	case database.Unavailable, database.Unready:
 		if try < maxTries && pgconn.SafeToRetry(err) {
 			w.again(units, try)
 			return
@@ -163,6 +166,13 @@ func (w *Writer) attempt(units []*unit, try int) {
 		w.cfg.Log.Error("orders not written", "orders", len(units), "error", err)
 		settleAll(units, err)
 	}
+}
+
+// worthAnotherTry tells whether a unique violation will be another one next time: the key is found then, and another id is
+// drawn. A unique constraint that somebody has added is a rule like any other.
+func worthAnotherTry(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.ConstraintName == "orders_idempotency_key_idx" || pgErr.ConstraintName == "orders_pkey")
 }
 
 // again is the next try, for the units whose requests still have time for one.
@@ -193,17 +203,13 @@ func (w *Writer) isolate(units []*unit, err error) {
 		w.begin(units[half:])
 		return
 	}
-	if database.Classify(err) == database.Refused {
-		reason := err.Error()
-		if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
-			reason = pgErr.Message
-		}
-		w.warn("order refused by the database", "error", err)
-		err = &RefusedError{Reason: reason}
-	} else {
-		err = ErrUnavailable
+	w.warn("order not written", "error", err)
+	var pgErr *pgconn.PgError
+	if database.Classify(err) == database.Conflict || worthAnotherTry(err) || !errors.As(err, &pgErr) {
+		units[0].settle(Result{}, ErrUnavailable)
+		return
 	}
-	units[0].settle(Result{}, err)
+	units[0].settle(Result{}, &RefusedError{Reason: pgErr.Message})
 }
 
 func settleAll(units []*unit, err error) {
@@ -215,18 +221,16 @@ func settleAll(units []*unit, err error) {
 // settle gives the units what the transaction returned for them.
 func (w *Writer) settle(units []*unit, outcome []written, started time.Time) {
 	took := time.Since(started)
-	orders, replayed := 0, 0
+	orders := 0
 	for i, u := range units {
 		if outcome[i].fresh {
 			orders += len(u.Orders)
-		} else {
-			replayed++
 		}
 	}
 	if orders > 0 {
 		w.cfg.OnCommit()
 	}
-	w.cfg.Observer.Committed(len(units), orders, replayed, took)
+	w.cfg.Observer.Committed(len(units), orders, took)
 	for i, u := range units {
 		o := &outcome[i]
 		switch {

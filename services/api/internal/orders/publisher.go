@@ -72,8 +72,9 @@ func connectPublisher(ctx context.Context, cfg *pgx.ConnConfig, queue string, ti
 	return &publisher{conn: conn, queue: queue}, nil
 }
 
-func (p *publisher) close()       { database.Discard(p.conn) }
-func (p *publisher) closed() bool { return p.conn.IsClosed() }
+func (p *publisher) close()                         { database.Discard(p.conn) }
+func (p *publisher) closed() bool                   { return p.conn.IsClosed() }
+func (p *publisher) ping(ctx context.Context) error { return p.conn.Ping(ctx) }
 
 // publish writes units in one transaction and returns what became of each.
 func (p *publisher) publish(units []*unit, timeout time.Duration) ([]written, error) {

@@ -58,7 +58,8 @@ type Gate interface {
 
 // Observer is told what the writer does. Its methods must not block.
 type Observer interface {
-	Committed(requests, orders, replayed int, took time.Duration)
+	Committed(requests, orders int, took time.Duration)
+	Replayed()
 	Failed(kind database.Kind)
 }
 
@@ -129,6 +130,14 @@ const (
 // Write writes a request and returns when its transaction has committed, or with an error when the writer's timeout has
 // passed or there is no point in waiting. Requests without orders are the caller's mistake.
 func (w *Writer) Write(req Request) (Result, error) {
+	result, err := w.submit(req)
+	if result.Replayed {
+		w.cfg.Observer.Replayed()
+	}
+	return result, err
+}
+
+func (w *Writer) submit(req Request) (Result, error) {
 	if !w.gate.Up() {
 		return Result{}, ErrUnavailable
 	}
@@ -250,7 +259,7 @@ func (w *Writer) check() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout/4)
 	defer cancel()
-	if err := w.conn.conn.Ping(ctx); err != nil {
+	if err := w.conn.ping(ctx); err != nil {
 		w.cfg.Log.Debug("writer's connection was lost while idle", "error", err)
 		w.disconnect()
 	}

@@ -35,7 +35,7 @@ const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 // observed counts what the writer reports.
 type observed struct{ commits, failures, largest atomic.Int64 }
 
-func (o *observed) Committed(requests, _, _ int, _ time.Duration) {
+func (o *observed) Committed(requests, _ int, _ time.Duration) {
 	o.commits.Add(1)
 	for {
 		before := o.largest.Load()
@@ -45,6 +45,7 @@ func (o *observed) Committed(requests, _, _ int, _ time.Duration) {
 	}
 }
 func (o *observed) Failed(database.Kind) { o.failures.Add(1) }
+func (o *observed) Replayed()            {}
 
 // gate is the monitor's part, by hand.
 type gate struct {
@@ -265,6 +266,13 @@ func TestOnesFaultDoesNotFailItsNeighbours(t *testing.T) {
 	release()
 	wg.Wait()
 	b.check(t, b.count(t, `select count(distinct customer_name) from orders`))
+	if _, err := b.db.Exec(t.Context(), `create unique index on orders (product_name)`); err != nil {
+		t.Fatal(err)
+	}
+	var fault *orders.RefusedError
+	if _, err := b.Write(one(order(0), "a rule that was added")); !errors.As(err, &fault) {
+		t.Errorf("an order that is refused by a unique index of somebody's: %v", err)
+	}
 	if b.count(t, `select count(*) from orders where idempotency_key is null or idempotency_key like 'own%'`) < 60 {
 		t.Error("neighbours were not written")
 	}
