@@ -38,12 +38,17 @@ type Message struct {
 
 // Poison says why a message can never be processed.
 type Poison struct {
-	Reason  string // ReasonNotAnObject or ReasonBadMessage
+	Reason  string // one of those below
 	Problem string
 	OrderID int64 // 0 when there is none that could be read
 }
 
 func (p *Poison) Error() string { return p.Problem }
+
+// UnknownOrder is what is wrong with a message whose order does not exist.
+func UnknownOrder(id int64) *Poison {
+	return &Poison{Reason: ReasonUnknownOrder, Problem: fmt.Sprintf("there is no order %d", id), OrderID: id}
+}
 
 // Reasons of dead letters.
 const (

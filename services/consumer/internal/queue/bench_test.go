@@ -53,14 +53,15 @@ func BenchmarkReadAndAck(b *testing.B) {
 							if err != nil {
 								return err
 							}
+							leases := make([]queue.Entry, len(f.Messages))
 							for i := range f.Messages {
-								_ = f.Messages[i].Decode()
+								leases[i] = queue.EntryOf(&f.Messages[i].Message)
 							}
 							ack := q.Ack
 							if variant != "" {
 								ack = q.AckUnlocked
 							}
-							confirmed, err := ack(ctx, conn, entries(f.Messages...), "benchmark")
+							confirmed, err := ack(ctx, conn, leases, "benchmark")
 							left -= len(confirmed)
 							messages += len(confirmed)
 							return err

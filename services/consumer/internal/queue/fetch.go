@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,11 +15,18 @@ import (
 
 // Fetched is what one read brought.
 type Fetched struct {
-	Messages []message.Message // earliest due first, not decoded
-	Last     time.Time         // due time of the last one, by the database's clock
+	Messages []Received // earliest due first
+	Last     time.Time  // due time of the last one, by the database's clock
 }
 
-// Fetch leases up to limit due messages for visible. floor bounds the search from below; its zero value is no bound.
+// Received is one message, with what is wrong with it: nil for an order that can be processed.
+type Received struct {
+	message.Message
+	Poison *message.Poison
+}
+
+// Fetch leases up to limit due messages for visible and decodes them. floor bounds the search from below; its zero value is
+// no bound.
 //
 // The read is a transaction of two round trips on purpose. Only when its commit is confirmed may the messages be worked
 // on: until then another connection sees the old read_ct and would refuse the ack. And when the connection is lost, nothing
@@ -38,15 +46,45 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, limit int, visible ti
 		rollback(ctx, conn)
 		return Fetched{}, fmt.Errorf("read messages: %w", err)
 	}
-	if _, err := conn.Exec(ctx, "commit"); err != nil {
-		return fetched, fmt.Errorf("commit read: %w", err)
+	return fetched, q.commit(ctx, conn, fetched.Messages)
+}
+
+// commit ends the transaction of a read, and finds out in the same round trip which messages name an order that does not exist.
+func (q *Queue) commit(ctx context.Context, conn *pgx.Conn, read []Received) error {
+	var end pgx.Batch
+	orders := make([]int64, 0, len(read))
+	for i := range read {
+		if read[i].Poison == nil {
+			orders = append(orders, read[i].OrderID)
+		}
 	}
-	return fetched, nil
+	unknown := map[int64]bool{}
+	if len(orders) > 0 {
+		end.Queue(q.unknown, orders).Query(func(rows pgx.Rows) error {
+			var id int64
+			_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+				unknown[id] = true
+				return nil
+			})
+			return err
+		})
+	}
+	end.Queue("commit")
+	if err := conn.SendBatch(ctx, &end).Close(); err != nil {
+		rollback(ctx, conn)
+		return fmt.Errorf("commit read: %w", err)
+	}
+	for i := range read {
+		if m := &read[i]; m.Poison == nil && unknown[m.OrderID] {
+			m.Poison = message.UnknownOrder(m.OrderID)
+		}
+	}
+	return nil
 }
 
 func collect(rows pgx.Rows) (Fetched, error) {
 	type due struct {
-		message.Message
+		Received
 		at time.Time
 	}
 	var read []due
@@ -59,17 +97,18 @@ func collect(rows pgx.Rows) (Fetched, error) {
 		}
 		d.Body, d.Headers = body, headers
 		d.Late = seconds(late)
+		d.Poison = d.Decode()
 		read = append(read, d)
 	}
 	slices.SortFunc(read, func(a, b due) int {
 		if c := a.at.Compare(b.at); c != 0 {
 			return c
 		}
-		return int(min(max(a.ID-b.ID, -1), 1))
+		return cmp.Compare(a.ID, b.ID)
 	})
-	f := Fetched{Messages: make([]message.Message, len(read))}
+	f := Fetched{Messages: make([]Received, len(read))}
 	for i, d := range read {
-		f.Messages[i], f.Last = d.Message, d.at
+		f.Messages[i], f.Last = d.Received, d.at
 	}
 	return f, rows.Err()
 }

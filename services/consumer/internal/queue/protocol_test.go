@@ -247,8 +247,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 		return dbtest.One[int](p.b.DB, `select count(*) from pg_stat_activity where application_name = $1`, doubtfulName) == 0
 	})
 	for _, m := range f.Messages {
-		_ = m.Decode()
-		p.doubts = append(p.doubts, m)
+		p.doubts = append(p.doubts, m.Message)
 		if fault == cut.Unanswered {
 			q := p.queued[m.ID]
 			q.due, q.ended, q.moved, q.until = false, false, false, m.Until

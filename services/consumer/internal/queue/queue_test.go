@@ -119,10 +119,11 @@ func (b *bundle) read(n int) []message.Message {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for i := range f.Messages {
-		_ = f.Messages[i].Decode()
+	var list []message.Message
+	for _, m := range f.Messages {
+		list = append(list, m.Message)
 	}
-	return f.Messages
+	return list
 }
 
 // expire makes messages due, as the passing of time would.
@@ -253,6 +254,20 @@ func TestAckCountsEveryEffectSoThatADuplicateShows(t *testing.T) {
 	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(got...), me)), ids(got)...)
 	if o := b.Order(sent[0]); o.Effects != 2 {
 		t.Fatalf("two messages of one order in one batch left %d effects", o.Effects)
+	}
+}
+
+func TestFetchSaysWhatCanNeverBeProcessed(t *testing.T) {
+	b := setup(t)
+	b.Publish(1)
+	b.Send(`{"order_id": 4711}`, nil)
+	b.Send(`[]`, nil)
+	f, err := b.Fetch(b.ctx, b.conn, 10, time.Minute, time.Time{})
+	if err != nil || len(f.Messages) != 3 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if m := f.Messages; m[0].Poison != nil || m[1].Poison.Reason != message.ReasonUnknownOrder || m[2].Poison.Reason != message.ReasonNotAnObject {
+		t.Fatalf("%v %v %v", m[0].Poison, m[1].Poison, m[2].Poison)
 	}
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -196,14 +197,7 @@ type columns struct {
 // split sorts the entries by msg_id, so that statements that meet on the same rows lock them in the same order.
 func split(entries []Entry) columns {
 	slices.SortFunc(entries, func(a, b Entry) int {
-		switch {
-		case a.ID < b.ID:
-			return -1
-		case a.ID > b.ID:
-			return 1
-		default:
-			return int(a.ReadCount - b.ReadCount)
-		}
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.ReadCount, b.ReadCount))
 	})
 	n := len(entries)
 	c := columns{

@@ -68,6 +68,7 @@ type Consumer struct {
 
 	schemaReady, draining atomic.Bool
 	fetching, settling    pulse
+	reads, writes         trouble
 	lastReceived          time.Time // of a log line; the fetcher's
 }
 
@@ -76,6 +77,8 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 	c := &Consumer{settings: s, server: server, handler: h, log: log, metrics: m, held: newHeld()}
 	c.load = newLoad(s, c.held)
 	c.buffer = make(chan *flight, c.load.mostHeld)
+	c.reads.doing, c.reads.log = "Reading messages", log
+	c.writes.doing, c.writes.log = "Writing results", log
 	return c
 }
 
@@ -227,6 +230,10 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, "database unreachable since " + since.UTC().Format(time.RFC3339)
 	case !c.schemaReady.Load():
 		return false, "database schema is not there yet"
+	case c.reads.now() != "":
+		return false, "reading is refused: " + c.reads.now()
+	case c.writes.now() != "":
+		return false, "writing is refused: " + c.writes.now()
 	}
 	return true, "consuming"
 }

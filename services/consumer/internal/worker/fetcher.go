@@ -34,9 +34,9 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 			continue
 		}
 		got, err := c.read(ctx, reading, link, n)
+		c.reads.note(err)
 		switch {
 		case err != nil:
-			c.log.Debug("Reading failed, trying again", "error", err.Error())
 			pause(ctx, retry.Next())
 		case got < n:
 			retry.Reset()
@@ -81,7 +81,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, n int) (got
 }
 
 // receive takes charge of leases: orders go to the workers, what is no order or has been tried too often to the dead letters.
-func (c *Consumer) receive(ctx context.Context, messages []message.Message, leased time.Time) {
+func (c *Consumer) receive(ctx context.Context, messages []queue.Received, leased time.Time) {
 	if len(messages) == 0 {
 		return
 	}
@@ -90,14 +90,11 @@ func (c *Consumer) receive(ctx context.Context, messages []message.Message, leas
 	flights := make([]*flight, len(messages))
 	hopeless := make(map[*flight]outcome)
 	for i, m := range messages {
-		f := &flight{until: leased.Add(c.settings.Visible)}
-		poison := m.Decode()
-		f.msg = m
+		f := &flight{msg: m.Message, until: leased.Add(c.settings.Visible)}
 		switch {
-		case poison != nil:
+		case m.Poison != nil:
 			f.stage = leaving
-			f.msg.OrderID = poison.OrderID
-			hopeless[f] = outcome{flight: f, op: opBury, reason: poison.Reason, problem: poison.Problem}
+			hopeless[f] = outcome{flight: f, op: opBury, reason: m.Poison.Reason, problem: m.Poison.Problem}
 		case m.Attempt > c.settings.MaxAttempts:
 			// The last attempt ended without an answer: its consumer was killed, perhaps by this very message.
 			f.stage = leaving
@@ -126,11 +123,10 @@ func (c *Consumer) receive(ctx context.Context, messages []message.Message, leas
 	}
 }
 
-func (c *Consumer) doubt(messages []message.Message, leased time.Time) {
+func (c *Consumer) doubt(messages []queue.Received, leased time.Time) {
 	flights := make([]*flight, len(messages))
 	for i, m := range messages {
-		_ = m.Decode() // for the count of releases; whoever reads it next judges its body
-		flights[i] = &flight{msg: m, until: leased.Add(c.settings.Visible), stage: leaving}
+		flights[i] = &flight{msg: m.Message, until: leased.Add(c.settings.Visible), stage: leaving}
 	}
 	c.held.add(flights)
 	for _, f := range flights {

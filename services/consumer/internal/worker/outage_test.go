@@ -283,3 +283,25 @@ func TestAnIdleConsumerAsksOncePerPollInterval(t *testing.T) {
 		t.Fatalf("ten questions in %s, at a poll interval of %s", took, s.Poll)
 	}
 }
+
+func TestARefusalIsSaidOnceAndMakesTheConsumerUnready(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Poll = 50 * time.Millisecond
+	r := b.start(s, noop)
+	b.Publish(1)
+	b.settled()
+	b.Exec(`alter table pgmq.q_order_queue rename to elsewhere`)
+	dbtest.Eventually(t, "it says so", func() bool { return r.log.count("Reading messages is refused") == 1 })
+	if ok, why := r.Ready(); ok {
+		t.Errorf("ready: %s", why)
+	}
+	dbtest.Eventually(t, "it has tried several times", func() bool { return r.metric("wakeups_total") > 10 })
+	b.Exec(`alter table pgmq.elsewhere rename to q_order_queue`)
+	b.Publish(1)
+	b.settled()
+	dbtest.Eventually(t, "it says that it works again", func() bool { return r.log.count("Reading messages works again") == 1 })
+	if r.log.count("Reading messages is refused") != 1 {
+		t.Error("more than one line per change of state")
+	}
+}

@@ -55,11 +55,11 @@ func (s *settler) run(ctx context.Context) {
 		s.settling.begin()
 		err := s.flush(ctx)
 		s.settling.end()
+		s.writes.note(err)
 		if err == nil {
 			retry.Reset()
 			continue
 		}
-		s.log.Debug("Writing back failed, trying again", "error", err.Error(), "leases", s.held.size.Load())
 		pause(ctx, retry.Next())
 	}
 }
@@ -246,12 +246,11 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
 			s.later(item)
 		case fate == queue.Orphaned:
+			// It was there when the message was read.
+			poison := message.UnknownOrder(item.flight.msg.OrderID)
 			s.logAbout(slog.LevelWarn, "Message goes to the dead letters", &item.flight.msg,
-				slog.String("reason", message.ReasonUnknownOrder))
-			s.turn(item, outcome{
-				op: opBury, reason: message.ReasonUnknownOrder,
-				problem: fmt.Sprintf("there is no order %d", item.flight.msg.OrderID),
-			})
+				slog.String("reason", poison.Reason), slog.String("error", poison.Problem))
+			s.turn(item, outcome{op: opBury, reason: poison.Reason, problem: poison.Problem})
 		case fate == queue.Done:
 			s.done(item)
 		case item.unread && item.tries < unreadTries:

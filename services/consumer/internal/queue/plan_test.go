@@ -1,0 +1,88 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// A statement is planned once, when a consumer starts, perhaps on an empty queue. The plan has to be right for a million rows.
+func TestPlansMadeOnEmptyTablesAreTheOnesForLargeTables(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	server, err := pg.NewServer(db.URL, me, slog.New(slog.DiscardHandler), pg.Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := server.NewLink("plans", nil)
+	defer link.Close()
+	q := queue.New(dbtest.QueueName, false)
+	one := []queue.Entry{{Lease: queue.Lease{ID: 1, ReadCount: 1}, OrderID: 1, Attempt: 1, Reason: "permanent"}}
+	prepare := map[string]func(context.Context, *pgx.Conn) error{
+		"fetch": func(ctx context.Context, c *pgx.Conn) error {
+			_, err := q.Fetch(ctx, c, 30, time.Minute, time.Time{})
+			return err
+		},
+		"peek":         func(ctx context.Context, c *pgx.Conn) error { _, _, err := q.Peek(ctx, c, time.Time{}); return err },
+		"ack":          func(ctx context.Context, c *pgx.Conn) error { _, err := q.Ack(ctx, c, one, me); return err },
+		"ack_unlocked": func(ctx context.Context, c *pgx.Conn) error { _, err := q.AckUnlocked(ctx, c, one, me); return err },
+		"nack":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.Nack(ctx, c, one); return err },
+		"nack_untold":  func(ctx context.Context, c *pgx.Conn) error { _, err := q.NackUntold(ctx, c, one); return err },
+		"release":      func(ctx context.Context, c *pgx.Conn) error { _, err := q.Release(ctx, c, one); return err },
+		"extend":       func(ctx context.Context, c *pgx.Conn) error { _, err := q.Extend(ctx, c, one, time.Minute); return err },
+		"bury":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.Bury(ctx, c, one, me); return err },
+		"fate":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.Fates(ctx, c, one, me); return err },
+	}
+	db.Publish(1) // so that a read has orders to look up
+	if err := link.Do(t.Context(), prepare["fetch"]); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(`truncate public.orders, pgmq.q_order_queue`)
+	db.Exec(`vacuum analyze public.orders, pgmq.q_order_queue`)
+	for name, work := range prepare {
+		if err := link.Do(t.Context(), work); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	db.Exec(`insert into public.orders (customer_name, product_name, quantity, price) select 'c', 'p', 1, 1 from generate_series(1, 20000)`)
+	db.Exec(`insert into pgmq.q_order_queue (vt, message) select clock_timestamp(), '{}' from generate_series(1, 20000)`)
+	// Nobody analyzes the tables here: the plans are those that are in use in the minute after a burst.
+	for name := range prepare {
+		if err := link.Do(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+			var statement string
+			var parameters int
+			if err := conn.QueryRow(ctx, `select name, cardinality(parameter_types) from pg_prepared_statements
+				where statement like '/* orderflow consumer: ' || $1 || ' */%'`, name).Scan(&statement, &parameters); err != nil {
+				return fmt.Errorf("find %s: %w", name, err)
+			}
+			nothing := strings.TrimSuffix(strings.Repeat("null, ", parameters), ", ")
+			rows, err := conn.Query(ctx, fmt.Sprintf(`explain (costs off) execute %s(%s)`, pgx.Identifier{statement}.Sanitize(), nothing),
+				pgx.QueryExecModeSimpleProtocol)
+			if err != nil {
+				return err
+			}
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			plan := strings.Join(lines, "\n")
+			for _, wrong := range []string{"Seq Scan", "Hash Join", "Hash Semi", "Hash Anti", "Merge Join"} {
+				if strings.Contains(plan, wrong) {
+					t.Errorf("%s does a %s:\n%s", name, wrong, plan)
+				}
+			}
+			if !strings.Contains(plan, "Index") {
+				t.Errorf("%s uses no index:\n%s", name, plan)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package worker
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// trouble is what the database answers when it is there and refuses a statement all the same: a right that is missing, a
+// table that has been dropped, a full disk, a standby. It is logged when it begins, when it changes and when it ends; lost
+// connections are logged by their server.
+type trouble struct {
+	doing string
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	code string // SQLSTATE; empty: no trouble
+	text string
+}
+
+// note takes the result of a statement.
+func (t *trouble) note(err error) {
+	var answer *pgconn.PgError
+	code, text := "", ""
+	if errors.As(err, &answer) {
+		code, text = answer.Code, answer.Error()
+	} else if err != nil {
+		t.log.Debug(t.doing+" failed, trying again", "error", err.Error())
+		return // no answer is no news about what the database would say
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case code == t.code:
+	case code == "":
+		t.log.Info(t.doing + " works again")
+	default:
+		t.log.Warn(t.doing+" is refused, trying again until it works", "error", text)
+	}
+	t.code, t.text = code, text
+}
+
+// now returns what the trouble is; empty when there is none.
+func (t *trouble) now() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text
+}
