@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderflow.example/services/api/internal/cursor"
 )
@@ -157,25 +156,22 @@ func (q *Queue) Choose(ctx context.Context, c Choice) ([]int64, error) {
 // there any more, or whose order is not dead, are left out of what it returns. With an error comes what was done before it.
 func (q *Queue) Redrive(ctx context.Context, ids []int64) ([]Redriven, error) {
 	redriven := []Redriven{}
-	err := withTimeout(ctx, q.db, adminTimeout, func(conn *pgxpool.Conn) error {
-		for len(ids) > 0 {
-			chunk := ids[:min(redriveChunk, len(ids))]
-			ids = ids[len(chunk):]
-			rows, err := conn.Query(ctx,
-				`select r.dead_msg_id, r.new_msg_id, r.order_id from orderflow.redrive($1, $2) r`, q.name, chunk)
+	for len(ids) > 0 {
+		chunk := ids[:min(redriveChunk, len(ids))]
+		ids = ids[len(chunk):]
+		var moved []Redriven
+		err := q.patiently(ctx, adminTimeout, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `select r.dead_msg_id, r.new_msg_id, r.order_id from orderflow.redrive($1, $2) r`, q.name, chunk)
 			if err != nil {
 				return err
 			}
-			moved, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Redriven])
-			if err != nil {
-				return err
-			}
-			redriven = append(redriven, moved...)
+			moved, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Redriven])
+			return err
+		})
+		if err != nil {
+			return redriven, fmt.Errorf("redrive: %w", err)
 		}
-		return nil
-	})
-	if err != nil {
-		return redriven, fmt.Errorf("redrive: %w", err)
+		redriven = append(redriven, moved...)
 	}
 	return redriven, nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,6 +67,16 @@ func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 		return nil, fmt.Errorf("peek: %w", err)
 	}
 	return messages, nil
+}
+
+// patiently runs a transaction whose statements may take longer than those of requests.
+func (q *Queue) patiently(ctx context.Context, timeout time.Duration, use func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, q.db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, strconv.FormatInt(timeout.Milliseconds(), 10)); err != nil {
+			return err
+		}
+		return use(tx)
+	})
 }
 
 // rawJSON is a jsonb column's text for an answer.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5"
 )
 
 // Snapshot is the state of the queue at one moment.
@@ -44,13 +44,16 @@ const (
 
 // Watcher answers from one shared snapshot, however many ask.
 type Watcher struct {
-	queue *Queue
+	queue  *Queue
+	ctx    context.Context // ends with the watcher; looking up outlives the request that asked for it
+	cancel context.CancelFunc
+	done   sync.WaitGroup
 
 	mu      sync.Mutex
 	last    *Snapshot
+	taken   time.Time // when last was, by this machine's clock
 	expires time.Time
 	pending *look
-	done    sync.WaitGroup
 	closed  bool
 }
 
@@ -61,7 +64,10 @@ type look struct {
 }
 
 // NewWatcher makes a watcher of a queue.
-func NewWatcher(q *Queue) *Watcher { return &Watcher{queue: q} }
+func NewWatcher(q *Queue) *Watcher {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Watcher{queue: q, ctx: ctx, cancel: cancel}
+}
 
 // Get returns a snapshot that is about a second old at most, unless looking takes longer than ctx allows: then the last one
 // there is.
@@ -92,22 +98,23 @@ func (w *Watcher) Get(ctx context.Context) (Snapshot, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.last != nil && time.Since(w.last.AsOf) < rateWindow {
+	if w.last != nil && time.Since(w.taken) < rateWindow {
 		return *w.last, nil
 	}
 	return Snapshot{}, ctx.Err()
 }
 
-// Close waits for a look-up that is under way.
+// Close ends a look-up that is under way and waits for it.
 func (w *Watcher) Close() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
+	w.cancel()
 	w.done.Wait()
 }
 
 func (w *Watcher) look(l *look) {
-	ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
+	ctx, cancel := context.WithTimeout(w.ctx, snapshotTimeout)
 	defer cancel()
 	started := time.Now()
 	snapshot, err := w.queue.snapshot(ctx)
@@ -122,7 +129,7 @@ func (w *Watcher) look(l *look) {
 			snapshot.Rates = rates(w.last, snapshot)
 		}
 		l.snapshot = snapshot
-		w.last = snapshot
+		w.last, w.taken = snapshot, started
 		w.expires = started.Add(max(snapshotAge, snapshotCost*time.Since(started)))
 	}
 	close(l.done)
@@ -168,8 +175,8 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 			coalesce(pg_sequence_last_value(pg_get_serial_sequence($2, 'msg_id')::regclass), 0)
 		from messages, now`
 	s := &Snapshot{Queue: q.name}
-	err := withTimeout(ctx, q.db, snapshotTimeout, func(conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, sql, q.table, q.dlq).Scan(
+	err := q.patiently(ctx, snapshotTimeout, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sql, q.table, q.dlq).Scan(
 			&s.AsOf, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal)
 	})
 	if err != nil {
@@ -179,29 +186,4 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 	s.OldestAgeSeconds = max(0, s.OldestAgeSeconds)
 	s.Delayed = s.Depth - s.Visible - s.InFlight
 	return s, nil
-}
-
-// withTimeout lends a connection whose statements may take longer than those of requests.
-func withTimeout(ctx context.Context, db *pgxpool.Pool, timeout time.Duration, use func(*pgxpool.Conn) error) error {
-	conn, err := db.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	set := `select set_config('statement_timeout', $1, false)`
-	var before string
-	if err := conn.QueryRow(ctx, `select current_setting('statement_timeout')`).Scan(&before); err != nil {
-		return err
-	}
-	if _, err := conn.Exec(ctx, set, fmt.Sprint(timeout.Milliseconds())); err != nil {
-		return err
-	}
-	err = use(conn)
-	if conn.Conn().IsClosed() {
-		return err
-	}
-	if _, resetErr := conn.Exec(ctx, set, before); resetErr != nil {
-		_ = conn.Conn().Close(ctx) // the next user must not inherit the setting
-	}
-	return err
 }
