@@ -210,6 +210,42 @@ func TestPathsAndMethodsThatAreNot(t *testing.T) {
 	}
 }
 
+// On the extension, where there is one, and on the SQL-only PGMQ: each order gets the message that is about it.
+func TestBothFlavoursOfPGMQ(t *testing.T) {
+	t.Parallel()
+	for _, install := range []string{"auto", "sql"} {
+		t.Run(install, func(t *testing.T) {
+			t.Parallel()
+			db := testdb.Empty(t)
+			s := started(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true", "PGMQ_INSTALL": install})
+			var batch []string
+			for i := range 300 {
+				batch = append(batch, orderJSON(i))
+			}
+			body := `{"orders":[` + strings.Join(batch, ",") + `]}`
+			if a := s.post(t, "/orders/batch", body, "Idempotency-Key", "k"); a.status != http.StatusCreated {
+				t.Fatalf("got %d %s", a.status, a.body)
+			}
+			if a := s.post(t, "/orders/batch", body, "Idempotency-Key", "k"); a.status != http.StatusCreated || a.header.Get("Idempotency-Replayed") != "true" {
+				t.Errorf("replay: got %d %.200s", a.status, a.body)
+			}
+			if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
+				t.Errorf("got %d %s", a.status, a.body)
+			}
+			if n := count(t, db, `
+				select count(*) from orders o join pgmq.q_order_queue q on q.msg_id = o.message_id
+				where (q.message ->> 'order_id')::bigint = o.id and q.message ->> 'customer_name' = o.customer_name`); n != 301 {
+				t.Errorf("%d orders have their message", n)
+			}
+			for _, path := range []string{"/messages", "/queue", "/dead-letters"} {
+				if a := s.get(t, path); a.status != http.StatusOK {
+					t.Errorf("GET %s: %d %s", path, a.status, a.body)
+				}
+			}
+		})
+	}
+}
+
 // The queue's name appears in table names, a channel and functions' arguments. Whatever a name may be, all calls work.
 func TestQueueOfAnotherName(t *testing.T) {
 	t.Parallel()

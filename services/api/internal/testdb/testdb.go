@@ -102,6 +102,8 @@ func Connect(tb testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
+// makeTemplate takes the template that TEST_TEMPLATE names or migrates one, with the PGMQ that TEST_PGMQ asks for (sql, or
+// extension; by default the extension where there is one).
 func makeTemplate() (string, error) {
 	if name := os.Getenv("TEST_TEMPLATE"); name != "" {
 		return name, nil
@@ -116,7 +118,7 @@ func makeTemplate() (string, error) {
 	if err != nil {
 		return name, err
 	}
-	return name, schema.Migrate(ctx, cfg, schema.Options{Queue: Queue}, slog.New(slog.DiscardHandler))
+	return name, schema.Migrate(ctx, cfg, schema.Options{Queue: Queue, PGMQ: schema.Install(os.Getenv("TEST_PGMQ"))}, slog.New(slog.DiscardHandler))
 }
 
 // admin runs a statement on the maintenance database. Copying a template fails while somebody else is connected to it or
