@@ -62,7 +62,7 @@ func New(tb testing.TB, target string) *Proxy {
 	}
 	p.running.Go(p.accept)
 	tb.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		p.Thaw()
 		p.Release()
 		p.Cut()
@@ -139,9 +139,9 @@ func (p *Proxy) accept() {
 		p.mu.Unlock()
 		server, err := net.Dial("tcp", p.target) //nolint:noctx // loopback
 		if err != nil || refusing {
-			client.Close()
+			_ = client.Close()
 			if err == nil {
-				server.Close()
+				_ = server.Close()
 			}
 			continue
 		}
@@ -193,7 +193,7 @@ type pipe struct {
 func (c *pipe) reset() {
 	for _, conn := range []*net.TCPConn{c.client, c.server} {
 		_ = conn.SetLinger(0) // a reset, not a goodbye
-		conn.Close()
+		_ = conn.Close()
 	}
 }
 
@@ -267,8 +267,8 @@ func (c *pipe) backward() {
 
 // end ends both directions when one has ended.
 func (c *pipe) end() {
-	c.client.Close()
-	c.server.Close()
+	_ = c.client.Close()
+	_ = c.server.Close()
 }
 
 func headerLength(kinded bool) int {
@@ -286,7 +286,8 @@ func (c *pipe) read(from net.Conn, kinded bool) (kind byte, text []byte, ok bool
 	if _, err := io.ReadFull(from, header); err != nil {
 		return 0, nil, false
 	}
-	text = append(header, make([]byte, max(int(binary.BigEndian.Uint32(header[length-4:]))-4, 0))...)
+	text = make([]byte, length+max(int(binary.BigEndian.Uint32(header[length-4:]))-4, 0))
+	copy(text, header)
 	if _, err := io.ReadFull(from, text[length:]); err != nil {
 		return 0, nil, false
 	}

@@ -32,7 +32,7 @@ func setup(t *testing.T) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) })
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(ctx)) })
 	return &bundle{DB: db, t: t, ctx: ctx, conn: conn}
 }
 
@@ -151,26 +151,31 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 	}{
 		"no schema": {
 			func(b *bundle) { b.Exec(`drop table public.orders`) },
-			"schema", []string{"missing", "api migrate"},
+			"schema",
+			[]string{"missing", "api migrate"},
 		},
 		"an old schema": {
 			func(b *bundle) { b.Exec(`delete from public.orderflow_migrations where version_id > 1`) },
-			"schema", []string{"version 1", "api migrate"},
+			"schema",
+			[]string{"version 1", "api migrate"},
 		},
 		"a queue that nobody reads": {
 			func(b *bundle) {
 				b.Publish(1)
 				b.Exec(`update pgmq.q_order_queue set vt = vt - interval '1 hour'`)
 			},
-			"lag", []string{"1h", "start one"},
+			"lag",
+			[]string{"1h", "start one"},
 		},
 		"dead letters": {
 			func(b *bundle) { b.Exec(`select pgmq.send('order_queue_dlq', '{}')`) },
-			"dead letters", []string{"1", "GET /dead-letters"},
+			"dead letters",
+			[]string{"1", "GET /dead-letters"},
 		},
 		"autovacuum switched off for the queue": {
 			func(b *bundle) { b.Exec(`alter table pgmq.q_order_queue set (autovacuum_enabled = false)`) },
-			"rows of pgmq.q_order_queue", []string{"reset (autovacuum_enabled)"},
+			"rows of pgmq.q_order_queue",
+			[]string{"reset (autovacuum_enabled)"},
 		},
 		"settings that hurt": {
 			func(b *bundle) {
@@ -178,7 +183,8 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 					b.t.Fatal(err)
 				}
 			},
-			"settings", []string{"synchronous_commit = off", "lose orders"},
+			"settings",
+			[]string{"synchronous_commit = off", "lose orders"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,42 +29,42 @@ var (
 	ErrDraining     = errors.New("consumer is shutting down (DRAIN_TIMEOUT is over)")
 )
 
-type permanent struct{ error }
+type permanentError struct{ error }
 
-func (p permanent) Unwrap() error { return p.error }
+func (p permanentError) Unwrap() error { return p.error }
 
 // Permanent marks an error that no retry can mend: the message becomes a dead letter at once. nil stays nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
 	}
-	return permanent{err}
+	return permanentError{err}
 }
 
 // IsPermanent says whether err was marked with Permanent.
 func IsPermanent(err error) bool {
-	var p permanent
+	var p permanentError
 	return errors.As(err, &p)
 }
 
-type retryAfter struct {
+type retryAfterError struct {
 	error
 	after time.Duration
 }
 
-func (r retryAfter) Unwrap() error { return r.error }
+func (r retryAfterError) Unwrap() error { return r.error }
 
 // RetryAfter marks an error after which the next attempt is to come after d, instead of after the backoff. nil stays nil.
 func RetryAfter(d time.Duration, err error) error {
 	if err == nil {
 		return nil
 	}
-	return retryAfter{err, max(d, 0)}
+	return retryAfterError{err, max(d, 0)}
 }
 
 // After returns the delay that err asks for, if it does.
 func After(err error) (d time.Duration, asked bool) {
-	var r retryAfter
+	var r retryAfterError
 	if errors.As(err, &r) {
 		return r.after, true
 	}

@@ -43,8 +43,6 @@ type Poison struct {
 	OrderID int64 // 0 when there is none that could be read
 }
 
-func (p *Poison) Error() string { return p.Problem }
-
 // UnknownOrder is what is wrong with a message whose order does not exist.
 func UnknownOrder(id int64) *Poison {
 	return &Poison{Reason: ReasonUnknownOrder, Problem: fmt.Sprintf("there is no order %d", id), OrderID: id}
@@ -75,7 +73,7 @@ func (m *Message) decodeBody() *Poison {
 	var id []byte
 	var wrong string
 	object := scan(m.Body, func(name, value []byte) {
-		want := ""
+		var want string
 		switch string(name) {
 		case "order_id":
 			id = value

@@ -28,7 +28,7 @@ func hangUpWhenCancelled(conn *pgconn.PgConn) ctxwatch.Handler { return hangUp{c
 
 type hangUp struct{ conn *pgconn.PgConn }
 
-func (h hangUp) HandleCancel(context.Context) { h.conn.Conn().Close() }
+func (h hangUp) HandleCancel(context.Context) { _ = h.conn.Conn().Close() }
 func (h hangUp) HandleUnwatchAfterCancel()    {}
 
 // nudge ends a wait for notifications without ending the connection, which is what the listening link needs.

@@ -121,20 +121,20 @@ func rollback(ctx context.Context, conn *pgx.Conn) {
 }
 
 // Peek returns how long it is until the earliest message from floor on is due; negative when it is overdue already.
-// There is none when any is false. Invisible messages count as well: they are due when their lease or delay ends.
-func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, floor time.Time) (due time.Duration, any bool, err error) {
+// There is none when found is false. Invisible messages count as well: they are due when their lease or delay ends.
+func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, floor time.Time) (due time.Duration, found bool, err error) {
 	rows, err := conn.Query(ctx, q.peek, bound(floor))
 	if err != nil {
 		return 0, false, fmt.Errorf("peek: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[float64])
+	ahead, err := pgx.CollectRows(rows, pgx.RowTo[float64])
 	if err != nil {
 		return 0, false, fmt.Errorf("peek: %w", err)
 	}
-	if len(found) == 0 {
+	if len(ahead) == 0 {
 		return 0, false, nil
 	}
-	return seconds(found[0]), true, nil
+	return seconds(ahead[0]), true, nil
 }
 
 func bound(floor time.Time) pgtype.Timestamptz {

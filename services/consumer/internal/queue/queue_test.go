@@ -41,7 +41,7 @@ func open(t *testing.T, db *dbtest.DB) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) })
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(ctx)) })
 	d, err := queue.New(dbtest.QueueName, false).Describe(ctx, conn)
 	if err != nil || !d.Ready() {
 		t.Fatalf("template is not what this consumer was built for: %v, %v", d, err)
@@ -511,25 +511,25 @@ func TestFatesTellALostLeaseFromALostReply(t *testing.T) {
 func TestPeekSaysWhenTheEarliestIsDue(t *testing.T) {
 	b := setup(t)
 	peek := func() (time.Duration, bool) {
-		due, any, err := b.Peek(b.ctx, b.conn, time.Time{})
+		due, found, err := b.Peek(b.ctx, b.conn, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return due, any
+		return due, found
 	}
-	if _, any := peek(); any {
+	if _, found := peek(); found {
 		t.Fatal("an empty queue has nothing due")
 	}
 	b.Publish(2)
-	if due, any := peek(); !any || due > 0 {
+	if due, found := peek(); !found || due > 0 {
 		t.Fatalf("due in %s", due)
 	}
 	b.Exec(`update pgmq.q_order_queue set vt = clock_timestamp() + msg_id * interval '1 minute'`)
-	if due, any := peek(); !any || due < 55*time.Second || due > time.Minute {
+	if due, found := peek(); !found || due < 55*time.Second || due > time.Minute {
 		t.Fatalf("due in %s", due)
 	}
 	b.Exec(`update pgmq.q_order_queue set vt = 'infinity'`)
-	if due, any := peek(); !any || due < time.Hour {
+	if due, found := peek(); !found || due < time.Hour {
 		t.Fatalf("due in %s", due)
 	}
 }

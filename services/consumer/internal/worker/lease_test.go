@@ -159,7 +159,7 @@ func TestOneMessageDoesNotSpoilItsBatch(t *testing.T) {
 		},
 		"an order that cannot be written at all is kept in the queue": {
 			when: `true`,
-			check: func(b *bundle, r *running) {
+			check: func(b *bundle, _ *running) {
 				dbtest.Eventually(b.t, "the others are completed", func() bool { return b.Audit().Completed == 29 })
 				dbtest.Eventually(b.t, "it has used up its attempts and goes on", func() bool {
 					return dbtest.One[int](b.DB, `select read_ct from pgmq.q_order_queue`) > 4

@@ -66,12 +66,12 @@ func (s *scout) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.takeThrough()
 		var due time.Duration
-		var any bool
+		var found bool
 		bound, full := s.floor.bound()
 		err := s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			start := time.Now()
-			due, any, err = s.queue.Peek(ctx, conn, bound)
-			if !any || due > 0 { // otherwise the fetcher has to look there as well
+			due, found, err = s.queue.Peek(ctx, conn, bound)
+			if !found || due > 0 { // otherwise the fetcher has to look there as well
 				s.floor.looked(bound, time.Since(start), 0, time.Time{})
 			}
 			return err
@@ -79,7 +79,7 @@ func (s *scout) run(ctx context.Context) {
 		now := time.Now()
 		if err != nil {
 			s.metrics.ListenerUp.Set(0)
-			s.rouse("poll") // the fetcher may have better luck, and in any case may not sleep on
+			s.rouse("poll") // the fetcher may have better luck, and in found case may not sleep on
 			pause(ctx, min(retry.Next(), s.settings.Poll))
 			continue
 		}
@@ -89,7 +89,7 @@ func (s *scout) run(ctx context.Context) {
 			s.retryIn(time.Until(full)) // what is due below the floor
 		}
 		switch {
-		case any && due <= 0:
+		case found && due <= 0:
 			s.rouse("due")
 			through, empty := s.sleep(ctx, now.Add(s.settings.Poll), true)
 			switch {
@@ -98,7 +98,7 @@ func (s *scout) run(ctx context.Context) {
 			case through:
 				spin.Reset()
 			}
-		case any:
+		case found:
 			s.sleep(ctx, now.Add(min(due, s.settings.Poll)), false)
 		default:
 			s.sleep(ctx, now.Add(s.settings.Poll), false)

@@ -68,8 +68,8 @@ func (s *settler) run(ctx context.Context) {
 func (s *settler) gather(ctx context.Context) bool {
 	for {
 		s.take()
-		due, any := s.nextDue()
-		if any && !time.Now().Before(due) {
+		due, waiting := s.nextDue()
+		if waiting && !time.Now().Before(due) {
 			return ctx.Err() == nil
 		}
 		ending := s.ending
@@ -82,7 +82,7 @@ func (s *settler) gather(ctx context.Context) bool {
 		default:
 		}
 		later := time.NewTimer(time.Until(due))
-		if !any {
+		if !waiting {
 			later.Stop()
 		}
 		select {
@@ -112,18 +112,18 @@ func (s *settler) take() {
 
 func (s *settler) add(o outcome) { s.pending[o.op] = append(s.pending[o.op], o) }
 
-func (s *settler) nextDue() (due time.Time, any bool) {
+func (s *settler) nextDue() (due time.Time, waiting bool) {
 	for _, list := range s.pending {
 		for i := range list {
-			if !any || list[i].after.Before(due) {
-				due, any = list[i].after, true
+			if !waiting || list[i].after.Before(due) {
+				due, waiting = list[i].after, true
 			}
 			if due.IsZero() {
 				return due, true
 			}
 		}
 	}
-	return due, any
+	return due, waiting
 }
 
 // flush tries to write everything that is due, acks first. An error means that the database cannot be written to at

@@ -89,7 +89,7 @@ func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler) *
 	go func() { r.ended <- r.Run(ctx) }()
 	b.t.Cleanup(func() {
 		r.drain()
-		r.wait()
+		_ = r.wait() // each test says what it expects of it
 		if b.t.Failed() {
 			b.t.Logf("log of %s:\n%s", s.ID, r.log)
 		}

@@ -32,9 +32,9 @@ func (t *trouble) note(err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case code == t.code:
-	case code == "":
+	switch code {
+	case t.code:
+	case "":
 		t.log.Info(t.doing + " works again")
 	default:
 		t.log.Warn(t.doing+" is refused, trying again until it works", "error", text)
