@@ -191,6 +191,26 @@ func TestWaitsForTheSchema(t *testing.T) {
 	}
 }
 
+func TestWaitsUntilTheDatabaseCanBeWrittenTo(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	conn := testdb.Connect(t, db)
+	readOnly := func(value string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), `do $$ begin execute format('alter database %I set default_transaction_read_only = `+value+`', current_database()); end $$`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readOnly("on")
+	s := start(t, map[string]string{"DATABASE_URL": db})
+	eventually(t, "the reason", func() bool { return strings.Contains(s.get(t, "/readyz").body, "read-only") })
+	readOnly("off")
+	s.awaitReady(t)
+	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
 func environment(env map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		value, set := env[name]

@@ -63,10 +63,17 @@ func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Co
 	}
 }
 
-// current is nil when the database has the schema that this build needs.
+// current is nil when the database has the schema that this build needs and can be written to.
 func current(ctx context.Context, cfg *config.Config, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Database.ConnectTimeout)
 	defer cancel()
+	var readOnly bool
+	if err := conn.QueryRow(ctx, `select current_setting('transaction_read_only')::boolean`).Scan(&readOnly); err != nil {
+		return fmt.Errorf("ask whether the database can be written to: %w", err)
+	}
+	if readOnly {
+		return &database.UnfitError{Reason: "database is read-only: a standby, or set to be"}
+	}
 	version, err := schema.Current(ctx, conn)
 	if err != nil {
 		return err

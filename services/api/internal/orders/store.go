@@ -87,11 +87,36 @@ func (s *Store) List(ctx context.Context, filter Filter, limit int, after string
 			return Page{}, cursor.ErrForged
 		}
 	}
-	var page Page
-	for started := time.Now(); ; {
-		found, last, err := s.window(ctx, filter, limit+1-len(page.Orders), after)
+	if !filter.searched() {
+		page, err := list(ctx, s.db, filter, limit, after)
 		if err != nil {
 			return Page{}, fmt.Errorf("list orders: %w", err)
+		}
+		return page, nil
+	}
+	// One snapshot: what is inserted meanwhile must not move the end of a window whose orders are already on the page.
+	var page Page
+	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+		page, err = list(ctx, tx, filter, limit, after)
+		return err
+	})
+	if err != nil {
+		return Page{}, fmt.Errorf("search orders: %w", err)
+	}
+	return page, nil
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func list(ctx context.Context, db querier, filter Filter, limit int, after string) (page Page, err error) {
+	for started := time.Now(); ; {
+		found, last, err := window(ctx, db, filter, limit+1-len(page.Orders), after)
+		if err != nil {
+			return Page{}, err
 		}
 		page.Orders = append(page.Orders, found...)
 		if len(page.Orders) > limit {
@@ -120,9 +145,9 @@ func (f Filter) position(o *Order) string {
 
 // window looks for orders among the scanWindow that come after a position. last is the position of the last one that was
 // looked at, empty when the end of the list was reached.
-func (s *Store) window(ctx context.Context, filter Filter, limit int, after string) (found []Order, last string, err error) {
+func window(ctx context.Context, db querier, filter Filter, limit int, after string) (found []Order, last string, err error) {
 	sql, args := statement(filter, limit, after)
-	rows, err := s.db.Query(ctx, sql, args...)
+	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, "", err
 	}
@@ -136,7 +161,7 @@ func (s *Store) window(ctx context.Context, filter Filter, limit int, after stri
 	if filter.KeyPrefix != "" {
 		position = `o.idempotency_key`
 	}
-	err = s.db.QueryRow(ctx, query.sql(position)+` offset `+strconv.Itoa(scanWindow-1)+` limit 1`, query.args...).Scan(&last)
+	err = db.QueryRow(ctx, query.sql(position)+` offset `+strconv.Itoa(scanWindow-1)+` limit 1`, query.args...).Scan(&last)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return found, "", nil
 	}
