@@ -12,6 +12,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	// The image is FROM scratch and has no certificate authorities of its own.
+	_ "golang.org/x/crypto/x509roots/fallback"
+
 	"orderflow.example/services/consumer/internal/config"
 )
 
