@@ -91,13 +91,6 @@ func (l *Link) Wait(ctx context.Context) (payload string, arrived bool, err erro
 	}
 }
 
-// Connected says whether there is a connection, as far as is known.
-func (l *Link) Connected() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn != nil
-}
-
 // Close ends the connection and waits until nothing of it is left.
 func (l *Link) Close() {
 	l.mu.Lock()

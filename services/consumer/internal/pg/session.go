@@ -21,7 +21,7 @@ select pg_catalog.set_config(setting.name,
          case when setting.unit = 'ms' -- zero is no limit; a stricter limit of the role's stays
               then least(nullif(setting.setting::bigint, 0), wanted.value::bigint)::text
               else wanted.value end, false)
-  from (values ('statement_timeout', '30000'), ('lock_timeout', '1000'), ('idle_in_transaction_session_timeout', '3000'),
+  from (values ('statement_timeout', '30000'), ('lock_timeout', '500'), ('idle_in_transaction_session_timeout', '3000'),
                ('client_connection_check_interval', '2000'), ('tcp_user_timeout', '6000'),
                ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
                ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),

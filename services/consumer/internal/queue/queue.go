@@ -114,6 +114,12 @@ func (q *Queue) Describe(ctx context.Context, conn *pgx.Conn) (Description, erro
 	return d, nil
 }
 
+// Answered says whether an error is the server's answer: the connection works, and other statements may.
+func Answered(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer)
+}
+
 // Fault classifies a statement's error by what can be done about it.
 type Fault int
 

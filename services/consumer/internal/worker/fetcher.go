@@ -119,7 +119,11 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, lease
 			c.handBack(f)
 			continue
 		}
-		c.buffer <- f // never blocks: want keeps what is held below its capacity
+		select {
+		case c.buffer <- f: // does not wait as a rule: want keeps what is held below its capacity
+		case <-ctx.Done():
+			c.handBack(f)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,9 +29,8 @@ func (k *keeper) tick() time.Duration {
 // nothing held it sleeps.
 func (k *keeper) heartbeat(ctx context.Context) {
 	k.everyTick(ctx, func(now time.Time) {
-		expiring := k.held.expiring(now, k.settings.Visible/2)
-		if len(expiring) > 0 {
-			k.extend(ctx, expiring)
+		for batch := range slices.Chunk(k.held.expiring(now, k.settings.Visible/2), most) {
+			k.extend(ctx, batch)
 		}
 	})
 }

@@ -217,10 +217,18 @@ func TestALockedOrderKeepsNobodyElseWaiting(t *testing.T) {
 				return nil
 			}))
 			dbtest.Eventually(t, "the others are settled", func() bool { a := b.Audit(); return a.Completed+a.Dead == 29 })
+			begin := time.Now()
+			for i := range 20 {
+				b.Publish(1)
+				dbtest.Eventually(t, "the next one is settled", func() bool { a := b.Audit(); return a.Completed+a.Dead == 30+i })
+			}
+			if took := time.Since(begin); took > 8*time.Second {
+				t.Errorf("20 orders took %s: each waited for the lock", took)
+			}
 			if err := other.Rollback(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if a := b.settled(); a.Completed+a.Dead != 30 {
+			if a := b.settled(); a.Completed+a.Dead != 50 {
 				t.Fatalf("%+v", a)
 			}
 		})

@@ -99,8 +99,10 @@ func (s *scout) run(ctx context.Context) {
 				spin.Reset()
 			}
 		case found:
+			spin.Reset()
 			s.sleep(ctx, now.Add(min(due, s.settings.Poll)), false)
 		default:
+			spin.Reset()
 			s.sleep(ctx, now.Add(s.settings.Poll), false)
 		}
 	}

@@ -1,0 +1,206 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// unreadTries is how often to hand back what a read whose commit went unanswered may have leased: a server that was
+// cut off from us, or hung, may come to that commit only after we have looked. Together they span about a second.
+const unreadTries = 5
+
+// write writes one batch of one kind. Each outcome of it either ends, or is pending again when write returns. On an error
+// that is no fault of the batch all of it is pending, to be sent again as it is.
+func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
+	start := time.Now()
+	confirmed, fates, err := s.send(ctx, o, batch, batch[0].tries > 0)
+	fault := queue.Classify(err)
+	if err != nil && fault == queue.Locked && o == opAck {
+		// Somebody holds one of the rows: take those that are free.
+		confirmed, fates, err = s.send(ctx, o, batch, true)
+		fault = queue.Classify(err)
+	}
+	s.metrics.StatementSeconds.WithLabelValues(o.String()).Observe(time.Since(start).Seconds())
+	switch {
+	case err == nil:
+		s.metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(batch)))
+		s.conclude(ctx, o, batch, confirmed, fates)
+		return nil
+	case fault == queue.Spoiled && len(batch) > 1:
+		// One message spoils the batch. Halving finds it in a few statements, and the others get through.
+		s.metrics.Isolated.Inc()
+		half := len(batch) / 2
+		return errors.Join(s.write(ctx, o, batch[:half]), s.write(ctx, o, batch[half:]))
+	case fault == queue.Spoiled:
+		s.spoiled(batch[0], err)
+		return nil
+	case fault == queue.Locked:
+		for _, item := range batch {
+			s.later(item)
+		}
+		return nil
+	default:
+		for _, item := range batch {
+			item.unsure = item.unsure || fault == queue.Unknown
+			s.add(item)
+		}
+		return err
+	}
+}
+
+// send makes the round trip, and a second one when something was not confirmed: to see what became of it.
+func (s *settler) send(ctx context.Context, o op, batch []outcome, unlocked bool) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
+	entries := make([]queue.Entry, len(batch))
+	for i := range batch {
+		entries[i] = batch[i].entry()
+	}
+	err = s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		switch {
+		case o == opAck && unlocked:
+			confirmed, err = s.queue.AckUnlocked(ctx, conn, entries, s.settings.ID)
+		case o == opAck:
+			confirmed, err = s.queue.Ack(ctx, conn, entries, s.settings.ID)
+		case o == opNack && batch[0].untold:
+			confirmed, err = s.queue.NackUntold(ctx, conn, entries)
+		case o == opNack:
+			confirmed, err = s.queue.Nack(ctx, conn, entries)
+		case o == opBury:
+			confirmed, err = s.queue.Bury(ctx, conn, entries, s.settings.ID)
+		case o == opRelease:
+			confirmed, err = s.queue.Release(ctx, conn, entries)
+		}
+		if err != nil || len(confirmed) == len(entries) {
+			return err
+		}
+		// Without this knowledge what was confirmed is settled all the same, and the rest is sent again.
+		fates, _ = s.queue.Fates(ctx, conn, missing(entries, confirmed), s.settings.ID)
+		return nil
+	})
+	return confirmed, fates, err
+}
+
+// conclude ends the flights of a batch that was written, each as its lease check came out.
+func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
+	var told []outcome
+	for _, item := range batch {
+		lease := item.entry().Lease
+		if took, ok := confirmed[lease]; ok {
+			if o == opAck {
+				s.metrics.LatencySeconds.Observe(took.Seconds())
+			}
+			s.done(item)
+			told = append(told, item)
+			continue
+		}
+		fate, known := fates[lease]
+		switch {
+		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
+			s.later(item)
+		case fate == queue.Orphaned:
+			// It was there when the message was read.
+			poison := message.UnknownOrder(item.flight.msg.OrderID)
+			s.logAbout(slog.LevelWarn, "Message goes to the dead letters", &item.flight.msg,
+				slog.String("reason", poison.Reason), slog.String("error", poison.Problem))
+			s.turn(item, outcome{op: opBury, reason: poison.Reason, problem: poison.Problem})
+		case fate == queue.Done:
+			s.done(item)
+		case item.unread && item.tries < unreadTries:
+			s.later(item)
+		case item.unsure && o != opAck:
+			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
+			s.held.drop(item.flight)
+		default:
+			s.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
+			s.logAbout(slog.LevelWarn, "Lease lost: another consumer has taken the message; nothing was changed", &item.flight.msg,
+				slog.String("operation", o.String()), slog.Int("read_ct", int(item.flight.msg.ReadCount)))
+			s.held.drop(item.flight)
+		}
+	}
+	signal(s.load.room)
+	s.tell(ctx, o, told)
+}
+
+// done ends a flight whose outcome is committed.
+func (s *settler) done(o outcome) {
+	s.held.drop(o.flight)
+	switch o.op {
+	case opAck:
+		s.metrics.Processed.Inc()
+	case opNack:
+		s.metrics.Retried.Inc()
+	case opBury:
+		s.metrics.Dead.WithLabelValues(o.reason).Inc()
+	case opRelease:
+		s.metrics.Released.Inc()
+	}
+}
+
+// tell lets consumers know of messages that are due now, or sooner than they would look by themselves.
+func (s *settler) tell(ctx context.Context, o op, items []outcome) {
+	if len(items) == 0 || o != opNack && o != opRelease {
+		return
+	}
+	var soonest time.Duration
+	if o == opNack {
+		soonest = slices.MinFunc(items, func(a, b outcome) int { return int(a.delay - b.delay) }).delay
+	}
+	if !s.draining.Load() {
+		s.scout.retryIn(soonest)
+	}
+	if soonest >= s.settings.Poll {
+		return
+	}
+	payload := ""
+	if o == opNack {
+		payload = fmt.Sprintf("%s%d", retryPayload, soonest.Milliseconds())
+	}
+	limited, cancel := context.WithTimeout(ctx, notifyLimit)
+	defer cancel()
+	if err := s.link.Do(limited, func(ctx context.Context, conn *pgx.Conn) error {
+		return s.queue.Notify(ctx, conn, payload)
+	}); err != nil {
+		s.log.Debug("Could not notify others; they look by themselves", "error", err.Error())
+	}
+}
+
+// later puts an outcome off whose row is locked by somebody.
+func (s *settler) later(o outcome) {
+	o.tries++
+	o.after = time.Now().Add(backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries))
+	s.add(o)
+}
+
+// turn makes another outcome of a flight that cannot end as planned.
+func (s *settler) turn(o, into outcome) {
+	s.held.change(o.flight, leaving)
+	into.flight = o.flight
+	s.add(into)
+}
+
+// spoiled deals with an outcome that the database refuses to store for what it contains.
+func (s *settler) spoiled(o outcome, err error) {
+	s.logAbout(slog.LevelError, "The database refuses what is to be written about this message", &o.flight.msg,
+		slog.String("operation", o.op.String()), slog.String("error", err.Error()))
+	switch {
+	case o.op == opAck:
+		s.turn(o, s.failure(o.flight, "write", fmt.Errorf("could not be written: %w", err)))
+	case o.op == opNack && !o.untold:
+		o.untold = true
+		s.turn(o, o)
+	case o.op == opBury:
+		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
+		s.turn(o, outcome{op: opNack, untold: true, delay: s.settings.Backoff.Max, problem: o.problem + "; and: " + err.Error()})
+	default:
+		s.later(o)
+	}
+}
