@@ -3,10 +3,12 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +129,7 @@ func (f *Figures) settings(ctx context.Context, conn *pgx.Conn, q *queue.Queue) 
 func holders(ctx context.Context, conn *pgx.Conn, q *queue.Queue) ([]Holder, error) {
 	var found []Holder
 	seen := map[string]int{}
-	for _, source := range []string{"holders", "holders_all"} {
+	for _, source := range []string{"holders", "holders_all", "holders_locks"} {
 		rows, err := conn.Query(ctx, statement(source, q))
 		var list []Holder
 		if err == nil {
@@ -141,12 +143,16 @@ func holders(ctx context.Context, conn *pgx.Conn, q *queue.Queue) ([]Holder, err
 		for _, h := range list {
 			if at, ok := seen[h.Kind+h.Name]; ok {
 				found[at].XminAge = max(found[at].XminAge, h.XminAge)
+				if found[at].Seconds == nil {
+					found[at].Seconds = h.Seconds
+				}
 				continue
 			}
 			seen[h.Kind+h.Name] = len(found)
 			found = append(found, h)
 		}
 	}
+	slices.SortStableFunc(found, func(a, b Holder) int { return cmp.Compare(b.XminAge, a.XminAge) })
 	return found, nil
 }
 

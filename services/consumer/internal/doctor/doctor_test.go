@@ -125,6 +125,45 @@ func TestTheSessionThatHoldsVacuumBackIsNamed(t *testing.T) {
 	}
 }
 
+func TestARoleThatSeesLittleSeesWhoHoldsVacuumBackAllTheSame(t *testing.T) {
+	b := setup(t)
+	role := "consumer_doctor_" + rand()
+	b.Exec(`create role ` + role)
+	defer b.Exec(`drop owned by ` + role + `; drop role ` + role)
+	b.Exec(`grant usage on schema pgmq to ` + role + `; grant select on pgmq.q_order_queue, public.orderflow_migrations to ` + role)
+	idle, err := b.Begin(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Rollback(b.ctx)
+	pid := backendPID(t, idle)
+	if _, err := idle.Exec(b.ctx, `select txid_current()`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.conn.Exec(b.ctx, `set role `+role); err != nil {
+		t.Fatal(err)
+	}
+	f, _ := b.examine()
+	i := slices.IndexFunc(f.Holders, func(h doctor.Holder) bool { return h.Name == pid })
+	if i < 0 || !strings.Contains(f.Holders[i].Detail, "in a transaction that has written") {
+		t.Fatalf("session %s is not among %+v", pid, f.Holders)
+	}
+	f.Holders[i].XminAge = 5000
+	f.Holders = f.Holders[i : i+1]
+	if doctor.Healthy(f.Findings()) {
+		t.Fatalf("%+v", f.Findings())
+	}
+}
+
+func backendPID(t *testing.T, tx pgx.Tx) string {
+	t.Helper()
+	var pid string
+	if err := tx.QueryRow(context.Background(), `select pg_backend_pid()::text`).Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
 func TestOtherHoldersOfVacuumAreNamedToo(t *testing.T) {
 	t.Parallel()
 	age := 100.0

@@ -20,6 +20,7 @@ type Finding struct {
 const (
 	longHeld    = time.Minute     // a transaction that works and holds vacuum back meanwhile
 	longIdle    = 5 * time.Second // one that does nothing and holds vacuum back
+	manyBack    = 1000            // transactions that a session holds back, when it is not known for how long
 	longWaiting = time.Minute     // the message that is due first
 	manyDead    = 50_000          // dead rows of a queue's table
 	bigEmpty    = 256 << 20       // bytes of a table that holds next to nothing
@@ -86,7 +87,7 @@ func (f *Figures) deadLetters() Finding {
 func (f *Figures) vacuumHolder() Finding {
 	c := Finding{Check: "vacuum", Finding: "nothing holds it back for long"}
 	for _, h := range f.Holders {
-		if h.Seconds != nil && *h.Seconds < h.tolerable().Seconds() {
+		if h.tolerable() {
 			continue
 		}
 		held := "for an unknown time"
@@ -110,12 +111,16 @@ func (f *Figures) vacuumHolder() Finding {
 	return c
 }
 
-// tolerable is for how long it may hold vacuum back before that is worth a word.
-func (h *Holder) tolerable() time.Duration {
-	if strings.Contains(h.Detail, "idle in transaction") {
-		return longIdle
+// tolerable says whether it is too early for a word about it.
+func (h *Holder) tolerable() bool {
+	switch {
+	case h.Seconds == nil:
+		return h.Kind == "session" && h.XminAge < manyBack
+	case strings.Contains(h.Detail, "idle in transaction"):
+		return *h.Seconds < longIdle.Seconds()
+	default:
+		return *h.Seconds < longHeld.Seconds()
 	}
-	return longHeld
 }
 
 func (f *Figures) deadRows() []Finding {
