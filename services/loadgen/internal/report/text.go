@@ -119,7 +119,7 @@ func stallsText(stalls []StallSeconds) string {
 	if len(stalls) > most {
 		parts = append(parts, "…")
 	}
-	return fmt.Sprintf("%d times nothing was answered: %s", len(stalls), strings.Join(parts, ", "))
+	return fmt.Sprintf("%s in which nothing was answered: %s", several(int64(len(stalls)), "time"), strings.Join(parts, ", "))
 }
 
 func (s *Summary) latencyText(w io.Writer) {

@@ -1,0 +1,362 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"orderflow.example/services/loadgen/internal/app"
+	"orderflow.example/services/loadgen/internal/faultyapi"
+)
+
+func TestMain(m *testing.M) {
+	// fasthttp's cleaner of idle connections sleeps for as long as they may live before it sees that there are none left.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"))
+}
+
+// output is what a program wrote, safe to read while it runs.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// ended is a program that has run.
+type ended struct {
+	code           int
+	stdout, stderr string
+}
+
+func (e ended) lastLine() string {
+	lines := strings.Split(strings.TrimRight(e.stdout, "\n"), "\n")
+	return lines[len(lines)-1]
+}
+
+// environment sets what every test wants: no patience for what will not come.
+func environment(t *testing.T, pairs ...string) {
+	t.Helper()
+	all := append([]string{"AUDIT_PATIENCE", "300ms", "RETRY_FOR", "2s", "BACKOFF_BASE", "1ms", "BACKOFF_MAX", "10ms", "LOG_FORMAT", "json", "PROGRESS", "off"}, pairs...)
+	for i := 0; i < len(all); i += 2 {
+		t.Setenv(all[i], all[i+1])
+	}
+}
+
+func faulty(t *testing.T, f faultyapi.Faults, h faultyapi.Habits) *faultyapi.Server {
+	t.Helper()
+	s := &faultyapi.Server{Faults: f, Habits: h}
+	if err := s.Start(""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	t.Setenv("API_URL", s.URL)
+	return s
+}
+
+func run(t *testing.T, signals <-chan os.Signal, args ...string) ended {
+	t.Helper()
+	var stdout, stderr output
+	p := app.Program{Args: args, Stdout: &stdout, Stderr: &stderr, Version: "test", Signals: signals}
+	code := p.Run(context.Background())
+	return ended{code: code, stdout: stdout.String(), stderr: stderr.String()}
+}
+
+func TestThePlainRunIsTheExample(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{Process: 20 * time.Millisecond}, faultyapi.Habits{})
+	e := run(t, nil)
+	if e.code != app.ExitOK || e.lastLine() != "audit: accepted=100 completed=100 dead=0 lost=0 duplicated=0" {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if !strings.Contains(e.stderr, "API Server is ready!") || s.Counts().Created != 100 || s.Counts().MissingKey != 0 {
+		t.Fatalf("%+v\n%s", s.Counts(), e.stderr)
+	}
+}
+
+func TestEveryFaultIsNamedWithItsNumber(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{
+		Seed: 3, Drop: 0.01, DuplicateRow: 0.01, ResetCommitted: 0.02, ResetBefore: 0.01, Unavailable: 0.01, Stuck: 0.005, Dead: 0.005, RetryAfter: time.Second,
+	}, faultyapi.Habits{})
+	file := filepath.Join(t.TempDir(), "r.json")
+	e := run(t, nil, "--orders", "2000", "--json", file, "--html", filepath.Join(t.TempDir(), "r.html"))
+	c := s.Counts()
+	if e.code != app.ExitThresholds {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if want := fmt.Sprintf("audit: accepted=2000 completed=%d dead=%d lost=%d duplicated=%d", 2000-c.Dropped-c.Stuck-c.Dead, c.Dead, c.Dropped, c.Duplicated); e.lastLine() != want {
+		t.Fatalf("%s\nshould be %s", e.lastLine(), want)
+	}
+	var got struct {
+		ExitCode int `json:"exit_code"`
+		Audit    struct {
+			Stuck    int
+			Examples []struct{ Fault string }
+		}
+		Load struct {
+			Totals struct {
+				Status     map[string]int
+				Failures   map[string]int
+				Unheard    map[string]int `json:"committed_unheard"`
+				RetryAfter int            `json:"retry_after"`
+			}
+		}
+	}
+	body, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	total := got.Load.Totals
+	if got.ExitCode != 99 || got.Audit.Stuck != c.Stuck || total.Failures["reset"] != c.Resets || total.Unheard["reset"] != c.Replays || total.Status["503"] != c.Unavailable ||
+		total.RetryAfter != c.Unavailable || total.Status["201"] != 2000 || c.TooSoon != 0 || c.Replays == 0 || c.Dropped == 0 || c.Stuck == 0 {
+		t.Fatalf("%+v\nserver: %+v", got, c)
+	}
+}
+
+// behind puts a door before the api that says "not ready" so often.
+func behind(t *testing.T, s *faultyapi.Server, closed int64) {
+	t.Helper()
+	target, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.Transport = &http.Transport{DisableKeepAlives: true}
+	var asked atomic.Int64
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/readyz" && asked.Add(1) <= closed {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	t.Setenv("API_URL", front.URL)
+}
+
+func TestItWaitsForTheAPI(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	behind(t, s, 3)
+	e := run(t, nil)
+	notReady, ready := strings.Index(e.stderr, "API Server is not ready..."), strings.Index(e.stderr, "API Server is ready!")
+	if e.code != app.ExitOK || notReady < 0 || ready < notReady {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	behind(t, s, 1<<40)
+	t.Setenv("READY_TIMEOUT", "150ms")
+	if e := run(t, nil); e.code != app.ExitFault || !strings.Contains(e.stderr, "was not ready within 150ms") || e.stdout != "" {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
+func TestTheSameRunIDReplays(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	if e := run(t, nil, "--run", "again", "--orders", "60"); e.code != app.ExitOK {
+		t.Fatalf("exit %d\n%s", e.code, e.stderr)
+	}
+	e := run(t, nil, "--run", "again")
+	if e.code != app.ExitOK || e.lastLine() != "audit: accepted=100 completed=100 dead=0 lost=0 duplicated=0" || s.Counts().Created != 100 || s.Counts().Replays != 60 {
+		t.Fatalf("exit %d, %+v\n%s", e.code, s.Counts(), e.stdout)
+	}
+	if !strings.Contains(e.stdout, "60 replayed") {
+		t.Fatalf("%s", e.stdout)
+	}
+	if e := run(t, nil, "audit", "--run", "again"); e.code != app.ExitOK || e.lastLine() != "audit: accepted=100 completed=100 dead=0 lost=0 duplicated=0" {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	// Of 101 orders that were to be, one is not there.
+	if e := run(t, nil, "audit", "--run", "again", "--orders", "101"); e.code != app.ExitThresholds || e.lastLine() != "audit: accepted=101 completed=100 dead=0 lost=1 duplicated=0" {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if e := run(t, nil, "audit", "--run", "another"); e.code != app.ExitFault || !strings.Contains(e.stderr, "no order bears this run's id") {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
+func TestParallelGeneratorsDoNotCollide(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{Seed: 1, DuplicateEffect: 0.02}, faultyapi.Habits{})
+	for _, index := range []string{"0", "1", "12"} {
+		t.Setenv("JOB_COMPLETION_INDEX", index)
+		before := s.Counts().Duplicated
+		e := run(t, nil, "--run", "job", "--orders", "200")
+		if want := fmt.Sprintf("audit: accepted=200 completed=200 dead=0 lost=0 duplicated=%d", s.Counts().Duplicated-before); e.lastLine() != want {
+			t.Fatalf("generator %s: %s", index, e.lastLine())
+		}
+	}
+	if s.Counts().Created != 600 || s.Counts().Replays != 0 {
+		t.Fatalf("%+v", s.Counts())
+	}
+	e := run(t, nil, "audit", "--run", "job")
+	if want := fmt.Sprintf("audit: accepted=600 completed=600 dead=0 lost=0 duplicated=%d", s.Counts().Duplicated); e.lastLine() != want {
+		t.Fatalf("%s", e.lastLine())
+	}
+}
+
+func TestThresholdsDecideTheExitCode(t *testing.T) {
+	environment(t)
+	faulty(t, faultyapi.Faults{Process: 30 * time.Millisecond}, faultyapi.Habits{})
+	if e := run(t, nil, "--thresholds", "e2e_p99<10s,lost==0,error_rate<0.1%"); e.code != app.ExitOK || !strings.Contains(e.stdout, "✓ lost==0 (0)") {
+		t.Fatalf("exit %d\n%s", e.code, e.stdout)
+	}
+	if e := run(t, nil, "--thresholds", "e2e_p50<30ms"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "FAULT        threshold e2e_p50<30ms") {
+		t.Fatalf("exit %d\n%s", e.code, e.stdout)
+	}
+}
+
+func TestSpecialRequestsInBatches(t *testing.T) {
+	environment(t, "BULK", "20", "POISON_SHARE", "10%", "DUPLICATE_SHARE", "20%", "OVERSIZED_SHARE", "2%")
+	s := faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	e := run(t, nil, "--orders", "3990")
+	if e.code != app.ExitOK || e.lastLine() != "audit: accepted=3990 completed=3990 dead=0 lost=0 duplicated=0" || s.Counts().Created != 3990 {
+		t.Fatalf("exit %d, %+v\n%s", e.code, s.Counts(), e.stdout)
+	}
+	if c := s.Counts(); c.BadRequests == 0 || c.Replays == 0 || c.Oversized == 0 {
+		t.Fatalf("%+v", c)
+	}
+}
+
+// interruptible runs the program and gives what is needed to interrupt it.
+func interruptible(t *testing.T, args ...string) (signals chan os.Signal, done chan ended) {
+	t.Helper()
+	signals, done = make(chan os.Signal, 2), make(chan ended, 1)
+	go func() { done <- run(t, signals, args...) }()
+	return signals, done
+}
+
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: it does not come to that", what)
+		}
+		<-tick.C
+	}
+}
+
+func TestTheFirstSignalEndsTheSendingAndAudits(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{Seed: 2, Drop: 0.1, Process: 5 * time.Millisecond}, faultyapi.Habits{})
+	signals, done := interruptible(t, "--rate", "500", "--duration", "1h")
+	await(t, "100 orders", func() bool { return s.Counts().Accepted >= 100 })
+	signals <- syscall.SIGINT
+	e := <-done
+	c := s.Counts()
+	if want := fmt.Sprintf("audit: accepted=%d completed=%d dead=0 lost=%d duplicated=0", c.Accepted, c.Accepted-c.Dropped, c.Dropped); e.code != app.ExitInterrupted || e.lastLine() != want || c.Dropped == 0 {
+		t.Fatalf("exit %d, %s, not %s\n%s", e.code, e.lastLine(), want, e.stderr)
+	}
+	if !strings.Contains(e.stdout, "interrupted") {
+		t.Fatalf("%s", e.stdout)
+	}
+}
+
+func TestTheSecondSignalLeavesWithWhatThereIs(t *testing.T) {
+	environment(t, "AUDIT_PATIENCE", "1h")
+	s := faulty(t, faultyapi.Faults{Stuck: 1}, faultyapi.Habits{})
+	signals, done := interruptible(t, "--rate", "500", "--duration", "1h")
+	await(t, "some orders", func() bool { return s.Counts().Accepted >= 20 })
+	signals <- syscall.SIGTERM
+	signals <- syscall.SIGTERM
+	e := <-done
+	if e.code != app.ExitInterrupted || !strings.Contains(e.lastLine(), "completed=0 dead=0 lost=0 duplicated=0") || strings.Contains(e.lastLine(), "accepted=0") {
+		t.Fatalf("exit %d, %s\n%s", e.code, e.lastLine(), e.stderr)
+	}
+}
+
+func TestASignalDuringTheAuditLeavesWithWhatThereIs(t *testing.T) {
+	environment(t, "AUDIT_PATIENCE", "1h")
+	s := faulty(t, faultyapi.Faults{Stuck: 0.5, Seed: 4}, faultyapi.Habits{})
+	signals, done := interruptible(t, "--orders", "50")
+	await(t, "all orders", func() bool { return s.Counts().Accepted == 50 })
+	// The sending may not have noticed yet that it is over; then this is the first of two signals, and the second finds the audit.
+	signals <- syscall.SIGINT
+	signals <- syscall.SIGINT
+	if e := <-done; e.code != app.ExitInterrupted || !strings.HasPrefix(e.lastLine(), "audit: accepted=50") {
+		t.Fatalf("exit %d, %s\n%s", e.code, e.lastLine(), e.stderr)
+	}
+}
+
+func TestTheTerminationMessageIsTheSummary(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "termination-log")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment(t, "KUBERNETES_SERVICE_HOST", "10.0.0.1", "TERMINATION_MESSAGE_PATH", path)
+	faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	if e := run(t, nil); e.code != app.ExitOK {
+		t.Fatalf("exit %d\n%s", e.code, e.stderr)
+	}
+	body, err := os.ReadFile(path)
+	if err != nil || !strings.HasPrefix(string(body), "audit: accepted=100 completed=100 dead=0 lost=0 duplicated=0\n") {
+		t.Fatalf("%v: %s", err, body)
+	}
+}
+
+func TestCapacityPrintsTheCurve(t *testing.T) {
+	environment(t, "CAPACITY_MIN", "50", "CAPACITY_MAX", "100", "CAPACITY_MEASURE", "1s", "CAPACITY_WARMUP", "0s", "METRICS_PORT", "0")
+	faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	file := filepath.Join(t.TempDir(), "c.html")
+	e := run(t, nil, "capacity", "--thresholds", "post_p50<20s,lost==0", "--html", file)
+	if e.code != app.ExitOK || !strings.Contains(e.stdout, "at least 100/s") || strings.Count(e.stdout, "✓") != 2 {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if body, err := os.ReadFile(file); err != nil || !bytes.Contains(body, []byte("Rates tried")) {
+		t.Fatalf("%v", err)
+	}
+	if e := run(t, nil, "capacity", "--thresholds", "post_p50<1ns"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "not even 50 orders/s") {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
+func TestCommandsThatNeedNoAPI(t *testing.T) {
+	environment(t)
+	if e := run(t, nil, "version"); e.code != app.ExitOK || e.stdout != "test\n" {
+		t.Errorf("version: %+v", e)
+	}
+	if e := run(t, nil, "config"); e.code != app.ExitOK || !strings.HasPrefix(e.stdout, "| variable | default | meaning |\n|---|---|---|\n| `API_URL` |") {
+		t.Errorf("config: %+v", e)
+	}
+	for _, args := range [][]string{{"-h"}, {"help"}, {"audit", "-h"}} {
+		if e := run(t, nil, args...); e.code != app.ExitOK || !strings.Contains(e.stdout, "Exit codes") {
+			t.Errorf("%v: %+v", args, e)
+		}
+	}
+	for _, args := range [][]string{{"destroy"}, {"--nonsense"}, {"--orders", "x"}, {"audit"}, {"--rate=-1"}} {
+		if e := run(t, nil, args...); e.code != app.ExitConfig || strings.Count(e.stderr, "\n") != 1 || !strings.HasPrefix(e.stderr, "wrong configuration: ") {
+			t.Errorf("%v: %+v", args, e)
+		}
+	}
+}

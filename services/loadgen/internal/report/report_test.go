@@ -1,0 +1,235 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow.example/services/loadgen/internal/audit"
+	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/orders"
+	"orderflow.example/services/loadgen/internal/report"
+	"orderflow.example/services/loadgen/internal/thresholds"
+)
+
+// faulty is the summary of a run in which everything went wrong at least once.
+func faulty(t *testing.T) *report.Summary {
+	t.Helper()
+	start := time.Date(2026, 1, 7, 19, 48, 3, 0, time.UTC)
+	r := measure.NewRecorder(start)
+	e2e := measure.NewHistogram()
+	for i := range 1000 {
+		due := start.Add(time.Duration(i) * 10 * time.Millisecond)
+		took := time.Duration(1+i%50) * time.Millisecond
+		r.Due(1, due)
+		r.Begin(orders.Valid, 1, due, due)
+		r.Try(orders.Valid, due, due.Add(took), &client.Answer{Status: 201}, false, false)
+		r.End(1, due, due.Add(took), measure.Accepted, i%100 == 0, "reset")
+		r.Completed(due, took*20)
+		e2e.Record(took * 20)
+		if i%100 == 0 {
+			r.Queue(due, client.Queue{Depth: i / 10})
+		}
+	}
+	var conditions thresholds.List
+	if err := conditions.Decode("post_p99<5ms,lost==0,e2e_p99<10s,error_rate<1%,post_p99.99<1s,drain<1m,service_avg<1s"); err != nil {
+		t.Fatal(err)
+	}
+	s := &report.Summary{
+		Schema: 1, Version: "test", Command: "run", RunID: "r<script>1", API: "http://localhost:8000", Started: start, Ended: start.Add(time.Minute), Settings: map[string]string{"RATE": "100"},
+		Faults: []string{},
+		Load: &report.Load{
+			Model: "open", Shape: "100 orders/s, constant arrivals", Seconds: 10, Intended: 100, Achieved: 99.9, Kept: 0.999, Bulk: 1, Totals: r.Snapshot(start).Totals,
+			Post: r.Post().Summary(), Service: r.Service().Summary(), Stalls: []report.StallSeconds{{At: 2, For: 1.5}}, Series: r.Series(),
+		},
+	}
+	account := &audit.Result{
+		Accepted: 1000, Completed: 900, Dead: 20, Lost: 50, Stuck: 30, Duplicated: 7, Unknown: audit.Unknown{Orders: 3, Missing: 2, Completed: 1}, E2E: e2e,
+		Drain: 3 * time.Second, HasDrain: true, Notes: []string{"a note"},
+	}
+	for i := range 200 {
+		account.Examples = append(account.Examples, audit.Example{Fault: "lost", N: i, Key: (orders.Keys{Run: "r<script>1"}).String(i, 10), ID: int64(i), SentAt: start, LastError: "<b>boom</b>", Status: "pending"})
+	}
+	s.SetAudit(account)
+	s.SetHistograms(r.Post(), r.Service(), e2e)
+	s.Thresholds = conditions.Evaluate(s.Value)
+	s.Judge()
+	return s
+}
+
+func TestTextEndsWithTheAuditsLine(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := faulty(t)
+	s.Text(&out)
+	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
+	if got := lines[len(lines)-1]; got != "audit: accepted=1000 completed=900 dead=20 lost=50 duplicated=7" {
+		t.Fatalf("last line: %s", got)
+	}
+	for _, want := range []string{
+		"100/s intended", "1.50s at 2.0s", "✗ post_p99<5ms (50.0ms)", "✓ e2e_p99<10s", "30 stuck", "3 never answered: 2 not found", "a note", "FAULT        50 orders lost", "10 × reset",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestJudgeNamesEveryFault(t *testing.T) {
+	t.Parallel()
+	s := faulty(t)
+	want := []string{"50 orders lost", "7 orders duplicated", "30 orders stuck", "threshold post_p99<5ms", "threshold lost==0"}
+	if len(s.Faults) != len(want) {
+		t.Fatalf("%q", s.Faults)
+	}
+	for i, w := range want {
+		if !strings.HasPrefix(s.Faults[i], w) {
+			t.Errorf("%q does not begin with %q", s.Faults[i], w)
+		}
+	}
+}
+
+func TestJSONHoldsTheNumbers(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "r.json")
+	if err := faulty(t).WriteJSON(path); err != nil {
+		t.Fatal(err)
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Schema int `json:"schema"`
+		Audit  struct {
+			Accepted, Lost int
+			Examples       []struct{ Key string }
+		} `json:"audit"`
+		Load struct {
+			Post   struct{ Count int64 }
+			Series struct {
+				Points []struct {
+					At float64 `json:"at_s"`
+				}
+			}
+		} `json:"load"`
+		E2E struct {
+			P99 float64 `json:"p99_ms"`
+		} `json:"e2e"`
+	}
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Schema != 1 || got.Audit.Accepted != 1000 || got.Audit.Lost != 50 || len(got.Audit.Examples) != 200 || got.Load.Post.Count != 1000 || len(got.Load.Series.Points) == 0 ||
+		got.E2E.P99 < 990 || got.E2E.P99 > 1010 {
+		t.Fatalf("%+v", got)
+	}
+	if err := faulty(t).WriteJSON(filepath.Join(t.TempDir(), "no", "such", "folder.json")); err == nil {
+		t.Fatal("a folder that is not there was written to")
+	}
+}
+
+var (
+	outside = regexp.MustCompile(`(?i)(?:src|href|url|@import)\s*[=(:]\s*["']?(?:https?:)?//`)
+	badNum  = regexp.MustCompile(`NaN|Inf|[^<]!\(|%!`)
+)
+
+// The page needs nothing from anywhere, says nothing that is not a number where one belongs, and cannot be broken by what an api answers.
+func TestThePageStandsAlone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "r.html")
+	s := faulty(t)
+	s.Capacity = &report.Capacity{Best: 800, Conditions: "post_p99<50ms", Steps: []report.Step{
+		{Rate: 400, Achieved: 400, PostP50: 1, PostP99: 4, OK: true}, {Rate: 800, Achieved: 800, PostP50: 2, PostP99: 20, OK: true}, {Rate: 1600, Achieved: 1200, PostP50: 200, PostP99: 900},
+	}}
+	if err := s.WriteHTML(path); err != nil {
+		t.Fatal(err)
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(body)
+	if m := outside.FindString(page); m != "" {
+		t.Errorf("it loads %s", m)
+	}
+	if m := badNum.FindString(page); m != "" {
+		t.Errorf("it says %s", m)
+	}
+	if strings.Contains(page, "<script>1") || strings.Contains(page, "<b>boom") {
+		t.Error("what came from outside is markup")
+	}
+	for _, want := range []string{"Rate", "POST latency", "POST to completed", "Queue depth", "histogram", "Capacity", "prefers-color-scheme: dark", "<path", "audit: accepted=1000"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	// Every picture is a well-formed SVG.
+	pictures := regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(page, -1)
+	if len(pictures) != 7 {
+		t.Errorf("%d pictures", len(pictures))
+	}
+	for _, p := range pictures {
+		d := xml.NewDecoder(strings.NewReader(p))
+		for {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%v in %s", err, p)
+			}
+		}
+	}
+}
+
+func TestAPageOfAlmostNothing(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]*report.Summary{
+		"nothing":       {Faults: []string{}},
+		"no answers":    {Load: &report.Load{Model: "closed", Series: measure.NewRecorder(time.Now()).Series()}},
+		"only an audit": {Audit: &audit.Result{}},
+	} {
+		path := filepath.Join(t.TempDir(), "r.html")
+		if err := s.WriteHTML(path); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		body, err := os.ReadFile(path)
+		if m := badNum.Find(body); err != nil || m != nil {
+			t.Errorf("%s: %v %s", name, err, m)
+		}
+		s.Text(io.Discard)
+	}
+}
+
+func TestTheTerminationMessageFits(t *testing.T) {
+	t.Parallel()
+	text := faulty(t).Termination()
+	if len(text) > 4096 || !strings.HasPrefix(text, "audit: accepted=1000 completed=900 dead=20 lost=50 duplicated=7\n") || !strings.Contains(text, "FAULT 50 orders lost") ||
+		!strings.HasSuffix(text, "\n") {
+		t.Fatalf("%d bytes: %s", len(text), text)
+	}
+	path := filepath.Join(t.TempDir(), "termination-log")
+	if err := faulty(t).WriteTermination(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Fatal("a file was made that nobody reads")
+	}
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := faulty(t).WriteTermination(path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != text {
+		t.Fatalf("%v: %s", err, got)
+	}
+}
