@@ -375,11 +375,18 @@ func (p *protocol) check(t *rapid.T, what string, batch []message.Message, got q
 	if err != nil {
 		t.Fatal(err)
 	}
+	asked := map[queue.Lease]bool{}
 	for _, m := range batch {
+		asked[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}] = true
 		q := p.queued[m.ID]
 		want := q != nil && allowed(m, q)
 		if _, ok := got[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}]; ok != want {
 			t.Fatalf("%s of message %d, read %d: confirmed %t, want %t (model %+v)", what, m.ID, m.ReadCount, ok, want, q)
+		}
+	}
+	for l := range got {
+		if !asked[l] {
+			t.Fatalf("%s changed %v, which is somebody else's lease", what, l)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"slices"
 	"testing"
@@ -254,6 +255,18 @@ func TestAckCountsEveryEffectSoThatADuplicateShows(t *testing.T) {
 	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(got...), me)), ids(got)...)
 	if o := b.Order(sent[0]); o.Effects != 2 {
 		t.Fatalf("two messages of one order in one batch left %d effects", o.Effects)
+	}
+	b.Send(fmt.Sprintf(`{"order_id": %d}`, sent[0]), nil)
+	later := b.read(1)
+	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(later...), me)), later[0].ID)
+	if o := b.Order(sent[0]); o.Effects != 3 {
+		t.Fatalf("a third one later left %d", o.Effects)
+	}
+	b.Send(fmt.Sprintf(`{"order_id": %d}`, sent[0]), nil)
+	later = b.read(1)
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(later...), me)), later[0].ID)
+	if o := b.Order(sent[0]); o.Effects != 4 || o.Status != "completed" {
+		t.Fatalf("a fourth one left %+v", o)
 	}
 }
 
