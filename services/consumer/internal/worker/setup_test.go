@@ -124,11 +124,11 @@ func (r *running) metric(name string) float64 {
 	return sum(r.t, r.metrics.Registry, "orderflow_consumer_"+name)
 }
 
-func sum(t *testing.T, registry *prometheus.Registry, name string) float64 {
-	t.Helper()
+func sum(tb testing.TB, registry *prometheus.Registry, name string) float64 {
+	tb.Helper()
 	families, err := registry.Gather()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	total := 0.0
 	for _, family := range families {
