@@ -38,6 +38,7 @@ type Proxy struct {
 	pipes    map[*pipe]struct{}
 	refusing bool
 	frozen   chan struct{} // not nil: nothing is forwarded until it is closed
+	over     chan struct{} // closed at the end of the test
 	held     chan struct{} // closed by Release
 	trap     *trap
 }
@@ -58,11 +59,12 @@ func New(tb testing.TB, target string) *Proxy {
 	}
 	p := &Proxy{
 		Address: listener.Addr().String(), target: target, listener: listener,
-		pipes: map[*pipe]struct{}{}, held: make(chan struct{}),
+		pipes: map[*pipe]struct{}{}, held: make(chan struct{}), over: make(chan struct{}),
 	}
 	p.running.Go(p.accept)
 	tb.Cleanup(func() {
 		_ = listener.Close()
+		close(p.over)
 		p.Thaw()
 		p.Release()
 		p.Cut()
@@ -122,6 +124,16 @@ func (p *Proxy) Thaw() {
 	if p.frozen != nil {
 		close(p.frozen)
 		p.frozen = nil
+	}
+}
+
+// Silence makes present connections swallow everything from now on without being closed, as when the other end has vanished
+// without a word. New ones work.
+func (p *Proxy) Silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pipe := range p.pipes {
+		pipe.silent.Store(true)
 	}
 }
 
@@ -188,6 +200,7 @@ type pipe struct {
 	client, server *net.TCPConn
 	names          map[string]string // prepared statements by name; forward's
 	fate           atomic.Pointer[trap]
+	silent         atomic.Bool
 }
 
 func (c *pipe) reset() {
@@ -292,6 +305,10 @@ func (c *pipe) read(from net.Conn, kinded bool) (kind byte, text []byte, ok bool
 		return 0, nil, false
 	}
 	c.proxy.waitWhileFrozen()
+	if c.silent.Load() {
+		<-c.proxy.over
+		return 0, nil, false
+	}
 	if kinded {
 		kind = header[0]
 	}

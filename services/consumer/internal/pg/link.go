@@ -27,10 +27,11 @@ type Link struct {
 	listen bool
 	setup  func(context.Context, *pgx.Conn) error
 
-	mu      sync.Mutex
-	conn    *pgx.Conn
-	before  bool // has been connected once
-	timeout time.Duration
+	mu       sync.Mutex
+	conn     *pgx.Conn
+	before   bool // has been connected once
+	timeout  time.Duration
+	answered time.Time // when the connection last did
 }
 
 // NewLink returns a link that runs setup on every new connection, after the session settings. setup may be nil.
@@ -60,9 +61,11 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 	switch {
 	case err == nil:
 		l.timeout = statementTimeout
+		l.answered = time.Now()
 		l.server.noteUp()
 	case limited.Err() != nil && ctx.Err() == nil:
 		l.drop()
+		l.server.doubt()
 		l.server.noteDown(l.name, fmt.Errorf("no answer within %s", l.timeout))
 		l.timeout = min(2*l.timeout, statementTimeoutMax)
 	case l.conn.IsClosed() || useless(err):
@@ -99,9 +102,10 @@ func (l *Link) Close() {
 }
 
 func (l *Link) connect(ctx context.Context) error {
-	if l.conn != nil && !l.conn.IsClosed() {
+	if l.conn != nil && !l.conn.IsClosed() && l.server.trusts(l.answered) {
 		return nil
 	}
+	l.drop()
 	config := l.server.config.Copy()
 	if l.listen {
 		config.BuildContextWatcherHandler = nudgeWhenCancelled
@@ -122,6 +126,7 @@ func (l *Link) connect(ctx context.Context) error {
 		}
 		return fmt.Errorf("connect for %s: %w", l.name, err)
 	}
+	l.answered = time.Now()
 	l.server.noteUp()
 	if l.server.observe.Connected != nil {
 		l.server.observe.Connected(l.name, l.before)

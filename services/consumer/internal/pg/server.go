@@ -23,9 +23,10 @@ type Server struct {
 	log     *slog.Logger
 	observe Observer
 
-	mu    sync.Mutex
-	state state
-	since time.Time
+	mu      sync.Mutex
+	state   state
+	since   time.Time
+	suspect time.Time // connections that have not answered since then are not to be trusted
 }
 
 type state int
@@ -75,6 +76,21 @@ func (s *Server) noteDown(link string, err error) {
 	if was, _ := s.turn(down); was != down {
 		s.log.Warn("Database unreachable, trying again until it is back", "link", link, "error", err.Error())
 	}
+}
+
+// doubt makes every connection that has not answered lately suspect: where one has gone silent, others may have too, and
+// each would take a statement's deadline to find out.
+func (s *Server) doubt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suspect = time.Now()
+}
+
+// trusts says whether a connection that answered at that time may be used as it is.
+func (s *Server) trusts(answered time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return answered.After(s.suspect)
 }
 
 // turn changes the state and returns the one before, with how long it had lasted.

@@ -204,6 +204,26 @@ func TestAServerThatHangsIsLeftAndComeBackTo(t *testing.T) {
 	}
 }
 
+func TestConnectionsThatHaveGoneSilentAreAllReplacedAtOnce(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	s := settings()
+	s.Poll = 200 * time.Millisecond
+	r := b.startOn(address, s, noop)
+	b.Publish(1)
+	b.settled()
+	proxy.Silence()
+	b.Publish(10)
+	begin := time.Now()
+	if a := b.settled(); a.Completed != 11 {
+		t.Fatalf("%+v", a)
+	}
+	t.Logf("recovered after %s", time.Since(begin).Round(time.Millisecond))
+	if got := r.log.count("no answer within"); got != 1 {
+		t.Errorf("%d connections were waited for", got)
+	}
+}
+
 func TestALostListenerIsReplaced(t *testing.T) {
 	b := setup(t)
 	r := b.start(settings(), noop)
