@@ -105,17 +105,18 @@ func (m *Monitor) Run(ctx context.Context) {
 		if err == nil {
 			pause = firstPause
 			m.up(ctx)
+			began := time.Now()
 			err = m.watch(ctx, conn)
 			Discard(conn)
-			if ctx.Err() != nil {
-				return
-			}
-			// One lost connection is no outage (an administrator can end a single one): it is one when the next attempt
-			// fails as well.
+			// One lost connection is no outage (an administrator can end a single one): it is one when the next attempt, which
+			// is made at once, fails as well.
 			m.log.DebugContext(ctx, "monitor lost its connection", "error", err)
-			continue
+			if time.Since(began) >= pingEvery {
+				continue
+			}
+		} else {
+			m.down(ctx, err)
 		}
-		m.down(ctx, err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause/2 + rand.N(pause)):
