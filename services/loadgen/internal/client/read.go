@@ -33,7 +33,7 @@ func (e *Error) Passing() bool {
 	return e.Status == 0 || e.Status >= 500 || e.Status == 429 || e.Status == 408
 }
 
-// Get reads a path and returns the body of a 200; anything else is an *Error. It does not wait longer than the client's timeout, and not at
+// Get reads a path and returns the body of a success; anything else is an *Error. It does not wait longer than the client's timeout, and not at
 // all when the context has ended.
 func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
@@ -51,7 +51,7 @@ func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	if err := c.pool.Do(req, resp); err != nil {
 		return nil, &Error{Path: path, Err: err}
 	}
-	if status := resp.StatusCode(); status != fasthttp.StatusOK {
+	if status := resp.StatusCode(); status < 200 || status > 299 {
 		return nil, &Error{Path: path, Status: status, RetryAfter: retryAfter(string(resp.Header.Peek("Retry-After")), time.Now())}
 	}
 	return append([]byte(nil), resp.Body()...), nil

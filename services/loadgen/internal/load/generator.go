@@ -109,7 +109,7 @@ func (g *Generator) open(ctx context.Context, start time.Time) {
 			}
 		}
 	}
-	workers, left := 0, g.Plan.Limit
+	workers, left, started := 0, g.Plan.Limit, time.Time{}
 	pacer := arrivals.Pacer{Schedule: g.Plan.Schedule, Wait: g.Wait}
 	pacer.Run(ctx, start, func(a arrivals.Arrival) bool {
 		if g.Plan.Limit > 0 && g.Plan.Mix.Kind(a.Seq) == orders.Valid {
@@ -125,13 +125,19 @@ func (g *Generator) open(ctx context.Context, start time.Time) {
 			g.Recorder.Drop()
 		}
 		if workers < g.Plan.MaxInFlight && idle.Load() < int64(len(queue)) {
-			workers++
-			g.grps.Go(worker)
+			if now := time.Now(); now.Sub(started) >= workerPause {
+				workers, started = workers+1, now
+				g.grps.Go(worker)
+			}
 		}
 		return true
 	})
 	close(queue)
 }
+
+// workerPause is the least time between two new workers. A machine that was busy elsewhere for 20 ms wakes to hundreds of overdue
+// arrivals; as many new connections at once would only make it later still. A server that stalls gets a thousand in 0.2 s all the same.
+const workerPause = 200 * time.Microsecond
 
 // backlog is how many arrivals may wait: as many as come while the oldest is not too late yet, within reason.
 func backlog(p Plan) int {
