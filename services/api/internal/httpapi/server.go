@@ -68,12 +68,11 @@ type Server struct {
 
 // Limits of the HTTP connection itself. Requests are short: what takes longer to arrive is a stuck or hostile client.
 const (
-	readTimeout   = 30 * time.Second
-	writeTimeout  = 30 * time.Second
-	idleTimeout   = 2 * time.Minute
-	headerBuffer  = 16 << 10 // bytes; longer headers are answered 431
-	maxConns      = 64 << 10
-	acceptBacklog = 4096
+	readTimeout  = 30 * time.Second
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 2 * time.Minute
+	headerBuffer = 8 << 10 // bytes, for each connection; longer headers are answered 431
+	maxConns     = 64 << 10
 )
 
 // New makes a server; nothing is served until [Server.Serve].
