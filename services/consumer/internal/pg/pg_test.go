@@ -1,0 +1,143 @@
+package pg_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/pg"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type bundle struct {
+	*dbtest.DB
+	t         *testing.T
+	link      *pg.Link
+	connected chan bool
+}
+
+func setup(t *testing.T, prepare ...string) *bundle {
+	t.Helper()
+	t.Parallel()
+	b := &bundle{DB: dbtest.New(t), t: t, connected: make(chan bool, 100)}
+	for _, statement := range prepare {
+		b.Exec(statement)
+	}
+	server, err := pg.NewServer(b.URL, strings.Repeat("long-name-", 20), slog.New(slog.DiscardHandler), pg.Observer{
+		Connected: func(_ string, again bool) { b.connected <- again },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.link = server.NewLink("test", nil)
+	t.Cleanup(b.link.Close)
+	return b
+}
+
+// ask returns one value as text.
+func (b *bundle) ask(question string) (answer string, err error) {
+	err = b.link.Do(b.t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, question).Scan(&answer)
+	})
+	return answer, err
+}
+
+func (b *bundle) want(question, want string) {
+	b.t.Helper()
+	if got, err := b.ask(question); err != nil || got != want {
+		b.t.Errorf("%s: %q (%v), want %q", question, got, err, want)
+	}
+}
+
+func TestSessionsAreSetUpAndARolesStricterLimitsStay(t *testing.T) {
+	b := setup(t, `do $$ begin execute format('alter database %I set statement_timeout = ''2s''', current_database());
+		execute format('alter database %I set lock_timeout = ''1h''', current_database());
+		execute format('alter database %I set default_transaction_isolation = ''serializable''', current_database()); end $$`)
+	b.want(`show statement_timeout`, "2s")
+	b.want(`show lock_timeout`, "500ms")
+	b.want(`show idle_in_transaction_session_timeout`, "3s")
+	b.want(`show transaction_isolation`, "read committed")
+	b.want(`show enable_seqscan`, "off")
+	b.want(`show jit`, "off")
+	b.want(`show plan_cache_mode`, "force_generic_plan")
+	b.want(`show timezone`, "UTC")
+	b.want(`select starts_with(application_name, 'orderflow-consumer long-name-')::text from pg_stat_activity where pid = pg_backend_pid()`, "true")
+}
+
+func TestALostConnectionIsMadeAgainWithTheNextCall(t *testing.T) {
+	b := setup(t)
+	pid, err := b.ask(`select pg_backend_pid()::text`)
+	if err != nil || <-b.connected {
+		t.Fatal("not the first connection", err)
+	}
+	b.Exec(`select pg_terminate_backend($1::integer)`, pid)
+	if _, err := b.ask(`select pg_backend_pid()::text`); err == nil {
+		t.Fatal("a statement was repeated, which is not for the link to decide")
+	}
+	if again, err := b.ask(`select pg_backend_pid()::text`); err != nil || again == pid || !<-b.connected {
+		t.Fatalf("%s after %s: %v", again, pid, err)
+	}
+}
+
+func TestAServerThatOnlyReadsIsLeft(t *testing.T) {
+	b := setup(t)
+	pid, err := b.ask(`select pg_backend_pid()::text`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ask(`select set_config('transaction_read_only', 'on', false)`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ask(`select set_config('default_transaction_read_only', 'on', false)`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ask(`insert into public.orders (customer_name, product_name, quantity, price) values ('a', 'b', 1, 1) returning id::text`); err == nil {
+		t.Fatal("it wrote")
+	}
+	if again, err := b.ask(`select pg_backend_pid()::text`); err != nil || again == pid {
+		t.Fatalf("still on connection %s (%v): the primary may be elsewhere by now", again, err)
+	}
+}
+
+func TestAnOrdinaryErrorKeepsTheConnection(t *testing.T) {
+	b := setup(t)
+	pid, _ := b.ask(`select pg_backend_pid()::text`)
+	if _, err := b.ask(`select 1/0`); err == nil {
+		t.Fatal("no error")
+	}
+	b.want(`select pg_backend_pid()::text`, pid)
+}
+
+func TestAStatementHasADeadlineThatGrowsWhenItIsHit(t *testing.T) {
+	b := setup(t)
+	pid, err := b.ask(`select pg_backend_pid()::text`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if _, err := b.ask(`select pg_sleep(60)::text`); err == nil || time.Since(begin) > 15*time.Second {
+		t.Fatalf("after %s: %v", time.Since(begin), err)
+	}
+	if again, err := b.ask(`select pg_sleep(3.5)::text || pg_backend_pid()`); err != nil || again == pid {
+		t.Fatalf("the next one has more time: %v", err)
+	}
+	dbtest.Eventually(t, "the server has given up too", func() bool {
+		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where pid = $1::integer`, pid) == 0
+	})
+}
+
+func TestBriefIsOneLineWithoutRepetition(t *testing.T) {
+	t.Parallel()
+	got := pg.Brief(errors.New("failed:\n\ta: refused\n\tb: refused\n\ta: refused"))
+	if got != "failed: a: refused b: refused" {
+		t.Fatal(got)
+	}
+}
