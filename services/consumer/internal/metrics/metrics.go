@@ -103,7 +103,7 @@ func (m *Metrics) start() {
 	for _, reason := range []string{"max_attempts", "permanent", "not_an_object", "bad_message", "unknown_order"} {
 		m.Dead.WithLabelValues(reason)
 	}
-	for _, operation := range []string{"ack", "nack", "bury", "release", "heartbeat"} {
+	for _, operation := range []string{"ack", "nack", "bury", "release", "heartbeat", "expired"} {
 		m.LeaseLost.WithLabelValues(operation)
 	}
 	for _, cause := range []string{"notification", "due", "poll"} {
