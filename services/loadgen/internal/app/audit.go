@@ -3,6 +3,7 @@ package app
 import (
 	"time"
 
+	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/audit"
 )
 
@@ -17,7 +18,13 @@ func (s *session) runAudit() int {
 	if err != nil {
 		return s.fail(err)
 	}
-	account, err := audit.New(s.client, s.auditOptions(), runs...).Run(s.all)
+	r := s.newRun(s.cfg.RunID, arrivals.Profile{})
+	r.view.Audit(audit.Progress{})
+	stop := r.watch("")
+	options := s.auditOptions()
+	options.Progress = r.auditing
+	account, err := audit.New(s.client, options, runs...).Run(s.all)
+	stop()
 	summary := s.newSummary(start)
 	summary.SetAudit(&account)
 	summary.SetHistograms(nil, nil, account.E2E)

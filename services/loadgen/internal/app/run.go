@@ -97,16 +97,19 @@ func (r *run) open() bool { return r.profile.Peak() > 0 }
 // audit accounts for the orders.
 func (r *run) audit() error {
 	options := r.auditOptions()
-	options.Progress = func(p audit.Progress) {
-		r.view.Audit(p)
-		if r.metrics != nil {
-			r.metrics.Audit(p)
-		}
-	}
+	options.Progress = r.auditing
 	options.Completed = r.recorder.Completed
 	account, err := audit.New(r.client, options, audit.Run{Keys: r.keys, Ledger: r.ledger}).Run(r.all)
 	r.account = &account
 	return err
+}
+
+// auditing takes in the audit's progress.
+func (r *run) auditing(p audit.Progress) {
+	r.view.Audit(p)
+	if r.metrics != nil {
+		r.metrics.Audit(p)
+	}
 }
 
 func (s *session) auditOptions() audit.Options {

@@ -43,11 +43,10 @@ func (r *run) load() *report.Load {
 	for _, x := range snap.Stalls {
 		l.Stalls = append(l.Stalls, report.StallSeconds{At: x.At.Seconds(), For: x.For.Seconds()})
 	}
-	sent := float64(snap.Totals.Requests) * float64(r.cfg.Bulk)
-	l.Achieved = sent / r.sending.Seconds()
+	l.Achieved = float64(snap.Totals.Carried) / r.sending.Seconds()
 	if r.open() {
 		l.Model, l.Shape = "open", r.shape()
-		l.Intended, l.Achieved = r.rates(snap.Totals.Due, sent, snap.LastSent.Sub(snap.LastDue))
+		l.Intended, l.Achieved = r.rates(snap.Totals.Due, snap.Totals.Requests, snap.LastSent.Sub(snap.LastDue))
 		if l.Intended > 0 {
 			l.Kept = l.Achieved / l.Intended
 		}
@@ -57,7 +56,7 @@ func (r *run) load() *report.Load {
 
 // rates are the intended and the achieved one. What is due by the end of the last gap is intended; it is achieved in that time plus what the
 // last request was late.
-func (r *run) rates(due int64, sent float64, lag time.Duration) (intended, achieved float64) {
+func (r *run) rates(due, begun int64, lag time.Duration) (intended, achieved float64) {
 	area := float64(due) * float64(r.cfg.Bulk)
 	span, ok := r.profile.At(area)
 	if !ok {
@@ -66,7 +65,7 @@ func (r *run) rates(due int64, sent float64, lag time.Duration) (intended, achie
 	if span <= 0 {
 		return 0, 0
 	}
-	return area / span.Seconds(), sent / (span + max(0, lag)).Seconds()
+	return area / span.Seconds(), float64(begun) * float64(r.cfg.Bulk) / (span + max(0, lag)).Seconds()
 }
 
 func (r *run) shape() string {

@@ -1,6 +1,7 @@
 package arrivals
 
 import (
+	"errors"
 	"syscall"
 	"time"
 )
@@ -11,7 +12,7 @@ func sleepExactly(d time.Duration) {
 	rest := syscall.NsecToTimespec(d.Nanoseconds())
 	for {
 		var left syscall.Timespec
-		if err := syscall.Nanosleep(&rest, &left); err != syscall.EINTR { //nolint:errorlint // the syscall package returns bare errnos
+		if err := syscall.Nanosleep(&rest, &left); !errors.Is(err, syscall.EINTR) {
 			return
 		}
 		rest = left

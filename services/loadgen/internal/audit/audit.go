@@ -83,6 +83,7 @@ type Auditor struct {
 	requests atomic.Int64
 	contact  atomic.Int64 // when the api last answered, in Unix nanoseconds
 	depth    int          // of the queue when it was last asked; -1 = it does not say
+	lowest   int          // that it has been; -1 = never asked
 	notes    []string
 	e2e      *measure.Histogram
 	created  span
@@ -91,7 +92,7 @@ type Auditor struct {
 
 // New prepares the audit of a run's parts; all have the same run id.
 func New(api API, opt Options, parts ...Run) *Auditor {
-	a := &Auditor{small: smallRun, few: fewOrders, api: api, opt: opt, books: map[int]*book{}, depth: -1, e2e: measure.NewHistogram()}
+	a := &Auditor{small: smallRun, few: fewOrders, api: api, opt: opt, books: map[int]*book{}, depth: -1, lowest: -1, e2e: measure.NewHistogram()}
 	for _, p := range parts {
 		a.run = p.Keys.Run
 		a.books[p.Keys.Index] = newBook(p)
@@ -129,7 +130,9 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 				return err
 			}
 		}
-		a.askQueue(ctx)
+		if a.askQueue(ctx) {
+			moved = time.Now()
+		}
 		drained, looked := a.depth <= 0, time.Now()
 		if err := a.look(ctx, full); err != nil {
 			return err
@@ -143,7 +146,7 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 		open = t.unsettled
 		a.report(t)
 
-		over := false // nothing more is to be expected
+		var over bool // nothing more is to be expected
 		if t.unsettled+t.unconfirmed == 0 {
 			if settledAt.IsZero() {
 				settledAt = now
@@ -184,9 +187,7 @@ func (a *Auditor) size() int {
 // look brings the books up to date: from the listing when full (or when nothing else would do), and by id for what that leaves open.
 func (a *Auditor) look(ctx context.Context, full bool) error {
 	if full {
-		for _, b := range a.books {
-			b.begin()
-		}
+		a.begin()
 		if err := a.list(ctx); err != nil {
 			return err
 		}
@@ -200,14 +201,28 @@ func (a *Auditor) look(ctx context.Context, full bool) error {
 	return a.probeGaps(ctx)
 }
 
-func (a *Auditor) askQueue(ctx context.Context) {
+// begin starts a new look at all orders.
+func (a *Auditor) begin() {
+	for _, b := range a.books {
+		b.begin()
+	}
+}
+
+// askQueue asks for the queue's depth, and returns true when it is lower than ever: then the consumers are at work, if only on what
+// stands before the run's own orders. Merely lower than last time it is every few seconds when others fill it, too.
+func (a *Auditor) askQueue(ctx context.Context) bool {
 	a.requests.Add(1)
+	a.depth = -1
 	q, err := a.api.Queue(ctx)
-	if err != nil {
-		a.depth = -1
-		return
+	if err != nil || q.Depth < 0 {
+		return false
 	}
 	a.depth = q.Depth
+	if a.lowest >= 0 && q.Depth >= a.lowest {
+		return false
+	}
+	a.lowest = q.Depth
+	return true
 }
 
 func (a *Auditor) report(t tally) {

@@ -14,16 +14,14 @@ const probes = 16
 // patience. It asks for little: listing a million orders to find that half are pending would load what is being measured.
 func (a *Auditor) await(ctx context.Context, moved *time.Time) error {
 	sample := a.sample()
-	lastDepth, poll := -1, a.opt.Poll
+	poll := a.opt.Poll
 	for {
-		a.askQueue(ctx)
+		if a.askQueue(ctx) {
+			*moved = time.Now()
+		}
 		if a.depth == 0 {
 			return nil
 		}
-		if a.depth >= 0 && (lastDepth < 0 || a.depth < lastDepth) {
-			*moved = time.Now()
-		}
-		lastDepth = a.depth
 		open := sample[:0]
 		for _, p := range sample {
 			o, found, err := a.order(ctx, p.b.id(p.n))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,8 @@ var ErrNoKeys = errors.New("the api's listing shows no idempotency keys, so the 
 // ErrNoRun is returned when no order bears the run's id.
 var ErrNoRun = errors.New("no order bears this run's id")
 
-// highest bounds the order numbers that discovery believes, and so its memory.
-const highest = 200_000_000
+// highest bounds how far beyond what it has found discovery believes an order's number, and so its memory.
+const highest = 2_000_000
 
 // Discover finds a run's orders by their keys alone, for an audit without the generator's memory. Numbers were given out one after the other,
 // so one that is missing below the highest found (or below `expected`, when it is above 0, for each generator) is an order that was sent and is
@@ -30,8 +31,7 @@ func Discover(ctx context.Context, api API, run string, expected int, patience t
 	a.contact.Store(time.Now().UnixNano())
 	a.run = run
 	type part struct {
-		ids  map[int]int64
-		top  int
+		ids  []int64 // by number; 0 = not found
 		bulk int
 	}
 	parts := map[int]*part{}
@@ -51,18 +51,20 @@ func Discover(ctx context.Context, api API, run string, expected int, patience t
 			}
 			keyed++
 			index, n, ok := orders.Parse(run, *o.Key)
-			if !ok || n >= highest {
-				continue
+			if !ok || n >= highest+2*rows {
+				continue // no generator has counted that far: it is somebody else's key
 			}
 			p := parts[index]
 			if p == nil {
-				p = &part{ids: map[int]int64{}, bulk: 1}
+				p = &part{bulk: 1}
 				parts[index] = p
 			}
-			if _, again := p.ids[n]; !again {
+			if n >= len(p.ids) {
+				p.ids = slices.Grow(p.ids, n+1-len(p.ids))[:n+1]
+			}
+			if p.ids[n] == 0 {
 				p.ids[n] = int64(o.ID)
 			}
-			p.top = max(p.top, n+1)
 			if strings.Contains(*o.Key, orders.ElementSeparator) {
 				p.bulk = max(p.bulk, orders.Element(*o.Key)+1)
 			}
@@ -82,9 +84,13 @@ func Discover(ctx context.Context, api API, run string, expected int, patience t
 	var runs []Run
 	for index, p := range parts {
 		l := ledger.New(time.Time{}, p.bulk)
-		l.Restore(max(p.top, expected))
+		l.Restore(max(len(p.ids), expected))
 		for n := range l.Len() {
-			l.Accept(n, p.ids[n])
+			id := int64(0)
+			if n < len(p.ids) {
+				id = p.ids[n]
+			}
+			l.Accept(n, id)
 		}
 		runs = append(runs, Run{Keys: orders.Keys{Run: run, Index: index}, Ledger: l})
 	}

@@ -27,8 +27,10 @@ func (l listing) filters() bool { return l.limit != 0 && l.filtered && !l.foreig
 var attempts = [...]listing{
 	{known: true, filtered: true, limit: pageLimit},
 	{known: true, filtered: true, limit: 100},
+	{known: true, filtered: true, limit: 20},
 	{known: true, limit: pageLimit},
 	{known: true, limit: 100},
+	{known: true, limit: 20},
 	{known: true, limit: 0},
 }
 
@@ -37,6 +39,7 @@ func (a *Auditor) list(ctx context.Context) error {
 	if !a.listing.known {
 		for _, way := range attempts {
 			a.listing = way
+			a.begin() // what another way showed says nothing about what this one leaves out
 			if way.limit == 0 {
 				a.note("GET /orders is of no use here: orders were asked for one by one")
 				return nil

@@ -30,7 +30,7 @@ func (s Search) Run(try func(rate float64) (held bool, err error)) (Result, erro
 		}
 		return false, nil
 	}
-	low, high := 0.0, math.Inf(1)
+	var low, high float64
 	for rate := s.Min; ; rate = min(rate*2, s.Max) {
 		held, err := attempt(rate)
 		if err != nil {

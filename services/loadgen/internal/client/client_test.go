@@ -195,7 +195,7 @@ func TestListingsOfSeveralShapesAreRead(t *testing.T) {
 
 func TestReadinessFallsBackToHealth(t *testing.T) {
 	t.Parallel()
-	for path, want := range map[string]bool{"/readyz": true, "/health": true, "/other": false} {
+	for path, want := range map[string]bool{"/readyz": true, "/health": true, "/orders": true, "/other": false} {
 		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != path {
 				http.NotFound(w, r)

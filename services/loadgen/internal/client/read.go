@@ -57,12 +57,15 @@ func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	return append([]byte(nil), resp.Body()...), nil
 }
 
-// Ready says whether the api answers and is ready: /readyz, or /health where there is no /readyz.
+// Ready says whether the api answers and is ready: /readyz, or /health where there is no /readyz, or the listing where there is neither.
 func (c *Client) Ready(ctx context.Context) error {
-	_, err := c.Get(ctx, "/readyz")
-	var e *Error
-	if errors.As(err, &e) && (e.Status == fasthttp.StatusNotFound || e.Status == fasthttp.StatusMethodNotAllowed) {
-		_, err = c.Get(ctx, "/health")
+	var err error
+	for _, path := range [...]string{"/readyz", "/health", "/orders?limit=1"} {
+		_, err = c.Get(ctx, path)
+		var e *Error
+		if !errors.As(err, &e) || (e.Status != fasthttp.StatusNotFound && e.Status != fasthttp.StatusMethodNotAllowed) {
+			return err
+		}
 	}
 	return err
 }

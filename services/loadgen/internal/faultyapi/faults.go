@@ -21,8 +21,8 @@ type Faults struct {
 	Refuse          float64 // answers 422 to a good order
 	Stuck           float64 // never processes it
 	Dead            float64 // ends it as dead
-	Silent          float64 // resets the connection every time, without making it
-	SilentCommitted float64 // makes it, and resets the connection every time
+	Hopeless        float64 // answers 503 with a Retry-After of a day, every time, without making it
+	HopelessMade    float64 // makes it, and answers the same
 
 	RetryAfter time.Duration // of a 503; sent in whole seconds
 	StallEvery time.Duration // every so often, measured from the start …
@@ -55,10 +55,10 @@ type Habits struct {
 
 // Counts are what it did: the numbers that an audit must come to.
 type Counts struct {
-	Created, Accepted, Replays                  int
-	Dropped, Duplicated, Resets, Unavailable    int
-	Refused, Stuck, Dead, Silenced, Uncommitted int
-	TooSoon                                     int // came back before Retry-After was over
-	BadRequests, Oversized, Stalled             int
-	MissingKey                                  int // POSTs without an idempotency key
+	Created, Accepted, Replays                   int
+	Dropped, Duplicated, Resets, Unavailable     int
+	Refused, Stuck, Dead, Hopeless, HopelessMade int
+	TooSoon                                      int // came back before Retry-After was over
+	BadRequests, Oversized, Stalled              int
+	MissingKey                                   int // POSTs without an idempotency key
 }

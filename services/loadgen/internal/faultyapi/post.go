@@ -26,8 +26,8 @@ const (
 	refuse
 	stuck
 	deadEnd
-	silent
-	silentCommitted
+	hopeless
+	hopelessMade
 )
 
 // pick decides, once for each key.
@@ -35,7 +35,7 @@ func (s *Server) pick() fault {
 	f, x := &s.Faults, s.random.Float64()
 	for i, share := range [...]float64{
 		f.Drop, f.DropLater, f.DuplicateRow, f.DuplicateNoKey, f.DuplicateEffect, f.ResetCommitted, f.ResetForgetful, f.ResetBefore,
-		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Silent, f.SilentCommitted,
+		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Hopeless, f.HopelessMade,
 	} {
 		if x < share {
 			return fault(i + 1)
@@ -126,13 +126,22 @@ func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bo
 		s.mu.Unlock()
 		problem(w, 422, "not today")
 		return
-	case e.fault == silent || (e.fault == resetBefore && first):
+	case e.fault == resetBefore && first:
 		s.counts.Resets++
-		if first && e.fault == silent {
-			s.counts.Silenced += n
-		}
 		s.mu.Unlock()
 		reset(w)
+		return
+	case e.fault == hopeless, e.fault == hopelessMade:
+		if first && e.fault == hopeless {
+			s.counts.Hopeless += n
+		}
+		if first && e.fault == hopelessMade {
+			s.create(e, key, bodies, batch, now)
+			s.counts.HopelessMade += n
+		}
+		s.mu.Unlock()
+		w.Header().Set("Retry-After", "86400")
+		problem(w, 503, "come back tomorrow")
 		return
 	case e.fault == unavailable && first:
 		s.counts.Unavailable++
@@ -155,11 +164,8 @@ func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bo
 		}
 		e.ids = []int64{e.replayedID}
 	}
-	if (!replay && (e.fault == resetCommitted || e.fault == resetForgetful)) || e.fault == silentCommitted {
+	if !replay && (e.fault == resetCommitted || e.fault == resetForgetful) {
 		s.counts.Resets++
-		if !replay && e.fault == silentCommitted {
-			s.counts.Uncommitted += n
-		}
 		if e.fault == resetForgetful {
 			e.ids, e.fault = nil, fine // the retry makes it again
 			s.counts.Duplicated += n

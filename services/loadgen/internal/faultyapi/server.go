@@ -132,8 +132,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 	if text := q.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
-		switch {
-		case err != nil || n < 1 || (n > most && !s.Habits.Clamp):
+		if err != nil || n < 1 || (n > most && !s.Habits.Clamp) {
 			problem(w, 422, "limit: from 1 to "+strconv.Itoa(most))
 			return
 		}

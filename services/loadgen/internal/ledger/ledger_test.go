@@ -50,8 +50,13 @@ func TestAnotherIDIsAConflict(t *testing.T) {
 	l := ledger.New(time.Now(), 1)
 	l.Claim(0)
 	l.MarkSent(0, l.Start.Add(1500*time.Millisecond))
-	if !l.Accept(0, 5) || !l.Accept(0, 5) || !l.Accept(0, 0) || l.Accept(0, 6) {
-		t.Fatal("only another id is a conflict")
+	for _, same := range []int64{5, 5, 0} {
+		if !l.Accept(0, same) {
+			t.Fatalf("%d is no conflict", same)
+		}
+	}
+	if l.Accept(0, 6) {
+		t.Fatal("another id is a conflict")
 	}
 	l.Refuse(0)
 	if c := l.Conflicts(); len(c) != 1 || c[0] != (ledger.Conflict{N: 0, First: 5, Second: 6}) || l.State(0) != ledger.Accepted || l.ID(0) != 5 {

@@ -62,7 +62,7 @@ func (a *api) Post(key, body []byte) client.Answer {
 	return answer
 }
 
-func (a *api) PostLarge(key, body []byte) client.Answer {
+func (a *api) PostLarge(_, body []byte) client.Answer {
 	a.mu.Lock()
 	a.large = len(body)
 	a.mu.Unlock()
@@ -257,7 +257,7 @@ func TestInterruptionEndsTheSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		o := carryOut(t, ctx, open(100, time.Minute), newAPI(func(a *api, key string, _ int) (client.Answer, time.Duration) {
+		o := carryOut(t, ctx, open(100, time.Minute), newAPI(func(_ *api, key string, _ int) (client.Answer, time.Duration) {
 			if key == "r-0-000000100" {
 				return client.Answer{Status: 503, RetryAfter: 30 * time.Second}, time.Millisecond
 			}

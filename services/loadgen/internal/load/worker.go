@@ -158,12 +158,15 @@ func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time, pos
 	r := result{}
 	retry := w.g.Plan.Retry
 	for until := begun.Add(retry.For); ; {
-		sent := time.Now()
+		sent := begun
+		if r.tries > 0 {
+			sent = time.Now()
+		}
 		r.answer = post(w.key, w.body)
 		r.ended = time.Now()
 		r.tries++
 		verdict := judge(kind, &r.answer)
-		w.g.Recorder.Try(kind, sent, r.ended, &r.answer, r.tries > 1, verdict != asExpected)
+		w.g.Recorder.Try(kind, begun, sent, r.ended, &r.answer, verdict != asExpected)
 		switch {
 		case r.answer.Accepted():
 			r.outcome = measure.Accepted

@@ -46,6 +46,7 @@ func (r *Recorder) Begin(kind orders.Kind, count int, due, now time.Time) {
 	defer r.mu.Unlock()
 	r.inFlight++
 	r.total.Requests++
+	r.total.Carried += int64(count)
 	if kind == orders.Valid {
 		r.total.Sent += int64(count)
 	}
@@ -82,12 +83,12 @@ func (r *Recorder) Drop() {
 	r.total.Dropped++
 }
 
-// Try notes one try and its answer. failed says that the answer was not the expected one.
-func (r *Recorder) Try(kind orders.Kind, begun, ended time.Time, a *client.Answer, retry, failed bool) {
+// Try notes one try of a request that was first tried at `first`, and its answer. failed says that the answer was not the expected one.
+func (r *Recorder) Try(kind orders.Kind, first, begun, ended time.Time, a *client.Answer, failed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.Tries++
-	if retry {
+	if begun.After(first) {
 		r.total.Retries++
 	}
 	switch {
@@ -103,8 +104,8 @@ func (r *Recorder) Try(kind orders.Kind, begun, ended time.Time, a *client.Answe
 	if kind == orders.Valid && a.Accepted() {
 		r.service.Record(ended.Sub(begun))
 	}
-	if a.Failure == client.None || a.Failure == client.Timeout {
-		r.stalls.answer(begun.Sub(r.start), ended.Sub(r.start), r.service)
+	if a.Failure == client.None {
+		r.stalls.answer(first.Sub(r.start), ended.Sub(r.start), r.service)
 	}
 }
 

@@ -10,7 +10,7 @@ const stallFactor = 5
 
 const maxStalls = 1000
 
-// Stall is a time in which requests were waiting and none was answered.
+// Stall is a time in which requests were waiting, for an answer or to be tried again, and none was answered.
 type Stall struct {
 	At  time.Duration // since the run's start
 	For time.Duration // how long
@@ -27,7 +27,7 @@ type stallWatch struct {
 	found   []Stall
 }
 
-// answer notes a request that waited from begun to ended.
+// answer notes an answer to a request that was first tried at begun.
 func (w *stallWatch) answer(begun, ended time.Duration, usual *Histogram) {
 	if ended-w.last >= StallAfter {
 		w.silence, w.waiting, w.counted = Stall{At: w.last, For: ended - w.last}, ended, false

@@ -10,6 +10,7 @@ type Totals struct {
 	Retries  int64 `json:"retries"`
 	Failed   int64 `json:"failed_tries"` // network faults, 5xx, 429 and every other answer that was not the expected one
 
+	Carried  int64 `json:"orders_carried"` // by all requests, those that are wrong on purpose and duplicates included
 	Sent     int64 `json:"orders_sent"`
 	Accepted int64 `json:"orders_accepted"` // 201
 	Refused  int64 `json:"orders_refused"`  // valid orders answered with a 4xx

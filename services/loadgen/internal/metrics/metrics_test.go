@@ -49,10 +49,10 @@ func TestMetricsFollowTheRun(t *testing.T) {
 	s.Watch(r)
 	s.Audit(audit.Progress{Accepted: 5, Completed: 4})
 	r.Begin(orders.Valid, 1, now, now)
-	r.Try(orders.Valid, now, now.Add(20*time.Millisecond), &client.Answer{Status: 201}, false, false)
+	r.Try(orders.Valid, now, now, now.Add(20*time.Millisecond), &client.Answer{Status: 201}, false)
 	r.End(1, now, now.Add(20*time.Millisecond), measure.Accepted, false, "")
 	r.Begin(orders.Valid, 1, now, now)
-	r.Try(orders.Valid, now, now, &client.Answer{Failure: client.Reset}, false, true)
+	r.Try(orders.Valid, now, now, now, &client.Answer{Failure: client.Reset}, true)
 	r.Queue(now, client.Queue{Depth: 17})
 	text := get(t, c, url+"/metrics")
 	for _, want := range []string{

@@ -66,11 +66,11 @@ func running(start time.Time) *View {
 	for i := range 500 {
 		at := start.Add(time.Duration(i) * time.Millisecond)
 		r.Begin(orders.Valid, 1, at, at)
-		r.Try(orders.Valid, at, at.Add(4*time.Millisecond), &client.Answer{Status: 201}, false, false)
+		r.Try(orders.Valid, at, at, at.Add(4*time.Millisecond), &client.Answer{Status: 201}, false)
 		r.End(1, at, at.Add(4*time.Millisecond), measure.Accepted, false, "")
 	}
 	r.Begin(orders.Valid, 1, start, start)
-	r.Try(orders.Valid, start, start, &client.Answer{Status: 503}, false, true)
+	r.Try(orders.Valid, start, start, start, &client.Answer{Status: 503}, true)
 	r.Queue(start, client.Queue{Depth: 321, InFlight: 30, Delayed: 4, DeadLetters: 2})
 	return &View{Run: "run-1", API: "http://api", Total: 1000, Recorder: r, Profile: arrivals.Constant(1000, 0)}
 }

@@ -38,7 +38,7 @@ type state struct {
 	measure.Snapshot
 	auditing bool
 	progress audit.Progress
-	rate     float64 // orders accepted a second since the state before
+	rate     float64 // orders accepted (while sending) or settled (while auditing) a second since the state before
 	done     float64 // 0 to 1
 }
 
@@ -51,6 +51,9 @@ func (v *View) look(now time.Time, before *state) state {
 	if before != nil {
 		if d := (s.Elapsed - before.Elapsed).Seconds(); d > 0 {
 			s.rate = float64(s.Totals.Accepted-before.Totals.Accepted) / d
+			if s.auditing && before.auditing {
+				s.rate = max(0, float64(s.progress.Completed+s.progress.Dead-before.progress.Completed-before.progress.Dead)/d)
+			}
 		}
 	}
 	switch {
