@@ -231,8 +231,8 @@ func TestALostListenerIsReplaced(t *testing.T) {
 	b.settled()
 	for range 3 {
 		dbtest.Eventually(t, "it listens", func() bool {
-			return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database() and query like 'listen%'
-				or query like '%consumer: peek%' and application_name like 'orderflow-consumer%'`) > 0 && r.metric("listener_up") == 1
+			return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database()
+				and application_name like 'orderflow-consumer%' and query like '%consumer: peek%'`) == 1 && r.metric("listener_up") == 1
 		})
 		before := r.metric("reconnects_total")
 		b.Exec(`select pg_terminate_backend(pid) from pg_stat_activity
@@ -250,7 +250,8 @@ func TestALostNotificationCostsAPollInterval(t *testing.T) {
 	s.Poll = 200 * time.Millisecond
 	b.start(s, noop)
 	dbtest.Eventually(t, "it is idle", func() bool {
-		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database() and query like '%consumer: peek%'`) == 1
+		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database()
+			and application_name like 'orderflow-consumer%' and state = 'idle' and query like '%consumer: peek%'`) == 1
 	})
 	b.Exec(`select setval(pg_get_serial_sequence('public.orders', 'id'), 100)`)
 	b.Exec(`with o as (insert into public.orders (customer_name, product_name, quantity, price) values ('a', 'b', 1, 1) returning id)
@@ -297,6 +298,8 @@ func TestAnIdleConsumerAsksOncePerPollInterval(t *testing.T) {
 	b.Publish(1)
 	b.settled()
 	dbtest.Eventually(t, "it is idle", func() bool { return r.metric("leases_held") == 0 })
+	settled := proxy.Requests()
+	dbtest.Eventually(t, "wake-ups that were still under way are over", func() bool { return proxy.Requests() >= settled+5 })
 	before, begin := proxy.Requests(), time.Now()
 	dbtest.Eventually(t, "it has polled ten times", func() bool { return proxy.Requests() >= before+10 })
 	if took := time.Since(begin); took < 850*time.Millisecond {

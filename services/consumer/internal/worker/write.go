@@ -23,13 +23,8 @@ const unreadTries = 5
 // that is no fault of the batch all of it is pending, to be sent again as it is.
 func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
 	start := time.Now()
-	confirmed, fates, err := s.send(ctx, o, batch, batch[0].tries > 0)
+	confirmed, fates, err := s.send(ctx, o, batch)
 	fault := queue.Classify(err)
-	if err != nil && fault == queue.Locked && o == opAck {
-		// Somebody holds one of the rows: take those that are free.
-		confirmed, fates, err = s.send(ctx, o, batch, true)
-		fault = queue.Classify(err)
-	}
 	s.metrics.StatementSeconds.WithLabelValues(o.String()).Observe(time.Since(start).Seconds())
 	switch {
 	case err == nil:
@@ -46,7 +41,7 @@ func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
 		return nil
 	case fault == queue.Locked:
 		for _, item := range batch {
-			s.later(item)
+			s.later(item) // in a moment, and then only those that are free
 		}
 		return nil
 	default:
@@ -59,14 +54,14 @@ func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
 }
 
 // send makes the round trip, and a second one when something was not confirmed: to see what became of it.
-func (s *settler) send(ctx context.Context, o op, batch []outcome, unlocked bool) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
+func (s *settler) send(ctx context.Context, o op, batch []outcome) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
 	entries := make([]queue.Entry, len(batch))
 	for i := range batch {
 		entries[i] = batch[i].entry()
 	}
 	err = s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		switch {
-		case o == opAck && unlocked:
+		case o == opAck && batch[0].tries > 0:
 			confirmed, err = s.queue.AckUnlocked(ctx, conn, entries, s.settings.ID)
 		case o == opAck:
 			confirmed, err = s.queue.Ack(ctx, conn, entries, s.settings.ID)
