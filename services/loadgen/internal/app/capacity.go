@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/arrivals"
@@ -80,7 +81,7 @@ func (s *session) capacityStep(rate float64, n int, conditions thresholds.List) 
 		step.E2EP99 = sum.E2E.P99
 	}
 	if sum.Audit != nil {
-		step.Audit, step.Drain = sum.Audit.Line(), sum.Audit.Drain.Seconds()
+		step.Audit, step.Drain = strings.TrimPrefix(sum.Audit.Line(), "audit: "), sum.Audit.Drain.Seconds()
 	}
 	for _, t := range step.Thresholds {
 		step.OK = step.OK && t.OK

@@ -155,7 +155,7 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 			over = drained || conclusive || now.Sub(settledAt) >= a.opt.Linger
 		} else {
 			settledAt = time.Time{}
-			over = now.Sub(moved) >= a.opt.Patience
+			over = looked.Sub(moved) >= a.opt.Patience // the last look is one after the patience, however long looks take
 		}
 		if over && (full || conclusive) {
 			return nil

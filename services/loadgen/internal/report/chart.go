@@ -21,6 +21,7 @@ type chart struct {
 	xs     []float64
 	lines  []line
 	bands  [][2]float64 // shaded stretches of the x axis
+	shade  string       // their class: bad or ok
 	xLabel func(float64) string
 	yLabel func(float64) string
 	logX   bool
@@ -56,6 +57,7 @@ type drawn struct {
 	XTicks      []tickMark
 	YTicks      []tickMark
 	Bands       []band
+	Shade       string
 	Paths       []path
 	Data        string // for the crosshair, as JSON
 }
@@ -81,7 +83,7 @@ func (c *chart) empty() bool {
 func (c *chart) draw() drawn {
 	x, xTicks := c.xScale()
 	y, yTicks := c.yScale()
-	d := drawn{Title: c.Title, Note: c.Note, Bars: c.Bars, Width: plotWidth, Height: plotHeight, Legend: c.lines, XTicks: xTicks, YTicks: yTicks}
+	d := drawn{Title: c.Title, Note: c.Note, Bars: c.Bars, Width: plotWidth, Height: plotHeight, Legend: c.lines, XTicks: xTicks, YTicks: yTicks, Shade: c.shade}
 	for _, b := range c.bands {
 		d.Bands = append(d.Bands, band{X: round(x(b[0])), Width: round(max(2, x(b[1])-x(b[0])))})
 	}
@@ -283,7 +285,7 @@ func count(v float64) string {
 // axisMillis writes milliseconds without needless digits: 1ms, 200µs, 10s.
 func axisMillis(v float64) string {
 	d := time.Duration(v * float64(time.Millisecond))
-	if d >= time.Microsecond && d < time.Minute {
+	if d >= time.Microsecond && d < 1000*time.Second {
 		for _, u := range [...]struct {
 			size time.Duration
 			name string

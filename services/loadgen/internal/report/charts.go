@@ -73,7 +73,7 @@ func rateChart(l *Load) chart {
 	width := float64(l.Series.Millis) / 1000
 	bulk := float64(max(1, l.Bulk))
 	c := chart{
-		Title: "Rate", Note: "a second; shaded: nothing was answered", xs: times(points), bands: stallBands(l), xLabel: clock, yLabel: count,
+		Title: "Rate", Note: "a second; shaded: nothing was answered", xs: times(points), bands: stallBands(l), shade: "bad", xLabel: clock, yLabel: count,
 		lines: []line{
 			{Name: "accepted", Class: "s1", area: true, ys: column(points, func(p *measure.Point) float64 { return float64(p.Accepted) / width })},
 			{Name: "sent", Class: "s2", ys: column(points, func(p *measure.Point) float64 { return float64(p.Sent) / width })},
@@ -98,7 +98,7 @@ func rateChart(l *Load) chart {
 func postChart(l *Load) chart {
 	points := during(l)
 	return chart{
-		Title: "POST latency", Note: since(l) + " until it was answered, retries included, for orders of that time; logarithmic", Log: true, xs: times(points), bands: stallBands(l),
+		Title: "POST latency", Note: since(l) + " until it was answered, retries included, for orders of that time; logarithmic", Log: true, xs: times(points), bands: stallBands(l), shade: "bad",
 		xLabel: clock, yLabel: axisMillis,
 		lines: []line{
 			{Name: "max", Class: "s4", ys: column(points, func(p *measure.Point) float64 { return optional(p.Max) })},
@@ -183,7 +183,7 @@ func capacityChart(c *Capacity) chart {
 	}
 	out.lines = names
 	if c.Best > 0 {
-		out.bands = [][2]float64{{steps[0].Rate, c.Best}}
+		out.bands, out.shade = [][2]float64{{steps[0].Rate, c.Best}}, "ok"
 		out.Note = "latency by rate; logarithmic; shaded: the thresholds held"
 	}
 	return out

@@ -51,7 +51,18 @@ type pair struct{ Name, Value string }
 // WriteHTML writes the summary as one page that needs nothing else.
 func (s *Summary) WriteHTML(path string) error {
 	var b strings.Builder
+	title, pictures := map[string]string{"audit": "Audit", "capacity": "Capacity search"}[s.Command], "Over time"
+	if title == "" {
+		title = "Load test"
+	}
+	if s.Load == nil {
+		pictures = "Latency by rate"
+		if s.Capacity == nil {
+			pictures = "Histogram"
+		}
+	}
 	if err := page.Execute(&b, map[string]any{
+		"Title": title, "Pictures": pictures,
 		"S": s, "Verdict": s.verdict(), "Tiles": s.tiles(), "Charts": s.charts(), "Latencies": s.latencies(), "Answers": s.answers(), "Settings": s.settings(),
 		"Steps": sortedSteps(s.Capacity),
 	}); err != nil {
@@ -70,7 +81,7 @@ func (s *Summary) verdict() string {
 	case s.Interrupted:
 		return "interrupted"
 	case s.Capacity != nil:
-		return "measured"
+		return "holds " + rate(s.Capacity.Best) + " orders a second"
 	case s.Audit != nil:
 		return "every accepted order was processed once"
 	}
