@@ -32,6 +32,9 @@ func (s *session) runLoad() int {
 	stop := r.watch("")
 	r.send(s.sending, s.cfg.Orders)
 	s.sent.Store(true)
+	if s.interrupted.Load() {
+		s.lastWords(r.summary())
+	}
 	var err error
 	if s.cfg.Audit {
 		err = r.audit()

@@ -36,6 +36,7 @@ type session struct {
 
 	sent        atomic.Bool // sending is over: the next signal ends everything
 	interrupted atomic.Bool
+	closed      chan struct{}
 	background  sync.WaitGroup
 }
 
@@ -59,7 +60,7 @@ func (p *Program) newSession(ctx context.Context, cfg *config.Config, command st
 		}
 		log.Info("metrics", slog.String("addr", served.Addr))
 	}
-	s := &session{program: p, cfg: cfg, command: command, log: log, out: terminal, client: c, metrics: served}
+	s := &session{program: p, cfg: cfg, command: command, log: log, out: terminal, client: c, metrics: served, closed: make(chan struct{})}
 	s.all, s.cancel = context.WithCancel(ctx)
 	var stopSending context.CancelFunc
 	s.sending, stopSending = context.WithCancel(s.all)
@@ -71,11 +72,11 @@ func (p *Program) newSession(ctx context.Context, cfg *config.Config, command st
 	return s, nil
 }
 
-// watchSignals ends the sending with the first signal and everything with the next.
+// watchSignals ends the sending with the first signal, or everything when nothing is being sent; and everything with the next.
 func (s *session) watchSignals(stopSending context.CancelFunc) {
 	for {
 		select {
-		case <-s.all.Done():
+		case <-s.closed:
 			return
 		case sig := <-s.program.Signals:
 			first := !s.interrupted.Swap(true)
@@ -89,7 +90,6 @@ func (s *session) watchSignals(stopSending context.CancelFunc) {
 			if !first {
 				s.leaveSoon()
 			}
-			return
 		}
 	}
 }
@@ -99,12 +99,22 @@ const leaveGrace = 2 * time.Second
 
 // leaveSoon ends the process when it does not end by itself: a request that hangs must not hold up a person who has asked twice.
 func (s *session) leaveSoon() {
-	if s.program.Exit != nil {
-		time.AfterFunc(leaveGrace, func() { s.program.Exit(ExitInterrupted) })
+	if s.program.Exit == nil {
+		return
 	}
+	s.background.Go(func() {
+		timer := time.NewTimer(leaveGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			s.program.Exit(ExitInterrupted)
+		case <-s.closed:
+		}
+	})
 }
 
 func (s *session) close() {
+	close(s.closed)
 	s.cancel()
 	s.background.Wait()
 	s.client.Close()

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"syscall"
 	"time"
@@ -88,11 +89,23 @@ func (s *session) write(summary *report.Summary) error {
 	if s.cfg.ReportHTML != "" {
 		errs = append(errs, summary.WriteHTML(s.cfg.ReportHTML))
 	}
-	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+	if inKubernetes() {
 		errs = append(errs, summary.WriteTermination(s.cfg.TerminationPath))
 	}
 	return errors.Join(errs...)
 }
+
+// lastWords leaves what is known before the audit as the termination message: after a SIGTERM, Kubernetes may not wait for the rest.
+func (s *session) lastWords(summary *report.Summary) {
+	summary.Interrupted, summary.ExitCode = true, ExitInterrupted
+	if inKubernetes() {
+		if err := summary.WriteTermination(s.cfg.TerminationPath); err != nil {
+			s.log.Warn("last words", slog.Any("error", err))
+		}
+	}
+}
+
+func inKubernetes() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
 
 func isRefusal(err error) bool {
 	var e *client.Error

@@ -106,8 +106,8 @@ func (a *Auditor) lookupConflicts(ctx context.Context) error {
 	return nil
 }
 
-// maxGaps bounds how many ids between the run's orders are looked at.
-const maxGaps = 1_000
+// maxGaps bounds how many ids between the run's orders are looked at: a twentieth of the run, or a thousand.
+func (b *book) maxGaps() int { return max(1_000, len(b.marks)/20) }
 
 // probeGaps looks at the ids between the run's own: what a listing by key does not show, an order made a second time without its key
 // say, stands there. Where the whole listing was read this is not needed.
@@ -147,7 +147,7 @@ func (b *book) gaps() ([]int64, bool) {
 	}
 	from := max(1, b.first-b.tail())
 	width := b.last + b.tail() - from + 1
-	if width > int64(len(b.marks))+maxGaps {
+	if width > int64(len(b.marks)+b.maxGaps()) {
 		return nil, false
 	}
 	own := make([]bool, width)
@@ -170,7 +170,7 @@ func (b *book) gaps() ([]int64, bool) {
 			gaps = append(gaps, from+int64(i))
 		}
 	}
-	return gaps, len(gaps) <= maxGaps
+	return gaps, len(gaps) <= b.maxGaps()
 }
 
 // each runs f for 0 to n-1, Concurrency at a time, and returns the first error, after which nothing new is begun.

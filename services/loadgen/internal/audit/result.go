@@ -66,11 +66,6 @@ func (r *Result) Line() string {
 	return fmt.Sprintf("audit: accepted=%d completed=%d dead=%d lost=%d duplicated=%d", r.Accepted, r.Completed, r.Dead, r.Lost, r.Duplicated)
 }
 
-// OK says whether the promise held: every order was accepted and each accepted one processed once.
-func (r *Result) OK() bool {
-	return r.Lost == 0 && r.Duplicated == 0 && r.Stuck == 0 && r.NoEffect == 0 && r.Unknown.Orders == 0 && r.Refused == 0
-}
-
 // tally is the account so far.
 type tally struct {
 	Accepted, Completed, Dead, Lost, Duplicated, NoEffect int

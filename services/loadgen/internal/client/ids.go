@@ -86,12 +86,13 @@ func idAt(rest []byte) (int64, bool) {
 	if len(rest) == 0 || rest[0] != ':' {
 		return 0, false
 	}
-	rest = bytes.TrimPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte{'"'})
+	rest, quoted := bytes.CutPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte{'"'})
 	n := 0
 	for n < len(rest) && (rest[n] >= '0' && rest[n] <= '9') {
 		n++
 	}
-	if n == 0 || n > 19 {
+	// What goes on is not a whole number: a fraction, a UUID that begins with digits.
+	if n == 0 || n > 19 || n == len(rest) || (quoted && rest[n] != '"') || (!quoted && !bytes.ContainsRune([]byte(",}] \t\r\n"), rune(rest[n]))) {
 		return 0, false
 	}
 	id, err := strconv.ParseInt(string(rest[:n]), 10, 64)

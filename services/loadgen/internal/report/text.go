@@ -152,11 +152,10 @@ func (s *Summary) latencyText(w io.Writer) {
 
 func (s *Summary) auditText(w io.Writer) {
 	a := s.Audit
-	text := fmt.Sprintf("%s of %s accepted orders settled", grouped(int64(a.Completed+a.Dead)), grouped(int64(a.Accepted)))
+	row(w, "processed", fmt.Sprintf("%s of %s accepted orders", grouped(int64(a.Completed+a.Dead)), grouped(int64(a.Accepted))))
 	if a.HasDrain {
-		text += fmt.Sprintf(", the last one %s after it was made", thresholds.Duration(a.Drain))
+		row(w, "drain", thresholds.Duration(a.Drain)+" from when the last order was made to when the last one was processed")
 	}
-	row(w, "processed", text)
 	for _, x := range []struct {
 		n    int
 		what string
