@@ -123,6 +123,7 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 		open       = a.size() // orders whose fate was open after the look before
 		full       = true     // this look is at all orders
 		conclusive = false    // a look at all orders began with the queue empty: no more effects can have come since
+		probed     = false    // the ids between the run's own were looked at
 	)
 	for {
 		if a.size() > a.small {
@@ -158,7 +159,17 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 			over = looked.Sub(moved) >= a.opt.Patience // the last look is one after the patience, however long looks take
 		}
 		if over && (full || conclusive) {
-			return nil
+			if probed {
+				return nil
+			}
+			probed = true
+			if err := a.probeGaps(ctx); err != nil {
+				return err
+			}
+			if a.tally().unsettled == t.unsettled {
+				return nil
+			}
+			moved, over = time.Now(), false // an order has turned up that was not known of
 		}
 		full = over || a.size() <= a.small || t.unsettled > a.few
 		if !over && !a.pause(ctx, t, now.Sub(looked)) {
@@ -195,10 +206,7 @@ func (a *Auditor) look(ctx context.Context, full bool) error {
 	if err := a.lookup(ctx, full); err != nil || !full {
 		return err
 	}
-	if err := a.lookupConflicts(ctx); err != nil {
-		return err
-	}
-	return a.probeGaps(ctx)
+	return a.lookupConflicts(ctx)
 }
 
 // begin starts a new look at all orders.

@@ -137,7 +137,7 @@ func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
 		}
 		h := faultyapi.Habits{
 			NoKeys: rapid.Bool().Draw(t, "no keys"), NoEffects: rapid.Bool().Draw(t, "no effects"), IgnoresPrefix: rapid.Bool().Draw(t, "ignores prefix"),
-			RefusesPrefix: rapid.Bool().Draw(t, "refuses prefix"), NoListing: rapid.Bool().Draw(t, "no listing"), OldestFirst: rapid.Bool().Draw(t, "oldest first"),
+			RefusesPrefix: rapid.Bool().Draw(t, "refuses prefix"), NoListing: rapid.Bool().Draw(t, "no listing"), OddListing: rapid.IntRange(0, 9).Draw(t, "odd listing") == 0, OldestFirst: rapid.Bool().Draw(t, "oldest first"),
 			OtherNames: rapid.Bool().Draw(t, "other names"), NoNext: rapid.Bool().Draw(t, "no next"), NoQueue: rapid.Bool().Draw(t, "no queue"),
 			QuotedIDs: rapid.Bool().Draw(t, "quoted ids"), NaiveTimes: rapid.Bool().Draw(t, "naive times"), Clamp: rapid.Bool().Draw(t, "clamp"),
 			MaxLimit: rapid.SampledFrom([]int{0, 100, 137}).Draw(t, "max limit"), FirstID: rapid.Int64Range(1, 1_000_000).Draw(t, "first id"),
@@ -149,7 +149,7 @@ func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
 			// Without its key, an order that is not known by its id either cannot be told from another run's.
 			f.HopelessMade, f.ResetForgetful = share("hopeless made"), share("reset forgetful")
 		}
-		if h.NoListing || h.NoNext {
+		if h.NoListing || h.OddListing || h.NoNext {
 			f.HopelessMade = 0 // found only by its key
 		}
 		count, bulk := rapid.IntRange(1, 400).Draw(t, "orders"), rapid.SampledFrom([]int{1, 1, 7}).Draw(t, "bulk")
@@ -295,4 +295,22 @@ func TestAuditEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || r.Accepted != 10 || r.Stuck != 10 {
 		t.Fatalf("%v: %+v", err, r)
 	}
+}
+
+// An api that refuses to show an order has not lost it.
+func TestARefusalIsNoLoss(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{NoListing: true}, 10, 1, orders.Mix{})
+	defer b.close()
+	_, err := audit.New(refusing{b.client}, quick(), audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(context.Background())
+	var e *client.Error
+	if !errors.As(err, &e) || e.Status != 401 {
+		t.Fatalf("got %v", err)
+	}
+}
+
+type refusing struct{ *client.Client }
+
+func (refusing) Order(context.Context, int64) (client.Order, bool, error) {
+	return client.Order{}, false, &client.Error{Path: "/orders/1", Status: 401}
 }

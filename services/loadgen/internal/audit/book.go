@@ -3,7 +3,6 @@ package audit
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/ledger"
@@ -120,7 +119,7 @@ func (b *book) apply(n int, o *client.Order) bool {
 		}
 	}
 	if *m&(completed|dead) == 0 || *m&(twice|noEffect) != 0 {
-		if len(b.rows) < maxRows {
+		if _, kept := b.rows[n]; kept || len(b.rows) < maxRows {
 			b.rows[n] = *o
 		}
 	} else {
@@ -137,6 +136,3 @@ func (b *book) miss(n int) {
 	}
 	*m = *m&^(seen|completed|dead) | missed
 }
-
-// sentAt is when the order was sent.
-func (b *book) sentAt(n int) time.Time { return b.ledger.SentAt(n) }

@@ -36,11 +36,19 @@ func Discover(ctx context.Context, api API, run string, expected int, patience t
 	}
 	parts := map[int]*part{}
 	rows, keyed := 0, 0
-	prefix, cursor := run+"-", ""
+	prefix, cursor, way := run+"-", "", 0
 	visited := map[string]bool{}
 	for {
 		var page client.Page
-		if err := a.ask(ctx, func() (err error) { page, err = api.List(ctx, prefix, cursor, pageLimit); return err }); err != nil {
+		if !attempts[way].filtered {
+			prefix = ""
+		}
+		err := a.ask(ctx, func() (err error) { page, err = api.List(ctx, prefix, cursor, attempts[way].limit); return err })
+		if refusal(err) && rows == 0 && attempts[way+1].limit != 0 {
+			way++
+			continue
+		}
+		if err != nil {
 			return nil, fmt.Errorf("find run %s: %w", run, err)
 		}
 		for i := range page.Orders {

@@ -182,8 +182,8 @@ func (a *Auditor) take(o *client.Order) bool {
 	return true
 }
 
-// tail is how far beyond the accepted orders one may still be this run's.
-func (b *book) tail() int64 { return 16 + int64(len(b.marks)/20) }
+// tail is how far beyond the accepted orders one may still be this run's: what was under way at its end, more or less.
+func (b *book) tail() int64 { return 16 + min(int64(len(b.marks)/20), 240) }
 
 func (a *Auditor) apply(b *book, n int, o *client.Order) {
 	if !b.apply(n, o) || o.CreatedAt.IsZero() || o.CompletedAt.IsZero() {
@@ -194,7 +194,7 @@ func (a *Auditor) apply(b *book, n int, o *client.Order) {
 	a.created.add(o.CreatedAt.Time)
 	a.finished.add(o.CompletedAt.Time)
 	if a.opt.Completed != nil {
-		a.opt.Completed(b.sentAt(n), took)
+		a.opt.Completed(b.ledger.SentAt(n), took)
 	}
 }
 

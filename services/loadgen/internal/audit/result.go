@@ -180,7 +180,7 @@ func (a *Auditor) examples(t tally) []Example {
 				continue
 			}
 			counts[fault]++
-			e := Example{Fault: fault, Index: i, N: n, Key: b.keys.String(n, b.ledger.Bulk), ID: b.id(n), SentAt: b.sentAt(n), Note: note}
+			e := Example{Fault: fault, Index: i, N: n, Key: b.keys.String(n, b.ledger.Bulk), ID: b.id(n), SentAt: b.ledger.SentAt(n), Note: note}
 			if o, ok := b.rows[n]; ok {
 				e.CreatedAt, e.Status, e.Attempts, e.LastError = o.CreatedAt.Time, o.Status, int64(o.Attempts), o.LastError
 			}

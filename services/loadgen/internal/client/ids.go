@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"strconv"
+	"strings"
 )
 
 // appendIDs finds the ids in the answer to a POST: that of the object itself, or those of the objects in its (first) array. It reads the few
@@ -92,7 +93,7 @@ func idAt(rest []byte) (int64, bool) {
 		n++
 	}
 	// What goes on is not a whole number: a fraction, a UUID that begins with digits.
-	if n == 0 || n > 19 || n == len(rest) || (quoted && rest[n] != '"') || (!quoted && !bytes.ContainsRune([]byte(",}] \t\r\n"), rune(rest[n]))) {
+	if n == 0 || n > 19 || n == len(rest) || (quoted && rest[n] != '"') || (!quoted && strings.IndexByte(",}] \t\r\n", rest[n]) < 0) {
 		return 0, false
 	}
 	id, err := strconv.ParseInt(string(rest[:n]), 10, 64)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // Order is what the audit reads of an order. Fields that a server does not show stay nil or zero.
@@ -46,7 +48,7 @@ func parsePage(path string, body []byte) (Page, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
-		return Page{}, &Error{Path: path, Err: errors.New("the answer is not a page of orders")}
+		return Page{}, &Error{Path: path, Status: fasthttp.StatusOK, Err: errors.New("the answer is not a page of orders")}
 	}
 	for name, value := range fields {
 		switch {
@@ -63,7 +65,7 @@ func parsePage(path string, body []byte) (Page, error) {
 		}
 	}
 	if page.Orders == nil {
-		return Page{}, &Error{Path: path, Err: errors.New("the answer has no list of orders")}
+		return Page{}, &Error{Path: path, Status: fasthttp.StatusOK, Err: errors.New("the answer has no list of orders")}
 	}
 	return page, nil
 }

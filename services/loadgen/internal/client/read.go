@@ -16,11 +16,11 @@ type Error struct {
 	Path       string
 	Status     int // 0 when there was no answer at all
 	RetryAfter time.Duration
-	Err        error
+	Err        error // what is wrong with the answer, or why there was none; nil when the status says it
 }
 
 func (e *Error) Error() string {
-	if e.Status != 0 {
+	if e.Err == nil {
 		return "GET " + e.Path + ": status " + strconv.Itoa(e.Status)
 	}
 	return "GET " + e.Path + ": " + e.Err.Error()
@@ -87,7 +87,7 @@ func (c *Client) Queue(ctx context.Context) (Queue, error) {
 		return q, err
 	}
 	if err := json.Unmarshal(body, &q); err != nil && q.Depth < 0 {
-		return q, &Error{Path: "/queue", Err: err}
+		return q, &Error{Path: "/queue", Status: fasthttp.StatusOK, Err: err}
 	}
 	return q, nil
 }
@@ -105,7 +105,7 @@ func (c *Client) Order(ctx context.Context, id int64) (Order, bool, error) {
 	}
 	var o Order
 	if err := unmarshal(body, &o); err != nil || o.ID == 0 {
-		return Order{}, false, &Error{Path: path, Err: errors.New("the answer is not an order")}
+		return Order{}, false, &Error{Path: path, Status: fasthttp.StatusOK, Err: errors.New("the answer is not an order")}
 	}
 	return o, true, nil
 }

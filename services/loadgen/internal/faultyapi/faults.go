@@ -46,6 +46,7 @@ type Habits struct {
 	OldestFirst   bool
 	BareArray     bool // the listing is an array; Link-less, so one page
 	OtherNames    bool // {"items": …, "next": …}
+	OddListing    bool // answers GET /orders with something else
 	NoQueue       bool // has no GET /queue
 	NoReadyz      bool
 	QuotedIDs     bool // ids are strings

@@ -124,6 +124,10 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	if s.Habits.OddListing {
+		writeJSON(w, 200, map[string]string{"detail": "see elsewhere"})
+		return
+	}
 	q := r.URL.Query()
 	limit, prefix := 50, q.Get("idempotency_key_prefix")
 	most := s.Habits.MaxLimit

@@ -53,6 +53,7 @@ type Generator struct {
 	Wait      func(ctx context.Context, until time.Time) bool // the pacer's; nil = the real clock
 
 	seq  atomic.Int64
+	said atomic.Int64
 	grps sync.WaitGroup
 }
 
@@ -65,6 +66,14 @@ func (g *Generator) Run(ctx context.Context, start time.Time) {
 		g.open(ctx, start)
 	}
 	g.grps.Wait()
+}
+
+// loud is how an order that failed is logged: the first few as warnings, then, as they are counted anyway, for those who ask for every line.
+func (g *Generator) loud() slog.Level {
+	if g.said.Add(1) > 10 {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // closed keeps Workers requests under way: each worker sends its next one when the last was answered. A server that stalls is
