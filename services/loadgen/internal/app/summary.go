@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"syscall"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/client"
@@ -110,13 +109,4 @@ func inKubernetes() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
 func isRefusal(err error) bool {
 	var e *client.Error
 	return errors.As(err, &e) && !e.Passing()
-}
-
-// processCPU is the processor time that this process has used.
-func processCPU() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
