@@ -91,6 +91,34 @@ func TestAReleaseWhoseReplyIsLostIsRepeated(t *testing.T) {
 	}
 }
 
+// What has piled up in an outage is more than one statement takes; when the first of them fails once more, the rest is not
+// forgotten.
+func TestResultsOfAnOutageAreAllWrittenAfterIt(t *testing.T) {
+	const orders = 2000
+	b := setup(t)
+	proxy, address := b.proxied()
+	s := settings()
+	s.Batch, s.Prefetch = 1000, 2500
+	go_on := make(chan struct{})
+	b.Publish(orders)
+	r := b.startOn(address, s, handle(func(context.Context, message.Message) error { <-go_on; return nil }))
+	dbtest.Eventually(t, "all are held", func() bool { return r.metric("leases_held") == orders })
+	proxy.Refuse(true)
+	proxy.Cut()
+	close(go_on)
+	dbtest.Eventually(t, "all are done", func() bool { return r.metric("handler_seconds") == orders })
+	sprung := proxy.Trap(named("ack"), cut.Unsent)
+	proxy.Refuse(false)
+	within(t, "the first statement after the outage fails", sprung)
+	if a := b.settled(); a.Completed != orders {
+		t.Fatalf("%+v", a)
+	}
+	r.stop()
+	if got := dbtest.One[int](b.DB, `select max(attempts) from public.orders`); got != 1 || r.metric("lease_lost_total") != 0 {
+		t.Fatalf("%d attempts, %v leases lost", got, r.metric("lease_lost_total"))
+	}
+}
+
 func TestItWaitsForADatabaseThatIsNotThereYet(t *testing.T) {
 	b := setup(t)
 	proxy, address := b.proxied()
