@@ -124,11 +124,16 @@ func BenchmarkReadPastDelayedMessages(b *testing.B) {
 	}
 }
 
-// BenchmarkReadWhileVacuumIsHeldBack reads behind dead rows that cannot be removed, because a session sits in a transaction.
+// BenchmarkReadWhileVacuumIsHeldBack reads behind dead rows that cannot be removed, because a session sits in a transaction:
+// from the beginning of the index, and from where the read before has ended.
 func BenchmarkReadWhileVacuumIsHeldBack(b *testing.B) {
 	const size = 100
-	for _, dead := range []int{0, 100_000} {
-		b.Run(fmt.Sprintf("dead=%d", dead), func(b *testing.B) {
+	for _, test := range []struct {
+		dead   int
+		floors bool
+	}{{0, false}, {100_000, false}, {100_000, true}} {
+		dead := test.dead
+		b.Run(fmt.Sprintf("dead=%d,floor=%t", dead, test.floors), func(b *testing.B) {
 			db, q, link := benchmark(b)
 			holder, err := db.Begin(b.Context())
 			if err != nil {
@@ -150,6 +155,9 @@ func BenchmarkReadWhileVacuumIsHeldBack(b *testing.B) {
 					do(b, link, func(ctx context.Context, conn *pgx.Conn) error {
 						f, err := q.Fetch(ctx, conn, size, time.Hour, floor)
 						messages += len(f.Messages)
+						if test.floors {
+							floor = f.Last.Add(-250 * time.Millisecond)
+						}
 						return err
 					})
 				}
