@@ -180,6 +180,33 @@ func TestOpenModelBoundsWhatIsUnderWayAndDropsWhatIsTooLate(t *testing.T) {
 	})
 }
 
+// An outage is a stall too; pauses that the api asks for are none.
+func TestOutagesAreStallsAndPausesAreNot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		away := func(a *api, _ string, _ int) (client.Answer, time.Duration) {
+			if age := time.Since(a.start); age > 2*time.Second && age < 5*time.Second {
+				return client.Answer{Failure: client.Connect}, 0
+			}
+			return created(1), 5 * time.Millisecond
+		}
+		plan := open(100, 10*time.Second)
+		plan.Retry = load.Retry{For: time.Minute, Base: 10 * time.Millisecond, Max: 20 * time.Millisecond}
+		if s := carryOut(t, t.Context(), plan, newAPI(away)).snap.Stalls; len(s) != 1 || s[0].At < 2*time.Second || s[0].At > 2020*time.Millisecond || s[0].For < 2980*time.Millisecond || s[0].For > 3030*time.Millisecond {
+			t.Errorf("an outage from 2 s to 5 s: %v", s)
+		}
+		busy := func(_ *api, _ string, try int) (client.Answer, time.Duration) {
+			if try == 1 {
+				return client.Answer{Status: 503, RetryAfter: 2 * time.Second}, 5 * time.Millisecond
+			}
+			return created(1), 5 * time.Millisecond
+		}
+		if s := carryOut(t, t.Context(), load.Plan{Workers: 5, Limit: 20}, newAPI(busy)).snap.Stalls; len(s) != 0 {
+			t.Errorf("everybody is told to wait: %v", s)
+		}
+	})
+}
+
 func TestRetryAfterIsHonoured(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -157,16 +157,22 @@ type result struct {
 func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time, post func(key, body []byte) client.Answer) result {
 	r := result{}
 	retry := w.g.Plan.Retry
+	waiting := begun
 	for until := begun.Add(retry.For); ; {
 		sent := begun
 		if r.tries > 0 {
 			sent = time.Now()
+			if r.answer.Failure == client.None {
+				waiting = sent // what the last answer asked for was not this request's waiting
+			}
 		}
 		r.answer = post(w.key, w.body)
 		r.ended = time.Now()
 		r.tries++
 		verdict := judge(kind, &r.answer)
-		w.g.Recorder.Try(kind, begun, sent, r.ended, &r.answer, verdict != asExpected)
+		w.g.Recorder.Try(measure.Try{
+			Kind: kind, Begun: sent, Ended: r.ended, Waiting: waiting, Retry: r.tries > 1, Failed: verdict != asExpected,
+		}, &r.answer)
 		switch {
 		case r.answer.Accepted():
 			r.outcome = measure.Accepted

@@ -131,8 +131,8 @@ func TestRecorderCountsByWhatHappened(t *testing.T) {
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	r.Due(10, at(0))
 	r.Begin(orders.Valid, 10, at(0), at(25))
-	r.Try(orders.Valid, at(25), at(25), at(30), &client.Answer{Failure: client.Reset}, true)
-	r.Try(orders.Valid, at(25), at(40), at(50), &client.Answer{Status: 201}, false)
+	r.Try(Try{Kind: orders.Valid, Begun: at(25), Ended: at(30), Waiting: at(25), Failed: true}, &client.Answer{Failure: client.Reset})
+	r.Try(Try{Kind: orders.Valid, Begun: at(40), Ended: at(50), Waiting: at(25), Retry: true}, &client.Answer{Status: 201})
 	snap := r.Snapshot(at(55))
 	if snap.InFlight != 1 || snap.Elapsed != 55*time.Millisecond {
 		t.Errorf("%+v", snap)
@@ -149,7 +149,7 @@ func TestRecorderCountsByWhatHappened(t *testing.T) {
 	}
 	// A snapshot is a copy: what comes later does not change it.
 	r.Begin(orders.Valid, 1, at(70), at(70))
-	r.Try(orders.Valid, at(70), at(70), at(71), &client.Answer{Status: 503}, true)
+	r.Try(Try{Kind: orders.Valid, Begun: at(70), Ended: at(71), Waiting: at(70), Failed: true}, &client.Answer{Status: 503})
 	if total.Sent != 10 || total.Status[503] != 0 {
 		t.Errorf("%+v", total)
 	}

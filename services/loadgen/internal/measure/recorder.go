@@ -83,29 +83,38 @@ func (r *Recorder) Drop() {
 	r.total.Dropped++
 }
 
-// Try notes one try of a request that was first tried at `first`, and its answer. failed says that the answer was not the expected one.
-func (r *Recorder) Try(kind orders.Kind, first, begun, ended time.Time, a *client.Answer, failed bool) {
+// Try is one try of a request.
+type Try struct {
+	Kind         orders.Kind
+	Begun, Ended time.Time
+	Waiting      time.Time // since when the request has not been answered at all: its first try, or the one after its last answer
+	Retry        bool      // it was tried before
+	Failed       bool      // the answer was not the expected one
+}
+
+// Try notes a try and its answer.
+func (r *Recorder) Try(t Try, a *client.Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.Tries++
-	if begun.After(first) {
+	if t.Retry {
 		r.total.Retries++
 	}
 	switch {
 	case a.Failure == client.None:
 		r.total.Status[a.Status]++
-	case failed:
+	case t.Failed:
 		r.total.Failures[a.Failure.String()]++
 	}
-	if failed {
+	if t.Failed {
 		r.total.Failed++
-		r.series.at(ended.Sub(r.start)).Errors++
+		r.series.at(t.Ended.Sub(r.start)).Errors++
 	}
-	if kind == orders.Valid && a.Accepted() {
-		r.service.Record(ended.Sub(begun))
+	if t.Kind == orders.Valid && a.Accepted() {
+		r.service.Record(t.Ended.Sub(t.Begun))
 	}
 	if a.Failure == client.None {
-		r.stalls.answer(first.Sub(r.start), ended.Sub(r.start), r.service)
+		r.stalls.answer(t.Waiting.Sub(r.start), t.Ended.Sub(r.start), r.service)
 	}
 }
 

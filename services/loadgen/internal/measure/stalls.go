@@ -10,7 +10,8 @@ const stallFactor = 5
 
 const maxStalls = 1000
 
-// Stall is a time in which requests were waiting, for an answer or to be tried again, and none was answered.
+// Stall is a time in which requests were waiting, for an answer or to be tried again after a fault of the network, and none was
+// answered. Pauses that an answer asked for (Retry-After) are no waiting.
 type Stall struct {
 	At  time.Duration // since the run's start
 	For time.Duration // how long
@@ -27,7 +28,7 @@ type stallWatch struct {
 	found   []Stall
 }
 
-// answer notes an answer to a request that was first tried at begun.
+// answer notes an answer to a request that has waited since begun.
 func (w *stallWatch) answer(begun, ended time.Duration, usual *Histogram) {
 	if ended-w.last >= StallAfter {
 		w.silence, w.waiting, w.counted = Stall{At: w.last, For: ended - w.last}, ended, false

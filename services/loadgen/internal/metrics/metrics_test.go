@@ -49,10 +49,10 @@ func TestMetricsFollowTheRun(t *testing.T) {
 	s.Watch(r)
 	s.Audit(audit.Progress{Accepted: 5, Completed: 4})
 	r.Begin(orders.Valid, 1, now, now)
-	r.Try(orders.Valid, now, now, now.Add(20*time.Millisecond), &client.Answer{Status: 201}, false)
+	r.Try(measure.Try{Kind: orders.Valid, Begun: now, Ended: now.Add(20 * time.Millisecond), Waiting: now}, &client.Answer{Status: 201})
 	r.End(1, now, now.Add(20*time.Millisecond), measure.Accepted, false, "")
 	r.Begin(orders.Valid, 1, now, now)
-	r.Try(orders.Valid, now, now, now, &client.Answer{Failure: client.Reset}, true)
+	r.Try(measure.Try{Kind: orders.Valid, Begun: now, Ended: now, Waiting: now, Failed: true}, &client.Answer{Failure: client.Reset})
 	r.Queue(now, client.Queue{Depth: 17})
 	text := get(t, c, url+"/metrics")
 	for _, want := range []string{

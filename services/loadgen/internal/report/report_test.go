@@ -32,7 +32,7 @@ func faulty(t *testing.T) *report.Summary {
 		took := time.Duration(1+i%50) * time.Millisecond
 		r.Due(1, due)
 		r.Begin(orders.Valid, 1, due, due)
-		r.Try(orders.Valid, due, due, due.Add(took), &client.Answer{Status: 201}, false)
+		r.Try(measure.Try{Kind: orders.Valid, Begun: due, Ended: due.Add(took), Waiting: due}, &client.Answer{Status: 201})
 		r.End(1, due, due.Add(took), measure.Accepted, i%100 == 0, "reset")
 		r.Completed(due, took*20)
 		e2e.Record(took * 20)

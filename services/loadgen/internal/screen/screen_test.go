@@ -66,11 +66,11 @@ func running(start time.Time) *View {
 	for i := range 500 {
 		at := start.Add(time.Duration(i) * time.Millisecond)
 		r.Begin(orders.Valid, 1, at, at)
-		r.Try(orders.Valid, at, at, at.Add(4*time.Millisecond), &client.Answer{Status: 201}, false)
+		r.Try(measure.Try{Kind: orders.Valid, Begun: at, Ended: at.Add(4 * time.Millisecond), Waiting: at}, &client.Answer{Status: 201})
 		r.End(1, at, at.Add(4*time.Millisecond), measure.Accepted, false, "")
 	}
 	r.Begin(orders.Valid, 1, start, start)
-	r.Try(orders.Valid, start, start, start, &client.Answer{Status: 503}, true)
+	r.Try(measure.Try{Kind: orders.Valid, Begun: start, Ended: start, Waiting: start, Failed: true}, &client.Answer{Status: 503})
 	r.Queue(start, client.Queue{Depth: 321, InFlight: 30, Delayed: 4, DeadLetters: 2})
 	return &View{Run: "run-1", API: "http://api", Total: 1000, Recorder: r, Profile: arrivals.Constant(1000, 0)}
 }
