@@ -341,6 +341,17 @@ func TestCapacityPrintsTheCurve(t *testing.T) {
 	}
 }
 
+func TestAnInterruptedSearchSaysWhatHeld(t *testing.T) {
+	environment(t, "CAPACITY_MIN", "50", "CAPACITY_MEASURE", "1s", "CAPACITY_WARMUP", "0s")
+	s := faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	signals, done := interruptible(t, "capacity", "--thresholds", "post_p50<20s")
+	await(t, "the second rate", func() bool { return s.Counts().Accepted > 60 })
+	signals <- syscall.SIGINT
+	if e := <-done; e.code != app.ExitInterrupted || !strings.Contains(e.stdout, "at least 50.0/s") {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
 func TestCommandsThatNeedNoAPI(t *testing.T) {
 	environment(t)
 	if e := run(t, nil, "version"); e.code != app.ExitOK || e.stdout != "test\n" {

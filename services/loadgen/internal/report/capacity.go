@@ -32,6 +32,10 @@ func (s *Summary) capacityText(w io.Writer) {
 			thresholds.Format(x.ErrorRate, thresholds.Ratio), grouped(x.Dropped), strings.Repeat("█", max(1, bar)))
 	}
 	switch {
+	case s.Interrupted && c.Best == 0:
+		row(w, "capacity", "unknown: the search was ended before a rate held")
+	case s.Interrupted:
+		row(w, "capacity", fmt.Sprintf("at least %s/s: that held before the search was ended", rate(c.Best)))
 	case c.Best == 0:
 		row(w, "capacity", "not even the lowest rate kept "+c.Conditions)
 	case c.Ceiling:
