@@ -2,8 +2,8 @@
 -- effect; what has no order is left where it is, for the dead letters. effects counts every effect that commits, so that
 -- a second one would show: it is never guarded by the status.
 --
--- Plan: nested loops from the sorted arrays to the primary keys of queue and orders; sorted also so that two
--- statements that meet on the same rows lock them in the same order.
+-- Plan: nested loops from the arrays to the primary keys of queue and orders; sorted, so that two statements that meet
+-- on the same rows lock them in the same order.
 with lease as (
   select msg_id, read_ct, order_id, attempt
     from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) as l (msg_id, read_ct, order_id, attempt)
@@ -11,9 +11,9 @@ with lease as (
 gone as (
   delete from {queue} as q
    using lease
-   where q.msg_id = lease.msg_id
+   where q.msg_id = any (array[lease.msg_id])
      and q.read_ct = lease.read_ct
-     and exists (select from public.orders as o where o.id = lease.order_id)
+     and exists (select from public.orders as o where o.id = any (array[lease.order_id]))
   returning q.msg_id, q.read_ct, q.enqueued_at, lease.order_id, lease.attempt
 ),
 done as (
@@ -29,7 +29,7 @@ done as (
             from gone
            group by order_id
            order by order_id) as effect
-   where o.id = effect.order_id
+   where o.id = any (array[effect.order_id])
 )
 select msg_id, read_ct, extract(epoch from clock_timestamp() - greatest(enqueued_at, clock_timestamp() - interval '1 day'))::float8
   from gone

@@ -7,19 +7,19 @@ with lease as (
 free_message as materialized (
   select q.msg_id, lease.order_id, lease.attempt
     from lease
-    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
      for update of q skip locked
 ),
 free as materialized (
   select m.msg_id, m.order_id, m.attempt
     from free_message as m
-    join public.orders as o on o.id = m.order_id
+    join public.orders as o on o.id = any (array[m.order_id])
      for update of o skip locked
 ),
 gone as (
   delete from {queue} as q
    using free
-   where q.msg_id = free.msg_id
+   where q.msg_id = any (array[free.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, free.order_id, free.attempt
 ),
 done as (
@@ -35,7 +35,7 @@ done as (
             from gone
            group by order_id
            order by order_id) as effect
-   where o.id = effect.order_id
+   where o.id = any (array[effect.order_id])
 )
 select msg_id, read_ct, extract(epoch from clock_timestamp() - greatest(enqueued_at, clock_timestamp() - interval '1 day'))::float8
   from gone

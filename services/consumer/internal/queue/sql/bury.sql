@@ -10,21 +10,21 @@ with lease as (
 ours as materialized (
   select q.msg_id, lease.order_id, lease.attempts, lease.reason, lease.error
     from lease
-    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
      for update of q skip locked
 ),
 free as materialized (
   select o.id
     from (select distinct order_id from ours order by order_id) as wanted
-    join public.orders as o on o.id = wanted.order_id
+    join public.orders as o on o.id = any (array[wanted.order_id])
      for update of o skip locked
 ),
 gone as (
   delete from {queue} as q
    using ours
-   where q.msg_id = ours.msg_id
+   where q.msg_id = any (array[ours.msg_id])
      and (ours.order_id in (select id from free)
-          or not exists (select from public.orders as o where o.id = ours.order_id))
+          or not exists (select from public.orders as o where o.id = any (array[ours.order_id])))
   returning q.msg_id, q.read_ct, q.enqueued_at, q.message, {headers} as headers,
             ours.order_id, ours.attempts, ours.reason, ours.error
 ),
@@ -45,7 +45,7 @@ told as (
          attempts = failure.attempts,
          last_error = failure.error
     from (select distinct on (order_id) order_id, attempts, error from gone order by order_id, attempts desc) as failure
-   where o.id = failure.order_id
+   where o.id = any (array[failure.order_id])
      and o.status = 'pending'
 )
 select msg_id, read_ct from sent where dead_id is not null

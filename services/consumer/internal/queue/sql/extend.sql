@@ -9,7 +9,7 @@ ours as materialized (
   select q.msg_id
     from lease
     join {queue} as q
-      on q.msg_id = lease.msg_id
+      on q.msg_id = any (array[lease.msg_id])
      and q.read_ct = lease.read_ct
      and q.headers -> 'orderflow-retry' is distinct from to_jsonb(lease.read_ct)
      and q.headers -> 'orderflow-released' is distinct from to_jsonb(lease.released + 1)
@@ -18,5 +18,5 @@ ours as materialized (
 update {queue} as q
    set vt = clock_timestamp() + make_interval(secs => $4::float8)
   from ours
- where q.msg_id = ours.msg_id
+ where q.msg_id = any (array[ours.msg_id])
 returning q.msg_id, q.read_ct

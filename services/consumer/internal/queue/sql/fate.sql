@@ -10,5 +10,5 @@ select lease.msg_id,
        coalesce((o.status = 'completed' and o.processed_by = $5 or o.status = 'dead') and o.attempts = lease.attempt, false)
   from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[], $6::integer[])
     as lease (msg_id, read_ct, order_id, attempt, released)
-  left join {queue} as q on q.msg_id = lease.msg_id
-  left join public.orders as o on o.id = lease.order_id
+  left join {queue} as q on q.msg_id = any (array[lease.msg_id])
+  left join public.orders as o on o.id = any (array[lease.order_id])

@@ -4,7 +4,7 @@
 -- Rows that somebody has locked are passed over: no message waits for another's lock, and an order that cannot be told
 -- now will be with its next attempt.
 --
--- Plan: nested loops from the sorted arrays to the primary keys.
+-- Plan: nested loops from the arrays to the primary keys, as fetch.sql says.
 with lease as (
   select msg_id, read_ct, delay, error, order_id, attempt
     from unnest($1::bigint[], $2::integer[], $3::float8[], $4::text[], $5::bigint[], $6::integer[])
@@ -13,7 +13,7 @@ with lease as (
 ours as materialized (
   select q.msg_id, lease.delay, lease.error, lease.order_id, lease.attempt
     from lease
-    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
      for update of q skip locked
 ),
 back as (
@@ -21,13 +21,13 @@ back as (
      set vt = clock_timestamp() + make_interval(secs => ours.delay),
          headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
     from ours
-   where q.msg_id = ours.msg_id
+   where q.msg_id = any (array[ours.msg_id])
   returning q.msg_id, q.read_ct, ours.order_id, ours.attempt, ours.error
 ),
 free as materialized (
   select o.id
     from back
-    join public.orders as o on o.id = back.order_id and o.status = 'pending'
+    join public.orders as o on o.id = any (array[back.order_id]) and o.status = 'pending'
      for update of o skip locked
 ),
 told as (
@@ -38,6 +38,6 @@ told as (
             from back
            where order_id in (select id from free)
            order by order_id, attempt desc) as failure
-   where o.id = failure.order_id
+   where o.id = any (array[failure.order_id])
 )
 select msg_id, read_ct from back

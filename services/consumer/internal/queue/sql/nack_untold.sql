@@ -6,12 +6,12 @@ with lease as (
 ours as materialized (
   select q.msg_id, lease.delay, lease.error
     from lease
-    join {queue} as q on q.msg_id = lease.msg_id and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
      for update of q skip locked
 )
 update {queue} as q
    set vt = clock_timestamp() + make_interval(secs => ours.delay),
        headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
   from ours
- where q.msg_id = ours.msg_id
+ where q.msg_id = any (array[ours.msg_id])
 returning q.msg_id, q.read_ct

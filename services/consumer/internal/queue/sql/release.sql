@@ -12,7 +12,7 @@ ours as materialized (
   select q.msg_id, lease.released
     from lease
     join {queue} as q
-      on q.msg_id = lease.msg_id
+      on q.msg_id = any (array[lease.msg_id])
      and q.read_ct = lease.read_ct
      and (lease.until is null or q.vt = lease.until)
      for update of q skip locked
@@ -21,5 +21,5 @@ update {queue} as q
    set vt = clock_timestamp(),
        headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
   from ours
- where q.msg_id = ours.msg_id
+ where q.msg_id = any (array[ours.msg_id])
 returning q.msg_id, q.read_ct

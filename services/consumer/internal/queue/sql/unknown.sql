@@ -3,4 +3,4 @@
 -- Plan: nested loop over the primary key of orders.
 select wanted.id
   from unnest($1::bigint[]) as wanted (id)
- where not exists (select from public.orders as o where o.id = wanted.id)
+ where not exists (select from public.orders as o where o.id = any (array[wanted.id]))
