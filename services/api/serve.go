@@ -69,7 +69,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	}
 	failed := make(chan error, 2)
 	if cfg.MetricsPort >= 0 {
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(cfg.MetricsPort)))
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.MetricsHost, strconv.Itoa(cfg.MetricsPort)))
 		if err != nil {
 			return errors.Join(fmt.Errorf("listen for metrics: %w", err), api.Close())
 		}

@@ -111,12 +111,12 @@ func (n *Node) Start() error {
 		return fmt.Errorf("%s is running already", n.Name)
 	}
 	env := []string{"DATABASE_URL=" + n.stack.opts.DatabaseURL}
-	switch n.Service {
-	case API:
-		if !n.sets("API_HOST") {
-			env = append(env, "API_HOST=127.0.0.1")
+	for _, host := range []string{"API_HOST", "METRICS_HOST"} { // nobody else's business, unless somebody says so
+		if !n.sets(host) {
+			env = append(env, host+"=127.0.0.1")
 		}
-	case Consumer:
+	}
+	if n.Service == Consumer {
 		env = append(env, "CONSUMER_ID="+n.Name)
 	}
 	env = append(env, n.env...)

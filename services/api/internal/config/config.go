@@ -25,6 +25,7 @@ type Config struct {
 	QueueName   string `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue; its dead letters are in the queue of that name with _dlq appended"`
 	APIHost     string `envconfig:"API_HOST" desc:"address to listen on; empty: all"`
 	APIPort     int    `envconfig:"API_PORT" default:"8000" desc:"port of the API; 0: any free one"`
+	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that metrics, pprof and the probes' details listen on; empty: all"`
 	MetricsPort int    `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics, pprof and the probes' details; 0: any free one, -1: none"`
 	AdminToken  string `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters; empty: they are off"`
 
@@ -115,9 +116,8 @@ func (c *Config) check(p *problems) {
 	if err := schema.ValidateQueueName(c.QueueName); err != nil {
 		p.add("QUEUE_NAME", c.QueueName, "1 to 43 letters, digits, _ and single -, not beginning with a digit or -")
 	}
-	if c.APIHost != "" && net.ParseIP(c.APIHost) == nil && strings.ContainsAny(c.APIHost, ":/ ") {
-		p.add("API_HOST", c.APIHost, "a host name or an IP address")
-	}
+	host(p, "API_HOST", c.APIHost)
+	host(p, "METRICS_HOST", c.MetricsHost)
 	between(p, "API_PORT", c.APIPort, 0, 65535)
 	between(p, "METRICS_PORT", c.MetricsPort, -1, 65535)
 	if c.APIPort == c.MetricsPort && c.APIPort > 0 {
@@ -163,6 +163,13 @@ func shorten(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// host: an empty one is every address of the machine.
+func host(p *problems, name, value string) {
+	if net.ParseIP(value) == nil && strings.ContainsAny(value, ":/ ") {
+		p.add(name, value, "a host name or an IP address")
+	}
 }
 
 func between[T cmp.Ordered](p *problems, name string, value, least, most T) {

@@ -75,6 +75,7 @@ func TestWrongValues(t *testing.T) {
 	t.Parallel()
 	for name, values := range map[string][]string{
 		"API_PORT":        {"-1", "65536", "abc", "80.5"},
+		"METRICS_HOST":    {"localhost:9100", "http://x"},
 		"METRICS_PORT":    {"-2", "8000"},
 		"QUEUE_NAME":      {`x"; drop table orders; --`, "1st", "a b", strings.Repeat("q", 44), "ü", "a--b"},
 		"REQUEST_TIMEOUT": {"0", "1", "10h", "fast"},

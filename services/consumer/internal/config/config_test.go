@@ -75,6 +75,7 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 		"BACKOFF_BASE":       {"0"},
 		"BACKOFF_MAX":        {"1ms"},
 		"BACKOFF_MULTIPLIER": {"0.5", "NaN", "fast"},
+		"METRICS_HOST":       {"localhost:9101", "http://x"},
 		"METRICS_PORT":       {"-2", "65536", "http"},
 		"LOG_LEVEL":          {"loud"},
 		"LOG_FORMAT":         {"xml"},

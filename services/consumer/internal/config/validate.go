@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -53,6 +54,8 @@ func (c *Config) validate(p *Error) {
 	number("CONCURRENCY", c.Concurrency, 1, 10_000)
 	number("PREFETCH", c.Prefetch, 0, 100_000)
 	number("MAX_ATTEMPTS", c.MaxAttempts, 1, 1000)
+	check(net.ParseIP(c.MetricsHost) != nil || !strings.ContainsAny(c.MetricsHost, ":/ "), "METRICS_HOST", c.MetricsHost,
+		"must be a host name or an IP address")
 	number("METRICS_PORT", c.MetricsPort, -1, 65_535)
 	duration("DRAIN_TIMEOUT", c.Drain, 0, time.Hour)
 	duration("POLL_INTERVAL", c.Poll, 10*time.Millisecond, 5*time.Minute)

@@ -27,8 +27,8 @@ type Server struct {
 	done     chan struct{}
 }
 
-// Start listens on port (0: any free one) and serves until Stop.
-func Start(ctx context.Context, port int, gatherer prometheus.Gatherer, alive, ready Probe) (*Server, error) {
+// Start listens on a host (empty: all addresses) and port (0: any free one) and serves until Stop.
+func Start(ctx context.Context, host string, port int, gatherer prometheus.Gatherer, alive, ready Probe) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	mux.Handle("GET /livez", answer(alive))
@@ -39,9 +39,9 @@ func Start(ctx context.Context, port int, gatherer prometheus.Gatherer, alive, r
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(port)))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
-		return nil, fmt.Errorf("listen on METRICS_PORT: %w", err)
+		return nil, fmt.Errorf("listen on METRICS_HOST and METRICS_PORT: %w", err)
 	}
 	s := &Server{
 		http:     &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute},

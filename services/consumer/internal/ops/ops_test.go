@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
 	t.Parallel()
 	var ready atomic.Bool
-	s, err := ops.Start(t.Context(), 0, metrics.New("v1", "q", "simulate").Registry,
+	s, err := ops.Start(t.Context(), "127.0.0.1", 0, metrics.New("v1", "q", "simulate").Registry,
 		func() (bool, string) { return true, "moving" },
 		func() (bool, string) { return ready.Load(), "because" })
 	if err != nil {
@@ -79,18 +80,19 @@ func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
 func TestAPortInUseIsAnError(t *testing.T) {
 	t.Parallel()
 	probe := func() (bool, string) { return true, "" }
-	first, err := ops.Start(t.Context(), 0, metrics.New("v1", "q", "h").Registry, probe, probe)
+	first, err := ops.Start(t.Context(), "127.0.0.1", 0, metrics.New("v1", "q", "h").Registry, probe, probe)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Stop()
-	var port int
-	if _, after, ok := strings.Cut(first.Address(), "]:"); ok {
-		for _, digit := range after {
-			port = 10*port + int(digit-'0')
-		}
+	address, err := netip.ParseAddrPort(first.Address())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if second, err := ops.Start(t.Context(), port, metrics.New("v1", "q", "h").Registry, probe, probe); err == nil {
+	if !address.Addr().IsLoopback() {
+		t.Errorf("listens on %s", address)
+	}
+	if second, err := ops.Start(t.Context(), "127.0.0.1", int(address.Port()), metrics.New("v1", "q", "h").Registry, probe, probe); err == nil {
 		second.Stop()
 		t.Fatal("two listeners on one port")
 	}

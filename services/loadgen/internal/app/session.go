@@ -55,7 +55,7 @@ func (p *Program) newSession(ctx context.Context, cfg *config.Config, command st
 	}
 	var served *metrics.Server
 	if cfg.MetricsPort >= 0 {
-		if served, err = metrics.Start(cfg.MetricsPort); err != nil {
+		if served, err = metrics.Start(cfg.MetricsHost, cfg.MetricsPort); err != nil {
 			return nil, err
 		}
 		log.Info("metrics", slog.String("addr", served.Addr))

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math"
+	"net"
 	"net/url"
 	"os"
 	"reflect"
@@ -170,6 +171,7 @@ func (c *Config) checks(command string) []check {
 		whole("AUDIT_CONCURRENCY", c.AuditConcurrency, 1, 256),
 		oneOf("PROGRESS", c.Progress, "auto", "screen", "lines", "off"),
 		within("PROGRESS_INTERVAL", c.ProgressInterval, 100*time.Millisecond, time.Hour),
+		{name: "METRICS_HOST", ok: net.ParseIP(c.MetricsHost) != nil || !strings.ContainsAny(c.MetricsHost, ":/ ")},
 		whole("METRICS_PORT", c.MetricsPort, -1, 65535),
 		oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error"),
 		oneOf("LOG_FORMAT", c.LogFormat, "auto", "json", "text"),

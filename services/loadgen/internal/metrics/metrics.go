@@ -35,9 +35,9 @@ type Server struct {
 
 type watched struct{ recorder *measure.Recorder }
 
-// Start listens on a port; 0 is any free one.
-func Start(port int) (*Server, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", ":"+strconv.Itoa(port))
+// Start listens on a host (empty: all addresses) and a port (0: any free one).
+func Start(host string, port int) (*Server, error) {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}

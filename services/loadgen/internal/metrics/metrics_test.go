@@ -34,7 +34,7 @@ func get(t *testing.T, c *http.Client, url string) string {
 
 func TestMetricsFollowTheRun(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start(0)
+	s, err := metrics.Start("127.0.0.1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestMetricsFollowTheRun(t *testing.T) {
 
 func TestATakenPortIsAnError(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start(0)
+	s, err := metrics.Start("127.0.0.1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestATakenPortIsAnError(t *testing.T) {
 	for _, d := range s.Addr[strings.LastIndexByte(s.Addr, ':')+1:] {
 		port = port*10 + int(d-'0')
 	}
-	if _, err := metrics.Start(port); err == nil {
+	if _, err := metrics.Start("127.0.0.1", port); err == nil {
 		t.Fatal("two listen on one port")
 	}
 }
