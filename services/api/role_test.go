@@ -62,6 +62,9 @@ func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
 		`delete from pgmq.q_order_queue`, `update pgmq.q_order_queue set vt = now()`, `update orders set status = 'completed'`, `delete from orders`,
 		`select pgmq.delete('order_queue', 3)`, `truncate orders`, `create table public.mine ()`,
 	} {
+		if strings.Contains(sql, "create table") && conn.PgConn().ParameterStatus("server_version") < "15" {
+			continue // until Postgres 15 everybody might, and taking that away from others is the administrator's to do
+		}
 		if _, err := conn.Exec(t.Context(), sql); err == nil {
 			t.Errorf("the role may %s", sql)
 		}
