@@ -58,7 +58,7 @@ logs: .cluster ## Follow a service's logs: make logs SVC=api, consumer or loadge
 	@$(KUBECTL) --namespace $(NAMESPACE) logs --follow --prefix --tail=100 --max-log-requests=20 \
 		--selector app.kubernetes.io/instance=$(RELEASE),app.kubernetes.io/component=$(SVC)
 
-dash: .cluster ## Open the dashboard on http://localhost:8000 (DASH_PORT=)
+dash: .cluster ## Reach the api, its documentation and the queue on http://localhost:8000 (DASH_PORT=)
 	@echo 'http://localhost:$(or $(DASH_PORT),8000), until Ctrl-C'
 	@$(KUBECTL) --namespace $(NAMESPACE) port-forward service/$(RELEASE)-api $(or $(DASH_PORT),8000):80
 

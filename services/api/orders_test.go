@@ -181,7 +181,7 @@ func TestPathsAndMethodsThatAreNot(t *testing.T) {
 		{"POST", "/health", 405},
 		{"PUT", "/orders", 405},
 		{"DELETE", "/orders/1", 405},
-		{"PATCH", "/", 404},
+		{"PATCH", "/", 405},
 		{"GET", "/orders/1/2", 404},
 	} {
 		a := s.do(t, test.method, test.path, "", []string{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})

@@ -115,6 +115,7 @@ func (s *Server) documentation() {
 		c.Response().SetBodyRaw(body)
 		return nil
 	})
+	s.app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("docs", fiber.StatusFound) }) // relative: a proxy may have cut a prefix off
 	s.app.Get("/docs", func(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
