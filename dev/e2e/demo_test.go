@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/dev/internal/ps"
 	"orderflow.example/dev/internal/stack"
 	"orderflow.example/dev/internal/testdb"
 )
@@ -122,13 +123,13 @@ func (d *demo) nothingLeft(t *testing.T) {
 		if err != nil || len(left) > 0 {
 			return fmt.Errorf("left: %v, %w", left, err)
 		}
-		out, err := exec.CommandContext(t.Context(), "ps", "-A", "-o", "pid=,stat=,args=").Output()
+		list, err := ps.List()
 		if err != nil {
 			return err
 		}
-		for line := range strings.Lines(string(out)) {
-			if fields := strings.Fields(line); strings.Contains(line, d.tmp) && !strings.HasPrefix(fields[1], "Z") {
-				return fmt.Errorf("still running: %s", strings.TrimSpace(line))
+		for _, p := range list {
+			if strings.Contains(p.Command, d.tmp) && p.State != 'Z' {
+				return fmt.Errorf("still running: %d %s", p.PID, p.Command)
 			}
 		}
 		return nil

@@ -26,8 +26,9 @@ func contains(text string, parts ...string) bool {
 	return true
 }
 
+// The tests of downloads are not parallel: see download about TMPDIR.
+
 func TestDownloadFromNowhereFailsAtOnceAndSaysWhy(t *testing.T) {
-	t.Parallel()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +43,6 @@ func TestDownloadFromNowhereFailsAtOnceAndSaysWhy(t *testing.T) {
 }
 
 func TestDownloadOfWhatIsMissingNamesTheStatus(t *testing.T) {
-	t.Parallel()
 	empty := httptest.NewServer(http.NotFoundHandler())
 	defer empty.Close()
 	dir := t.TempDir()
@@ -53,7 +53,6 @@ func TestDownloadOfWhatIsMissingNamesTheStatus(t *testing.T) {
 }
 
 func TestDownloadThatStallsEndsWithItsTime(t *testing.T) {
-	t.Parallel()
 	stalled := make(chan struct{})
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -116,7 +115,6 @@ func TestPullFailsWhenTheRegistryIsSilent(t *testing.T) {
 
 // testdata/binaries.txz holds three scripts where the real archive holds the server; its form is that of Maven's.
 func TestDownloadUnpacksWhatTheChecksumConfirms(t *testing.T) {
-	t.Parallel()
 	archive, err := os.ReadFile("testdata/binaries.txz")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"orderflow.example/dev/internal/ports"
 	"orderflow.example/dev/internal/proc"
+	"orderflow.example/dev/internal/ps"
 	"orderflow.example/dev/internal/session"
 )
 
@@ -183,7 +184,7 @@ func (c *cluster) crash(context.Context) error {
 	if err := server.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	children, err := childrenOf(server.PID())
+	children, err := ps.Children(server.PID())
 	if err != nil {
 		return err
 	}
@@ -195,7 +196,7 @@ func (c *cluster) crash(context.Context) error {
 	}
 	<-server.Done()
 	c.forgetPaused()
-	return waitGone(children)
+	return ps.WaitGone(children)
 }
 
 func (c *cluster) pause(context.Context) error {
@@ -206,7 +207,7 @@ func (c *cluster) pause(context.Context) error {
 	if err := server.Signal(syscall.SIGSTOP); err != nil { // it comes first: then there are no new children
 		return err
 	}
-	children, err := childrenOf(server.PID())
+	children, err := ps.Children(server.PID())
 	if err != nil {
 		return errors.Join(err, server.Signal(syscall.SIGCONT))
 	}

@@ -69,10 +69,11 @@ func cacheDir(euid int) (string, error) {
 	return filepath.Join(dir, "orderflow-dev"), nil
 }
 
-// download gets the binaries by embedded-postgres. Two things about that library decide how. Its download has neither a context nor
+// download gets the binaries by embedded-postgres. Some things about that library decide how. Its download has neither a context nor
 // a time limit, so it gets the files through a relay of ours, which has both. And its one call also makes a cluster and starts a
 // detached server, so it is told to put the data where no directory can be: it stops after unpacking. The cluster is then made by us,
-// as the right user and supervised.
+// as the right user and supervised. It also leaves a log behind among the temporary files of the process, so those are the scratch
+// directory for as long as it works, and nobody else must need temporary files then.
 func download(ctx context.Context, from, scratch, binaries string) error {
 	relay, err := newRelay(ctx, from)
 	if err != nil {
@@ -85,6 +86,14 @@ func download(ctx context.Context, from, scratch, binaries string) error {
 	}
 	blocked := filepath.Join(scratch, "blocked")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		return fmt.Errorf("prepare the download: %w", err)
+	}
+	if was, set := os.LookupEnv("TMPDIR"); set {
+		defer func() { _ = os.Setenv("TMPDIR", was) }()
+	} else {
+		defer func() { _ = os.Unsetenv("TMPDIR") }()
+	}
+	if err := os.Setenv("TMPDIR", scratch); err != nil {
 		return fmt.Errorf("prepare the download: %w", err)
 	}
 	err = embedded.NewDatabase(embedded.DefaultConfig().

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"orderflow.example/dev/internal/ps"
 )
 
 func TestCloseRemovesTheDirectoryAndWhatIsStillRegistered(t *testing.T) {
@@ -84,7 +86,7 @@ func TestAKilledOwnerLeavesNothing(t *testing.T) {
 
 	for ctx.Err() == nil {
 		_, statErr := os.Stat(dir)
-		if os.IsNotExist(statErr) && !running(pid) {
+		if os.IsNotExist(statErr) && !running(t, pid) {
 			return
 		}
 		wait(ctx, 20*time.Millisecond)
@@ -142,10 +144,13 @@ func endedBy(t *testing.T, cmd *exec.Cmd) syscall.Signal {
 	return status.Signal()
 }
 
-// running says whether a process exists and is more than a zombie that nobody has waited for.
-func running(pid int) bool {
-	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
-	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
+func running(t *testing.T, pid int) bool {
+	t.Helper()
+	list, err := ps.Running(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list) > 0
 }
 
 func wait(ctx context.Context, d time.Duration) {
