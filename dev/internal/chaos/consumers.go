@@ -104,7 +104,7 @@ func (r *Rig) restart(ctx context.Context, n *stack.Node) error {
 // zombie lets a consumer sleep through its leases while it works on messages. When it wakes up, others own them.
 func zombie(ctx context.Context, r *Rig) error {
 	work := pick(r.plan, "500ms", "300ms")
-	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, "CONCURRENCY=200")}); err != nil {
+	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, r.concurrency(200))}); err != nil {
 		return err
 	}
 	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {
@@ -141,7 +141,7 @@ func zombie(ctx context.Context, r *Rig) error {
 // and its consumer extends it. Two handlers then work on the same order, and only the second may complete it.
 func outlive(ctx context.Context, r *Rig) error {
 	work := pick(r.plan, "1500ms", "700ms")
-	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, "CONCURRENCY=500", "MAX_ATTEMPTS=20")}); err != nil {
+	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, r.concurrency(500), "MAX_ATTEMPTS=20")}); err != nil {
 		return err
 	}
 	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {

@@ -145,7 +145,7 @@ func apiReplyLost(ctx context.Context, r *Rig) error {
 // silence lets one of two consumers hear nothing more from Postgres, longer than its leases last, while its handlers go on: it can
 // neither extend nor complete. The other one takes over.
 func silence(ctx context.Context, r *Rig) error {
-	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK=200ms", "CONCURRENCY=100"), proxied: "consumers"}); err != nil {
+	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK=200ms", r.concurrency(100)), proxied: "consumers"}); err != nil {
 		return err
 	}
 	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {

@@ -141,8 +141,14 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 // the rate, and does not fail by itself.
 func (r *Rig) work(more ...string) []string {
 	return append([]string{
-		"SIMULATE_WORK=150ms", "SIMULATE_FAILURES=none", "VT=" + strconv.Itoa(r.vt()), "CONCURRENCY=100",
+		"SIMULATE_WORK=150ms", "SIMULATE_FAILURES=none", "VT=" + strconv.Itoa(r.vt()), r.concurrency(100),
 	}, more...)
+}
+
+// concurrency is the setting for as many handlers as it takes for 200 orders a second, and for more orders as many more: a fault
+// must not be blamed for what too few handlers hold up.
+func (r *Rig) concurrency(handlers float64) string {
+	return "CONCURRENCY=" + strconv.Itoa(int(min(handlers*max(1, r.plan.Rate/200), 10_000)))
 }
 
 // vt is the visibility timeout in seconds.
