@@ -56,7 +56,9 @@ var commands = map[string]command{
 }
 
 func run(args []string, stdout, stderr io.Writer) (code int) {
-	help := func(i int) bool { return len(args) > i && (args[i] == "-h" || args[i] == "--help" || args[i] == "help") }
+	help := func(i int) bool {
+		return len(args) > i && (args[i] == "-h" || args[i] == "--help" || args[i] == "help")
+	}
 	if len(args) == 0 || help(0) || help(1) {
 		fmt.Fprint(stdout, usage)
 		return 0
