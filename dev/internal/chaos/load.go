@@ -38,10 +38,6 @@ func burst(ctx context.Context, r *Rig) error {
 		return err
 	}
 	r.ended()
-	// Orders of the prober after the end show that the system is as quick as before.
-	if err := r.wait(ctx, r.tail()); err != nil {
-		return err
-	}
 	return r.account(ctx)
 }
 

@@ -148,7 +148,8 @@ func silence(ctx context.Context, r *Rig) error {
 	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK=200ms", r.concurrency(100)), proxied: "consumers"}); err != nil {
 		return err
 	}
-	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {
+	silent := time.Duration(r.vt())*time.Second + 2*time.Second
+	if err := errors.Join(r.watchLeases(ctx), r.loadFor(ctx, max(silent, r.plan.Duration)+r.tail())); err != nil {
 		return err
 	}
 	victim := r.consumers[0]
@@ -156,7 +157,7 @@ func silence(ctx context.Context, r *Rig) error {
 		return err
 	}
 	r.proxies[0].Hold(true)
-	if err := r.wait(ctx, time.Duration(r.vt())*time.Second+2*time.Second); err != nil {
+	if err := r.wait(ctx, silent); err != nil {
 		return err
 	}
 	r.proxies[0].Hold(false)

@@ -19,7 +19,6 @@ type prober struct {
 	url    string
 	client *http.Client
 	cancel context.CancelFunc
-	over   <-chan struct{} // closed when no more orders are posted
 	work   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -40,14 +39,11 @@ const (
 	probeTimeout  = 5 * time.Second
 )
 
-// startProber posts for a time, or until stop when that is 0.
-func startProber(ctx context.Context, apiURL string, d time.Duration) *prober {
+// startProber posts until stop.
+func startProber(ctx context.Context, apiURL string) *prober {
 	ctx, cancel := context.WithCancel(ctx)
-	if d > 0 {
-		ctx, cancel = context.WithTimeout(ctx, d)
-	}
 	p := &prober{
-		url: apiURL + "/orders", cancel: cancel, over: ctx.Done(),
+		url: apiURL + "/orders", cancel: cancel,
 		client: &http.Client{Timeout: probeTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Second}},
 	}
 	p.work.Go(func() {
