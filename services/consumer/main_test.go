@@ -111,32 +111,40 @@ func (s *started) end(t *testing.T) int {
 	return code
 }
 
+// get asks the port of metrics and probes, once there has been something to do with it.
+func (s *started) get(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	address := regexp.MustCompile(`"address":"\[::\]:(\d+)"`).FindStringSubmatch(s.log.String())
+	if address == nil {
+		t.Fatalf("no address in the log:\n%s", s.log)
+	}
+	answer, err := http.Get("http://127.0.0.1:" + address[1] + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer answer.Body.Close()
+	read, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(read)
+}
+
 func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 	db := dbtest.New(t)
 	db.Publish(12)
 	s := start(t, db, map[string]string{"SIMULATE_WORK": "1ms", "BACKOFF_BASE": "1ms", "BACKOFF_MAX": "10ms"})
 	dbtest.Eventually(t, "all orders are completed", func() bool { return db.Audit().Completed == 12 })
 
-	address := regexp.MustCompile(`"address":"\[::\]:(\d+)"`).FindStringSubmatch(s.log.String())
-	if address == nil {
-		t.Fatalf("no address in the log:\n%s", s.log)
-	}
 	for path, want := range map[string]string{
 		"/readyz": "consuming", "/livez": "moving",
 		"/metrics": `orderflow_consumer_doctor_dead_rows{table="pgmq.q_order_queue"}`,
 	} {
-		answer, err := http.Get("http://127.0.0.1:" + address[1] + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(answer.Body)
-		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
-			t.Errorf("%s: %d, no %s in\n%s", path, answer.StatusCode, want, body)
+		if status, body := s.get(t, path); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d, no %s in\n%s", path, status, want, body)
 		}
 	}
-	http.DefaultClient.CloseIdleConnections()
-
 	s.signals <- syscall.SIGTERM
 	if code := s.end(t); code != 0 {
 		t.Fatalf("exit code %d", code)
@@ -155,8 +163,12 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 func TestASecondSignalExitsAtOnce(t *testing.T) {
 	db := dbtest.New(t)
 	db.Publish(1)
-	s := start(t, db, map[string]string{"SIMULATE_WORK": "2s"})
-	dbtest.Eventually(t, "the order is worked on", func() bool { return strings.Contains(s.log.String(), "Received 1 messages") })
+	s := start(t, db, map[string]string{"SIMULATE_WORK": "3s"})
+	dbtest.Eventually(t, "the message is there", func() bool { return strings.Contains(s.log.String(), "Received 1 messages") })
+	dbtest.Eventually(t, "a handler works on it", func() bool { // one that had not begun would be handed back, and never done
+		_, metrics := s.get(t, "/metrics")
+		return strings.Contains(metrics, "\norderflow_consumer_messages_in_flight 1\n")
+	})
 	s.signals <- syscall.SIGTERM
 	s.signals <- syscall.SIGTERM
 	if code := s.end(t); code != 1 {
