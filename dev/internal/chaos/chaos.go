@@ -59,7 +59,7 @@ func fiveSeconds(Plan) time.Duration { return 5 * time.Second }
 
 // Faults are all faults, in the order in which they are run.
 func Faults() []Fault {
-	return slices.Concat(consumerFaults(), apiFaults(), postgresFaults(), networkFaults(), loadFaults(), clockFaults(), measures())
+	return slices.Concat(consumerFaults(), apiFaults(), postgresFaults(), networkFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
 }
 
 // Select returns the named faults; all without a name.

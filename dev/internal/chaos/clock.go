@@ -5,16 +5,11 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"time"
 )
 
-// clockShim shifts the clock of a program that is linked against the C library. The services cannot be given another clock that way,
-// but Postgres can: that its clock differs from theirs is the same from both sides.
+// clockShim shifts Postgres's clock. That it differs from the services' is the same from both sides.
 //
 //go:embed shim/clock.c
 var clockShim []byte
@@ -37,7 +32,7 @@ func leaseAndBackoffs(p Plan) time.Duration { return visibilityAndASecond(p) + 2
 
 // skewed runs under load with retries, delays and a consumer that is killed: everything that has to do with time.
 func skewed(ctx context.Context, r *Rig, skew time.Duration) error {
-	shim, err := r.buildClockShim(ctx)
+	shim, err := r.buildShim(ctx, "clock", clockShim)
 	if err != nil {
 		return err
 	}
@@ -88,30 +83,4 @@ func skewed(ctx context.Context, r *Rig, skew time.Duration) error {
 	}
 	r.quick("slowest order from POST to completed", l.slowest, leaseAndBackoffs(r.plan))
 	return nil
-}
-
-// buildClockShim compiles the shim, where there is a C compiler.
-func (r *Rig) buildClockShim(ctx context.Context) (string, error) {
-	if runtime.GOOS != "linux" {
-		return "", &skipError{"needs Linux (LD_PRELOAD)"}
-	}
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		return "", &skipError{"needs a C compiler"}
-	}
-	dir, err := r.suite.Session.Mkdir("clock")
-	if err != nil {
-		return "", err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the server's user has to read it
-		return "", err
-	}
-	source, shim := filepath.Join(dir, "clock_shim.c"), filepath.Join(dir, "clock_shim.so")
-	if err := os.WriteFile(source, clockShim, 0o600); err != nil {
-		return "", err
-	}
-	if out, err := exec.CommandContext(ctx, cc, "-O2", "-shared", "-fPIC", "-o", shim, source, "-ldl").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("compile the clock shim: %w: %s", err, out)
-	}
-	return shim, os.Chmod(shim, 0o755) //nolint:gosec // the same
 }
