@@ -44,12 +44,11 @@ func up(ctx context.Context, env *environment, _ []string) (code int, err error)
 	}
 	env.say(`
 Orderflow is up. Ctrl-C stops it%s.
-  dashboard   %s/
   API         %s/docs
   an order    curl -d '{"customer_name":"Ada","product_name":"Lamp","quantity":1,"price":9.5}' -H 'Content-Type: application/json' %s/orders
   load        API_URL=%s go run -C %s .
-  database    psql '%s'`,
-		forgetting(p.server), api.URL(), api.URL(), api.URL(), api.URL(), "services/loadgen", p.server.URL())
+  database    %s`,
+		forgetting(p.server), api.URL(), api.URL(), api.URL(), "services/loadgen", psql(p.server))
 	for _, n := range running.Nodes(stack.Consumer) {
 		env.say("  %-11s %s/metrics", n.Name, n.MetricsURL())
 	}
@@ -78,6 +77,14 @@ Orderflow is up. Ctrl-C stops it%s.
 	case <-ctx.Done():
 		return exitInterrupted, nil
 	}
+}
+
+// psql is how to reach the database: by its URL when it is ours, without showing the secret when it is not.
+func psql(server *postgres.Server) string {
+	if server.Private() {
+		return "psql '" + server.URL() + "'"
+	}
+	return `psql "$DATABASE_URL"`
 }
 
 func forgetting(server *postgres.Server) string {

@@ -50,6 +50,7 @@ func New(name string, lastRead bool) *Queue {
 	fill := strings.NewReplacer(
 		"{queue}", q.table,
 		"{last_read}", last,
+		"{effect}", load("effect"),
 		// Headers are an object or nothing; should somebody have sent anything else, it is kept under a name of its own.
 		"{headers}", "case coalesce(jsonb_typeof(q.headers), 'none') when 'object' then q.headers when 'none' then '{}'::jsonb "+
 			"else jsonb_build_object('orderflow-headers', q.headers) end",

@@ -22,20 +22,4 @@ gone as (
    where q.msg_id = any (array[free.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, free.order_id, free.attempt
 ),
-done as (
-  update public.orders as o
-     set status = 'completed',
-         completed_at = coalesce(o.completed_at, clock_timestamp()),
-         attempts = effect.attempt,
-         effects = o.effects + effect.times,
-         processed_by = $5,
-         last_error = null,
-         dead_at = null
-    from (select order_id, count(*)::integer as times, max(attempt) as attempt
-            from gone
-           group by order_id
-           order by order_id) as effect
-   where o.id = any (array[effect.order_id])
-)
-select msg_id, read_ct, extract(epoch from clock_timestamp() - greatest(enqueued_at, clock_timestamp() - interval '1 day'))::float8
-  from gone
+{effect}

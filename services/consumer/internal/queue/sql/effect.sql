@@ -1,0 +1,20 @@
+-- The tail of both acks: what the messages that are gone have done. effects counts every effect that commits, so that a
+-- second one would show: it is never guarded by the status.
+-- Plan: as fetch.sql; sorted, so that two statements that meet on the same orders lock them in the same order.
+done as (
+  update public.orders as o
+     set status = 'completed',
+         completed_at = coalesce(o.completed_at, clock_timestamp()),
+         attempts = effect.attempt,
+         effects = o.effects + effect.times,
+         processed_by = $5,
+         last_error = null,
+         dead_at = null
+    from (select order_id, count(*)::integer as times, max(attempt) as attempt
+            from gone
+           group by order_id
+           order by order_id) as effect
+   where o.id = any (array[effect.order_id])
+)
+select msg_id, read_ct, extract(epoch from clock_timestamp() - greatest(enqueued_at, clock_timestamp() - interval '1 day'))::float8
+  from gone
