@@ -79,7 +79,8 @@ chart-lint: bin/helm ## Lint the chart with each of its ci/ values
 
 chart-test: bin/helm-unittest $(addprefix bin/,api consumer loadgen) ## Unit tests, strict decoding, Pod Security, and variables that the services know
 	bin/helm-unittest --strict $(CHART)
-	@CHART=$(CURDIR)/$(CHART) BINARIES=$(CURDIR)/bin go -C tools/chartcheck test ./...
+	@# The chart lies outside the tests' module, so that go would take an old result for one of the new chart.
+	@CHART=$(CURDIR)/$(CHART) BINARIES=$(CURDIR)/bin go -C tools/chartcheck test -count=1 ./...
 
 chart-docs: ## Write what is generated from values.yaml: the schema and the README's tables
 	@go -C tools/chartcheck run . write $(CURDIR)/$(CHART)
