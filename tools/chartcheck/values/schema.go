@@ -86,15 +86,22 @@ func (v *Value) schema() (map[string]any, error) {
 	}
 	if v.Group() {
 		properties := map[string]any{}
+		required := []string{}
 		for _, child := range v.Children {
 			one, err := child.schema()
 			if err != nil {
 				return nil, err
 			}
 			properties[child.Key] = one
+			if child.required() {
+				required = append(required, child.Key)
+			}
 		}
 		schema["type"] = "object"
 		schema["properties"] = properties
+		if len(required) > 0 {
+			schema["required"] = required
+		}
 		schema["additionalProperties"] = false
 		return schema, nil
 	}
@@ -112,6 +119,15 @@ func (v *Value) schema() (map[string]any, error) {
 	}
 	maps.Copy(schema, v.Keywords)
 	return schema, nil
+}
+
+// required says whether templates count on the key. Helm takes out of the values what somebody sets to null; a map or a list
+// that is not there is an empty one, everything else would come out as a template's error or as a zero.
+func (v *Value) required() bool {
+	if v.Group() {
+		return true
+	}
+	return v.Default.Kind == yaml.ScalarNode && v.Default.Tag != "!!null"
 }
 
 // kind is the JSON type of the default; a null says nothing and needs a type in its @schema.

@@ -2,6 +2,7 @@ package values
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,10 +34,12 @@ func TestSchemaRefusesWhatIsNotInTheFile(t *testing.T) {
 	}
 	var schema struct {
 		AdditionalProperties bool
+		Required             []string
 		Properties           struct {
 			Web struct {
 				Description          string
 				AdditionalProperties *bool
+				Required             []string
 				Properties           struct {
 					Replicas struct {
 						Type    string
@@ -56,6 +59,10 @@ func TestSchemaRefusesWhatIsNotInTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := schema.Properties.Web
+	// replicas and name have to be there; labels may be taken away, and time is nothing already.
+	if !slices.Equal(schema.Required, []string{"web", "name"}) || !slices.Equal(web.Required, []string{"replicas"}) {
+		t.Errorf("required: %q, in web %q", schema.Required, web.Required)
+	}
 	if schema.AdditionalProperties || web.AdditionalProperties == nil || *web.AdditionalProperties {
 		t.Errorf("unknown keys are let in:\n%s", text)
 	}

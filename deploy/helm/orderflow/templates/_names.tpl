@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Labels of a pod: (dict "root" $ "component" "api" "labels" .Values.api.podLabels) */}}
 {{- define "orderflow.podLabels" -}}
 {{ include "orderflow.selectorLabels" . }}
-{{- with mergeOverwrite (dict) .root.Values.commonLabels (.labels | default dict) }}
+{{- with mergeOverwrite (dict) (.root.Values.commonLabels | default dict) (.labels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

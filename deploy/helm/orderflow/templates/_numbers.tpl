@@ -18,10 +18,15 @@ and how many pods and connections there can be.
 {{- ceil (divf (include "orderflow.ms" .) 1000) | int64 -}}
 {{- end -}}
 
+{{/* A quantity as text. A number out of a values file is a float, which would be printed as 1.073741824e+09. */}}
+{{- define "orderflow.quantity" -}}
+{{- if kindIs "float64" . -}}{{- printf "%.0f" . -}}{{- else -}}{{- toString . -}}{{- end -}}
+{{- end -}}
+
 {{/* MiB of a Kubernetes quantity of bytes, rounded down: "1Gi" is 1024, "500M" is 476. */}}
 {{- define "orderflow.mib" -}}
-{{- $units := dict "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
-{{- $text := toString . -}}
+{{- $units := dict "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 -}}
+{{- $text := include "orderflow.quantity" . -}}
 {{- $unit := regexFind "[A-Za-z]*$" $text -}}
 {{- if not (hasKey $units $unit) -}}
 {{- fail (printf "%q is not a quantity of bytes that this chart understands: write it like 512Mi, 2Gi or 1G" $text) -}}
@@ -63,7 +68,7 @@ extending leases, listening and watching.
 
 {{/* MiB that Postgres may use: its memory limit, or else its request. */}}
 {{- define "orderflow.postgres.memory" -}}
-{{- $resources := .Values.postgres.resources -}}
+{{- $resources := .Values.postgres.resources | default dict -}}
 {{- $memory := ($resources.limits | default dict).memory | default (($resources.requests | default dict).memory) -}}
 {{- include "orderflow.mib" ($memory | default "0") -}}
 {{- end -}}

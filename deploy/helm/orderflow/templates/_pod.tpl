@@ -67,7 +67,7 @@ topologySpreadConstraints:
   value: {{ .root.Values.log.level }}
 - name: LOG_FORMAT
   value: {{ .root.Values.log.format }}
-{{- with (.of.resources.limits | default dict).memory }}
+{{- with ((.of.resources | default dict).limits | default dict).memory }}
 {{- /* Collect more often before the kernel kills; the last tenth is for what the Go heap does not count. */}}
 - name: GOMEMLIMIT
   value: {{ printf "%dMiB" (div (mul (include "orderflow.mib" .) 9) 10) }}

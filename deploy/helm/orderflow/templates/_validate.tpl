@@ -18,6 +18,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
   (include "orderflow.validate.loadgen" . | fromYamlArray)
   (include "orderflow.validate.database" . | fromYamlArray)
   (include "orderflow.validate.exposure" . | fromYamlArray)
+  (include "orderflow.validate.memory" . | fromYamlArray)
   (include "orderflow.validate.env" . | fromYamlArray) -}}
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values do not go together:\n  - %s\n" (join "\n  - " $problems)) -}}
@@ -88,7 +89,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if lt (int64 $of.autoscaling.minReplicas) 1 -}}
 {{- $problems = append $problems (printf "%s.autoscaling.minReplicas must be at least 1 with mode hpa: only keda scales to 0." $component) -}}
 {{- end -}}
-{{- if and (not ($of.autoscaling.hpa | default dict).metrics) (not ($of.resources.requests | default dict).cpu) -}}
+{{- if and (not ($of.autoscaling.hpa | default dict).metrics) (not (($of.resources | default dict).requests | default dict).cpu) -}}
 {{- $problems = append $problems (printf "%s.autoscaling.mode is hpa on CPU, but %s.resources.requests.cpu is empty: set the request that the target is a percentage of." $component $component) -}}
 {{- end -}}
 {{- end -}}
@@ -128,7 +129,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $problems = append $problems (printf "postgres.maxConnections (%v) is less than the %d connections that the pods of this release can open: raise it, or lower the replicas or api.databaseConnections." .Values.postgres.maxConnections $needed) -}}
 {{- end -}}
 {{- range list "max_connections" "listen_addresses" "port" "data_directory" "config_file" "hba_file" "unix_socket_directories" -}}
-{{- if hasKey $.Values.postgres.settings . -}}
+{{- if hasKey ($.Values.postgres.settings | default dict) . -}}
 {{- $problems = append $problems (printf "postgres.settings.%s is the chart's to decide: remove it%s." . (ternary " and use postgres.maxConnections" "" (eq . "max_connections"))) -}}
 {{- end -}}
 {{- end -}}
@@ -192,6 +193,19 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- end -}}
 {{- if and .Values.serviceAccount.name (eq .Values.serviceAccount.name "default") .Values.serviceAccount.create -}}
 {{- $problems = append $problems "serviceAccount.name is default, which every namespace has: set serviceAccount.create to false to use it." -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{/* Memory limits of the services: a Go heap of nothing collects without end. */}}
+{{- define "orderflow.validate.memory" -}}
+{{- $problems := list -}}
+{{- range $component := list "api" "consumer" "loadgen" -}}
+{{- with (((index $.Values $component).resources | default dict).limits | default dict).memory -}}
+{{- if lt (include "orderflow.mib" . | int64) 16 -}}
+{{- $problems = append $problems (printf "%s.resources.limits.memory (%s) is less than a service starts with: set it to 16Mi or more (64Mi is a good beginning), or remove it." $component (include "orderflow.quantity" .)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $problems -}}
 {{- end -}}
