@@ -156,6 +156,20 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $problems = append $problems (printf "database.roles.%s is set, but database.roles.separate is false, so all use the owner's role: set separate to true, or remove it." $role) -}}
 {{- end -}}
 {{- end -}}
+{{- $database := .Values.database.name -}}
+{{- if or (has $database (list "template0" "template1")) (and (eq $database "postgres") .Values.postgres.enabled) -}}
+{{- $problems = append $problems (printf "database.name is %s, which every server has for its own use: choose another name." $database) -}}
+{{- end -}}
+{{- range $role := ternary (list "owner" "api" "consumer" "metrics") (list "owner") $roles.separate -}}
+{{- $name := (include "orderflow.role" (dict "root" $ "role" $role) | fromYaml).user | default "" -}}
+{{- if or (has $name (list "postgres" "public" "none")) (hasPrefix "pg_" $name) -}}
+{{- if (index $roles $role).name -}}
+{{- $problems = append $problems (printf "database.roles.%s.name is %s, which Postgres keeps for itself: choose another name." $role $name) -}}
+{{- else -}}
+{{- $problems = append $problems (printf "the %s's role would be %s, and Postgres keeps names that begin with pg_ for itself: set database.roles.%s.name, or fullnameOverride." $role $name $role) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $names := dict -}}
 {{- if $roles.separate -}}
 {{- range $role := list "owner" "api" "consumer" "metrics" -}}
