@@ -30,7 +30,8 @@ and no printed URL can show them.
 {{- end -}}
 
 {{- define "orderflow.database.url" -}}
-postgres://{{ include "orderflow.postgres.host" . }}:{{ include "orderflow.postgres.port" . }}/{{ .Values.database.name }}?sslmode={{ include "orderflow.postgres.sslmode" . }}
+{{- $host := include "orderflow.postgres.host" . -}}
+postgres://{{ ternary (printf "[%s]" $host) $host (contains ":" $host) }}:{{ include "orderflow.postgres.port" . }}/{{ .Values.database.name }}?sslmode={{ include "orderflow.postgres.sslmode" . }}
 {{- if include "orderflow.database.ca" . }}&sslrootcert=/etc/orderflow/database-ca/{{ .Values.externalDatabase.caKey }}{{ end -}}
 {{- end -}}
 
