@@ -33,6 +33,7 @@ app.kubernetes.io/component: {{ .component }}
 {{/*
 Labels of an object. Pods get the selector's only: a chart version in their
 labels would restart all of them with every new chart.
+(dict "root" $ "component" "api" "more" <labels of this object's own>)
 */}}
 {{- define "orderflow.labels" -}}
 {{ include "orderflow.selectorLabels" . }}
@@ -40,7 +41,7 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: {{ include "orderflow.name" .root }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
+{{- with mergeOverwrite (dict) (.root.Values.commonLabels | default dict) (.more | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
