@@ -19,6 +19,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
   (include "orderflow.validate.database" . | fromYamlArray)
   (include "orderflow.validate.exposure" . | fromYamlArray)
   (include "orderflow.validate.memory" . | fromYamlArray)
+  (include "orderflow.validate.metadata" . | fromYamlArray)
   (include "orderflow.validate.env" . | fromYamlArray) -}}
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values do not go together:\n  - %s\n" (join "\n  - " $problems)) -}}
@@ -218,6 +219,26 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- with (((index $.Values $component).resources | default dict).limits | default dict).memory -}}
 {{- if lt (include "orderflow.mib" . | int64) 16 -}}
 {{- $problems = append $problems (printf "%s.resources.limits.memory (%s) is less than a service starts with: set it to 16Mi or more (64Mi is a good beginning), or remove it." $component (include "orderflow.quantity" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{/* Labels and annotations of the user's beside those of the chart's own: one key twice is no object. */}}
+{{- define "orderflow.validate.metadata" -}}
+{{- $problems := list -}}
+{{- $maps := dict
+  "commonLabels" .Values.commonLabels "metrics.monitors.labels" .Values.metrics.monitors.labels "metrics.rules.labels" .Values.metrics.rules.labels
+  "metrics.dashboard.labels" .Values.metrics.dashboard.labels -}}
+{{- range list "api" "consumer" "loadgen" "postgres" -}}
+{{- $_ := set $maps (printf "%s.podLabels" .) (index $.Values .).podLabels -}}
+{{- $_ := set $maps (printf "%s.podAnnotations" .) (index $.Values .).podAnnotations -}}
+{{- end -}}
+{{- range $path, $map := $maps -}}
+{{- range $key, $_ := $map -}}
+{{- if or (regexMatch "^app\\.kubernetes\\.io/(name|instance|component|version|part-of|managed-by)$" $key) (eq $key "helm.sh/chart") (hasPrefix "checksum/" $key) (eq $key "kubectl.kubernetes.io/default-container") -}}
+{{- $problems = append $problems (printf "%s sets %s, which the chart sets: remove it." $path $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
