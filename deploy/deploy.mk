@@ -8,7 +8,9 @@ KIND_CONFIG     ?= deploy/kind/cluster.yaml
 NAMESPACE  ?= orderflow
 RELEASE    ?= orderflow
 HELM_FLAGS ?=
-export POSTGRES_IMAGE
+# Where `make push` puts the images.
+IMAGES ?=
+export POSTGRES_IMAGE IMAGES
 
 CHART   := deploy/helm/orderflow
 CLUSTER := orderflow
@@ -17,6 +19,9 @@ CONTEXT := kind-$(CLUSTER)
 KUBECTL := kubectl --context $(CONTEXT)
 HELM    := bin/helm --kube-context $(CONTEXT)
 
+# What belongs to the release, whatever its name makes of its objects'.
+OF_RELEASE := app.kubernetes.io/instance=$(RELEASE)
+
 # Go modules outside services/ and dev/ that are linted, too.
 CHECK_MODULES += tools/chartcheck deploy/kind/e2e
 
@@ -24,9 +29,12 @@ CHECK_MODULES += tools/chartcheck deploy/kind/e2e
 HELM_LDFLAGS := -s -w -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
 
 ##@ Kubernetes
-.PHONY: images kind-up deploy e2e status logs dash kind-down
+.PHONY: images push kind-up deploy e2e status logs dash kind-down
 images: ## Build the three images for the engine's architecture, pulling nothing
 	@deploy/kind/images
+
+push: ## Build and push them for a cluster of yours: make push IMAGES=registry.example.com/orderflow
+	@deploy/kind/images --push > /dev/null
 
 kind-up: bin/kind .kubectl ## Create the kind cluster, unless it is there (KIND_CONFIG=, KIND_NODE_IMAGE=)
 	@if bin/kind get clusters 2>/dev/null | grep -qx $(CLUSTER); then \
@@ -48,19 +56,23 @@ e2e: bin/kind bin/helm bin/loadgen .cluster ## Prove it on the cluster: faults, 
 	exec bin/e2e -loadgen bin/loadgen -context $(CONTEXT) -helm bin/helm -chart $(CHART) -tag $$tag -postgres-image '$(POSTGRES_IMAGE)' -only '$(ONLY)'
 
 status: .cluster ## What runs, and what the queue holds
-	@$(KUBECTL) --namespace $(NAMESPACE) get deployments,statefulsets,jobs,pods,persistentvolumeclaims
-	@echo; $(KUBECTL) --namespace $(NAMESPACE) exec statefulset/$(RELEASE)-postgres -- \
-		psql --username postgres --dbname orderflow --command 'select status, count(*) as orders from orders group by 1 order by 1' \
-		--command 'select queue_name, queue_length, oldest_msg_age_sec from pgmq.metrics_all()'
+	@$(KUBECTL) --namespace $(NAMESPACE) get deployments,statefulsets,jobs,pods,persistentvolumeclaims --selector $(OF_RELEASE)
+	@postgres=$$($(KUBECTL) --namespace $(NAMESPACE) get statefulsets --selector $(OF_RELEASE),app.kubernetes.io/component=postgres --output name); \
+	[[ -n $$postgres ]] || { echo; echo 'The database is elsewhere: make dash, and /queue says what it holds.'; exit 0; }; \
+	echo; $(KUBECTL) --namespace $(NAMESPACE) exec $$postgres -- sh -c 'exec psql --username postgres --dbname "$$OWNER_DATABASE" \
+		--command "select status, count(*) as orders from orders group by 1 order by 1" \
+		--command "select queue_name, queue_length, oldest_msg_age_sec from pgmq.metrics_all()"'
 
 logs: .cluster ## Follow a service's logs: make logs SVC=api, consumer or loadgen
 	@case '$(SVC)' in api | consumer | loadgen) ;; *) echo 'which service? make logs SVC=api, consumer or loadgen' >&2; exit 2 ;; esac
 	@$(KUBECTL) --namespace $(NAMESPACE) logs --follow --prefix --tail=100 --max-log-requests=20 \
-		--selector app.kubernetes.io/instance=$(RELEASE),app.kubernetes.io/component=$(SVC)
+		--selector $(OF_RELEASE),app.kubernetes.io/component=$(SVC)
 
 dash: .cluster ## Reach the api, its documentation and the queue on http://localhost:8000 (DASH_PORT=)
-	@echo 'http://localhost:$(or $(DASH_PORT),8000), until Ctrl-C'
-	@$(KUBECTL) --namespace $(NAMESPACE) port-forward service/$(RELEASE)-api $(or $(DASH_PORT),8000):80
+	@service=$$($(KUBECTL) --namespace $(NAMESPACE) get services --selector $(OF_RELEASE),app.kubernetes.io/component=api --output name); \
+	[[ -n $$service ]] || { echo 'there is no release $(RELEASE) in namespace $(NAMESPACE): make deploy, or say RELEASE= and NAMESPACE=' >&2; exit 1; }; \
+	echo 'http://localhost:$(or $(DASH_PORT),8000), until Ctrl-C'; \
+	exec $(KUBECTL) --namespace $(NAMESPACE) port-forward $$service $(or $(DASH_PORT),8000):http
 
 kind-down: bin/kind ## Delete the kind cluster
 	@bin/kind delete cluster --name $(CLUSTER)

@@ -87,7 +87,7 @@ func (s *suite) rollBack(ctx context.Context) error {
 		return err
 	}
 	kept := s.settings
-	err = s.upgrade(ctx, map[string]string{"consumer.image": "orderflow/no-such-image:1"}, "--atomic", "--timeout", "20s")
+	err = s.upgrade(ctx, map[string]string{"consumer.image": "orderflow.example/no-such-image:1"}, "--atomic", "--timeout", "20s")
 	if err == nil || !strings.Contains(err.Error(), "rolled back") {
 		return fmt.Errorf("an upgrade to an image that is not there should have been rolled back: got %v", err) //nolint:errorlint // may be nil
 	}
