@@ -9,6 +9,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// One of a list.
+const (
+	stage     = ` *([0-9]+(\.[0-9]+)?(ms|s|m|h))+ *: *[0-9]+(\.[0-9]+)? *`
+	threshold = ` *[a-z0-9_.]+ *(<=|>=|==|!=|<|>) *[0-9][0-9a-z.]*%? *`
+)
+
 // definitions are the shapes that values share. They are draft 7, which every Helm 3 and 4 understands.
 var definitions = map[string]any{
 	"duration": map[string]any{
@@ -18,6 +24,14 @@ var definitions = map[string]any{
 	"optionalDuration": map[string]any{
 		"type": "string", "pattern": `^(([0-9]+(\.[0-9]+)?(ms|s|m|h))+)?$`,
 		"description": "a duration such as 500ms, 10s or 1m30s, or nothing",
+	},
+	"stages": map[string]any{
+		"type": "string", "pattern": `^(` + stage + `(,` + stage + `)*)?$`,
+		"description": "durations with a rate each, such as 30s:100,2m:1000,30s:0, or nothing",
+	},
+	"thresholds": map[string]any{
+		"type": "string", "pattern": `^(` + threshold + `(,` + threshold + `)*)?$`,
+		"description": "conditions such as e2e_p99<1s,lost==0,error_rate<0.1%, or nothing",
 	},
 	"quantity": map[string]any{
 		"type": []string{"string", "number"}, "pattern": `^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$`,

@@ -57,7 +57,10 @@ log_parameter_max_length = 0
 
 # postgres.settings
 {{- range $name, $value := . }}
-{{ $name }} = '{{ $value | toString | replace "'" "''" }}'
+{{- $text := toString $value }}
+{{- if kindIs "float64" $value }}{{ $text = ternary (printf "%.0f" $value) $text (eq (floor $value) $value) }}{{ end }}
+{{- /* Postgres reads escapes between the quotes. */}}
+{{ $name }} = '{{ $text | replace "\\" "\\\\" | replace "'" "''" }}'
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -19,6 +19,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
   (include "orderflow.validate.database" . | fromYamlArray)
   (include "orderflow.validate.exposure" . | fromYamlArray)
   (include "orderflow.validate.memory" . | fromYamlArray)
+  (include "orderflow.validate.ranges" . | fromYamlArray)
   (include "orderflow.validate.metadata" . | fromYamlArray)
   (include "orderflow.validate.env" . | fromYamlArray) -}}
 {{- if $problems -}}
@@ -58,8 +59,9 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if and (eq $consumer.handler "simulate") (ge (include "orderflow.ms" $consumer.simulate.work | int64) $handler) -}}
 {{- $problems = append $problems (printf "consumer.simulate.work (%s) must be less than the time of one attempt (%v ms: consumer.handlerTimeout, or 80 %% of consumer.visibilityTimeout), or no order ever completes: lower it or raise consumer.visibilityTimeout." $consumer.simulate.work $handler) -}}
 {{- end -}}
-{{- if ge (include "orderflow.ms" $consumer.drainTimeout | int64) (mul (include "orderflow.consumer.grace" .) 1000) -}}
-{{- $problems = append $problems (printf "consumer.terminationGracePeriodSeconds (%v) must be more than consumer.drainTimeout (%s): raise it, or leave it empty to have it derived." $consumer.terminationGracePeriodSeconds $consumer.drainTimeout) -}}
+{{- /* After the drain the consumer writes its last acks, for 5 s at most. */ -}}
+{{- if ge (add (include "orderflow.ms" $consumer.drainTimeout) 5000) (mul (include "orderflow.consumer.grace" .) 1000) -}}
+{{- $problems = append $problems (printf "consumer.terminationGracePeriodSeconds (%v) must be more than consumer.drainTimeout (%s) + 5 s for the last acks: raise it, or leave it empty to have it derived." $consumer.terminationGracePeriodSeconds $consumer.drainTimeout) -}}
 {{- end -}}
 {{- if and (eq $consumer.handler "webhook") (not $consumer.webhook.url) -}}
 {{- $problems = append $problems "consumer.handler is webhook, but consumer.webhook.url is empty: say where orders are delivered." -}}
@@ -105,8 +107,14 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if and $loadgen.stages (or $loadgen.duration $loadgen.rate) -}}
 {{- $problems = append $problems "loadgen.stages already says rate and duration: remove loadgen.rate and loadgen.duration, or loadgen.stages." -}}
 {{- end -}}
-{{- if and $loadgen.duration (ge (include "orderflow.seconds" $loadgen.duration | int64) (int64 $loadgen.activeDeadlineSeconds)) -}}
-{{- $problems = append $problems (printf "loadgen.activeDeadlineSeconds (%v) must be more than loadgen.duration (%s), or the Job is ended before its audit: raise it." $loadgen.activeDeadlineSeconds $loadgen.duration) -}}
+{{- range $key := list "duration" "stages" -}}
+{{- $sent := index $loadgen $key -}}
+{{- if and $sent (ge (include "orderflow.seconds" $sent | int64) (int64 $loadgen.activeDeadlineSeconds)) -}}
+{{- $problems = append $problems (printf "loadgen.activeDeadlineSeconds (%d) must be more than loadgen.%s (%s) takes, or the Job is ended before its audit: raise it." (int64 $loadgen.activeDeadlineSeconds) $key $sent) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $loadgen.apiUrl .Values.networkPolicy.enabled .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.loadgen) -}}
+{{- $problems = append $problems "networkPolicy.egress.enabled is true, but networkPolicy.egress.loadgen is empty, so the load generator could not reach loadgen.apiUrl: allow it there." -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $problems -}}
@@ -126,8 +134,9 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $problems = append $problems (printf "postgres.resources gives the server %v MiB of memory: set postgres.resources.limits.memory to 128Mi or more." (include "orderflow.postgres.memory" .)) -}}
 {{- end -}}
 {{- $needed := include "orderflow.neededConnections" . | int64 -}}
-{{- if lt (int64 .Values.postgres.maxConnections) $needed -}}
-{{- $problems = append $problems (printf "postgres.maxConnections (%v) is less than the %d connections that the pods of this release can open: raise it, or lower the replicas or api.databaseConnections." .Values.postgres.maxConnections $needed) -}}
+{{- /* Postgres keeps superuser_reserved_connections, three, for people. */ -}}
+{{- if lt (sub (int64 .Values.postgres.maxConnections) 3) $needed -}}
+{{- $problems = append $problems (printf "postgres.maxConnections (%d), of which Postgres keeps 3 for the superuser, is less than the %d connections that the pods of this release can open: raise it, or lower the replicas or api.databaseConnections." (int64 .Values.postgres.maxConnections) $needed) -}}
 {{- end -}}
 {{- range list "max_connections" "listen_addresses" "port" "data_directory" "config_file" "hba_file" "unix_socket_directories" -}}
 {{- if hasKey ($.Values.postgres.settings | default dict) . -}}
@@ -140,9 +149,6 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- end -}}
 {{- if not $external.existingSecret -}}
 {{- $problems = append $problems "postgres.enabled is false, but externalDatabase.existingSecret is empty: name a Secret with user name and password of the database's owner." -}}
-{{- end -}}
-{{- if and (hasPrefix "verify-" $external.sslmode) (not $external.caSecret) -}}
-{{- $problems = append $problems (printf "externalDatabase.sslmode is %s, but externalDatabase.caSecret is empty: name a Secret with the certificate authority, or set sslmode to require." $external.sslmode) -}}
 {{- end -}}
 {{- if and $external.caSecret (not (hasPrefix "verify-" $external.sslmode)) -}}
 {{- $problems = append $problems (printf "externalDatabase.caSecret is set, but with sslmode %s nothing is checked against it: set sslmode to verify-full, or remove caSecret." $external.sslmode) -}}
@@ -206,8 +212,40 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if and (eq .Values.consumer.handler "webhook") .Values.networkPolicy.enabled .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.consumer) -}}
 {{- $problems = append $problems "networkPolicy.egress.enabled is true, but networkPolicy.egress.consumer is empty, so the consumer could not reach consumer.webhook.url: allow it there." -}}
 {{- end -}}
+{{- range $component := list "api" "consumer" -}}
+{{- $budget := (index $.Values $component).podDisruptionBudget -}}
+{{- if and $budget.enabled (regexMatch "^0+%?$" (toString $budget.maxUnavailable)) -}}
+{{- $problems = append $problems (printf "%s.podDisruptionBudget.maxUnavailable is %v, with which no node could be drained: set it to 1 or more, or podDisruptionBudget.enabled to false." $component $budget.maxUnavailable) -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch "^[0-9]" (include "orderflow.fullname" .) -}}
+{{- $problems = append $problems (printf "the objects would be named %s-…, and a Service's name must not begin with a digit: set fullnameOverride." (include "orderflow.fullname" .)) -}}
+{{- end -}}
 {{- if and .Values.serviceAccount.name (eq .Values.serviceAccount.name "default") .Values.serviceAccount.create -}}
 {{- $problems = append $problems "serviceAccount.name is default, which every namespace has: set serviceAccount.create to false to use it." -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{/* Durations that a service would refuse at its start; numbers have their ranges in the schema. */}}
+{{- define "orderflow.validate.ranges" -}}
+{{- $problems := list -}}
+{{- $api := .Values.api -}}
+{{- $consumer := .Values.consumer -}}
+{{- range list
+  (list "api.requestTimeout" $api.requestTimeout "100ms" "1m")
+  (list "api.shutdownDelay" $api.shutdownDelay "0s" "10m")
+  (list "api.drainTimeout" $api.drainTimeout "0s" "10m")
+  (list "consumer.drainTimeout" $consumer.drainTimeout "0s" "1h")
+  (list "consumer.pollInterval" $consumer.pollInterval "10ms" "5m")
+  (list "consumer.simulate.work" $consumer.simulate.work "0s" "1h")
+  (list "consumer.backoff.base" $consumer.backoff.base "1ms" "1h")
+  (list "consumer.backoff.max" $consumer.backoff.max "1ms" "24h")
+  (list "loadgen.duration" .Values.loadgen.duration "0s" "720h") -}}
+{{- $ms := include "orderflow.ms" (index . 1) | int64 -}}
+{{- if or (lt $ms (include "orderflow.ms" (index . 2) | int64)) (gt $ms (include "orderflow.ms" (index . 3) | int64)) -}}
+{{- $problems = append $problems (printf "%s (%s) must be from %s to %s." (index . 0) (index . 1) (index . 2) (index . 3)) -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $problems -}}
 {{- end -}}
@@ -248,19 +286,27 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{/* Variables of the user's that the chart sets itself, with the value to use instead. */}}
 {{- define "orderflow.validate.env" -}}
 {{- $problems := list -}}
-{{- $reserved := dict
-  "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "QUEUE_NAME" "queue.name"
-  "LOG_LEVEL" "log.level" "LOG_FORMAT" "log.format" "GOMEMLIMIT" "resources.limits.memory" "METRICS_PORT" "" -}}
+{{- $common := dict "LOG_LEVEL" "log.level" "LOG_FORMAT" "log.format" "GOMEMLIMIT" "resources.limits.memory" -}}
+{{- $database := dict "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "QUEUE_NAME" "queue.name" "METRICS_PORT" "" -}}
 {{- $own := dict
   "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "ADMIN_TOKEN" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
   "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_SECRET" "consumer.webhook.existingSecret")
   "loadgen" (dict "API_URL" "loadgen.apiUrl" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds") -}}
+{{- /* Listening on one address would shut out probes, Services and Prometheus. */ -}}
+{{- $listening := list "API_HOST" "METRICS_HOST" -}}
 {{- range $component := list "api" "consumer" "loadgen" -}}
-{{- $taken := merge (dict) (get $own $component) $reserved -}}
+{{- $taken := merge (dict) (get $own $component) $common (ternary dict $database (eq $component "loadgen")) -}}
+{{- $seen := dict -}}
 {{- range (index $.Values $component).env -}}
+{{- if hasKey $seen .name -}}
+{{- $problems = append $problems (printf "%s.env has %s twice: remove one." $component .name) -}}
+{{- end -}}
+{{- $_ := set $seen .name true -}}
 {{- if hasKey $taken .name -}}
 {{- $instead := get $taken .name -}}
 {{- $problems = append $problems (printf "%s.env sets %s, which the chart sets: %s." $component .name (ternary (printf "use %s" $instead) "remove it" (ne $instead ""))) -}}
+{{- else if and (has .name $listening) (ne $component "loadgen") -}}
+{{- $problems = append $problems (printf "%s.env sets %s, but probes reach the pod by its own address: remove it." $component .name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
