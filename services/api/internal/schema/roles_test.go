@@ -221,6 +221,23 @@ func TestRightsThatWereTooManyGo(t *testing.T) {
 }
 
 // A managed database: the one who migrates owns the database and may create roles, and is no superuser.
+func TestRightsOfANewerReleaseStay(t *testing.T) {
+	t.Parallel()
+	db, roles := withRoles(t, schema.InstallSQL)
+	mustExec(t, db.conn, fakeVersion)
+	mustExec(t, db.conn, `grant delete on orders to `+pgx.Identifier{roles.API.Name}.Sanitize())
+
+	if err := db.migrate(schema.Options{Queue: "jobs", Roles: roles}); err != nil {
+		t.Fatal(err)
+	}
+	if !ask[bool](t, db.conn, `select has_table_privilege($1, 'orders', 'delete')`, roles.API.Name) {
+		t.Error("an older build took a right away from a newer release")
+	}
+	if !strings.Contains(db.log.String(), "newer than this build") {
+		t.Errorf("nothing tells of it:\n%s", db.log)
+	}
+}
+
 func TestAnOwnerWithCreateroleSetsUpTheRoles(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)

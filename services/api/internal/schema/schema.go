@@ -25,7 +25,8 @@ type Options struct {
 	Queue string
 	// PGMQ says how PGMQ is installed in a database that has none. The zero value is InstallAuto.
 	PGMQ Install
-	// Roles are created, given their passwords, timeouts and rights. Those without a name are left out.
+	// Roles are created, given their passwords, timeouts and rights, unless the schema is newer than this build. Those
+	// without a name are left out.
 	Roles Roles
 }
 
@@ -56,6 +57,17 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 	}
 	if err := EnsureQueue(ctx, conn, opts.Queue, log); err != nil {
 		return err
+	}
+
+	// A newer release may have given its roles rights that this build does not know of, and would take away from its pods
+	// while they serve: an old pod that starts late, or a rollback, leaves the roles as they are.
+	current, err := Current(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if current > Version {
+		log.InfoContext(ctx, "the schema is newer than this build: the roles and their rights stay as they are", "schema", current, "build", Version)
+		return nil
 	}
 	return ensureRoles(ctx, conn, opts, log)
 }
