@@ -6,6 +6,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	// The image is FROM scratch and has no certificate authorities of its own.
+	_ "golang.org/x/crypto/x509roots/fallback"
 )
 
 // version is stamped by the linker: -ldflags "-X main.version=1.2.3".
