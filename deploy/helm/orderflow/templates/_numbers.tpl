@@ -39,6 +39,25 @@ and how many pods and connections there can be.
 {{- if kindIs "invalid" .of.replicas -}}2{{- else -}}{{ int64 .of.replicas }}{{- end -}}
 {{- end -}}
 
+{{/*
+The replicas of a Deployment as a line, or nothing: (dict "root" $ "component" "api").
+Where an autoscaler decides, its number as it is now is written down again. Left
+out, Kubernetes would make it 1 in the upgrade that hands a fixed number over,
+until the autoscaler acts. A first install, and a rendering without a cluster,
+leave it out.
+*/}}
+{{- define "orderflow.replicasLine" -}}
+{{- $of := index .root.Values .component -}}
+{{- if eq $of.autoscaling.mode "none" -}}
+replicas: {{ include "orderflow.replicas" (dict "of" $of) }}
+{{- else -}}
+{{- with (lookup "apps/v1" "Deployment" .root.Release.Namespace (printf "%s-%s" (include "orderflow.fullname" .root) .component)) -}}
+{{- $now := int64 .spec.replicas -}}
+replicas: {{ min (max $now (int64 $of.autoscaling.minReplicas)) (int64 $of.autoscaling.maxReplicas) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The most pods of api or consumer there can be, during a rolling update (a quarter more, rounded up). */}}
 {{- define "orderflow.mostPods" -}}
 {{- $most := ternary (include "orderflow.replicas" . | int64) (int64 .of.autoscaling.maxReplicas) (eq .of.autoscaling.mode "none") -}}
@@ -64,6 +83,18 @@ extending leases, listening and watching.
 
 {{- define "orderflow.consumer.grace" -}}
 {{- .Values.consumer.terminationGracePeriodSeconds | default (add (include "orderflow.seconds" .Values.consumer.drainTimeout) 10) -}}
+{{- end -}}
+
+{{/* Size of Postgres' volume: what an existing claim asks for, where that can be looked up, or postgres.storage.size. */}}
+{{- define "orderflow.postgres.disk" -}}
+{{- $storage := .Values.postgres.storage -}}
+{{- $size := $storage.size -}}
+{{- with $storage.existingClaim -}}
+{{- with (lookup "v1" "PersistentVolumeClaim" $.Release.Namespace .) -}}
+{{- $size = .spec.resources.requests.storage -}}
+{{- end -}}
+{{- end -}}
+{{- include "orderflow.quantity" $size -}}
 {{- end -}}
 
 {{/* MiB that Postgres may use: its memory limit, or else its request. */}}

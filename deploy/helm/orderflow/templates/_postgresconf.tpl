@@ -4,7 +4,7 @@ nothing may go in here that changes with what the server need not know.
 */}}
 {{- define "orderflow.postgres.conf" -}}
 {{- $memory := include "orderflow.postgres.memory" . | int64 -}}
-{{- $disk := include "orderflow.mib" .Values.postgres.storage.size | int64 -}}
+{{- $disk := include "orderflow.mib" (include "orderflow.postgres.disk" .) | int64 -}}
 {{- $connections := int64 .Values.postgres.maxConnections -}}
 {{- $wal := max 128 (min 4096 (div $disk 8)) -}}
 # What initdb chose for this cluster (locale, time zone), then ours. ALTER SYSTEM still wins.

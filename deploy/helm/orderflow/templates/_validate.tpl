@@ -133,6 +133,24 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- else if lt (include "orderflow.postgres.memory" . | int64) 128 -}}
 {{- $problems = append $problems (printf "postgres.resources gives the server %v MiB of memory: set postgres.resources.limits.memory to 128Mi or more." (include "orderflow.postgres.memory" .)) -}}
 {{- end -}}
+{{- $made := lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-postgres" (include "orderflow.fullname" .)) | default dict -}}
+{{- $claims := ($made.spec | default dict).volumeClaimTemplates -}}
+{{- if $made -}}
+{{- $storage := .Values.postgres.storage -}}
+{{- $was := ternary "a claim of the StatefulSet's own" "postgres.storage.existingClaim" (not (empty $claims)) -}}
+{{- if ne (empty $claims) (ne $storage.existingClaim "") -}}
+{{- $problems = append $problems (printf "Postgres was installed on %s, which cannot be changed later (postgres.storage.existingClaim): see 'What cannot be changed later' in the chart's README." $was) -}}
+{{- else if $claims -}}
+{{- $claim := (first $claims).spec -}}
+{{- $size := $claim.resources.requests.storage -}}
+{{- if ne (include "orderflow.mib" $size) (include "orderflow.mib" $storage.size) -}}
+{{- $problems = append $problems (printf "postgres.storage.size is %s, but the volume was made with %s, and a StatefulSet's claim cannot be changed: set it back, or see 'What cannot be changed later' in the chart's README." (include "orderflow.quantity" $storage.size) $size) -}}
+{{- end -}}
+{{- if ne $storage.className ($claim.storageClassName | default "") -}}
+{{- $problems = append $problems (printf "postgres.storage.className is %q, but the volume was made with %q, and a StatefulSet's claim cannot be changed: set it back." $storage.className ($claim.storageClassName | default "")) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $needed := include "orderflow.neededConnections" . | int64 -}}
 {{- /* Postgres keeps superuser_reserved_connections, three, for people. */ -}}
 {{- if lt (sub (int64 .Values.postgres.maxConnections) 3) $needed -}}
