@@ -34,7 +34,8 @@ images: ## Build the three images for the engine's architecture, pulling nothing
 	@deploy/kind/images
 
 push: ## Build and push them for a cluster of yours: make push IMAGES=registry.example.com/orderflow
-	@deploy/kind/images --push > /dev/null
+	@tag=$$(deploy/kind/images --push); images='$(IMAGES)'; \
+	echo "helm install orderflow $(CHART) --set image.registry=$${images%%/*},image.repository=$${images#*/} --set-string image.tag=$$tag"
 
 kind-up: bin/kind .kubectl ## Create the kind cluster, unless it is there (KIND_CONFIG=, KIND_NODE_IMAGE=)
 	@if bin/kind get clusters 2>/dev/null | grep -qx $(CLUSTER); then \
