@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,8 +16,8 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// examine is `consumer doctor`: one look, a table on stdout, and 1 when there is something to do.
-func examine(ctx context.Context, s config.Config, stdout, stderr io.Writer) int {
+// examine is `consumer doctor`: one look, a table on stdout, and 1 when there is something to do or a signal ends it.
+func examine(ctx context.Context, s config.Config, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	server, err := pg.NewServer(s.DatabaseURL, "doctor", slog.New(slog.DiscardHandler), pg.Observer{})
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -26,6 +27,13 @@ func examine(ctx context.Context, s config.Config, stdout, stderr io.Writer) int
 	defer link.Close()
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	var figures *doctor.Figures
 	err = link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		figures, err = doctor.Examine(ctx, conn, queue.New(s.QueueName, false))

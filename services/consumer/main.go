@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 	log := newLogger(settings, stderr)
 	slog.SetDefault(log) // for libraries
 	if command == "doctor" {
-		return examine(ctx, settings, stdout, stderr)
+		return examine(ctx, settings, stdout, stderr, signals)
 	}
 	return consume(ctx, settings, log, signals)
 }

@@ -172,12 +172,27 @@ func TestOtherHoldersOfVacuumAreNamedToo(t *testing.T) {
 		advice string
 	}{
 		{doctor.Holder{Kind: "prepared transaction", Name: "it's", Seconds: &age}, "rollback prepared 'it''s'"},
-		{doctor.Holder{Kind: "replication slot", Name: "old", XminAge: 5}, "pg_drop_replication_slot('old')"},
-		{doctor.Holder{Kind: "standby", Name: "1"}, "hot_standby_feedback"},
+		{doctor.Holder{Kind: "replication slot", Name: "old", XminAge: 5000, Detail: "physical, inactive"}, "pg_drop_replication_slot('old')"},
+		{doctor.Holder{Kind: "replication slot", Name: "used", XminAge: 5000, Detail: "physical, active"}, "look there"},
+		{doctor.Holder{Kind: "standby", Name: "1", XminAge: 5000, Seconds: &age}, "hot_standby_feedback"},
 	} {
 		f := doctor.Figures{Description: queue.Description{Tables: true}, Holders: []doctor.Holder{h.Holder}}
 		if i := slices.IndexFunc(f.Findings(), func(c doctor.Finding) bool { return strings.Contains(c.Advice, h.advice) }); i < 0 {
 			t.Errorf("%s: %+v", h.Kind, f.Findings())
+		}
+	}
+}
+
+func TestAHealthyStandbyIsNoFinding(t *testing.T) {
+	t.Parallel()
+	connected := 86_400.0
+	f := doctor.Figures{Description: queue.Description{Tables: true}, Holders: []doctor.Holder{
+		{Kind: "standby", Name: "1", XminAge: 3, Seconds: &connected, Detail: "replicator, streaming"},
+		{Kind: "replication slot", Name: "standby1", XminAge: 3, Detail: "physical, active"},
+	}}
+	for _, c := range f.Findings() {
+		if c.Check == "vacuum" && c.Advice != "" {
+			t.Errorf("%+v", c)
 		}
 	}
 }

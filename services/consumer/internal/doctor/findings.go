@@ -20,7 +20,7 @@ type Finding struct {
 const (
 	longHeld    = time.Minute     // a transaction that works and holds vacuum back meanwhile
 	longIdle    = 5 * time.Second // one that does nothing and holds vacuum back
-	manyBack    = 1000            // transactions that a session holds back, when it is not known for how long
+	manyBack    = 1000            // transactions that it is held back by, when it is not known for how long
 	longWaiting = time.Minute     // the message that is due first
 	manyDead    = 50_000          // dead rows of a queue's table
 	bigEmpty    = 256 << 20       // bytes of a table that holds next to nothing
@@ -102,6 +102,10 @@ func (f *Figures) vacuumHolder() Finding {
 		case "prepared transaction":
 			c.Advice = fmt.Sprintf("Finish it: rollback prepared '%s'; or commit it.", strings.ReplaceAll(h.Name, "'", "''"))
 		case "replication slot":
+			c.Advice = "The standby that uses it runs long queries, or has hot_standby_feedback on and lags: look there."
+			if !strings.Contains(h.Detail, "inactive") {
+				break
+			}
 			c.Advice = fmt.Sprintf("If nobody uses it any more: select pg_drop_replication_slot('%s');", strings.ReplaceAll(h.Name, "'", "''"))
 		default:
 			c.Advice = "Look for long queries on that standby, or set its hot_standby_feedback to off."
@@ -114,8 +118,8 @@ func (f *Figures) vacuumHolder() Finding {
 // tolerable says whether it is too early for a word about it.
 func (h *Holder) tolerable() bool {
 	switch {
-	case h.Seconds == nil:
-		return h.Kind == "session" && h.XminAge < manyBack
+	case h.Kind == "standby", h.Seconds == nil: // since when a standby is connected says nothing about its queries
+		return h.XminAge < manyBack
 	case strings.Contains(h.Detail, "idle in transaction"):
 		return *h.Seconds < longIdle.Seconds()
 	default:

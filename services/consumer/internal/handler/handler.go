@@ -12,7 +12,7 @@ import (
 )
 
 // Handler processes one order. nil means done. An error means another attempt after a backoff, unless it was made with
-// Permanent or RetryAfter. A message can be handled more than once, when a worker dies or its lease is lost in between:
+// Permanent, RetryAfter or NotBefore. A message can be handled more than once, when a worker dies or its lease is lost in between:
 // what a handler does outside the database must bear that (Message.OrderID is a good idempotency key).
 //
 // Handle must end soon after ctx does. context.Cause(ctx) says why: ErrTimeout, ErrLeaseLost, ErrLeaseExpired or
@@ -47,26 +47,37 @@ func IsPermanent(err error) bool {
 	return errors.As(err, &p)
 }
 
-type retryAfterError struct {
+// delayError says when the next attempt is to come: after a time, or after that and the backoff.
+type delayError struct {
 	error
-	after time.Duration
+	after   time.Duration
+	backoff bool
 }
 
-func (r retryAfterError) Unwrap() error { return r.error }
+func (d delayError) Unwrap() error { return d.error }
 
 // RetryAfter marks an error after which the next attempt is to come after d, instead of after the backoff. nil stays nil.
-func RetryAfter(d time.Duration, err error) error {
+func RetryAfter(d time.Duration, err error) error { return delayed(err, d, false) }
+
+// NotBefore marks an error after which the next attempt must not come before d is over. The backoff comes on top: whoever says so
+// says it to everybody, and means the least. nil stays nil.
+func NotBefore(d time.Duration, err error) error { return delayed(err, d, true) }
+
+func delayed(err error, after time.Duration, backoff bool) error {
 	if err == nil {
 		return nil
 	}
-	return retryAfterError{err, max(d, 0)}
+	return delayError{err, max(after, 0), backoff}
 }
 
-// After returns the delay that err asks for, if it does.
-func After(err error) (d time.Duration, asked bool) {
-	var r retryAfterError
-	if errors.As(err, &r) {
-		return r.after, true
+// Delay returns how long to wait after err where the backoff alone would be backoff.
+func Delay(err error, backoff time.Duration) time.Duration {
+	var d delayError
+	switch {
+	case !errors.As(err, &d):
+		return backoff
+	case d.backoff:
+		return d.after + backoff
 	}
-	return 0, false
+	return d.after
 }

@@ -3,6 +3,7 @@ package handler_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -54,13 +55,14 @@ func TestErrorsSteerTheRetryThroughWrapping(t *testing.T) {
 	if err := errors.Join(errors.New("context"), handler.Permanent(cause)); !handler.IsPermanent(err) || !errors.Is(err, cause) {
 		t.Fatalf("%v", err)
 	}
-	if d, asked := handler.After(errors.Join(handler.RetryAfter(time.Minute, cause))); !asked || d != time.Minute {
-		t.Fatal(d, asked)
-	}
-	if d, _ := handler.After(handler.RetryAfter(-time.Minute, cause)); d != 0 {
-		t.Fatal(d)
-	}
-	if _, asked := handler.After(cause); asked || handler.IsPermanent(cause) {
-		t.Fatal("a plain error steers nothing")
+	for want, err := range map[time.Duration]error{
+		time.Minute:               errors.Join(handler.RetryAfter(time.Minute, cause)),
+		0:                         handler.RetryAfter(-time.Minute, cause),
+		time.Minute + time.Second: fmt.Errorf("wrapped: %w", handler.NotBefore(time.Minute, cause)),
+		time.Second:               cause,
+	} {
+		if d := handler.Delay(err, time.Second); d != want || !errors.Is(err, cause) || handler.IsPermanent(err) {
+			t.Fatalf("%v: %s instead of %s", err, d, want)
+		}
 	}
 }

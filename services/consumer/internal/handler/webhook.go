@@ -23,7 +23,7 @@ import (
 //
 //	2xx               done
 //	4xx               permanent: the same request would be refused again; but for 408, 425 and 429
-//	all else          another attempt, after Retry-After when the answer has one; also when there is no answer
+//	all else          another attempt after a backoff, on top of Retry-After when the answer has one; also when there is no answer
 //
 // The receiver tells repetitions by Idempotency-Key, which is the same for every attempt at an order. With a secret, the
 // header Orderflow-Signature is "t=<unix seconds>,v1=<hex>" where hex is HMAC-SHA256(secret, t + "." + body): the
@@ -37,6 +37,9 @@ type Webhook struct {
 
 // longestRetryAfter bounds what a receiver can ask for: more would be a dead letter by another name.
 const longestRetryAfter = time.Hour
+
+// bodyLimit is how long the body of an answer may take once its status is there.
+const bodyLimit = 250 * time.Millisecond
 
 // NewWebhook returns a handler that posts to address. concurrency is how many calls there are at once at most; timeout
 // is the longest that one may take, whatever ctx allows.
@@ -90,7 +93,12 @@ func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 		}
 		return fmt.Errorf("webhook: %w", unaddressed(err))
 	}
-	defer answer.Body.Close()
+	// A body that drips must not hold up what its status has decided. Closing it ends the read.
+	slow := time.AfterFunc(bodyLimit, func() { _ = answer.Body.Close() })
+	defer func() {
+		slow.Stop()
+		_ = answer.Body.Close()
+	}()
 	// What is read to the end can be used again; who answers with more than this pays with a new connection.
 	excerpt, _ := io.ReadAll(io.LimitReader(answer.Body, 512)) // an error text, best effort
 	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10)           // likewise
@@ -113,7 +121,7 @@ func (w *Webhook) judge(answer *http.Response, excerpt []byte) error {
 		}
 	}
 	if after, ok := w.retryAfter(answer.Header.Get("Retry-After")); ok {
-		return RetryAfter(after, failure)
+		return NotBefore(after, failure) // RFC 9110, 10.2.3, asks for a least time
 	}
 	return failure
 }

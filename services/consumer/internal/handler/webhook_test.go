@@ -114,9 +114,8 @@ func TestAnAnswerDecidesAboutTheRetry(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), "the reason in words") {
 			t.Errorf("%s: %v does not quote the answer", name, err)
 		}
-		after, asked := handler.After(err)
-		if asked != (test.least > 0) || after < test.least || after > test.least+10*time.Second {
-			t.Errorf("%s: retry after %s, %t", name, after, asked)
+		if after := handler.Delay(err, time.Second) - time.Second; after < test.least || after > test.least+10*time.Second {
+			t.Errorf("%s: retry %s after the backoff", name, after)
 		}
 	}
 }
@@ -139,6 +138,25 @@ func TestAReceiverThatHangsOrIsGoneIsTriedAgain(t *testing.T) {
 	err := webhook(t, strings.Replace(gone.URL, "http://", "http://user:geheim@", 1), time.Minute).Handle(t.Context(), order)
 	if err == nil || handler.IsPermanent(err) || strings.Contains(err.Error(), "geheim") {
 		t.Fatalf("%v", err)
+	}
+}
+
+func TestTheStatusDecidesHoweverSlowlyTheBodyComes(t *testing.T) {
+	t.Parallel()
+	w := webhook(t, receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}), time.Hour)
+	handled := make(chan error, 1)
+	go func() { handled <- w.Handle(t.Context(), order) }()
+	select {
+	case err := <-handled:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(15 * time.Second):
+		t.Fatal("still waiting for the body")
 	}
 }
 

@@ -122,7 +122,7 @@ func (m *Message) decodeHeaders() {
 				m.Traceparent = string(text)
 			}
 		case HeaderReleased:
-			// At least this read counts: a forged header cannot make a message immortal.
+			// At least this read counts: a forged header cannot make a message immortal. A number beyond all range is infinite.
 			if n, err := strconv.ParseFloat(string(value), 64); err == nil || n > 0 {
 				m.Released = int32(min(max(n, 0), float64(max(m.ReadCount-1, 0))))
 			}

@@ -14,7 +14,8 @@ import (
 )
 
 // Statement deadlines: short, so that a hang is noticed within the time that leases are worth; doubled after each
-// statement that ran into it, so that a database that is merely slow gets its work done all the same.
+// statement that ran into it, so that a database that is merely slow gets its work done all the same, and halved again
+// when it no longer is.
 const (
 	statementTimeout    = 3 * time.Second
 	statementTimeoutMax = 24 * time.Second
@@ -57,11 +58,14 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 	}
 	limited, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	start := time.Now()
 	err := work(limited, l.conn)
 	switch {
 	case err == nil:
-		l.timeout = statementTimeout
 		l.answered = time.Now()
+		if l.answered.Sub(start) < l.timeout/8 { // well within: what was slow is quick again
+			l.timeout = max(l.timeout/2, statementTimeout)
+		}
 		l.server.noteUp()
 	case limited.Err() != nil && ctx.Err() == nil:
 		l.drop()
@@ -110,14 +114,10 @@ func (l *Link) connect(ctx context.Context) error {
 	if l.listen {
 		config.BuildContextWatcherHandler = nudgeWhenCancelled
 	}
-	limited, cancel := context.WithTimeout(ctx, ConnectTimeout)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(limited, config)
+	conn, err := pgx.ConnectConfig(ctx, config) // its time limit is for each address, so that a silent one hides no other
 	if err == nil {
 		l.conn = conn
-		if err = prepareSession(limited, conn); err == nil && l.setup != nil {
-			err = l.setup(limited, conn)
-		}
+		err = l.prepare(ctx)
 	}
 	if err != nil {
 		l.drop()
@@ -132,6 +132,18 @@ func (l *Link) connect(ctx context.Context) error {
 		l.server.observe.Connected(l.name, l.before)
 	}
 	l.before = true
+	return nil
+}
+
+func (l *Link) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ConnectTimeout)
+	defer cancel()
+	if err := prepareSession(ctx, l.conn); err != nil {
+		return err
+	}
+	if l.setup != nil {
+		return l.setup(ctx, l.conn)
+	}
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,31 @@ func (b *bundle) want(question, want string) {
 	b.t.Helper()
 	if got, err := b.ask(question); err != nil || got != want {
 		b.t.Errorf("%s: %q (%v), want %q", question, got, err, want)
+	}
+}
+
+func TestASilentAddressHidesNoOther(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() // it accepts in the kernel's backlog, and never says a word
+	address, err := url.Parse(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.Host = silent.Addr().String() + "," + address.Host
+	address.RawQuery = "sslmode=disable&connect_timeout=1"
+	server, err := pg.NewServer(address.String(), "test", slog.New(slog.DiscardHandler), pg.Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := server.NewLink("test", nil)
+	defer link.Close()
+	if err := link.Do(t.Context(), func(ctx context.Context, conn *pgx.Conn) error { return conn.Ping(ctx) }); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ConnectTimeout bounds one attempt to connect. A server that hangs accepts the connection and does not answer; the
-// attempt that waits when it comes back succeeds at once.
+// ConnectTimeout bounds one attempt to connect to one address, unless DATABASE_URL has a connect_timeout. A server that
+// hangs accepts the connection and does not answer; the attempt that waits when it comes back succeeds at once.
 const ConnectTimeout = 3 * time.Second
 
 // Server is the database as the consumer sees it: reachable or not. Its links share that knowledge, so that an outage
@@ -49,7 +49,9 @@ func NewServer(databaseURL, consumerID string, log *slog.Logger, observe Observe
 	if err != nil {
 		return nil, fmt.Errorf("parse DATABASE_URL: %w", err)
 	}
-	config.ConnectTimeout = ConnectTimeout
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = ConnectTimeout
+	}
 	config.DialFunc = dial
 	config.BuildContextWatcherHandler = hangUpWhenCancelled
 	if config.RuntimeParams["application_name"] == "" {

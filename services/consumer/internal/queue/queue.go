@@ -132,8 +132,10 @@ const (
 	Refused
 	// Locked: somebody holds a row of the batch, or a deadlock was resolved against us.
 	Locked
-	// Spoiled: the data of some message of the batch cannot be written.
+	// Spoiled: some message of the batch cannot be written, for what it contains or where it is stored.
 	Spoiled
+	// TooLong: the server cut the statement off for how long it took; nothing took effect. A smaller batch may be quick enough.
+	TooLong
 )
 
 // Classify says what an error of one of this package's statements means.
@@ -152,8 +154,10 @@ func Classify(err error) Fault {
 	switch code := answer.Code; {
 	case code == "55P03", code == "40P01", code == "40001":
 		return Locked
-	case code[:2] == "22", code[:2] == "23", code[:2] == "P0", code == "54000", code == "54001":
+	case code[:2] == "22", code[:2] == "23", code[:2] == "P0", code == "54000", code == "54001", code == "XX001", code == "XX002":
 		return Spoiled
+	case code == "57014":
+		return TooLong
 	case code == "57P01", code == "57P02", code[:2] == "08":
 		return Unknown // the session was ended, perhaps just after the commit
 	default:

@@ -321,6 +321,27 @@ func TestAckUnlockedPassesOverWhatSomebodyHolds(t *testing.T) {
 	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(got...), me)), got[0].ID, got[1].ID)
 }
 
+func TestARowThatRefersToTheOrderIsInNobodysWay(t *testing.T) {
+	b := setup(t)
+	orders := b.Publish(3)
+	got := b.read(3)
+	b.Exec(`create table invoices (order_id bigint references public.orders)`)
+	tx, err := b.Begin(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(b.ctx) }()
+	if _, err := tx.Exec(b.ctx, `insert into invoices select unnest($1::bigint[])`, orders); err != nil {
+		t.Fatal(err)
+	}
+	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(got[0]), me)), got[0].ID)
+	b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, entries(got[1]), me)), got[1].ID)
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, entries(got[2]))), got[2].ID)
+	if attempts := b.Order(orders[2]).Attempts; attempts != 1 {
+		t.Errorf("the order was not told of its attempt: %d", attempts)
+	}
+}
+
 func TestNackHidesWithTheErrorAndTellsTheOrder(t *testing.T) {
 	b := setup(t)
 	sent := b.Publish(1)

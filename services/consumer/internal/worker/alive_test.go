@@ -7,17 +7,17 @@ import (
 
 func TestOnlyALoopThatHangsIsAReasonToRestart(t *testing.T) {
 	t.Parallel()
-	long, short := time.Now().Add(-2*wedged).UnixNano(), time.Now().UnixNano()
+	long, short := time.Now().Add(-2*wedged), time.Now()
 	for name, test := range map[string]struct {
 		harm  func(c *Consumer)
 		alive bool
 	}{
 		"at rest":                          {func(*Consumer) {}, true},
-		"in the middle of a read":          {func(c *Consumer) { c.fetching.since.Store(short) }, true},
-		"a read that does not end":         {func(c *Consumer) { c.fetching.since.Store(long) }, false},
-		"a write that does not end":        {func(c *Consumer) { c.settling.since.Store(long) }, false},
-		"every worker stuck for a moment":  {func(c *Consumer) { c.load.blockedSince.Store(short) }, true},
-		"every worker stuck for a minute":  {func(c *Consumer) { c.load.blockedSince.Store(long) }, false},
+		"in the middle of a read":          {func(c *Consumer) { c.fetching.since = short }, true},
+		"a read that does not end":         {func(c *Consumer) { c.fetching.since = long }, false},
+		"a write that does not end":        {func(c *Consumer) { c.settling.since = long }, false},
+		"every worker stuck for a moment":  {func(c *Consumer) { c.load.stuckAll.since = short }, true},
+		"every worker stuck for a minute":  {func(c *Consumer) { c.load.stuckAll.since = long }, false},
 		"a database away since yesterday":  {func(*Consumer) {}, true},
 		"draining for as long as it takes": {func(c *Consumer) { c.draining.Store(true) }, true},
 	} {

@@ -61,6 +61,7 @@ type Consumer struct {
 	held   *held
 	buffer chan *flight
 	load   *load
+	lease  lease
 	floor  floor
 
 	scout   *scout
@@ -68,7 +69,8 @@ type Consumer struct {
 
 	schemaReady, draining atomic.Bool
 	fetching, settling    pulse
-	reads, writes         trouble
+	reads                 trouble
+	writes                [operations]trouble
 	lastReceived          time.Time // of a log line; the fetcher's
 }
 
@@ -76,9 +78,12 @@ type Consumer struct {
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
 	c := &Consumer{settings: s, server: server, handler: h, log: log, metrics: m, held: newHeld()}
 	c.load = newLoad(s, c.held)
+	c.lease.visible, c.lease.log = s.Visible, log
 	c.buffer = make(chan *flight, c.load.mostHeld)
 	c.reads.doing, c.reads.log = "Reading messages", log
-	c.writes.doing, c.writes.log = "Writing results", log
+	for o := range operations {
+		c.writes[o].doing, c.writes[o].log = "Writing results ("+o.String()+")", log
+	}
 	return c
 }
 
@@ -168,6 +173,8 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 	if within(worked, handlerGrace) {
 		return
 	}
+	within(fetched, fetchGrace) // with no time to drain a read may still be under way
+	c.releaseBuffered()
 	for _, f := range c.held.abandon(time.Time{}, 0) {
 		c.logAbout(slog.LevelWarn, "Handler ignores its cancellation and is left behind; its message is handed back", &f.msg)
 		c.settler.put(outcome{flight: f, op: opRelease})
@@ -232,8 +239,11 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, "database schema is not there yet"
 	case c.reads.now() != "":
 		return false, "reading is refused: " + c.reads.now()
-	case c.writes.now() != "":
-		return false, "writing is refused: " + c.writes.now()
+	}
+	for o := range operations {
+		if refused := c.writes[o].now(); refused != "" {
+			return false, "writing is refused: " + refused
+		}
 	}
 	return true, "consuming"
 }

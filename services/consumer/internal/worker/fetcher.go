@@ -34,6 +34,7 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 			continue
 		}
 		got, err := c.read(ctx, reading, link, n)
+		c.load.read(n, err)
 		c.reads.note(err)
 		switch {
 		case err != nil:
@@ -58,9 +59,11 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, n int) (got
 	var fetched queue.Fetched
 	start := time.Now()
 	bound, until := c.floor.bound()
-	err = link.Do(reading, func(ctx context.Context, conn *pgx.Conn) (err error) {
+	length := c.lease.length()
+	err = link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
+		c.letSettle(ctx)
 		start = time.Now() // connecting may have taken its time, and the lease begins with the statement
-		fetched, err = c.queue.Fetch(ctx, conn, n, c.settings.Visible, bound)
+		fetched, err = c.queue.Fetch(limited, conn, n, length, bound)
 		return err
 	})
 	took := time.Since(start)
@@ -68,20 +71,46 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, n int) (got
 	if err != nil {
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
-		c.doubt(fetched.Messages, start)
+		c.doubt(fetched.Messages, start.Add(length))
 		return 0, err
+	}
+	if len(fetched.Messages) > 0 {
+		c.lease.note(took)
 	}
 	c.floor.looked(bound, took, len(fetched.Messages), fetched.Last)
 	if !bound.IsZero() {
 		c.scout.retryIn(time.Until(until)) // what is due below the floor
 	}
 	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
-	c.receive(ctx, fetched.Messages, start)
+	c.receive(ctx, fetched.Messages, start.Add(length))
 	return len(fetched.Messages), nil
 }
 
+// settleFirst is how long reading waits for the results of an outage to be written.
+const settleFirst = time.Second
+
+// letSettle waits, once the database is back, for the settler: it may hold results whose leases have run out meanwhile. Written
+// first they count; a read would take the messages over, and their handlers would run again.
+func (c *Consumer) letSettle(ctx context.Context) {
+	if !c.settler.overdue.Load() {
+		return
+	}
+	limit := time.NewTimer(settleFirst)
+	defer limit.Stop()
+	for c.settler.overdue.Load() {
+		select {
+		case <-c.settler.caughtUp:
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // receive takes charge of leases: orders go to the workers, what is no order or has been tried too often to the dead letters.
-func (c *Consumer) receive(ctx context.Context, messages []queue.Received, leased time.Time) {
+// The leases hold at least until then.
+func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until time.Time) {
 	if len(messages) == 0 {
 		return
 	}
@@ -90,7 +119,7 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, lease
 	flights := make([]*flight, len(messages))
 	hopeless := make(map[*flight]outcome)
 	for i, m := range messages {
-		f := &flight{msg: m.Message, until: leased.Add(c.settings.Visible)}
+		f := &flight{msg: m.Message, until: until}
 		switch {
 		case m.Poison != nil:
 			f.stage = leaving
@@ -127,10 +156,10 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, lease
 	}
 }
 
-func (c *Consumer) doubt(messages []queue.Received, leased time.Time) {
+func (c *Consumer) doubt(messages []queue.Received, until time.Time) {
 	flights := make([]*flight, len(messages))
 	for i, m := range messages {
-		flights[i] = &flight{msg: m.Message, until: leased.Add(c.settings.Visible), stage: leaving}
+		flights[i] = &flight{msg: m.Message, until: until, stage: leaving}
 	}
 	c.held.add(flights)
 	for _, f := range flights {

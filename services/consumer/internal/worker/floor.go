@@ -45,7 +45,8 @@ func (f *floor) looked(bound time.Time, took time.Duration, n int, last time.Tim
 			f.full = time.Now().Add(min(lookShare*took, latestLook))
 		}
 	}
-	if n > 0 && last.Add(straggling).After(f.at) {
+	// A look at all of it knows better, and may find what is older than anything before: messages that were committed late.
+	if n > 0 && (bound.IsZero() || last.Add(straggling).After(f.at)) {
 		f.at = last.Add(straggling)
 	}
 }

@@ -30,6 +30,11 @@ func TestTheFloorIsUsedOnlyWhileFullLooksAreExpensive(t *testing.T) {
 	if want := due.Add(time.Minute + straggling); !begin(&f).Equal(want) {
 		t.Fatal("and does not fall")
 	}
+	// A full look knows better: messages that were committed late are older than what was found before.
+	f.looked(time.Time{}, 40*time.Millisecond, 30, due.Add(-time.Minute))
+	if want := due.Add(-time.Minute + straggling); !begin(&f).Equal(want) {
+		t.Fatalf("%s, want %s: there are older ones", begin(&f), want)
+	}
 	// However expensive, a full look comes within a second.
 	f.looked(time.Time{}, time.Hour, 1, due)
 	if until := time.Until(f.full); until > latestLook {

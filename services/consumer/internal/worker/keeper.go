@@ -25,11 +25,11 @@ func (k *keeper) tick() time.Duration {
 	return min(max(k.settings.Visible/20, 50*time.Millisecond), time.Second)
 }
 
-// heartbeat extends leases in batches when half of their time is over, which leaves the other half to try again. With
-// nothing held it sleeps.
+// heartbeat extends leases in batches when half of the visibility timeout is over, which leaves the other half to try again.
 func (k *keeper) heartbeat(ctx context.Context) {
 	k.everyTick(ctx, func(now time.Time) {
-		for batch := range slices.Chunk(k.held.expiring(now, k.settings.Visible/2), most) {
+		margin := k.settings.Visible/2 + k.lease.longer()
+		for batch := range slices.Chunk(k.held.expiring(now, margin), mostWritten) {
 			k.extend(ctx, batch)
 		}
 	})
@@ -56,7 +56,7 @@ func (k *keeper) watch(ctx context.Context) {
 	})
 }
 
-// everyTick calls look while anything is held, and waits for something otherwise.
+// everyTick calls look until ctx ends; with nothing held that costs next to nothing.
 func (k *keeper) everyTick(ctx context.Context, look func(now time.Time)) {
 	ticker := time.NewTicker(k.tick())
 	defer ticker.Stop()
@@ -79,11 +79,12 @@ func (k *keeper) extend(ctx context.Context, flights []*flight) {
 		entries = append(entries, e)
 	}
 	var sent time.Time
+	length := k.lease.length()
 	var confirmed queue.Confirmed
 	var fates map[queue.Lease]queue.Fate
 	err := k.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		sent = time.Now()
-		confirmed, err = k.queue.Extend(ctx, conn, entries, k.settings.Visible)
+		confirmed, err = k.queue.Extend(ctx, conn, entries, length)
 		if err != nil || len(confirmed) == len(entries) {
 			return err
 		}
@@ -93,10 +94,13 @@ func (k *keeper) extend(ctx context.Context, flights []*flight) {
 	if err != nil {
 		k.log.Debug("Heartbeat failed, trying again", "error", err.Error(), "leases", len(entries))
 	}
+	if len(confirmed) > 0 {
+		k.lease.note(time.Since(sent))
+	}
 	k.metrics.Heartbeats.Inc()
 	k.metrics.Extended.Add(float64(len(confirmed)))
 	for l := range confirmed {
-		k.held.extended(byLease[l], sent.Add(k.settings.Visible))
+		k.held.extended(byLease[l], sent.Add(length))
 	}
 	for l, fate := range fates {
 		f := byLease[l]
@@ -104,7 +108,7 @@ func (k *keeper) extend(ctx context.Context, flights []*flight) {
 			continue // locked just now, or decided meanwhile
 		}
 		k.metrics.LeaseLost.WithLabelValues("heartbeat").Inc()
-		k.logAbout(slog.LevelWarn, "Lease lost: another consumer has the message; its handler is cancelled", &f.msg,
+		k.logAbout(slog.LevelWarn, "Lease lost: the message has been read again or removed; its handler is cancelled", &f.msg,
 			slog.Int("read_ct", int(f.msg.ReadCount)))
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"orderflow.example/services/consumer/internal/queue"
 )
 
 // horizon is how far ahead the adaptive prefetch plans: a message waits in the buffer about that long at most. It is much
@@ -22,8 +24,9 @@ type load struct {
 	spent, count atomic.Int64
 	perMessage   time.Duration
 	known        bool
+	batch        int // messages in one read: less than Settings.Batch while the server cuts reads off for taking too long
 
-	blockedSince atomic.Int64 // unix nanoseconds since when no worker was free of a stuck handler; 0: at least one is
+	stuckAll pulse // no worker is free of a stuck handler
 }
 
 func newLoad(s Settings, h *held) *load {
@@ -31,6 +34,7 @@ func newLoad(s Settings, h *held) *load {
 	return &load{
 		settings: s,
 		held:     h,
+		batch:    s.Batch,
 		mostHeld: s.Concurrency + ahead + max(2*s.Batch, s.Concurrency),
 		room:     make(chan struct{}, 1),
 	}
@@ -73,7 +77,7 @@ func (l *load) want() (n, ahead int) {
 	l.noteBlocked(free <= 0)
 	ahead = l.ahead()
 	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load())
-	room := min(free+ahead-waiting-working, l.mostHeld-int(l.held.size.Load()), l.settings.Batch)
+	room := min(free+ahead-waiting-working, l.mostHeld-int(l.held.size.Load()), l.batch)
 	if free <= 0 || room <= 0 {
 		return 0, ahead
 	}
@@ -83,34 +87,26 @@ func (l *load) want() (n, ahead int) {
 	return room, ahead
 }
 
+// read notes how a read of n messages went; the fetcher's.
+func (l *load) read(n int, err error) {
+	switch {
+	case err == nil:
+		l.batch = min(l.batch+l.batch/8+1, l.settings.Batch)
+	case queue.Classify(err) == queue.TooLong:
+		l.batch = max(n/2, 1)
+	}
+}
+
 func (l *load) noteBlocked(blocked bool) {
 	switch {
 	case !blocked:
-		l.blockedSince.Store(0)
-	case l.blockedSince.Load() == 0:
-		l.blockedSince.Store(time.Now().UnixNano())
+		l.stuckAll.end()
+	case l.stuckAll.busy() == 0:
+		l.stuckAll.begin()
 	}
 }
 
 // blocked is for how long every worker has been occupied by a handler that ignores its deadline.
 func (l *load) blocked() time.Duration {
-	since := l.blockedSince.Load()
-	if since == 0 {
-		return 0
-	}
-	return time.Since(time.Unix(0, since))
-}
-
-// pulse notes whether a loop is in the middle of a step, and since when.
-type pulse struct{ since atomic.Int64 }
-
-func (p *pulse) begin() { p.since.Store(time.Now().UnixNano()) }
-func (p *pulse) end()   { p.since.Store(0) }
-
-func (p *pulse) busy() time.Duration {
-	since := p.since.Load()
-	if since == 0 {
-		return 0
-	}
-	return time.Since(time.Unix(0, since))
+	return l.stuckAll.busy()
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"orderflow.example/services/consumer/internal/backoff"
@@ -23,13 +24,32 @@ type settler struct {
 	in      chan outcome
 	ending  chan struct{} // closed when no flight will be decided any more
 	pending [operations][]outcome
+	refused [operations]refusal
+	most    int // outcomes in one statement: less than mostWritten while the server cuts statements off for taking too long
+
+	overdue  atomic.Bool   // results wait for a connection: nothing is to be read before them
+	caughtUp chan struct{} // signals that overdue has ended
 }
 
-// most is the size of one statement. Beyond a thousand the gain is small, and a batch that is spoiled costs more.
-const most = 1000
+// refusal keeps one kind of statement back for a while, after the server has refused it for a reason that concerns the whole
+// kind: a right that is missing, a table that has been dropped. The other kinds go on.
+type refusal struct {
+	until time.Time
+	retry backoff.Retry
+}
+
+func (r *refusal) note(now time.Time) { r.until = now.Add(r.retry.Next()) }
+
+func (r *refusal) clear() { *r = refusal{} }
+
+// mostWritten is the size of one statement. Beyond a thousand the gain is small, and a batch that is spoiled costs more.
+const mostWritten = 1000
 
 func newSettler(c *Consumer, link *pg.Link) *settler {
-	return &settler{Consumer: c, link: link, in: make(chan outcome, c.load.mostHeld), ending: make(chan struct{})}
+	return &settler{
+		Consumer: c, link: link, most: mostWritten,
+		in: make(chan outcome, c.load.mostHeld), ending: make(chan struct{}), caughtUp: make(chan struct{}, 1),
+	}
 }
 
 // put hands an outcome over. It never blocks: there are no more flights than in has room for, and one outcome of each.
@@ -42,14 +62,15 @@ func (s *settler) finish() { close(s.ending) }
 func (s *settler) run(ctx context.Context) {
 	var retry backoff.Retry
 	for s.gather(ctx) {
-		s.settling.begin()
 		err := s.flush(ctx)
 		s.settling.end()
-		s.writes.note(err)
 		if err == nil {
 			retry.Reset()
+			s.overdue.Store(false)
+			signal(s.caughtUp)
 			continue
 		}
+		s.overdue.Store(true)
 		pause(ctx, retry.Next())
 	}
 }
@@ -103,10 +124,14 @@ func (s *settler) take() {
 func (s *settler) add(o outcome) { s.pending[o.op] = append(s.pending[o.op], o) }
 
 func (s *settler) nextDue() (due time.Time, waiting bool) {
-	for _, list := range s.pending {
+	for o, list := range s.pending {
 		for i := range list {
-			if !waiting || list[i].after.Before(due) {
-				due, waiting = list[i].after, true
+			at := list[i].after
+			if until := s.refused[o].until; until.After(at) {
+				at = until
+			}
+			if !waiting || at.Before(due) {
+				due, waiting = at, true
 			}
 			if due.IsZero() {
 				return due, true
@@ -116,30 +141,34 @@ func (s *settler) nextDue() (due time.Time, waiting bool) {
 	return due, waiting
 }
 
-// flush tries to write everything that is due, acks first. An error means that something cannot be written at present; it is
-// still pending. A refusal of one kind does not keep the others waiting, a lost connection does.
+// flush tries to write everything that is due, acks first. An error means that the connection is lost: what is not written
+// is still pending. So is what the server refuses, but that keeps no other kind waiting.
 func (s *settler) flush(ctx context.Context) error {
-	var refused error
 	for o := range operations {
 		batches := s.due(o, time.Now())
 		for i, batch := range batches {
 			err := s.write(ctx, o, batch)
+			s.writes[o].note(err)
 			if err == nil {
+				s.refused[o].clear()
 				continue
 			}
 			s.pending[o] = append(s.pending[o], slices.Concat(batches[i+1:]...)...)
 			if !queue.Answered(err) {
 				return err
 			}
-			refused = err
+			s.refused[o].note(time.Now())
 			break
 		}
 	}
-	return refused
+	return nil
 }
 
 // due takes from the pending outcomes of one kind those whose time has come, as batches that one statement can write.
 func (s *settler) due(o op, now time.Time) [][]outcome {
+	if now.Before(s.refused[o].until) {
+		return nil
+	}
 	var plain, locked, untold, deferred []outcome
 	for _, item := range s.pending[o] {
 		switch {
@@ -154,6 +183,6 @@ func (s *settler) due(o op, now time.Time) [][]outcome {
 		}
 	}
 	s.pending[o] = deferred
-	return slices.Concat(slices.Collect(slices.Chunk(plain, most)), slices.Collect(slices.Chunk(locked, most)),
-		slices.Collect(slices.Chunk(untold, most)))
+	return slices.Concat(slices.Collect(slices.Chunk(plain, s.most)), slices.Collect(slices.Chunk(locked, s.most)),
+		slices.Collect(slices.Chunk(untold, s.most)))
 }

@@ -117,11 +117,7 @@ func (c *Consumer) failure(f *flight, kind string, err error) outcome {
 		o.op, o.reason = opBury, message.ReasonMaxAttempts
 	default:
 		o.op = opNack
-		if after, asked := handler.After(err); asked {
-			o.delay = after
-		} else {
-			o.delay = c.settings.Backoff.Delay(f.msg.Attempt)
-		}
+		o.delay = handler.Delay(err, c.settings.Backoff.Delay(f.msg.Attempt))
 	}
 	return o
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,20 +23,25 @@ const unreadTries = 5
 // write writes one batch of one kind. Each outcome of it either ends, or is pending again when write returns. On an error
 // that is no fault of the batch all of it is pending, to be sent again as it is.
 func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
+	s.settling.begin() // again for each statement: many slow ones in a row are no hang
 	start := time.Now()
 	confirmed, fates, err := s.send(ctx, o, batch)
 	fault := queue.Classify(err)
 	s.metrics.StatementSeconds.WithLabelValues(o.String()).Observe(time.Since(start).Seconds())
 	switch {
 	case err == nil:
+		s.most = min(s.most+s.most/8+1, mostWritten)
 		s.metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(batch)))
 		s.conclude(ctx, o, batch, confirmed, fates)
 		return nil
+	case fault == queue.TooLong && len(batch) > 1:
+		s.most = max(len(batch)/2, 1)
+		s.log.Debug("A statement took too long, trying with less", "operation", o.String(), "batch", len(batch), "error", err.Error())
+		return s.halve(ctx, o, batch)
 	case fault == queue.Spoiled && len(batch) > 1:
 		// One message spoils the batch. Halving finds it in a few statements, and the others get through.
 		s.metrics.Isolated.Inc()
-		half := len(batch) / 2
-		return errors.Join(s.write(ctx, o, batch[:half]), s.write(ctx, o, batch[half:]))
+		return s.halve(ctx, o, batch)
 	case fault == queue.Spoiled:
 		s.spoiled(batch[0], err)
 		return nil
@@ -51,6 +57,11 @@ func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
 		}
 		return err
 	}
+}
+
+func (s *settler) halve(ctx context.Context, o op, batch []outcome) error {
+	half := len(batch) / 2
+	return errors.Join(s.write(ctx, o, batch[:half]), s.write(ctx, o, batch[half:]))
 }
 
 // send makes the round trip, and a second one when something was not confirmed: to see what became of it.
@@ -99,6 +110,9 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 		}
 		fate, known := fates[lease]
 		switch {
+		case item.unread && known && item.tries >= unreadTries:
+			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
+			s.held.drop(item.flight)
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
 			s.later(item)
 		case fate == queue.Orphaned:
@@ -109,14 +123,14 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 			s.turn(item, outcome{op: opBury, reason: poison.Reason, problem: poison.Problem})
 		case fate == queue.Done:
 			s.done(item)
-		case item.unread && item.tries < unreadTries:
+		case item.unread:
 			s.later(item)
 		case item.unsure && o != opAck:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
 			s.held.drop(item.flight)
 		default:
 			s.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
-			s.logAbout(slog.LevelWarn, "Lease lost: another consumer has taken the message; nothing was changed", &item.flight.msg,
+			s.logAbout(slog.LevelWarn, "Lease lost: the message has been read again or removed since; nothing was changed", &item.flight.msg,
 				slog.String("operation", o.String()), slog.Int("read_ct", int(item.flight.msg.ReadCount)))
 			s.held.drop(item.flight)
 		}
@@ -147,7 +161,7 @@ func (s *settler) tell(ctx context.Context, o op, items []outcome) {
 	}
 	var soonest time.Duration
 	if o == opNack {
-		soonest = slices.MinFunc(items, func(a, b outcome) int { return int(a.delay - b.delay) }).delay
+		soonest = slices.MinFunc(items, func(a, b outcome) int { return cmp.Compare(a.delay, b.delay) }).delay
 	}
 	if !s.draining.Load() {
 		s.scout.retryIn(soonest)
@@ -159,9 +173,12 @@ func (s *settler) tell(ctx context.Context, o op, items []outcome) {
 	if o == opNack {
 		payload = fmt.Sprintf("%s%d", retryPayload, soonest.Milliseconds())
 	}
-	limited, cancel := context.WithTimeout(ctx, notifyLimit)
-	defer cancel()
-	if err := s.link.Do(limited, func(ctx context.Context, conn *pgx.Conn) error {
+	if s.draining.Load() {
+		limited, cancel := context.WithTimeout(ctx, notifyLimit)
+		defer cancel()
+		ctx = limited
+	}
+	if err := s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		return s.queue.Notify(ctx, conn, payload)
 	}); err != nil {
 		s.log.Debug("Could not notify others; they look by themselves", "error", err.Error())

@@ -14,7 +14,7 @@ free as materialized (
   select m.msg_id, m.order_id, m.attempt
     from free_message as m
     join public.orders as o on o.id = any (array[m.order_id])
-     for update of o skip locked
+     for no key update of o skip locked
 ),
 gone as (
   delete from {queue} as q

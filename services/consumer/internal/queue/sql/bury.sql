@@ -17,7 +17,7 @@ free as materialized (
   select o.id
     from (select distinct order_id from ours order by order_id) as wanted
     join public.orders as o on o.id = any (array[wanted.order_id])
-     for update of o skip locked
+     for no key update of o skip locked
 ),
 gone as (
   delete from {queue} as q

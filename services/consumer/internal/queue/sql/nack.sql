@@ -2,7 +2,7 @@
 -- what distinguishes waiting for a retry from being worked on, here and for whoever looks at the queue.
 -- Repeated after a lost reply it does the same again, or nothing when somebody else has read the message since.
 -- Rows that somebody has locked are passed over: no message waits for another's lock, and an order that cannot be told
--- now will be with its next attempt.
+-- now will be with its next attempt. A row that refers to the order (for key share) does not lock it in that sense.
 --
 -- Plan: nested loops from the arrays to the primary keys, as fetch.sql says.
 with lease as (
@@ -28,7 +28,7 @@ free as materialized (
   select o.id
     from back
     join public.orders as o on o.id = any (array[back.order_id]) and o.status = 'pending'
-     for update of o skip locked
+     for no key update of o skip locked
 ),
 told as (
   update public.orders as o

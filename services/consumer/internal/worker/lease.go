@@ -1,0 +1,50 @@
+package worker
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// lease decides how long leases are asked for: for the visibility timeout, and, where reading or extending takes a good part of
+// that, for as much longer. A lease counts from before its statement was sent; on a slow disk or a far network messages would
+// otherwise arrive expired, and be read again and again without anybody ever working on them.
+type lease struct {
+	visible time.Duration
+	log     *slog.Logger
+
+	mu   sync.Mutex
+	took time.Duration // by the last statement that got or extended leases; zero when it is not worth noting
+}
+
+// worthNoting is the part of the visibility timeout that a statement may take without leases being made longer.
+const worthNoting = 8
+
+// note tells how long it took to get leases, or to extend them.
+func (l *lease) note(took time.Duration) {
+	if took < l.visible/worthNoting {
+		took = 0
+	}
+	l.mu.Lock()
+	before := l.took
+	l.took = took
+	l.mu.Unlock()
+	switch {
+	case before == 0 && took > 0:
+		l.log.Warn("The database is slow beside VT: leases are made longer, and messages of a consumer that dies come back later",
+			"took", took.Round(time.Millisecond).String(), "vt", l.visible.String(), "longer_by", l.longer().Round(time.Millisecond).String())
+	case before > 0 && took == 0:
+		l.log.Info("The database is quick enough for VT again")
+	}
+}
+
+// longer is what leases last beyond the visibility timeout: once for the statement itself, once more for one that takes twice as
+// long as the last.
+func (l *lease) longer() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return 2 * l.took
+}
+
+// length is how long a lease is asked for now.
+func (l *lease) length() time.Duration { return l.visible + l.longer() }

@@ -1,0 +1,126 @@
+package worker_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// One dead letter that cannot be written is tried again and again. With a pause of a second after each try, everybody's, 6,000
+// orders in batches of 30 would take half a minute.
+func TestWhatTheServerRefusesKeepsNothingElseWaiting(t *testing.T) {
+	b := setup(t)
+	b.Exec(`alter table pgmq.q_order_queue_dlq rename to elsewhere`)
+	s := settings()
+	s.Concurrency = 30
+	b.Exec(`create view pgmq.q_order_queue_dlq as select * from pgmq.elsewhere limit 0`) // it is there, and takes nothing
+	r := b.start(s, noop)
+	b.Send(`[]`, nil)
+	dbtest.Eventually(t, "the dead letter is refused", func() bool { return r.log.count("Writing results (bury) is refused") > 0 })
+	if ok, why := r.Ready(); ok || !strings.Contains(why, "writing is refused") {
+		t.Errorf("ready %t: %s", ok, why)
+	}
+	for range 6 {
+		b.Publish(1000)
+	}
+	dbtest.Eventually(t, "all orders are completed", func() bool {
+		return dbtest.One[int](b.DB, `select count(*) from public.orders where status = 'completed'`) == 6000
+	})
+	b.Exec(`drop view pgmq.q_order_queue_dlq`)
+	b.Exec(`alter table pgmq.elsewhere rename to q_order_queue_dlq`)
+	dbtest.Eventually(t, "the dead letter is written", func() bool { return b.Audit().Letters == 1 })
+	r.stop()
+}
+
+// A row takes two milliseconds, and the database's owner allows a statement 600 of them.
+func TestABatchThatTakesTooLongIsMadeSmaller(t *testing.T) {
+	for what, slow := range map[string]string{"a read": "pgmq.q_order_queue", "an ack": "public.orders"} {
+		t.Run(what, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.002); return new; end $$`)
+			b.Exec(`create trigger slow before update on ` + slow + ` for each row execute function slow()`)
+			b.Exec(`do $$ begin execute format('alter database %I set statement_timeout = ''600ms''', current_database()); end $$`)
+			s := settings()
+			s.Batch, s.Concurrency = 1000, 1000
+			b.Publish(1000)
+			// Where acks are slow, all are at work until the last one is, so that they are acked together.
+			var started atomic.Int64
+			all := make(chan struct{})
+			if slow != "public.orders" {
+				close(all)
+			}
+			r := b.start(s, handle(func(context.Context, message.Message) error {
+				if started.Add(1) == 1000 && slow == "public.orders" {
+					close(all)
+				}
+				<-all
+				return nil
+			}))
+			dbtest.Eventually(t, "all orders are completed", func() bool { return b.Audit().Completed == 1000 })
+			if r.log.count("statement timeout") == 0 {
+				t.Error("nothing took too long: the test shows nothing")
+			}
+			r.stop()
+		})
+	}
+}
+
+// Commits of the queue's table take longer than leases last.
+func TestLeasesAreMadeLongerWhereTheDatabaseIsSlow(t *testing.T) {
+	b := setup(t)
+	b.Exec(`create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1.2); return null; end $$`)
+	b.Exec(`create constraint trigger slow after update on pgmq.q_order_queue deferrable initially deferred for each row execute function slow()`)
+	s := settings()
+	s.Visible, s.HandlerTimeout, s.Poll = time.Second, 800*time.Millisecond, time.Second
+	b.Publish(1)
+	var n tries
+	r := b.start(s, handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
+	dbtest.Within(t, time.Minute, "the order is completed", func() bool { return b.Audit().Completed == 1 })
+	if r.log.count("leases are made longer") != 1 || n.total() != 1 {
+		t.Errorf("%d handler calls; log:\n%s", n.total(), r.log)
+	}
+	r.stop()
+}
+
+// A read that was rolled back has leased nothing, although its messages had arrived.
+func TestARolledBackReadLeavesNoLeaseBehind(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	sprung := proxy.Trap("commit", cut.Unsent)
+	s := settings()
+	s.Drain = time.Millisecond
+	b.Publish(5)
+	r := b.startOn(address, s, handle(func(ctx context.Context, _ message.Message) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	within(t, "the read is cut off", sprung)
+	dbtest.Eventually(t, "the messages are worked on", func() bool { return r.metric("messages_in_flight") == 5 })
+	dbtest.Eventually(t, "only what is worked on is held", func() bool { return r.metric("leases_held") == 5 })
+	r.stop()
+	if visible := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp()`); visible != 5 {
+		t.Errorf("%d of 5 messages were handed back", visible)
+	}
+}
+
+// With no time to drain, a read may still be under way when the handlers have ended.
+func TestAReadThatHangsAtADrainWithoutTimeIsHandedBackToo(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	committed := proxy.Trap("commit", cut.Held)
+	s := settings()
+	s.Drain = 0
+	b.Publish(5)
+	r := b.startOn(address, s, noop)
+	within(t, "the read has been committed", committed)
+	r.stop()
+	if hidden := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt > clock_timestamp()`); hidden != 0 {
+		t.Errorf("%d messages stay hidden", hidden)
+	}
+}
