@@ -86,10 +86,6 @@ func options(cfg *config.Config) schema.Options {
 	return schema.Options{
 		Queue: cfg.QueueName,
 		PGMQ:  schema.Install(cfg.PGMQInstall),
-		Roles: schema.Roles{
-			API:      schema.Role{Name: cfg.APIRole, Password: cfg.APIPassword},
-			Consumer: schema.Role{Name: cfg.ConsumerRole, Password: cfg.ConsumerPassword},
-			Metrics:  schema.Role{Name: cfg.MetricsRole, Password: cfg.MetricsPassword},
-		},
+		Roles: cfg.Roles(),
 	}
 }

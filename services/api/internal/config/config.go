@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/kelseyhightower/envconfig"
@@ -61,7 +62,7 @@ type Config struct {
 func Load(lookup func(string) (string, bool)) (*Config, error) {
 	var (
 		cfg      Config
-		problems problems
+		problems = problems{named: make(map[string]bool)}
 	)
 	for field, target := range fields(&cfg) {
 		name := field.Tag.Get("envconfig")
@@ -133,28 +134,55 @@ func (c *Config) check(p *problems) {
 	oneOf(p, "PGMQ_INSTALL", c.PGMQInstall, "auto", "extension", "sql")
 	oneOf(p, "LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf(p, "LOG_FORMAT", c.LogFormat, "auto", "json", "text")
-	for _, role := range []struct{ variable, name, password string }{
-		{"API_DB_PASSWORD", c.APIRole, c.APIPassword},
-		{"CONSUMER_DB_PASSWORD", c.ConsumerRole, c.ConsumerPassword},
-		{"METRICS_DB_PASSWORD", c.MetricsRole, c.MetricsPassword},
-	} {
-		if role.password != "" && role.name == "" {
-			p.add(role.variable, "***", "accompanied by "+strings.Replace(role.variable, "PASSWORD", "ROLE", 1))
+	if strings.TrimFunc(c.AdminToken, unicode.IsSpace) != c.AdminToken {
+		p.add("ADMIN_TOKEN", "***", "without white space at either end: no Authorization header could name it")
+	}
+	c.checkRoles(p)
+}
+
+func (c *Config) checkRoles(p *problems) {
+	migrator := ""
+	if c.Database != nil && c.MigrateOnStart {
+		migrator = c.Database.User
+	}
+	for _, wrong := range c.Roles().Wrong(migrator) {
+		prefix := [...]string{"API", "CONSUMER", "METRICS"}[wrong.Part]
+		if wrong.Password {
+			p.add(prefix+"_DB_PASSWORD", "***", wrong.Must)
+		} else {
+			p.add(prefix+"_DB_ROLE", wrong.Role, wrong.Must)
 		}
 	}
 }
 
-type problems []string
-
-func (p *problems) add(name, value, allowed string) {
-	*p = append(*p, fmt.Sprintf("%s=%q: must be %s", name, shorten(value), allowed))
+// Roles are those that a migration creates.
+func (c *Config) Roles() schema.Roles {
+	return schema.Roles{
+		API:      schema.Role{Name: c.APIRole, Password: c.APIPassword},
+		Consumer: schema.Role{Name: c.ConsumerRole, Password: c.ConsumerPassword},
+		Metrics:  schema.Role{Name: c.MetricsRole, Password: c.MetricsPassword},
+	}
 }
 
-func (p problems) err() error {
-	if len(p) == 0 {
+// problems are what is wrong, one sentence for each variable: what could not be read is not judged as well.
+type problems struct {
+	sentences []string
+	named     map[string]bool
+}
+
+func (p *problems) add(name, value, allowed string) {
+	if p.named[name] {
+		return
+	}
+	p.named[name] = true
+	p.sentences = append(p.sentences, fmt.Sprintf("%s=%q: must be %s", name, shorten(value), allowed))
+}
+
+func (p *problems) err() error {
+	if len(p.sentences) == 0 {
 		return nil
 	}
-	return errors.New(strings.Join(p, "; "))
+	return errors.New(strings.Join(p.sentences, "; "))
 }
 
 func shorten(s string) string {

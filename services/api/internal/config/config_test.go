@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -59,6 +60,9 @@ func TestWrongDatabaseURLDoesNotShowThePassword(t *testing.T) {
 	for _, url := range []string{
 		"postgres://me:s3cret@db:port/x", "postgres://me:s3cr@et@db:x/", "mysql://me:s3cret@db/x", "host=db port=x password=s3cret", "host=db port=x password='s3cret it''s'",
 		"postgres://db:x/?password=s3cret&user=me",
+		// Each of these has an equals sign, by which pgx takes it for key=value pairs.
+		"postgress://me:s3cret@db/x?sslmode=disable", "mysql://me:s3cret@db/x?charset=utf8", "postgres:/me:s3cret@db/x?a=b", "http://me:s3cret@db/x?a=b host=db",
+		"me:s3cret@db/x", "me:s3cr/et@db:5432/x?a=b",
 	} {
 		_, err := load(map[string]string{"DATABASE_URL": url})
 		if err == nil {
@@ -87,6 +91,9 @@ func TestWrongValues(t *testing.T) {
 		"LOG_REQUESTS":    {"sometimes"},
 		"API_HOST":        {"http://localhost", "a b"},
 		"API_DB_PASSWORD": {"without a role"},
+		"API_DB_ROLE":     {"postgres", "pg_api", "public", strings.Repeat("r", 64)},
+		"METRICS_DB_ROLE": {"none"},
+		"ADMIN_TOKEN":     {" sesame", "sesame\n", "\u00a0sesame"},
 	} {
 		for _, value := range values {
 			_, err := load(map[string]string{name: value})
@@ -98,6 +105,33 @@ func TestWrongValues(t *testing.T) {
 				t.Errorf("%s=%q: %v", name, value, err)
 			}
 		}
+	}
+}
+
+func TestEachVariableIsComplainedAboutOnce(t *testing.T) {
+	t.Parallel()
+	_, err := load(map[string]string{"REQUEST_TIMEOUT": "5", "DB_MAX_CONNS": "many", "ADMIN_TOKEN": "s3cret\t"})
+	if text := fmt.Sprint(err); strings.Count(text, "must be") != 3 || !strings.Contains(text, `REQUEST_TIMEOUT="5": must be a duration`) || strings.Contains(text, "s3cret") {
+		t.Error(err)
+	}
+}
+
+func TestRolesThatWouldLockSomebodyOut(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{
+		"DATABASE_URL": "postgres://owner@db/x", "API_DB_ROLE": "owner", "CONSUMER_DB_ROLE": "twice", "METRICS_DB_ROLE": "twice",
+	}
+	_, err := load(env)
+	if text := fmt.Sprint(err); !strings.Contains(text, `API_DB_ROLE="owner": must be another than the role that migrates`) || !strings.Contains(text, `METRICS_DB_ROLE="twice": must be given once and not twice`) {
+		t.Error(err)
+	}
+	_, err = load(map[string]string{"CONSUMER_DB_ROLE": "consumer", "CONSUMER_DB_PASSWORD": "pässword"})
+	if text := fmt.Sprint(err); !strings.HasPrefix(text, `CONSUMER_DB_PASSWORD="***": must be of printable ASCII`) {
+		t.Error(err)
+	}
+	// Who does not migrate may well be the role that somebody else's migration makes.
+	if _, err := load(map[string]string{"DATABASE_URL": "postgres://api@db/x", "API_DB_ROLE": "api", "MIGRATE_ON_START": "false"}); err != nil {
+		t.Error(err)
 	}
 }
 

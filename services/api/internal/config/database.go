@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -18,11 +19,20 @@ const connectTimeout = time.Second
 // driver is the part of a SQLAlchemy URL that names the Python driver: postgresql+psycopg2://.
 var driver = regexp.MustCompile(`^(postgres(?:ql)?)\+[a-z0-9_]+(://)`)
 
+// setting is what the name of a session's setting looks like. pgx takes a URL with a misspelt scheme and a parameter for one
+// key=value pair: postgress://u:secret@db/x?charset=utf8 would set the first part to utf8 on whatever server is near.
+var setting = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
+
 func parseDatabaseURL(value string) (*pgx.ConnConfig, error) {
 	value = driver.ReplaceAllString(strings.TrimSpace(value), "$1$2")
 	cfg, err := pgx.ParseConfig(value)
 	if err != nil {
 		return nil, err
+	}
+	for name := range cfg.RuntimeParams {
+		if !setting.MatchString(name) {
+			return nil, errors.New("no setting of a session has such a name")
+		}
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
@@ -48,7 +58,7 @@ func describe(cfg *pgx.ConnConfig) string {
 }
 
 var (
-	userinfo = regexp.MustCompile(`(://[^:@/]*):.*@`)
+	userinfo = regexp.MustCompile(`^((?:[^:@/]*://)?[^:@]*):.*@`)
 	password = regexp.MustCompile(`(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)`)
 )
 

@@ -169,7 +169,7 @@ func TestMigrateRefusesWrongOptions(t *testing.T) {
 			schema.Options{Queue: "q", Roles: schema.Roles{API: schema.Role{Name: "pg_monitor"}}}, "reserved",
 		},
 		"a password without a role": {
-			schema.Options{Queue: "q", Roles: schema.Roles{Metrics: schema.Role{Password: "hush-hush"}}}, "no name",
+			schema.Options{Queue: "q", Roles: schema.Roles{Metrics: schema.Role{Password: "hush-hush"}}}, "accompanied by the role's name",
 		},
 		"a password that SASLprep might change": {
 			schema.Options{Queue: "q", Roles: schema.Roles{API: schema.Role{Name: "a", Password: "hush-hush-ä"}}}, "ASCII",

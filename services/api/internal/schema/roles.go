@@ -38,35 +38,56 @@ func (r Roles) names() []string {
 	return names
 }
 
-// validate finds what would end in a lock-out or in rights for the wrong one. migrator is the role that migrates.
-func (r Roles) validate(migrator string) error {
+// WrongRole says what is wrong with one of the roles.
+type WrongRole struct {
+	Part     int // 0, 1 and 2: API, Consumer and Metrics
+	Role     string
+	Password bool   // it is the password and not the name
+	Must     string // what it must be
+}
+
+// Wrong finds what would end in a lock-out or in rights for the wrong one. migrator is the role that migrates.
+func (r Roles) Wrong(migrator string) []WrongRole {
 	const longestIdentifier = 63 // bytes; Postgres cuts longer ones off without an error
 
-	var problems []error
+	var all []WrongRole
 	seen := make(map[string]bool)
-	for _, role := range []Role{r.API, r.Consumer, r.Metrics} {
+	for part, role := range []Role{r.API, r.Consumer, r.Metrics} {
 		name := role.Name
-		wrong := ""
-		switch {
-		case name == "" && role.Password == "":
+		if name == "" && role.Password == "" {
 			continue
-		case name == "":
-			wrong = "it has a password and no name"
-		case len(name) > longestIdentifier || strings.ContainsRune(name, 0):
-			wrong = fmt.Sprintf("allowed are names of 1 to %d bytes", longestIdentifier)
-		case strings.HasPrefix(name, "pg_") || name == "public" || name == "none":
-			wrong = "the name is reserved by Postgres"
-		case name == migrator:
-			wrong = "it is the role that migrates; the services need roles of their own"
-		case seen[name]:
-			wrong = "it is given twice; each part needs a role of its own"
-		case !printableASCII(role.Password):
-			wrong = "allowed in its password are printable ASCII characters"
 		}
-		if wrong != "" {
-			problems = append(problems, fmt.Errorf("database role %q: %s", name, wrong))
+		wrong := WrongRole{Part: part, Role: name}
+		switch {
+		case name == "":
+			wrong.Password, wrong.Must = true, "accompanied by the role's name"
+		case len(name) > longestIdentifier || strings.ContainsRune(name, 0):
+			wrong.Must = fmt.Sprintf("a name of 1 to %d bytes", longestIdentifier)
+		case strings.HasPrefix(name, "pg_") || name == "public" || name == "none":
+			wrong.Must = "a name that is not reserved by Postgres"
+		case name == migrator:
+			wrong.Must = "another than the role that migrates: the services need roles of their own"
+		case seen[name]:
+			wrong.Must = "given once and not twice: each part needs a role of its own"
+		case !printableASCII(role.Password):
+			wrong.Password, wrong.Must = true, "of printable ASCII characters"
+		}
+		if wrong.Must != "" {
+			all = append(all, wrong)
 		}
 		seen[name] = true
+	}
+	return all
+}
+
+func (r Roles) validate(migrator string) error {
+	var problems []error
+	for _, wrong := range r.Wrong(migrator) {
+		what := "database role"
+		if wrong.Password {
+			what = "password of database role"
+		}
+		problems = append(problems, fmt.Errorf("%s %q: must be %s", what, wrong.Role, wrong.Must))
 	}
 	return errors.Join(problems...)
 }
