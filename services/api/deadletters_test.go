@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/services/api/internal/testdb"
 )
@@ -113,15 +116,143 @@ func TestDeadLetters(t *testing.T) {
 		`{"reason":"x","force":true}`:      "body.force",
 		`{"reason":"` + "\\u0000" + `x"}`:  "body.reason",
 		`{"msg_ids":[1],"dry_run":"true"}`: "body.dry_run",
+		// Nothing that a reader could overlook may change what is done.
+		`{"all":true,"dry_run":true,"DRY_RUN":false}`: "body.DRY_RUN",
+		`{"all":true,"dry_run":true,"dry_run":false}`: "body.dry_run",
+		`{"ALL":true}`:                                  "body.ALL",
+		`{"msg_ids":[7,99999999999999999999]}`:          "body.msg_ids[1]",
+		`{"msg_ids":[1.5]}`:                             "body.msg_ids[0]",
+		`{"msg_ids":[0]}`:                               "body.msg_ids[0]",
+		`{"msg_ids":null,"all":true}`:                   "body.msg_ids",
+		`{"all":true,"limit":10001}`:                    "body.limit",
+		`{"reason":"` + strings.Repeat("x", 201) + `"}`: "body.reason",
+		`[]`: "body",
+		`{"msg_ids":[` + strings.Repeat("1,", 10_000) + `1]}`: "body.msg_ids",
 	} {
 		a := admin("POST", "/dead-letters/redrive", body)
 		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"`+location) {
 			t.Errorf("%s: got %d %s", body, a.status, a.body)
 		}
 	}
+	for _, body := range []string{`{`, ``, `{"all":true} x`, `{"msg_ids":[1,]}`} {
+		if a := admin("POST", "/dead-letters/redrive", body); a.status != http.StatusBadRequest {
+			t.Errorf("malformed %q: got %d %s", body, a.status, a.body)
+		}
+	}
 	if a := admin("POST", "/dead-letters/redrive", `{`); a.status != http.StatusBadRequest {
 		t.Errorf("malformed: got %d %s", a.status, a.body)
 	}
+}
+
+// many makes dead letters of orders 1 to n, whose reason is rare for one of a thousand.
+func many(t *testing.T, db string, n int) *pgx.Conn {
+	t.Helper()
+	conn := testdb.Connect(t, db)
+	if _, err := conn.Exec(t.Context(), `
+		with o as (
+			insert into orders (customer_name, product_name, quantity, price, status, dead_at)
+			select 'c', 'p', 1, 1, 'dead', now() from generate_series(1, $1)
+			returning id
+		)
+		insert into pgmq.q_order_queue_dlq (vt, message, headers)
+		select now(), jsonb_build_object('order_id', id),
+			jsonb_build_object('orderflow-dead', jsonb_build_object('reason', case when id % 1000 = 1 then 'rare' else 'common' end))
+		from o order by id`, n); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestRareReasonAmongManyDeadLetters(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
+	many(t, db, 45_000)
+	ids, requests := pages(t, s, "/dead-letters?reason=rare&limit=20", "dead_letters", "msg_id")
+	if len(ids) != 45 || ids[0] != "44001" || ids[44] != "1" || requests < 3 {
+		t.Errorf("found %v in %d pages", ids, requests)
+	}
+	if ids, _ := pages(t, s, "/dead-letters?reason=none&limit=20", "dead_letters", "msg_id"); len(ids) != 0 {
+		t.Errorf("found %v", ids)
+	}
+	a := s.post(t, "/dead-letters/redrive", `{"reason":"rare","dry_run":true}`, "Authorization", "Bearer sesame")
+	if a.status != http.StatusOK || fmt.Sprint(a.json(t)["matched"]) != "45" {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
+// Every id that was named is meant; a limit is there for those who choose by less.
+func TestRedriveOfManyIDs(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
+	many(t, db, 1200)
+	ids := make([]string, 1200)
+	for i := range ids {
+		ids[i] = strconv.Itoa(i + 1)
+	}
+	a := s.post(t, "/dead-letters/redrive", `{"msg_ids":[`+strings.Join(ids, ",")+`]}`, "Authorization", "Bearer sesame")
+	if got := a.json(t); fmt.Sprint(got["matched"]) != "1200" || len(got["redriven"].([]any)) != 1200 || got["incomplete"] != nil {
+		t.Errorf("got %d %.200s", a.status, a.body)
+	}
+}
+
+// What was redriven before the rest could not be is told.
+func TestRedriveCutShort(t *testing.T) {
+	t.Parallel()
+	t.Run("by a lock", func(t *testing.T) {
+		t.Parallel()
+		db := testdb.New(t)
+		s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
+		tx := lockLetter(t, many(t, db, 600), 550)
+		a := s.post(t, "/dead-letters/redrive", `{"all":true}`, "Authorization", "Bearer sesame")
+		if got := a.json(t); a.status != http.StatusOK || len(got["redriven"].([]any)) != 500 || got["incomplete"] != "the database did not finish in time" {
+			t.Errorf("got %d %.200s", a.status, a.body)
+		}
+		if a := s.post(t, "/dead-letters/550/redrive", "", "Authorization", "Bearer sesame"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "did not finish in time") {
+			t.Errorf("nothing was redriven: got %d %s", a.status, a.body)
+		}
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("by the shutdown", func(t *testing.T) {
+		t.Parallel()
+		db := testdb.New(t)
+		s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame", "REQUEST_TIMEOUT": "20s"})
+		tx := lockLetter(t, many(t, db, 600), 1)
+		answers := make(chan answer, 1)
+		go func() {
+			a, err := s.try(http.MethodPost, "/dead-letters/redrive", `{"all":true}`, []string{"Authorization", "Bearer sesame"})
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- a
+		}()
+		eventually(t, "the redrive to be under way", func() bool { return writing(t, db) })
+		s.stop()
+		s.log.await(t, "shutting down")
+		eventually(t, "the end of serving", func() bool { _, err := s.try(http.MethodGet, "/livez", "", nil); return err != nil })
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a := <-answers
+		if got := a.json(t); a.status != http.StatusOK || len(got["redriven"].([]any)) != 500 || got["incomplete"] != "shutting down" {
+			t.Errorf("got %d %.200s", a.status, a.body)
+		}
+	})
+}
+
+func lockLetter(t *testing.T, conn *pgx.Conn, id int64) pgx.Tx {
+	t.Helper()
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `select from pgmq.q_order_queue_dlq where msg_id = $1 for update`, id); err != nil {
+		t.Fatal(err)
+	}
+	return tx
 }
 
 func TestChangingDeadLettersNeedsTheToken(t *testing.T) {

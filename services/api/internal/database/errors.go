@@ -101,6 +101,12 @@ func classifyConnection(err error) Kind {
 	return Fault
 }
 
+// TimedOut tells whether the server was there and something took longer than it may: the statement, or waiting for a lock.
+func TimedOut(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == "57014" || pgErr.Code == "55P03")
+}
+
 // Away tells whether err means that the database cannot be used for now: what is to be answered with 503.
 func Away(err error) bool {
 	switch Classify(err) {

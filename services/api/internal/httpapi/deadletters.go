@@ -21,27 +21,8 @@ type listDeadLettersInput struct {
 
 type listDeadLettersOutput struct {
 	Body struct {
-		DeadLetters []queue.DeadLetter `json:"dead_letters" nullable:"false"`
+		DeadLetters []queue.DeadLetter `json:"dead_letters" nullable:"false" doc:"may be fewer than limit, even none, on a page that is not the last"`
 		NextCursor  *string            `json:"next_cursor" doc:"null on the last page"`
-	}
-}
-
-type redriveInput struct {
-	Body struct {
-		MsgIDs []int64 `json:"msg_ids,omitempty" maxItems:"10000" doc:"those with these ids among the dead letters"`
-		Reason string  `json:"reason,omitempty" maxLength:"200" doc:"those that died of it"`
-		All    bool    `json:"all,omitempty" doc:"all of them"`
-		DryRun bool    `json:"dry_run,omitempty" doc:"only say which"`
-		Limit  int     `json:"limit,omitempty" minimum:"1" maximum:"10000" default:"1000" doc:"at most so many, the oldest first"`
-	}
-}
-
-type redriveOutput struct {
-	Body struct {
-		DryRun   bool             `json:"dry_run"`
-		Matched  int              `json:"matched" doc:"dead letters that were meant, up to limit"`
-		MsgIDs   []int64          `json:"msg_ids" nullable:"false" doc:"their ids"`
-		Redriven []queue.Redriven `json:"redriven" nullable:"false" doc:"those that went back; not those whose order is not dead"`
 	}
 }
 
@@ -80,9 +61,8 @@ func (s *Server) deadLetters() {
 			Errors:      append(errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity),
 		}
 	}
-	register(s, changing("redrive-dead-letters", http.MethodPost, "/dead-letters/redrive", "Put dead letters back into the queue",
-		"Choose by exactly one of msg_ids, reason and all. Each goes back with its order, which is pending again with fresh attempts.",
-		http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType), s.redrive)
+	s.redriving(changing("redrive-dead-letters", http.MethodPost, "/dead-letters/redrive", "Put dead letters back into the queue",
+		"Choose by exactly one of msg_ids, reason and all. Each goes back with its order, which is pending again with fresh attempts."))
 	register(s, changing("redrive-dead-letter", http.MethodPost, "/dead-letters/{id}/redrive", "Put one dead letter back into the queue", "",
 		http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *deadLetterInput) (*redriveOneOutput, error) {
@@ -102,39 +82,6 @@ func (s *Server) deadLetters() {
 			s.cfg.Log.InfoContext(ctx, "dead letter deleted", "dead_msg_id", in.ID)
 			return &struct{}{}, nil
 		})
-}
-
-func (s *Server) redrive(ctx context.Context, in *redriveInput) (*redriveOutput, error) {
-	chosen := 0
-	for _, by := range []bool{len(in.Body.MsgIDs) > 0, in.Body.Reason != "", in.Body.All} {
-		if by {
-			chosen++
-		}
-	}
-	if chosen != 1 {
-		return nil, unprocessable(Wrong{Location: "body", Message: "must have exactly one of msg_ids, reason and all"})
-	}
-	if err := checkText(map[string]string{"body.reason": in.Body.Reason}); err != nil {
-		return nil, err
-	}
-	ids, err := s.cfg.Queue.Choose(ctx, queue.Choice{
-		MsgIDs: in.Body.MsgIDs, Reason: in.Body.Reason, All: in.Body.All, Limit: in.Body.Limit,
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := &redriveOutput{}
-	out.Body.DryRun, out.Body.Matched, out.Body.MsgIDs, out.Body.Redriven = in.Body.DryRun, len(ids), ids, []queue.Redriven{}
-	if in.Body.DryRun || len(ids) == 0 {
-		return out, nil
-	}
-	redriven, err := s.cfg.Queue.Redrive(ctx, ids)
-	s.cfg.Log.InfoContext(ctx, "dead letters redriven", "matched", len(ids), "redriven", len(redriven))
-	if err != nil {
-		return nil, err
-	}
-	out.Body.Redriven = redriven
-	return out, nil
 }
 
 // authorize lets a request pass that bears the admin token. It stands before everything that reads the request, and takes a

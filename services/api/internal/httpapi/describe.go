@@ -88,7 +88,7 @@ func register[I, O any](s *Server, op huma.Operation, handle func(context.Contex
 	op.Errors = append(op.Errors, http.StatusServiceUnavailable)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		if !s.cfg.Monitor.Up() {
-			return nil, s.failed(ctx, orders.ErrUnavailable)
+			return nil, s.failed(ctx, unavailable(orders.ErrUnavailable.Error()))
 		}
 		timeout := s.cfg.RequestTimeout
 		if op.Method != http.MethodGet {
@@ -120,7 +120,7 @@ func (s *Server) failed(ctx context.Context, err error) error {
 	switch {
 	case p.Status == http.StatusServiceUnavailable:
 		s.cfg.Monitor.Suspect()
-		if !errors.Is(err, orders.ErrUnavailable) {
+		if !errors.As(err, new(*Problem)) {
 			s.cfg.Log.DebugContext(ctx, "database not available to a request", "trace_id", p.TraceID, "error", err)
 		}
 	case p.Status >= http.StatusInternalServerError:

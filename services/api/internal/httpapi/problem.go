@@ -15,6 +15,7 @@ import (
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
+	"orderflow.example/services/api/internal/strictjson"
 )
 
 // Problem is the body of every error: RFC 9457, with what is wrong and where.
@@ -74,8 +75,8 @@ func unavailable(detail string) *Problem {
 func toProblem(err error) *Problem {
 	var (
 		p         *Problem
-		malformed *orders.MalformedError
-		invalid   *orders.InvalidError
+		malformed *strictjson.MalformedError
+		invalid   *strictjson.InvalidError
 		refused   *orders.RefusedError
 		framework *fiber.Error
 		status    huma.StatusError
@@ -90,7 +91,11 @@ func toProblem(err error) *Problem {
 		for i, f := range invalid.Faults {
 			all[i] = wrong(f)
 		}
-		return unprocessable(all...)
+		p := unprocessable(all...)
+		if invalid.Cut {
+			p.Detail = "at least " + p.Detail
+		}
+		return p
 	case errors.Is(err, orders.ErrKeyReused):
 		return problem(http.StatusUnprocessableEntity, "the idempotency key was used for another order", Wrong{
 			Location: "header.Idempotency-Key", Message: "was used for another order",
@@ -109,6 +114,8 @@ func toProblem(err error) *Problem {
 		return unavailable("it is not known whether the order was written: send it again with the same Idempotency-Key")
 	case errors.Is(err, orders.ErrUnavailable), errors.Is(err, orders.ErrOverloaded), errors.Is(err, orders.ErrTimeout), errors.Is(err, orders.ErrClosed):
 		return unavailable(err.Error() + "; nothing was written")
+	case database.TimedOut(err):
+		return unavailable("the database did not finish in time")
 	case database.Away(err):
 		return unavailable(orders.ErrUnavailable.Error())
 	case errors.As(err, &framework):
@@ -119,7 +126,7 @@ func toProblem(err error) *Problem {
 	return problem(http.StatusInternalServerError, "internal error: the log has more under the trace id")
 }
 
-func wrong(f orders.Fault) Wrong {
+func wrong(f strictjson.Fault) Wrong {
 	return Wrong{Location: f.Location, Message: f.Message, Value: f.Value}
 }
 

@@ -1,10 +1,8 @@
 package orders
 
 import (
-	"errors"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"orderflow.example/services/api/internal/strictjson"
 )
@@ -35,32 +33,32 @@ var members = [...]struct {
 	{hasPrice, "price"},
 }
 
-// Decode reads one order. The error is a [*MalformedError] or an [*InvalidError], and nothing else.
+// Decode reads one order. The error is a [*strictjson.MalformedError] or a [*strictjson.InvalidError], and nothing else.
 //
 // A member given twice is refused: which of the two counts differs between parsers, and what one of them checked
 // another would execute. So is a member that is not known: it is a spelling mistake, or a wish that would silently
 // not come true.
 func Decode(body []byte) (New, error) {
-	d := decoder{Reader: strictjson.NewReader(string(body))}
+	d := decoder{strictjson.NewDecoder(string(body))}
 	var order New
 	err := d.order(&order, "body")
 	if err == nil {
 		err = d.End()
 	}
-	return order, d.verdict(err)
+	return order, d.Verdict(err)
 }
 
 // DecodeBatch reads {"orders": [...]} with 1 to MaxBatch orders. Errors are as those of [Decode].
 func DecodeBatch(body []byte) ([]New, error) {
-	d := decoder{Reader: strictjson.NewReader(string(body))}
+	d := decoder{strictjson.NewDecoder(string(body))}
 	var batch []New
 	given := false
-	isObject, err := d.object("body", func(key string) error {
+	isObject, err := d.Object("body", func(key string) error {
 		switch {
 		case key != "orders":
-			return d.unknown("body", key)
+			return d.Unknown("body", key)
 		case given:
-			return d.refuse("body.orders", "is given twice")
+			return d.Refuse("body.orders", "is given twice")
 		}
 		given = true
 		return d.batch(&batch)
@@ -69,111 +67,41 @@ func DecodeBatch(body []byte) ([]New, error) {
 		err = d.End()
 	}
 	if isObject && !given {
-		d.faults.add("body.orders", "is required", "")
+		d.Add("body.orders", "is required", "")
 	}
-	return batch, d.verdict(err)
+	return batch, d.Verdict(err)
 }
 
-type decoder struct {
-	strictjson.Reader
-	faults InvalidError
-	// Where the reading is, for a syntax error: the object, and the member of it whose value is being read.
-	at, key string
-}
-
-func (d *decoder) verdict(err error) error {
-	var syntax *strictjson.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		location := "body"
-		if d.at != "" && d.key != "" {
-			location = d.at + "." + shorten(d.key)
-		}
-		return &MalformedError{Fault{Location: location, Message: syntax.Error()}}
-	case len(d.faults.Faults) > 0:
-		return &d.faults
-	}
-	return nil
-}
-
-// refuse skips the next value and notes what is wrong with it.
-func (d *decoder) refuse(location, message string) error {
-	raw, err := d.Skip()
-	if err != nil {
-		return err
-	}
-	d.faults.add(location, message, raw)
-	return nil
-}
-
-func (d *decoder) unknown(parent, key string) error {
-	return d.refuse(parent+"."+shorten(key), "is not a known field")
-}
-
-// object walks over the members of an object; member must take each one's value. What is no object is skipped.
-func (d *decoder) object(location string, member func(key string) error) (isObject bool, err error) {
-	if kind := d.Kind(); kind != strictjson.Object {
-		return false, d.refuse(location, "must be an object, not "+kind.String())
-	}
-	if err := d.Open('{'); err != nil {
-		return true, err
-	}
-	for first := true; ; first = false {
-		d.at, d.key = location, ""
-		more, err := d.More('}', first)
-		if err != nil || !more {
-			return true, err
-		}
-		key, _, err := d.Key()
-		if err != nil {
-			return true, err
-		}
-		d.key = key
-		if err := member(key); err != nil {
-			return true, err
-		}
-	}
-}
+type decoder struct{ strictjson.Decoder }
 
 func (d *decoder) batch(batch *[]New) error {
-	if kind := d.Kind(); kind != strictjson.Array {
-		return d.refuse("body.orders", "must be an array, not "+kind.String())
-	}
-	if err := d.Open('['); err != nil {
-		return err
-	}
-	for i := 0; ; i++ {
-		more, err := d.More(']', i == 0)
-		if err != nil {
-			return err
-		}
-		if !more {
-			if i == 0 {
-				d.faults.add("body.orders", "must hold at least 1 order", "[]")
-			}
-			return nil
-		}
+	const location = "body.orders"
+	n := 0
+	isArray, err := d.Array(location, func(i int) error {
+		n = i + 1
 		if i >= MaxBatch {
-			if i == MaxBatch {
-				d.faults.add("body.orders", "must hold at most "+strconv.Itoa(MaxBatch)+" orders", "")
-			}
-			if _, err := d.Skip(); err != nil {
-				return err
-			}
-			continue
+			_, err := d.Skip()
+			return err
 		}
 		var order New
-		if err := d.order(&order, "body.orders["+strconv.Itoa(i)+"]"); err != nil {
-			return err
-		}
+		err := d.order(&order, location+"["+strconv.Itoa(i)+"]")
 		*batch = append(*batch, order)
+		return err
+	})
+	switch {
+	case err != nil || !isArray:
+	case n == 0:
+		d.Add(location, "must hold at least 1 order", "[]")
+	case n > MaxBatch:
+		d.Add(location, "must hold at most "+strconv.Itoa(MaxBatch)+" orders", "")
 	}
+	return err
 }
 
 // order reads an order written at location.
 func (d *decoder) order(order *New, location string) error {
 	var seen uint8
-	isObject, err := d.object(location, func(key string) error {
+	isObject, err := d.Object(location, func(key string) error {
 		var bit uint8
 		for _, m := range members {
 			if m.name == key {
@@ -183,9 +111,9 @@ func (d *decoder) order(order *New, location string) error {
 		}
 		switch {
 		case bit == 0:
-			return d.unknown(location, key)
+			return d.Unknown(location, key)
 		case seen&bit != 0:
-			return d.refuse(location+"."+key, "is given twice")
+			return d.Refuse(location+"."+key, "is given twice")
 		}
 		seen |= bit
 		switch bit {
@@ -204,42 +132,24 @@ func (d *decoder) order(order *New, location string) error {
 	}
 	for _, m := range members {
 		if seen&m.bit == 0 {
-			d.faults.add(location+"."+m.name, "is required", "")
+			d.Add(location+"."+m.name, "is required", "")
 		}
 	}
 	return nil
 }
 
 func (d *decoder) name(to *string, location, key string) error {
-	if kind := d.Kind(); kind != strictjson.String {
-		return d.refuse(location+"."+key, "must be a string, not "+kind.String())
-	}
-	s, ok, err := d.String()
-	if err != nil {
-		return err
-	}
-	wrong := ""
-	switch {
-	case !ok:
-		wrong = "must be Unicode: it has half of a surrogate pair"
-	case strings.TrimSpace(s) == "":
-		wrong = "must not be empty or blank"
-	case strings.IndexByte(s, 0) >= 0:
-		wrong = "must not have a NUL character"
-	case len(s) > MaxNameLength && utf8.RuneCountInString(s) > MaxNameLength:
-		wrong = "must have at most " + strconv.Itoa(MaxNameLength) + " characters"
-	}
-	if wrong != "" {
-		d.faults.add(location+"."+key, wrong, string(appendString(nil, s)))
-		return nil
-	}
-	*to = s
-	return nil
+	return d.Text(to, location+"."+key, MaxNameLength, func(s string) (wrong string) {
+		if strings.TrimSpace(s) == "" {
+			return "must not be empty or blank"
+		}
+		return ""
+	})
 }
 
 func (d *decoder) quantity(to *int32, location string) error {
 	if kind := d.Kind(); kind != strictjson.Number && kind != strictjson.NotFinite {
-		return d.refuse(location+".quantity", "must be a number, not "+kind.String())
+		return d.Refuse(location+".quantity", "must be a number, not "+kind.String())
 	}
 	finite := d.Kind() == strictjson.Number
 	raw, err := d.Number()
@@ -262,14 +172,14 @@ func (d *decoder) quantity(to *int32, location string) error {
 		*to = int32(value) //nolint:gosec // fixedPoint bounds it by MaxQuantity
 	}
 	if wrong != "" {
-		d.faults.add(location+".quantity", wrong, raw)
+		d.Add(location+".quantity", wrong, raw)
 	}
 	return nil
 }
 
 func (d *decoder) price(to *Cents, location string) error {
 	if kind := d.Kind(); kind != strictjson.Number && kind != strictjson.NotFinite {
-		return d.refuse(location+".price", "must be a number, not "+kind.String())
+		return d.Refuse(location+".price", "must be a number, not "+kind.String())
 	}
 	finite := d.Kind() == strictjson.Number
 	raw, err := d.Number()
@@ -293,7 +203,7 @@ func (d *decoder) price(to *Cents, location string) error {
 		*to = Cents(value)
 	}
 	if wrong != "" {
-		d.faults.add(location+".price", wrong, raw)
+		d.Add(location+".price", wrong, raw)
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"orderflow.example/services/api/internal/strictjson"
 )
 
 const good = `{"customer_name":"Customer 1","product_name":"Product 1","quantity":2,"price":11.0}`
@@ -81,14 +83,14 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := Decode([]byte(test.body))
-			var invalid *InvalidError
+			var invalid *strictjson.InvalidError
 			if !errors.As(err, &invalid) {
 				t.Fatalf("got %v, want an InvalidError", err)
 			}
 			var got []string
 			for _, f := range invalid.Faults {
 				got = append(got, f.Location+": "+f.Message)
-				if f.Value != nil && (!json.Valid(f.Value) || len(f.Value) > 4*maxEcho) {
+				if f.Value != nil && (!json.Valid(f.Value) || len(f.Value) > 256) {
 					t.Errorf("the value sent back is not short JSON: %s", f.Value)
 				}
 			}
@@ -120,7 +122,7 @@ func TestDecodeSaysWhereJSONEnds(t *testing.T) {
 		{`{"x":` + strings.Repeat("[", 1<<16), "body.x"},
 	} {
 		_, err := Decode([]byte(test.body))
-		var malformed *MalformedError
+		var malformed *strictjson.MalformedError
 		if !errors.As(err, &malformed) {
 			t.Errorf("%.40q: got %v, want a MalformedError", test.body, err)
 			continue
@@ -194,7 +196,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		order, err := Decode(in)
-		var malformed *MalformedError
+		var malformed *strictjson.MalformedError
 		switch {
 		case err == nil:
 			// What is taken, encoding/json takes as well, and it comes out as it went in.
@@ -222,7 +224,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("refused as malformed what is JSON: %v", err)
 			}
 		default:
-			var invalid *InvalidError
+			var invalid *strictjson.InvalidError
 			if !errors.As(err, &invalid) || len(invalid.Faults) == 0 {
 				t.Fatalf("a fault of another kind: %v", err)
 			}

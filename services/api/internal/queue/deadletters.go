@@ -22,9 +22,6 @@ var (
 // adminTimeout bounds the statements that move or delete dead letters.
 const adminTimeout = 30 * time.Second
 
-// redriveChunk is how many dead letters move in one transaction.
-const redriveChunk = 500
-
 // DeadLetter is a message that was given up.
 type DeadLetter struct {
 	MsgID       int64           `json:"msg_id"`
@@ -44,8 +41,8 @@ type DeadLetterPage struct {
 	Next        string
 }
 
-// DeadLetters lists dead letters, newest first. reason chooses those that died of it, empty all. The error is
-// cursor.ErrForged for a cursor that is not one of this list.
+// DeadLetters lists dead letters, newest first. reason chooses those that died of it, empty all. A page can hold fewer than
+// limit, or none, and still have a next one. The error is cursor.ErrForged for a cursor that is not one of this list.
 func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after string) (DeadLetterPage, error) {
 	before := int64(1<<63 - 1)
 	if after != "" {
@@ -57,42 +54,81 @@ func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after
 			return DeadLetterPage{}, cursor.ErrForged
 		}
 	}
-	rows, err := q.db.Query(ctx, `
-		select d.msg_id, d.message::text, d.headers::text
-		from `+q.dlq+` d
-		where d.msg_id < $1 and ($2 = '' or d.headers #>> '{orderflow-dead,reason}' = $2)
-		order by d.msg_id desc
-		limit $3`, before, reason, limit+1)
-	if err != nil {
-		return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
+	page := DeadLetterPage{DeadLetters: []DeadLetter{}}
+	for started := time.Now(); ; {
+		found, last, err := q.window(ctx, before, reason, limit+1-len(page.DeadLetters))
+		if err != nil {
+			return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
+		}
+		page.DeadLetters = append(page.DeadLetters, found...)
+		if len(page.DeadLetters) > limit {
+			page.DeadLetters = page.DeadLetters[:limit]
+			before = page.DeadLetters[limit-1].MsgID
+		} else if last != nil {
+			before = *last
+		} else {
+			return page, nil
+		}
+		if len(page.DeadLetters) == limit || time.Since(started) > scanTime {
+			page.Next = cursor.Make(strconv.FormatInt(before, 10), "dead_letters", reason)
+			return page, nil
+		}
 	}
-	letters, err := pgx.CollectRows(rows, scanDeadLetter)
-	if err != nil {
-		return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
-	}
-	page := DeadLetterPage{DeadLetters: letters}
-	if len(letters) > limit {
-		page.DeadLetters = letters[:limit]
-		page.Next = cursor.Make(strconv.FormatInt(letters[limit-1].MsgID, 10), "dead_letters", reason)
-	}
-	return page, nil
 }
 
-func scanDeadLetter(row pgx.CollectableRow) (DeadLetter, error) {
+// The reason has no index. Letters that died of a rare one are looked for in steps of so many, and a page ends when searching
+// has taken long enough.
+const (
+	scanWindow = 20_000
+	scanTime   = 300 * time.Millisecond
+)
+
+// window looks for up to limit letters among the next ones before an id, and returns the last id that it looked at; nil when
+// it came to the end of the list.
+func (q *Queue) window(ctx context.Context, before int64, reason string, limit int) (found []DeadLetter, last *int64, err error) {
+	size := scanWindow
+	if reason == "" {
+		size = limit
+	}
+	// One statement, and so one snapshot: what is redriven meanwhile must not move the window's end.
+	rows, err := q.db.Query(ctx, `
+		select w.last, d.msg_id, d.message::text, d.headers::text
+		from (
+			select (select l.msg_id from `+q.dlq+` l where l.msg_id < $1 order by l.msg_id desc offset $3::int - 1 limit 1) as last
+		) w
+		left join lateral (
+			select d.*
+			from (select l.* from `+q.dlq+` l where l.msg_id < $1 order by l.msg_id desc limit $3) d
+			where $2 = '' or d.headers #>> '{orderflow-dead,reason}' = $2
+			order by d.msg_id desc
+			limit $4
+		) d on true
+		order by d.msg_id desc`, before, reason, size, limit)
+	if err != nil {
+		return nil, nil, err
+	}
 	var (
-		d             DeadLetter
+		id            *int64
 		body, headers *string
 	)
-	if err := row.Scan(&d.MsgID, &body, &headers); err != nil {
-		return d, err
-	}
+	_, err = pgx.ForEachRow(rows, []any{&last, &id, &body, &headers}, func() error {
+		if id != nil {
+			found = append(found, newDeadLetter(*id, body, headers))
+		}
+		return nil
+	})
+	return found, last, err
+}
+
+func newDeadLetter(id int64, body, headers *string) DeadLetter {
+	d := DeadLetter{MsgID: id}
 	d.Message, d.Headers = rawJSON(body), rawJSON(headers)
 	// Both were written by others: what is not as it should be is left out.
 	d.OrderID = integer(object(d.Message)["order_id"])
 	dead := object(object(d.Headers)["orderflow-dead"])
 	d.Reason, d.Error, d.DeadAt = text(dead["reason"]), text(dead["error"]), text(dead["dead_at"])
 	d.Attempts, d.OriginMsgID = integer(dead["attempts"]), integer(dead["msg_id"])
-	return d, nil
+	return d
 }
 
 func object(raw json.RawMessage) map[string]json.RawMessage {
@@ -136,44 +172,46 @@ type Redriven struct {
 
 // Choose returns the ids of the dead letters that a choice means, the oldest first.
 func (q *Queue) Choose(ctx context.Context, c Choice) ([]int64, error) {
-	rows, err := q.db.Query(ctx, `
-		select d.msg_id
-		from `+q.dlq+` d
-		where ($1 or d.msg_id = any ($2) or $3 <> '' and d.headers #>> '{orderflow-dead,reason}' = $3)
-		order by d.msg_id
-		limit $4`, c.All, c.MsgIDs, c.Reason, c.Limit)
-	if err != nil {
-		return nil, fmt.Errorf("choose dead letters: %w", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	ids := []int64{}
+	// Patiently, because the reason has no index.
+	err := q.patiently(ctx, adminTimeout, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			select d.msg_id
+			from `+q.dlq+` d
+			where ($1 or d.msg_id = any ($2) or $3 <> '' and d.headers #>> '{orderflow-dead,reason}' = $3)
+			order by d.msg_id
+			limit $4`, c.All, c.MsgIDs, c.Reason, c.Limit)
+		if err != nil {
+			return err
+		}
+		ids, err = pgx.AppendRows(ids, rows, pgx.RowTo[int64])
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("choose dead letters: %w", err)
 	}
 	return ids, nil
 }
 
-// Redrive puts dead letters back into their queue, each with its order and in chunks of one transaction. Those that are not
-// there any more, or whose order is not dead, are left out of what it returns. With an error comes what was done before it.
+// RedriveChunk is how many dead letters should move in one transaction.
+const RedriveChunk = 500
+
+// Redrive puts dead letters back into their queue, each with its order, in one transaction. Those that are not there any more,
+// or whose order is not dead, are left out of what it returns.
 func (q *Queue) Redrive(ctx context.Context, ids []int64) ([]Redriven, error) {
-	redriven := []Redriven{}
-	for len(ids) > 0 {
-		chunk := ids[:min(redriveChunk, len(ids))]
-		ids = ids[len(chunk):]
-		var moved []Redriven
-		err := q.patiently(ctx, adminTimeout, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, `select r.dead_msg_id, r.new_msg_id, r.order_id from orderflow.redrive($1, $2) r`, q.name, chunk)
-			if err != nil {
-				return err
-			}
-			moved, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Redriven])
-			return err
-		})
+	var moved []Redriven
+	err := q.patiently(ctx, adminTimeout, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select r.dead_msg_id, r.new_msg_id, r.order_id from orderflow.redrive($1, $2) r`, q.name, ids)
 		if err != nil {
-			return redriven, fmt.Errorf("redrive: %w", err)
+			return err
 		}
-		redriven = append(redriven, moved...)
+		moved, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Redriven])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("redrive: %w", err)
 	}
-	return redriven, nil
+	return moved, nil
 }
 
 // RedriveOne puts one dead letter back: ErrNotFound or ErrNotRedrive when that cannot be.

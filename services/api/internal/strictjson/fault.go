@@ -1,4 +1,4 @@
-package orders
+package strictjson
 
 import (
 	"encoding/json"
@@ -20,7 +20,10 @@ type MalformedError struct{ Fault }
 func (m *MalformedError) Error() string { return "malformed JSON: " + m.Message }
 
 // InvalidError is a body that is JSON but not what was asked for. It names every fault, up to a bound.
-type InvalidError struct{ Faults []Fault }
+type InvalidError struct {
+	Faults []Fault
+	Cut    bool // there were more
+}
 
 func (i *InvalidError) Error() string {
 	var b strings.Builder
@@ -39,9 +42,11 @@ func (i *InvalidError) Error() string {
 const maxFaults = 20
 
 func (i *InvalidError) add(location, message, raw string) {
-	if len(i.Faults) < maxFaults {
-		i.Faults = append(i.Faults, Fault{Location: location, Message: message, Value: echo(raw)})
+	if len(i.Faults) == maxFaults {
+		i.Cut = true
+		return
 	}
+	i.Faults = append(i.Faults, Fault{Location: location, Message: message, Value: echo(raw)})
 }
 
 // maxEcho bounds how much of a wrong value is sent back.
@@ -66,7 +71,8 @@ func echo(raw string) json.RawMessage {
 			raw = s
 		}
 	}
-	return json.RawMessage(appendString(nil, shorten(raw)))
+	quoted, _ := json.Marshal(shorten(raw)) // a string always has its JSON
+	return quoted
 }
 
 func shorten(s string) string {
