@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -37,6 +38,21 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("POST /orders is not said to answer %s", status)
 		}
 	}
+	for path, methods := range paths {
+		for method, op := range methods.(map[string]any) {
+			responses := op.(map[string]any)["responses"].(map[string]any)
+			if away, ok := responses["503"].(map[string]any); ok && (away["headers"] == nil || away["headers"].(map[string]any)["Retry-After"] == nil) {
+				t.Errorf("%s %s: the 503 is not said to have Retry-After", method, path)
+			}
+			if path != "/readyz" && (responses["503"] == nil) != (responses["500"] == nil) {
+				t.Errorf("%s %s: whoever can fail can fail by a fault, too", method, path)
+			}
+		}
+	}
+	body := paths["/dead-letters/redrive"].(map[string]any)["post"].(map[string]any)["requestBody"]
+	if text := fmt.Sprint(body); !strings.Contains(text, "schemas/Redrive") {
+		t.Errorf("the redrive's body is described as %s", text)
+	}
 	// Every reference leads somewhere.
 	schemas := document["components"].(map[string]any)["schemas"].(map[string]any)
 	for _, ref := range regexp.MustCompile(`"\$ref":\s*"#/components/schemas/([^"]+)"`).FindAllStringSubmatch(a.body, -1) {
@@ -59,6 +75,12 @@ func TestDocumentation(t *testing.T) {
 	}
 	if found := regexp.MustCompile(`(?i)(src|href)\s*=\s*["']?(https?:)?//|@import|url\(`).FindString(page.body); found != "" {
 		t.Errorf("the page loads something: %s", found)
+	}
+	// It works behind a proxy that cuts a prefix off.
+	for _, fetched := range regexp.MustCompile(`fetch\(([^,)]*)`).FindAllStringSubmatch(page.body, -1) {
+		if !strings.HasPrefix(fetched[1], `"openapi.json"`) && !strings.HasPrefix(fetched[1], `"." + `) {
+			t.Errorf("the page fetches %s, which is not relative", fetched[1])
+		}
 	}
 	if !strings.Contains(page.header.Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Errorf("Content-Security-Policy is %q", page.header.Get("Content-Security-Policy"))

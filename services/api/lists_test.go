@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -150,16 +151,25 @@ func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
 			t.Errorf("%s is %v, want %s", field, got[field], want)
 		}
 	}
+	if rates := got["rates"].(map[string]any); rates["enqueued_per_second"] != nil || rates["completed_per_second"] != nil {
+		t.Errorf("rates before anything is known are %v", rates)
+	}
+	if asOf, _ := got["as_of"].(string); !exampleTime.MatchString(asOf) {
+		t.Errorf("as_of is %q", asOf)
+	}
 	s.post(t, "/orders", orderJSON(7))
 	if again := s.get(t, "/queue"); again.body != first.body {
 		t.Errorf("looked again at once: %s", again.body)
 	}
 	eventually(t, "another look", func() bool { return fmt.Sprint(s.get(t, "/queue").json(t)["depth"]) == "7" })
 	rates := s.get(t, "/queue").json(t)["rates"].(map[string]any)
-	if fmt.Sprint(rates["enqueued_per_second"]) == "0" || fmt.Sprint(rates["completed_per_second"]) != "0" {
+	if rates["enqueued_per_second"] == nil || fmt.Sprint(rates["enqueued_per_second"]) == "0" || fmt.Sprint(rates["completed_per_second"]) != "0" {
 		t.Errorf("rates are %v", rates)
 	}
 }
+
+// exampleTime is a time as the example wrote it, which older Pythons read.
+var exampleTime = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00$`)
 
 func TestPeekHidesNothing(t *testing.T) {
 	t.Parallel()
@@ -174,6 +184,12 @@ func TestPeekHidesNothing(t *testing.T) {
 	first, second := s.get(t, "/messages?limit=1000"), s.get(t, "/messages?limit=1000")
 	if first.body != second.body || len(first.json(t)["messages"].([]any)) != 5 {
 		t.Errorf("%s\n%s", first.body, second.body)
+	}
+	message := first.json(t)["messages"].([]any)[0].(map[string]any)
+	for _, field := range []string{"enqueued_at", "vt"} {
+		if at, _ := message[field].(string); !exampleTime.MatchString(at) {
+			t.Errorf("%s is %q", field, at)
+		}
 	}
 	if n := len(s.get(t, "/messages?limit=2").json(t)["messages"].([]any)); n != 2 {
 		t.Errorf("%d messages", n)

@@ -126,6 +126,8 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		{name: "NUL in a filter", method: "GET", path: "/orders?customer_name=a%00", status: 422, location: "query.customer_name"},
 		{name: "filter that is not UTF-8", method: "GET", path: "/orders?customer_name=%ff", status: 422, location: "query.customer_name"},
 		{name: "prefix that no key has", method: "GET", path: "/orders?idempotency_key_prefix=%C3%A9", status: 422, location: "query.idempotency_key_prefix"},
+		{name: "misspelt filter", method: "GET", path: "/orders?statuss=dead", status: 422, location: "query.statuss"},
+		{name: "filter of nothing", method: "GET", path: "/queue?x=1", status: 422, location: "query.x"},
 		{name: "forged cursor of dead letters", method: "GET", path: "/dead-letters?cursor=x", status: 422, location: "query.cursor"},
 	}
 	for _, test := range tests {
@@ -166,6 +168,15 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 	}
 	if n := count(t, url, "select (select count(*) from orders) + (select count(*) from pgmq.q_order_queue)"); n != 0 {
 		t.Errorf("%d rows were left behind", n)
+	}
+}
+
+func TestMoreIsWrongThanIsNamed(t *testing.T) {
+	t.Parallel()
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
+	a := s.post(t, "/orders/batch", `{"orders":[`+strings.Repeat(`{},`, 30)+`{}]}`)
+	if got := a.json(t)["detail"]; got != "at least 20 values are wrong" {
+		t.Errorf("got %v", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,9 @@ func TestStartWhileTheDatabaseIsAway(t *testing.T) {
 		if a := s.get(t, path); a.status != want {
 			t.Errorf("GET %s: got %d %s", path, a.status, a.body)
 		}
+	}
+	if a := s.get(t, "/orders/1"); strings.Contains(a.body, "written") {
+		t.Errorf("who only reads is told %s", a.body)
 	}
 	started := time.Now()
 	a := s.post(t, "/orders", orderJSON(1))

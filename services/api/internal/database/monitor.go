@@ -42,8 +42,7 @@ const (
 )
 
 // NewMonitor makes a monitor whose state is "down" until [Monitor.Run] has found otherwise. prepare is called on each new
-// connection and tells whether the database is fit for use (that the schema is there); it may take its time, and may
-// call [Monitor.Explain] meanwhile.
+// connection and tells whether the database is fit for use (that the schema is there); it may take its time.
 func NewMonitor(cfg *pgx.ConnConfig, prepare func(context.Context, *pgx.Conn) error, log *slog.Logger) *Monitor {
 	return &Monitor{
 		cfg:     cfg,
@@ -76,9 +75,6 @@ func (m *Monitor) Suspect() {
 	default: // it has been told already
 	}
 }
-
-// Explain sets the reason of being down, without a line in the log.
-func (m *Monitor) Explain(reason string) { m.set(State{Reason: reason}) }
 
 func (m *Monitor) set(s State) (before State) {
 	m.mu.Lock()

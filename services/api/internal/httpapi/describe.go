@@ -13,6 +13,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/isotime"
 	"orderflow.example/services/api/internal/orders"
 )
 
@@ -20,6 +21,7 @@ import (
 func (s *Server) describe() {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[anyJSON]())
+	registry.RegisterTypeAlias(reflect.TypeFor[isotime.Time](), reflect.TypeFor[time.Time]())
 	registry.RegisterTypeAlias(reflect.TypeFor[orders.Order](), reflect.TypeFor[Order]())
 	s.api = humafiber.NewWithGroup(s.app, withHead{s.app}, huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -38,6 +40,8 @@ func (s *Server) describe() {
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
 		DefaultFormat: "application/json",
+		// A misspelt filter would silently list everything.
+		RejectUnknownQueryParameters: true,
 	})
 	s.describePublishing(registry)
 }

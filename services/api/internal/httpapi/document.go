@@ -53,6 +53,7 @@ func (s *Server) describePublishing(registry huma.Registry) {
 	writing := map[string]string{
 		"400": "The body is not JSON", "413": "The body is too large", "415": "The body is not said to be JSON",
 		"422": "Values are wrong, each of them named; or the idempotency key was used for something else",
+		"500": "A fault of the service: its log has more under the trace id",
 		"503": "The database is away, or too much is waiting. Retry-After says when to try again",
 	}
 	key := &huma.Param{
@@ -100,11 +101,24 @@ func (s *Server) describePublishing(registry huma.Registry) {
 	}
 }
 
+// describeRetryAfter puts the header into every 503 of the document.
+func (s *Server) describeRetryAfter() {
+	header := &huma.Param{Description: "Seconds after which to try again", Schema: &huma.Schema{Type: huma.TypeInteger}}
+	for _, item := range s.api.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete} {
+			if op != nil && op.Responses["503"] != nil {
+				op.Responses["503"].Headers = map[string]*huma.Param{"Retry-After": header}
+			}
+		}
+	}
+}
+
 //go:embed docs.html
 var docsPage []byte
 
 // documentation serves the document, and a page to read it by, which loads nothing from elsewhere.
 func (s *Server) documentation() {
+	s.describeRetryAfter()
 	document := sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(s.api.OpenAPI(), "", "  ") })
 	s.app.Get("/openapi.json", func(c *fiber.Ctx) error {
 		body, err := document()

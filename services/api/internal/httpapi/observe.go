@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 )
 
 // observe stands around every request: it turns errors and panics into answers, counts, and writes the line.
@@ -25,12 +26,39 @@ func (s *Server) observe(c *fiber.Ctx) error {
 		c.Response().Header.SetConnectionClose()
 	}
 
-	took := time.Since(started)
-	status := c.Response().StatusCode()
 	route := c.Route().Path
-	if status == http.StatusNotFound && route == "/" || status == http.StatusMethodNotAllowed {
+	if status := c.Response().StatusCode(); status == http.StatusNotFound && route == "/" || status == http.StatusMethodNotAllowed {
 		route = "none" // whatever was asked for must not become a label
 	}
+	s.count(c, t, route, time.Since(started))
+	return nil
+}
+
+// unread answers and counts a request that could not be read, and so does not come to observe: its head or its body was too
+// large, too slow or no HTTP.
+func (s *Server) unread(c *fiber.Ctx, err error) error {
+	if err := s.fail(c, err); err != nil {
+		return err
+	}
+	s.count(c, traceOf(c), "none", 0)
+	return nil
+}
+
+// knownMethods answers what fiber has no place for in its routes, and would answer in its own way.
+func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		if known(string(ctx.Method())) != "other" {
+			next(ctx)
+			return
+		}
+		c := s.app.AcquireCtx(ctx)
+		defer s.app.ReleaseCtx(c)
+		_ = s.unread(c, problem(http.StatusBadRequest, "the request's method is not one of HTTP's")) // only what has no JSON fails
+	}
+}
+
+func (s *Server) count(c *fiber.Ctx, t trace, route string, took time.Duration) {
+	status := c.Response().StatusCode()
 	s.served.Add(1)
 	s.cfg.Observer.Request(known(c.Method()), route, status, took)
 	if ctx := c.UserContext(); s.cfg.Log.Enabled(ctx, s.level) {
@@ -40,7 +68,6 @@ func (s *Server) observe(c *fiber.Ctx) error {
 		}
 		s.cfg.Log.LogAttrs(ctx, s.level, fmt.Sprintf("%s %s %d", c.Method(), c.Path(), status), attrs...)
 	}
-	return nil
 }
 
 // known is a method as a label, which outlives the request: what fiber returns is the request's own memory.

@@ -138,6 +138,11 @@ func fromFiber(err *fiber.Error) *Problem {
 		return problem(err.Code, "this path does not know the method; the Allow header has those it does")
 	case http.StatusRequestEntityTooLarge:
 		return problem(err.Code, "the body is too large", Wrong{Location: "body", Message: "is larger than the limit"})
+	case http.StatusBadRequest:
+		// fiber's own message quotes the request, secrets in its headers included.
+		return problem(err.Code, "the request is not HTTP/1.1 as RFC 9112 has it")
+	case http.StatusRequestTimeout:
+		return problem(err.Code, "the request took too long to arrive")
 	case http.StatusRequestHeaderFieldsTooLarge:
 		return problem(err.Code, "the headers are too large")
 	case http.StatusBadGateway:

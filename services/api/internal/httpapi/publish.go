@@ -90,14 +90,18 @@ func checkHeaders(c *fiber.Ctx) (key string, err error) {
 	if err := checkBody(c); err != nil {
 		return "", err
 	}
-	raw := c.Request().Header.Peek(keyHeader)
-	if len(raw) == 0 {
+	given := c.Request().Header.PeekAll(keyHeader)
+	if len(given) == 0 {
 		return "", nil
 	}
-	key = string(raw)
+	key = string(given[0])
 	message := ""
-	if len(key) > maxKey {
-		message = "must have at most " + strconv.Itoa(maxKey) + " characters"
+	switch {
+	case len(given) > 1:
+		message = "must be given once" // which of two counts differs between programs
+	case key == "", len(key) > maxKey:
+		// An empty one is a key that the client meant to have: without it the retry would not be safe.
+		message = "must have 1 to " + strconv.Itoa(maxKey) + " characters"
 	}
 	for i := range len(key) {
 		if key[i] <= ' ' || key[i] > '~' {

@@ -107,7 +107,7 @@ func (s *Server) messages() {
 
 	register(s, huma.Operation{
 		OperationID: "get-queue", Method: http.MethodGet, Path: "/queue", Tags: []string{"queue"},
-		Summary: "How the queue is doing",
+		Summary: "How the queue is doing", Errors: []int{http.StatusUnprocessableEntity},
 	}, func(ctx context.Context, _ *struct{}) (*queueOutput, error) {
 		snapshot, err := s.cfg.Watcher.Get(ctx)
 		if err != nil {

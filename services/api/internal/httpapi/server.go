@@ -87,12 +87,13 @@ func New(cfg Config) *Server {
 		CaseSensitive:         true,
 		Concurrency:           maxConns,
 		DisableStartupMessage: true,
-		ErrorHandler:          s.fail,
+		ErrorHandler:          s.unread,
 		IdleTimeout:           idleTimeout,
 		ReadBufferSize:        headerBuffer,
 		ReadTimeout:           readTimeout,
 		WriteTimeout:          writeTimeout,
 	})
+	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
 	s.app.Use(s.observe)
 	s.probes()
 	s.describe()

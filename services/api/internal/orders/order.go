@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"orderflow.example/services/api/internal/isotime"
 )
 
 // New is an order as a client asks for it, checked.
@@ -40,9 +42,6 @@ type Order struct {
 	ProcessedBy    *string
 	IdempotencyKey *string
 }
-
-// timeLayout is ISO 8601 with a numeric offset, which older Pythons' datetime.fromisoformat reads and "Z" it does not.
-const timeLayout = "2006-01-02T15:04:05.000000-07:00"
 
 // AppendJSON writes the order as every call of the API answers it.
 func (o *Order) AppendJSON(dst []byte) []byte {
@@ -88,9 +87,7 @@ func appendTime(dst []byte, t *time.Time) []byte {
 	if t == nil {
 		return append(dst, "null"...)
 	}
-	dst = append(dst, '"')
-	dst = t.UTC().AppendFormat(dst, timeLayout)
-	return append(dst, '"')
+	return isotime.Append(dst, *t)
 }
 
 func appendOptional(dst []byte, s *string) []byte {

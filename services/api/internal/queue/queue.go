@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderflow.example/services/api/internal/isotime"
 )
 
 // Queue is a queue and its dead letters.
@@ -33,15 +35,12 @@ func New(db *pgxpool.Pool, name string) *Queue {
 	}
 }
 
-// Name is the queue's name.
-func (q *Queue) Name() string { return q.name }
-
 // Message is a message as it lies in the queue.
 type Message struct {
 	MsgID      int64           `json:"msg_id"`
 	ReadCt     int32           `json:"read_ct" doc:"how often it was delivered"`
-	EnqueuedAt time.Time       `json:"enqueued_at"`
-	VT         time.Time       `json:"vt" doc:"it is invisible until then"`
+	EnqueuedAt isotime.Time    `json:"enqueued_at"`
+	VT         isotime.Time    `json:"vt" doc:"it is invisible until then"`
 	Message    json.RawMessage `json:"message"`
 	Headers    json.RawMessage `json:"headers"`
 }
@@ -58,9 +57,8 @@ func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 			m             Message
 			body, headers *string
 		)
-		err := row.Scan(&m.MsgID, &m.ReadCt, &m.EnqueuedAt, &m.VT, &body, &headers)
+		err := row.Scan(&m.MsgID, &m.ReadCt, &m.EnqueuedAt.Time, &m.VT.Time, &body, &headers)
 		m.Message, m.Headers = rawJSON(body), rawJSON(headers)
-		m.EnqueuedAt, m.VT = m.EnqueuedAt.UTC(), m.VT.UTC()
 		return m, err
 	})
 	if err != nil {

@@ -7,28 +7,30 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/isotime"
 )
 
 // Snapshot is the state of the queue at one moment.
 type Snapshot struct {
-	Queue            string    `json:"queue"`
-	AsOf             time.Time `json:"as_of" doc:"the moment this was looked up; it is looked up once a second at most"`
-	Depth            int64     `json:"depth" doc:"messages in the queue, whatever their state"`
-	Visible          int64     `json:"visible" doc:"waiting for a consumer"`
-	InFlight         int64     `json:"in_flight" doc:"with a consumer"`
-	Delayed          int64     `json:"delayed" doc:"waiting for their next attempt, or for the delay they were sent with"`
-	OldestAgeSeconds float64   `json:"oldest_age_seconds" doc:"age of the oldest message, 0 when there is none"`
-	DeadLetters      int64     `json:"dead_letters"`
-	EnqueuedTotal    int64     `json:"enqueued_total" doc:"messages ever sent to the queue"`
-	Rates            Rates     `json:"rates"`
+	Queue            string       `json:"queue"`
+	AsOf             isotime.Time `json:"as_of" doc:"the moment this was looked up; it is looked up once a second at most"`
+	Depth            int64        `json:"depth" doc:"messages in the queue, whatever their state"`
+	Visible          int64        `json:"visible" doc:"waiting for a consumer"`
+	InFlight         int64        `json:"in_flight" doc:"with a consumer"`
+	Delayed          int64        `json:"delayed" doc:"waiting for their next attempt, or for the delay they were sent with"`
+	OldestAgeSeconds float64      `json:"oldest_age_seconds" doc:"age of the oldest message, 0 when there is none"`
+	DeadLetters      int64        `json:"dead_letters"`
+	EnqueuedTotal    int64        `json:"enqueued_total" doc:"messages ever sent to the queue"`
+	Rates            Rates        `json:"rates"`
 
 	deadTotal int64
 }
 
-// Rates are taken from the counters of two snapshots.
+// Rates are taken from the counters of two snapshots. Nil: there is none before the last one that is recent enough.
 type Rates struct {
-	EnqueuedPerSecond  float64 `json:"enqueued_per_second"`
-	CompletedPerSecond float64 `json:"completed_per_second"`
+	EnqueuedPerSecond  *float64 `json:"enqueued_per_second" doc:"since the look before; null when that was more than 15 seconds earlier, or there was none"`
+	CompletedPerSecond *float64 `json:"completed_per_second" doc:"likewise"`
 }
 
 // How often the queue is looked at, at most. The look-up walks over the whole queue; when that takes long, it is done
@@ -138,17 +140,18 @@ func (w *Watcher) look(l *look) {
 // rates are what the counters say: what was sent and neither lies in the queue nor went to the dead letters was
 // completed.
 func rates(before, now *Snapshot) Rates {
-	seconds := now.AsOf.Sub(before.AsOf).Seconds()
+	seconds := now.AsOf.Sub(before.AsOf.Time).Seconds()
 	if seconds <= 0 || seconds > rateWindow.Seconds() {
 		return Rates{}
 	}
 	sent := now.EnqueuedTotal - before.EnqueuedTotal
 	dead := now.deadTotal - before.deadTotal
 	completed := sent - (now.Depth - before.Depth) - dead
-	return Rates{
-		EnqueuedPerSecond:  max(0, float64(sent)/seconds),
-		CompletedPerSecond: max(0, float64(completed)/seconds),
+	perSecond := func(n int64) *float64 {
+		rate := max(0, float64(n)/seconds)
+		return &rate
 	}
+	return Rates{EnqueuedPerSecond: perSecond(sent), CompletedPerSecond: perSecond(completed)}
 }
 
 // snapshot counts. What is invisible waits for a retry when its last delivery ended in one (the consumer notes the
@@ -177,12 +180,11 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 	s := &Snapshot{Queue: q.name}
 	err := q.patiently(ctx, snapshotTimeout, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, sql, q.table, q.dlq).Scan(
-			&s.AsOf, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal)
+			&s.AsOf.Time, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at the queue: %w", err)
 	}
-	s.AsOf = s.AsOf.UTC()
 	s.OldestAgeSeconds = max(0, s.OldestAgeSeconds)
 	s.Delayed = s.Depth - s.Visible - s.InFlight
 	return s, nil
