@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"crypto/rand"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,6 +166,62 @@ func TestOutagesUnderLoad(t *testing.T) {
 				t.Errorf("%d orders without message or messages without order", n)
 			}
 		})
+	}
+}
+
+// The first of several hosts is silent. Everything finds its way to the second.
+func TestASilentFirstHost(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // it takes connections and never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	u, err := url.Parse(testdb.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = silent.Addr().String() + "," + u.Host
+	s := started(t, map[string]string{"DATABASE_URL": u.String()})
+	eventually(t, "an order to be written", func() bool { return s.post(t, "/orders", orderJSON(1)).status == http.StatusCreated })
+	eventually(t, "an order to be read", func() bool { return s.get(t, "/orders/1").status == http.StatusOK })
+	eventually(t, "a notification", func() bool {
+		return !strings.Contains((&service{url: s.metrics}).get(t, "/metrics").body, "orderflow_api_notifications_total 0")
+	})
+}
+
+// The database is there, and nothing can be written to it: that is no readiness.
+func TestReadinessKnowsThatOrdersCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	role := "orderflow_test_unable_" + strings.ToLower(rand.Text()[:8])
+	t.Cleanup(func() { testdb.DropRole(t, role) })
+	db := testdb.Empty(t)
+	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{
+		"DATABASE_URL": db, "API_DB_ROLE": role, "API_DB_PASSWORD": "pw",
+	}), &bytes.Buffer{}, newLines()); code != exitOK {
+		t.Fatalf("migrate: exit code %d", code)
+	}
+	u, err := url.Parse(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "pw")
+	s := started(t, map[string]string{"DATABASE_URL": u.String()})
+	conn := testdb.Connect(t, db)
+	if _, err := conn.Exec(t.Context(), `revoke insert on orders from `+role); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusServiceUnavailable {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	eventually(t, "readiness to say no", func() bool { return strings.Contains(s.get(t, "/readyz").body, "orders cannot be written") })
+	s.log.await(t, "orders cannot be written, trying again until they can")
+	if _, err := conn.Exec(t.Context(), `grant insert on orders to `+role); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReady(t)
+	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
+		t.Errorf("got %d %s", a.status, a.body)
 	}
 }
 

@@ -2,11 +2,13 @@ package database
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -36,7 +38,26 @@ func (s Session) With(others Session) Session {
 	return all
 }
 
+// apply makes the settings, all of them in one round trip. Where the server refuses one (it does not know it, or somebody has
+// forbidden the value), the others are made all the same: without any of them everything works, only less well.
 func (s Session) apply(ctx context.Context, conn *pgx.Conn) error {
+	err := s.set(ctx, conn)
+	if !refused(err, conn) {
+		return err
+	}
+	for name, value := range s {
+		if err := (Session{name: value}).set(ctx, conn); err != nil && !refused(err, conn) {
+			return err
+		}
+	}
+	return nil
+}
+
+func refused(err error, conn *pgx.Conn) bool {
+	return errors.As(err, new(*pgconn.PgError)) && !conn.IsClosed()
+}
+
+func (s Session) set(ctx context.Context, conn *pgx.Conn) error {
 	if len(s) == 0 {
 		return nil
 	}
@@ -50,7 +71,8 @@ func (s Session) apply(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// Connect opens one connection with the settings of session. It is for the parts that own a connection.
+// Connect opens one connection with the settings of session. It is for the parts that own a connection. Each of the hosts in cfg
+// has its ConnectTimeout, so ctx should have no deadline of its own: a first host that is silent would use it up.
 func Connect(ctx context.Context, cfg *pgx.ConnConfig, session Session) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, cfg.Copy())
 	if err != nil {

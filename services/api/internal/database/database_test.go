@@ -42,6 +42,8 @@ func TestClassify(t *testing.T) {
 		{state("23505", "ERROR"), database.Duplicate, false},
 		{state("23514", "ERROR"), database.Refused, false},
 		{state("22P05", "ERROR"), database.Refused, false},
+		{state("P0001", "ERROR"), database.Refused, false},
+		{state("P0004", "ERROR"), database.Refused, false},
 		{state("40P01", "ERROR"), database.Conflict, true},
 		{state("57P01", "FATAL"), database.Lost, true},
 		{state("57P03", "FATAL"), database.Unavailable, true},
@@ -86,6 +88,27 @@ func awaitState(t *testing.T, m *database.Monitor, up bool, reason string) {
 		case <-deadline:
 			t.Fatalf("state is %+v, want up = %v %s", state, up, reason)
 		}
+	}
+}
+
+// What a server refuses of a session's settings costs that setting and not the connection.
+func TestASettingThatIsRefusedIsLeftOut(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgx.ParseConfig(testdb.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnectTimeout = 5 * time.Second
+	conn, err := database.Connect(t.Context(), cfg, database.Session{
+		"statement_timeout": "1234ms", "lock_timeout": "777ms", "plan_cache_mode": "forbidden", "not_a_setting": "1",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Discard(conn)
+	var statement, lock string
+	if err := conn.QueryRow(t.Context(), `select current_setting('statement_timeout'), current_setting('lock_timeout')`).Scan(&statement, &lock); err != nil || statement != "1234ms" || lock != "777ms" {
+		t.Errorf("statement_timeout is %s and lock_timeout %s, %v", statement, lock, err)
 	}
 }
 

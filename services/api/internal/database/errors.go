@@ -75,7 +75,7 @@ func Classify(err error) Kind {
 	switch pgErr.Code[:min(2, len(pgErr.Code))] {
 	case "08": // connection exception
 		return Lost
-	case "22", "23": // data exception, integrity constraint violation
+	case "22", "23", "P0": // data exception, integrity constraint violation, a rule that somebody wrote as RAISE EXCEPTION
 		return Refused
 	case "28", "3D", "53", "57", "58": // authorisation, no such database, resources, operator intervention, system error
 		return Unavailable

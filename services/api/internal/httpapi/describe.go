@@ -6,11 +6,13 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/isotime"
@@ -115,6 +117,14 @@ func register[I, O any](s *Server, op huma.Operation, handle func(context.Contex
 // adminTimeout is the deadline of the calls that change dead letters.
 const adminTimeout = time.Minute
 
+// rarely lets pass what is worth saying, but not every time.
+type rarely struct{ last atomic.Int64 }
+
+func (r *rarely) once(interval time.Duration) bool {
+	now, last := time.Now().UnixNano(), r.last.Load()
+	return now-last >= int64(interval) && r.last.CompareAndSwap(last, now)
+}
+
 // failed is an error as huma shall answer it.
 func (s *Server) failed(ctx context.Context, err error) error {
 	p := toProblem(err)
@@ -124,7 +134,9 @@ func (s *Server) failed(ctx context.Context, err error) error {
 	switch {
 	case p.Status == http.StatusServiceUnavailable:
 		s.cfg.Monitor.Suspect()
-		if !errors.As(err, new(*Problem)) {
+		if connect := (*pgconn.ConnectError)(nil); errors.As(err, &connect) && s.warned.once(time.Second) {
+			s.cfg.Log.WarnContext(ctx, "no connection for a request that reads", "trace_id", p.TraceID, "error", err)
+		} else if !errors.As(err, new(*Problem)) {
 			s.cfg.Log.DebugContext(ctx, "database not available to a request", "trace_id", p.TraceID, "error", err)
 		}
 	case p.Status >= http.StatusInternalServerError:

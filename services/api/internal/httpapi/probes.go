@@ -22,14 +22,18 @@ func (s *Server) probes() {
 	s.app.Get("/readyz", probe(s.NotReady))
 }
 
-// NotReady says why requests should go elsewhere, empty when they should not. The monitor asks the database all the time, so
-// a probe need not, and cannot be held up by requests that have all the connections.
+// NotReady says why requests should go elsewhere, empty when they should not. The monitor asks the database all the time, and a
+// writer that cannot write tries by itself, so a probe need not, and cannot be held up by requests that have all the
+// connections.
 func (s *Server) NotReady() string {
 	if s.draining.Load() {
 		return "shutting down"
 	}
 	if state, _ := s.cfg.Monitor.State(); !state.Up {
 		return state.Reason
+	}
+	if !s.cfg.Writer.Ready() {
+		return "orders cannot be written"
 	}
 	return ""
 }

@@ -25,6 +25,7 @@ import (
 // Writer writes orders; see [orders.Writer].
 type Writer interface {
 	Write(orders.Request) (orders.Result, error)
+	Ready() bool
 }
 
 // Monitor knows whether the database can be used; see [database.Monitor].
@@ -64,6 +65,7 @@ type Server struct {
 	served   atomic.Int64
 	draining atomic.Bool
 	level    slog.Level // of the line for each request
+	warned   rarely
 }
 
 // Limits of the HTTP connection itself. Requests are short: what takes longer to arrive is a stuck or hostile client.

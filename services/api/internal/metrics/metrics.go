@@ -62,7 +62,7 @@ func New(version string) *Metrics {
 			Name: "orderflow_api_idempotent_replays_total", Help: "Requests whose idempotency key was known.",
 		}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "orderflow_api_commit_failures_total", Help: "Transactions that failed, by what that meant.",
+			Name: "orderflow_api_commit_failures_total", Help: "Transactions that failed, and connections for them that could not be made, by what that meant.",
 		}, []string{"kind"}),
 	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -125,5 +125,5 @@ var kinds = map[database.Kind]string{
 	database.Duplicate: "duplicate_key", database.Refused: "refused", database.Fault: "fault",
 }
 
-// Failed counts a transaction of the writer that failed.
+// Failed counts a transaction of the writer, or a connection for one, that failed.
 func (m *Metrics) Failed(kind database.Kind) { m.failures.WithLabelValues(kinds[kind]).Inc() }

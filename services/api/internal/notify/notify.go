@@ -21,7 +21,7 @@ import (
 // the first one at once.
 const Interval = 5 * time.Millisecond
 
-// timeout is how long connecting and notifying may take.
+// timeout is how long notifying may take.
 const timeout = 2 * time.Second
 
 // Gate knows whether the database can be used; see [database.Monitor].
@@ -89,13 +89,13 @@ func (n *Notifier) Run(ctx context.Context) {
 }
 
 func (n *Notifier) connect(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	// Losing a notification with the server is harmless, so nobody waits for its transaction to reach the disk.
 	session := database.Timeouts(timeout).With(database.Session{"synchronous_commit": "off"})
 	conn, err := database.Connect(ctx, n.cfg, session)
 	if err == nil {
-		_, err = conn.Prepare(ctx, "notify", `select pg_notify($1, '')`)
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		_, err = conn.Prepare(limited, "notify", `select pg_notify($1, '')`)
 		if err != nil {
 			database.Discard(conn)
 			err = fmt.Errorf("prepare to notify: %w", err)
@@ -111,8 +111,7 @@ func (n *Notifier) connect(ctx context.Context) {
 // send tries a second connection when the first one fails: it may have been closed while it was idle. The end of ctx does not
 // end it: what was asked for before is sent.
 func (n *Notifier) send(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	for range 2 {
 		if n.conn == nil {
 			n.connect(ctx)
@@ -120,7 +119,9 @@ func (n *Notifier) send(ctx context.Context) {
 		if n.conn == nil {
 			return
 		}
-		_, err := n.conn.Exec(ctx, "notify", n.channel)
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		_, err := n.conn.Exec(limited, "notify", n.channel)
+		cancel()
 		if err == nil {
 			n.sent.Add(1)
 			return

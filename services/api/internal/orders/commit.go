@@ -17,7 +17,7 @@ const maxTries = 3
 // worthTrying is the time a request must have left for another try.
 const worthTrying = 20 * time.Millisecond
 
-// write brings a batch to its end: when it returns, every unit is settled.
+// write brings a batch to its end: when it returns, every unit is settled, or was given up by its request.
 func (w *Writer) write(batch []*unit) {
 	for len(batch) > 0 {
 		leaders, followers := lead(batch)
@@ -74,7 +74,7 @@ func (u *unit) follow() bool {
 	case u.leader.stored != nil:
 		u.answer(u.leader.stored)
 		return true
-	case u.leader.err != nil && !errors.Is(u.leader.err, ErrKeyReused) && !isRefused(u.leader.err):
+	case u.leader.err != nil && !errors.Is(u.leader.err, ErrKeyReused) && !errors.Is(u.leader.err, ErrTimeout) && !isRefused(u.leader.err):
 		u.settle(Result{}, u.leader.err)
 		return true
 	}
@@ -101,12 +101,27 @@ func isRefused(err error) bool {
 
 // begin makes the first attempt at units, which were not part of a transaction before or whose transaction is known to
 // have been rolled back.
-func (w *Writer) begin(units []*unit) {
-	if w.conn == nil && w.connect(w.gate.Up()) != nil {
+func (w *Writer) begin(units []*unit) { w.next(units, 1) }
+
+// next is a try, for the units whose requests still have time for one.
+func (w *Writer) next(units []*unit, try int) {
+	soon := time.Now().Add(worthTrying)
+	units = slices.DeleteFunc(slices.Clone(units), func(u *unit) bool {
+		if u.state.Load() != unitAbandoned && u.deadline.After(soon) {
+			return false
+		}
+		u.settle(Result{}, ErrTimeout)
+		return true
+	})
+	if len(units) == 0 {
+		return
+	}
+	units, err := w.reconnect(units)
+	if err != nil {
 		settleAll(units, ErrUnavailable)
 		return
 	}
-	w.attempt(units, 1)
+	w.attempt(units, try)
 }
 
 // attempt writes units in one transaction, or finds out which of them cannot be, and settles them all.
@@ -154,7 +169,14 @@ func (w *Writer) attempt(units []*unit, try int) {
 			}
 		}
 		w.again(keyed, try)
-	case database.Unavailable, database.Unready:
+	case database.Unready:
+		// A right or a table is missing. Whether that has been mended, the next connection finds out before anybody waits for it.
+		w.rehearse = true
+		w.disconnect()
+		w.gate.Suspect()
+		w.failed("orders not written", err)
+		settleAll(units, ErrUnavailable)
+	case database.Unavailable:
 		if try < maxTries && pgconn.SafeToRetry(err) {
 			w.again(units, try)
 			return
@@ -163,6 +185,10 @@ func (w *Writer) attempt(units []*unit, try int) {
 		w.gate.Suspect()
 		settleAll(units, ErrUnavailable)
 	default:
+		if pgErr := (*pgconn.PgError)(nil); len(units) > 1 && errors.As(err, &pgErr) {
+			w.isolate(units, err) // whose fault it is
+			return
+		}
 		w.cfg.Log.Error("orders not written", "orders", len(units), "error", err)
 		settleAll(units, err)
 	}
@@ -175,24 +201,13 @@ func worthAnotherTry(err error) bool {
 	return errors.As(err, &pgErr) && (pgErr.ConstraintName == "orders_idempotency_key_idx" || pgErr.ConstraintName == "orders_pkey")
 }
 
-// again is the next try, for the units whose requests still have time for one.
+// again is the try after one that came to nothing.
 func (w *Writer) again(units []*unit, try int) {
-	soon := time.Now().Add(worthTrying)
-	units = slices.DeleteFunc(slices.Clone(units), func(u *unit) bool {
-		if u.state.Load() != unitAbandoned && u.deadline.After(soon) {
-			return false
-		}
-		u.settle(Result{}, ErrUnavailable)
-		return true
-	})
-	if len(units) == 0 {
-		return
-	}
-	if try >= maxTries || w.conn == nil && w.connect(w.gate.Up()) != nil {
+	if try >= maxTries {
 		settleAll(units, ErrUnavailable)
 		return
 	}
-	w.attempt(units, try+1)
+	w.next(units, try+1)
 }
 
 // isolate finds the units that are at fault by halving, so that their neighbours are written.

@@ -25,14 +25,19 @@ found as materialized (
         limit 1
     ) o
 ),
+-- By whatever name: an adopted table's identity need not have the usual one.
+ids as materialized (
+    select pg_get_serial_sequence('public.orders', 'id')::regclass as sequence
+),
 fresh as materialized (
     select
         i.*,
         row_number() over (order by i.n) as position,
-        nextval('public.orders_id_seq') as id,
+        nextval(ids.sequence) as id,
         (i.cents * 0.01)::numeric(12, 2) as price,
         clock_timestamp() as created_at
     from input i
+    cross join ids
     where not i.probe
       and not exists (select from found f where f.unit = i.unit)
 ),

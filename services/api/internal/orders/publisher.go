@@ -59,12 +59,14 @@ var publishSession = database.Session{
 	"jit":               "off",
 }
 
-func connectPublisher(ctx context.Context, cfg *pgx.ConnConfig, queue string, timeout time.Duration) (*publisher, error) {
+func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) (*publisher, error) {
 	// The server gives up before the client does: then it is certain that nothing was written.
-	conn, err := database.Connect(ctx, cfg, database.Timeouts(timeout*4/5).With(publishSession))
+	conn, err := database.Connect(context.Background(), cfg, database.Timeouts(timeout*4/5).With(publishSession))
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
+	defer cancel()
 	if _, err := conn.Prepare(ctx, "publish", publishSQL); err != nil {
 		database.Discard(conn)
 		return nil, fmt.Errorf("prepare to publish: %w", err)
@@ -75,6 +77,25 @@ func connectPublisher(ctx context.Context, cfg *pgx.ConnConfig, queue string, ti
 func (p *publisher) close()                         { database.Discard(p.conn) }
 func (p *publisher) closed() bool                   { return p.conn.IsClosed() }
 func (p *publisher) ping(ctx context.Context) error { return p.conn.Ping(ctx) }
+
+// rehearse writes an order and its message and undoes it, which shows that everything that takes is there.
+func (p *publisher) rehearse(timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	tx, err := p.conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("rehearse: %w", err)
+	}
+	trial := &unit{Request: Request{Orders: []New{{CustomerName: "rehearsal", ProductName: "rehearsal", Quantity: 1}}}}
+	// Refused by a rule about orders, it has got past everything that this is about.
+	if _, err := p.publish([]*unit{trial}, timeout); database.Away(err) {
+		return fmt.Errorf("rehearse: %w", err)
+	}
+	if err := tx.Rollback(ctx); err != nil {
+		return fmt.Errorf("rehearse: %w", err)
+	}
+	return nil
+}
 
 // publish writes units in one transaction and returns what became of each.
 func (p *publisher) publish(units []*unit, timeout time.Duration) ([]written, error) {

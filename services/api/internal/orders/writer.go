@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +48,7 @@ type Request struct {
 // Result is what a request became.
 type Result struct {
 	Orders   []Order
-	Replayed bool // found under the idempotency key, as they were answered the first time
+	Replayed bool // found under the idempotency key: as they were answered the first time, but for a redriven one's MessageID
 }
 
 // Gate knows whether the database can be used; see [database.Monitor].
@@ -69,7 +71,8 @@ type WriterConfig struct {
 	Queue    string
 	MaxBatch int // orders in one transaction; a larger request has one of its own
 	MaxQueue int // orders waiting
-	// Timeout is how long a request waits, and how long a statement may take.
+	// Timeout is how long a request waits, and how long a statement may take. Making a connection is bounded by Database, for
+	// each of its hosts, and not by this.
 	Timeout time.Duration
 	// OnCommit is called after each commit that sent messages. It must not block.
 	OnCommit func()
@@ -92,11 +95,22 @@ type Writer struct {
 	closed  bool
 	wake    chan struct{}
 
+	blocked atomic.Bool // see Ready
+
 	// Of Run's goroutine.
-	conn   *publisher
-	used   time.Time // when conn last was
-	warned time.Time
+	conn     *publisher
+	used     time.Time // when conn last was
+	failures int       // in a row: connections that could not be made, statements that had no right or no table
+	rehearse bool      // a new connection must show that it can write
+	warned   time.Time
 }
+
+// Failures in a row after which orders are refused at once, and the pauses between the attempts that the writer goes on making.
+const (
+	blockedAfter = 3
+	firstPause   = 20 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
 
 // NewWriter makes a writer; nothing is written until [Writer.Run].
 func NewWriter(cfg WriterConfig, gate Gate) *Writer {
@@ -118,7 +132,8 @@ type unit struct {
 }
 
 // A unit waits until either the writer takes it or its request's time is up: exactly one of them wins. Likewise a unit that
-// is taken is either settled in time or abandoned by its request, and then not tried again.
+// is taken is either settled in time or abandoned by its request, and then not tried again. A taken one waits again while the
+// writer has no connection to write it by.
 const (
 	unitWaiting = iota
 	unitTaken
@@ -138,7 +153,7 @@ func (w *Writer) Write(req Request) (Result, error) {
 }
 
 func (w *Writer) submit(req Request) (Result, error) {
-	if !w.gate.Up() {
+	if !w.gate.Up() || !w.Ready() {
 		return Result{}, ErrUnavailable
 	}
 	u := &unit{Request: req, deadline: time.Now().Add(w.cfg.Timeout), done: make(chan struct{})}
@@ -152,11 +167,13 @@ func (w *Writer) submit(req Request) (Result, error) {
 		return u.result, u.err
 	case <-timer.C:
 	}
-	if u.state.CompareAndSwap(unitWaiting, unitWithdrawn) {
-		return Result{}, ErrTimeout
-	}
-	if u.state.CompareAndSwap(unitTaken, unitAbandoned) {
-		return Result{}, ErrUnknownOutcome
+	for u.state.Load() != unitSettled { // more than once when the writer takes it, or lets it go, just now
+		if u.state.CompareAndSwap(unitWaiting, unitWithdrawn) {
+			return Result{}, ErrTimeout
+		}
+		if u.state.CompareAndSwap(unitTaken, unitAbandoned) {
+			return Result{}, ErrUnknownOutcome
+		}
 	}
 	<-u.done // settled at the last moment
 	return u.result, u.err
@@ -179,6 +196,9 @@ func (w *Writer) enqueue(u *unit) error {
 	}
 	return nil
 }
+
+// Ready is false while the writer fails again and again although the database is there: it gets no connection, or lacks a right.
+func (w *Writer) Ready() bool { return !w.blocked.Load() }
 
 // Queued is the number of orders that wait for their transaction.
 func (w *Writer) Queued() int {
@@ -214,15 +234,24 @@ func (w *Writer) take(batch []*unit) []*unit {
 func (w *Writer) Run(ctx context.Context) {
 	defer w.disconnect()
 	var batch []*unit
+	pause := firstPause
 	for {
 		state, changed := w.gate.State()
-		waiting := w.Queued() > 0
-		if waiting {
+		if w.Queued() > 0 {
 			w.check()
 		}
-		if w.conn == nil && (state.Up || waiting) && w.connect(state.Up) != nil {
+		var retry <-chan time.Time
+		switch {
+		case w.conn != nil:
+		case !state.Up:
+			w.refuseWaiting(ErrUnavailable)
+		case w.connect() == nil:
+			pause = firstPause
+		default:
 			w.gate.Suspect()
 			w.refuseWaiting(ErrUnavailable)
+			retry = time.After(pause/2 + rand.N(pause))
+			pause = min(2*pause, longestPause)
 		}
 		if w.conn != nil {
 			if batch = w.take(batch[:0]); len(batch) > 0 {
@@ -237,6 +266,7 @@ func (w *Writer) Run(ctx context.Context) {
 		select {
 		case <-w.wake:
 		case <-changed:
+		case <-retry:
 		case <-ctx.Done():
 			w.finished()
 		}
@@ -269,21 +299,57 @@ func (w *Writer) check() {
 // idle is how long a connection is trusted without having been used.
 const idle = 500 * time.Millisecond
 
-// connect connects, unless the database is known to be away. Together with check it takes less time than a request has,
-// so that what is waiting meanwhile gets a definite answer.
-func (w *Writer) connect(up bool) error {
-	if !up {
-		return ErrUnavailable
+// connect takes as long as the configuration lets it: a network where a round trip takes long, or a first host that is silent,
+// costs time and not the service. Who is waiting meanwhile withdraws when its time is up.
+func (w *Writer) connect() error {
+	conn, err := connectPublisher(w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
+	if err == nil && w.rehearse {
+		if err = conn.rehearse(w.cfg.Timeout); err != nil {
+			conn.close()
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout/2)
-	defer cancel()
-	conn, err := connectPublisher(ctx, w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
 	if err != nil {
-		w.cfg.Log.DebugContext(ctx, "writer cannot connect", "error", err)
+		w.cfg.Observer.Failed(database.Classify(err))
+		w.failed("writer cannot connect", err)
 		return err
 	}
 	w.conn, w.used = conn, time.Now()
+	if w.failures = 0; w.blocked.Swap(false) {
+		w.cfg.Log.Info("orders can be written again")
+	}
+	w.rehearse = false
 	return nil
+}
+
+// failed counts what speaks for a writer that cannot write, and says it: once when that has become certain.
+func (w *Writer) failed(what string, err error) {
+	w.failures++
+	switch {
+	case w.failures < blockedAfter:
+		w.warn(what, "error", err)
+	case !w.blocked.Swap(true):
+		w.cfg.Log.Warn("orders cannot be written, trying again until they can", "error", err)
+	}
+}
+
+// reconnect connects, when there is no connection, in the middle of writing units, and returns those that still wait to be
+// written. Until then they can be withdrawn as if they had not been taken, except for those that are in doubt already.
+func (w *Writer) reconnect(units []*unit) ([]*unit, error) {
+	if w.conn != nil {
+		return units, nil
+	}
+	if !w.gate.Up() {
+		return units, ErrUnavailable
+	}
+	for _, u := range units {
+		if !u.doubt {
+			u.state.CompareAndSwap(unitTaken, unitWaiting)
+		}
+	}
+	err := w.connect()
+	return slices.DeleteFunc(units, func(u *unit) bool {
+		return !u.doubt && !u.state.CompareAndSwap(unitWaiting, unitTaken)
+	}), err
 }
 
 func (w *Writer) disconnect() {
@@ -308,7 +374,7 @@ func (w *Writer) refuseWaiting(err error) {
 
 // settle tells the unit's request what became of it.
 func (u *unit) settle(result Result, err error) {
-	if u.doubt && errors.Is(err, ErrUnavailable) {
+	if u.doubt && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTimeout)) {
 		err = ErrUnknownOutcome
 	}
 	u.result, u.err = result, err

@@ -1,0 +1,186 @@
+package orders_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/testdb"
+)
+
+// newRole makes a database and a role with the attributes, which may do there what the api may, and its URL.
+func newRole(t *testing.T, attributes string) (database, role, asRole string) {
+	t.Helper()
+	role = "orderflow_test_writer_" + strings.ToLower(rand.Text()[:8])
+	t.Cleanup(func() { testdb.DropRole(t, role) }) // after the database
+	database = testdb.New(t)
+	if _, err := testdb.Connect(t, database).Exec(t.Context(), `
+		create role `+role+` login password 'pw' `+attributes+`;
+		grant usage on schema pgmq to `+role+`;
+		grant select, insert on orders, pgmq.q_order_queue to `+role+`;
+		grant usage on all sequences in schema public to `+role); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "pw")
+	return database, role, u.String()
+}
+
+// The database is there, and the writer gets no connection to it. That is known without anybody asking, and so is its end.
+func TestWriterWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	db, role, as := newRole(t, "connection limit 0")
+	b := newWriterOn(t, as, db, nil)
+	eventually(t, "the writer to know", func() bool { return !b.Ready() })
+	started := time.Now()
+	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) || time.Since(started) > time.Second {
+		t.Errorf("got %v after %v", err, time.Since(started))
+	}
+	if b.observed.failures.Load() < 3 {
+		t.Errorf("%d failures were counted", b.observed.failures.Load())
+	}
+	if _, err := b.db.Exec(t.Context(), `alter role `+role+` connection limit -1`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the writer to be ready", b.Ready)
+	b.mustWrite(t, one(order(2), ""))
+	b.check(t, 1)
+}
+
+// It connects, but lacks a right that only writing needs.
+func TestWriterWithoutTheRightToInsert(t *testing.T) {
+	t.Parallel()
+	db, role, as := newRole(t, "")
+	b := newWriterOn(t, as, db, nil)
+	b.mustWrite(t, one(order(0), ""))
+	for _, table := range []string{"orders", "pgmq.q_order_queue"} {
+		if _, err := b.db.Exec(t.Context(), `revoke insert on `+table+` from `+role); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
+			t.Errorf("without insert on %s: %v", table, err)
+		}
+		eventually(t, "the writer to know", func() bool { return !b.Ready() })
+		// A rule about orders does not keep it from finding out that it may write again.
+		if _, err := b.db.Exec(t.Context(), `
+			alter table orders drop constraint if exists customers;
+			alter table orders add constraint customers check (customer_name like 'Customer %');
+			grant insert on `+table+` to `+role); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the writer to be ready", b.Ready)
+		b.mustWrite(t, one(order(2), ""))
+	}
+	b.check(t, 3)
+}
+
+// Connecting takes several round trips, which together may take longer than a request has.
+func TestConnectingMayTakeLongerThanARequest(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	proxy := testdb.NewProxy(t, db)
+	proxy.Reply(func(_ net.Conn, chunk []byte) []byte {
+		<-time.After(80 * time.Millisecond)
+		return chunk
+	})
+	const timeout = 300 * time.Millisecond
+	b := newWriterOn(t, proxy.URL, db, func(c *orders.WriterConfig) { c.Timeout = timeout })
+	eventually(t, "an order to be written", func() bool {
+		started := time.Now()
+		_, err := b.Write(one(order(1), "k"))
+		if took := time.Since(started); took > timeout+200*time.Millisecond {
+			t.Errorf("answered after %v", took)
+		}
+		return err == nil
+	})
+	b.check(t, 1)
+}
+
+// A hundred requests in one batch, half of them refused by a rule and each of them slow: when their time is up, the writer does
+// not go on finding out whose fault it was.
+func TestIsolationEndsWithTheRequests(t *testing.T) {
+	t.Parallel()
+	const timeout = 500 * time.Millisecond
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = timeout })
+	b.mustWrite(t, one(order(0), ""))
+	if _, err := b.db.Exec(t.Context(), `
+		alter table orders add constraint no_sevens check (customer_name not like '%7');
+		create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.2); return null; end';
+		create trigger slow before insert on orders for each statement execute function slow()`); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() { _, _ = b.Write(one(order(10*i+7), "")) })
+	}
+	wg.Wait()
+	given := time.Now()
+	eventually(t, "the next order", func() bool { _, err := b.Write(one(order(1), "")); return err == nil })
+	if took := time.Since(given); took > 2*timeout {
+		t.Errorf("the writer was busy for %v with requests that nobody waited for", took)
+	}
+}
+
+// A rule written as RAISE EXCEPTION is a rule, and a fault of ours is nobody else's.
+func TestAnyErrorIsItsOrdersOwn(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	b.mustWrite(t, one(order(0), ""))
+	if _, err := b.db.Exec(t.Context(), `
+		create function rule() returns trigger language plpgsql as $$
+		begin
+			case right(new.customer_name, 1)
+				when '3' then raise exception 'not on a Sunday';
+				when '7' then execute 'this is no statement';
+				else
+			end case;
+			return new;
+		end $$;
+		create trigger rule before insert on orders for each row execute function rule()`); err != nil {
+		t.Fatal(err)
+	}
+	release := b.hold(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = b.Write(one(order(0), "")) })
+	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	for i := range 10 {
+		wg.Go(func() {
+			_, err := b.Write(one(order(i), ""))
+			var refused *orders.RefusedError
+			switch {
+			case i == 3 && (!errors.As(err, &refused) || refused.Reason != "not on a Sunday"):
+				t.Errorf("order 3: %v", err)
+			case i == 7 && err == nil, i != 3 && i != 7 && err != nil:
+				t.Errorf("order %d: %v", i, err)
+			}
+		})
+	}
+	eventually(t, "all to gather", func() bool { return b.Queued() == 10 })
+	release()
+	wg.Wait()
+	b.check(t, 10)
+}
+
+// A table that was there before may have an identity of another name, and the usual name may be something else's.
+func TestIdsComeFromTheTablesOwnSequence(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	conn := testdb.Connect(t, url)
+	if _, err := conn.Exec(t.Context(), `alter sequence orders_id_seq rename to orders_id_seq1`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	b := newWriterOn(t, url, url, nil)
+	b.mustWrite(t, one(order(1), ""))
+	b.check(t, 1)
+}
