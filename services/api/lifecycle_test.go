@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"net"
 	"net/http"
 	"os"
@@ -168,6 +169,29 @@ func TestReplicasAndMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
 		if a := s.post(t, "/orders", orderJSON(i)); a.status != http.StatusCreated {
 			t.Errorf("replica %d: %d %s", i, a.status, a.body)
 		}
+	}
+}
+
+// The schema is current, and the roles cannot be set up just now. That is no reason to go without them.
+func TestMigratingIsTriedUntilTheRolesAreThere(t *testing.T) {
+	t.Parallel()
+	role := "orderflow_test_later_" + strings.ToLower(rand.Text()[:8])
+	t.Cleanup(func() { testdb.DropRole(t, role) })
+	db := testdb.New(t)
+	conn := testdb.Connect(t, db)
+	if _, err := conn.Exec(t.Context(), `
+		create function not_now() returns event_trigger language plpgsql as $$ begin raise exception 'not now'; end $$;
+		create event trigger not_now on ddl_command_start when tag in ('GRANT') execute function not_now()`); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true", "API_DB_ROLE": role})
+	eventually(t, "the reason", func() bool { return strings.Contains(s.get(t, "/readyz").body, "schema cannot be migrated") })
+	if _, err := conn.Exec(t.Context(), `drop event trigger not_now`); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitReady(t)
+	if n := count(t, db, `select count(*) where has_table_privilege('`+role+`', 'orders', 'insert')`); n != 1 {
+		t.Error("it is ready, and the role has no rights")
 	}
 }
 

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/database"
@@ -45,16 +47,18 @@ func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Co
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		if !migrated {
 			err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
-			switch kind := database.Classify(err); {
+			kind := database.Classify(err)
+			refused := errors.As(err, new(*pgconn.PgError)) && kind != database.Unready
+			switch {
 			case err == nil:
 				migrated = true
 			case kind == database.Lost || kind == database.Unavailable:
 				return err
+			case refused || current(ctx, cfg, conn) != nil:
+				return &database.UnfitError{Reason: "schema cannot be migrated", Err: err}
 			default:
-				// Where somebody else has migrated with more rights, this service can do without having them.
-				if current(ctx, cfg, conn) != nil {
-					return &database.UnfitError{Reason: "schema cannot be migrated", Err: err}
-				}
+				// A right is missing. Where somebody else has migrated with more of them, this service can do without. Any other
+				// refusal may pass, and what it kept from being done (a role's rights) is needed.
 				log.WarnContext(ctx, "the schema is current, but migrating failed", "error", err)
 				migrated = true
 			}

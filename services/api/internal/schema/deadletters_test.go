@@ -109,6 +109,17 @@ func TestOneOrderIsRedrivenOnce(t *testing.T) {
 	wantTable(t, db.conn, `select orderflow.delete_dead_letters('`+queue+`', array[7, 99])`, "7")
 }
 
+// The copy of a message died, and the order with it; the message itself waits for its retry.
+func TestADeadOrderWhoseMessageIsInTheQueueIsNotRedriven(t *testing.T) {
+	t.Parallel()
+	db := withDeadLetters(t, schema.InstallSQL)
+	mustExec(t, db.conn, `update orders set status = 'dead', dead_at = now() where id = 3`)
+
+	wantTable(t, db.conn, `select * from orderflow.redrive('`+queue+`', array[3])`, "")
+	mustExec(t, db.conn, `select pgmq.delete($1, 1)`, queue)
+	wantTable(t, db.conn, `select dead_msg_id, order_id from orderflow.redrive('`+queue+`', array[3])`, "3|3")
+}
+
 func TestDeadLettersOfAQueueThatIsNot(t *testing.T) {
 	t.Parallel()
 	db := migrated(t, schema.InstallSQL)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -200,6 +201,30 @@ func TestRolesAgainChangeNothingButThePassword(t *testing.T) {
 	}
 	if !ask[bool](t, db.conn, `select rolpassword is not null from pg_authid where rolname = $1`, roles.Consumer.Name) {
 		t.Error("a role lost its password")
+	}
+}
+
+// Roles belong to the server: several databases may set up the same ones at the same time.
+func TestOneSetOfRolesForManyDatabasesAtOnce(t *testing.T) {
+	t.Parallel()
+	roles := newDatabase(t).newRoles() // dropped after the databases below
+	databases := make([]*database, 4)
+	for i := range databases {
+		databases[i] = newDatabase(t)
+		if err := databases[i].migrate(schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		var wg sync.WaitGroup
+		for _, db := range databases {
+			wg.Go(func() {
+				if err := db.migrate(schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

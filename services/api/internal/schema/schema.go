@@ -69,7 +69,7 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 		log.InfoContext(ctx, "the schema is newer than this build: the roles and their rights stay as they are", "schema", current, "build", Version)
 		return nil
 	}
-	return ensureRoles(ctx, conn, opts, log)
+	return againstOthers(ctx, func() error { return ensureRoles(ctx, conn, opts, log) })
 }
 
 // Validate tells everything that is wrong with the options, nil when nothing is. migrator is the role that migrates.

@@ -86,12 +86,11 @@ begin
         for update;
         continue when known.status = 'completed';
 
-        if known.status = 'pending' then
-            execute format('select exists (select from pgmq.%I q where q.msg_id = $1)', queue_table)
-            into under_way
-            using known.message_id;
-            continue when under_way;
-        end if;
+        -- A dead order can have it there, too, when it was a copy of the message that died.
+        execute format('select exists (select from pgmq.%I q where q.msg_id = $1)', queue_table)
+        into under_way
+        using known.message_id;
+        continue when under_way;
 
         execute format('delete from pgmq.%I d where d.msg_id = $1', dlq_table) using dead.msg_id;
         dead_msg_id := dead.msg_id;
