@@ -54,6 +54,33 @@ func TestTheSQLOnlyPGMQCanBeInstalledOverItself(t *testing.T) {
 	wantTable(t, db.conn, `select queue_name from pgmq.list_queues()`, "used")
 }
 
+// An installation of the first revision, with a queue in use, is brought to this one by migrating.
+func TestAnOlderSQLOnlyPGMQIsUpgraded(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, schema.InstallSQL)
+	mustExec(t, db.conn, `select pgmq.send($1, '1')`, queue)
+	mustExec(t, db.conn, `
+		create or replace function pgmq._orderflow_revision() returns integer language sql immutable as 'select 1';
+		alter type pgmq.message_record drop attribute last_read_at;
+		alter table pgmq."q_order-queue" drop column last_read_at;
+		alter table pgmq."a_order-queue" drop column last_read_at`)
+
+	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
+		t.Fatal(err)
+	}
+	wantTable(t, db.conn, `select pgmq._orderflow_revision()`, "2")
+	wantTable(t, db.conn, `select msg_id, last_read_at is not null from pgmq.read('`+queue+`', 0, 9)`, "1|t")
+	wantTable(t, db.conn, `select pgmq.archive('`+queue+`', 1)`, "t")
+
+	before := ask[string](t, db.conn, fingerprint)
+	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
+		t.Fatal(err)
+	}
+	if after := ask[string](t, db.conn, fingerprint); after != before {
+		t.Error("the current revision was installed again")
+	}
+}
+
 func TestPGMQInstalledAsSQLByOthersStays(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)

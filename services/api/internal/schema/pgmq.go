@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Install is a way to get PGMQ into a database that has none. A PGMQ that is there already stays as it is, whatever way
@@ -149,7 +151,48 @@ func acceptForeignPGMQ(ctx context.Context, tx *sql.Tx, log *slog.Logger) error 
 	return nil
 }
 
+// pgmqRevision is the revision of our SQL-only PGMQ: what its function _orderflow_revision returns.
+const pgmqRevision = 2
+
+// upgradePGMQ brings a SQL-only PGMQ of ours to this build's revision. The caller holds the lock.
+func upgradePGMQ(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {
+	var ours bool
+	if err := conn.QueryRow(ctx, `select to_regprocedure('pgmq._orderflow_revision()') is not null`).Scan(&ours); err != nil || !ours {
+		return err
+	}
+	var revision int
+	if err := conn.QueryRow(ctx, `select pgmq._orderflow_revision()`).Scan(&revision); err != nil {
+		return fmt.Errorf("ask for the revision of the SQL-only PGMQ: %w", err)
+	}
+	if revision >= pgmqRevision {
+		return nil
+	}
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		return runPGMQFiles(func(text string) error {
+			_, err := tx.Exec(ctx, text)
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("upgrade the SQL-only PGMQ: %w", err)
+	}
+	log.InfoContext(ctx, "PGMQ upgraded", "flavour", "sql-only", "from", revision, "to", pgmqRevision)
+	return nil
+}
+
 func installSQLOnly(ctx context.Context, tx *sql.Tx, log *slog.Logger) error {
+	err := runPGMQFiles(func(text string) error {
+		_, err := tx.ExecContext(ctx, text)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "PGMQ installed", "flavour", "sql-only")
+	return nil
+}
+
+func runPGMQFiles(run func(text string) error) error {
 	files, err := fs.Glob(pgmqFiles, "pgmq/*.sql")
 	if err != nil {
 		return fmt.Errorf("read the SQL-only PGMQ: %w", err)
@@ -159,10 +202,9 @@ func installSQLOnly(ctx context.Context, tx *sql.Tx, log *slog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("read the SQL-only PGMQ: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+		if err := run(string(text)); err != nil {
 			return fmt.Errorf("install %s: %w", name, err)
 		}
 	}
-	log.InfoContext(ctx, "PGMQ installed", "flavour", "sql-only")
 	return nil
 }

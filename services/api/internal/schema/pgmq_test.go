@@ -101,9 +101,15 @@ var calls = []call{
 		{sql: `select msg_id, headers, vt = '2100-01-01Z', vt > clock_timestamp() + interval '90 s' from pgmq.q_:table where read_ct = 0 order by 1`, want: lines(
 			`5|∅|f|t`, `6|∅|t|t`, `7|{"h": 7}|f|t`, `8|{"h": 8}|t|t`)},
 	}},
+	{name: "send_batch takes what PGMQ 1.5 takes", needs: "pgmq._orderflow_revision()", steps: []step{
+		{sql: `select pgmq.send_batch(:q, array[]::jsonb[])`, want: ""},
+		{sql: `select pgmq.send_batch(:q, null::jsonb[])`, want: ""},
+		{sql: `select pgmq.send_batch(:q, array[]::jsonb[], array[]::jsonb[])`, want: ""},
+		{sql: `select pgmq.send_batch(:q, array['1', '2', '3']::jsonb[], array['{"h": 1}', null]::jsonb[])`, want: "1\n2\n3"},
+		{sql: msg + `pgmq.read(:q, 0, 9)`, want: lines(`1|1|1|{"h": 1}`, `2|1|2|∅`, `3|1|3|∅`)},
+		{sql: `select pgmq.send_batch(:q, array[]::jsonb[], array['{}']::jsonb[])`, err: "headers array length (1) must match msgs array length (0)"},
+	}},
 	{name: "send_batch refuses what does not match", needs: "pgmq._orderflow_revision()", steps: []step{
-		{sql: `select pgmq.send_batch(:q, array[]::jsonb[])`, err: "msgs cannot be NULL or empty"},
-		{sql: `select pgmq.send_batch(:q, null::jsonb[])`, err: "msgs cannot be NULL or empty"},
 		{sql: `select pgmq.send_batch(:q, array['1', '2']::jsonb[], array['{}', '{}', '{}']::jsonb[])`, err: "headers array length (3) must match msgs array length (2)"},
 		{sql: `select queue_length from pgmq.metrics(:q)`, want: "0"},
 	}},

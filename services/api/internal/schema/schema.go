@@ -55,6 +55,9 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 	if err := applyMigrations(ctx, cfg, opts, log); err != nil {
 		return err
 	}
+	if err := upgradePGMQ(ctx, conn, log); err != nil {
+		return err
+	}
 	if err := EnsureQueue(ctx, conn, opts.Queue, log); err != nil {
 		return err
 	}

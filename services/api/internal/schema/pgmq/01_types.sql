@@ -1,7 +1,7 @@
--- The queues' directory and the row types of PGMQ's API, in the layout of PGMQ 1.5 to 1.9.
+-- The queues' directory and the row types of PGMQ's API.
 --
--- 1.10 put a column last_read_at between enqueued_at and vt. Clients written before it take columns by position, and
--- clients written after it name them, so the older layout is the one that serves both.
+-- PGMQ 1.10 put a column last_read_at between enqueued_at and vt. Clients written before it take columns by position, and
+-- clients written after it name them all, last_read_at too: here it comes last, which serves both.
 
 do $do$
 begin
@@ -31,6 +31,12 @@ begin
             message     jsonb,
             headers     jsonb
         );
+    end if;
+    if not exists (
+        select from pg_attribute a
+        where a.attrelid = 'pgmq.message_record'::regclass and a.attname = 'last_read_at' and not a.attisdropped
+    ) then
+        alter type pgmq.message_record add attribute last_read_at timestamptz; -- since revision 2
     end if;
 
     if to_regtype('pgmq.queue_record') is null then

@@ -16,12 +16,13 @@ begin
     execute format(
         $sql$
         create %s table if not exists pgmq.%I (
-            msg_id      bigint      primary key generated always as identity,
-            read_ct     integer     not null default 0,
-            enqueued_at timestamptz not null default now(),
-            vt          timestamptz not null,
-            message     jsonb,
-            headers     jsonb
+            msg_id       bigint      primary key generated always as identity,
+            read_ct      integer     not null default 0,
+            enqueued_at  timestamptz not null default now(),
+            vt           timestamptz not null,
+            message      jsonb,
+            headers      jsonb,
+            last_read_at timestamptz
         )
         $sql$,
         case when unlogged then 'unlogged' end, qtable
@@ -31,13 +32,14 @@ begin
     execute format(
         $sql$
         create table if not exists pgmq.%I (
-            msg_id      bigint      primary key,
-            read_ct     integer     not null default 0,
-            enqueued_at timestamptz not null default now(),
-            archived_at timestamptz not null default now(),
-            vt          timestamptz not null,
-            message     jsonb,
-            headers     jsonb
+            msg_id       bigint      primary key,
+            read_ct      integer     not null default 0,
+            enqueued_at  timestamptz not null default now(),
+            archived_at  timestamptz not null default now(),
+            vt           timestamptz not null,
+            message      jsonb,
+            headers      jsonb,
+            last_read_at timestamptz
         )
         $sql$,
         atable
@@ -51,6 +53,23 @@ begin
     on conflict do nothing;
 end
 $$;
+
+-- Queues that were made by revision 1 get the column of revision 2.
+do $do$
+declare
+    relation regclass;
+begin
+    for relation in
+        select distinct to_regclass(format('pgmq.%I', kind || lower(m.queue_name)))
+        from pgmq.meta m
+        cross join unnest(array['q_', 'a_']) kind
+    loop
+        if relation is not null then
+            execute format('alter table %s add column if not exists last_read_at timestamptz', relation);
+        end if;
+    end loop;
+end
+$do$;
 
 create or replace function pgmq.create_non_partitioned(queue_name text)
 returns void

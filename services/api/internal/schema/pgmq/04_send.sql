@@ -55,18 +55,17 @@ as $$
     select pgmq.send(queue_name, msg, headers, clock_timestamp() + make_interval(secs => delay));
 $$;
 
--- headers is null (none at all) or has one entry, itself possibly null, for each message.
+-- headers is null (none at all) or has an entry, itself possibly null, for each message; those that are missing at its end are
+-- null. No messages have no ids. Both as until PGMQ 1.10: since 1.11 they are errors, by which no client lives, whereas one that
+-- was written before may well send an empty batch. More headers than messages, which made messages of nothing, are refused.
 create or replace function pgmq.send_batch(queue_name text, msgs jsonb[], headers jsonb[], delay timestamptz)
 returns setof bigint
 language plpgsql
 as $$
 begin
-    if coalesce(cardinality(msgs), 0) = 0 then
-        raise exception 'msgs cannot be NULL or empty';
-    end if;
-    if cardinality(headers) <> cardinality(msgs) then
+    if cardinality(headers) > coalesce(cardinality(msgs), 0) then
         raise exception 'headers array length (%) must match msgs array length (%)',
-            cardinality(headers), cardinality(msgs);
+            cardinality(headers), coalesce(cardinality(msgs), 0);
     end if;
 
     -- The order by draws the ids in the order of the array.

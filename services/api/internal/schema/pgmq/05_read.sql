@@ -28,12 +28,13 @@ begin
         ), leased as (
             update pgmq.%1$I q
             set vt = $2,
-                read_ct = q.read_ct + 1
+                read_ct = q.read_ct + 1,
+                last_read_at = $1
             from due
             where q.msg_id = due.msg_id
-            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, q.last_read_at
         )
-        select l.msg_id, l.read_ct, l.enqueued_at, l.vt, l.message, l.headers
+        select l.msg_id, l.read_ct, l.enqueued_at, l.vt, l.message, l.headers, l.last_read_at
         from leased l
         order by l.msg_id
         $sql$,
@@ -60,7 +61,7 @@ declare
 begin
     while clock_timestamp() < give_up_at loop
         return query
-        select r.msg_id, r.read_ct, r.enqueued_at, r.vt, r.message, r.headers
+        select r.msg_id, r.read_ct, r.enqueued_at, r.vt, r.message, r.headers, r.last_read_at
         from pgmq.read(queue_name, read_with_poll.vt, qty, conditional) r;
 
         if found then
@@ -90,9 +91,9 @@ begin
             delete from pgmq.%1$I q
             using due
             where q.msg_id = due.msg_id
-            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, q.last_read_at
         )
-        select p.msg_id, p.read_ct, p.enqueued_at, p.vt, p.message, p.headers
+        select p.msg_id, p.read_ct, p.enqueued_at, p.vt, p.message, p.headers, p.last_read_at
         from popped p
         order by p.msg_id
         $sql$,
@@ -115,9 +116,9 @@ begin
             update pgmq.%I q
             set vt = $1
             where q.msg_id = any ($2)
-            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, q.last_read_at
         )
-        select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, m.headers
+        select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, m.headers, m.last_read_at
         from moved m
         order by m.msg_id
         $sql$,

@@ -40,10 +40,10 @@ begin
         with gone as (
             delete from pgmq.%I q
             where q.msg_id = any ($1)
-            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+            returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, q.last_read_at
         ), kept as (
-            insert into pgmq.%I (msg_id, read_ct, enqueued_at, vt, message, headers)
-            select g.msg_id, g.read_ct, g.enqueued_at, g.vt, g.message, g.headers
+            insert into pgmq.%I (msg_id, read_ct, enqueued_at, vt, message, headers, last_read_at)
+            select g.msg_id, g.read_ct, g.enqueued_at, g.vt, g.message, g.headers, g.last_read_at
             from gone g
             returning msg_id
         )

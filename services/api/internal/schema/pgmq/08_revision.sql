@@ -1,8 +1,9 @@
--- Which revision of the SQL-only PGMQ this is; its presence is how a later migration tells this install from PGMQ's own.
+-- Which revision of the SQL-only PGMQ this is. Its presence tells this install from PGMQ's own, and its value whether these files
+-- are newer: then they are run again. Revision 2 brought last_read_at.
 create or replace function pgmq._orderflow_revision()
 returns integer
 language sql
 immutable
 as $$
-    select 1;
+    select 2;
 $$;
