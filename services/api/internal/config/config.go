@@ -30,7 +30,7 @@ type Config struct {
 	MetricsPort int    `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics, pprof and the probes' details; 0: any free one, -1: none"`
 	AdminToken  string `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters; empty: they are off"`
 
-	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"900ms" desc:"an answer comes within this time: 503 when there is no other"`
+	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"900ms" desc:"an answer comes within this time: 503 when there is no other. Calls that change dead letters may take a minute"`
 	ShutdownDelay  time.Duration `envconfig:"SHUTDOWN_DELAY" default:"0s" desc:"go on serving after SIGTERM while load balancers take note; readiness says no at once"`
 	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"10s" desc:"after that, requests still under way have this long to finish"`
 	BodyLimit      Size          `envconfig:"BODY_LIMIT" default:"2MiB" desc:"largest request body"`

@@ -61,12 +61,13 @@ func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after
 			return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
 		}
 		page.DeadLetters = append(page.DeadLetters, found...)
-		if len(page.DeadLetters) > limit {
+		switch {
+		case len(page.DeadLetters) > limit:
 			page.DeadLetters = page.DeadLetters[:limit]
 			before = page.DeadLetters[limit-1].MsgID
-		} else if last != nil {
+		case last != nil:
 			before = *last
-		} else {
+		default:
 			return page, nil
 		}
 		if len(page.DeadLetters) == limit || time.Since(started) > scanTime {

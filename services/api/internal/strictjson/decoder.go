@@ -119,12 +119,11 @@ func (d *Decoder) Whole(to *int64, location string, least, most int64) error {
 	if err != nil {
 		return err
 	}
-	value, err := strconv.ParseInt(raw, 10, 64)
-	if err != nil || value < least || value > most {
+	if value, err := strconv.ParseInt(raw, 10, 64); err == nil && value >= least && value <= most {
+		*to = value
+	} else {
 		d.Add(location, "must be a whole number from "+strconv.FormatInt(least, 10)+" to "+strconv.FormatInt(most, 10), raw)
-		return nil
 	}
-	*to = value
 	return nil
 }
 
