@@ -56,7 +56,7 @@ func decodeRedrive(body []byte) (Redrive, error) {
 		case "msg_ids":
 			return decodeIDs(&d, &in.MsgIDs, location)
 		case "reason":
-			return d.Text(&in.Reason, location, maxReason, nil)
+			return d.Text(&in.Reason, "body", key, maxReason, nil)
 		case "all":
 			return d.Bool(&in.All, location)
 		case "dry_run":

@@ -139,7 +139,7 @@ func (d *decoder) order(order *New, location string) error {
 }
 
 func (d *decoder) name(to *string, location, key string) error {
-	return d.Text(to, location+"."+key, MaxNameLength, func(s string) (wrong string) {
+	return d.Text(to, location, key, MaxNameLength, func(s string) (wrong string) {
 		if strings.TrimSpace(s) == "" {
 			return "must not be empty or blank"
 		}

@@ -127,11 +127,11 @@ func (d *Decoder) Whole(to *int64, location string, least, most int64) error {
 	return nil
 }
 
-// Text takes a string of at most most characters that PostgreSQL can hold, and of which also (unless it is nil) says nothing is
-// wrong. Everything else is refused.
-func (d *Decoder) Text(to *string, location string, most int, also func(string) (wrong string)) error {
+// Text takes a member's string of at most most characters that PostgreSQL can hold, and of which also (unless it is nil) says
+// nothing is wrong. Everything else is refused.
+func (d *Decoder) Text(to *string, parent, key string, most int, also func(string) (wrong string)) error {
 	if kind := d.Kind(); kind != String {
-		return d.Refuse(location, "must be a string, not "+kind.String())
+		return d.Refuse(parent+"."+key, "must be a string, not "+kind.String())
 	}
 	s, unicode, err := d.String()
 	if err != nil {
@@ -151,7 +151,7 @@ func (d *Decoder) Text(to *string, location string, most int, also func(string) 
 	}
 	if wrong != "" {
 		quoted, _ := json.Marshal(s) // a string always has its JSON
-		d.Add(location, wrong, string(quoted))
+		d.Add(parent+"."+key, wrong, string(quoted))
 		return nil
 	}
 	*to = s
