@@ -41,7 +41,8 @@ func applyMigrations(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log
 		log.InfoContext(ctx, "migration applied", "version", r.Source.Version, "duration", r.Duration)
 	}
 	if denied(err) {
-		return fmt.Errorf("migrate: %w: the role that migrates must own the database, or have create on it and on its schema public", err)
+		return fmt.Errorf("migrate: %w: the role that migrates must own the database, or have create on it and on its schema public; "+
+			"where somebody else has installed PGMQ, also usage and create on schema pgmq, and all on pgmq.meta", err)
 	}
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)

@@ -76,11 +76,35 @@ func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Log
 	}
 	if !exists {
 		if _, err := conn.Exec(ctx, `select pgmq.create($1)`, name); err != nil {
+			if denied(err) {
+				return fmt.Errorf("create: %w: let PGMQ's owner create it (select pgmq.create('%s')) and grant all on its tables", err, name)
+			}
 			return fmt.Errorf("create: %w", err)
 		}
 		log.InfoContext(ctx, "queue created", "queue", name)
 	}
+	if err := warnOfMembership(ctx, conn, table, log); err != nil {
+		return err
+	}
 	return ensureStorage(ctx, conn, table, log)
+}
+
+// warnOfMembership tells of a queue that belongs to the extension, as older versions of PGMQ (1.5 among them) make it: pg_dump
+// takes an extension's tables for part of its installation, and leaves their rows out.
+func warnOfMembership(ctx context.Context, conn *pgx.Conn, table string, log *slog.Logger) error {
+	var member bool
+	err := conn.QueryRow(ctx, `
+		select exists (select from pg_catalog.pg_depend
+		                where classid = 'pg_class'::regclass and objid = to_regclass($1)
+		                  and refclassid = 'pg_extension'::regclass and deptype = 'e')`, table).Scan(&member)
+	if err != nil {
+		return fmt.Errorf("see whose its table is: %w", err)
+	}
+	if member {
+		log.WarnContext(ctx, "pg_dump leaves this queue's messages out, because its table belongs to the extension: "+
+			"update PGMQ and alter extension pgmq drop table, or take physical backups", "table", table)
+	}
+	return nil
 }
 
 // ensureStorage sets what is not set. A table that cannot have the settings, because it is somebody else's or partitioned, is

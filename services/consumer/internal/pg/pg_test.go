@@ -62,7 +62,7 @@ func (b *bundle) want(question, want string) {
 func TestASilentAddressHidesNoOther(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the test
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
