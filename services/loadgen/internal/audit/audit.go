@@ -6,10 +6,12 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +70,8 @@ const (
 type Run struct {
 	Keys   orders.Keys
 	Ledger *ledger.Ledger
+	Notes  []string // remarks on how that became known
+	Strays int      // keys that are numbered far beyond the others: neither they nor what was before them are accounted for
 }
 
 // Auditor audits runs, once.
@@ -84,6 +88,10 @@ type Auditor struct {
 	contact  atomic.Int64 // when the api last answered, in Unix nanoseconds
 	depth    int          // of the queue when it was last asked; -1 = it does not say
 	lowest   int          // that it has been; -1 = never asked
+	effects  bool         // the api shows how often an order had its effect
+	unlisted int          // orders that the listing did not show, in the last full look
+	relisted int          // orders that it showed twice, in the last walk
+	strays   int
 	notes    []string
 	e2e      *measure.Histogram
 	created  span
@@ -96,9 +104,42 @@ func New(api API, opt Options, parts ...Run) *Auditor {
 	for _, p := range parts {
 		a.run = p.Keys.Run
 		a.books[p.Keys.Index] = newBook(p)
+		a.strays += p.Strays
+		for _, text := range p.Notes {
+			a.note(text)
+		}
 	}
+	a.suspectShared()
 	return a
 }
+
+// suspectShared marks the orders that were answered with one and the same id. Whichever it is, is cleared when the api shows it.
+func (a *Auditor) suspectShared() {
+	type named struct {
+		id int64
+		b  *book
+		n  int
+	}
+	all := make([]named, 0, a.size())
+	for _, b := range a.books {
+		for n := range b.marks {
+			if id := b.ledger.ID(n); id != 0 {
+				all = append(all, named{id, b, n})
+			}
+		}
+	}
+	slices.SortFunc(all, func(x, y named) int { return cmp.Compare(x.id, y.id) })
+	for i := 1; i < len(all); i++ {
+		if x, y := all[i-1], all[i]; x.id == y.id {
+			why := fmt.Sprintf("answered with id %d, as another order was", x.id)
+			x.b.stranger(x.n, why)
+			y.b.stranger(y.n, why)
+		}
+	}
+}
+
+// Account is what is known before anything was looked at: for a report that cannot wait.
+func (a *Auditor) Account() Result { return a.result(a.tally(), time.Now()) }
 
 // ErrUnreachable is wrapped when the api did not answer for as long as the audit's patience.
 var ErrUnreachable = errors.New("the api did not answer")
@@ -160,14 +201,14 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 		}
 		if over && (full || conclusive) {
 			if probed {
-				return nil
+				return a.confirm(ctx)
 			}
 			probed = true
 			if err := a.probeGaps(ctx); err != nil {
 				return err
 			}
 			if a.tally().unsettled == t.unsettled {
-				return nil
+				return a.confirm(ctx)
 			}
 			moved, over = time.Now(), false // an order has turned up that was not known of
 		}
@@ -203,10 +244,31 @@ func (a *Auditor) look(ctx context.Context, full bool) error {
 			return err
 		}
 	}
-	if err := a.lookup(ctx, full); err != nil || !full {
+	if !full {
+		_, err := a.lookup(ctx, (*book).open)
 		return err
 	}
-	return a.lookupConflicts(ctx)
+	// First the second ids: an order whose first answer named a wrong one is known by them.
+	if err := a.lookupConflicts(ctx); err != nil {
+		return err
+	}
+	there, err := a.lookup(ctx, unseen)
+	if a.unlisted = 0; a.listing.limit != 0 {
+		a.unlisted, a.listing.partly = there, a.listing.partly || there > 0
+	}
+	return err
+}
+
+// confirm takes the second look at the orders that the last one missed for the first time.
+func (a *Auditor) confirm(ctx context.Context) error {
+	if a.tally().unconfirmed == 0 {
+		return nil
+	}
+	if !wait(ctx, a.opt.Confirm) {
+		return ctx.Err()
+	}
+	_, err := a.lookup(ctx, func(b *book, n int) bool { return b.open(n) && b.marks[n]&missed != 0 })
+	return err
 }
 
 // begin starts a new look at all orders.
@@ -251,7 +313,7 @@ func (a *Auditor) note(text string) {
 }
 
 // ask calls the api until it gives a definite answer. Faults that pass are waited out for as long as the patience lasts since the
-// last answer of any kind; a Retry-After is honoured.
+// last answer of any kind; a Retry-After is honoured as far as that reaches.
 func (a *Auditor) ask(ctx context.Context, call func() error) error {
 	for try := 0; ; try++ {
 		a.requests.Add(1)
@@ -261,12 +323,12 @@ func (a *Auditor) ask(ctx context.Context, call func() error) error {
 			a.contact.Store(time.Now().UnixNano())
 			return err
 		}
-		silent := time.Since(time.Unix(0, a.contact.Load()))
-		if silent > max(a.opt.Patience, time.Second) {
-			return fmt.Errorf("%w for %s: %w", ErrUnreachable, silent.Round(time.Second), err)
+		left := max(a.opt.Patience, time.Second) - time.Since(time.Unix(0, a.contact.Load()))
+		if left <= 0 {
+			return fmt.Errorf("%w for %s: %w", ErrUnreachable, time.Since(time.Unix(0, a.contact.Load())).Round(time.Second), err)
 		}
 		pause := max(e.RetryAfter, min(time.Second, 50*time.Millisecond<<min(try, 10)))
-		if !wait(ctx, pause) {
+		if !wait(ctx, min(pause, left)) {
 			return ctx.Err()
 		}
 	}

@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -133,6 +138,7 @@ func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
 			Drop: share("drop"), DropLater: share("drop later"), DuplicateRow: share("duplicate row"), DuplicateNoKey: share("duplicate without key"),
 			ResetCommitted: share("reset"), ResetBefore: share("reset before"), Refuse: share("refuse"),
 			Stuck: share("stuck"), Dead: share("dead"), Hopeless: share("hopeless"),
+			Reuse: share("reuse"), Unlisted: share("unlisted"), Backward: share("backward"), Alter: share("alter"),
 			Process: time.Duration(rapid.IntRange(0, 20).Draw(t, "process")) * time.Millisecond,
 		}
 		h := faultyapi.Habits{
@@ -165,10 +171,13 @@ func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
 			r.Unknown.Orders != want.Hopeless+want.HopelessMade || r.Unknown.Missing != want.Hopeless || r.Unknown.Completed != want.HopelessMade {
 			t.Fatalf("audit: %s\nstuck=%d refused=%d unknown=%+v\nserver: %+v\nnotes: %q", r.Line(), r.Stuck, r.Refused, r.Unknown, want, r.Notes)
 		}
+		if r.Altered != want.Altered || r.Backward != want.Backward || r.Undetermined != 0 || r.EffectsUnseen != (h.NoEffects && r.Completed > 0) {
+			t.Fatalf("%+v\nserver: %+v", r, want)
+		}
 		if r.Accepted != r.Completed+r.Dead+r.Lost+r.Stuck {
 			t.Fatalf("the account does not add up: %+v", r)
 		}
-		if faults := want.Dropped + want.Duplicated + want.Stuck + want.Hopeless + want.HopelessMade; (len(r.Examples) == 0) != (faults == 0) {
+		if faults := want.Dropped + want.Duplicated + want.Stuck + want.Hopeless + want.HopelessMade + want.Altered; (len(r.Examples) == 0) != (faults == 0) {
 			t.Fatalf("%d examples of %d faults", len(r.Examples), faults)
 		}
 	})
@@ -244,7 +253,7 @@ func TestAuditByRunIDAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := audit.New(b.client, quick(), runs...).Run(context.Background())
-	if err != nil || r.Accepted != 50 {
+	if err != nil || r.Accepted+r.Unknown.Missing != 50 {
 		t.Fatalf("%v: %s", err, r.Line())
 	}
 	if runs, err = audit.Discover(context.Background(), b.client, "test", 600, time.Second, slog.New(slog.DiscardHandler)); err != nil {
@@ -254,8 +263,9 @@ func TestAuditByRunIDAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := first.Lost+r.Lost, middle.Dropped; got != want || first.Accepted != 600 {
-		t.Fatalf("%d lost of %d, %s", got, want, first.Line())
+	// Whether what is not there was ever accepted, its keys do not say.
+	if got, want := first.Unknown.Missing+r.Unknown.Missing, middle.Dropped; got != want || first.Accepted+first.Unknown.Missing != 600 || first.Lost != 0 {
+		t.Fatalf("%d missing of %d, %s", got, want, first.Line())
 	}
 	if got, want := first.Duplicated+r.Duplicated, middle.Duplicated; got != want || first.Dead+r.Dead != middle.Dead {
 		t.Fatalf("%d duplicated of %d, %s", got, want, first.Line())
@@ -313,4 +323,175 @@ type refusing struct{ *client.Client }
 
 func (refusing) Order(context.Context, int64) (client.Order, bool, error) {
 	return client.Order{}, false, &client.Error{Path: "/orders/1", Status: 401}
+}
+
+// An id that was answered for two orders is one's only: the other is lost, though GET /orders/{id} knows the id.
+func TestAnIdThatIsAnothersIsNoOrder(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]faultyapi.Habits{
+		"by key": {}, "by data": {NoKeys: true}, "one by one": {NoListing: true}, "one by one, by data": {NoListing: true, NoKeys: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := send(t, faultyapi.Faults{Seed: 3, Reuse: 0.05}, h, 300, 1, orders.Mix{})
+			defer b.close()
+			r, want := b.audit(t), b.server.Counts()
+			if want.Dropped == 0 || r.Lost != want.Dropped || r.Misnamed != want.Dropped || r.Duplicated != 0 || r.Completed != 300-want.Dropped {
+				t.Fatalf("%s, misnamed %d, server: %+v", r.Line(), r.Misnamed, want)
+			}
+			if note := r.Examples[0].Note; !strings.Contains(note, "is another order") {
+				t.Fatalf("%q", note)
+			}
+		})
+	}
+}
+
+// A replay that names another order is a wrong answer, and no order is made twice by it.
+func TestAReplayThatNamesAnotherOrderIsNoDuplicate(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]faultyapi.Habits{"listed": {}, "not listed": {NoListing: true}, "by data": {NoKeys: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := send(t, faultyapi.Faults{Seed: 1, ReplayOther: true}, h, 300, 1, orders.Mix{Seed: 1, Duplicate: 0.2})
+			defer b.close()
+			if r := b.audit(t); r.Line() != "audit: accepted=300 completed=300 dead=0 lost=0 duplicated=0" {
+				t.Fatalf("%s: %+v", r.Line(), r.Examples)
+			}
+			if b.totals.WronglyAnswered() == 0 {
+				t.Fatalf("%+v", b.totals)
+			}
+		})
+	}
+}
+
+func TestAListingWithoutAnEndIsLeft(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]faultyapi.Habits{"filtered": {EndlessPages: true}, "unfiltered": {EndlessPages: true, IgnoresPrefix: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := send(t, faultyapi.Faults{Seed: 1, Drop: 0.01}, h, 1200, 1, orders.Mix{})
+			defer b.close()
+			r, want := b.audit(t), b.server.Counts()
+			if r.Lost != want.Dropped || r.Accepted != 1200 || len(r.Notes) == 0 || !strings.Contains(r.Notes[0], "turns in a circle") {
+				t.Fatalf("%s, server: %+v, %q", r.Line(), want, r.Notes)
+			}
+			runs, err := audit.Discover(context.Background(), b.client, "test", 0, time.Second, slog.New(slog.DiscardHandler))
+			if err != nil || runs[0].Ledger.Len() == 0 {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// A listing that goes on and on with what is not the run's is left after the patience.
+func TestAListingOfStrangersIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger.New(time.Now(), 1)
+		r, err := audit.New(&strangers{}, quick(), audit.Run{Keys: orders.Keys{Run: "test"}, Ledger: l}).Run(t.Context())
+		if err != nil || len(r.Notes) == 0 || !strings.Contains(r.Notes[0], "without an order of this run") {
+			t.Fatalf("%v: %q", err, r.Notes)
+		}
+	})
+}
+
+// strangers shows orders with ever higher ids, one every 10 ms, and none by its id.
+type strangers struct{ id int64 }
+
+func (s *strangers) List(context.Context, string, string, int) (client.Page, error) {
+	time.Sleep(10 * time.Millisecond)
+	s.id++
+	body := fmt.Sprintf(`{"orders":[{"id":%d,"idempotency_key":"x"}],"next_cursor":"%d"}`, s.id, s.id)
+	return client.ParsePage("/orders", []byte(body))
+}
+
+func (*strangers) Order(context.Context, int64) (client.Order, bool, error) {
+	return client.Order{}, false, nil
+}
+func (*strangers) Queue(context.Context) (client.Queue, error) { return client.Queue{}, nil }
+
+// A Retry-After is honoured no longer than the audit is patient.
+func TestARetryAfterDoesNotOutlastThePatience(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{ReadsDown: true}, faultyapi.Habits{}, 10, 1, orders.Mix{})
+	defer b.close()
+	begun := time.Now()
+	_, err := audit.New(b.client, quick(), audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(context.Background())
+	if !errors.Is(err, audit.ErrUnreachable) || time.Since(begun) > time.Minute {
+		t.Fatalf("%v after %s", err, time.Since(begun))
+	}
+}
+
+// What nobody looked at is not stuck.
+func TestAnAuditThatWasCutShortSaysSo(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{}, 10, 1, orders.Mix{})
+	defer b.close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r, err := audit.New(b.client, quick(), audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(ctx)
+	if !errors.Is(err, context.Canceled) || r.Stuck != 0 || r.Undetermined != 10 || len(r.Examples) != 0 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+}
+
+// What was missed for the first time when the patience ended is looked for once more, and is not stuck.
+func TestStuckIsOnlyWhatWasSeenPending(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{Seed: 8, Stuck: 0.05, Flicker: 0.1}, faultyapi.Habits{}, 1000, 1, orders.Mix{})
+	defer b.close()
+	r, want := b.audit(t), b.server.Counts()
+	// An order that is not there in two looks, one after the other, is lost as far as anyone can tell.
+	if want.Stuck == 0 || r.Stuck > want.Stuck || r.Stuck+r.Lost < want.Stuck || r.Lost > 10 || r.Undetermined != 0 {
+		t.Fatalf("stuck=%d lost=%d undetermined=%d, server: %+v", r.Stuck, r.Lost, r.Undetermined, want)
+	}
+}
+
+// One stray key far beyond the others does not make two million orders.
+func TestAStrayKeyIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{}, 20, 1, orders.Mix{})
+	defer b.close()
+	p := b.client.NewPoster(false)
+	defer p.Release()
+	if a := p.Post([]byte("test-3-001999999"), orders.AppendJSON(nil, 7)); !a.Accepted() {
+		t.Fatalf("%+v", a)
+	}
+	runs, err := audit.Discover(context.Background(), b.client, "test", 0, time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := audit.New(b.client, quick(), runs...).Run(context.Background())
+	if err != nil || r.Accepted != 20 || r.Unknown.Orders != 0 || r.Strays != 1 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+}
+
+// Orders made a second time without a key stand between those of all generators.
+func TestDuplicatesWithoutAKeyAreSeenInParallelRuns(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{Seed: 2, DuplicateNoKey: 0.05}, faultyapi.Habits{}, 1500, 1, orders.Mix{})
+	defer b.close()
+	var generators sync.WaitGroup
+	for index := range 3 {
+		generators.Go(func() {
+			one := *b
+			one.keys.Index = index
+			one.sendMore(t, 1500, 1, orders.Mix{})
+		})
+	}
+	generators.Wait()
+	runs, err := audit.Discover(context.Background(), b.client, "test", 0, time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := audit.New(b.client, quick(), runs...).Run(context.Background())
+	if want := b.server.Counts(); err != nil || want.Duplicated == 0 || r.Duplicated != want.Duplicated || r.Accepted != 6000 {
+		t.Fatalf("%v: %s, server: %+v", err, r.Line(), want)
+	}
+	// One generator alone sees too many ids between its own, and says so.
+	alone, err := audit.New(b.client, quick(), runs[0]).Run(context.Background())
+	if err != nil || !slices.ContainsFunc(alone.Notes, func(n string) bool { return strings.Contains(n, "were not looked at") }) {
+		t.Fatalf("%v: %q", err, alone.Notes)
+	}
 }

@@ -28,7 +28,7 @@ func (a *Auditor) await(ctx context.Context, moved *time.Time) error {
 			if err != nil {
 				return err
 			}
-			if found && !settled(o.Status) {
+			if found && p.b.names(p.n, &o) && !settled(o.Status) {
 				open = append(open, p)
 			}
 		}

@@ -81,8 +81,9 @@ func (a *Auditor) walk(ctx context.Context) (int, error) {
 		rows    int
 		falling = true // ids fall from row to row: newest first
 		before  = int64(math.MaxInt64)
-		visited = map[string]bool{}
+		pages   = newWalker(a.opt.Patience)
 	)
+	a.relisted = 0
 	if a.listing.filtered {
 		prefix = a.prefix()
 	}
@@ -96,6 +97,7 @@ func (a *Auditor) walk(ctx context.Context) (int, error) {
 			}
 			return found, err
 		}
+		foundBefore := found
 		for i := range page.Orders {
 			o := &page.Orders[i]
 			if a.take(o) {
@@ -106,15 +108,15 @@ func (a *Auditor) walk(ctx context.Context) (int, error) {
 			before = id
 		}
 		rows += len(page.Orders)
-		if page.Next == "" || len(page.Orders) == 0 {
+		next, why := pages.next(&page, found > foundBefore)
+		if why != "" {
+			a.relisted = 0 // of course
+			a.note(why)
+		}
+		if next == "" {
 			return found, nil
 		}
-		if visited[page.Next] {
-			a.note("the listing turns in a circle: its cursor came back")
-			return found, nil
-		}
-		visited[page.Next] = true
-		cursor = page.Next
+		cursor = next
 		// An unfiltered listing holds everything that ever was. Below the run's first order there is nothing to find.
 		if !a.listing.filters() {
 			if falling && (before < oldest || (oldest == 0 && rows > most)) {
@@ -152,7 +154,7 @@ func (a *Auditor) take(o *client.Order) bool {
 	if o.ID == 0 {
 		return false
 	}
-	if o.Key != nil {
+	if o.Key != nil && *o.Key != "" {
 		index, n, ok := orders.Parse(a.run, *o.Key)
 		b := a.books[index]
 		if !ok || b == nil || n >= len(b.marks) {
@@ -161,11 +163,11 @@ func (a *Auditor) take(o *client.Order) bool {
 			}
 			return false
 		}
-		a.apply(b, n, o)
+		a.put(b, n, o)
 		return true
 	}
 	a.listing.keyless = true
-	number, ok := orders.NumberOf(o.CustomerName, o.ProductName, int(o.Quantity), float64(o.Price))
+	number, ok := orders.NumberOf(o.CustomerName)
 	if !ok {
 		return false
 	}
@@ -174,22 +176,31 @@ func (a *Auditor) take(o *client.Order) bool {
 	if b == nil || n >= len(b.marks) {
 		return false
 	}
-	// Every run's Customer 7 looks alike. Another than the one that was answered is only this run's if it was made among its orders.
-	if id := int64(o.ID); id != b.id(n) && (id < b.first || id > b.last+b.tail()) {
+	// Every run's Customer 7 looks alike. Another than the one that was answered is only this run's if it was made among its orders, just like it.
+	if id := int64(o.ID); id != b.id(n) && (id < b.first || id > b.last+b.tail() || b.deviation(n, o) != "") {
 		return false
 	}
-	a.apply(b, n, o)
+	a.put(b, n, o)
 	return true
+}
+
+// put notes a row of the listing.
+func (a *Auditor) put(b *book, n int, o *client.Order) {
+	if b.marks[n]&seen != 0 && int64(o.ID) == b.id(n) {
+		a.relisted++
+	}
+	a.apply(b, n, o)
 }
 
 // tail is how far beyond the accepted orders one may still be this run's: what was under way at its end, more or less.
 func (b *book) tail() int64 { return 16 + min(int64(len(b.marks)/20), 240) }
 
 func (a *Auditor) apply(b *book, n int, o *client.Order) {
-	if !b.apply(n, o) || o.CreatedAt.IsZero() || o.CompletedAt.IsZero() {
+	a.effects = a.effects || o.Effects != nil
+	if !b.apply(n, o) || o.CreatedAt.IsZero() || o.CompletedAt.IsZero() || b.marks[n]&backward != 0 {
 		return
 	}
-	took := max(0, o.CompletedAt.Sub(o.CreatedAt.Time))
+	took := o.CompletedAt.Sub(o.CreatedAt.Time)
 	a.e2e.Record(took)
 	a.created.add(o.CreatedAt.Time)
 	a.finished.add(o.CompletedAt.Time)

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -9,8 +10,8 @@ import (
 	"orderflow.example/services/loadgen/internal/ledger"
 )
 
-// lookup asks for orders one by one: after a full look those that the listing did not show, otherwise those whose fate is open.
-func (a *Auditor) lookup(ctx context.Context, full bool) error {
+// lookup asks one by one for the orders that `which` picks, and returns how many were there under the ids that they were known by.
+func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (int, error) {
 	type item struct {
 		b *book
 		n int
@@ -18,31 +19,38 @@ func (a *Auditor) lookup(ctx context.Context, full bool) error {
 	var items []item
 	for _, b := range a.books {
 		for n := range b.marks {
-			unseen := full && b.marks[n]&seen == 0 && (b.ledger.State(n) == ledger.Accepted || b.adopt[n] != 0)
-			if unseen || (!full && b.open(n)) {
+			if which(b, n) {
 				items = append(items, item{b, n})
 			}
 		}
 	}
-	shows := a.listing
-	var mu sync.Mutex // of the books and the listing
-	return a.each(ctx, len(items), func(ctx context.Context, i int) error {
+	shows, there := a.listing, 0
+	var mu sync.Mutex // of the books and there
+	err := a.each(ctx, len(items), func(ctx context.Context, i int) error {
 		b, n := items[i].b, items[i].n
 		mu.Lock()
 		id := b.id(n)
 		mu.Unlock()
-		var (
-			o     client.Order
-			found bool
-			err   error
-		)
-		if id != 0 {
-			o, found, err = a.order(ctx, id)
-		} else {
-			o, found, err = a.byKey(ctx, shows, b, n)
-		}
+		o, found, why, err := a.find(ctx, shows, b, n, id)
 		if err != nil {
 			return err
+		}
+		if !found {
+			mu.Lock()
+			if why != "" {
+				b.stranger(n, why)
+			}
+			other := b.promote(n)
+			if other != 0 {
+				b.stranger(n, fmt.Sprintf("answered with id %d, which is not this order's: that is %d", id, other))
+			}
+			mu.Unlock()
+			if other != 0 {
+				o, found, _, err = a.find(ctx, shows, b, n, other)
+				if err != nil {
+					return err
+				}
+			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -50,13 +58,35 @@ func (a *Auditor) lookup(ctx context.Context, full bool) error {
 			b.miss(n)
 			return nil
 		}
-		if full && a.listing.limit != 0 && !a.listing.partly {
-			a.listing.partly = true
-			a.note("the listing does not show every order that GET /orders/{id} knows")
+		if int64(o.ID) == id {
+			there++
 		}
 		a.apply(b, n, &o)
 		return nil
 	})
+	return there, err
+}
+
+// find asks for order n by its id, or by its key when no answer named one. An answer that is another order is not order n: why says which it is.
+func (a *Auditor) find(ctx context.Context, shows listing, b *book, n int, id int64) (o client.Order, found bool, why string, err error) {
+	if id == 0 {
+		o, found, err = a.byKey(ctx, shows, b, n)
+		return o, found, "", err
+	}
+	o, found, err = a.order(ctx, id)
+	if err != nil || !found || (int64(o.ID) == id && b.names(n, &o)) {
+		return o, found, "", err
+	}
+	other := fmt.Sprintf("%q", o.CustomerName)
+	if o.Key != nil {
+		other = *o.Key
+	}
+	return o, false, fmt.Sprintf("id %d is another order: %s", id, other), nil
+}
+
+// unseen are the orders that a full look at the listing has not shown.
+func unseen(b *book, n int) bool {
+	return b.marks[n]&seen == 0 && (b.ledger.State(n) == ledger.Accepted || b.adopt[n] != 0)
 }
 
 // order asks for one order by its id. Only a 404 or 410 says that it is not there; an api that refuses to say so (401, say) cannot be audited.
@@ -95,7 +125,7 @@ func (a *Auditor) lookupConflicts(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if found {
+			if found && int64(o.ID) == c.Second && b.names(c.N, &o) {
 				a.apply(b, c.N, &o)
 			}
 		}
@@ -103,48 +133,50 @@ func (a *Auditor) lookupConflicts(ctx context.Context) error {
 	return nil
 }
 
-// maxGaps bounds how many ids between the run's orders are looked at: a twentieth of the run, or a thousand.
-func (b *book) maxGaps() int { return max(1_000, len(b.marks)/20) }
-
 // probeGaps looks at the ids between the run's own: what a listing by key does not show, an order made a second time without its key
 // say, stands there. Where the whole listing was read this is not needed.
 func (a *Auditor) probeGaps(ctx context.Context) error {
 	if a.listing.limit != 0 && !a.listing.partly && !a.listing.filters() {
 		return nil
 	}
-	for _, b := range a.books {
-		gaps, ok := b.gaps()
-		if !ok {
-			continue
-		}
-		var mu sync.Mutex
-		if err := a.each(ctx, len(gaps), func(ctx context.Context, i int) error {
-			o, found, err := a.order(ctx, gaps[i])
-			if err != nil || !found {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			shows := a.listing
-			a.take(&o)
-			a.listing = shows // one order says nothing about the listing
-			return nil
-		}); err != nil {
+	gaps, ok := a.gaps()
+	if !ok {
+		a.note("the ids between the run's own are too many and were not looked at: orders made a second time without a key could not be seen")
+		return nil
+	}
+	var mu sync.Mutex
+	return a.each(ctx, len(gaps), func(ctx context.Context, i int) error {
+		o, found, err := a.order(ctx, gaps[i])
+		if err != nil || !found {
 			return err
 		}
-	}
-	return nil
+		mu.Lock()
+		defer mu.Unlock()
+		shows := a.listing
+		a.take(&o)
+		a.listing = shows // one order says nothing about the listing
+		return nil
+	})
 }
 
 // gaps are the ids from a little before the first accepted order to a little beyond the last that are none of the run's known
-// orders; false when there are too many to look at, as when other clients are busy.
-func (b *book) gaps() ([]int64, bool) {
-	if b.first == 0 {
-		return nil, false
+// orders, whichever of its generators made them; false when there are too many to look at (more than a twentieth of the run, or a thousand),
+// as when other clients are busy.
+func (a *Auditor) gaps() ([]int64, bool) {
+	var first, last, tail int64
+	for _, b := range a.books {
+		if b.first != 0 && (first == 0 || b.first < first) {
+			first = b.first
+		}
+		last, tail = max(last, b.last), max(tail, b.tail())
 	}
-	from := max(1, b.first-b.tail())
-	width := b.last + b.tail() - from + 1
-	if width > int64(len(b.marks)+b.maxGaps()) {
+	if first == 0 {
+		return nil, true
+	}
+	most := max(1_000, a.size()/20)
+	from := max(1, first-tail)
+	width := last + tail - from + 1
+	if width > int64(a.size()+most) {
 		return nil, false
 	}
 	own := make([]bool, width)
@@ -153,12 +185,14 @@ func (b *book) gaps() ([]int64, bool) {
 			own[i] = true
 		}
 	}
-	for n := range b.marks {
-		set(b.id(n))
-	}
-	for _, ids := range b.extra {
-		for _, id := range ids {
-			set(id)
+	for _, b := range a.books {
+		for n := range b.marks {
+			set(b.id(n))
+		}
+		for _, ids := range b.extra {
+			for _, id := range ids {
+				set(id)
+			}
 		}
 	}
 	var gaps []int64
@@ -167,7 +201,7 @@ func (b *book) gaps() ([]int64, bool) {
 			gaps = append(gaps, from+int64(i))
 		}
 	}
-	return gaps, len(gaps) <= b.maxGaps()
+	return gaps, len(gaps) <= most
 }
 
 // each runs f for 0 to n-1, Concurrency at a time, and returns the first error, after which nothing new is begun.

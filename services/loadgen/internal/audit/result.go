@@ -10,7 +10,7 @@ import (
 	"orderflow.example/services/loadgen/internal/measure"
 )
 
-// Result is the account. Accepted is always the sum of Completed, Dead, Lost and Stuck.
+// Result is the account. Accepted is always the sum of Completed, Dead, Lost, Stuck and Undetermined.
 type Result struct {
 	Accepted   int `json:"accepted"`   // answered 201
 	Completed  int `json:"completed"`  // processed
@@ -18,7 +18,16 @@ type Result struct {
 	Lost       int `json:"lost"`       // accepted, and not there
 	Duplicated int `json:"duplicated"` // had their effect more than once, or exist more than once
 	Stuck      int `json:"stuck"`      // still pending when the audit's patience was over
-	NoEffect   int `json:"no_effect"`  // completed, with no effect recorded, where others have one
+
+	Undetermined int `json:"undetermined"` // not looked at, or not twice, when the audit was cut short
+	NoEffect     int `json:"no_effect"`    // completed, with no effect recorded, where others have one
+	Altered      int `json:"altered"`      // stored with other data than were sent
+	Misnamed     int `json:"misnamed"`     // answered with an id that is not theirs
+	Backward     int `json:"backward"`     // completed before they were created; their times are not measured
+
+	Strays int `json:"strays"` // of a run known by its keys alone: keys numbered far beyond the others, which are not accounted for
+
+	EffectsUnseen bool `json:"effects_unseen"` // the api does not show effects: a second processing could not be seen
 
 	Unknown      Unknown `json:"unknown"`       // never answered
 	Refused      int     `json:"refused"`       // answered with a 4xx
@@ -45,7 +54,7 @@ type Unknown struct {
 
 // Example is one order that something is wrong with.
 type Example struct {
-	Fault     string    `json:"fault"` // lost, duplicated, stuck, unknown, refused_found, no_effect
+	Fault     string    `json:"fault"` // lost, duplicated, altered, misnamed, stuck, unknown, refused_found, no_effect
 	Index     int       `json:"index"`
 	N         int       `json:"n"`
 	Key       string    `json:"key"`
@@ -68,12 +77,14 @@ func (r *Result) Line() string {
 
 // tally is the account so far.
 type tally struct {
-	Accepted, Completed, Dead, Lost, Duplicated, NoEffect int
-	unknown                                               Unknown
-	refused, refusedFound                                 int
-	unsettled                                             int // orders whose fate is open
-	unconfirmed                                           int // missing once
-	missing                                               int
+	Accepted, Completed, Dead, Lost, Stuck, Duplicated, NoEffect int
+	altered, misnamed, backward                                  int
+	unknown                                                      Unknown
+	refused, refusedFound                                        int
+	unsettled                                                    int // orders whose fate is open
+	unconfirmed                                                  int // missing once
+	missing                                                      int
+	effectsUnseen                                                bool
 }
 
 func (a *Auditor) tally() tally {
@@ -87,8 +98,8 @@ func (a *Auditor) tally() tally {
 			}
 		}
 	}
-	// A server that shows 0 effects for every completed order does not count them.
-	if t.NoEffect == completedOnes {
+	// A server that shows no effects, or 0 for every completed order, does not count them.
+	if t.effectsUnseen = completedOnes > 0 && (!a.effects || t.NoEffect == completedOnes); t.effectsUnseen {
 		t.NoEffect = 0
 	}
 	return t
@@ -105,8 +116,13 @@ func (a *Auditor) count(t *tally, b *book, n int, m mark) {
 	if m&(missed|lost) != 0 {
 		t.missing++
 	}
-	if m&noEffect != 0 {
-		t.NoEffect++
+	for _, x := range [...]struct {
+		is mark
+		n  *int
+	}{{noEffect, &t.NoEffect}, {altered, &t.altered}, {misnamed, &t.misnamed}, {backward, &t.backward}} {
+		if m&x.is != 0 {
+			*x.n++
+		}
 	}
 	there := b.adopt[n] != 0 && m&lost == 0
 	if m&lost == 0 && (m&twice != 0 || len(b.extra[n]) > 0) {
@@ -122,6 +138,8 @@ func (a *Auditor) count(t *tally, b *book, n int, m mark) {
 			t.Completed++
 		case m&dead != 0:
 			t.Dead++
+		case m&pending != 0:
+			t.Stuck++
 		}
 	case ledger.Refused:
 		t.refused++
@@ -146,7 +164,8 @@ func (a *Auditor) count(t *tally, b *book, n int, m mark) {
 func (a *Auditor) result(t tally, begun time.Time) Result {
 	r := Result{
 		Accepted: t.Accepted, Completed: t.Completed, Dead: t.Dead, Lost: t.Lost, Duplicated: t.Duplicated, NoEffect: t.NoEffect,
-		Stuck:   t.Accepted - t.Completed - t.Dead - t.Lost,
+		Stuck: t.Stuck, Undetermined: t.Accepted - t.Completed - t.Dead - t.Lost - t.Stuck,
+		Altered: t.altered, Misnamed: t.misnamed, Backward: t.backward, Strays: a.strays, EffectsUnseen: t.effectsUnseen,
 		Unknown: t.unknown, Refused: t.refused, RefusedFound: t.refusedFound,
 		Examples: a.examples(t), E2E: a.e2e, Took: time.Since(begun), Requests: a.requests.Load(),
 	}
@@ -155,6 +174,21 @@ func (a *Auditor) result(t tally, begun time.Time) Result {
 	}
 	if a.listing.keyless {
 		a.note("this api does not show idempotency keys: orders were recognised by their data; another run at the same time would be mistaken for duplicates")
+	}
+	if t.effectsUnseen {
+		a.note("this api shows no effects: that an order was processed twice could not be seen")
+	}
+	for _, x := range [...]struct {
+		n    int
+		text string
+	}{
+		{a.unlisted, "the listing does not show every order that GET /orders/{id} knows: %d are missing from it"},
+		{a.relisted, "the listing shows orders twice: %d"},
+		{t.backward, "orders were completed before they were created, by the api's own times: %d; how long they took was left out"},
+	} {
+		if x.n > 0 {
+			a.note(fmt.Sprintf(x.text, x.n))
+		}
 	}
 	if a.depth > 0 && r.Stuck == 0 {
 		a.note(fmt.Sprintf("the queue still held %d messages at the end: if any are this run's, what they bring was not seen", a.depth))
@@ -187,7 +221,7 @@ func (a *Auditor) examples(t tally) []Example {
 			out = append(out, e)
 		}
 	}
-	order := []string{"lost", "duplicated", "stuck", "no_effect", "unknown", "refused_found"}
+	order := []string{"lost", "duplicated", "altered", "misnamed", "stuck", "no_effect", "unknown", "refused_found"}
 	slices.SortStableFunc(out, func(x, y Example) int {
 		return cmp.Compare(slices.Index(order, x.Fault), slices.Index(order, y.Fault))
 	})
@@ -198,10 +232,12 @@ func (a *Auditor) fault(t *tally, b *book, n int, m mark) (fault, note string) {
 	state := b.ledger.State(n)
 	extra := b.extra[n]
 	switch {
-	case m&lost != 0 && state == ledger.Accepted && len(extra) > 0:
-		return "lost", fmt.Sprintf("answered 201 and not found; an order with the same key or data has id %v", extra)
 	case m&lost != 0 && state == ledger.Accepted:
-		return "lost", "answered 201 and not found"
+		note = "answered 201 and not found"
+		if why := b.why[n]; why != "" {
+			note += "; " + why
+		}
+		return "lost", note
 	case len(extra) > 0:
 		return "duplicated", fmt.Sprintf("the same order exists again with id %v", extra)
 	case m&twice != 0:
@@ -209,16 +245,23 @@ func (a *Auditor) fault(t *tally, b *book, n int, m mark) (fault, note string) {
 			return "duplicated", fmt.Sprintf("%d effects", *o.Effects)
 		}
 		return "duplicated", "more than one effect"
-	case state == ledger.Accepted && m&(completed|dead) == 0:
+	case m&altered != 0:
+		o := b.rows[n]
+		return "altered", b.deviation(n, &o)
+	case m&misnamed != 0:
+		return "misnamed", b.why[n]
+	case state == ledger.Accepted && m&pending != 0 && m&(completed|dead) == 0:
 		return "stuck", "answered 201 and still pending"
 	case m&noEffect != 0 && t.NoEffect > 0:
 		return "no_effect", "completed without an effect"
+	case state == ledger.Sent && b.adopt[n] == 0 && b.ledger.Start.IsZero():
+		return "unknown", "missing: never answered, or lost"
 	case state == ledger.Sent && b.adopt[n] == 0:
 		return "unknown", "never answered; not found"
 	case state == ledger.Sent:
 		return "unknown", "never answered; found"
 	case state == ledger.Refused && b.adopt[n] != 0:
-		return "refused_found", "answered with a 4xx and found"
+		return "refused_found", "refused and found all the same"
 	}
 	return "", ""
 }

@@ -181,7 +181,7 @@ func TestListingsOfSeveralShapesAreRead(t *testing.T) {
 			continue
 		}
 		o := page.Orders[0]
-		if o.ID != 7 || o.Price != 13 || *o.Key != "k" || *o.Effects != 1 || o.Attempts != 2 || o.CompletedAt.Sub(o.CreatedAt.Time) != time.Second {
+		if o.ID != 7 || *o.Price != 13 || *o.Key != "k" || *o.Effects != 1 || o.Attempts != 2 || o.CompletedAt.Sub(o.CreatedAt.Time) != time.Second {
 			t.Errorf("%s: %+v", body, o)
 		}
 	}

@@ -13,18 +13,18 @@ import (
 
 // Order is what the audit reads of an order. Fields that a server does not show stay nil or zero.
 type Order struct {
-	ID           whole   `json:"id"`
-	CustomerName string  `json:"customer_name"`
-	ProductName  string  `json:"product_name"`
-	Quantity     decimal `json:"quantity"`
-	Price        decimal `json:"price"`
-	Status       string  `json:"status"`
-	Attempts     whole   `json:"attempts"`
-	Effects      *int    `json:"effects"`
-	Key          *string `json:"idempotency_key"`
-	LastError    string  `json:"last_error"`
-	CreatedAt    moment  `json:"created_at"`
-	CompletedAt  moment  `json:"completed_at"`
+	ID           whole    `json:"id"`
+	CustomerName string   `json:"customer_name"`
+	ProductName  string   `json:"product_name"`
+	Quantity     *decimal `json:"quantity"`
+	Price        *decimal `json:"price"`
+	Status       string   `json:"status"`
+	Attempts     whole    `json:"attempts"`
+	Effects      *int     `json:"effects"`
+	Key          *string  `json:"idempotency_key"`
+	LastError    string   `json:"last_error"`
+	CreatedAt    moment   `json:"created_at"`
+	CompletedAt  moment   `json:"completed_at"`
 }
 
 // Page is one page of a listing; Next is empty at its end.
@@ -33,8 +33,8 @@ type Page struct {
 	Next   string
 }
 
-// parsePage reads a page in the shapes that listings come in: {"orders": […], "next_cursor": …} or other names for the two, or a bare array.
-func parsePage(path string, body []byte) (Page, error) {
+// ParsePage reads a page in the shapes that listings come in: {"orders": […], "next_cursor": …} or other names for the two, or a bare array.
+func ParsePage(path string, body []byte) (Page, error) {
 	var known struct {
 		Orders []Order `json:"orders"`
 		Next   label   `json:"next_cursor"`

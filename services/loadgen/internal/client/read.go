@@ -124,5 +124,5 @@ func (c *Client) List(ctx context.Context, prefix, cursor string, limit int) (Pa
 	if err != nil {
 		return Page{}, err
 	}
-	return parsePage(path, body)
+	return ParsePage(path, body)
 }

@@ -5,7 +5,7 @@ package faultyapi
 import "time"
 
 // Faults say what it does wrong. Shares are from 0 to 1, decided for each order by the seed; an order has at most one of the faults from
-// Drop to Lag.
+// Drop to WrongAnswer.
 type Faults struct {
 	Seed uint64
 
@@ -23,14 +23,24 @@ type Faults struct {
 	Dead            float64 // ends it as dead
 	Hopeless        float64 // answers 503 with a Retry-After of a day, every time, without making it
 	HopelessMade    float64 // makes it, and answers the same
+	Reuse           float64 // answers 201 with the id of an earlier order, and does not make it
+	Unlisted        float64 // does not show it in the listing
+	Backward        float64 // says that it was completed before it was created
+	Alter           float64 // stores it with another quantity
+	NoID            float64 // answers 201 with a body that names no id
+	WrongAnswer     float64 // answers 201 with another quantity than it was sent
 
 	RetryAfter time.Duration // of a 503; sent in whole seconds
 	StallEvery time.Duration // every so often, measured from the start …
 	StallFor   time.Duration // … nothing is answered for this long
 	Process    time.Duration // from creation to completion
 
-	AcceptInvalid bool // answers 201 to invalid orders
-	ReplayNewID   bool // answers a replay with another id, that of a second order
+	AcceptInvalid bool    // answers 201 to invalid orders
+	InvalidStatus int     // answers this to invalid orders and to bodies that are too large; 0 = as it should
+	ReplayNewID   bool    // answers a replay with another id, that of a second order
+	ReplayOther   bool    // answers a replay with another order
+	ReadsDown     bool    // answers 503 with a Retry-After of a day to every question about orders
+	Flicker       float64 // share of looks at an order in which it is not there
 }
 
 // Habits say what its answers look like, within what the contract leaves open or beyond.
@@ -46,6 +56,7 @@ type Habits struct {
 	OldestFirst   bool
 	BareArray     bool // the listing is an array; Link-less, so one page
 	OtherNames    bool // {"items": …, "next": …}
+	EndlessPages  bool // every page leads to the first one, by a new cursor
 	OddListing    bool // answers GET /orders with something else
 	NoQueue       bool // has no GET /queue
 	NoReadyz      bool
@@ -59,6 +70,8 @@ type Counts struct {
 	Created, Accepted, Replays                   int
 	Dropped, Duplicated, Resets, Unavailable     int
 	Refused, Stuck, Dead, Hopeless, HopelessMade int
+	Unlisted, Backward, Altered, NoID            int
+	WrongAnswers                                 int
 	TooSoon                                      int // came back before Retry-After was over
 	BadRequests, Oversized, Stalled              int
 	MissingKey                                   int // POSTs without an idempotency key

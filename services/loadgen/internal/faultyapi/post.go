@@ -1,6 +1,7 @@
 package faultyapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -28,6 +29,12 @@ const (
 	deadEnd
 	hopeless
 	hopelessMade
+	reuse
+	unlisted
+	backward
+	alter
+	noID
+	wrongAnswer
 )
 
 // pick decides, once for each key.
@@ -35,7 +42,8 @@ func (s *Server) pick() fault {
 	f, x := &s.Faults, s.random.Float64()
 	for i, share := range [...]float64{
 		f.Drop, f.DropLater, f.DuplicateRow, f.DuplicateNoKey, f.DuplicateEffect, f.ResetCommitted, f.ResetForgetful, f.ResetBefore,
-		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Hopeless, f.HopelessMade,
+		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Hopeless, f.HopelessMade, f.Reuse, f.Unlisted,
+		f.Backward, f.Alter, f.NoID, f.WrongAnswer,
 	} {
 		if x < share {
 			return fault(i + 1)
@@ -53,8 +61,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := b.valid(); err != nil && !s.Faults.AcceptInvalid {
-		s.count(func(c *Counts) { c.BadRequests++ })
-		problem(w, 422, err.Error())
+		s.invalid(w, 422, err.Error())
 		return
 	}
 	s.take(w, r.Header.Get("Idempotency-Key"), []body{b}, false)
@@ -69,8 +76,7 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	}
 	for i := range batch.Orders {
 		if err := batch.Orders[i].valid(); err != nil {
-			s.count(func(c *Counts) { c.BadRequests++ })
-			problem(w, 422, "orders["+strconv.Itoa(i)+"]: "+err.Error())
+			s.invalid(w, 422, "orders["+strconv.Itoa(i)+"]: "+err.Error())
 			return
 		}
 	}
@@ -86,18 +92,22 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, v any) bool {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		s.count(func(c *Counts) { c.Oversized++ })
-		problem(w, 413, "body too large")
+		problem(w, cmp.Or(s.Faults.InvalidStatus, 413), "body too large")
 		return false
 	}
 	if err != nil {
 		return false
 	}
 	if err := json.Unmarshal(text, v); err != nil && !s.Faults.AcceptInvalid {
-		s.count(func(c *Counts) { c.BadRequests++ })
-		problem(w, 400, "not an order")
+		s.invalid(w, 400, "not an order")
 		return false
 	}
 	return true
+}
+
+func (s *Server) invalid(w http.ResponseWriter, status int, detail string) {
+	s.count(func(c *Counts) { c.BadRequests++ })
+	problem(w, cmp.Or(s.Faults.InvalidStatus, status), detail)
 }
 
 func (s *Server) count(f func(c *Counts)) {
@@ -163,6 +173,8 @@ func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bo
 			s.counts.Duplicated++
 		}
 		e.ids = []int64{e.replayedID}
+	} else if s.Faults.ReplayOther && e.answered {
+		e.ids = []int64{s.rows[s.random.IntN(len(s.rows))].id}
 	}
 	if !replay && (e.fault == resetCommitted || e.fault == resetForgetful) {
 		s.counts.Resets++
@@ -188,7 +200,18 @@ func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bo
 		if o == nil {
 			o = &order{id: id, key: key, body: bodies[min(i, n-1)], created: now}
 		}
-		shown = append(shown, s.show(o, o.created))
+		row := s.show(o, o.created)
+		switch e.fault {
+		case reuse:
+			row = s.show(&order{id: id, key: key, body: bodies[min(i, n-1)], created: now}, now)
+		case noID:
+			delete(row, "id")
+			s.counts.NoID++
+		case wrongAnswer:
+			row["quantity"] = 77
+			s.counts.WrongAnswers++
+		}
+		shown = append(shown, row)
 	}
 	s.mu.Unlock()
 	if batch {
@@ -201,6 +224,16 @@ func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bo
 // create makes the rows that the entry's fault lets it make. The caller holds the lock.
 func (s *Server) create(e *entry, key string, bodies []body, batch bool, now time.Time) {
 	s.sorted = false
+	if e.fault == reuse && len(s.rows) == 0 {
+		e.fault = fine // there is no earlier one
+	}
+	if e.fault == reuse {
+		for range bodies {
+			e.ids = append(e.ids, s.rows[s.random.IntN(len(s.rows))].id)
+		}
+		s.counts.Dropped += len(bodies)
+		return
+	}
 	for i, b := range bodies {
 		stored := key
 		if batch {
@@ -230,6 +263,16 @@ func (s *Server) create(e *entry, key string, bodies []body, batch bool, now tim
 		case deadEnd:
 			o.dead = true
 			s.counts.Dead++
+		case unlisted:
+			o.unlisted = true
+			s.counts.Unlisted++
+		case backward:
+			o.completed = now.Add(-3 * time.Second)
+			s.counts.Backward++
+		case alter:
+			o.body.Quantity = new(float64)
+			*o.body.Quantity = 77
+			s.counts.Altered++
 		}
 	}
 }

@@ -28,6 +28,7 @@ type Server struct {
 	keys    map[string]*entry
 	nextID  int64
 	counts  Counts
+	pages   int // shown by a listing that does not end
 	started time.Time
 	http    *http.Server
 	served  sync.WaitGroup
@@ -57,13 +58,13 @@ func (s *Server) Start(addr string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", s.post)
 	mux.HandleFunc("POST /orders/batch", s.postBatch)
-	mux.HandleFunc("GET /orders/{id}", s.get)
+	mux.HandleFunc("GET /orders/{id}", s.reading(s.get))
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, map[string]string{"status": "ok"}) })
 	if !s.Habits.NoReadyz {
 		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, map[string]string{"status": "ok"}) })
 	}
 	if !s.Habits.NoListing {
-		mux.HandleFunc("GET /orders", s.list)
+		mux.HandleFunc("GET /orders", s.reading(s.list))
 	}
 	if !s.Habits.NoQueue {
 		mux.HandleFunc("GET /queue", s.queue)
@@ -111,12 +112,24 @@ func (s *Server) stalling(next http.Handler) http.Handler {
 	})
 }
 
+// reading answers questions about orders, or refuses to.
+func (s *Server) reading(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s.Faults.ReadsDown {
+			w.Header().Set("Retry-After", "86400")
+			problem(w, 503, "come back tomorrow")
+			return
+		}
+		next(w, r)
+	}
+}
+
 func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 	id := parseID(r.PathValue("id"))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if o := s.find(id); o != nil && o.there(now) {
+	if o := s.find(id); o != nil && o.there(now) && !s.flickers() {
 		writeJSON(w, 200, s.show(o, now))
 		return
 	}
@@ -152,7 +165,15 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	rows, next := s.page(prefix, q.Get("cursor"), limit, now)
+	after := q.Get("cursor")
+	if s.Habits.EndlessPages {
+		after = ""
+	}
+	rows, next := s.page(prefix, after, limit, now)
+	if s.Habits.EndlessPages {
+		s.pages++
+		next = "page-" + strconv.Itoa(s.pages)
+	}
 	shown := make([]map[string]any, len(rows))
 	for i, o := range rows {
 		shown[i] = s.show(o, now)

@@ -16,6 +16,7 @@ type order struct {
 	dead      bool
 	effects   int
 	gone      time.Time // when it is forgotten; zero = never
+	unlisted  bool      // no listing shows it
 }
 
 type body struct {
@@ -37,6 +38,15 @@ func (o *order) status(now time.Time) string {
 		return "dead"
 	}
 	return "completed"
+}
+
+// hidden says whether a listing leaves the order out.
+func (s *Server) hidden(o *order, now time.Time) bool {
+	return o.unlisted || !o.there(now) || s.flickers()
+}
+
+func (s *Server) flickers() bool {
+	return s.Faults.Flicker > 0 && s.random.Float64() < s.Faults.Flicker
 }
 
 // insert adds a row. The caller holds the lock.
@@ -68,7 +78,7 @@ func (s *Server) page(prefix string, after string, limit int, now time.Time) (ro
 		if !s.Habits.OldestFirst {
 			o = s.rows[len(s.rows)-1-i]
 		}
-		if !o.there(now) || (from > 0 && s.Habits.OldestFirst && o.id <= from) || (from > 0 && !s.Habits.OldestFirst && o.id >= from) {
+		if s.hidden(o, now) || (from > 0 && s.Habits.OldestFirst && o.id <= from) || (from > 0 && !s.Habits.OldestFirst && o.id >= from) {
 			continue
 		}
 		if len(rows) == limit {
@@ -96,7 +106,7 @@ func (s *Server) pageByKey(prefix, after string, limit int, now time.Time) (rows
 		if !strings.HasPrefix(o.key, prefix) {
 			break
 		}
-		if !o.there(now) || place(o) <= after {
+		if s.hidden(o, now) || place(o) <= after {
 			continue
 		}
 		if len(rows) == limit {

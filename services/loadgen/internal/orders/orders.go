@@ -3,6 +3,7 @@
 package orders
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -45,17 +46,30 @@ func AppendBatchJSON(dst []byte, number, count int) []byte {
 	return append(dst, `]}`...)
 }
 
-// NumberOf recognises an order by its data alone, for servers that do not show idempotency keys.
-func NumberOf(customer, product string, quantity int, price float64) (int, bool) {
+// NumberOf is the N of the order that a customer's name stands for, for servers that do not show idempotency keys; false when it is nobody's.
+func NumberOf(customer string) (int, bool) {
 	digits, ok := strings.CutPrefix(customer, customerPrefix)
 	if !ok || len(digits) > 18 || (len(digits) > 1 && digits[0] == '0') || strings.TrimLeft(digits, "0123456789") != "" {
 		return 0, false
 	}
 	n, err := strconv.Atoi(digits)
-	if err != nil || product != productPrefix+digits || quantity != n%10+1 || math.Abs(price-float64(10+n%50)) > 0.001 {
-		return 0, false
+	return n, err == nil
+}
+
+// Deviation says how an order's data differ from those of data N; "" when they do not. What is empty or nil is not shown and does not differ.
+func Deviation(number int, customer, product string, quantity, price *float64) string {
+	digits := strconv.Itoa(number)
+	switch {
+	case customer != "" && customer != customerPrefix+digits:
+		return fmt.Sprintf("customer_name %q instead of %q", customer, customerPrefix+digits)
+	case product != "" && product != productPrefix+digits:
+		return fmt.Sprintf("product_name %q instead of %q", product, productPrefix+digits)
+	case quantity != nil && *quantity != float64(number%10+1):
+		return fmt.Sprintf("quantity %g instead of %d", *quantity, number%10+1)
+	case price != nil && math.Abs(*price-float64(10+number%50)) > 0.001:
+		return fmt.Sprintf("price %g instead of %d", *price, 10+number%50)
 	}
-	return n, true
+	return ""
 }
 
 // Place is the generator and the order that the data N stands for: the inverse of Number.
