@@ -187,7 +187,9 @@ func (a *Auditor) gaps() ([]int64, bool) {
 	}
 	for _, b := range a.books {
 		for n := range b.marks {
-			set(b.id(n))
+			if b.marks[n]&(misnamed|lost) != misnamed|lost { // else its id is another's, which may be nobody's that is known
+				set(b.id(n))
+			}
 		}
 		for _, ids := range b.extra {
 			for _, id := range ids {

@@ -4,6 +4,7 @@ package client
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,11 +22,12 @@ type Client struct {
 	timeout time.Duration
 	large   *http.Client
 	agent   string
+	auth    string // the Authorization header that the URL's user and password make; "" = none
 }
 
 // Options say how to connect.
 type Options struct {
-	URL       string        // http(s)://host[:port][/prefix]
+	URL       string        // http(s)://[user:password@]host[:port][/prefix]
 	Timeout   time.Duration // of one try, connecting included
 	MaxConns  int           // requests under way at most
 	UserAgent string
@@ -37,6 +39,13 @@ const idleConn = 3 * time.Second
 
 // connLife is how long a connection is used. New ones find the replicas that have come since; a Service balances connections.
 const connLife = time.Minute
+
+// What an answer may bring: a page of a thousand orders is half a MiB, and proxies add headers of their own. Without bounds, one endless
+// answer would take all memory.
+const (
+	maxBody    = 64 << 20
+	maxHeaders = 32 << 10
+)
 
 // New prepares a pool; it connects when it has something to send.
 func New(o Options) (*Client, error) {
@@ -57,10 +66,16 @@ func New(o Options) (*Client, error) {
 			MaxConns:                 o.MaxConns,
 			MaxIdleConnDuration:      idleConn,
 			MaxConnDuration:          connLife,
+			MaxResponseBodySize:      maxBody,
+			ReadBufferSize:           maxHeaders,
 			NoDefaultUserAgentHeader: true,
 			// A retry inside the library would be one that nobody counts.
 			RetryIfErr: func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
 		},
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		c.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
 	}
 	if secure {
 		c.pool.TLSConfig = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}

@@ -77,6 +77,107 @@ func TestBatchAnswersNameEveryOrder(t *testing.T) {
 	}
 }
 
+// Whatever an answer leaves out or writes another way, only other data than were sent are a deviation.
+func TestTheAnswersDataAreHeldAgainstWhatWasSent(t *testing.T) {
+	t.Parallel()
+	const sent = `{"customer_name":"Customer 7","product_name":"Product 7","quantity":8,"price":17.0}`
+	for answer, want := range map[string]string{
+		`{"id":1,"customer_name":"Customer 7","product_name":"Product 7","quantity":8,"price":17.00}`: "",
+		`{"id":1,"quantity":"8","price":"17"}`:                                                        "", `{"id":1}`: "", `<html>`: "", ``: "", `{"id":1,"customer_name":"Custom\u0065r 7"}`: "",
+		`{"id":1,"quantity":77,"price":17.0}`:            "quantity 77 instead of 8",
+		`{"price":99017.0,"id":1}`:                       "price 99017 instead of 17",
+		`{"customer_name":"Customer 8"}`:                 `customer_name "Customer 8" instead of "Customer 7"`,
+		`{"id":1,"product_name":"Product","quantity":8}`: `product_name "Product" instead of "Product 7"`,
+	} {
+		url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, answer)
+		})
+		p := dial(t, url, time.Second).NewPoster(false)
+		if a := p.Post([]byte("k"), []byte(sent)); a.Deviation != want || (a.Altered == 1) != (want != "") {
+			t.Errorf("%s: %d %q", answer, a.Altered, a.Deviation)
+		}
+		p.Release()
+	}
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{"orders":[{"id":1,"quantity":8},{"id":2,"quantity":9},{"id":3,"quantity":10}]}`)
+	})
+	p := dial(t, url, time.Second).NewPoster(true)
+	defer p.Release()
+	if a := p.Post([]byte("k"), []byte(`{"orders":[`+sent+","+sent+","+sent+`]}`)); a.Altered != 2 || a.Deviation != "quantity 9 instead of 8" || len(a.IDs) != 3 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestAnEndlessAnswerIsCutOff(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		for chunk := make([]byte, 1<<20); r.Context().Err() == nil; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	p := dial(t, url, 20*time.Second).NewPoster(false)
+	defer p.Release()
+	if a := p.Post([]byte("k"), []byte(`{}`)); a.Failure != client.Broken {
+		t.Errorf("%v (%v)", a.Failure, a.Err)
+	}
+}
+
+func TestLongHeadersAreRead(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("a", 20<<10))
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{"id":1}`)
+	})
+	p := dial(t, url, 5*time.Second).NewPoster(false)
+	defer p.Release()
+	if a := p.Post([]byte("k"), []byte(`{}`)); len(a.IDs) != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestAUserInTheURLIsBasicAuthentication(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if user, password, ok := r.BasicAuth(); !ok || user != "me" || password != "se:cret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id":1}`)
+	})
+	c := dial(t, strings.Replace(url, "http://", "http://me:se%3Acret@", 1), 5*time.Second)
+	p := c.NewPoster(false)
+	defer p.Release()
+	if a := p.Post([]byte("k"), []byte(`{}`)); a.Status != 200 {
+		t.Errorf("%+v", a)
+	}
+	if a := p.PostLarge([]byte("k"), []byte(`{}`)); a.Status != 200 {
+		t.Errorf("%+v", a)
+	}
+	if _, err := c.Get(context.Background(), "/"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who reads and does not want to any more need not wait for a server that hangs.
+func TestAReadEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	asked := make(chan struct{})
+	url := serve(t, func(http.ResponseWriter, *http.Request) { close(asked); <-release })
+	t.Cleanup(func() { close(release) }) // before the server's own
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { <-asked; cancel() }()
+	if _, err := dial(t, url, time.Hour).Get(ctx, "/"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestFailuresAreTold(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {

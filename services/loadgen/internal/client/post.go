@@ -16,6 +16,8 @@ type Answer struct {
 	Replayed   bool          // the answer of an earlier try with the same key
 	RetryAfter time.Duration // 0 when the api did not say
 	IDs        []int64       // of the orders, in order; valid until the Poster's next Post
+	Altered    int           // orders that the answer shows with other data than were sent
+	Deviation  string        // of the first of them
 	Err        error         // behind Failure
 	Body       []byte        // of an answer that is not a success; valid until the Poster's next Post
 }
@@ -29,6 +31,8 @@ type Poster struct {
 	req  *fasthttp.Request
 	resp *fasthttp.Response
 	ids  []int64
+	sent []receipt
+	got  []receipt
 	bulk bool
 }
 
@@ -40,6 +44,9 @@ func (c *Client) NewPoster(bulk bool) *Poster {
 	p.req.Header.SetContentType("application/json")
 	if c.agent != "" {
 		p.req.Header.SetUserAgent(c.agent)
+	}
+	if c.auth != "" {
+		p.req.Header.Set("Authorization", c.auth)
 	}
 	return p
 }
@@ -68,12 +75,30 @@ func (p *Poster) Post(key, body []byte) Answer {
 	a := Answer{Status: p.resp.StatusCode(), Body: p.resp.Body()}
 	if a.Accepted() {
 		a.Replayed = string(p.resp.Header.Peek("Idempotency-Replayed")) == "true"
-		p.ids = appendIDs(p.ids[:0], a.Body)
-		a.IDs, a.Body = p.ids, nil
+		p.compare(&a, body)
 		return a
 	}
 	a.RetryAfter = retryAfter(string(p.resp.Header.Peek("Retry-After")), time.Now())
 	return a
+}
+
+// compare reads the ids of a success, and holds its data against what was sent.
+func (p *Poster) compare(a *Answer, body []byte) {
+	p.got, p.sent, p.ids = appendReceipts(p.got[:0], a.Body), appendReceipts(p.sent[:0], body), p.ids[:0]
+	for i := range p.got {
+		if p.got[i].id != 0 {
+			p.ids = append(p.ids, p.got[i].id)
+		}
+		if len(p.got) != len(p.sent) {
+			continue
+		}
+		if d := p.got[i].deviation(&p.sent[i]); d != "" {
+			if a.Altered++; a.Altered == 1 {
+				a.Deviation = d
+			}
+		}
+	}
+	a.IDs, a.Body = p.ids, nil
 }
 
 // PostLarge sends a body that is expected to be refused before it was read. A connection that the api closes on it counts as
@@ -85,6 +110,9 @@ func (p *Poster) PostLarge(key, body []byte) Answer {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", string(key))
+	if p.c.auth != "" {
+		req.Header.Set("Authorization", p.c.auth)
+	}
 	resp, err := p.c.large.Do(req)
 	if err != nil {
 		return Answer{Failure: classify(err), Err: err}

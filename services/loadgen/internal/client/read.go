@@ -33,12 +33,30 @@ func (e *Error) Passing() bool {
 	return e.Status == 0 || e.Status >= 500 || e.Status == 429 || e.Status == 408
 }
 
-// Get reads a path and returns the body of a success; anything else is an *Error. It does not wait longer than the client's timeout, and not at
-// all when the context has ended.
+// Get reads a path and returns the body of a success; anything else is an *Error. It does not wait longer than the client's timeout, and not
+// when the context has ended: what is still under way then is read to its end by a goroutine that the timeout bounds.
 func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	type answer struct {
+		body []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		body, err := c.get(path)
+		answered <- answer{body, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.body, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *Client) get(path string) ([]byte, error) {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
@@ -46,6 +64,9 @@ func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	req.Header.Set("Accept", "application/json")
 	if c.agent != "" {
 		req.Header.SetUserAgent(c.agent)
+	}
+	if c.auth != "" {
+		req.Header.Set("Authorization", c.auth)
 	}
 	req.SetTimeout(c.timeout)
 	if err := c.pool.Do(req, resp); err != nil {

@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -31,12 +32,13 @@ type api struct {
 	// answer says what a try is answered with, and after how long.
 	answer func(a *api, key string, try int) (client.Answer, time.Duration)
 
-	mu    sync.Mutex
-	tries map[string][]time.Time // by key
-	body  map[string]string
-	large int
-	now   int // under way
-	most  int
+	mu      sync.Mutex
+	tries   map[string][]time.Time // by key
+	body    map[string]string
+	large   int
+	refusal int // of an oversized body; 0 = 413
+	now     int // under way
+	most    int
 }
 
 func newAPI(answer func(a *api, key string, try int) (client.Answer, time.Duration)) *api {
@@ -66,7 +68,7 @@ func (a *api) PostLarge(_, body []byte) client.Answer {
 	a.mu.Lock()
 	a.large = len(body)
 	a.mu.Unlock()
-	return client.Answer{Status: 413}
+	return client.Answer{Status: cmp.Or(a.refusal, 413)}
 }
 
 func (a *api) Release() {}
@@ -338,6 +340,116 @@ func TestInvalidOrdersThatAreAcceptedAreFaults(t *testing.T) {
 		s := o.snap.Totals.Wrong["poison"]
 		if s.Sent == 0 || s.Wrong != s.Sent || len(o.snap.Totals.WrongExamples) == 0 {
 			t.Errorf("%+v %q", s, o.snap.Totals.WrongExamples)
+		}
+	})
+}
+
+// What must be refused must be refused with a status that says why: an error of the server's own is none, and silence is a fault too.
+func TestOnlyARefusalIsARefusal(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]struct{ poison, oversized measure.Special }{
+		422: {measure.Special{Expected: 1}, measure.Special{Expected: 1}},
+		413: {measure.Special{Expected: 1}, measure.Special{Expected: 1}},
+		400: {measure.Special{Expected: 1}, measure.Special{Wrong: 1}},
+		302: {measure.Special{Wrong: 1}, measure.Special{Wrong: 1}},
+		401: {measure.Special{Wrong: 1}, measure.Special{Wrong: 1}},
+		500: {measure.Special{Wrong: 1}, measure.Special{Wrong: 1}},
+		503: {measure.Special{Unheard: 1}, measure.Special{Unheard: 1}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(func(_ *api, key string, _ int) (client.Answer, time.Duration) {
+				if key[4] == 'x' {
+					return client.Answer{Status: status}, time.Millisecond
+				}
+				return created(1), time.Millisecond
+			})
+			a.refusal = status
+			plan := load.Plan{Workers: 20, Limit: 200, Oversized: 4096, Mix: orders.Mix{Seed: 9, Poison: 0.1, Oversized: 0.1}, Retry: load.Retry{For: 3 * time.Second, Base: time.Second, Max: time.Second}}
+			total := carryOut(t, t.Context(), plan, a).snap.Totals
+			for kind, one := range map[string]measure.Special{"poison": want.poison, "oversized": want.oversized} {
+				got := total.Wrong[kind]
+				if one.Sent = 1; got.Sent == 0 || got != (measure.Special{Sent: got.Sent, Expected: one.Expected * got.Sent, Wrong: one.Wrong * got.Sent, Unheard: one.Unheard * got.Sent}) {
+					t.Errorf("%s answered %d: %+v", kind, status, got)
+				}
+			}
+		})
+	}
+}
+
+// A duplicate's wrong answer is counted also when it comes before the first answer.
+func TestADuplicateThatOvertakesIsHeldAgainstTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := carryOut(t, t.Context(), load.Plan{Workers: 4, Limit: 200, Mix: orders.Mix{Seed: 3, Duplicate: 0.1}}, newAPI(func(_ *api, _ string, try int) (client.Answer, time.Duration) {
+			if try > 1 {
+				return created(2), time.Millisecond
+			}
+			return created(1), 50 * time.Millisecond
+		}))
+		s := o.snap.Totals.Wrong["duplicate"]
+		if n := int64(len(o.ledger.Conflicts())); n == 0 || s.Wrong != n || s.Expected+s.Wrong != s.Sent {
+			t.Errorf("%+v, %d conflicts", s, n)
+		}
+	})
+}
+
+// Whose answer was replayed, the first try's or the duplicate's, nobody can tell.
+func TestNoCauseIsNamedWhereADuplicateWasSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		plan := load.Plan{Workers: 4, Limit: 100, Mix: orders.Mix{Seed: 3, Duplicate: 0.5}, Retry: load.Retry{For: time.Minute, Base: time.Second, Max: time.Second}}
+		o := carryOut(t, t.Context(), plan, newAPI(func(_ *api, _ string, try int) (client.Answer, time.Duration) {
+			if try == 1 {
+				return client.Answer{Failure: client.Reset}, 10 * time.Millisecond
+			}
+			return client.Answer{Status: 201, IDs: []int64{7}, Replayed: true}, time.Millisecond
+		}))
+		alone := int64(0)
+		for n := range 100 {
+			if !o.ledger.Repeated(n) {
+				alone++
+			}
+		}
+		// A duplicate that is sent after the order was answered changes nothing about the answer.
+		if got := o.snap.Totals.Unheard["reset"]; got < alone || got == 100 || alone == 0 {
+			t.Errorf("%d named, %d orders without a duplicate", got, alone)
+		}
+	})
+}
+
+// Each way in which a success breaks the contract is counted.
+func TestSuccessesThatBreakTheContractAreCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		answers := map[string]client.Answer{
+			"r-0-000000003": {Status: 201}, "r-0-000000004": {Status: 204}, "r-0-000000005": {Status: 200, IDs: []int64{5}},
+			"r-0-000000006": {Status: 201, IDs: []int64{6}, Altered: 1, Deviation: "price 3 instead of 4"},
+		}
+		o := carryOut(t, t.Context(), load.Plan{Workers: 1, Limit: 10}, newAPI(func(_ *api, key string, _ int) (client.Answer, time.Duration) {
+			if a, ok := answers[key]; ok {
+				return a, time.Millisecond
+			}
+			return created(1), time.Millisecond
+		}))
+		total := &o.snap.Totals
+		if total.Accepted != 10 || total.Broken[measure.NoID] != 2 || total.Broken[measure.Not201] != 2 || total.Broken[measure.Altered] != 1 || len(total.BrokenExamples) != 5 {
+			t.Errorf("%+v", total)
+		}
+	})
+}
+
+// A pause that an interruption cut short was not waited out.
+func TestAPauseCountsWhenItIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		plan := load.Plan{Workers: 1, Limit: 1, Retry: load.Retry{For: 24 * time.Hour, Base: time.Second, Max: time.Second}}
+		o := carryOut(t, ctx, plan, newAPI(func(*api, string, int) (client.Answer, time.Duration) {
+			return client.Answer{Status: 503, RetryAfter: 20 * time.Hour}, time.Millisecond
+		}))
+		if total := &o.snap.Totals; total.RetryAfter != 0 || total.RetryAfterMillis != 0 {
+			t.Errorf("%+v", total)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/client"
@@ -38,26 +39,42 @@ const (
 	again              // says nothing about the order: try again with the same key
 )
 
-// judge reads an answer. Network faults and what an overloaded, restarting or conflicting server says are tried again; every other
-// 4xx would only be said again.
+// judge reads an answer. Network faults and what an overloaded, restarting or conflicting server says are tried again; what else is not the
+// expected answer would only be said again.
 func judge(kind orders.Kind, a *client.Answer) verdict {
-	refusal := kind == orders.Poison || kind == orders.Oversized
-	switch {
-	case a.Failure == client.Reset && kind == orders.Oversized:
-		return asExpected // HTTP lets a server close on a body that it will not read
-	case a.Failure != client.None, a.Status >= 500:
-		return again
-	case a.Accepted():
-		if refusal {
-			return wrong
+	switch kind {
+	case orders.Poison:
+		return refusal(a, 400, 413, 415, 422)
+	case orders.Oversized:
+		if a.Failure == client.Reset {
+			return asExpected // HTTP lets a server close on a body that it will not read
 		}
+		return refusal(a, 413, 422)
+	}
+	switch {
+	case a.Accepted():
 		return asExpected
-	case a.Status == 408, a.Status == 409, a.Status == 425, a.Status == 429:
+	case a.Failure != client.None, a.Status >= 500, passing(a.Status):
 		return again
-	case refusal:
+	}
+	return wrong
+}
+
+// refusal judges the answer to what must be refused. That is no reason for a server to fail: an error of its own (500) is a wrong answer, and only
+// what says nothing about the request is tried again.
+func refusal(a *client.Answer, expected ...int) verdict {
+	switch {
+	case a.Failure != client.None, a.Status >= 502 && a.Status <= 504, passing(a.Status):
+		return again
+	case slices.Contains(expected, a.Status):
 		return asExpected
 	}
 	return wrong
+}
+
+// passing are the 4xx that another try may well change: time-out, conflict with a try under way, too early, too many.
+func passing(status int) bool {
+	return status == 408 || status == 409 || status == 425 || status == 429
 }
 
 // sleep waits, or returns false when the context ends first.

@@ -69,28 +69,43 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 	}
 	w.g.Recorder.Begin(orders.Valid, count, due, now)
 	r := w.try(ctx, orders.Valid, now, w.poster.Post)
+	if r.cause != "" && w.g.Ledger.Repeated(first) {
+		r.cause = "" // the answer may be a replay of the duplicate's
+	}
 	w.g.Recorder.End(count, due, r.ended, r.outcome, r.answer.Replayed, r.cause)
 	switch r.outcome {
 	case measure.Accepted:
-		w.accept(first, count, r.answer.IDs)
+		if !w.accept(first, count, &r) {
+			// The duplicate's answer was faster, and was taken for right.
+			w.g.Recorder.Contradicted(func() string { return fmt.Sprintf("%s: another id than the first time: %v", w.key, r.answer.IDs) })
+		}
+		if r.answer.Status != 201 && r.tries == 1 && !r.answer.Replayed {
+			w.g.Recorder.Broken(measure.Not201, int64(count), func() string { return fmt.Sprintf("%s: status %d", w.key, r.answer.Status) })
+		}
 	case measure.Refused:
 		for i := range count {
 			w.g.Ledger.Refuse(first + i)
 		}
 		w.g.Log.Log(ctx, w.g.loud(), "order refused", slog.String("key", string(w.key)), slog.Int("status", r.answer.Status), slog.String("answer", excerpt(r.answer.Body)))
 	case measure.Unknown:
-		w.g.Log.Log(ctx, w.g.loud(), "order given up", slog.String("key", string(w.key)), slog.String("last", r.last), slog.Int("tries", r.tries))
+		w.g.Log.Log(ctx, w.g.loud(), "order given up", slog.String("key", string(w.key)), slog.String("last", r.last), slog.Int("tries", r.tries), slog.Any("error", r.answer.Err))
 	}
 	return true
 }
 
-// accept notes the ids of a success. It returns false when an order already had another id.
-func (w *worker) accept(first, count int, ids []int64) bool {
-	same := true
+// accept notes a success: the orders' ids, and what breaks the contract. It returns false when an order already had another id.
+func (w *worker) accept(first, count int, r *result) bool {
+	a, same := &r.answer, true
+	if len(a.IDs) != count {
+		w.g.Recorder.Broken(measure.NoID, int64(count), func() string { return fmt.Sprintf("%s: status %d with %d ids", w.key, a.Status, len(a.IDs)) })
+	}
+	if a.Altered > 0 {
+		w.g.Recorder.Broken(measure.Altered, int64(a.Altered), func() string { return fmt.Sprintf("%s: %s", w.key, a.Deviation) })
+	}
 	for i := range count {
 		id := int64(0)
-		if len(ids) == count {
-			id = ids[i]
+		if len(a.IDs) == count {
+			id = a.IDs[i]
 		}
 		same = w.g.Ledger.Accept(first+i, id) && same
 	}
@@ -105,12 +120,15 @@ func (w *worker) sendDuplicate(ctx context.Context, first, count int, due time.T
 		due = now
 	}
 	w.g.Recorder.Begin(orders.Duplicate, count, due, now)
+	w.g.Ledger.MarkRepeated(first)
 	r := w.try(ctx, orders.Duplicate, now, w.poster.Post)
-	same := r.outcome == measure.Accepted && w.accept(first, count, r.answer.IDs)
-	answered := r.outcome == measure.Accepted || r.outcome == measure.Refused
-	w.g.Recorder.EndSpecial(orders.Duplicate, answered, same, func() string {
-		if r.outcome == measure.Refused {
+	same := r.outcome == measure.Accepted && w.accept(first, count, &r) && r.answer.Altered == 0
+	w.g.Recorder.EndSpecial(orders.Duplicate, r.outcome, same, func() string {
+		switch {
+		case r.outcome == measure.Refused:
 			return fmt.Sprintf("%s: status %d", w.key, r.answer.Status)
+		case r.answer.Altered > 0:
+			return fmt.Sprintf("%s: %s", w.key, r.answer.Deviation)
 		}
 		return fmt.Sprintf("%s: another id than the first time: %v", w.key, r.answer.IDs)
 	})
@@ -134,8 +152,7 @@ func (w *worker) sendWrong(ctx context.Context, kind orders.Kind, seq int, due t
 	}
 	w.g.Recorder.Begin(kind, p.Bulk, due, now)
 	r := w.try(ctx, kind, now, post)
-	answered := r.outcome == measure.Accepted || r.outcome == measure.Refused
-	w.g.Recorder.EndSpecial(kind, answered, r.outcome == measure.Refused, func() string {
+	w.g.Recorder.EndSpecial(kind, r.outcome, r.expected, func() string {
 		return fmt.Sprintf("%s (%s): status %d", w.key, name, r.answer.Status)
 	})
 	if cap(w.body) > 1<<20 {
@@ -149,8 +166,10 @@ type result struct {
 	outcome measure.Outcome
 	ended   time.Time
 	tries   int
-	cause   string // what became of the try whose answer was lost, when the order turned out to be committed
-	last    string // the last fault
+
+	expected bool   // the answer is what it must be
+	cause    string // what became of the try whose answer was lost, when the order turned out to be committed
+	last     string // the last fault
 }
 
 // try sends the prepared request until it is answered, its time is up or the run is interrupted.
@@ -178,7 +197,7 @@ func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time, pos
 			r.outcome = measure.Accepted
 			return r
 		case verdict != again:
-			r.outcome = measure.Refused
+			r.outcome, r.expected = measure.Refused, verdict == asExpected
 			return r
 		}
 		r.last = fault(&r.answer)
@@ -187,17 +206,17 @@ func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time, pos
 			r.cause = r.last
 		}
 		pause := retry.pause(r.tries, r.answer.RetryAfter)
-		w.g.Log.Debug("retry", slog.String("key", string(w.key)), slog.Int("try", r.tries), slog.String("after", r.last), slog.Duration("pause", pause))
+		w.g.Log.Debug("retry", slog.String("key", string(w.key)), slog.Int("try", r.tries), slog.String("after", r.last), slog.Any("error", r.answer.Err), slog.Duration("pause", pause))
 		if r.ended.Add(pause).After(until) {
 			r.outcome = measure.Unknown
 			return r
 		}
-		if r.answer.RetryAfter > 0 {
-			w.g.Recorder.Paused(pause)
-		}
 		if !sleep(ctx, pause) {
 			r.outcome = measure.Abandoned
 			return r
+		}
+		if r.answer.RetryAfter > 0 {
+			w.g.Recorder.Paused(pause)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package measure
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -36,7 +35,7 @@ type Recorder struct {
 func NewRecorder(start time.Time) *Recorder {
 	return &Recorder{
 		start: start, post: NewHistogram(), service: NewHistogram(), recent: newRecent(start), queue: client.Queue{Depth: -1},
-		total: Totals{Status: map[int]int64{}, Failures: map[string]int64{}, Unheard: map[string]int64{}, Wrong: map[string]Special{}},
+		total: Totals{Status: map[int]int64{}, Failures: map[string]int64{}, Unheard: map[string]int64{}, Wrong: map[string]Special{}, Broken: map[string]int64{}},
 	}
 }
 
@@ -162,7 +161,7 @@ func (r *Recorder) End(count int, due, ended time.Time, outcome Outcome, replaye
 }
 
 // EndSpecial notes how a request that is not a plain order ended; example says what was wrong with the answer.
-func (r *Recorder) EndSpecial(kind orders.Kind, answered, asExpected bool, example func() string) {
+func (r *Recorder) EndSpecial(kind orders.Kind, outcome Outcome, asExpected bool, example func() string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inFlight--
@@ -171,18 +170,42 @@ func (r *Recorder) EndSpecial(kind orders.Kind, answered, asExpected bool, examp
 	switch {
 	case asExpected:
 		s.Expected++
-	case answered:
+	case outcome == Accepted, outcome == Refused:
 		s.Wrong++
-		if len(r.total.WrongExamples) < maxExamples {
-			r.total.WrongExamples = append(r.total.WrongExamples, fmt.Sprintf("%s: %s", kind, example()))
-		}
-	default:
+		r.total.WrongExamples = exemplify(r.total.WrongExamples, kind.String(), example)
+	case outcome == Unknown:
 		s.Unheard++
 	}
 	r.total.Wrong[kind.String()] = s
 }
 
-// Paused notes a pause that a Retry-After asked for.
+// Contradicted notes that a duplicate whose answer came before that of the order itself, and was taken for right, was not.
+func (r *Recorder) Contradicted(example func() string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := orders.Duplicate.String()
+	s := r.total.Wrong[name]
+	s.Expected, s.Wrong = s.Expected-1, s.Wrong+1
+	r.total.Wrong[name] = s
+	r.total.WrongExamples = exemplify(r.total.WrongExamples, name, example)
+}
+
+// Broken notes a success that breaks the contract: how, for how many orders.
+func (r *Recorder) Broken(how string, count int64, example func() string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total.Broken[how] += count
+	r.total.BrokenExamples = exemplify(r.total.BrokenExamples, how, example)
+}
+
+func exemplify(list []string, what string, example func() string) []string {
+	if len(list) < maxExamples {
+		list = append(list, what+": "+example())
+	}
+	return list
+}
+
+// Paused notes a pause that a Retry-After asked for and that is over.
 func (r *Recorder) Paused(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

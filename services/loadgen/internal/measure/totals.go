@@ -36,7 +36,18 @@ type Totals struct {
 	Wrong map[string]Special `json:"special_requests,omitempty"`
 	// WrongExamples are special requests that were not answered as they must be.
 	WrongExamples []string `json:"special_examples,omitempty"`
+
+	// Broken counts the orders whose success broke the contract, by how; an order that was answered twice so counts twice.
+	Broken         map[string]int64 `json:"broken_answers,omitempty"`
+	BrokenExamples []string         `json:"broken_examples,omitempty"`
 }
+
+// The ways in which a success can break the contract.
+const (
+	Altered = "altered"    // it shows other data than were sent
+	NoID    = "without_id" // it does not name every order's id
+	Not201  = "not_201"    // its status is another than 201, and it is no replay
+)
 
 // Special counts the requests of one special kind. For poison and oversized ones the expected answer is a refusal; for a duplicate
 // it is the first answer again.
@@ -44,11 +55,20 @@ type Special struct {
 	Sent     int64 `json:"sent"`
 	Expected int64 `json:"answered_as_expected"`
 	Wrong    int64 `json:"answered_wrongly"` // accepted though invalid; or a duplicate that was refused or got another id
-	Unheard  int64 `json:"unanswered"`
+	Unheard  int64 `json:"unanswered"`       // given up without a usable answer; those that an interruption ended are none of the three
 }
 
 // ErrorRate is the share of tries that failed; 0 without any.
 func (t *Totals) ErrorRate() float64 { return ratio(t.Failed, t.Tries) }
+
+// Unanswered is the number of special requests that never got a usable answer.
+func (t *Totals) Unanswered() int64 {
+	var n int64
+	for _, s := range t.Wrong {
+		n += s.Unheard
+	}
+	return n
+}
 
 // WronglyAnswered is the number of special requests that were not answered as they must be.
 func (t *Totals) WronglyAnswered() int64 {
@@ -64,6 +84,7 @@ func (t *Totals) clone() Totals {
 	c.Status, c.Failures, c.Unheard = maps.Clone(t.Status), maps.Clone(t.Failures), maps.Clone(t.Unheard)
 	c.Wrong = maps.Clone(t.Wrong)
 	c.WrongExamples = append([]string(nil), t.WrongExamples...)
+	c.Broken, c.BrokenExamples = maps.Clone(t.Broken), append([]string(nil), t.BrokenExamples...)
 	return c
 }
 

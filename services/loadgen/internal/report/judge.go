@@ -1,6 +1,10 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+
+	"orderflow.example/services/loadgen/internal/measure"
+)
 
 // Judge lists what is wrong with the run, in words. The audit's promise needs no threshold: it is always judged.
 func (s *Summary) Judge() {
@@ -12,15 +16,28 @@ func (s *Summary) Judge() {
 	if a := s.Audit; a != nil {
 		fault(int64(a.Lost), "%s lost: answered 201 and not there")
 		fault(int64(a.Duplicated), "%s duplicated: made or processed more than once")
+		fault(int64(a.Altered), "%s altered: stored with other data than were sent")
+		fault(int64(a.Misnamed), "%s misnamed: answered with an id that is not theirs")
 		fault(int64(a.Stuck), "%s stuck: still pending at the end")
+		fault(int64(a.Undetermined), "%s undetermined: the audit was cut short")
 		fault(int64(a.NoEffect), "%s completed without their effect")
 		fault(int64(a.RefusedFound), "%s refused, and made all the same")
+		fault(int64(a.Strays), "%s not accounted for: their keys are numbered far beyond all others")
+		if s.Load == nil {
+			fault(int64(a.Unknown.Orders), "%s missing: never answered, or lost")
+		}
 	}
 	if l := s.Load; l != nil {
 		fault(l.Totals.Unknown, "%s never answered")
 		fault(l.Totals.Refused, "%s refused though valid")
+		fault(l.Totals.Broken[measure.Altered], "%s answered with other data than were sent")
+		fault(l.Totals.Broken[measure.NoID], "%s accepted without an id in the answer")
+		fault(l.Totals.Broken[measure.Not201], "%s accepted with another status than 201")
 		if n := l.Totals.WronglyAnswered(); n > 0 {
 			s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" answered wrongly")
+		}
+		if n := l.Totals.Unanswered(); n > 0 {
+			s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" never answered")
 		}
 	}
 	for _, t := range s.Thresholds {

@@ -77,6 +77,9 @@ func (s *Summary) loadText(w io.Writer) {
 	if len(t.Unheard) > 0 {
 		row(w, "", "answers lost after the commit (the retry was a replay): "+counts(t.Unheard))
 	}
+	if t.Replayed == 0 && t.Failures["reset"]+t.Failures["timeout"] > 0 {
+		row(w, "", "whether tries without an answer had been committed could not be seen: no retry was answered with Idempotency-Replayed")
+	}
 	if t.RetryAfter > 0 {
 		row(w, "", fmt.Sprintf("Retry-After honoured %s times, %s in all", grouped(t.RetryAfter),
 			thresholds.Duration(time.Duration(t.RetryAfterMillis)*time.Millisecond)))
@@ -89,6 +92,11 @@ func (s *Summary) loadText(w io.Writer) {
 		x := t.Wrong[kind]
 		row(w, kind, fmt.Sprintf("%s sent, %s answered as expected, %s wrongly, %s not at all",
 			grouped(x.Sent), grouped(x.Expected), grouped(x.Wrong), grouped(x.Unheard)))
+	}
+	for _, list := range [][]string{t.WrongExamples, t.BrokenExamples} {
+		for _, x := range list[:min(len(list), 3)] {
+			row(w, "  answer", strings.ReplaceAll(x, "\x1f", "#"))
+		}
 	}
 	if len(l.Stalls) > 0 {
 		row(w, "stalls", stallsText(l.Stalls))
@@ -159,7 +167,9 @@ func (s *Summary) auditText(w io.Writer) {
 	for _, x := range []struct {
 		n    int
 		what string
-	}{{a.Stuck, "stuck: still pending"}, {a.NoEffect, "completed without an effect"}, {a.RefusedFound, "refused, and there all the same"}} {
+	}{
+		{a.Stuck, "stuck: still pending"}, {a.Undetermined, "undetermined: the audit was cut short"}, {a.Altered, "altered: stored with other data than were sent"},
+		{a.Misnamed, "misnamed: answered with an id that is not theirs"}, {a.NoEffect, "completed without an effect"}, {a.RefusedFound, "refused, and there all the same"}} {
 		if x.n > 0 {
 			row(w, "", fmt.Sprintf("%s %s", grouped(int64(x.n)), x.what))
 		}
