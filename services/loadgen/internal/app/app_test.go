@@ -310,6 +310,98 @@ func TestASignalDuringTheAuditLeavesWithWhatThereIs(t *testing.T) {
 	}
 }
 
+// Requests that hang do not keep what is known from a person who asks twice.
+func TestTheSecondSignalDoesNotWaitForWhatHangs(t *testing.T) {
+	environment(t, "AUDIT_PATIENCE", "1h", "REQUEST_TIMEOUT", "10m")
+	file := filepath.Join(t.TempDir(), "r.json")
+	s := faulty(t, faultyapi.Faults{StallEvery: 300 * time.Millisecond, StallFor: time.Hour}, faultyapi.Habits{})
+	signals, done := interruptible(t, "--rate", "200", "--duration", "1h", "--json", file)
+	await(t, "requests that hang", func() bool { return s.Counts().Accepted > 0 && s.Counts().Stalled > 10 })
+	signals <- syscall.SIGINT
+	signals <- syscall.SIGINT
+	e := <-done
+	if want := fmt.Sprintf("audit: accepted=%d completed=0 dead=0 lost=0 duplicated=0", s.Counts().Accepted); e.code != app.ExitInterrupted || e.lastLine() != want ||
+		!strings.Contains(e.stdout, "still under way") || !strings.Contains(e.stdout, "undetermined") {
+		t.Fatalf("exit %d, not %s\n%s\n%s", e.code, want, e.stdout, e.stderr)
+	}
+	if body, err := os.ReadFile(file); err != nil || !bytes.Contains(body, []byte(`"interrupted": true`)) {
+		t.Fatalf("%v: %s", err, body)
+	}
+}
+
+// Before anything was sent there is nothing to audit, and nothing to wait for.
+func TestASignalBeforeTheFirstOrderLeavesAtOnce(t *testing.T) {
+	environment(t, "REQUEST_TIMEOUT", "10m")
+	faulty(t, faultyapi.Faults{StallEvery: time.Nanosecond, StallFor: time.Hour}, faultyapi.Habits{})
+	signals, done := interruptible(t)
+	signals <- syscall.SIGINT
+	if e := <-done; e.code != app.ExitInterrupted || strings.Contains(e.stderr, "audit") || e.stdout != "" {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
+func TestAReportThatCannotBeWrittenIsSaidBeforeTheRun(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	for _, flag := range []string{"--json", "--html"} {
+		e := run(t, nil, flag, filepath.Join(t.TempDir(), "no", "such", "folder"))
+		if e.code != app.ExitFault || !strings.Contains(e.stderr, "no such file") || strings.Count(e.stderr, "\n") != 1 {
+			t.Errorf("%s: exit %d\n%s", flag, e.code, e.stderr)
+		}
+	}
+	if c := s.Counts(); c.Created != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A run that did not send what it was to send says so, and its page is not simply green.
+func TestDroppedArrivalsAreAWarning(t *testing.T) {
+	environment(t, "MAX_IN_FLIGHT", "1", "MAX_LATE", "10ms")
+	faulty(t, faultyapi.Faults{StallEvery: 100 * time.Millisecond, StallFor: 50 * time.Millisecond}, faultyapi.Habits{})
+	file := filepath.Join(t.TempDir(), "r.html")
+	e := run(t, nil, "--rate", "500", "--duration", "1s", "--html", file)
+	if e.code != app.ExitOK || !strings.Contains(e.stdout, "WARNING") || !strings.Contains(e.stdout, "arrivals were dropped") {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if body, err := os.ReadFile(file); err != nil || !bytes.Contains(body, []byte(`class="verdict warn"`)) {
+		t.Fatalf("%v", err)
+	}
+}
+
+// What an api does not show was not proved.
+func TestWithoutEffectsTheVerdictIsWeaker(t *testing.T) {
+	environment(t)
+	faulty(t, faultyapi.Faults{DuplicateEffect: 0.1}, faultyapi.Habits{NoEffects: true})
+	file := filepath.Join(t.TempDir(), "r.html")
+	e := run(t, nil, "--html", file)
+	if e.code != app.ExitOK || !strings.Contains(e.stdout, "this api shows no effects") {
+		t.Fatalf("exit %d\n%s", e.code, e.stdout)
+	}
+	if body, err := os.ReadFile(file); err != nil || bytes.Contains(body, []byte("processed once")) || !bytes.Contains(body, []byte(`class="verdict warn"`)) {
+		t.Fatalf("%v", err)
+	}
+}
+
+// A server that answers what must be refused with errors of its own, or successes that name no order, does not pass.
+func TestAnswersThatBreakTheContractAreFaults(t *testing.T) {
+	environment(t, "POISON_SHARE", "5%")
+	s := faulty(t, faultyapi.Faults{Seed: 1, InvalidStatus: 500, NoID: 0.02, WrongAnswer: 0.02, Alter: 0.02, Reuse: 0.01}, faultyapi.Habits{})
+	e := run(t, nil, "--orders", "1000")
+	c := s.Counts()
+	for _, want := range []string{
+		fmt.Sprintf("%d poison, oversized or duplicate requests answered wrongly", c.BadRequests), fmt.Sprintf("%d orders accepted without an id", c.NoID),
+		fmt.Sprintf("%d orders answered with other data", c.WrongAnswers+c.Altered), fmt.Sprintf("%d orders altered", c.Altered),
+		fmt.Sprintf("%d orders lost", c.Dropped), fmt.Sprintf("%d orders misnamed", c.Dropped),
+	} {
+		if !strings.Contains(e.stdout, "FAULT        "+want) {
+			t.Errorf("%q is not in:\n%s", want, e.stdout)
+		}
+	}
+	if e.code != app.ExitThresholds {
+		t.Errorf("exit %d", e.code)
+	}
+}
+
 func TestTheTerminationMessageIsTheSummary(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "termination-log")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {

@@ -30,6 +30,7 @@ func (s *session) runLoad() int {
 	}
 	r := s.newRun(s.cfg.RunID, profile)
 	stop := r.watch("")
+	s.begun.Store(true)
 	r.send(s.sending, s.cfg.Orders)
 	s.sent.Store(true)
 	if s.interrupted.Load() {
@@ -90,7 +91,15 @@ func (r *run) send(ctx context.Context, limit int) {
 		Ledger:    r.ledger, Recorder: r.recorder, Log: r.log,
 	}
 	cpu := processCPU()
-	g.Run(ctx, r.start)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.Run(ctx, r.start)
+	}()
+	select {
+	case <-done:
+	case <-r.all.Done(): // whoever has asked twice does not wait for requests that hang: the ledger and the recorder know what there is
+	}
 	r.sending = time.Since(r.start)
 	r.cores = (processCPU() - cpu).Seconds() / r.sending.Seconds()
 }

@@ -34,6 +34,7 @@ type session struct {
 	all     context.Context // ends with the second, or with the first when nothing is being sent any more
 	cancel  context.CancelFunc
 
+	begun       atomic.Bool // sending has begun
 	sent        atomic.Bool // sending is over: the next signal ends everything
 	interrupted atomic.Bool
 	closed      chan struct{}
@@ -41,6 +42,11 @@ type session struct {
 }
 
 func (p *Program) newSession(ctx context.Context, cfg *config.Config, command string) (*session, error) {
+	for path, what := range map[string]string{cfg.ReportJSON: "REPORT_JSON", cfg.ReportHTML: "REPORT_HTML"} {
+		if err := writable(path); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+	}
 	terminal := &screen.Terminal{Out: p.Stderr}
 	log := newLogger(terminal, isTerminal(p.Stderr), cfg)
 	conns := cfg.Concurrency
@@ -72,7 +78,20 @@ func (p *Program) newSession(ctx context.Context, cfg *config.Config, command st
 	return s, nil
 }
 
-// watchSignals ends the sending with the first signal, or everything when nothing is being sent; and everything with the next.
+// writable says why a report cannot be written, before the run that it is about. What the file holds stays until there is something to put in its place.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) //nolint:gosec // a report is there to be read by others
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// watchSignals ends the sending with the first signal, or everything when nothing is being sent (not yet, or not any more); and everything with
+// the next.
 func (s *session) watchSignals(stopSending context.CancelFunc) {
 	for {
 		select {
@@ -80,7 +99,7 @@ func (s *session) watchSignals(stopSending context.CancelFunc) {
 			return
 		case sig := <-s.program.Signals:
 			first := !s.interrupted.Swap(true)
-			if first && !s.sent.Load() {
+			if first && s.begun.Load() && !s.sent.Load() {
 				s.log.Warn("interrupted: no more orders are sent; the audit of those that were follows (once more to leave at once)", slog.String("signal", sig.String()))
 				stopSending()
 				continue
@@ -97,7 +116,7 @@ func (s *session) watchSignals(stopSending context.CancelFunc) {
 // leaveGrace is how long the last words may take after the second signal.
 const leaveGrace = 2 * time.Second
 
-// leaveSoon ends the process when it does not end by itself: a request that hangs must not hold up a person who has asked twice.
+// leaveSoon ends the process when it does not end by itself: an output that hangs must not hold up a person who has asked twice.
 func (s *session) leaveSoon() {
 	if s.program.Exit == nil {
 		return
@@ -128,6 +147,7 @@ func (s *session) close() {
 // fail reports a fault of loadgen's own.
 func (s *session) fail(err error) int {
 	if s.interrupted.Load() && errors.Is(err, context.Canceled) {
+		s.log.Warn("interrupted before there was anything to report")
 		return ExitInterrupted
 	}
 	s.log.Error("failed", slog.Any("error", err))

@@ -63,7 +63,7 @@ func (s *Summary) WriteHTML(path string) error {
 	}
 	if err := page.Execute(&b, map[string]any{
 		"Title": title, "Pictures": pictures,
-		"S": s, "Verdict": s.verdict(), "Tiles": s.tiles(), "Charts": s.charts(), "Latencies": s.latencies(), "Answers": s.answers(), "Settings": s.settings(),
+		"S": s, "Verdict": s.verdict(), "Colour": s.colour(), "Tiles": s.tiles(), "Charts": s.charts(), "Latencies": s.latencies(), "Answers": s.answers(), "Settings": s.settings(),
 		"Steps": sortedSteps(s.Capacity),
 	}); err != nil {
 		return fmt.Errorf("draw the HTML report: %w", err)
@@ -82,10 +82,25 @@ func (s *Summary) verdict() string {
 		return "interrupted"
 	case s.Capacity != nil:
 		return "holds " + rate(s.Capacity.Best) + " orders a second"
+	case len(s.Warnings) > 0:
+		return "no fault in what was sent, but not all was"
+	case s.Audit != nil && s.Audit.EffectsUnseen:
+		return "every accepted order was processed; whether once, the api does not show"
 	case s.Audit != nil:
 		return "every accepted order was processed once"
 	}
 	return "done, not audited"
+}
+
+// colour is the verdict's: green only for what was proved.
+func (s *Summary) colour() string {
+	switch {
+	case len(s.Faults) > 0, s.Interrupted:
+		return "bad"
+	case len(s.Warnings) > 0, s.Capacity == nil && (s.Audit == nil || s.Audit.EffectsUnseen):
+		return "warn"
+	}
+	return "ok"
 }
 
 func (s *Summary) tiles() []tile {
@@ -109,6 +124,14 @@ func (s *Summary) tiles() []tile {
 		must("lost", a.Lost, "accepted, not there")
 		must("duplicated", a.Duplicated, "more than once")
 		must("stuck", a.Stuck, "still pending")
+		for _, x := range [...]struct {
+			name, sub string
+			n         int
+		}{{"undetermined", "audit cut short", a.Undetermined}, {"altered", "other data stored", a.Altered}, {"misnamed", "another's id", a.Misnamed}} {
+			if x.n > 0 {
+				must(x.name, x.n, x.sub)
+			}
+		}
 		if a.Unknown.Orders > 0 {
 			must("unknown", a.Unknown.Orders, "never answered")
 		}

@@ -40,6 +40,9 @@ func (s *Summary) Judge() {
 			s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" never answered")
 		}
 	}
+	if l := s.Load; l != nil && l.Totals.Dropped > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s arrivals were dropped: the api was not sent the load that was asked for", grouped(l.Totals.Dropped), grouped(l.Totals.Due)))
+	}
 	for _, t := range s.Thresholds {
 		if !t.OK {
 			s.Faults = append(s.Faults, fmt.Sprintf("threshold %s: %s", t.Condition, t.Actual))

@@ -26,7 +26,8 @@ type Summary struct {
 	Ended       time.Time `json:"ended"`
 	Interrupted bool      `json:"interrupted"`
 	ExitCode    int       `json:"exit_code"`
-	Faults      []string  `json:"faults"` // why the exit code is not 0, in words
+	Faults      []string  `json:"faults"`             // why the exit code is not 0, in words
+	Warnings    []string  `json:"warnings,omitempty"` // what makes the result worth less than it looks
 
 	Load       *Load               `json:"load,omitempty"`
 	Audit      *audit.Result       `json:"audit,omitempty"`

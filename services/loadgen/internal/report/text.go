@@ -34,6 +34,9 @@ func (s *Summary) Text(w io.Writer) {
 		}
 		row(w, "threshold", fmt.Sprintf("%s %s (%s)", sign, t.Condition, t.Actual))
 	}
+	for _, x := range s.Warnings {
+		row(w, "WARNING", x)
+	}
 	for _, f := range s.Faults {
 		row(w, "FAULT", f)
 	}
@@ -58,7 +61,7 @@ func (s *Summary) head(w io.Writer) {
 func (s *Summary) loadText(w io.Writer) {
 	l, t := s.Load, &s.Load.Totals
 	row(w, "load", l.Model+" model, "+l.Shape)
-	sent := fmt.Sprintf("%s orders in %s: %s/s", grouped(t.Sent), seconds(l.Seconds), rate(l.Achieved))
+	sent := fmt.Sprintf("%s in %s: %s/s", several(t.Sent, "order"), seconds(l.Seconds), rate(l.Achieved))
 	if l.Intended > 0 {
 		sent += fmt.Sprintf(" of %s/s intended (%.1f%%)", rate(l.Intended), l.Kept*100)
 	}
@@ -67,7 +70,7 @@ func (s *Summary) loadText(w io.Writer) {
 	for _, x := range []struct {
 		n    int64
 		what string
-	}{{t.Refused, "refused"}, {t.Unknown, "never answered"}, {t.Replayed, "replayed"}} {
+	}{{t.Refused, "refused"}, {t.Unknown, "never answered"}, {t.Replayed, "replayed"}, {t.Sent - t.Accepted - t.Refused - t.Unknown, "still under way"}} {
 		if x.n > 0 {
 			answers += fmt.Sprintf(", %s %s", grouped(x.n), x.what)
 		}
