@@ -28,21 +28,25 @@ const (
 
 // book holds the marks of one generator's orders.
 type book struct {
-	keys   orders.Keys
-	ledger *ledger.Ledger
-	marks  []mark
-	first  int64                // the lowest and highest id of an accepted order; 0 when there is none
-	last   int64                //
-	adopt  map[int]int64        // ids of orders that no answer named, as found
-	extra  map[int][]int64      // further orders with the same key or data
-	rows   map[int]client.Order // how the noteworthy ones looked; bounded
-	why    map[int]string       // what was found under an id that is not the order's; bounded
+	keys    orders.Keys
+	ledger  *ledger.Ledger
+	marks   []mark
+	first   int64                // the lowest and highest id of an accepted order; 0 when there is none
+	last    int64                //
+	adopt   map[int]int64        // ids of orders that no answer named, as found
+	extra   map[int][]int64      // further orders with the same key or data
+	rows    map[int]client.Order // how the noteworthy ones looked; bounded
+	seconds map[int][]int64      // ids that later answers named
+	why     map[int]string       // what was found under an id that is not the order's; bounded
 }
 
 func newBook(p Run) *book {
 	b := &book{
 		keys: p.Keys, ledger: p.Ledger, marks: make([]mark, p.Ledger.Len()),
-		adopt: map[int]int64{}, extra: map[int][]int64{}, rows: map[int]client.Order{}, why: map[int]string{},
+		adopt: map[int]int64{}, extra: map[int][]int64{}, rows: map[int]client.Order{}, why: map[int]string{}, seconds: map[int][]int64{},
+	}
+	for _, c := range p.Ledger.Conflicts() {
+		b.seconds[c.N] = append(b.seconds[c.N], c.Second)
 	}
 	for n := range b.marks {
 		if id := p.Ledger.ID(n); id != 0 {

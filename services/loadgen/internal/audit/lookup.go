@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,12 +38,14 @@ func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (
 		}
 		if !found {
 			mu.Lock()
-			if why != "" {
-				b.stranger(n, why)
-			}
 			other := b.promote(n)
-			if other != 0 {
+			switch {
+			case slices.Contains(b.seconds[n], other):
+				b.marks[n] &^= misnamed // another answer named it rightly; the wrong one was the duplicate's
+			case other != 0:
 				b.stranger(n, fmt.Sprintf("answered with id %d, which is not this order's: that is %d", id, other))
+			case why != "":
+				b.stranger(n, why)
 			}
 			mu.Unlock()
 			if other != 0 {
@@ -120,13 +123,15 @@ func (a *Auditor) byKey(ctx context.Context, shows listing, b *book, n int) (cli
 // lookupConflicts asks for the second ids of orders that were answered with two.
 func (a *Auditor) lookupConflicts(ctx context.Context) error {
 	for _, b := range a.books {
-		for _, c := range b.ledger.Conflicts() {
-			o, found, err := a.order(ctx, c.Second)
-			if err != nil {
-				return err
-			}
-			if found && int64(o.ID) == c.Second && b.names(c.N, &o) {
-				a.apply(b, c.N, &o)
+		for n, ids := range b.seconds {
+			for _, id := range ids {
+				o, found, err := a.order(ctx, id)
+				if err != nil {
+					return err
+				}
+				if found && int64(o.ID) == id && b.names(n, &o) {
+					a.apply(b, n, &o)
+				}
 			}
 		}
 	}
