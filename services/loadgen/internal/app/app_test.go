@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -365,6 +366,32 @@ func TestDroppedArrivalsAreAWarning(t *testing.T) {
 	}
 	if body, err := os.ReadFile(file); err != nil || !bytes.Contains(body, []byte(`class="verdict warn"`)) {
 		t.Fatalf("%v", err)
+	}
+}
+
+// Independent customers come more often than intended or less: the achieved rate is what was sent in that time, and the schedule was kept all the same.
+func TestThePoissonRateIsThatOfWhatWasSent(t *testing.T) {
+	environment(t, "ARRIVALS", "poisson", "SEED", "17")
+	s := faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	file := filepath.Join(t.TempDir(), "r.json")
+	e := run(t, nil, "--rate", "100", "--duration", "1s", "--json", file)
+	body, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Load struct {
+			Intended float64 `json:"intended_rate"`
+			Achieved float64 `json:"achieved_rate"`
+			Kept     float64 `json:"rate_kept"`
+		}
+	}
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	sent := float64(s.Counts().Created)
+	if l := got.Load; e.code != app.ExitOK || math.Abs(sent-100) < 5 || math.Abs(l.Intended-100) > 0.1 || math.Abs(l.Achieved-sent) > 4 || l.Kept < 0.9 || l.Kept > 1 {
+		t.Fatalf("exit %d, %g sent: %+v", e.code, sent, l)
 	}
 }
 

@@ -46,26 +46,26 @@ func (r *run) load() *report.Load {
 	l.Achieved = float64(snap.Totals.Carried) / r.sending.Seconds()
 	if r.open() {
 		l.Model, l.Shape = "open", r.shape()
-		l.Intended, l.Achieved = r.rates(snap.Totals.Due, snap.Totals.Requests, snap.LastSent.Sub(snap.LastDue))
-		if l.Intended > 0 {
-			l.Kept = l.Achieved / l.Intended
-		}
+		l.Intended, l.Achieved, l.Kept = r.rates(&snap)
 	}
 	return l
 }
 
-// rates are the intended and the achieved one. What is due by the end of the last gap is intended; it is achieved in that time plus what the
-// last request was late.
-func (r *run) rates(due, begun int64, lag time.Duration) (intended, achieved float64) {
-	area := float64(due) * float64(r.cfg.Bulk)
+// rates are the intended one, that of what was due; the achieved one, that of what was sent; and how much of the schedule was kept: what was
+// sent of what was due, in the time that the schedule takes for it plus what the last request was late. The last arrival's gap belongs to its time.
+func (r *run) rates(snap *measure.Snapshot) (intended, achieved, kept float64) {
+	due, begun := float64(snap.Totals.Due), float64(snap.Totals.Requests)
+	area := due * float64(r.cfg.Bulk)
 	span, ok := r.profile.At(area)
 	if !ok {
 		span = r.profile.Length()
 	}
-	if span <= 0 {
-		return 0, 0
+	if span <= 0 || begun == 0 {
+		return 0, 0, 0
 	}
-	return area / span.Seconds(), float64(begun) * float64(r.cfg.Bulk) / (span + max(0, lag)).Seconds()
+	lag := max(0, snap.LastSent.Sub(snap.LastDue))
+	took := snap.LastSent.Sub(r.start).Seconds() + span.Seconds()/due
+	return area / span.Seconds(), begun * float64(r.cfg.Bulk) / took, begun / due * span.Seconds() / (span + lag).Seconds()
 }
 
 func (r *run) shape() string {

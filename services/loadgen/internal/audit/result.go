@@ -30,7 +30,7 @@ type Result struct {
 	EffectsUnseen bool `json:"effects_unseen"` // the api does not show effects: a second processing could not be seen
 
 	Unknown      Unknown `json:"unknown"`       // never answered
-	Refused      int     `json:"refused"`       // answered with a 4xx
+	Refused      int     `json:"refused"`       // answered with anything that is neither a success nor worth another try
 	RefusedFound int     `json:"refused_found"` // and there all the same
 
 	Examples []Example `json:"examples,omitempty"`

@@ -132,11 +132,55 @@ func TestValuesThatDoNotGoTogetherAreRefused(t *testing.T) {
 	}
 }
 
+// A condition that no result could meet is found before the run and not after it.
+func TestThresholdsThatCanHaveNoValueAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		command string
+		env     []string
+		ok      bool
+	}{
+		{"run", []string{"THRESHOLDS", "lost==0", "AUDIT", "false"}, false},
+		{"run", []string{"THRESHOLDS", "e2e_p99<1s", "AUDIT", "false"}, false},
+		{"run", []string{"THRESHOLDS", "refused==0,accepted>1", "AUDIT", "false"}, true},
+		{"run", []string{"THRESHOLDS", "rate_kept>98%"}, false},
+		{"run", []string{"THRESHOLDS", "rate_kept>98%,lost==0", "RATE", "10"}, true},
+		{"run", []string{"THRESHOLDS", "dropped==0"}, true},
+		{"capacity", []string{"THRESHOLDS", "rate_kept>98%,lost==0", "AUDIT", "false"}, true},
+		{"audit", []string{"THRESHOLDS", "post_p99<1s", "RUN_ID", "x"}, false},
+		{"audit", []string{"THRESHOLDS", "lost==0,e2e_p99<1s", "RUN_ID", "x"}, true},
+	} {
+		setenv(t, c.env...)
+		_, err := load(t, c.command)
+		if (err == nil) != c.ok || (err != nil && !strings.Contains(err.Error(), "can have no value: ")) {
+			t.Errorf("%s %v: %v", c.command, c.env, err)
+		}
+	}
+}
+
+func TestADurationWithoutAUnitIsSaidToBeOne(t *testing.T) {
+	setenv(t, "DURATION", "30")
+	_, err := load(t, "run")
+	if err == nil || !strings.Contains(err.Error(), `DURATION="30": must be a duration such as 90s or 5m (30 what? The unit is missing)`) {
+		t.Error(err)
+	}
+	setenv(t)
+	if _, err = load(t, "run", "--duration", "30"); err == nil || !strings.Contains(err.Error(), "must be a duration such as 90s or 5m (30 what? The unit is missing)") {
+		t.Error(err)
+	}
+	if c, err := load(t, "run", "--duration", "30s"); err != nil || c.Duration != 30*time.Second {
+		t.Error(err)
+	}
+}
+
 func TestHelpIsPrinted(t *testing.T) {
 	setenv(t)
 	var out bytes.Buffer
 	if _, err := config.Load("run", []string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "loadgen audit") {
 		t.Fatalf("%v: %s", err, out.String())
+	}
+	out.Reset()
+	if _, err := config.Load("run", []string{"--nonsense"}, &out); err == nil || out.Len() != 0 {
+		t.Fatalf("a wrong flag is one line: %v and %q", err, out.String())
 	}
 }
 

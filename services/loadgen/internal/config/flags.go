@@ -13,10 +13,10 @@ import (
 )
 
 // flagSet binds the few flags to the fields of the variables that they are twins of, so that the environment's value is the default.
-func flagSet(command string, cfg *Config, help io.Writer) *flag.FlagSet {
+func flagSet(command string, cfg *Config) *flag.FlagSet {
 	fs := flag.NewFlagSet("loadgen", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are returned as one line; help is printed by Usage
-	fs.Usage = func() { fmt.Fprint(help, Help) }
+	fs.SetOutput(io.Discard) // errors are returned as one line
+	fs.Usage = func() {}     // which a wrong flag would call, too
 	fs.StringVar(&cfg.RunID, "run", cfg.RunID, "RUN_ID")
 	fs.StringVar(&cfg.APIURL, "api", cfg.APIURL, "API_URL")
 	fs.StringVar(&cfg.ReportJSON, "json", cfg.ReportJSON, "REPORT_JSON")
@@ -25,7 +25,12 @@ func flagSet(command string, cfg *Config, help io.Writer) *flag.FlagSet {
 	fs.IntVar(&cfg.Orders, "orders", cfg.Orders, "ORDERS")
 	fs.Func("thresholds", "THRESHOLDS", cfg.Thresholds.Decode)
 	if command != "audit" {
-		fs.DurationVar(&cfg.Duration, "duration", cfg.Duration, "DURATION")
+		fs.Func("duration", "DURATION", func(text string) (err error) {
+			if cfg.Duration, err = time.ParseDuration(text); err != nil {
+				return fmt.Errorf("must be %s%s", allowed("DURATION"), unitMissing(text))
+			}
+			return nil
+		})
 		fs.IntVar(&cfg.Concurrency, "concurrency", cfg.Concurrency, "CONCURRENCY")
 		fs.Float64Var(&cfg.Rate, "rate", cfg.Rate, "RATE")
 		fs.Func("stages", "STAGES", cfg.Stages.Decode)

@@ -13,12 +13,14 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
 
 	"orderflow.example/services/loadgen/internal/arrivals"
+	"orderflow.example/services/loadgen/internal/thresholds"
 )
 
 // Error lists everything that is wrong with the settings, so that nobody mends them one start at a time.
@@ -50,9 +52,10 @@ func Load(command string, args []string, help io.Writer) (*Config, error) {
 		ordersSet = true
 	}
 
-	flags := flagSet(command, cfg, help)
+	flags := flagSet(command, cfg)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(help, Help)
 			return nil, err
 		}
 		return nil, &Error{Problems: append(problems, err.Error())}
@@ -181,6 +184,8 @@ func (c *Config) checks(command string) []check {
 		within("CAPACITY_MEASURE", c.CapacityMeasure, time.Second, time.Hour),
 		number("CAPACITY_PRECISION", float64(c.CapacityPrecision), 0.001, 0.5),
 	}
+	without, why := c.unanswerable(command)
+	checks = append(checks, check{name: "THRESHOLDS", ok: without == "", why: fmt.Errorf("%s can have no value: %s", without, why)})
 	switch command {
 	case "run":
 		checks = append(checks, check{
@@ -196,6 +201,21 @@ func (c *Config) checks(command string) []check {
 	return checks
 }
 
+// unanswerable is a measure that a threshold names and that cannot have a value, whatever happens, with these settings; and why.
+func (c *Config) unanswerable(command string) (metric, why string) {
+	for _, t := range c.Thresholds {
+		switch {
+		case command == "audit" && !thresholds.OfAudit(t.Metric):
+			return t.Metric, "loadgen audit sends nothing"
+		case command == "run" && !c.Audit && thresholds.OfAudit(t.Metric) && !thresholds.OfLoad(t.Metric):
+			return t.Metric, "AUDIT is false"
+		case command == "run" && !c.Open() && slices.Contains([]string{"rate_kept", "late_rate", "dropped_rate"}, t.Metric):
+			return t.Metric, "without RATE or STAGES there are no arrivals"
+		}
+	}
+	return "", ""
+}
+
 func describe(name, value, allowed string, err error) string {
 	text := fmt.Sprintf("%s=%q: must be %s", name, value, allowed)
 	var parse *envconfig.ParseError
@@ -205,11 +225,22 @@ func describe(name, value, allowed string, err error) string {
 		if strings.HasPrefix(err.Error(), "strconv.") || strings.HasPrefix(err.Error(), "time:") {
 			err = nil
 		}
+		if parse.TypeName == "time.Duration" {
+			text += unitMissing(value)
+		}
 	}
 	if err != nil {
 		text += " (" + err.Error() + ")"
 	}
 	return text
+}
+
+// unitMissing says so of a duration that is but a number.
+func unitMissing(text string) string {
+	if _, err := strconv.ParseFloat(text, 64); err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s what? The unit is missing)", text)
 }
 
 func allowed(name string) string {

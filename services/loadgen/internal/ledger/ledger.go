@@ -16,7 +16,7 @@ const (
 	Unused   State = iota // the number was never given out
 	Sent                  // no answer yet; after the run: none at all
 	Accepted              // a 201 was seen
-	Refused               // the api said no: a 4xx that a retry cannot change
+	Refused               // the api said no, and would say so again
 )
 
 const chunkSize = 1 << 15

@@ -81,6 +81,19 @@ func TestSeriesKeepsEveryCount(t *testing.T) {
 	})
 }
 
+// The 99th percentile of a few is their maximum, and not shown as anything else.
+func TestAPercentileOfAFewIsNotShown(t *testing.T) {
+	t.Parallel()
+	var s series
+	for i := range 101 {
+		s.at(0).record(time.Millisecond)
+		s.at(0).recordCompleted(time.Millisecond)
+		if p := s.summary().Points[0]; (p.P99 != nil) != (i >= 99) || (p.E2EP99 != nil) != (i >= 99) || p.P50 == nil || p.Max == nil {
+			t.Fatalf("of %d: %+v", i+1, p)
+		}
+	}
+}
+
 func TestStallsAreFoundWhoeverAnswersFirst(t *testing.T) {
 	t.Parallel()
 	usual := NewHistogram()

@@ -112,10 +112,10 @@ type Point struct {
 }
 
 // A picture of more points than shownPoints is only noise, and so is one of points with fewer than steadyCount orders each; but a few
-// points there must be.
+// points there must be. The 99th percentile of fewer than steadyCount orders is but their maximum, and not shown.
 const (
 	shownPoints = 150
-	steadyCount = 10
+	steadyCount = 100
 	fewPoints   = 24
 )
 
@@ -138,10 +138,18 @@ func (s *series) summary() Series {
 		}
 		q.P50, q.P90, q.P99, q.Max = p.post.at(50), p.post.at(90), p.post.at(99), p.post.at(100)
 		q.E2EP50, q.E2EP99 = p.completed.at(50), p.completed.at(99)
+		if p.post.few() {
+			q.P99 = nil
+		}
+		if p.completed.few() {
+			q.E2EP99 = nil
+		}
 		out.Points[i] = q
 	}
 	return out
 }
+
+func (h *Histogram) few() bool { return h == nil || h.Count() < steadyCount }
 
 func (h *Histogram) at(p float64) *float64 {
 	if h == nil || h.Count() == 0 {

@@ -6,7 +6,7 @@ type Kind uint8
 // The kinds of requests.
 const (
 	Valid     Kind = iota // an order, to be accepted
-	Poison                // an invalid order, to be refused with a 4xx
+	Poison                // an invalid order, to be refused with a 4xx that says so
 	Oversized             // a body that is too large, to be refused with a 413 or 422
 	Duplicate             // an order that was sent before, to be answered as it was
 	Kinds                 // how many there are

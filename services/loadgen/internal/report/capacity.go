@@ -28,8 +28,15 @@ func (s *Summary) capacityText(w io.Writer) {
 		if worst > 0 {
 			bar = int(x.PostP99/worst*24 + 0.5)
 		}
-		fmt.Fprintf(w, "%s %8s/s %8s/s %9s %9s %9s %8s %8s %s\n", sign, rate(x.Rate), rate(x.Achieved), millis(x.PostP50), millis(x.PostP99), millis(x.E2EP99),
+		e2e := "–"
+		if x.E2EP99 > 0 {
+			e2e = millis(x.E2EP99)
+		}
+		fmt.Fprintf(w, "%s %8s/s %8s/s %9s %9s %9s %8s %8s %s\n", sign, rate(x.Rate), rate(x.Achieved), millis(x.PostP50), millis(x.PostP99), e2e,
 			thresholds.Format(x.ErrorRate, thresholds.Ratio), grouped(x.Dropped), strings.Repeat("█", max(1, bar)))
+		for _, failed := range x.Failed() {
+			fmt.Fprintf(w, "%13s failed: %s\n", "", failed)
+		}
 	}
 	switch {
 	case s.Interrupted && c.Best == 0:
@@ -43,6 +50,17 @@ func (s *Summary) capacityText(w io.Writer) {
 	default:
 		row(w, "capacity", fmt.Sprintf("%s/s with %s", rate(c.Best), c.Conditions))
 	}
+}
+
+// Failed are the conditions that the rate did not keep, each with what there was instead.
+func (s *Step) Failed() []string {
+	var failed []string
+	for _, t := range s.Thresholds {
+		if !t.OK {
+			failed = append(failed, fmt.Sprintf("%s (%s)", t.Condition, t.Actual))
+		}
+	}
+	return failed
 }
 
 func sortedSteps(c *Capacity) []Step {

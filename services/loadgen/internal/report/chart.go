@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +82,10 @@ func (c *chart) empty() bool {
 }
 
 func (c *chart) draw() drawn {
+	// A curve without a single point has no place in the legend.
+	c.lines = slices.DeleteFunc(c.lines, func(l line) bool {
+		return !slices.ContainsFunc(l.ys, func(y float64) bool { return !math.IsNaN(y) })
+	})
 	x, xTicks := c.xScale()
 	y, yTicks := c.yScale()
 	d := drawn{Title: c.Title, Note: c.Note, Bars: c.Bars, Width: plotWidth, Height: plotHeight, Legend: c.lines, XTicks: xTicks, YTicks: yTicks, Shade: c.shade}
@@ -199,8 +204,16 @@ func logScale(low, high, length float64, up bool, label func(float64) string) (f
 		return at
 	}
 	var ticks []tickMark
-	for decade := math.Ceil(from - 1e-9); decade <= to+1e-9; decade++ {
-		ticks = append(ticks, tickMark{At: round((decade - from) / (to - from) * 100), Label: label(math.Pow(10, decade))})
+	steps := []float64{1}
+	if to-from < 2.5 {
+		steps = []float64{1, 2, 5} // on a short axis the powers of ten alone say too little
+	}
+	for decade := math.Floor(from + 1e-9); decade <= to+1e-9; decade++ {
+		for _, step := range steps {
+			if at := decade + math.Log10(step); at >= from-1e-9 && at <= to+1e-9 {
+				ticks = append(ticks, tickMark{At: round((at - from) / (to - from) * 100), Label: label(math.Pow(10, decade) * step)})
+			}
+		}
 	}
 	return place, ticks
 }

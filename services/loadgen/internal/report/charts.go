@@ -7,11 +7,17 @@ import (
 	"orderflow.example/services/loadgen/internal/measure"
 )
 
+// fewestPoints is what a curve over time needs to say more than the table does.
+const fewestPoints = 4
+
 // charts are the pictures of a run; those without anything to show are left out.
 func (s *Summary) charts() []drawn {
 	var all []chart
 	if l := s.Load; l != nil && len(l.Series.Points) > 0 {
-		all = append(all, rateChart(l), postChart(l), e2eChart(l), queueChart(l))
+		if len(during(l)) >= fewestPoints {
+			all = append(all, rateChart(l), postChart(l), e2eChart(l))
+		}
+		all = append(all, queueChart(l))
 		all = append(all, histogramChart("POST latency: histogram", "orders by how long their answer took", "s1", l.Post))
 	}
 	if s.E2E != nil {
@@ -134,7 +140,7 @@ func queueChart(l *Load) chart {
 			points = append(points, p)
 		}
 	}
-	if len(points) < 2 {
+	if len(points) < fewestPoints {
 		return chart{}
 	}
 	return chart{

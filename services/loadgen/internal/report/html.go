@@ -27,12 +27,13 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 		}
 		return fmt.Sprint(n)
 	},
-	"millis":  millis,
-	"rate":    rate,
-	"percent": func(v float64) string { return thresholds.Format(v, thresholds.Ratio) },
-	"visible": func(key string) string { return strings.ReplaceAll(key, "\x1f", "#") },
-	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"moment":  func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
+	"attempts": func(n int64) string { return several(n, "attempt") },
+	"millis":   millis,
+	"rate":     rate,
+	"percent":  func(v float64) string { return thresholds.Format(v, thresholds.Ratio) },
+	"visible":  func(key string) string { return strings.ReplaceAll(key, "\x1f", "#") },
+	"time":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"moment":   func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
 }).Parse(pageSource))
 
 // tile is one number at the top of the page.
@@ -63,7 +64,8 @@ func (s *Summary) WriteHTML(path string) error {
 	}
 	if err := page.Execute(&b, map[string]any{
 		"Title": title, "Pictures": pictures,
-		"S": s, "Verdict": s.verdict(), "Colour": s.colour(), "Tiles": s.tiles(), "Charts": s.charts(), "Latencies": s.latencies(), "Answers": s.answers(), "Settings": s.settings(),
+		"Columns": columns(len(s.tiles())),
+		"S":       s, "Verdict": s.verdict(), "Colour": s.colour(), "Tiles": s.tiles(), "Charts": s.charts(), "Latencies": s.latencies(), "Answers": s.answers(), "Settings": s.settings(),
 		"Steps": sortedSteps(s.Capacity),
 	}); err != nil {
 		return fmt.Errorf("draw the HTML report: %w", err)
@@ -113,7 +115,7 @@ func (s *Summary) tiles() []tile {
 		tiles = append(tiles, t)
 	}
 	if c := s.Capacity; c != nil {
-		tiles = append(tiles, tile{Name: "capacity", Value: rate(c.Best) + "/s", Sub: c.Conditions})
+		tiles = append(tiles, tile{Name: "capacity", Value: rate(c.Best) + "/s", Sub: strings.ReplaceAll(c.Conditions, ",", ", ")})
 	}
 	if a := s.Audit; a != nil {
 		tiles = append(tiles, tile{Name: "accepted", Value: grouped(int64(a.Accepted)), Sub: "answered 201"},
@@ -153,6 +155,13 @@ func (s *Summary) tiles() []tile {
 		tiles = append(tiles, tile{Name: "drain", Value: seconds(*s.Drain), Sub: "last order to last completed"})
 	}
 	return tiles
+}
+
+// columns is how many tiles stand beside each other, so that none is left alone on a row.
+func columns(tiles int) int {
+	const most = 7
+	rows := max(1, (tiles+most-1)/most)
+	return max(1, (tiles+rows-1)/rows)
 }
 
 func (s *Summary) latencies() []latencyRow {

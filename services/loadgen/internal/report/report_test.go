@@ -233,3 +233,50 @@ func TestTheTerminationMessageFits(t *testing.T) {
 		t.Fatalf("%v: %s", err, got)
 	}
 }
+
+// A curve of two points says nothing, and one that has none is not in the legend.
+func TestCurvesNeedPoints(t *testing.T) {
+	t.Parallel()
+	draw := func(points int) string {
+		s := &report.Summary{Load: &report.Load{Model: "closed", Bulk: 1, Seconds: float64(points), Series: measure.Series{Millis: 1000}}}
+		p50 := 2.0
+		for i := range points {
+			s.Load.Series.Points = append(s.Load.Series.Points, measure.Point{At: float64(i), Sent: 10, Accepted: 10, P50: &p50})
+		}
+		path := filepath.Join(t.TempDir(), "r.html")
+		if err := s.WriteHTML(path); err != nil {
+			t.Fatal(err)
+		}
+		body, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	if page := draw(3); strings.Contains(page, "<figure>") {
+		t.Error("three points are drawn as a curve")
+	}
+	page := draw(4)
+	if !strings.Contains(page, "</i>p50</span>") || strings.Contains(page, "</i>p99</span>") {
+		t.Error("the legend does not name what there is")
+	}
+	// From 1 ms to 10 ms there would be but two labels.
+	for _, label := range []string{"2 ms", "5 ms"} {
+		if !strings.Contains(page, ">"+label+"<") {
+			t.Errorf("the axis has no %s", label)
+		}
+	}
+}
+
+func TestACapacitySearchNamesWhatFailed(t *testing.T) {
+	t.Parallel()
+	s := &report.Summary{Capacity: &report.Capacity{Best: 100, Conditions: "post_p99<5ms", Steps: []report.Step{
+		{Rate: 100, OK: true, Thresholds: []thresholds.Result{{Condition: "post_p99<5ms", Actual: "4ms", OK: true}}},
+		{Rate: 200, Thresholds: []thresholds.Result{{Condition: "post_p99<5ms", Actual: "9ms"}}},
+	}}}
+	var out bytes.Buffer
+	s.Text(&out)
+	if !strings.Contains(out.String(), "failed: post_p99<5ms (9ms)") || strings.Contains(out.String(), "<5ms (4ms)") || !strings.Contains(out.String(), "–") {
+		t.Errorf("%s", out.String())
+	}
+}

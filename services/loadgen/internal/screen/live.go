@@ -23,7 +23,7 @@ const (
 // live draws the screen until the context ends, and then takes it away: the final table says it all. It never reads the keyboard, so that
 // Ctrl-C stays a signal.
 func live(ctx context.Context, v *View, o Options) {
-	m := &model{view: v, width: 80}
+	m := &model{view: v, width: 80, terminal: o.Terminal}
 	m.now = v.look(time.Now(), nil)
 	m.before = m.now
 	p := tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(o.Terminal.Out), tea.WithoutSignalHandler(), tea.WithFPS(30))
@@ -35,12 +35,13 @@ func live(ctx context.Context, v *View, o Options) {
 }
 
 type model struct {
-	view   *View
-	width  int
-	now    state
-	before state // at the last step of the curve
-	rates  []float64
-	over   bool
+	view     *View
+	terminal *Terminal
+	width    int
+	now      state
+	before   state // at the last step of the curve
+	rates    []float64
+	over     bool
 }
 
 type (
@@ -57,7 +58,11 @@ func (m *model) Init() tea.Cmd { return next() }
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.width = msg.Width
+		m.terminal.resize(msg.Width)
+		narrower := msg.Width < m.width
+		if m.width = msg.Width; narrower {
+			return m, tea.ClearScreen // the terminal has folded the lines that stood there: they cannot be drawn over one by one
+		}
 	case end:
 		m.over = true
 		return m, tea.Quit

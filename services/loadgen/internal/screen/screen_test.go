@@ -83,7 +83,7 @@ func TestTheScreenShowsTheRunAndThenTheAudit(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
 	v := running(start)
-	m := &model{view: v, width: 80}
+	m := &model{view: v, width: 80, terminal: &Terminal{}}
 	m.now = v.look(start, nil)
 	m.before = m.now
 	m.look(start.Add(2 * time.Second))
@@ -98,8 +98,11 @@ func TestTheScreenShowsTheRunAndThenTheAudit(t *testing.T) {
 	if text = plain(m.View()); !strings.Contains(text, "75%  750 of 1000 settled  10 missing") {
 		t.Errorf("%s", text)
 	}
-	for _, width := range []int{20, 40, 60, 200} {
-		m.Update(tea.WindowSizeMsg{Width: width})
+	for _, width := range []int{200, 60, 40, 20} {
+		before := m.width
+		if _, cmd := m.Update(tea.WindowSizeMsg{Width: width}); (cmd != nil) != (width < before) {
+			t.Errorf("from %d to %d columns: the screen is cleared when it gets narrower, and only then", before, width)
+		}
 		if m.View() == "" {
 			t.Errorf("nothing at %d columns", width)
 		}
@@ -128,6 +131,11 @@ func TestTheScreenRunsUntilItsContextEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.await(t, "a line of the log")
+	terminal.resize(20)
+	if _, err := terminal.Write([]byte("a long line of the log, to its end\n")); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "g, to its end")
 	cancel()
 	<-done
 	if _, err := terminal.Write([]byte("afterwards\n")); err != nil || !strings.HasSuffix(out.String(), "afterwards\n") {

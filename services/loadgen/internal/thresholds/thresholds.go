@@ -173,12 +173,22 @@ func (t Threshold) holds(v float64) bool {
 
 // NeedsAudit says whether a condition is about what only the audit can tell.
 func (l List) NeedsAudit() bool {
-	return slices.ContainsFunc(l, func(t Threshold) bool {
-		return strings.HasPrefix(t.Metric, "e2e_") || slices.Contains(auditMetrics, t.Metric)
-	})
+	return slices.ContainsFunc(l, func(t Threshold) bool { return OfAudit(t.Metric) && !OfLoad(t.Metric) })
 }
 
-var auditMetrics = []string{"completed", "dead", "lost", "duplicated", "stuck", "drain"}
+// What the audit can tell, and which of it the sending can tell, too.
+var (
+	auditMetrics = []string{"completed", "dead", "lost", "duplicated", "stuck", "drain", "accepted", "unknown", "refused"}
+	bothMetrics  = []string{"accepted", "unknown", "refused"}
+)
+
+// OfAudit says whether an audit has a value for the measure.
+func OfAudit(metric string) bool {
+	return strings.HasPrefix(metric, "e2e_") || slices.Contains(auditMetrics, metric)
+}
+
+// OfLoad says whether the sending of orders has.
+func OfLoad(metric string) bool { return !OfAudit(metric) || slices.Contains(bothMetrics, metric) }
 
 // Format writes a value in its unit.
 func Format(v float64, unit Unit) string {
