@@ -92,6 +92,8 @@ type Auditor struct {
 	unlisted int          // orders that the listing did not show, in the last full look
 	relisted int          // orders that it showed twice, in the last walk
 	strays   int
+	asked    int  // orders that were listed and asked for by their ids all the same
+	looked   bool // at all orders, at least once
 	notes    []string
 	e2e      *measure.Histogram
 	created  span
@@ -207,6 +209,9 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 			if err := a.probeGaps(ctx); err != nil {
 				return err
 			}
+			if err := a.probeListed(ctx); err != nil {
+				return err
+			}
 			if a.tally().unsettled == t.unsettled {
 				return a.confirm(ctx)
 			}
@@ -253,6 +258,7 @@ func (a *Auditor) look(ctx context.Context, full bool) error {
 		return err
 	}
 	there, err := a.lookup(ctx, unseen)
+	a.looked = a.looked || err == nil
 	if a.unlisted = 0; a.listing.limit != 0 {
 		a.unlisted, a.listing.partly = there, a.listing.partly || there > 0
 	}

@@ -399,7 +399,7 @@ func TestAListingOfStrangersIsLeft(t *testing.T) {
 type strangers struct{ id int64 }
 
 func (s *strangers) List(context.Context, string, string, int) (client.Page, error) {
-	time.Sleep(10 * time.Millisecond)
+	<-time.After(10 * time.Millisecond) // of the test's own clock
 	s.id++
 	body := fmt.Sprintf(`{"orders":[{"id":%d,"idempotency_key":"x"}],"next_cursor":"%d"}`, s.id, s.id)
 	return client.ParsePage("/orders", []byte(body))
@@ -430,7 +430,7 @@ func TestAnAuditThatWasCutShortSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	r, err := audit.New(b.client, quick(), audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(ctx)
-	if !errors.Is(err, context.Canceled) || r.Stuck != 0 || r.Undetermined != 10 || len(r.Examples) != 0 {
+	if !errors.Is(err, context.Canceled) || r.Stuck != 0 || r.Undetermined != 10 || len(r.Examples) != 0 || r.Asked != 0 {
 		t.Fatalf("%v: %+v", err, r)
 	}
 }
@@ -444,6 +444,21 @@ func TestStuckIsOnlyWhatWasSeenPending(t *testing.T) {
 	// An order that is not there in two looks, one after the other, is lost as far as anyone can tell.
 	if want.Stuck == 0 || r.Stuck > want.Stuck || r.Stuck+r.Lost < want.Stuck || r.Lost > 10 || r.Undetermined != 0 {
 		t.Fatalf("stuck=%d lost=%d undetermined=%d, server: %+v", r.Stuck, r.Lost, r.Undetermined, want)
+	}
+}
+
+// An api that lists an order knows it by its id, too.
+func TestAListedOrderIsKnownByItsID(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{Seed: 4, Hide: 0.05}, faultyapi.Habits{}, 400, 1, orders.Mix{})
+	defer b.close()
+	r, want := b.audit(t), b.server.Counts()
+	if want.Hidden == 0 || r.Hidden != want.Hidden || r.Asked != 400 || r.Completed != 400 || r.Examples[0].Fault != "hidden" {
+		t.Fatalf("%+v, server: %+v", r, want)
+	}
+	// Of a large run, some are asked for.
+	if r := b.auditAs(t, 1, 50); r.Asked < 40 || r.Asked > 50 || r.Hidden > want.Hidden {
+		t.Fatalf("%+v", r)
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 	altered                    // its data are not those that were sent
 	misnamed                   // the id that it was answered with is another order's, or nobody's though the order is there
 	backward                   // completed before it was created
+	hidden                     // listed, and not known by its id
 )
 
 // book holds the marks of one generator's orders.

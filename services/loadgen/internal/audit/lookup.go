@@ -164,6 +164,46 @@ func (a *Auditor) probeGaps(ctx context.Context) error {
 	})
 }
 
+// probeListed asks for some of the orders that the listing showed by their ids, spread over the run: all of a small one. An api must know what it lists.
+func (a *Auditor) probeListed(ctx context.Context) error {
+	every := 1 + a.size()/a.few
+	var ids []probe
+	for _, b := range a.books {
+		for n := range b.marks {
+			if n%every == 0 && b.marks[n]&seen != 0 && a.listing.limit != 0 {
+				ids = append(ids, probe{b, n})
+			}
+		}
+	}
+	a.asked = len(ids)
+	for range 2 { // what is not there in one look is asked for again
+		var missing []probe
+		var mu sync.Mutex
+		err := a.each(ctx, len(ids), func(ctx context.Context, i int) error {
+			o, found, err := a.order(ctx, ids[i].b.id(ids[i].n))
+			if err != nil || (found && ids[i].b.names(ids[i].n, &o)) {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			missing = append(missing, ids[i])
+			return nil
+		})
+		if refusal(err) {
+			a.note("GET /orders/{id} could not be checked: " + err.Error())
+			missing, err = nil, nil
+		}
+		if err != nil {
+			return err
+		}
+		ids = missing
+	}
+	for _, p := range ids {
+		p.b.marks[p.n] |= hidden
+	}
+	return nil
+}
+
 // gaps are the ids from a little before the first accepted order to a little beyond the last that are none of the run's known
 // orders, whichever of its generators made them; false when there are too many to look at (more than a twentieth of the run, or a thousand),
 // as when other clients are busy.

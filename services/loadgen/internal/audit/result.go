@@ -25,6 +25,8 @@ type Result struct {
 	Misnamed     int `json:"misnamed"`     // answered with an id that is not theirs
 	Backward     int `json:"backward"`     // completed before they were created; their times are not measured
 
+	Hidden int `json:"hidden"` // listed, but not known by their ids: of Asked that were asked for
+	Asked  int `json:"asked_by_id"`
 	Strays int `json:"strays"` // of a run known by its keys alone: keys numbered far beyond the others, which are not accounted for
 
 	EffectsUnseen bool `json:"effects_unseen"` // the api does not show effects: a second processing could not be seen
@@ -54,7 +56,7 @@ type Unknown struct {
 
 // Example is one order that something is wrong with.
 type Example struct {
-	Fault     string    `json:"fault"` // lost, duplicated, altered, misnamed, stuck, unknown, refused_found, no_effect
+	Fault     string    `json:"fault"` // lost, duplicated, altered, misnamed, hidden, stuck, unknown, refused_found, no_effect
 	Index     int       `json:"index"`
 	N         int       `json:"n"`
 	Key       string    `json:"key"`
@@ -78,7 +80,7 @@ func (r *Result) Line() string {
 // tally is the account so far.
 type tally struct {
 	Accepted, Completed, Dead, Lost, Stuck, Duplicated, NoEffect int
-	altered, misnamed, backward                                  int
+	altered, misnamed, backward, hidden                          int
 	unknown                                                      Unknown
 	refused, refusedFound                                        int
 	unsettled                                                    int // orders whose fate is open
@@ -119,7 +121,7 @@ func (a *Auditor) count(t *tally, b *book, n int, m mark) {
 	for _, x := range [...]struct {
 		is mark
 		n  *int
-	}{{noEffect, &t.NoEffect}, {altered, &t.altered}, {misnamed, &t.misnamed}, {backward, &t.backward}} {
+	}{{noEffect, &t.NoEffect}, {altered, &t.altered}, {misnamed, &t.misnamed}, {backward, &t.backward}, {hidden, &t.hidden}} {
 		if m&x.is != 0 {
 			*x.n++
 		}
@@ -149,6 +151,7 @@ func (a *Auditor) count(t *tally, b *book, n int, m mark) {
 	case ledger.Sent:
 		t.unknown.Orders++
 		switch {
+		case !there && !a.looked:
 		case !there:
 			t.unknown.Missing++
 		case m&completed != 0:
@@ -165,7 +168,7 @@ func (a *Auditor) result(t tally, begun time.Time) Result {
 	r := Result{
 		Accepted: t.Accepted, Completed: t.Completed, Dead: t.Dead, Lost: t.Lost, Duplicated: t.Duplicated, NoEffect: t.NoEffect,
 		Stuck: t.Stuck, Undetermined: t.Accepted - t.Completed - t.Dead - t.Lost - t.Stuck,
-		Altered: t.altered, Misnamed: t.misnamed, Backward: t.backward, Strays: a.strays, EffectsUnseen: t.effectsUnseen,
+		Altered: t.altered, Misnamed: t.misnamed, Backward: t.backward, Hidden: t.hidden, Asked: a.asked, Strays: a.strays, EffectsUnseen: t.effectsUnseen,
 		Unknown: t.unknown, Refused: t.refused, RefusedFound: t.refusedFound,
 		Examples: a.examples(t), E2E: a.e2e, Took: time.Since(begun), Requests: a.requests.Load(),
 	}
@@ -190,7 +193,7 @@ func (a *Auditor) result(t tally, begun time.Time) Result {
 			a.note(fmt.Sprintf(x.text, x.n))
 		}
 	}
-	if a.depth > 0 && r.Stuck == 0 {
+	if a.depth > 0 && r.Stuck+r.Undetermined == 0 {
 		a.note(fmt.Sprintf("the queue still held %d messages at the end: if any are this run's, what they bring was not seen", a.depth))
 	}
 	r.Notes = a.notes
@@ -221,7 +224,7 @@ func (a *Auditor) examples(t tally) []Example {
 			out = append(out, e)
 		}
 	}
-	order := []string{"lost", "duplicated", "altered", "misnamed", "stuck", "no_effect", "unknown", "refused_found"}
+	order := []string{"lost", "duplicated", "altered", "misnamed", "hidden", "stuck", "no_effect", "unknown", "refused_found"}
 	slices.SortStableFunc(out, func(x, y Example) int {
 		return cmp.Compare(slices.Index(order, x.Fault), slices.Index(order, y.Fault))
 	})
@@ -248,12 +251,16 @@ func (a *Auditor) fault(t *tally, b *book, n int, m mark) (fault, note string) {
 	case m&altered != 0:
 		o := b.rows[n]
 		return "altered", b.deviation(n, &o)
+	case m&hidden != 0:
+		return "hidden", "listed, and GET /orders/{id} does not know it"
 	case m&misnamed != 0:
 		return "misnamed", b.why[n]
 	case state == ledger.Accepted && m&pending != 0 && m&(completed|dead) == 0:
 		return "stuck", "answered 201 and still pending"
 	case m&noEffect != 0 && t.NoEffect > 0:
 		return "no_effect", "completed without an effect"
+	case state == ledger.Sent && !a.looked:
+		return "", ""
 	case state == ledger.Sent && b.adopt[n] == 0 && b.ledger.Start.IsZero():
 		return "unknown", "missing: never answered, or lost"
 	case state == ledger.Sent && b.adopt[n] == 0:

@@ -25,6 +25,7 @@ type Faults struct {
 	HopelessMade    float64 // makes it, and answers the same
 	Reuse           float64 // answers 201 with the id of an earlier order, and does not make it
 	Unlisted        float64 // does not show it in the listing
+	Hide            float64 // lists it, but does not know it by its id
 	Backward        float64 // says that it was completed before it was created
 	Alter           float64 // stores it with another quantity
 	NoID            float64 // answers 201 with a body that names no id
@@ -70,7 +71,7 @@ type Counts struct {
 	Created, Accepted, Replays                   int
 	Dropped, Duplicated, Resets, Unavailable     int
 	Refused, Stuck, Dead, Hopeless, HopelessMade int
-	Unlisted, Backward, Altered, NoID            int
+	Unlisted, Hidden, Backward, Altered, NoID    int
 	WrongAnswers                                 int
 	TooSoon                                      int // came back before Retry-After was over
 	BadRequests, Oversized, Stalled              int

@@ -31,6 +31,7 @@ const (
 	hopelessMade
 	reuse
 	unlisted
+	hide
 	backward
 	alter
 	noID
@@ -43,7 +44,7 @@ func (s *Server) pick() fault {
 	for i, share := range [...]float64{
 		f.Drop, f.DropLater, f.DuplicateRow, f.DuplicateNoKey, f.DuplicateEffect, f.ResetCommitted, f.ResetForgetful, f.ResetBefore,
 		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Hopeless, f.HopelessMade, f.Reuse, f.Unlisted,
-		f.Backward, f.Alter, f.NoID, f.WrongAnswer,
+		f.Hide, f.Backward, f.Alter, f.NoID, f.WrongAnswer,
 	} {
 		if x < share {
 			return fault(i + 1)
@@ -164,16 +165,17 @@ func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bo
 		s.counts.TooSoon++
 	}
 	replay := e.ids != nil
-	if !replay {
+	switch {
+	case !replay:
 		s.create(e, key, bodies, batch, now)
-	} else if s.Faults.ReplayNewID && e.answered {
+	case s.Faults.ReplayNewID && e.answered:
 		if e.replayedID == 0 {
 			e.replayedID = s.insert(key, bodies[0], now).id
 			s.sorted = false
 			s.counts.Duplicated++
 		}
 		e.ids = []int64{e.replayedID}
-	} else if s.Faults.ReplayOther && e.answered {
+	case s.Faults.ReplayOther && e.answered:
 		e.ids = []int64{s.rows[s.random.IntN(len(s.rows))].id}
 	}
 	if !replay && (e.fault == resetCommitted || e.fault == resetForgetful) {
@@ -266,6 +268,9 @@ func (s *Server) create(e *entry, key string, bodies []body, batch bool, now tim
 		case unlisted:
 			o.unlisted = true
 			s.counts.Unlisted++
+		case hide:
+			o.hidden = true
+			s.counts.Hidden++
 		case backward:
 			o.completed = now.Add(-3 * time.Second)
 			s.counts.Backward++

@@ -129,7 +129,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if o := s.find(id); o != nil && o.there(now) && !s.flickers() {
+	if o := s.find(id); o != nil && o.there(now) && !o.hidden && !s.flickers() {
 		writeJSON(w, 200, s.show(o, now))
 		return
 	}

@@ -17,6 +17,7 @@ type order struct {
 	effects   int
 	gone      time.Time // when it is forgotten; zero = never
 	unlisted  bool      // no listing shows it
+	hidden    bool      // nothing but a listing does
 }
 
 type body struct {

@@ -368,7 +368,7 @@ func TestOnlyARefusalIsARefusal(t *testing.T) {
 			total := carryOut(t, t.Context(), plan, a).snap.Totals
 			for kind, one := range map[string]measure.Special{"poison": want.poison, "oversized": want.oversized} {
 				got := total.Wrong[kind]
-				if one.Sent = 1; got.Sent == 0 || got != (measure.Special{Sent: got.Sent, Expected: one.Expected * got.Sent, Wrong: one.Wrong * got.Sent, Unheard: one.Unheard * got.Sent}) {
+				if got.Sent == 0 || got != (measure.Special{Sent: got.Sent, Expected: one.Expected * got.Sent, Wrong: one.Wrong * got.Sent, Unheard: one.Unheard * got.Sent}) {
 					t.Errorf("%s answered %d: %+v", kind, status, got)
 				}
 			}

@@ -209,8 +209,12 @@ func (s *Summary) unknown() string {
 		return ""
 	}
 	u := s.Audit.Unknown
-	return fmt.Sprintf("%s never answered: %s not found, %s completed, %s dead, %s pending", grouped(int64(u.Orders)), grouped(int64(u.Missing)),
+	text := fmt.Sprintf("%s never answered: %s not found, %s completed, %s dead, %s pending", grouped(int64(u.Orders)), grouped(int64(u.Missing)),
 		grouped(int64(u.Completed)), grouped(int64(u.Dead)), grouped(int64(u.Pending)))
+	if n := u.Orders - u.Missing - u.Completed - u.Dead - u.Pending; n > 0 {
+		text += fmt.Sprintf(", %s not looked for", grouped(int64(n)))
+	}
+	return text
 }
 
 func (s *Summary) settings() []pair {

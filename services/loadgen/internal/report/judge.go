@@ -17,12 +17,15 @@ func (s *Summary) Judge() {
 		fault(int64(a.Lost), "%s lost: answered 201 and not there")
 		fault(int64(a.Duplicated), "%s duplicated: made or processed more than once")
 		fault(int64(a.Altered), "%s altered: stored with other data than were sent")
-		fault(int64(a.Misnamed), "%s misnamed: answered with an id that is not theirs")
+		fault(int64(a.Misnamed), "%s misnamed: answered with a wrong id")
+		if a.Hidden > 0 {
+			s.Faults = append(s.Faults, fmt.Sprintf("%s hidden: listed, and not known by id (of %s that were asked for)", several(int64(a.Hidden), "order"), grouped(int64(a.Asked))))
+		}
 		fault(int64(a.Stuck), "%s stuck: still pending at the end")
 		fault(int64(a.Undetermined), "%s undetermined: the audit was cut short")
-		fault(int64(a.NoEffect), "%s completed without their effect")
+		fault(int64(a.NoEffect), "%s completed without an effect")
 		fault(int64(a.RefusedFound), "%s refused, and made all the same")
-		fault(int64(a.Strays), "%s not accounted for: their keys are numbered far beyond all others")
+		fault(int64(a.Strays), "%s not accounted for: numbered far beyond all others")
 		if s.Load == nil {
 			fault(int64(a.Unknown.Orders), "%s missing: never answered, or lost")
 		}

@@ -171,8 +171,13 @@ func (s *Summary) auditText(w io.Writer) {
 		n    int
 		what string
 	}{
-		{a.Stuck, "stuck: still pending"}, {a.Undetermined, "undetermined: the audit was cut short"}, {a.Altered, "altered: stored with other data than were sent"},
-		{a.Misnamed, "misnamed: answered with an id that is not theirs"}, {a.NoEffect, "completed without an effect"}, {a.RefusedFound, "refused, and there all the same"}} {
+		{a.Stuck, "stuck: still pending"},
+		{a.Undetermined, "undetermined: the audit was cut short"},
+		{a.Altered, "altered: stored with other data than were sent"},
+		{a.Misnamed, "misnamed: answered with a wrong id"},
+		{a.NoEffect, "completed without an effect"},
+		{a.RefusedFound, "refused, and there all the same"},
+	} {
 		if x.n > 0 {
 			row(w, "", fmt.Sprintf("%s %s", grouped(int64(x.n)), x.what))
 		}
