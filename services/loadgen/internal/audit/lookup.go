@@ -166,7 +166,7 @@ func (a *Auditor) probeGaps(ctx context.Context) error {
 
 // probeListed asks for some of the orders that the listing showed by their ids, spread over the run: all of a small one. An api must know what it lists.
 func (a *Auditor) probeListed(ctx context.Context) error {
-	every := 1 + a.size()/a.few
+	every := max(1, (a.size()+a.few-1)/a.few)
 	var ids []probe
 	for _, b := range a.books {
 		for n := range b.marks {
