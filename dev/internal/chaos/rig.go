@@ -231,8 +231,10 @@ func (r *Rig) loadFor(ctx context.Context, d time.Duration, env ...string) error
 	return nil
 }
 
-// every does something now and then again after each interval until the cause has lasted long enough. n counts from 0.
+// every does something again and again, each time after an interval, until the cause has lasted long enough: several times also
+// when that is soon. n counts from 0.
 func (r *Rig) every(ctx context.Context, interval time.Duration, do func(n int) error) error {
+	interval = min(interval, r.plan.Duration/4)
 	end := time.NewTimer(r.plan.Duration)
 	defer end.Stop()
 	tick := time.NewTicker(interval)
