@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"crypto/rand"
 	"fmt"
 	"net"
 	"net/http"
@@ -193,20 +191,8 @@ func TestASilentFirstHost(t *testing.T) {
 // The database is there, and nothing can be written to it: that is no readiness.
 func TestReadinessKnowsThatOrdersCannotBeWritten(t *testing.T) {
 	t.Parallel()
-	role := "orderflow_test_unable_" + strings.ToLower(rand.Text()[:8])
-	t.Cleanup(func() { testdb.DropRole(t, role) })
-	db := testdb.Empty(t)
-	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{
-		"DATABASE_URL": db, "API_DB_ROLE": role, "API_DB_PASSWORD": "pw",
-	}), &bytes.Buffer{}, newLines()); code != exitOK {
-		t.Fatalf("migrate: exit code %d", code)
-	}
-	u, err := url.Parse(db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(role, "pw")
-	s := started(t, map[string]string{"DATABASE_URL": u.String()})
+	db, role, asRole := leastPrivileged(t)
+	s := started(t, map[string]string{"DATABASE_URL": asRole})
 	conn := testdb.Connect(t, db)
 	if _, err := conn.Exec(t.Context(), `revoke insert on orders from `+role); err != nil {
 		t.Fatal(err)

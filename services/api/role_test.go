@@ -11,12 +11,13 @@ import (
 	"orderflow.example/services/api/internal/testdb"
 )
 
-// Everything that the service does, it can do as the role that migration makes for it, and not more.
-func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
-	t.Parallel()
-	role := "orderflow_test_api_" + strings.ToLower(rand.Text()[:8])
+// leastPrivileged is a migrated database of its own, the role that the migration made for the api, and the database's address as
+// that role.
+func leastPrivileged(t *testing.T) (db, role, asRole string) {
+	t.Helper()
+	role = "orderflow_test_api_" + strings.ToLower(rand.Text()[:8])
 	t.Cleanup(func() { testdb.DropRole(t, role) })
-	db := testdb.Empty(t)
+	db = testdb.Empty(t)
 	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{
 		"DATABASE_URL": db, "API_DB_ROLE": role, "API_DB_PASSWORD": "pw",
 	}), &bytes.Buffer{}, newLines()); code != exitOK {
@@ -27,9 +28,16 @@ func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.User = url.UserPassword(role, "pw")
+	return db, role, u.String()
+}
+
+// Everything that the service does, it can do as the role that migration makes for it, and not more.
+func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
+	t.Parallel()
+	db, _, asRole := leastPrivileged(t)
 	// MIGRATE_ON_START is for those who may; for others it is no reason not to start once the schema is there.
-	started(t, map[string]string{"DATABASE_URL": u.String(), "MIGRATE_ON_START": "true"})
-	s := started(t, map[string]string{"DATABASE_URL": u.String(), "ADMIN_TOKEN": "sesame"})
+	started(t, map[string]string{"DATABASE_URL": asRole, "MIGRATE_ON_START": "true"})
+	s := started(t, map[string]string{"DATABASE_URL": asRole, "ADMIN_TOKEN": "sesame"})
 
 	for i := range 3 {
 		if a := s.post(t, "/orders", orderJSON(i), "Idempotency-Key", "k"+string(rune('0'+i))); a.status != http.StatusCreated {
@@ -57,7 +65,7 @@ func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
 		t.Errorf("delete: %d %s", a.status, a.body)
 	}
 
-	conn := testdb.Connect(t, u.String())
+	conn := testdb.Connect(t, asRole)
 	for _, sql := range []string{
 		`delete from pgmq.q_order_queue`, `update pgmq.q_order_queue set vt = now()`, `update orders set status = 'completed'`, `delete from orders`,
 		`select pgmq.delete('order_queue', 3)`, `truncate orders`, `create table public.mine ()`,

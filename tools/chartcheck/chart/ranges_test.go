@@ -2,7 +2,6 @@ package chart
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -18,10 +17,7 @@ import (
 // up. So the binaries are given the ends of every range, and one wrong variable, which has to be the only one they name.
 func TestServicesTakeTheEndsOfEveryRange(t *testing.T) {
 	t.Parallel()
-	binaries := os.Getenv("BINARIES")
-	if binaries == "" {
-		t.Fatal("run make chart-test (or set BINARIES to a directory with api, consumer and loadgen)")
-	}
+	binaries := binaries(t)
 	most := set("queue.name", "a-"+strings.Repeat("b", 41), "postgres.maxConnections", 100000,
 		"api.requestTimeout", "1m", "api.shutdownDelay", "10m", "api.drainTimeout", "10m", "api.databaseConnections", 1000,
 		"consumer.batchSize", 10000, "consumer.visibilityTimeout", 43200, "consumer.concurrency", 10000, "consumer.prefetch", 100000,

@@ -12,14 +12,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// binaries is the directory with the services.
+func binaries(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("BINARIES")
+	if dir == "" {
+		t.Fatal("run make chart-test (or set BINARIES to a directory with api, consumer and loadgen)")
+	}
+	return dir
+}
+
 // A variable that a service does not know is ignored in silence, so each that the chart sets must be in the table that the
 // service prints of itself.
 func TestServicesKnowTheVariablesTheyAreGiven(t *testing.T) {
 	t.Parallel()
-	binaries := os.Getenv("BINARIES")
-	if binaries == "" {
-		t.Fatal("run make chart-test (or set BINARIES to a directory with api, consumer and loadgen)")
-	}
+	binaries := binaries(t)
 	// Read by libraries: pgx and the Go runtime.
 	elsewhere := []string{"PGUSER", "PGPASSWORD", "GOMEMLIMIT"}
 	known := map[string][]string{}

@@ -121,7 +121,9 @@ func (w *Writer) next(units []*unit, try int) {
 		settleAll(units, ErrUnavailable)
 		return
 	}
-	w.attempt(units, try)
+	if len(units) > 0 { // all may have been withdrawn while it connected
+		w.attempt(units, try)
+	}
 }
 
 // attempt writes units in one transaction, or finds out which of them cannot be, and settles them all.
