@@ -23,7 +23,7 @@ func (instant) Ready() bool { return true }
 func (instant) Write(req orders.Request) (orders.Result, error) {
 	out := make([]orders.Order, len(req.Orders))
 	for i, o := range req.Orders {
-		out[i] = orders.Order{ID: 1, New: o, MessageID: 1, Status: orders.StatusPending}
+		out[i] = orders.Order{ID: 1, Draft: o, MessageID: 1, Status: orders.StatusPending}
 	}
 	return orders.Result{Orders: out}, nil
 }
@@ -81,7 +81,7 @@ func BenchmarkCreateOrder(b *testing.B) {
 		huma.Register(s.api, huma.Operation{
 			OperationID: "bench", Method: http.MethodPost, Path: "/bench", DefaultStatus: http.StatusCreated,
 		}, func(_ context.Context, in *input) (*output, error) {
-			result, err := s.cfg.Writer.Write(orders.Request{Key: in.Key, Orders: []orders.New{{
+			result, err := s.cfg.Writer.Write(orders.Request{Key: in.Key, Orders: []orders.Draft{{
 				CustomerName: in.Body.CustomerName, ProductName: in.Body.ProductName, Quantity: in.Body.Quantity, Price: orders.Cents(in.Body.Price * 100),
 			}}})
 			if err != nil {

@@ -33,7 +33,7 @@ func (s *Server) createOrder(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	result, err := s.write(c, orders.Request{Orders: []orders.New{order}, Key: key})
+	result, err := s.write(c, orders.Request{Orders: []orders.Draft{order}, Key: key})
 	if err != nil {
 		return err
 	}

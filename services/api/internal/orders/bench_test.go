@@ -53,7 +53,7 @@ func BenchmarkPublish(b *testing.B) {
 			}
 			batched := func(n int, run string) time.Duration {
 				return crowd(n, func(i int) error {
-					_, err := w.Write(orders.Request{Orders: []orders.New{order(i)}, Key: fmt.Sprintf("%s-%d", run, i), Traceparent: traceparent})
+					_, err := w.Write(orders.Request{Orders: []orders.Draft{order(i)}, Key: fmt.Sprintf("%s-%d", run, i), Traceparent: traceparent})
 					return err
 				})
 			}

@@ -85,7 +85,7 @@ func (u *unit) follow() bool {
 func (u *unit) answer(stored []Order) {
 	same := len(stored) == len(u.Orders)
 	for i := 0; same && i < len(stored); i++ {
-		same = stored[i].New == u.Orders[i]
+		same = stored[i].Draft == u.Orders[i]
 	}
 	if !same {
 		u.settle(Result{}, ErrKeyReused)

@@ -38,9 +38,9 @@ var members = [...]struct {
 // A member given twice is refused: which of the two counts differs between parsers, and what one of them checked
 // another would execute. So is a member that is not known: it is a spelling mistake, or a wish that would silently
 // not come true.
-func Decode(body []byte) (New, error) {
+func Decode(body []byte) (Draft, error) {
 	d := decoder{strictjson.NewDecoder(string(body))}
-	var order New
+	var order Draft
 	err := d.order(&order, "body")
 	if err == nil {
 		err = d.End()
@@ -49,9 +49,9 @@ func Decode(body []byte) (New, error) {
 }
 
 // DecodeBatch reads {"orders": [...]} with 1 to MaxBatch orders. Errors are as those of [Decode].
-func DecodeBatch(body []byte) ([]New, error) {
+func DecodeBatch(body []byte) ([]Draft, error) {
 	d := decoder{strictjson.NewDecoder(string(body))}
-	var batch []New
+	var batch []Draft
 	given := false
 	isObject, err := d.Object("body", func(key string) error {
 		switch {
@@ -74,7 +74,7 @@ func DecodeBatch(body []byte) ([]New, error) {
 
 type decoder struct{ strictjson.Decoder }
 
-func (d *decoder) batch(batch *[]New) error {
+func (d *decoder) batch(batch *[]Draft) error {
 	const location = "body.orders"
 	n := 0
 	isArray, err := d.Array(location, func(i int) error {
@@ -83,7 +83,7 @@ func (d *decoder) batch(batch *[]New) error {
 			_, err := d.Skip()
 			return err
 		}
-		var order New
+		var order Draft
 		err := d.order(&order, location+"["+strconv.Itoa(i)+"]")
 		*batch = append(*batch, order)
 		return err
@@ -99,7 +99,7 @@ func (d *decoder) batch(batch *[]New) error {
 }
 
 // order reads an order written at location.
-func (d *decoder) order(order *New, location string) error {
+func (d *decoder) order(order *Draft, location string) error {
 	var seen uint8
 	isObject, err := d.Object(location, func(key string) error {
 		var bit uint8

@@ -21,7 +21,7 @@ func TestDecodeTakesTheExamplesOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (New{"Customer 1", "Product 1", 2, 1100}); order != want {
+	if want := (Draft{"Customer 1", "Product 1", 2, 1100}); order != want {
 		t.Fatalf("got %+v, want %+v", order, want)
 	}
 }

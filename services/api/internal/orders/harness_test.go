@@ -102,14 +102,14 @@ func newWriterOn(tb testing.TB, writes, looks string, change func(*orders.Writer
 	return b
 }
 
-func order(i int) orders.New {
-	return orders.New{
+func order(i int) orders.Draft {
+	return orders.Draft{
 		CustomerName: fmt.Sprintf("Customer %d", i), ProductName: fmt.Sprintf("Product %d", i), Quantity: int32(i%10 + 1), Price: orders.Cents(1000 + i%50*100),
 	}
 }
 
-func one(o orders.New, key string) orders.Request {
-	return orders.Request{Orders: []orders.New{o}, Key: key, Traceparent: traceparent}
+func one(o orders.Draft, key string) orders.Request {
+	return orders.Request{Orders: []orders.Draft{o}, Key: key, Traceparent: traceparent}
 }
 
 func (b *bench) mustWrite(t *testing.T, r orders.Request) orders.Result {

@@ -54,7 +54,7 @@ func TestMessagesAreTheGoldenOnes(t *testing.T) {
 		if _, err := b.db.Exec(t.Context(), `select setval('orders_id_seq', $1, false)`, body.OrderID); err != nil {
 			t.Fatal(err)
 		}
-		result := b.mustWrite(t, orders.Request{Orders: []orders.New{order}, Traceparent: headers.Traceparent})
+		result := b.mustWrite(t, orders.Request{Orders: []orders.Draft{order}, Traceparent: headers.Traceparent})
 		var createdAt string
 		var sameBody, sameText, sameHeaders bool
 		err = b.db.QueryRow(t.Context(), `

@@ -13,8 +13,8 @@ import (
 	"orderflow.example/services/api/internal/isotime"
 )
 
-// New is an order as a client asks for it, checked.
-type New struct {
+// Draft is an order as a client asks for it, checked.
+type Draft struct {
 	CustomerName string
 	ProductName  string
 	Quantity     int32
@@ -31,7 +31,7 @@ const (
 // Order is an order as it stands in the database.
 type Order struct {
 	ID int64
-	New
+	Draft
 	CreatedAt      time.Time
 	MessageID      int64 // 0: it never had one (adopted from an older application)
 	Status         string

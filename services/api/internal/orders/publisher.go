@@ -86,7 +86,7 @@ func (p *publisher) rehearse(timeout time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
 	}
-	trial := &unit{Request: Request{Orders: []New{{CustomerName: "rehearsal", ProductName: "rehearsal", Quantity: 1}}}}
+	trial := &unit{Request: Request{Orders: []Draft{{CustomerName: "rehearsal", ProductName: "rehearsal", Quantity: 1}}}}
 	// Refused by a rule about orders, it has got past everything that this is about.
 	if _, err := p.publish([]*unit{trial}, timeout); database.Away(err) {
 		return fmt.Errorf("rehearse: %w", err)
@@ -129,12 +129,12 @@ func (p *publisher) fill(units []*unit) {
 			p.add(i, j, u, &u.Orders[j], false)
 		}
 		if u.Batch && u.Key != "" {
-			p.add(i, len(u.Orders), u, &New{}, true)
+			p.add(i, len(u.Orders), u, &Draft{}, true)
 		}
 	}
 }
 
-func (p *publisher) add(unit, order int, u *unit, o *New, probe bool) {
+func (p *publisher) add(unit, order int, u *unit, o *Draft, probe bool) {
 	a := &p.args
 	a.unit = append(a.unit, int32(unit)) //nolint:gosec // bounded by the queue's size
 	a.probe = append(a.probe, probe)
@@ -190,10 +190,10 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
 		}
 		order := u.Orders[at.order]
 		if !o.fresh {
-			order = New{*customer, *product, *quantity, Cents(*cents)}
+			order = Draft{*customer, *product, *quantity, Cents(*cents)}
 		}
 		o.orders[at.order] = Order{
-			ID: id, New: order, CreatedAt: createdAt, MessageID: messageID, Status: StatusPending, IdempotencyKey: u.keyOf(at.order),
+			ID: id, Draft: order, CreatedAt: createdAt, MessageID: messageID, Status: StatusPending, IdempotencyKey: u.keyOf(at.order),
 		}
 		count[at.unit]++
 	}

@@ -39,7 +39,7 @@ func (e *RefusedError) Error() string { return "refused by the database: " + e.R
 
 // Request is what is written all or not at all: the orders of one HTTP request.
 type Request struct {
-	Orders      []New
+	Orders      []Draft
 	Key         string // idempotency key; empty: none
 	Batch       bool   // the key is that of a batch: each order's is made from it and the order's place
 	Traceparent string

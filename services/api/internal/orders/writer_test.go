@@ -26,7 +26,7 @@ func TestRequestsThatGatherShareATransaction(t *testing.T) {
 	var wg sync.WaitGroup
 	write := func(i int) {
 		result, err := b.Write(one(order(i), ""))
-		if err != nil || len(result.Orders) != 1 || result.Orders[0].New != order(i) || result.Replayed {
+		if err != nil || len(result.Orders) != 1 || result.Orders[0].Draft != order(i) || result.Replayed {
 			t.Errorf("order %d: %+v, %v", i, result, err)
 		}
 	}
@@ -182,7 +182,7 @@ func TestBatchIsWrittenAllOrNothing(t *testing.T) {
 		return r
 	}
 	first := b.mustWrite(t, batch("k", 1, 2, 3))
-	if len(first.Orders) != 3 || first.Orders[2].New != order(3) || *first.Orders[2].IdempotencyKey != "k\x1f2" {
+	if len(first.Orders) != 3 || first.Orders[2].Draft != order(3) || *first.Orders[2].IdempotencyKey != "k\x1f2" {
 		t.Fatalf("got %+v", first)
 	}
 	again := b.mustWrite(t, batch("k", 1, 2, 3))
@@ -216,7 +216,7 @@ func TestBatchIsWrittenAllOrNothing(t *testing.T) {
 	for i := range many {
 		many[i] = 10 * i
 	}
-	if large := b.mustWrite(t, batch("large", many...)); len(large.Orders) != 1000 || large.Orders[999].New != order(9990) {
+	if large := b.mustWrite(t, batch("large", many...)); len(large.Orders) != 1000 || large.Orders[999].Draft != order(9990) {
 		t.Error("the large batch was not answered as it was sent")
 	}
 	b.check(t, 1004)
