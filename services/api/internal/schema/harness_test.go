@@ -181,20 +181,26 @@ func table(t *testing.T, conn *pgx.Conn, sql string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var lines []string
+	var rows [][][]byte
 	for _, result := range results {
-		for _, row := range result.Rows {
-			cells := make([]string, len(row))
-			for i, cell := range row {
-				cells[i] = string(cell)
-				if cell == nil {
-					cells[i] = "∅"
-				}
-			}
-			lines = append(lines, strings.Join(cells, "|"))
-		}
+		rows = append(rows, result.Rows...)
 	}
-	return strings.Join(lines, "\n"), nil
+	return asText(rows), nil
+}
+
+func asText(rows [][][]byte) string {
+	var lines []string
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = string(cell)
+			if cell == nil {
+				cells[i] = "∅"
+			}
+		}
+		lines = append(lines, strings.Join(cells, "|"))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func wantTable(t *testing.T, conn *pgx.Conn, sql, want string) {

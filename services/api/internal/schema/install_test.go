@@ -54,30 +54,63 @@ func TestTheSQLOnlyPGMQCanBeInstalledOverItself(t *testing.T) {
 	wantTable(t, db.conn, `select queue_name from pgmq.list_queues()`, "used")
 }
 
-// An installation of the first revision, with a queue in use, is brought to this one by migrating.
+// An installation of an earlier revision, with a queue in use, is brought to this one by migrating.
 func TestAnOlderSQLOnlyPGMQIsUpgraded(t *testing.T) {
 	t.Parallel()
-	db := migrated(t, schema.InstallSQL)
-	mustExec(t, db.conn, `select pgmq.send($1, '1')`, queue)
-	mustExec(t, db.conn, `
-		create or replace function pgmq._orderflow_revision() returns integer language sql immutable as 'select 1';
-		alter type pgmq.message_record drop attribute last_read_at;
-		alter table pgmq."q_order-queue" drop column last_read_at;
-		alter table pgmq."a_order-queue" drop column last_read_at`)
+	const of2 = `
+		do $$
+		declare
+			untyped regprocedure;
+		begin
+			for untyped in
+				select p.oid from pg_proc p
+				where p.pronamespace = 'pgmq'::regnamespace
+				  and (p.proname in ('_orderflow_moment', '_orderflow_ids')
+				       or p.proname in ('send', 'send_batch') and p.proargtypes[p.pronargs - 1] = 'text'::regtype
+				       or p.proname = 'set_vt' and 'text'::regtype in (p.proargtypes[1], p.proargtypes[2]))
+			loop
+				execute 'drop function ' || untyped;
+			end loop;
+		end
+		$$;
+		create or replace function pgmq._orderflow_revision() returns integer language sql immutable as 'select 2';`
+	for revision, older := range map[string]string{
+		"1": of2 + `
+			create or replace function pgmq._orderflow_revision() returns integer language sql immutable as 'select 1';
+			alter type pgmq.message_record drop attribute last_read_at;
+			alter table pgmq."q_order-queue" drop column last_read_at;
+			alter table pgmq."a_order-queue" drop column last_read_at`,
+		"2": of2,
+	} {
+		t.Run("from "+revision, func(t *testing.T) {
+			t.Parallel()
+			db := migrated(t, schema.InstallSQL)
+			current := ask[string](t, db.conn, `select pgmq._orderflow_revision()::text`)
+			mustExec(t, db.conn, `select pgmq.send($1, '1')`, queue)
+			mustExec(t, db.conn, older)
+			wantTable(t, db.conn, `select pgmq._orderflow_revision()`, revision)
+			if _, err := untyped(t, db.conn, `select pgmq.set_vt($1, $2, $3)`, []string{queue, "1", "0"}); err == nil {
+				t.Error("it takes untyped parameters")
+			}
 
-	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
-		t.Fatal(err)
-	}
-	wantTable(t, db.conn, `select pgmq._orderflow_revision()`, "2")
-	wantTable(t, db.conn, `select msg_id, last_read_at is not null from pgmq.read('`+queue+`', 0, 9)`, "1|t")
-	wantTable(t, db.conn, `select pgmq.archive('`+queue+`', 1)`, "t")
+			if err := db.migrate(schema.Options{Queue: queue}); err != nil {
+				t.Fatal(err)
+			}
+			wantTable(t, db.conn, `select pgmq._orderflow_revision()`, current)
+			if got, err := untyped(t, db.conn, `select msg_id from pgmq.set_vt($1, $2, $3)`, []string{queue, "1", "0"}); err != nil || got != "1" {
+				t.Errorf("untyped parameters: got %q, %v", got, err)
+			}
+			wantTable(t, db.conn, `select msg_id, last_read_at is not null from pgmq.read('`+queue+`', 0, 9)`, "1|t")
+			wantTable(t, db.conn, `select pgmq.archive('`+queue+`', 1)`, "t")
 
-	before := ask[string](t, db.conn, fingerprint)
-	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
-		t.Fatal(err)
-	}
-	if after := ask[string](t, db.conn, fingerprint); after != before {
-		t.Error("the current revision was installed again")
+			before := ask[string](t, db.conn, fingerprint)
+			if err := db.migrate(schema.Options{Queue: queue}); err != nil {
+				t.Fatal(err)
+			}
+			if after := ask[string](t, db.conn, fingerprint); after != before {
+				t.Error("the current revision was installed again")
+			}
+		})
 	}
 }
 

@@ -215,15 +215,28 @@ func TestWithoutRightsTheErrorSaysWhichAreNeeded(t *testing.T) {
 	}
 }
 
-// The migrating session is not bound by timeouts that somebody set for the role, the database or the connection.
+// The migrating sessions are not bound by timeouts that somebody set for the role, the database or the connection.
 func TestMigrateIsNotEndedByAStatementTimeout(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
-	mustExec(t, db.conn, `alter database `+db.cfg.Database+` set statement_timeout = 1`)
+	// Every change to the schema notes what it runs under.
+	mustExec(t, db.conn, `
+		create table timeouts (statement text, transaction text, lock text);
+		create function note_timeouts() returns event_trigger language plpgsql as $$
+		begin
+			insert into public.timeouts values (current_setting('statement_timeout'),
+				current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout'));
+		end
+		$$;
+		create event trigger note_timeouts on ddl_command_end execute function note_timeouts();
+		alter database `+db.cfg.Database+` set statement_timeout = '30min';
+		alter database `+db.cfg.Database+` set idle_in_transaction_session_timeout = '30min';
+		alter database `+db.cfg.Database+` set lock_timeout = '30min'`)
 
 	if err := db.migrate(schema.Options{Queue: queue, PGMQ: schema.InstallSQL}); err != nil {
 		t.Fatal(err)
 	}
+	wantTable(t, db.conn, `select distinct * from timeouts`, "0|0|10s")
 }
 
 func TestCurrentWorksInATransaction(t *testing.T) {

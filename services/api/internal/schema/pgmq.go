@@ -152,7 +152,7 @@ func acceptForeignPGMQ(ctx context.Context, tx *sql.Tx, log *slog.Logger) error 
 }
 
 // pgmqRevision is the revision of our SQL-only PGMQ: what its function _orderflow_revision returns.
-const pgmqRevision = 2
+const pgmqRevision = 3
 
 // upgradePGMQ brings a SQL-only PGMQ of ours to this build's revision. The caller holds the lock.
 func upgradePGMQ(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {

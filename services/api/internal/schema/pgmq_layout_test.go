@@ -8,7 +8,7 @@ import (
 )
 
 // Clients rely on names, defaults and column orders too. What is not documented for PGMQ 1.5 is marked with the version
-// that brought it, and asked of the SQL-only PGMQ only.
+// that brought it, or as ours for untyped parameters, and asked of the SQL-only PGMQ only.
 
 func TestPGMQSignatures(t *testing.T) {
 	t.Parallel()
@@ -46,19 +46,28 @@ func TestPGMQSignatures(t *testing.T) {
 			`read_with_poll(queue_name text, vt integer, qty integer, max_poll_seconds integer DEFAULT 5, poll_interval_ms integer DEFAULT 100, conditional jsonb DEFAULT '{}'::jsonb) SETOF pgmq.message_record`,
 			`send(queue_name text, msg jsonb) SETOF bigint`,
 			`send(queue_name text, msg jsonb, delay integer) SETOF bigint`,
+			`send(queue_name text, msg jsonb, delay text) SETOF bigint`, // untyped
 			`send(queue_name text, msg jsonb, delay timestamptz) SETOF bigint`,
 			`send(queue_name text, msg jsonb, headers jsonb) SETOF bigint`,
 			`send(queue_name text, msg jsonb, headers jsonb, delay integer) SETOF bigint`,
+			`send(queue_name text, msg jsonb, headers jsonb, delay text) SETOF bigint`, // untyped
 			`send(queue_name text, msg jsonb, headers jsonb, delay timestamptz) SETOF bigint`,
 			`send_batch(queue_name text, msgs jsonb[]) SETOF bigint`,
 			`send_batch(queue_name text, msgs jsonb[], delay integer) SETOF bigint`,
+			`send_batch(queue_name text, msgs jsonb[], delay text) SETOF bigint`, // untyped
 			`send_batch(queue_name text, msgs jsonb[], delay timestamptz) SETOF bigint`,
 			`send_batch(queue_name text, msgs jsonb[], headers jsonb[]) SETOF bigint`,
 			`send_batch(queue_name text, msgs jsonb[], headers jsonb[], delay integer) SETOF bigint`,
+			`send_batch(queue_name text, msgs jsonb[], headers jsonb[], delay text) SETOF bigint`, // untyped
 			`send_batch(queue_name text, msgs jsonb[], headers jsonb[], delay timestamptz) SETOF bigint`,
 			`set_vt(queue_name text, msg_id bigint, vt integer) SETOF pgmq.message_record`,
+			`set_vt(queue_name text, msg_id bigint, vt text) SETOF pgmq.message_record`, // untyped
 			`set_vt(queue_name text, msg_id bigint, vt timestamptz) SETOF pgmq.message_record`,
+			`set_vt(queue_name text, msg_id text, vt integer) SETOF pgmq.message_record`,     // untyped
+			`set_vt(queue_name text, msg_id text, vt text) SETOF pgmq.message_record`,        // untyped
+			`set_vt(queue_name text, msg_id text, vt timestamptz) SETOF pgmq.message_record`, // untyped
 			`set_vt(queue_name text, msg_ids bigint[], vt integer) SETOF pgmq.message_record`,
+			`set_vt(queue_name text, msg_ids bigint[], vt text) SETOF pgmq.message_record`, // untyped
 			`set_vt(queue_name text, msg_ids bigint[], vt timestamptz) SETOF pgmq.message_record`,
 			`validate_queue_name(queue_name text) void`,
 		))
