@@ -45,7 +45,7 @@ func poison(ctx context.Context, s *suite) error {
 	if err := s.upgrade(ctx, map[string]string{"consumer.maxAttempts": "1", "consumer.simulate.failures": "example"}); err != nil {
 		return err
 	}
-	if run, err = s.start(ctx, "f-dead", map[string]string{"orders": "40"}); err != nil {
+	if run, err = s.start(ctx, "f-dead", map[string]string{"orders": "40", "thresholds": "dead>0"}); err != nil {
 		return err
 	}
 	got, err := run.wait(ctx)

@@ -395,11 +395,82 @@ func TestThePoissonRateIsThatOfWhatWasSent(t *testing.T) {
 	}
 }
 
-// What an api does not show was not proved.
+// An order that was given up is not processed, unless the user says how many may be.
+func TestDeadOrdersFailTheRunUnlessAThresholdAllowsThem(t *testing.T) {
+	environment(t)
+	s := faulty(t, faultyapi.Faults{Dead: 1}, faultyapi.Habits{})
+	if e := run(t, nil, "--orders", "50", "--run", "dead"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "FAULT        50 orders dead") ||
+		e.lastLine() != "audit: accepted=50 completed=0 dead=50 lost=0 duplicated=0" || s.Counts().Dead != 50 {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if e := run(t, nil, "--orders", "50", "--thresholds", "dead<=50"); e.code != app.ExitOK {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if e := run(t, nil, "--orders", "50", "--thresholds", "dead<=49"); e.code != app.ExitThresholds {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if e := run(t, nil, "audit", "--run", "dead"); e.code != app.ExitThresholds {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if e := run(t, nil, "audit", "--run", "dead", "--thresholds", "dead==50"); e.code != app.ExitOK {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
+// Completed is what the consumer says; the effect is what it did.
+func TestCompletedOrdersWithoutAnEffectFailTheRun(t *testing.T) {
+	environment(t)
+	for name, share := range map[string]float64{"each": 1, "some": 0.1} {
+		s := faulty(t, faultyapi.Faults{Seed: 1, NoEffect: share}, faultyapi.Habits{})
+		e := run(t, nil)
+		if want := fmt.Sprintf("FAULT        %d orders completed without an effect", s.Counts().WithoutEffect); e.code != app.ExitThresholds || !strings.Contains(e.stdout, want) {
+			t.Errorf("%s: exit %d, not %q\n%s\n%s", name, e.code, want, e.stdout, e.stderr)
+		}
+	}
+	// Those that it counts show that it could.
+	t.Setenv("AUDIT_EFFECTS", "false")
+	if e := run(t, nil); e.code != app.ExitThresholds {
+		t.Errorf("some, waived: exit %d\n%s", e.code, e.stdout)
+	}
+	faulty(t, faultyapi.Faults{NoEffect: 1}, faultyapi.Habits{})
+	if e := run(t, nil); e.code != app.ExitOK || !strings.Contains(e.stdout, "this api shows no effects") {
+		t.Errorf("each, waived: exit %d\n%s", e.code, e.stdout)
+	}
+}
+
+// A run that got nothing accepted shows nothing.
+func TestARunWithoutAnAcceptedOrderFails(t *testing.T) {
+	environment(t, "MAX_IN_FLIGHT", "1", "MAX_LATE", "10ms", "REQUEST_TIMEOUT", "10ms", "RETRY_FOR", "0s")
+	for _, audit := range []string{"true", "false"} {
+		t.Setenv("AUDIT", audit)
+		faulty(t, faultyapi.Faults{Refuse: 1}, faultyapi.Habits{})
+		if e := run(t, nil, "--orders", "3"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "FAULT        no order was accepted") {
+			t.Errorf("AUDIT=%s: exit %d\n%s\n%s", audit, e.code, e.stdout, e.stderr)
+		}
+	}
+}
+
+// Without an audit the thresholds on what was sent decide all the same.
+func TestThresholdsDecideWithoutAnAudit(t *testing.T) {
+	environment(t, "AUDIT", "false")
+	faulty(t, faultyapi.Faults{}, faultyapi.Habits{})
+	if e := run(t, nil, "--thresholds", "post_p50>1h"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "FAULT        threshold post_p50>1h") {
+		t.Errorf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+	if e := run(t, nil, "--thresholds", "post_p50<1h,accepted==100"); e.code != app.ExitOK {
+		t.Errorf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
+// What an api does not show was not proved: that is a fault, unless it is said that nothing else is expected.
 func TestWithoutEffectsTheVerdictIsWeaker(t *testing.T) {
 	environment(t)
 	faulty(t, faultyapi.Faults{DuplicateEffect: 0.1}, faultyapi.Habits{NoEffects: true})
 	file := filepath.Join(t.TempDir(), "r.html")
+	if e := run(t, nil); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "FAULT        the api shows no effects") {
+		t.Fatalf("exit %d\n%s", e.code, e.stdout)
+	}
+	t.Setenv("AUDIT_EFFECTS", "false")
 	e := run(t, nil, "--html", file)
 	if e.code != app.ExitOK || !strings.Contains(e.stdout, "this api shows no effects") {
 		t.Fatalf("exit %d\n%s", e.code, e.stdout)
@@ -457,6 +528,16 @@ func TestCapacityPrintsTheCurve(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	if e := run(t, nil, "capacity", "--thresholds", "post_p50<1ns"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "not even 50 orders/s") {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
+}
+
+// A rate at which orders are lost is not held, whatever the thresholds are about, and the search does not end well.
+func TestCapacityDoesNotOverlookABrokenPromise(t *testing.T) {
+	environment(t, "CAPACITY_MIN", "50", "CAPACITY_MAX", "100", "CAPACITY_MEASURE", "1s", "CAPACITY_WARMUP", "0s")
+	faulty(t, faultyapi.Faults{Seed: 1, Drop: 0.3}, faultyapi.Habits{})
+	e := run(t, nil, "capacity", "--thresholds", "e2e_p50<20s")
+	if e.code != app.ExitThresholds || !strings.Contains(e.stdout, "FAULT        at 50 orders/s: ") {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
 	}
 }

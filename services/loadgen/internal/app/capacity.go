@@ -39,6 +39,10 @@ func (s *session) runCapacity() int {
 			return false, err
 		}
 		summary.Capacity.Steps = append(summary.Capacity.Steps, *step)
+		// Too much load may make an api slow. It never excuses a lost order, so that the search does not end well after one.
+		for _, broken := range step.Broken {
+			summary.Faults = append(summary.Faults, fmt.Sprintf("at %g orders/s: %s", rate, broken))
+		}
 		return step.OK, nil
 	})
 	summary.Capacity.Best, summary.Capacity.Ceiling = found.Best, found.Ceiling
@@ -83,9 +87,9 @@ func (s *session) capacityStep(rate float64, n int, conditions thresholds.List) 
 	if sum.Audit != nil {
 		step.Audit, step.Drain = strings.TrimPrefix(sum.Audit.Line(), "audit: "), sum.Audit.Drain.Seconds()
 	}
-	for _, t := range step.Thresholds {
-		step.OK = step.OK && t.OK
-	}
+	sum.Thresholds = step.Thresholds
+	sum.Judge(s.rules())
+	step.Faults, step.Broken, step.OK = sum.Faults, sum.BrokenPromises(), len(sum.Faults) == 0
 	s.log.Info("capacity", slog.Float64("rate", rate), slog.Bool("held", step.OK), slog.Float64("achieved", l.Achieved), slog.Float64("post_p99_ms", l.Post.P99),
 		slog.Float64("error_rate", step.ErrorRate), slog.Int64("dropped", step.Dropped))
 	return step, nil

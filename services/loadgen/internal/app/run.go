@@ -126,8 +126,13 @@ func (r *run) auditing(p audit.Progress) {
 
 func (s *session) auditOptions() audit.Options {
 	options := audit.DefaultOptions(s.cfg.AuditPatience)
-	options.Concurrency, options.Log = s.cfg.AuditConcurrency, s.log
+	options.Concurrency, options.Log, options.NoEffects = s.cfg.AuditConcurrency, s.log, !s.cfg.AuditEffects
 	return options
+}
+
+// rules are the settings that say what is no fault.
+func (s *session) rules() report.Rules {
+	return report.Rules{DeadAllowed: s.cfg.Thresholds.About("dead"), EffectsWaived: !s.cfg.AuditEffects}
 }
 
 // watch shows the progress and polls the queue until the returned function is called.
@@ -189,7 +194,7 @@ func (s *session) finish(summary *report.Summary, err error) int {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		summary.Faults = append(summary.Faults, err.Error())
 	}
-	summary.Judge()
+	summary.Judge(s.rules())
 	switch {
 	case summary.Interrupted:
 		summary.ExitCode = ExitInterrupted

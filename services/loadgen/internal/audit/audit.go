@@ -34,6 +34,7 @@ type Options struct {
 	Poll        time.Duration // least time between two looks
 	Confirm     time.Duration // time between the two looks after which a missing order is lost
 	Linger      time.Duration // how long to wait for the queue to be empty once every order is settled
+	NoEffects   bool          // that none of the completed orders shows an effect is how this api is, and no fault of the orders
 	Concurrency int           // requests under way at most
 	Log         *slog.Logger
 	Progress    func(Progress)                           // told after each look; may be nil

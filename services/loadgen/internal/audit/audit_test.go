@@ -319,6 +319,36 @@ func TestARefusalIsNoLoss(t *testing.T) {
 	}
 }
 
+// One look in which an order is not there is none: a replica that lags, a page that moved.
+func TestAnOrderThatIsMissingOnceIsNotLost(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{NoListing: true}, 20, 1, orders.Mix{})
+	defer b.close()
+	late := &appearing{Client: b.client, asked: map[int64]int{}}
+	r, err := audit.New(late, quick(), audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(context.Background())
+	if err != nil || r.Line() != "audit: accepted=20 completed=20 dead=0 lost=0 duplicated=0" {
+		t.Fatalf("%v: %s", err, r.Line())
+	}
+}
+
+// appearing knows no order the first time that it is asked for it.
+type appearing struct {
+	*client.Client
+	mu    sync.Mutex
+	asked map[int64]int
+}
+
+func (a *appearing) Order(ctx context.Context, id int64) (client.Order, bool, error) {
+	a.mu.Lock()
+	a.asked[id]++
+	first := a.asked[id] == 1
+	a.mu.Unlock()
+	if first {
+		return client.Order{}, false, nil
+	}
+	return a.Client.Order(ctx, id)
+}
+
 type refusing struct{ *client.Client }
 
 func (refusing) Order(context.Context, int64) (client.Order, bool, error) {

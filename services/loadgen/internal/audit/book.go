@@ -20,7 +20,7 @@ const (
 	twice                      // more than one effect
 	missed                     // not found in the look before
 	lost                       // not found twice
-	noEffect                   // completed, yet with 0 effects
+	noEffect                   // completed, and no effect to be seen
 	altered                    // its data are not those that were sent
 	misnamed                   // the id that it was answered with is another order's, or nobody's though the order is there
 	backward                   // completed before it was created
@@ -169,15 +169,13 @@ func (b *book) apply(n int, o *client.Order) bool {
 	if !o.CompletedAt.IsZero() && o.CompletedAt.Before(o.CreatedAt.Time) {
 		*m |= backward
 	}
-	if o.Effects != nil {
-		if *o.Effects > 1 {
-			*m |= twice
-		}
-		if *o.Effects == 0 && *m&completed != 0 {
-			*m |= noEffect
-		} else {
-			*m &^= noEffect
-		}
+	if o.Effects != nil && *o.Effects > 1 {
+		*m |= twice
+	}
+	if *m&completed != 0 && (o.Effects == nil || *o.Effects < 1) {
+		*m |= noEffect
+	} else {
+		*m &^= noEffect
 	}
 	if *m&(completed|dead) == 0 || *m&(twice|noEffect|altered) != 0 {
 		if _, kept := b.rows[n]; kept || len(b.rows) < maxRows {

@@ -20,7 +20,7 @@ type Result struct {
 	Stuck      int `json:"stuck"`      // still pending when the audit's patience was over
 
 	Undetermined int `json:"undetermined"` // not looked at, or not twice, when the audit was cut short
-	NoEffect     int `json:"no_effect"`    // completed, with no effect recorded, where others have one
+	NoEffect     int `json:"no_effect"`    // completed, with no effect recorded
 	Altered      int `json:"altered"`      // stored with other data than were sent
 	Misnamed     int `json:"misnamed"`     // answered with an id that is not theirs
 	Backward     int `json:"backward"`     // completed before they were created; their times are not measured
@@ -29,7 +29,7 @@ type Result struct {
 	Asked  int `json:"asked_by_id"`
 	Strays int `json:"strays"` // of a run known by its keys alone: keys numbered far beyond the others, which are not accounted for
 
-	EffectsUnseen bool `json:"effects_unseen"` // the api does not show effects: a second processing could not be seen
+	EffectsUnseen bool `json:"effects_unseen"` // the api does not show effects: whether an order was processed, and once, could not be seen
 
 	Unknown      Unknown `json:"unknown"`       // never answered
 	Refused      int     `json:"refused"`       // answered with anything that is neither a success nor worth another try
@@ -100,8 +100,9 @@ func (a *Auditor) tally() tally {
 			}
 		}
 	}
-	// A server that shows no effects, or 0 for every completed order, does not count them.
-	if t.effectsUnseen = completedOnes > 0 && (!a.effects || t.NoEffect == completedOnes); t.effectsUnseen {
+	// An api without the field does not count effects. One that shows 0 for every completed order looks the same as a consumer that does
+	// nothing: only who audits knows which it is.
+	if t.effectsUnseen = completedOnes > 0 && t.NoEffect == completedOnes && (!a.effects || a.opt.NoEffects); t.effectsUnseen {
 		t.NoEffect = 0
 	}
 	return t
@@ -179,7 +180,7 @@ func (a *Auditor) result(t tally, begun time.Time) Result {
 		a.note("this api does not show idempotency keys: orders were recognised by their data; another run at the same time would be mistaken for duplicates")
 	}
 	if t.effectsUnseen {
-		a.note("this api shows no effects: that an order was processed twice could not be seen")
+		a.note("this api shows no effects: whether an order was processed, and once, could not be seen")
 	}
 	for _, x := range [...]struct {
 		n    int

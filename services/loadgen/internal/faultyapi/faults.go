@@ -14,6 +14,7 @@ type Faults struct {
 	DuplicateRow    float64 // makes it twice, with the same key
 	DuplicateNoKey  float64 // makes it twice, the second without a key
 	DuplicateEffect float64 // processes it twice
+	NoEffect        float64 // completes it without having processed it
 	ResetCommitted  float64 // makes it, then resets the connection instead of answering; a retry is a replay
 	ResetForgetful  float64 // the same, but does not remember the key: the retry makes it a second time
 	ResetBefore     float64 // resets the connection without making it
@@ -73,6 +74,7 @@ type Counts struct {
 	Refused, Stuck, Dead, Hopeless, HopelessMade int
 	Unlisted, Hidden, Backward, Altered, NoID    int
 	WrongAnswers                                 int
+	WithoutEffect                                int
 	TooSoon                                      int // came back before Retry-After was over
 	BadRequests, Oversized, Stalled              int
 	MissingKey                                   int // POSTs without an idempotency key

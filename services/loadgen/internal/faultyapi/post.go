@@ -20,6 +20,7 @@ const (
 	duplicateRow
 	duplicateNoKey
 	duplicateEffect
+	noEffect
 	resetCommitted
 	resetForgetful
 	resetBefore
@@ -42,7 +43,7 @@ const (
 func (s *Server) pick() fault {
 	f, x := &s.Faults, s.random.Float64()
 	for i, share := range [...]float64{
-		f.Drop, f.DropLater, f.DuplicateRow, f.DuplicateNoKey, f.DuplicateEffect, f.ResetCommitted, f.ResetForgetful, f.ResetBefore,
+		f.Drop, f.DropLater, f.DuplicateRow, f.DuplicateNoKey, f.DuplicateEffect, f.NoEffect, f.ResetCommitted, f.ResetForgetful, f.ResetBefore,
 		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Hopeless, f.HopelessMade, f.Reuse, f.Unlisted,
 		f.Hide, f.Backward, f.Alter, f.NoID, f.WrongAnswer,
 	} {
@@ -259,6 +260,9 @@ func (s *Server) create(e *entry, key string, bodies []body, batch bool, now tim
 		case duplicateEffect:
 			o.effects = 2
 			s.counts.Duplicated++
+		case noEffect:
+			o.effects = 0
+			s.counts.WithoutEffect++
 		case stuck:
 			o.completed = time.Time{}
 			s.counts.Stuck++

@@ -52,12 +52,17 @@ func (s *Summary) capacityText(w io.Writer) {
 	}
 }
 
-// Failed are the conditions that the rate did not keep, each with what there was instead.
+// Failed is why the rate does not hold: each condition that it did not keep with what there was instead, and every other fault.
 func (s *Step) Failed() []string {
 	var failed []string
 	for _, t := range s.Thresholds {
 		if !t.OK {
 			failed = append(failed, fmt.Sprintf("%s (%s)", t.Condition, t.Actual))
+		}
+	}
+	for _, f := range s.Faults {
+		if !strings.HasPrefix(f, "threshold ") {
+			failed = append(failed, f)
 		}
 	}
 	return failed

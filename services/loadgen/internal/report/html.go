@@ -134,6 +134,9 @@ func (s *Summary) tiles() []tile {
 				must(x.name, x.n, x.sub)
 			}
 		}
+		if a.NoEffect > 0 {
+			must("no effect", a.NoEffect, "completed, not processed")
+		}
 		if a.Unknown.Orders > 0 {
 			must("unknown", a.Unknown.Orders, "never answered")
 		}

@@ -3,53 +3,98 @@ package report
 import (
 	"fmt"
 
+	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
 )
 
-// Judge lists what is wrong with the run, in words. The audit's promise needs no threshold: it is always judged.
-func (s *Summary) Judge() {
-	fault := func(n int64, format string) {
-		if n > 0 {
-			s.Faults = append(s.Faults, fmt.Sprintf(format, several(n, "order")))
-		}
+// Rules are what the user said about what is no fault here.
+type Rules struct {
+	DeadAllowed   bool // a threshold says how many orders may be dead
+	EffectsWaived bool // the api is known to show no effects
+}
+
+// Judge lists what is wrong with the run, in words. The audit's promise needs no threshold: it is always judged, and a run that shows nothing
+// does not pass.
+func (s *Summary) Judge(rules Rules) {
+	if s.Audit != nil {
+		s.Faults = append(s.Faults, s.BrokenPromises()...)
+		s.judgeAudit(s.Audit, rules)
 	}
-	if a := s.Audit; a != nil {
-		fault(int64(a.Lost), "%s lost: answered 201 and not there")
-		fault(int64(a.Duplicated), "%s duplicated: made or processed more than once")
-		fault(int64(a.Altered), "%s altered: stored with other data than were sent")
-		fault(int64(a.Misnamed), "%s misnamed: answered with a wrong id")
-		if a.Hidden > 0 {
-			s.Faults = append(s.Faults, fmt.Sprintf("%s hidden: listed, and not known by id (of %s that were asked for)", several(int64(a.Hidden), "order"), grouped(int64(a.Asked))))
-		}
-		fault(int64(a.Stuck), "%s stuck: still pending at the end")
-		fault(int64(a.Undetermined), "%s undetermined: the audit was cut short")
-		fault(int64(a.NoEffect), "%s completed without an effect")
-		fault(int64(a.RefusedFound), "%s refused, and made all the same")
-		fault(int64(a.Strays), "%s not accounted for: numbered far beyond all others")
-		if s.Load == nil {
-			fault(int64(a.Unknown.Orders), "%s missing: never answered, or lost")
-		}
+	if s.Load != nil {
+		s.judgeLoad(&s.Load.Totals)
 	}
-	if l := s.Load; l != nil {
-		fault(l.Totals.Unknown, "%s never answered")
-		fault(l.Totals.Refused, "%s refused though valid")
-		fault(l.Totals.Broken[measure.Altered], "%s answered with other data than were sent")
-		fault(l.Totals.Broken[measure.NoID], "%s accepted without an id in the answer")
-		fault(l.Totals.Broken[measure.Not201], "%s accepted with another status than 201")
-		if n := l.Totals.WronglyAnswered(); n > 0 {
-			s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" answered wrongly")
-		}
-		if n := l.Totals.Unanswered(); n > 0 {
-			s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" never answered")
-		}
-	}
-	if l := s.Load; l != nil && l.Totals.Dropped > 0 {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s arrivals were dropped: the api was not sent the load that was asked for", grouped(l.Totals.Dropped), grouped(l.Totals.Due)))
+	if s.Capacity == nil && (s.Load == nil || s.Load.Totals.Accepted == 0) && (s.Audit == nil || s.Audit.Accepted == 0) {
+		s.Faults = append(s.Faults, "no order was accepted: the run shows nothing")
 	}
 	for _, t := range s.Thresholds {
 		if !t.OK {
 			s.Faults = append(s.Faults, fmt.Sprintf("threshold %s: %s", t.Condition, t.Actual))
 		}
+	}
+}
+
+// BrokenPromises are the faults that nothing excuses: neither an api that has too much to do nor a run that was cut short.
+func (s *Summary) BrokenPromises() []string {
+	a := s.Audit
+	if a == nil {
+		return nil
+	}
+	var broken []string
+	for _, x := range [...]struct {
+		n    int
+		text string
+	}{
+		{a.Lost, "%s lost: answered 201 and not there"},
+		{a.Duplicated, "%s duplicated: made or processed more than once"},
+		{a.Altered, "%s altered: stored with other data than were sent"},
+		{a.Misnamed, "%s misnamed: answered with a wrong id"},
+		{a.Hidden, "%s hidden: listed, and not known by id (of " + grouped(int64(a.Asked)) + " that were asked for)"},
+		{a.NoEffect, "%s completed without an effect"},
+		{a.RefusedFound, "%s refused, and made all the same"},
+	} {
+		if x.n > 0 {
+			broken = append(broken, fmt.Sprintf(x.text, several(int64(x.n), "order")))
+		}
+	}
+	return broken
+}
+
+func (s *Summary) judgeAudit(a *audit.Result, rules Rules) {
+	s.fault(int64(a.Stuck), "%s stuck: still pending at the end")
+	s.fault(int64(a.Undetermined), "%s undetermined: the audit was cut short")
+	s.fault(int64(a.Strays), "%s not accounted for: numbered far beyond all others")
+	if s.Load == nil {
+		s.fault(int64(a.Unknown.Orders), "%s missing: never answered, or lost")
+	}
+	if !rules.DeadAllowed {
+		s.fault(int64(a.Dead), "%s dead: given up by the consumer (a threshold such as dead<=5 says how many may be)")
+	}
+	if a.EffectsUnseen && !rules.EffectsWaived {
+		s.Faults = append(s.Faults, "the api shows no effects: whether the orders were processed, and once, could not be seen (AUDIT_EFFECTS=false for an api that counts none)")
+	}
+}
+
+func (s *Summary) judgeLoad(t *measure.Totals) {
+	s.fault(t.Unknown, "%s never answered")
+	s.fault(t.Refused, "%s refused though valid")
+	s.fault(t.Broken[measure.Altered], "%s answered with other data than were sent")
+	s.fault(t.Broken[measure.NoID], "%s accepted without an id in the answer")
+	s.fault(t.Broken[measure.Not201], "%s accepted with another status than 201")
+	if n := t.WronglyAnswered(); n > 0 {
+		s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" answered wrongly")
+	}
+	if n := t.Unanswered(); n > 0 {
+		s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" never answered")
+	}
+	if t.Dropped > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s arrivals were dropped: the api was not sent the load that was asked for", grouped(t.Dropped), grouped(t.Due)))
+	}
+}
+
+// fault adds a fault with how many orders it is about, when there are any.
+func (s *Summary) fault(n int64, format string) {
+	if n > 0 {
+		s.Faults = append(s.Faults, fmt.Sprintf(format, several(n, "order")))
 	}
 }
 

@@ -62,7 +62,7 @@ func faulty(t *testing.T) *report.Summary {
 	s.SetAudit(account)
 	s.SetHistograms(r.Post(), r.Service(), e2e)
 	s.Thresholds = conditions.Evaluate(s.Value)
-	s.Judge()
+	s.Judge(report.Rules{})
 	return s
 }
 
@@ -87,7 +87,7 @@ func TestTextEndsWithTheAuditsLine(t *testing.T) {
 func TestJudgeNamesEveryFault(t *testing.T) {
 	t.Parallel()
 	s := faulty(t)
-	want := []string{"50 orders lost", "7 orders duplicated", "30 orders stuck", "threshold post_p99<5ms", "threshold lost==0"}
+	want := []string{"50 orders lost", "7 orders duplicated", "30 orders stuck", "20 orders dead", "threshold post_p99<5ms", "threshold lost==0"}
 	if len(s.Faults) != len(want) {
 		t.Fatalf("%q", s.Faults)
 	}

@@ -85,6 +85,8 @@ type Step struct {
 	Audit      string              `json:"audit"`
 	OK         bool                `json:"ok"`
 	Thresholds []thresholds.Result `json:"thresholds"`
+	Faults     []string            `json:"faults,omitempty"` // the conditions that were not kept among them
+	Broken     []string            `json:"-"`                // those that no load excuses
 }
 
 // SetAudit puts the account in.

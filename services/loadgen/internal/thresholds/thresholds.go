@@ -171,6 +171,11 @@ func (t Threshold) holds(v float64) bool {
 	return v != t.Value
 }
 
+// About says whether a condition is about this measure.
+func (l List) About(metric string) bool {
+	return slices.ContainsFunc(l, func(t Threshold) bool { return t.Metric == metric })
+}
+
 // NeedsAudit says whether a condition is about what only the audit can tell.
 func (l List) NeedsAudit() bool {
 	return slices.ContainsFunc(l, func(t Threshold) bool { return OfAudit(t.Metric) && !OfLoad(t.Metric) })

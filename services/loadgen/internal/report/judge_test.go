@@ -1,0 +1,115 @@
+package report_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"orderflow.example/services/loadgen/internal/audit"
+	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/report"
+	"orderflow.example/services/loadgen/internal/thresholds"
+)
+
+// sound is a run of ten orders with which nothing is wrong.
+func sound() *report.Summary {
+	return &report.Summary{
+		Load:  &report.Load{Totals: measure.Totals{Sent: 10, Accepted: 10}},
+		Audit: &audit.Result{Accepted: 10, Completed: 10},
+	}
+}
+
+// Each thing that can be wrong with a run fails it, alone, and says what it is.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(s *report.Summary)
+		rules  report.Rules
+		fault  string // how the only fault begins; "" = there is none
+	}{
+		"nothing is wrong":       {change: func(*report.Summary) {}},
+		"lost":                   {change: func(s *report.Summary) { s.Audit.Lost = 1 }, fault: "1 order lost"},
+		"duplicated":             {change: func(s *report.Summary) { s.Audit.Duplicated = 2 }, fault: "2 orders duplicated"},
+		"altered":                {change: func(s *report.Summary) { s.Audit.Altered = 1 }, fault: "1 order altered"},
+		"misnamed":               {change: func(s *report.Summary) { s.Audit.Misnamed = 1 }, fault: "1 order misnamed"},
+		"hidden":                 {change: func(s *report.Summary) { s.Audit.Hidden, s.Audit.Asked = 1, 5 }, fault: "1 order hidden: listed, and not known by id (of 5"},
+		"stuck":                  {change: func(s *report.Summary) { s.Audit.Stuck = 1 }, fault: "1 order stuck"},
+		"undetermined":           {change: func(s *report.Summary) { s.Audit.Undetermined = 1 }, fault: "1 order undetermined"},
+		"without effect":         {change: func(s *report.Summary) { s.Audit.NoEffect = 1 }, fault: "1 order completed without an effect"},
+		"refused and there":      {change: func(s *report.Summary) { s.Audit.RefusedFound = 1 }, fault: "1 order refused, and made"},
+		"strays":                 {change: func(s *report.Summary) { s.Audit.Strays = 1 }, fault: "1 order not accounted for"},
+		"dead":                   {change: func(s *report.Summary) { s.Audit.Dead = 1 }, fault: "1 order dead"},
+		"dead, with a threshold": {change: func(s *report.Summary) { s.Audit.Dead = 1 }, rules: report.Rules{DeadAllowed: true}},
+		"effects unseen":         {change: func(s *report.Summary) { s.Audit.EffectsUnseen = true }, fault: "the api shows no effects"},
+		"effects waived":         {change: func(s *report.Summary) { s.Audit.EffectsUnseen = true }, rules: report.Rules{EffectsWaived: true}},
+		"no effect, though effects are waived": {
+			change: func(s *report.Summary) { s.Audit.NoEffect = 1 }, rules: report.Rules{EffectsWaived: true}, fault: "1 order completed without an effect",
+		},
+		"missing, when nothing was sent": {change: func(s *report.Summary) { s.Load, s.Audit.Unknown.Orders = nil, 1 }, fault: "1 order missing: never answered, or lost"},
+
+		"never answered":         {change: func(s *report.Summary) { s.Load.Totals.Unknown = 1 }, fault: "1 order never answered"},
+		"refused":                {change: func(s *report.Summary) { s.Load.Totals.Refused = 1 }, fault: "1 order refused though valid"},
+		"answered as another":    {change: func(s *report.Summary) { s.Load.Totals.Broken = map[string]int64{measure.Altered: 1} }, fault: "1 order answered with other data"},
+		"answered without id":    {change: func(s *report.Summary) { s.Load.Totals.Broken = map[string]int64{measure.NoID: 1} }, fault: "1 order accepted without an id"},
+		"answered, not with 201": {change: func(s *report.Summary) { s.Load.Totals.Broken = map[string]int64{measure.Not201: 1} }, fault: "1 order accepted with another status"},
+		"poison accepted": {change: func(s *report.Summary) {
+			s.Load.Totals.Wrong = map[string]measure.Special{"poison": {Sent: 3, Wrong: 1}}
+		}, fault: "1 poison, oversized or duplicate request answered wrongly"},
+		"poison not answered": {change: func(s *report.Summary) {
+			s.Load.Totals.Wrong = map[string]measure.Special{"poison": {Sent: 3, Unheard: 2}}
+		}, fault: "2 poison, oversized or duplicate requests never answered"},
+
+		"nothing accepted":             {change: func(s *report.Summary) { *s.Load, *s.Audit = report.Load{}, audit.Result{} }, fault: "no order was accepted"},
+		"nothing accepted, no audit":   {change: func(s *report.Summary) { *s.Load, s.Audit = report.Load{}, nil }, fault: "no order was accepted"},
+		"a threshold that is not held": {change: func(s *report.Summary) { s.Thresholds = []thresholds.Result{{Condition: "rate>9", Actual: "3.0"}} }, fault: "threshold rate>9: 3.0"},
+		"the same, without an audit": {
+			change: func(s *report.Summary) {
+				s.Audit, s.Thresholds = nil, []thresholds.Result{{Condition: "rate>9", Actual: "3.0"}}
+			}, fault: "threshold rate>9: 3.0",
+		},
+		"a threshold that is held": {change: func(s *report.Summary) { s.Thresholds = []thresholds.Result{{Condition: "rate>9", OK: true}} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := sound()
+			test.change(s)
+			s.Judge(test.rules)
+			switch {
+			case test.fault == "" && len(s.Faults) > 0:
+				t.Errorf("faults: %q", s.Faults)
+			case test.fault != "" && (len(s.Faults) != 1 || !strings.HasPrefix(s.Faults[0], test.fault)):
+				t.Errorf("faults: %q; want one that begins with %q", s.Faults, test.fault)
+			}
+		})
+	}
+}
+
+// What the audit counts, it counts for a reason: a new figure of its result is judged, or stands here as one that says nothing bad.
+func TestNothingThatTheAuditCountsGoesUnjudged(t *testing.T) {
+	t.Parallel()
+	harmless := map[string]bool{
+		"Accepted": true, "Completed": true, "Asked": true, // what was found, and looked at
+		"Backward": true, // the api's clock; a note
+		"Refused":  true, // the sending counts them
+		"Drain":    true, "Took": true, "Requests": true, "HasDrain": true,
+	}
+	fields := reflect.TypeFor[audit.Result]()
+	for i := range fields.NumField() {
+		name := fields.Field(i).Name
+		s := sound()
+		value := reflect.ValueOf(s.Audit).Elem().Field(i)
+		switch {
+		case harmless[name]:
+			continue
+		case value.CanInt():
+			value.SetInt(1)
+		case value.Kind() == reflect.Bool:
+			value.SetBool(true)
+		default:
+			continue
+		}
+		if s.Judge(report.Rules{}); len(s.Faults) == 0 {
+			t.Errorf("audit.Result.%s is not judged", name)
+		}
+	}
+}
