@@ -90,10 +90,13 @@ func New(cfg Config) *Server {
 		Concurrency:           maxConns,
 		DisableStartupMessage: true,
 		ErrorHandler:          s.unread,
-		IdleTimeout:           idleTimeout,
-		ReadBufferSize:        headerBuffer,
-		ReadTimeout:           readTimeout,
-		WriteTimeout:          writeTimeout,
+		// A form is a body like any other: read to the end that its length gives, not to its closing boundary. What follows the
+		// boundary would be taken for the next request.
+		DisablePreParseMultipartForm: true,
+		IdleTimeout:                  idleTimeout,
+		ReadBufferSize:               headerBuffer,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
 	})
 	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
 	s.app.Use(s.observe)
