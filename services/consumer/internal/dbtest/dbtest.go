@@ -216,7 +216,7 @@ func (d *DB) Audit() Audit {
 // Eventually waits until condition holds.
 func Eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
-	Within(tb, 15*time.Second, what, condition)
+	Within(tb, 30*time.Second, what, condition)
 }
 
 // Within waits until condition holds, for a given time.

@@ -119,7 +119,7 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until
 	flights := make([]*flight, len(messages))
 	hopeless := make(map[*flight]outcome)
 	for i, m := range messages {
-		f := &flight{msg: m.Message, until: until}
+		f := &flight{msg: m.Message, until: until, renew: renewal(time.Now(), until)}
 		switch {
 		case m.Poison != nil:
 			f.stage = leaving

@@ -14,6 +14,8 @@ type flight struct {
 	msg      message.Message
 	stage    stage
 	until    time.Time // the lease holds at least until then: counted from before its statement was sent, on our monotonic clock
+	renew    time.Time // when it is to be extended
+	busy     writer    // whose statement about it is under way
 	deadline time.Time // of its handler
 	cancel   context.CancelCauseFunc
 	lost     bool // another consumer has it
@@ -25,9 +27,19 @@ type stage int
 const (
 	buffered stage = iota // waits for a worker
 	running               // its handler runs
-	acking                // done; the ack is being written, and the lease is still extended
+	acking                // done; until the ack has been written the lease is extended, but not while that is tried
 	leaving               // to be delayed, handed back or buried: extending it now would undo that
 	gone                  // its lease has ended
+)
+
+// writer is a part that writes about leases. Only one at a time writes about the same lease: a heartbeat holds the message's row
+// until it has committed, and where that takes long, an ack beside it would find the row locked time and again.
+type writer int
+
+const (
+	nobody writer = iota
+	heartbeat
+	settlement
 )
 
 // held is the set of leases that we hold: the one place that knows which messages are whose turn. A flight's outcome is
@@ -37,11 +49,13 @@ type held struct {
 	flights map[*flight]struct{}
 	stuck   int // workers whose handler goes on after its flight has been decided
 
+	freed chan struct{} // signals that heartbeats are over, and the leases free to be written about
+
 	size, waiting, working atomic.Int64 // for the fetcher's arithmetic, without the lock
 }
 
 func newHeld() *held {
-	return &held{flights: map[*flight]struct{}{}}
+	return &held{flights: map[*flight]struct{}{}, freed: make(chan struct{}, 1)}
 }
 
 func (h *held) add(flights []*flight) {
@@ -124,24 +138,70 @@ func (h *held) expired(f *flight, now time.Time) bool {
 	return !now.Before(f.until)
 }
 
-// expiring returns the flights whose leases are to be extended: those with less than margin left.
-func (h *held) expiring(now time.Time, margin time.Duration) []*flight {
+// expiring returns the flights whose leases are to be extended now.
+func (h *held) expiring(now time.Time) []*flight {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var found []*flight
 	for f := range h.flights {
-		if f.stage <= acking && !f.lost && f.until.Sub(now) <= margin {
+		if f.extendable() && !now.Before(f.renew) {
 			found = append(found, f)
 		}
 	}
 	return found
 }
 
-// extended notes that a lease now holds until then.
-func (h *held) extended(f *flight, until time.Time) {
+func (f *flight) extendable() bool { return f.stage <= acking && !f.lost && f.busy == nobody }
+
+// extending returns those of flights that may still be extended, and keeps the settler from them until extended is called.
+func (h *held) extending(flights []*flight) []*flight {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f.until = until
+	var claimed []*flight
+	for _, f := range flights {
+		if f.extendable() {
+			f.busy = heartbeat
+			claimed = append(claimed, f)
+		}
+	}
+	return claimed
+}
+
+// extended notes that the heartbeat of flights is over. Those in confirmed hold until then.
+func (h *held) extended(flights, confirmed []*flight, now, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range confirmed {
+		f.until, f.renew = until, renewal(now, until)
+	}
+	for _, f := range flights {
+		f.busy = nobody
+	}
+	signal(h.freed)
+}
+
+// settling keeps the heartbeat from what is to be settled, until settled is called. What the heartbeat is at just now is left to it.
+func (h *held) settling(batch []outcome) (claimed, taken []outcome) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range batch {
+		if o.flight.busy == heartbeat {
+			taken = append(taken, o)
+			continue
+		}
+		o.flight.busy = settlement
+		claimed = append(claimed, o)
+	}
+	return claimed, taken
+}
+
+// settled lets the heartbeat have again what could not be settled.
+func (h *held) settled(batch []outcome) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range batch {
+		o.flight.busy = nobody
+	}
 }
 
 // lose notes that another consumer has a flight's lease and cancels its handler. It says false when that is no news:

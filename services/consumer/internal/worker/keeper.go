@@ -25,12 +25,13 @@ func (k *keeper) tick() time.Duration {
 	return min(max(k.settings.Visible/20, 50*time.Millisecond), time.Second)
 }
 
-// heartbeat extends leases in batches when half of the visibility timeout is over, which leaves the other half to try again.
+// heartbeat extends leases in batches.
 func (k *keeper) heartbeat(ctx context.Context) {
 	k.everyTick(ctx, func(now time.Time) {
-		margin := k.settings.Visible/2 + k.lease.longer()
-		for batch := range slices.Chunk(k.held.expiring(now, margin), mostWritten) {
-			k.extend(ctx, batch)
+		for batch := range slices.Chunk(k.held.expiring(now), mostWritten) {
+			if batch = k.held.extending(batch); len(batch) > 0 {
+				k.extend(ctx, batch)
+			}
 		}
 	})
 }
@@ -99,9 +100,11 @@ func (k *keeper) extend(ctx context.Context, flights []*flight) {
 	}
 	k.metrics.Heartbeats.Inc()
 	k.metrics.Extended.Add(float64(len(confirmed)))
+	extended := make([]*flight, 0, len(confirmed))
 	for l := range confirmed {
-		k.held.extended(byLease[l], sent.Add(length))
+		extended = append(extended, byLease[l])
 	}
+	k.held.extended(flights, extended, time.Now(), sent.Add(length))
 	for l, fate := range fates {
 		f := byLease[l]
 		if fate != queue.Lost || !k.held.lose(f, handler.ErrLeaseLost) {

@@ -38,13 +38,19 @@ func (l *lease) note(took time.Duration) {
 	}
 }
 
-// longer is what leases last beyond the visibility timeout: once for the statement itself, once more for one that takes twice as
-// long as the last.
+// longer is what leases last beyond the visibility timeout: once for the statement that gets them, the rest so that half of what
+// remains is enough for one that takes half as long again, and as long in between for others to have the message's row.
 func (l *lease) longer() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return 2 * l.took
+	return 4 * l.took
 }
 
 // length is how long a lease is asked for now.
 func (l *lease) length() time.Duration { return l.visible + l.longer() }
+
+// renewal is when to extend a lease that we hear of now and that lasts until then: when half of what is left of it is over, which
+// leaves the other half to try again. However slow the database is, a lease is never extended again as soon as it is there.
+func renewal(now, until time.Time) time.Time {
+	return now.Add(max(until.Sub(now), 0) / 2)
+}

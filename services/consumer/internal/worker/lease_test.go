@@ -234,3 +234,31 @@ func TestALockedOrderKeepsNobodyElseWaiting(t *testing.T) {
 		})
 	}
 }
+
+// What has been done is not to be done again because somebody is in the way of its ack.
+func TestALeaseIsExtendedWhileItsAckCannotBeWritten(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Visible, s.HandlerTimeout = time.Second, 800*time.Millisecond
+	b.Publish(1)
+	other, err := b.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback(context.WithoutCancel(t.Context()))
+	if _, err := other.Exec(t.Context(), `select from public.orders where id = 1 for update`); err != nil {
+		t.Fatal(err)
+	}
+	r := b.start(s, noop)
+	dbtest.Eventually(t, "the order has been worked on", func() bool { return r.metric("handler_seconds") == 1 })
+	before := r.metric("leases_extended_total")
+	dbtest.Eventually(t, "its lease is extended for longer than it would have lasted", func() bool {
+		return r.metric("leases_extended_total") >= before+4
+	})
+	if err := other.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.settled(); a.Completed != 1 {
+		t.Fatalf("%+v", a)
+	}
+}

@@ -24,6 +24,7 @@ type settler struct {
 	in      chan outcome
 	ending  chan struct{} // closed when no flight will be decided any more
 	pending [operations][]outcome
+	taken   []outcome // by the heartbeat, which is at their leases just now
 	refused [operations]refusal
 	most    int // outcomes in one statement: less than mostWritten while the server cuts statements off for taking too long
 
@@ -99,6 +100,8 @@ func (s *settler) gather(ctx context.Context) bool {
 		select {
 		case o := <-s.in:
 			s.add(o)
+		case <-s.held.freed:
+			s.resume()
 		case <-later.C:
 		case <-ending:
 		case <-ctx.Done():
@@ -115,10 +118,20 @@ func (s *settler) take() {
 		select {
 		case o := <-s.in:
 			s.add(o)
+		case <-s.held.freed:
+			s.resume()
 		default:
 			return
 		}
 	}
+}
+
+// resume goes on with what the heartbeat was at.
+func (s *settler) resume() {
+	for _, o := range s.taken {
+		s.add(o)
+	}
+	s.taken = nil
 }
 
 func (s *settler) add(o outcome) { s.pending[o.op] = append(s.pending[o.op], o) }
@@ -147,7 +160,13 @@ func (s *settler) flush(ctx context.Context) error {
 	for o := range operations {
 		batches := s.due(o, time.Now())
 		for i, batch := range batches {
-			err := s.write(ctx, o, batch)
+			claimed, taken := s.held.settling(batch)
+			s.taken = append(s.taken, taken...)
+			if len(claimed) == 0 {
+				continue
+			}
+			err := s.write(ctx, o, claimed)
+			s.held.settled(claimed)
 			s.writes[o].note(err)
 			if err == nil {
 				s.refused[o].clear()

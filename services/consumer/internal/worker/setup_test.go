@@ -228,8 +228,8 @@ func within[T any](t *testing.T, what string, c <-chan T) T {
 	select {
 	case value := <-c:
 		return value
-	case <-time.After(15 * time.Second):
-		t.Fatalf("still not after 15 s: %s", what)
+	case <-time.After(30 * time.Second):
+		t.Fatalf("still not after 30 s: %s", what)
 		panic("unreachable")
 	}
 }
