@@ -10,17 +10,18 @@ import (
 	"sync"
 	"testing"
 
+	"orderflow.example/services/api/internal/cursor"
 	"orderflow.example/services/api/internal/testdb"
 )
 
 // pages walks a list to its end and returns the ids in order.
 func pages(t *testing.T, s *service, path, field, id string) (ids []string, requests int) {
 	t.Helper()
-	cursor := ""
+	after := ""
 	for {
 		at := path
-		if cursor != "" {
-			at += "&cursor=" + url.QueryEscape(cursor)
+		if after != "" {
+			at += "&cursor=" + url.QueryEscape(after)
 		}
 		a := s.get(t, at)
 		if a.status != http.StatusOK {
@@ -35,7 +36,7 @@ func pages(t *testing.T, s *service, path, field, id string) (ids []string, requ
 		if !more {
 			return ids, requests
 		}
-		cursor = next
+		after = next
 	}
 }
 
@@ -82,9 +83,9 @@ func TestListOrders(t *testing.T) {
 	}
 
 	// A cursor belongs to its filters.
-	cursor := s.get(t, "/orders?limit=1&status=dead").json(t)["next_cursor"].(string)
+	dead := s.get(t, "/orders?limit=1&status=dead").json(t)["next_cursor"].(string)
 	for _, other := range []string{"/orders?limit=1&cursor=", "/orders?status=pending&cursor=", "/dead-letters?cursor="} {
-		if a := s.get(t, other+cursor); a.status != http.StatusUnprocessableEntity {
+		if a := s.get(t, other+dead); a.status != http.StatusUnprocessableEntity {
 			t.Errorf("%s: got %d", other, a.status)
 		}
 	}
@@ -94,6 +95,41 @@ func TestListOrders(t *testing.T) {
 	second := s.get(t, "/orders?limit=2&cursor="+first["next_cursor"].(string)).json(t)
 	if id := fmt.Sprint(second["orders"].([]any)[0].(map[string]any)["id"]); id != "98" {
 		t.Errorf("the second page begins with %s", id)
+	}
+}
+
+// Anybody can make a cursor up. It is then a position like any other, or refused: what it says never reaches a statement unread.
+func TestForgedCursors(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	if a := s.post(t, "/orders/batch", `{"orders":[`+orderJSON(1)+`,`+orderJSON(2)+`]}`, "Idempotency-Key", "run-1"); a.status != http.StatusCreated {
+		t.Fatal(a.body)
+	}
+	lists := []struct {
+		path  string
+		scope []string
+	}{
+		{"/orders?", []string{"orders", "", "", ""}},
+		{"/orders?status=pending&", []string{"orders", "pending", "", ""}},
+		{"/orders?idempotency_key_prefix=run-&", []string{"orders", "", "", "run-"}},
+		{"/orders?status=pending&idempotency_key_prefix=run-&", []string{"orders", "pending", "", "run-"}},
+		{"/dead-letters?", []string{"dead_letters", ""}},
+	}
+	for _, position := range []string{
+		"run-\x00", "run-\xff", "\x00", "\xff\xfe", "run-\xed\xa0\x80", "sun-1", "run", "-1", "0", "1e3", "0x10", " 1",
+		"9223372036854775807", "-9223372036854775808", "9223372036854775808", "run-ü", "'; drop table orders; --", strings.Repeat("9", 300),
+	} {
+		for _, list := range lists {
+			a := s.get(t, list.path+"cursor="+url.QueryEscape(cursor.Make(position, list.scope...)))
+			if a.status != http.StatusOK && a.status != http.StatusUnprocessableEntity {
+				t.Errorf("%s with a cursor of %q: %d %s", list.path, position, a.status, a.body)
+			}
+		}
+	}
+	// One outside the list leads to no page of another.
+	if a := s.get(t, "/orders?idempotency_key_prefix=run-&cursor="+url.QueryEscape(cursor.Make("sun-1", "orders", "", "", "run-"))); a.status != http.StatusUnprocessableEntity {
+		t.Errorf("a key with another prefix: %d %s", a.status, a.body)
 	}
 }
 

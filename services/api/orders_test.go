@@ -128,6 +128,15 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		{name: "prefix that no key has", method: "GET", path: "/orders?idempotency_key_prefix=%C3%A9", status: 422, location: "query.idempotency_key_prefix"},
 		{name: "misspelt filter", method: "GET", path: "/orders?statuss=dead", status: 422, location: "query.statuss"},
 		{name: "filter of nothing", method: "GET", path: "/queue?x=1", status: 422, location: "query.x"},
+		{name: "parameter that creating has not", path: "/orders?x=1", body: good, status: 422, location: "query.x"},
+		{name: "parameter that a batch has not", path: "/orders/batch?dry_run=true", body: `{"orders":[` + good + `]}`, status: 422, location: "query.dry_run"},
+		{name: "limit without a value", method: "GET", path: "/messages?limit=", status: 422, location: "query.limit"},
+		{name: "limit that is only named", method: "GET", path: "/orders?limit", status: 422, location: "query.limit"},
+		{name: "status without a value", method: "GET", path: "/orders?status=", status: 422, location: "query.status"},
+		{name: "limit twice", method: "GET", path: "/orders?limit=1&limit=2", status: 422, location: "query.limit"},
+		{name: "id that is not decoded to a number", method: "GET", path: "/orders/1%2F2", status: 422, location: "path.id"},
+		{name: "id that is not UTF-8", method: "GET", path: "/orders/%ff", status: 422, location: "path.id"},
+		{name: "zero-width name", body: with("customer_name", `"\u200b\u200d\ufeff"`), status: 422, location: "body.customer_name"},
 		{name: "forged cursor of dead letters", method: "GET", path: "/dead-letters?cursor=x", status: 422, location: "query.cursor"},
 	}
 	for _, test := range tests {

@@ -87,3 +87,48 @@ func TestIdempotencyKeyIsOne(t *testing.T) {
 		}
 	}
 }
+
+// What a foreign web page can send without being asked (a form, text, no type at all) is never an order.
+func TestBodyIsSaidToBeJSON(t *testing.T) {
+	t.Parallel()
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
+	for kind, status := range map[string]int{
+		"":                             415,
+		"Content-Type: \r\n":           415,
+		"Content-Type: text/plain\r\n": 415,
+		"Content-Type: text/plain; a=application/json\r\n":    415,
+		"Content-Type: application/x-www-form-urlencoded\r\n": 415,
+		"Content-Type: multipart/form-data; boundary=X\r\n":   415,
+		"Content-Type: text/json\r\n":                         415,
+		"Content-Type: application/jsonx\r\n":                 415,
+		"Content-Type: application/+json\r\n":                 415,
+		"Content-Type: application/json, text/plain\r\n":      415,
+		"Content-Type: application/json\r\n":                  201,
+		"Content-Type: Application/JSON ; charset=utf-8\r\n":  201,
+		"Content-Type: application/vnd.api+json\r\n":          201,
+		"Content-Type: application/problem+JSON;a=b\r\n":      201,
+	} {
+		for path, body := range map[string]string{"/orders": orderJSON(1), "/orders/batch": `{"orders":[` + orderJSON(1) + `]}`} {
+			head := "POST " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + kind + "Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
+			if a := s.raw(t, head+body); a.status != status {
+				t.Errorf("%s %q: got %d %s, want %d", path, kind, a.status, a.body, status)
+			}
+		}
+	}
+}
+
+// A path is what it says once its escapes are read: /orders/%31 is /orders/1, and an escaped slash separates nothing.
+func TestPathIsPercentDecoded(t *testing.T) {
+	t.Parallel()
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
+	s.post(t, "/orders", orderJSON(1))
+	for path, status := range map[string]int{
+		"/orders/%31": 200, "/%6frders/1": 200, "/orders?%6cimit=1": 200, "/he%61lth": 200,
+		"/orders%2F1": 404, "/orders/%2e%2e/queue": 404, "/orders/%00": 422, "/orders/%zz": 422, "/orders/1%": 422, "/orders/%31%": 422,
+		"/dead-letters/1%2Fredrive": 405,
+	} {
+		if a := s.raw(t, "GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); a.status != status {
+			t.Errorf("%s: got %d %s, want %d", path, a.status, a.body, status)
+		}
+	}
+}

@@ -92,6 +92,7 @@ type Order struct {
 // is known to be away, a second try when a connection turns out to be stale, and errors in the one form.
 func register[I, O any](s *Server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
 	op.Errors = append(op.Errors, http.StatusServiceUnavailable)
+	op.Middlewares = append(op.Middlewares, s.strictQuery)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		if !s.cfg.Monitor.Up() {
 			return nil, s.failed(ctx, unavailable(orders.ErrUnavailable.Error()))

@@ -108,7 +108,7 @@ func toProblem(err error) *Problem {
 		return problem(http.StatusNotFound, "Dead letter not found")
 	case errors.Is(err, queue.ErrNotRedrive):
 		return problem(http.StatusConflict, "the dead letter's order is not dead: it was completed, or has another message under way")
-	case errors.Is(err, cursor.ErrForged):
+	case errors.Is(err, cursor.ErrInvalid):
 		return unprocessable(Wrong{Location: "query.cursor", Message: err.Error()})
 	case errors.Is(err, orders.ErrUnknownOutcome):
 		return unavailable("it is not known whether the order was written: send it again with the same Idempotency-Key")

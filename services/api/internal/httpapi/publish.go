@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -85,8 +86,11 @@ func (s *Server) created(c *fiber.Ctx, result orders.Result, body []byte) {
 	c.Response().SetBodyRaw(body)
 }
 
-// checkHeaders refuses bodies that are not plain JSON and returns the idempotency key, copied.
+// checkHeaders refuses parameters and bodies that are not plain JSON, and returns the idempotency key, copied.
 func checkHeaders(c *fiber.Ctx) (key string, err error) {
+	if err := noQuery(c); err != nil {
+		return "", err
+	}
 	if err := checkBody(c); err != nil {
 		return "", err
 	}
@@ -114,7 +118,8 @@ func checkHeaders(c *fiber.Ctx) (key string, err error) {
 	return key, nil
 }
 
-// checkBody refuses what is said to be something other than JSON. A body without a type is taken for JSON.
+// checkBody refuses what is not said to be JSON. That is more than a formality: a foreign web page can make a visitor's browser
+// send forms, plain text and bodies without a type to any address without asking, but not JSON.
 func checkBody(c *fiber.Ctx) error {
 	header := &c.Request().Header
 	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
@@ -123,12 +128,24 @@ func checkBody(c *fiber.Ctx) error {
 			Location: "header.Content-Encoding", Message: "must be absent or identity",
 		})
 	}
-	kind, _, _ := bytes.Cut(header.ContentType(), []byte(";"))
-	kind = bytes.TrimSpace(kind)
-	if len(kind) == 0 || bytes.EqualFold(kind, []byte(fiber.MIMEApplicationJSON)) {
+	if isJSON(header.ContentType()) {
 		return nil
 	}
 	return problem(http.StatusUnsupportedMediaType, "the body must be JSON", Wrong{
-		Location: "header.Content-Type", Message: "must be application/json",
+		Location: "header.Content-Type", Message: "must be application/json, or another application type that ends in +json",
 	})
+}
+
+// isJSON tells whether a media type is JSON, or by its suffix (RFC 6839) written in it.
+func isJSON(mediaType []byte) bool {
+	if string(mediaType) == fiber.MIMEApplicationJSON {
+		return true
+	}
+	kind, _, _ := bytes.Cut(mediaType, []byte(";"))
+	major, minor, _ := strings.Cut(strings.ToLower(string(bytes.TrimSpace(kind))), "/")
+	if major != "application" || strings.ContainsAny(minor, " \t,") {
+		return false
+	}
+	suffixed, found := strings.CutSuffix(minor, "+json")
+	return minor == "json" || found && suffixed != ""
 }

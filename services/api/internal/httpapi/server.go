@@ -98,7 +98,7 @@ func New(cfg Config) *Server {
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
 	})
-	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
+	s.app.Server().Handler = decodedPath(s.knownMethods(s.app.Server().Handler))
 	s.app.Use(s.observe)
 	s.probes()
 	s.describe()

@@ -2,7 +2,6 @@ package orders
 
 import (
 	"strconv"
-	"strings"
 
 	"orderflow.example/services/api/internal/strictjson"
 )
@@ -140,7 +139,7 @@ func (d *decoder) order(order *Draft, location string) error {
 
 func (d *decoder) name(to *string, location, key string) error {
 	return d.Text(to, location, key, MaxNameLength, func(s string) (wrong string) {
-		if strings.TrimSpace(s) == "" {
+		if !visible(s) {
 			return "must not be empty or blank"
 		}
 		return ""

@@ -167,6 +167,42 @@ func TestDecodeBatch(t *testing.T) {
 	}
 }
 
+// A name is what a person can see something of.
+func TestNamesCanBeSeen(t *testing.T) {
+	t.Parallel()
+	for name, seen := range map[string]bool{
+		"x": true, "Ünal": true, "寿司": true, "🍣": true, "—": true, "é": true, "न\u093f": true,
+		"👩\u200d🚀": true, "\u200ba\u200b": true, "\uf8ff": true, "\U0001fae9": true,
+		"":               false,
+		"\u200b":         false, // zero-width space
+		"\u200c\u200d":   false, // joiners
+		"\ufeff":         false, // byte-order mark
+		"\u2060 \u2063":  false, // word joiner, invisible separator
+		"\u00ad":         false, // soft hyphen
+		"\u202e\u202c":   false, // direction marks
+		"\x01\x7f":       false, // controls
+		"\u0085":         false, // a control that is white space
+		"\u3164":         false, // Hangul filler, which counts as a letter
+		"\u115f\u1160":   false,
+		"\uffa0":         false,
+		"\ufe0f":         false, // variation selectors
+		"\U000e0101":     false,
+		"\U000e0041":     false, // tags
+		"\u2800":         false, // Braille without a dot, which counts as a symbol
+		"\u0301":         false, // an accent on nothing
+		"\u3000":         false, // ideographic space
+		"\u2028\u2029\n": false,
+	} {
+		quoted, err := json.Marshal(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode([]byte(body("customer_name", string(quoted)))); (err == nil) != seen {
+			t.Errorf("%+q: %v", name, err)
+		}
+	}
+}
+
 // What fixedPoint says must be what exact arithmetic says, for any number JSON can write.
 func TestPriceIsExact(t *testing.T) {
 	t.Parallel()

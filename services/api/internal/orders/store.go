@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -75,17 +76,17 @@ const (
 )
 
 // List returns up to limit orders after the cursor of the page before, which is empty for the first. The error is
-// cursor.ErrForged for a cursor that is not one of this list.
+// cursor.ErrInvalid for a cursor that is not one of this list.
 func (s *Store) List(ctx context.Context, filter Filter, limit int, after string) (Page, error) {
 	if after != "" {
 		position, err := cursor.Read(after, filter.scope()...)
 		if err != nil {
 			return Page{}, err
 		}
-		after = position
-		if _, err := strconv.ParseInt(after, 10, 64); err != nil && filter.KeyPrefix == "" {
-			return Page{}, cursor.ErrForged
+		if !filter.reaches(position) {
+			return Page{}, cursor.ErrInvalid
 		}
+		after = position
 	}
 	if !filter.searched() {
 		page, err := list(ctx, s.db, filter, limit, after)
@@ -141,6 +142,16 @@ func (f Filter) position(o *Order) string {
 		return *o.IdempotencyKey
 	}
 	return strconv.FormatInt(o.ID, 10)
+}
+
+// reaches tells whether an order of the list can stand at a position, which may be a stranger's: an id, or a key that begins
+// with the prefix and that PostgreSQL can hold.
+func (f Filter) reaches(position string) bool {
+	if f.KeyPrefix != "" {
+		return strings.HasPrefix(position, f.KeyPrefix) && utf8.ValidString(position) && !strings.Contains(position, "\x00")
+	}
+	_, err := strconv.ParseInt(position, 10, 64)
+	return err == nil
 }
 
 // window looks for orders among the scanWindow that come after a position. last is the position of the last one that was
@@ -209,7 +220,7 @@ func newQuery(filter Filter, after string) *query {
 			q.where = append(q.where, "o.idempotency_key > "+q.arg(after))
 		}
 	case after != "":
-		id, _ := strconv.ParseInt(after, 10, 64) // made by position, or checked by List
+		id, _ := strconv.ParseInt(after, 10, 64) // made by position, or checked by reaches
 		q.where = append(q.where, "o.id < "+q.arg(id))
 	}
 	return q

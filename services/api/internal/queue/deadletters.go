@@ -42,7 +42,7 @@ type DeadLetterPage struct {
 }
 
 // DeadLetters lists dead letters, newest first. reason chooses those that died of it, empty all. A page can hold fewer than
-// limit, or none, and still have a next one. The error is cursor.ErrForged for a cursor that is not one of this list.
+// limit, or none, and still have a next one. The error is cursor.ErrInvalid for a cursor that is not one of this list.
 func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after string) (DeadLetterPage, error) {
 	before := int64(1<<63 - 1)
 	if after != "" {
@@ -51,7 +51,7 @@ func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after
 			before, err = strconv.ParseInt(position, 10, 64)
 		}
 		if err != nil {
-			return DeadLetterPage{}, cursor.ErrForged
+			return DeadLetterPage{}, cursor.ErrInvalid
 		}
 	}
 	page := DeadLetterPage{DeadLetters: []DeadLetter{}}
