@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export GOWORK := off
 
 SERVICES := api consumer loadgen
-MODULES  := $(addprefix services/,$(SERVICES)) dev
+MODULES  := kit $(addprefix services/,$(SERVICES)) dev
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"orderflow.example/kit/logging"
 	"orderflow.example/services/api/internal/config"
-	"orderflow.example/services/api/internal/logging"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 
 	cfg, err := config.Load(env)
 	if err != nil {
-		fmt.Fprintf(stderr, "api: configuration: %v\n", err)
+		fmt.Fprintf(stderr, "api: %v\n", err)
 		return exitConfig
 	}
 	if *verbose {

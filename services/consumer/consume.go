@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
-
-	"golang.org/x/term"
 
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/config"
@@ -20,7 +17,7 @@ import (
 )
 
 // consume wires the parts and runs them until a signal.
-func consume(ctx context.Context, s config.Config, log *slog.Logger, signals <-chan os.Signal) int {
+func consume(ctx context.Context, s *config.Config, log *slog.Logger, signals <-chan os.Signal) int {
 	log.Info("Configuration", "version", version, "config", s)
 	m := metrics.New(version, s.QueueName, s.Handler)
 	server, err := pg.NewServer(s.DatabaseURL, s.ConsumerID, log, pg.Observer{
@@ -86,25 +83,10 @@ func consume(ctx context.Context, s config.Config, log *slog.Logger, signals <-c
 	}
 }
 
-func newHandler(s config.Config, log *slog.Logger) (h handler.Handler, closeHandler func()) {
+func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, closeHandler func()) {
 	if s.Handler == "webhook" {
 		w := handler.NewWebhook(s.WebhookURL, s.WebhookSecret, s.Concurrency, s.HandlerTimeout)
 		return w, w.Close
 	}
 	return &handler.Simulate{Work: s.SimulateWork, Fail: s.SimulateFailures == "example", Log: log}, func() {}
-}
-
-// newLogger logs to stderr: text for people at a terminal, JSON for everything else, unless told otherwise.
-func newLogger(s config.Config, stderr io.Writer) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(s.LogLevel)) // checked with the configuration
-	options := &slog.HandlerOptions{Level: level}
-	format := s.LogFormat
-	if file, ok := stderr.(*os.File); format == "auto" && ok && term.IsTerminal(int(file.Fd())) {
-		format = "text"
-	}
-	if format == "text" {
-		return slog.New(slog.NewTextHandler(stderr, options))
-	}
-	return slog.New(slog.NewJSONHandler(stderr, options))
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // examine is `consumer doctor`: one look, a table on stdout, and 1 when there is something to do or a signal ends it.
-func examine(ctx context.Context, s config.Config, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+func examine(ctx context.Context, s *config.Config, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	server, err := pg.NewServer(s.DatabaseURL, "doctor", slog.New(slog.DiscardHandler), pg.Observer{})
 	if err != nil {
 		fmt.Fprintln(stderr, err)

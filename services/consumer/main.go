@@ -15,6 +15,8 @@ import (
 	// The image is FROM scratch and has no certificate authorities of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
 
+	"orderflow.example/kit/env"
+	"orderflow.example/kit/logging"
 	"orderflow.example/services/consumer/internal/config"
 )
 
@@ -31,7 +33,7 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, signals))
+	os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr, signals))
 }
 
 const usage = `consumer: processes orders from a PGMQ queue, each exactly once in effect.
@@ -48,7 +50,7 @@ Exit codes: 0 ok, 1 fault, 2 wrong configuration.
 `
 
 // run is the program without its process: arguments and streams come in, the exit code goes out.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+func run(ctx context.Context, args []string, lookup env.Lookup, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usage) }
@@ -64,10 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		fmt.Fprintln(stdout, version)
 		return exitOK
 	case "config":
-		if err := config.WriteTable(stdout); err != nil {
-			fmt.Fprintln(stderr, err)
-			return exitFault
-		}
+		fmt.Fprint(stdout, config.Table())
 		return exitOK
 	case "", "serve", "doctor":
 	default:
@@ -75,15 +74,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, signals <
 		return exitConfiguration
 	}
 
-	settings, err := config.Load()
+	settings, err := config.Load(lookup)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		fmt.Fprintln(stderr, "consumer:", err)
 		return exitConfiguration
 	}
 	if *verbose {
 		settings.LogLevel = "debug"
 	}
-	log := newLogger(settings, stderr)
+	log := logging.New(stderr, settings.LogLevel, settings.LogFormat)
 	slog.SetDefault(log) // for libraries
 	if command == "doctor" {
 		return examine(ctx, settings, stdout, stderr, signals)

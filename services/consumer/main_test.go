@@ -14,31 +14,29 @@ import (
 
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/env"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The environment belongs to the process, so the tests of this package do not run in parallel.
-func environment(t *testing.T, settings map[string]string) {
-	t.Helper()
-	for _, name := range []string{"DATABASE_URL", "QUEUE_NAME", "BATCH_SIZE", "VT", "LOG_LEVEL", "LOG_FORMAT", "METRICS_PORT", "HANDLER"} {
-		t.Setenv(name, settings[name])
-	}
-	for name, value := range settings {
-		t.Setenv(name, value)
+// environment holds the settings of one run of the program, and nothing of the machine's.
+func environment(settings map[string]string) env.Lookup {
+	return func(name string) (string, bool) {
+		value, set := settings[name]
+		return value, set
 	}
 }
 
-func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
+func call(t *testing.T, settings map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = run(context.Background(), args, &out, &err, nil)
+	code = run(context.Background(), args, environment(settings), &out, &err, nil)
 	return code, out.String(), err.String()
 }
 
 func TestCommandsAndTheirExitCodes(t *testing.T) {
-	environment(t, nil)
+	t.Parallel()
 	for _, test := range []struct {
 		args           []string
 		code           int
@@ -51,7 +49,7 @@ func TestCommandsAndTheirExitCodes(t *testing.T) {
 		{[]string{"--fast"}, 2, "", "not defined"},
 		{[]string{"doctor", "please"}, 2, "", `unexpected argument "please"`},
 	} {
-		code, stdout, stderr := call(t, test.args...)
+		code, stdout, stderr := call(t, nil, test.args...)
 		if code != test.code || !strings.Contains(stdout, test.stdout) || !strings.Contains(stderr, test.stderr) {
 			t.Errorf("%v: %d\n%s\n%s", test.args, code, stdout, stderr)
 		}
@@ -59,8 +57,8 @@ func TestCommandsAndTheirExitCodes(t *testing.T) {
 }
 
 func TestAWrongConfigurationIsOneLineAndExitCode2(t *testing.T) {
-	environment(t, map[string]string{"VT": "-1", "BATCH_SIZE": "abc", "QUEUE_NAME": `x"; drop table orders; --`})
-	code, stdout, stderr := call(t)
+	t.Parallel()
+	code, stdout, stderr := call(t, map[string]string{"VT": "-1", "BATCH_SIZE": "abc", "QUEUE_NAME": `x"; drop table orders; --`})
 	if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 {
 		t.Fatalf("%d\n%s\n%s", code, stdout, stderr)
 	}
@@ -72,8 +70,8 @@ func TestAWrongConfigurationIsOneLineAndExitCode2(t *testing.T) {
 }
 
 func TestDoctorExitsWith1WhenTheDatabaseIsAway(t *testing.T) {
-	environment(t, map[string]string{"DATABASE_URL": "postgres://u:geheim@127.0.0.1:1/d"})
-	if code, _, stderr := call(t, "doctor"); code != 1 || !strings.Contains(stderr, "cannot examine") || strings.Contains(stderr, "geheim") {
+	t.Parallel()
+	if code, _, stderr := call(t, map[string]string{"DATABASE_URL": "postgres://u:geheim@127.0.0.1:1/d"}, "doctor"); code != 1 || !strings.Contains(stderr, "cannot examine") || strings.Contains(stderr, "geheim") {
 		t.Fatalf("%d %s", code, stderr)
 	}
 }
@@ -91,9 +89,10 @@ func start(t *testing.T, db *dbtest.DB, settings map[string]string) *started {
 	for name, value := range settings {
 		all[name] = value
 	}
-	environment(t, all)
 	s := &started{signals: make(chan os.Signal, 2), ended: make(chan int, 1), log: &safeBuffer{}}
-	go func() { s.ended <- run(context.Background(), []string{"-v"}, io.Discard, s.log, s.signals) }()
+	go func() {
+		s.ended <- run(context.Background(), []string{"-v"}, environment(all), io.Discard, s.log, s.signals)
+	}()
 	return s
 }
 
@@ -132,6 +131,7 @@ func (s *started) get(t *testing.T, path string) (status int, body string) {
 }
 
 func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
+	t.Parallel()
 	db := dbtest.New(t)
 	db.Publish(12)
 	s := start(t, db, map[string]string{"SIMULATE_WORK": "1ms", "BACKOFF_BASE": "1ms", "BACKOFF_MAX": "10ms"})
@@ -161,6 +161,7 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 }
 
 func TestASecondSignalExitsAtOnce(t *testing.T) {
+	t.Parallel()
 	db := dbtest.New(t)
 	db.Publish(1)
 	s := start(t, db, map[string]string{"SIMULATE_WORK": "3s"})

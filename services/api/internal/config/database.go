@@ -2,10 +2,7 @@ package config
 
 import (
 	"errors"
-	"fmt"
-	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,28 +38,4 @@ func parseDatabaseURL(value string) (*pgx.ConnConfig, error) {
 		cfg.RuntimeParams["application_name"] = "orderflow-api"
 	}
 	return cfg, nil
-}
-
-// describe is where a configuration connects to, made from its parts so that the password cannot be among them.
-func describe(cfg *pgx.ConnConfig) string {
-	if cfg == nil {
-		return ""
-	}
-	u := url.URL{Scheme: "postgres", User: url.User(cfg.User), Path: "/" + cfg.Database}
-	if strings.HasPrefix(cfg.Host, "/") {
-		u.RawQuery = url.Values{"host": {cfg.Host}, "port": {strconv.Itoa(int(cfg.Port))}}.Encode()
-	} else {
-		u.Host = fmt.Sprintf("%s:%d", cfg.Host, cfg.Port)
-	}
-	return u.String()
-}
-
-var (
-	userinfo = regexp.MustCompile(`^((?:[^:@/]*://)?[^:@]*):.*@`)
-	password = regexp.MustCompile(`(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)`)
-)
-
-// maskURL makes a connection string that could not be read fit for an error message.
-func maskURL(value string) string {
-	return password.ReplaceAllString(userinfo.ReplaceAllString(value, "$1:***@"), "$1***")
 }

@@ -3,14 +3,12 @@
 package config
 
 import (
-	"errors"
 	"fmt"
+	"log/slog"
 	"os"
-	"reflect"
-	"strings"
 	"time"
 
-	"github.com/kelseyhightower/envconfig"
+	"orderflow.example/kit/env"
 )
 
 // Config is what the consumer can be told. The tags are the single source of the names, the defaults and the
@@ -33,7 +31,7 @@ type Config struct {
 	SimulateWork     time.Duration `envconfig:"SIMULATE_WORK" default:"1s" desc:"simulate: how long an order takes"`
 	SimulateFailures string        `envconfig:"SIMULATE_FAILURES" default:"example" desc:"simulate: example (msg_id divisible by 2 fails once, by 6 twice) or none"`
 	WebhookURL       string        `envconfig:"WEBHOOK_URL" desc:"webhook: where orders are POSTed to" secret:"url"`
-	WebhookSecret    string        `envconfig:"WEBHOOK_SECRET" desc:"webhook: key of the HMAC-SHA256 signature; empty: not signed" secret:"all"`
+	WebhookSecret    string        `envconfig:"WEBHOOK_SECRET" desc:"webhook: key of the HMAC-SHA256 signature; empty: not signed" secret:"true"`
 
 	BackoffBase       time.Duration `envconfig:"BACKOFF_BASE" default:"1s" desc:"upper bound of the first retry's delay; the delay is drawn between 0 and the bound"`
 	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"60s" desc:"upper bound of every retry's delay"`
@@ -45,70 +43,24 @@ type Config struct {
 	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text or auto (text on a terminal)"`
 }
 
-// Error lists every wrong variable in one line, so that a start fails once and not once per mistake.
-type Error struct{ Problems []string }
-
-func (e *Error) Error() string { return "configuration: " + strings.Join(e.Problems, "; ") }
-
-func (e *Error) add(name, value, allowed string) {
-	e.Problems = append(e.Problems, fmt.Sprintf("%s=%q: %s", name, value, allowed))
-}
-
-// Load reads the environment and checks it. The error is an *Error that names each variable, its value and what is
-// allowed. A variable that is set but empty counts as not set, as compose files and charts like to have it.
-func Load() (Config, error) {
+// Load reads the environment and checks it. The error has one line that names each wrong variable, its value and what is allowed.
+func Load(lookup env.Lookup) (*Config, error) {
 	var c Config
-	problems := new(Error)
-	readFields(&c, problems)
-	if len(problems.Problems) == 0 {
-		c.fill()
-	}
-	c.validate(problems)
-	if len(problems.Problems) > 0 {
-		return Config{}, problems
-	}
-	return c, nil
+	problems := env.Read(lookup, &c)
+	c.fill(problems)
+	c.check(problems)
+	return &c, problems.Err()
 }
 
-// readFields lets envconfig fill one field at a time: as a whole it would stop at the first value it cannot convert.
-func readFields(c *Config, problems *Error) {
-	target := reflect.ValueOf(c).Elem()
-	for i := range target.NumField() {
-		field := target.Type().Field(i)
-		name := field.Tag.Get("envconfig")
-		if value, set := os.LookupEnv(name); set && value == "" {
-			field.Tag = reflect.StructTag(strings.Replace(string(field.Tag), name, "ORDERFLOW_EMPTY_"+name, 1))
-		}
-		one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
-		if err := envconfig.Process("", one.Interface()); err != nil {
-			var wrong *envconfig.ParseError
-			if !errors.As(err, &wrong) {
-				problems.Problems = append(problems.Problems, fmt.Sprintf("%s: %v", name, err))
-				continue
-			}
-			problems.add(name, wrong.Value, "must be "+kindInWords(field.Type))
-			continue
-		}
-		target.Field(i).Set(one.Elem().Field(0))
-	}
-}
+// Table documents the variables as a Markdown table.
+func Table() string { return env.Table(&Config{}) }
 
-func kindInWords(t reflect.Type) string {
-	switch {
-	case t == reflect.TypeFor[time.Duration]():
-		return "a duration such as 500ms, 10s or 2m"
-	case t.Kind() == reflect.Int:
-		return "a whole number"
-	case t.Kind() == reflect.Float64:
-		return "a number"
-	default:
-		return "a text"
-	}
-}
+// LogValue shows every setting with secrets masked.
+func (c *Config) LogValue() slog.Value { return env.Masked(c) }
 
 // fill computes what depends on other settings or on the host.
-func (c *Config) fill() {
-	if c.HandlerTimeout == 0 {
+func (c *Config) fill(p *env.Problems) {
+	if c.HandlerTimeout == 0 && !p.Named("HANDLER_TIMEOUT") {
 		c.HandlerTimeout = c.Visibility() * 8 / 10
 	}
 	if c.ConsumerID == "" {

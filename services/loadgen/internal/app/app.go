@@ -1,77 +1,99 @@
-// Package app is the program: it reads the settings, puts the parts together and decides the exit code. It owns the signals and the
+// Package app is the program: it reads the settings, puts the parts together and decides the exit code. It owns the
 // order in which things start and end; it measures, sends and audits nothing itself.
 package app
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"io"
-	"os"
+	"time"
 
+	"orderflow.example/kit/program"
 	"orderflow.example/services/loadgen/internal/config"
+	"orderflow.example/services/loadgen/internal/screen"
 )
 
 // The exit codes, as k6 has them where it has one.
 const (
-	ExitOK          = 0
-	ExitFault       = 1   // loadgen itself could not do its work
-	ExitConfig      = 2   // wrong configuration
-	ExitThresholds  = 99  // a threshold or the audit failed
-	ExitInterrupted = 130 // by a signal
+	ExitOK          = program.OK
+	ExitFault       = program.Fault         // loadgen itself could not do its work
+	ExitConfig      = program.Configuration // wrong settings
+	ExitThresholds  = 99                    // a threshold or the audit failed
+	ExitInterrupted = 130                   // by a signal
 )
 
-// Program is one invocation.
-type Program struct {
-	Args    []string
-	Stdout  io.Writer // results
-	Stderr  io.Writer // logs, progress, the live screen
-	Version string
-	Signals <-chan os.Signal // nil = none are listened to
-	Exit    func(code int)   // ends the process at once, on a second signal
+// leaveGrace is how long the last words may take after the second signal: an output that hangs must not hold up a person who has
+// asked twice.
+const leaveGrace = 2 * time.Second
+
+// sending are the commands that send orders; the one without a name is the plain run.
+var sending = []string{"", "run", "capacity"}
+
+const help = `loadgen creates orders, measures the answers, and proves that each was processed exactly once.
+
+  loadgen               create ORDERS orders, CONCURRENCY at a time (or at RATE, or in STAGES), then audit them
+  loadgen audit         audit a run by its id alone: loadgen audit --run ID
+  loadgen capacity      find the highest rate that keeps the thresholds
+  loadgen config        print every environment variable, its default and meaning
+  loadgen version       print the version
+
+Flags (each is the twin of an environment variable; before or after the command):
+  --api URL             API_URL         --run ID              RUN_ID
+  --orders N            ORDERS          --concurrency N       CONCURRENCY
+  --rate R              RATE            --duration D          DURATION
+  --stages LIST         STAGES          --thresholds LIST     THRESHOLDS
+  --json FILE           REPORT_JSON     --html FILE           REPORT_HTML
+  -v                    LOG_LEVEL=debug -h                    this help
+
+Exit codes: 0 all is well; 99 a threshold or the audit failed (dead orders, too, unless a threshold on dead allows them); 130 interrupted, after printing what there is;
+2 wrong configuration; 1 a fault of loadgen's own, such as an api that never was ready.
+`
+
+// New is the program loadgen.
+func New(version string) *program.Program {
+	terminal := new(screen.Terminal)
+	command := func(name string, run func(*session) error) program.Command {
+		return func(ctx context.Context, call *program.Call) error {
+			cfg, err := config.Load(name, call.Lookup)
+			if err != nil {
+				return err
+			}
+			s, err := newSession(ctx, call, cfg, name, terminal)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			return run(s)
+		}
+	}
+	run := command("run", (*session).runLoad)
+	return &program.Program{
+		Name: "loadgen", Version: version, Help: help, Table: config.Table, Grace: leaveGrace, Aborted: ExitInterrupted,
+		Wrap: func(stderr io.Writer) io.Writer {
+			terminal.Out = stderr
+			return terminal
+		},
+		Flags: []program.Flag{
+			{Name: "api", Variable: "API_URL"},
+			{Name: "run", Variable: "RUN_ID"},
+			{Name: "orders", Variable: "ORDERS"},
+			{Name: "thresholds", Variable: "THRESHOLDS"},
+			{Name: "json", Variable: "REPORT_JSON"},
+			{Name: "html", Variable: "REPORT_HTML"},
+			{Name: "duration", Variable: "DURATION", Commands: sending},
+			{Name: "concurrency", Variable: "CONCURRENCY", Commands: sending},
+			{Name: "rate", Variable: "RATE", Commands: sending},
+			{Name: "stages", Variable: "STAGES", Commands: sending},
+		},
+		Commands: map[string]program.Command{
+			"": run, "run": run, "audit": command("audit", (*session).runAudit), "capacity": command("capacity", (*session).runCapacity),
+		},
+	}
 }
 
-// Run carries the command out and returns the exit code.
-func (p *Program) Run(ctx context.Context) int {
-	command, args := "run", p.Args
-	if len(args) > 0 && len(args[0]) > 0 && args[0][0] != '-' {
-		command, args = args[0], args[1:]
+// exit is a command's result as an exit code.
+func exit(code int) error {
+	if code == ExitOK {
+		return nil
 	}
-	switch command {
-	case "run", "audit", "capacity":
-	case "config":
-		fmt.Fprint(p.Stdout, config.Markdown())
-		return ExitOK
-	case "version":
-		fmt.Fprintln(p.Stdout, p.Version)
-		return ExitOK
-	case "help":
-		fmt.Fprint(p.Stdout, config.Help)
-		return ExitOK
-	default:
-		fmt.Fprintf(p.Stderr, "wrong configuration: there is no command %q (see loadgen -h)\n", command)
-		return ExitConfig
-	}
-	cfg, err := config.Load(command, args, p.Stdout)
-	if errors.Is(err, flag.ErrHelp) {
-		return ExitOK
-	}
-	if err != nil {
-		fmt.Fprintln(p.Stderr, err)
-		return ExitConfig
-	}
-	s, err := p.newSession(ctx, cfg, command)
-	if err != nil {
-		fmt.Fprintln(p.Stderr, "loadgen:", err)
-		return ExitFault
-	}
-	defer s.close()
-	switch command {
-	case "audit":
-		return s.runAudit()
-	case "capacity":
-		return s.runCapacity()
-	}
-	return s.runLoad()
+	return program.ExitError(code)
 }

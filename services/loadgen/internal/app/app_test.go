@@ -82,8 +82,7 @@ func faulty(t *testing.T, f faultyapi.Faults, h faultyapi.Habits) *faultyapi.Ser
 func run(t *testing.T, signals <-chan os.Signal, args ...string) ended {
 	t.Helper()
 	var stdout, stderr output
-	p := app.Program{Args: args, Stdout: &stdout, Stderr: &stderr, Version: "test", Signals: signals}
-	code := p.Run(context.Background())
+	code := app.New("test").Run(context.Background(), args, os.LookupEnv, &stdout, &stderr, signals)
 	return ended{code: code, stdout: stdout.String(), stderr: stderr.String()}
 }
 
@@ -566,8 +565,12 @@ func TestCommandsThatNeedNoAPI(t *testing.T) {
 			t.Errorf("%v: %+v", args, e)
 		}
 	}
+	// Flags are twins of variables, and named as those.
+	if e := run(t, nil, "--duration", "30"); e.code != app.ExitConfig || !strings.Contains(e.stderr, `loadgen: wrong configuration: DURATION="30": must be a duration such as 90s or 5m`) {
+		t.Errorf("--duration 30: %+v", e)
+	}
 	for _, args := range [][]string{{"destroy"}, {"--nonsense"}, {"--orders", "x"}, {"audit"}, {"--rate=-1"}} {
-		if e := run(t, nil, args...); e.code != app.ExitConfig || strings.Count(e.stderr, "\n") != 1 || !strings.HasPrefix(e.stderr, "wrong configuration: ") {
+		if e := run(t, nil, args...); e.code != app.ExitConfig || strings.Count(e.stderr, "\n") != 1 || !strings.HasPrefix(e.stderr, "loadgen: ") {
 			t.Errorf("%v: %+v", args, e)
 		}
 	}

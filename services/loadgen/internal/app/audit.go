@@ -8,7 +8,7 @@ import (
 )
 
 // runAudit audits a run that is over, from what the api shows of it.
-func (s *session) runAudit() int {
+func (s *session) runAudit() error {
 	s.sent.Store(true)
 	if err := s.awaitReady(s.all); err != nil {
 		return s.fail(err)

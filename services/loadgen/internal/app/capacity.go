@@ -18,7 +18,7 @@ const capacityThresholds = "post_p99<100ms,error_rate<0.1%,dropped==0,rate_kept>
 
 // runCapacity finds the highest rate that keeps the thresholds. Every rate is a run of its own (<run>-s01, -s02 …): a warm-up that does not
 // count, then the time that does; when a threshold is about the audit's results, the orders are audited before the next rate.
-func (s *session) runCapacity() int {
+func (s *session) runCapacity() error {
 	if err := s.awaitReady(s.all); err != nil {
 		return s.fail(err)
 	}

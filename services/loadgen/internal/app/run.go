@@ -17,7 +17,7 @@ import (
 )
 
 // runLoad is the plain command: wait for the api, send, audit, report.
-func (s *session) runLoad() int {
+func (s *session) runLoad() error {
 	if err := s.awaitReady(s.sending); err != nil {
 		return s.fail(err)
 	}
@@ -33,7 +33,7 @@ func (s *session) runLoad() int {
 	s.begun.Store(true)
 	r.send(s.sending, s.cfg.Orders)
 	s.sent.Store(true)
-	if s.interrupted.Load() {
+	if s.interrupted() {
 		s.lastWords(r.summary())
 	}
 	var err error
@@ -186,8 +186,8 @@ func (r *run) pollQueue(ctx context.Context) {
 
 // finish evaluates the thresholds, writes what is to be written and decides the exit code. err is a fault of loadgen's own, or that of a
 // context that a signal ended.
-func (s *session) finish(summary *report.Summary, err error) int {
-	summary.Interrupted = s.interrupted.Load()
+func (s *session) finish(summary *report.Summary, err error) error {
+	summary.Interrupted = s.interrupted()
 	if summary.Capacity == nil {
 		summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
 	}
@@ -210,6 +210,6 @@ func (s *session) finish(summary *report.Summary, err error) int {
 			summary.ExitCode = ExitFault
 		}
 	}
-	summary.Text(s.program.Stdout)
-	return summary.ExitCode
+	summary.Text(s.call.Stdout)
+	return exit(summary.ExitCode)
 }

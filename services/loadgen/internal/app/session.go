@@ -4,25 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/term"
-
+	"orderflow.example/kit/env"
+	"orderflow.example/kit/program"
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/config"
 	"orderflow.example/services/loadgen/internal/metrics"
 	"orderflow.example/services/loadgen/internal/screen"
 )
 
-// session is what every command has: settings, a log, connections to the api, and the two contexts that signals end.
+// session is what every command has: settings, a log, connections to the api, and the contexts that signals end.
 type session struct {
-	program *Program
+	call    *program.Call
 	cfg     *config.Config
 	command string
 	log     *slog.Logger
@@ -30,31 +28,30 @@ type session struct {
 	client  *client.Client
 	metrics *metrics.Server // nil when it is off
 
-	sending context.Context // ends with the first signal
-	all     context.Context // ends with the second, or with the first when nothing is being sent any more
-	cancel  context.CancelFunc
+	signalled context.Context // ends with the first signal
+	sending   context.Context // ends with the first signal
+	all       context.Context // ends with the second, or with the first when nothing is being sent any more
+	cancel    context.CancelFunc
 
-	begun       atomic.Bool // sending has begun
-	sent        atomic.Bool // sending is over: the next signal ends everything
-	interrupted atomic.Bool
-	closed      chan struct{}
-	background  sync.WaitGroup
+	begun      atomic.Bool // sending has begun
+	sent       atomic.Bool // sending is over: the next signal ends everything
+	closed     chan struct{}
+	background sync.WaitGroup
 }
 
-func (p *Program) newSession(ctx context.Context, cfg *config.Config, command string) (*session, error) {
+func newSession(ctx context.Context, call *program.Call, cfg *config.Config, command string, terminal *screen.Terminal) (*session, error) {
 	for path, what := range map[string]string{cfg.ReportJSON: "REPORT_JSON", cfg.ReportHTML: "REPORT_HTML"} {
 		if err := writable(path); err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	terminal := &screen.Terminal{Out: p.Stderr}
-	log := newLogger(terminal, isTerminal(p.Stderr), cfg)
+	log := call.Log
 	conns := cfg.Concurrency
 	if cfg.Open() || command == "capacity" {
 		conns = cfg.MaxInFlight
 	}
 	c, err := client.New(client.Options{
-		URL: cfg.APIURL, Timeout: cfg.RequestTimeout, MaxConns: conns + cfg.AuditConcurrency + 4, UserAgent: "orderflow-loadgen/" + p.Version,
+		URL: cfg.APIURL, Timeout: cfg.RequestTimeout, MaxConns: conns + cfg.AuditConcurrency + 4, UserAgent: "orderflow-loadgen/" + call.Version,
 	})
 	if err != nil {
 		return nil, err
@@ -66,15 +63,15 @@ func (p *Program) newSession(ctx context.Context, cfg *config.Config, command st
 		}
 		log.Info("metrics", slog.String("addr", served.Addr))
 	}
-	s := &session{program: p, cfg: cfg, command: command, log: log, out: terminal, client: c, metrics: served, closed: make(chan struct{})}
-	s.all, s.cancel = context.WithCancel(ctx)
+	s := &session{call: call, cfg: cfg, command: command, log: log, out: terminal, client: c, metrics: served, signalled: ctx, closed: make(chan struct{})}
+	s.all, s.cancel = context.WithCancel(call.Twice)
 	var stopSending context.CancelFunc
 	s.sending, stopSending = context.WithCancel(s.all)
 	s.background.Go(func() {
 		defer stopSending()
-		s.watchSignals(stopSending)
+		s.watchSignal(stopSending)
 	})
-	log.Info("start", slog.String("command", command), slog.String("version", p.Version), slog.String("run_id", cfg.RunID), slog.Any("settings", cfg.Changed()))
+	log.Info("starting", slog.String("command", command), slog.String("version", call.Version), slog.String("run_id", cfg.RunID), slog.Any("settings", cfg.Changed()))
 	return s, nil
 }
 
@@ -90,47 +87,25 @@ func writable(path string) error {
 	return f.Close()
 }
 
-// watchSignals ends the sending with the first signal, or everything when nothing is being sent (not yet, or not any more); and everything with
-// the next.
-func (s *session) watchSignals(stopSending context.CancelFunc) {
-	for {
-		select {
-		case <-s.closed:
-			return
-		case sig := <-s.program.Signals:
-			first := !s.interrupted.Swap(true)
-			if first && s.begun.Load() && !s.sent.Load() {
-				s.log.Warn("interrupted: no more orders are sent; the audit of those that were follows (once more to leave at once)", slog.String("signal", sig.String()))
-				stopSending()
-				continue
-			}
-			s.log.Warn("interrupted: leaving with what there is", slog.String("signal", sig.String()))
-			s.cancel()
-			if !first {
-				s.leaveSoon()
-			}
-		}
-	}
-}
-
-// leaveGrace is how long the last words may take after the second signal.
-const leaveGrace = 2 * time.Second
-
-// leaveSoon ends the process when it does not end by itself: an output that hangs must not hold up a person who has asked twice.
-func (s *session) leaveSoon() {
-	if s.program.Exit == nil {
+// watchSignal ends the sending with the first signal, or everything when nothing is being sent (not yet, or not any more).
+func (s *session) watchSignal(stopSending context.CancelFunc) {
+	select {
+	case <-s.closed:
 		return
+	case <-s.signalled.Done():
 	}
-	s.background.Go(func() {
-		timer := time.NewTimer(leaveGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			s.program.Exit(ExitInterrupted)
-		case <-s.closed:
-		}
-	})
+	if s.begun.Load() && !s.sent.Load() {
+		s.log.Warn("interrupted: no more orders are sent; the audit of those that were follows (once more to leave at once)")
+		stopSending()
+	} else {
+		s.log.Warn("interrupted: leaving with what there is")
+		s.cancel()
+	}
+	<-s.closed
 }
+
+// interrupted says whether there was a signal.
+func (s *session) interrupted() bool { return s.signalled.Err() != nil }
 
 func (s *session) close() {
 	close(s.closed)
@@ -145,13 +120,12 @@ func (s *session) close() {
 }
 
 // fail reports a fault of loadgen's own.
-func (s *session) fail(err error) int {
-	if s.interrupted.Load() && errors.Is(err, context.Canceled) {
+func (s *session) fail(err error) error {
+	if s.interrupted() && errors.Is(err, context.Canceled) {
 		s.log.Warn("interrupted before there was anything to report")
-		return ExitInterrupted
+		return exit(ExitInterrupted)
 	}
-	s.log.Error("failed", slog.Any("error", err))
-	return ExitFault
+	return err
 }
 
 // awaitReady waits until the api is ready to take orders.
@@ -187,27 +161,4 @@ func (s *session) awaitReady(ctx context.Context) error {
 }
 
 // apiURL is the api's address without a password that it may bear.
-func (s *session) apiURL() string { return maskURL(s.cfg.APIURL) }
-
-func maskURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "(an address that cannot be read)"
-	}
-	return u.Redacted()
-}
-
-func newLogger(w io.Writer, terminal bool, cfg *config.Config) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // the settings are checked: it is one of the four
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat == "json" || (cfg.LogFormat == "auto" && !terminal) {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
+func (s *session) apiURL() string { return env.MaskURL(s.cfg.APIURL) }

@@ -14,7 +14,7 @@ import (
 
 func (s *session) newSummary(start time.Time) *report.Summary {
 	return &report.Summary{
-		Schema: 1, Version: s.program.Version, Command: s.command, RunID: s.cfg.RunID, Index: s.cfg.Index, Seed: s.cfg.Seed, API: s.apiURL(),
+		Schema: 1, Version: s.call.Version, Command: s.command, RunID: s.cfg.RunID, Index: s.cfg.Index, Seed: s.cfg.Seed, API: s.apiURL(),
 		Started: start, Settings: s.cfg.Changed(), Faults: []string{},
 	}
 }

@@ -1,18 +1,18 @@
-// Package config owns every setting of the load generator: the environment variables, the flags that are their twins, their
-// defaults, their checks and their documentation. Everything else receives a checked Config and never reads the environment.
+// Package config owns every setting of the load generator: the environment variables, their defaults, their checks and their
+// documentation. Everything else receives a checked Config and never reads the environment.
 package config
 
 import (
 	"time"
 
+	"orderflow.example/kit/env"
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
 
-// Config is one run's settings. The tags are the documentation: `desc` is printed by `loadgen config` and stands in the README,
-// `allowed` is what an error message says a value must be.
+// Config is one run's settings. The tags are the documentation; package env says what each of them means.
 type Config struct {
-	APIURL string `envconfig:"API_URL" default:"http://localhost:8000" desc:"where the api answers; http or https, a path prefix is kept, a user and password are sent as Basic authentication" allowed:"an http:// or https:// URL"`
+	APIURL string `envconfig:"API_URL" default:"http://localhost:8000" desc:"where the api answers; http or https, a path prefix is kept, a user and password are sent as Basic authentication" secret:"url" allowed:"an http:// or https:// URL"`
 
 	Orders      int             `envconfig:"ORDERS" default:"100" desc:"orders to create; 0 = as many as DURATION or STAGES give (then also the default)" allowed:"a whole number from 0 to 1000000000"`
 	Duration    time.Duration   `envconfig:"DURATION" default:"0s" desc:"how long to create orders; 0 = until ORDERS are created; with both, whichever ends first" allowed:"a duration such as 90s or 5m"`
@@ -22,10 +22,10 @@ type Config struct {
 	Arrivals    string          `envconfig:"ARRIVALS" default:"constant" desc:"open model: evenly spaced, or poisson (independent customers)" allowed:"constant or poisson"`
 	Bulk        int             `envconfig:"BULK" default:"1" desc:"orders in one request; above 1 they go to POST /orders/batch" allowed:"a whole number from 1 to 1000"`
 
-	PoisonShare    Share `envconfig:"POISON_SHARE" default:"0" desc:"share of requests that are invalid orders and must be refused with a 400, 413, 415 or 422 (broken JSON, missing fields, wrong values); a poisonous message cannot be made over HTTP" allowed:"a share such as 1% or 0.01, at most 90%"`
-	OversizedShare Share `envconfig:"OVERSIZED_SHARE" default:"0" desc:"share of requests whose body is OVERSIZED_BYTES long and must be refused with a 413 or 422" allowed:"a share such as 1% or 0.01, at most 90%"`
-	DuplicateShare Share `envconfig:"DUPLICATE_SHARE" default:"0" desc:"share of requests that send an order again under its key, while the first may still be under way; the answer must be the first one's" allowed:"a share such as 1% or 0.01, at most 90%"`
-	OversizedBytes Bytes `envconfig:"OVERSIZED_BYTES" default:"3MiB" desc:"size of an oversized body" allowed:"a size such as 512KiB or 3MiB, from 1KiB to 64MiB"`
+	PoisonShare    Share    `envconfig:"POISON_SHARE" default:"0" desc:"share of requests that are invalid orders and must be refused with a 400, 413, 415 or 422 (broken JSON, missing fields, wrong values); a poisonous message cannot be made over HTTP" allowed:"a share such as 1% or 0.01, at most 90%"`
+	OversizedShare Share    `envconfig:"OVERSIZED_SHARE" default:"0" desc:"share of requests whose body is OVERSIZED_BYTES long and must be refused with a 413 or 422" allowed:"a share such as 1% or 0.01, at most 90%"`
+	DuplicateShare Share    `envconfig:"DUPLICATE_SHARE" default:"0" desc:"share of requests that send an order again under its key, while the first may still be under way; the answer must be the first one's" allowed:"a share such as 1% or 0.01, at most 90%"`
+	OversizedBytes env.Size `envconfig:"OVERSIZED_BYTES" default:"3MiB" desc:"size of an oversized body" allowed:"a size such as 512KiB or 3MiB, from 1KiB to 64MiB"`
 
 	RunID string `envconfig:"RUN_ID" desc:"name of the run; every idempotency key begins with it; the same name again replays the run instead of creating new orders; empty = a new one" allowed:"1 to 100 letters, digits, dots, dashes and underscores"`
 	Index int    `envconfig:"JOB_COMPLETION_INDEX" default:"0" desc:"number of this generator among parallel ones with the same RUN_ID (Kubernetes sets it in an indexed Job)" allowed:"a whole number from 0 to 99999"`

@@ -1,89 +1,39 @@
 package config
 
 import (
-	"errors"
-	"flag"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"math"
 	"net"
 	"net/url"
-	"os"
-	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/kelseyhightower/envconfig"
-
+	"orderflow.example/kit/env"
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
 
-// Error lists everything that is wrong with the settings, so that nobody mends them one start at a time.
-type Error struct{ Problems []string }
-
-func (e *Error) Error() string { return "wrong configuration: " + strings.Join(e.Problems, "; ") }
-
-// Load reads the environment, lets the flags in args override it, and checks the whole. The error is an *Error when a value is
-// wrong, flag.ErrHelp when help was asked for (and printed to help).
-func Load(command string, args []string, help io.Writer) (*Config, error) {
+// Load reads the environment, or the flags that take precedence over it, and checks the whole. The error names every value that is wrong.
+func Load(command string, lookup env.Lookup) (*Config, error) {
 	cfg := &Config{}
-	var problems []string
-	ordersSet := false
-	wrong := map[string]bool{}
-	fields := reflect.ValueOf(cfg).Elem()
-	for i := range fields.NumField() {
-		field := fields.Type().Field(i)
-		// envconfig stops at the first value that it cannot read. One field at a time, all of them are found.
-		one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
-		if err := envconfig.Process("", one.Interface()); err != nil {
-			name := field.Tag.Get("envconfig")
-			wrong[name] = true
-			problems = append(problems, describe(name, os.Getenv(name), field.Tag.Get("allowed"), err))
-			continue
-		}
-		fields.Field(i).Set(one.Elem().Field(0))
-	}
-	if value, ok := os.LookupEnv("ORDERS"); ok && value != "" {
-		ordersSet = true
-	}
-
-	flags := flagSet(command, cfg)
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprint(help, Help)
-			return nil, err
-		}
-		return nil, &Error{Problems: append(problems, err.Error())}
-	}
-	if flags.NArg() > 0 {
-		problems = append(problems, fmt.Sprintf("argument %q: there is no such command or flag (see loadgen -h)", flags.Arg(0)))
-	}
-	flags.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "orders":
-			ordersSet = true
-		case "v":
-			cfg.LogLevel = "debug"
-		}
-	})
-
+	problems := env.Read(lookup, cfg)
 	for _, c := range cfg.checks(command) {
-		if !c.ok && !wrong[c.name] {
-			problems = append(problems, describe(c.name, c.value(cfg), allowed(c.name), c.why))
+		if !c.ok {
+			problems.Refuse(c.name, c.why)
 		}
 	}
-	if len(problems) > 0 {
-		return nil, &Error{Problems: problems}
+	if err := problems.Err(); err != nil {
+		return nil, err
 	}
-
 	// ORDERS has a default for the plain run. Beside a duration it would cut the run short without having been asked for, and an audit
 	// would miss orders that nobody sent.
-	if (cfg.Duration > 0 || len(cfg.Stages) > 0 || command == "audit") && !ordersSet {
+	if orders, _ := lookup("ORDERS"); orders == "" && (cfg.Duration > 0 || len(cfg.Stages) > 0 || command == "audit") {
 		cfg.Orders = 0
 	}
 	cfg.APIURL = strings.TrimRight(cfg.APIURL, "/")
@@ -98,37 +48,31 @@ func Load(command string, args []string, help io.Writer) (*Config, error) {
 	return cfg, nil
 }
 
+// newRunID makes a name that sorts by time and does not collide between machines that start in the same second.
+func newRunID(now time.Time) string {
+	var random [3]byte
+	_, _ = rand.Read(random[:]) // crypto/rand.Read never fails: it ends the program instead
+	return now.UTC().Format("20060102-150405-") + hex.EncodeToString(random[:])
+}
+
 // Default is the configuration without any environment: what tests and tools start from.
 func Default() *Config {
 	cfg := &Config{}
-	fields := reflect.ValueOf(cfg).Elem()
-	for i := range fields.NumField() {
-		field := fields.Type().Field(i)
-		// A name that no environment holds leaves nothing but the default.
-		field.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:"LOADGEN_NO_SUCH_VARIABLE" default:%q`, field.Tag.Get("default")))
-		one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
-		if err := envconfig.Process("", one.Interface()); err != nil {
-			panic(err) // a default in this package's own tags does not parse: no run can begin
-		}
-		fields.Field(i).Set(one.Elem().Field(0))
-	}
+	env.Default(cfg)
 	return cfg
 }
 
+// Changed are the variables whose values differ from the defaults, as text; a password in a URL is masked.
+func (c *Config) Changed() map[string]string { return env.Changed(c) }
+
+// Table documents the variables as a Markdown table.
+func Table() string { return env.Table(&Config{}) }
+
+// check is one condition on a variable, and why it does not hold where there is more to say than what is allowed.
 type check struct {
 	name string
 	ok   bool
-	why  error
-}
-
-func (c check) value(cfg *Config) string {
-	fields := reflect.ValueOf(cfg).Elem()
-	for i := range fields.NumField() {
-		if fields.Type().Field(i).Tag.Get("envconfig") == c.name {
-			return fmt.Sprint(fields.Field(i).Interface())
-		}
-	}
-	return ""
+	why  string
 }
 
 var runIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
@@ -155,11 +99,11 @@ func (c *Config) checks(command string) []check {
 		number("RATE", c.Rate, 0, 1_000_000),
 		{
 			name: "STAGES", ok: len(c.Stages) == 0 || arrivals.NewProfile(c.Rate, c.Stages).Total() > 0,
-			why: errors.New("every rate is 0"),
+			why: "every rate is 0",
 		},
 		oneOf("ARRIVALS", c.Arrivals, "constant", "poisson"),
 		whole("BULK", c.Bulk, 1, 1000),
-		{name: "POISON_SHARE", ok: sum <= 0.9, why: errors.New("the shares together are above 90%")},
+		{name: "POISON_SHARE", ok: sum <= 0.9, why: "the shares together are above 90%"},
 		whole("OVERSIZED_BYTES", int(c.OversizedBytes), 1<<10, 64<<20),
 		{name: "RUN_ID", ok: c.RunID == "" || runIDForm.MatchString(c.RunID)},
 		whole("JOB_COMPLETION_INDEX", c.Index, 0, 99_999),
@@ -185,18 +129,18 @@ func (c *Config) checks(command string) []check {
 		number("CAPACITY_PRECISION", float64(c.CapacityPrecision), 0.001, 0.5),
 	}
 	without, why := c.unanswerable(command)
-	checks = append(checks, check{name: "THRESHOLDS", ok: without == "", why: fmt.Errorf("%s can have no value: %s", without, why)})
+	checks = append(checks, check{name: "THRESHOLDS", ok: without == "", why: fmt.Sprintf("%s can have no value: %s", without, why)})
 	switch command {
 	case "run":
 		checks = append(checks, check{
 			name: "ORDERS", ok: c.Orders != 0 || c.Duration > 0 || len(c.Stages) > 0,
-			why: errors.New("0 needs a DURATION or STAGES, or the run would never end"),
+			why: "0 needs a DURATION or STAGES, or the run would never end",
 		}, check{
 			name: "DURATION", ok: c.Duration == 0 || len(c.Stages) == 0,
-			why: errors.New("STAGES bring their own durations"),
+			why: "STAGES bring their own durations",
 		})
 	case "audit":
-		checks = append(checks, check{name: "RUN_ID", ok: c.RunID != "", why: errors.New("name the run to audit (--run ID)")})
+		checks = append(checks, check{name: "RUN_ID", ok: c.RunID != "", why: "name the run to audit (--run ID)"})
 	}
 	return checks
 }
@@ -214,41 +158,4 @@ func (c *Config) unanswerable(command string) (metric, why string) {
 		}
 	}
 	return "", ""
-}
-
-func describe(name, value, allowed string, err error) string {
-	text := fmt.Sprintf("%s=%q: must be %s", name, value, allowed)
-	var parse *envconfig.ParseError
-	if errors.As(err, &parse) {
-		// envconfig's own words repeat the name and the value; strconv's add nothing to what is allowed.
-		err = parse.Err
-		if strings.HasPrefix(err.Error(), "strconv.") || strings.HasPrefix(err.Error(), "time:") {
-			err = nil
-		}
-		if parse.TypeName == "time.Duration" {
-			text += unitMissing(value)
-		}
-	}
-	if err != nil {
-		text += " (" + err.Error() + ")"
-	}
-	return text
-}
-
-// unitMissing says so of a duration that is but a number.
-func unitMissing(text string) string {
-	if _, err := strconv.ParseFloat(text, 64); err != nil {
-		return ""
-	}
-	return fmt.Sprintf(" (%s what? The unit is missing)", text)
-}
-
-func allowed(name string) string {
-	t := reflect.TypeFor[Config]()
-	for i := range t.NumField() {
-		if t.Field(i).Tag.Get("envconfig") == name {
-			return t.Field(i).Tag.Get("allowed")
-		}
-	}
-	return ""
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
-
-	"golang.org/x/term"
 
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
@@ -22,11 +19,10 @@ type Options struct {
 
 // Show shows the view until the context ends.
 func Show(ctx context.Context, v *View, o Options) {
-	f, isFile := o.Terminal.Out.(*os.File)
 	switch {
 	case o.Mode == "off":
 		<-ctx.Done()
-	case o.Mode == "screen", o.Mode == "auto" && isFile && term.IsTerminal(int(f.Fd())):
+	case o.Mode == "screen", o.Mode == "auto" && o.Terminal.Terminal():
 		live(ctx, v, o)
 	default:
 		lines(ctx, v, o)

@@ -7,6 +7,8 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
+
+	"orderflow.example/kit/logging"
 )
 
 // Terminal is where logs and the live screen both go. While the screen is on, a log line is printed above it instead of through it.
@@ -33,6 +35,9 @@ func (t *Terminal) Write(b []byte) (int, error) {
 	program.Println(text)
 	return len(b), nil
 }
+
+// Terminal tells whether a person reads what is written, for the log's format.
+func (t *Terminal) Terminal() bool { return logging.IsTerminal(t.Out) }
 
 func (t *Terminal) resize(width int) {
 	t.mu.Lock()

@@ -1,0 +1,10 @@
+// Package kit is the plumbing of Orderflow's programs, written once: how a program reads its environment, logs, starts, stops,
+// shows itself on a second port, and reaches PostgreSQL. Each part is a package of its own:
+//
+//	env        settings from environment variables: reading, checking, masking, documenting
+//	logging    the logger
+//	program    commands and flags, signals, exit codes
+//
+// It is a module outside the workspace, which each service joins by a replace directive, so that each service still builds alone.
+// It must never know what an order, a message or a queue is: what the services share of those is SQL and JSON, and no code.
+package kit

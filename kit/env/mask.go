@@ -1,0 +1,38 @@
+package env
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// mask is what is shown in a secret's place.
+const mask = "***"
+
+var (
+	// userinfo is what may be a user and a password, up to the last @: in what cannot be read, everything before that may be one.
+	userinfo = regexp.MustCompile(`(?s)^((?:[^:@/]*://)?[^:@]*):.*@`)
+	// parameter is a secret among a URL's parameters or key=value pairs. A quotation that does not end goes on to the end.
+	parameter = regexp.MustCompile(`(?is)((?:password|passwd|secret|token|key)\s*=\s*)('(?:[^'\\]|\\.)*(?:'|$)|[^\s&]*)`)
+)
+
+// MaskURL returns an address, readable or not, without its password and without what looks like a secret among its parameters.
+func MaskURL(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Host != "" && !hidesUserinfo(u) {
+		if _, has := u.User.Password(); has {
+			// The mask is put in as text, or it would be percent-encoded.
+			before, after, _ := strings.Cut(address, u.User.String()+"@")
+			if after == "" { // it is not written as it would be written
+				return parameter.ReplaceAllString(userinfo.ReplaceAllString(address, "$1:"+mask+"@"), "$1"+mask)
+			}
+			address = before + url.User(u.User.Username()).String() + ":" + mask + "@" + after
+		}
+		return parameter.ReplaceAllString(address, "$1"+mask)
+	}
+	return parameter.ReplaceAllString(userinfo.ReplaceAllString(address, "$1:"+mask+"@"), "$1"+mask)
+}
+
+// hidesUserinfo is true for http://user:12/34@host: what was meant as a password has been read as a port and a path.
+func hidesUserinfo(u *url.URL) bool {
+	return u.User == nil && u.Port() != "" && strings.Contains(u.Path+u.RawQuery+u.Fragment, "@")
+}

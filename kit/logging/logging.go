@@ -1,0 +1,49 @@
+// Package logging makes a program's logger. Logs go to standard error, results to standard output, so that neither spoils the other.
+// Messages begin in lower case and keys are in snake_case.
+//
+// A log that cannot be written must never end the program, nor what it was doing: the line is lost.
+package logging
+
+import (
+	"io"
+	"log/slog"
+	"os"
+
+	"golang.org/x/term"
+
+	"orderflow.example/kit/env"
+)
+
+// New makes a logger that writes to w. level is debug, info, warn or error; format is json, text, or auto, which is text when w is a
+// terminal. Both are checked by [Check] where they are read; a wrong one is info and JSON.
+func New(w io.Writer, level, format string) *slog.Logger {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		least = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: least}
+	if format == "text" || format == "auto" && IsTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// Check checks the variables LOG_LEVEL and LOG_FORMAT.
+func Check(p *env.Problems, level, format string) {
+	env.OneOf(p, "LOG_LEVEL", level, "debug", "info", "warn", "error")
+	env.OneOf(p, "LOG_FORMAT", format, "auto", "json", "text")
+}
+
+// terminal is a writer that knows whether it ends on a terminal, for what wraps one.
+type terminal interface{ Terminal() bool }
+
+// IsTerminal tells whether what is written to w is read by a person as it comes.
+func IsTerminal(w io.Writer) bool {
+	switch f := w.(type) {
+	case *os.File:
+		return term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits an int
+	case terminal:
+		return f.Terminal()
+	}
+	return false
+}

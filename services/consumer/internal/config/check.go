@@ -1,0 +1,71 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/env"
+	"orderflow.example/kit/logging"
+)
+
+// PGMQ allows 47 bytes for a queue's name, and ours must leave room for "_dlq".
+var queueName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,42}$`)
+
+func (c *Config) check(p *env.Problems) {
+	c.DatabaseURL = stripDriver(c.DatabaseURL)
+	if _, err := pgx.ParseConfig(c.DatabaseURL); err != nil {
+		p.Add("DATABASE_URL", "postgres://user:password@host:port/database or the libpq form host=… port=… dbname=…")
+	}
+	if !queueName.MatchString(c.QueueName) || strings.Contains(c.QueueName, "--") {
+		p.Add("QUEUE_NAME", "1 to 43 letters, digits, _ and single -, beginning with a letter or _")
+	}
+	env.Between(p, "BATCH_SIZE", c.BatchSize, 1, 10_000)
+	env.Between(p, "VT", c.VT, 1, 43_200)
+	env.Between(p, "CONCURRENCY", c.Concurrency, 1, 10_000)
+	env.Between(p, "PREFETCH", c.Prefetch, 0, 100_000)
+	env.Between(p, "MAX_ATTEMPTS", c.MaxAttempts, 1, 1000)
+	env.Host(p, "METRICS_HOST", c.MetricsHost)
+	env.Between(p, "METRICS_PORT", c.MetricsPort, -1, 65_535)
+	env.Between(p, "DRAIN_TIMEOUT", c.Drain, 0, time.Hour)
+	env.Between(p, "POLL_INTERVAL", c.Poll, 10*time.Millisecond, 5*time.Minute)
+	env.Between(p, "SIMULATE_WORK", c.SimulateWork, 0, time.Hour)
+	env.Between(p, "BACKOFF_BASE", c.BackoffBase, time.Millisecond, time.Hour)
+	env.Between(p, "BACKOFF_MAX", c.BackoffMax, time.Millisecond, 24*time.Hour)
+	if c.BackoffMax < c.BackoffBase && !p.Named("BACKOFF_BASE") {
+		p.Add("BACKOFF_MAX", fmt.Sprintf("at least BACKOFF_BASE (%s)", c.BackoffBase))
+	}
+	env.Between(p, "BACKOFF_MULTIPLIER", c.BackoffMultiplier, 1, 10)
+	if (c.HandlerTimeout < 0 || c.HandlerTimeout >= c.Visibility()) && !p.Named("VT") {
+		p.Add("HANDLER_TIMEOUT", fmt.Sprintf("more than 0 and less than VT (%s), or 0 for 80 %% of it", c.Visibility()))
+	}
+	env.OneOf(p, "HANDLER", c.Handler, "simulate", "webhook")
+	env.OneOf(p, "SIMULATE_FAILURES", c.SimulateFailures, "example", "none")
+	logging.Check(p, c.LogLevel, c.LogFormat)
+	if !printable(c.ConsumerID) || utf8.RuneCountInString(c.ConsumerID) > 200 {
+		p.Add("CONSUMER_ID", "at most 200 printable characters")
+	}
+	if c.Handler == "webhook" {
+		u, err := url.Parse(c.WebhookURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			p.Add("WEBHOOK_URL", "an http:// or https:// address when HANDLER=webhook")
+		}
+	}
+}
+
+// sqlalchemyDriver is what SQLAlchemy puts behind the scheme, as in the Python example: postgresql+psycopg2://.
+var sqlalchemyDriver = regexp.MustCompile(`^(postgres(?:ql)?)\+[a-z0-9_]+://`)
+
+func stripDriver(address string) string {
+	return sqlalchemyDriver.ReplaceAllString(address, "$1://")
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
