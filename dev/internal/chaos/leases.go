@@ -15,13 +15,14 @@ import (
 type leases struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	seen   map[int64]int32 // read_ct without releases, by message
+	seen   map[int64]int32 // attempts, by message
 	err    error
 }
 
 const (
 	watchInterval = 50 * time.Millisecond
-	leasesSQL     = `select msg_id, read_ct - coalesce((headers->>'orderflow-released')::int, 0) from pgmq.q_order_queue where read_ct > 1`
+	leasesSQL     = `select msg_id, coalesce((headers->>'orderflow-delivered')::int, 0) - coalesce((headers->>'orderflow-released')::int, 0)
+		from pgmq.q_order_queue where read_ct > 1`
 	brokenSQL     = `select count(*) from unnest($1::bigint[], $2::int[]) as s (msg_id, attempt)
 		join public.orders o on o.message_id = s.msg_id where o.attempts < s.attempt`
 )

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -14,18 +15,20 @@ import (
 
 // Header names that the consumer writes. All begin with Prefix, by which a redrive removes them.
 const (
-	Prefix         = "orderflow-"
-	HeaderReleased = Prefix + "released" // how many of the reads were handed back untouched
-	HeaderRetry    = Prefix + "retry"    // read_ct of the attempt that failed
-	HeaderError    = Prefix + "error"    // its error
-	HeaderDead     = Prefix + "dead"     // why it is a dead letter
+	Prefix          = "orderflow-"
+	HeaderDelivered = Prefix + "delivered" // how often a consumer of ours has read it, this time included
+	HeaderReleased  = Prefix + "released"  // how many of these deliveries were handed back untouched
+	HeaderRetry     = Prefix + "retry"     // read_ct of the attempt that failed
+	HeaderError     = Prefix + "error"     // its error
+	HeaderDead      = Prefix + "dead"      // why it is a dead letter
 )
 
 // Message is one delivery of a message: what a handler gets.
 type Message struct {
 	ID          int64         // msg_id
 	ReadCount   int32         // read_ct: with ID, the lease
-	Released    int32         // reads that were handed back without an attempt
+	Delivered   int32         // reads by consumers of ours, this one included; others read, too
+	Released    int32         // deliveries that were handed back without an attempt
 	Until       time.Time     // vt that this read set, by the database's clock
 	Attempt     int           // 1 is the first
 	Late        time.Duration // between its due time and this read, by the database's clock
@@ -61,7 +64,7 @@ const (
 // used of it is set all the same.
 func (m *Message) Decode() *Poison {
 	m.decodeHeaders()
-	m.Attempt = int(m.ReadCount - m.Released)
+	m.Attempt = int(m.Delivered - m.Released)
 	return m.decodeBody()
 }
 
@@ -112,24 +115,36 @@ func (m *Message) decodeBody() *Poison {
 	return nil
 }
 
-// decodeHeaders is forgiving: headers are hints, anybody may have written them, and a wrong one must not stop an order.
+// decodeHeaders is forgiving: headers are hints, anybody may have written them, and a wrong one must not stop an order. A forged
+// one must not make a message immortal either, nor kill it: this delivery counts, and there were no more than reads.
 func (m *Message) decodeHeaders() {
-	m.Released, m.Traceparent, m.LastError = 0, "", ""
+	m.Traceparent, m.LastError = "", ""
+	delivered, released := int32(1), int32(0)
 	scan(m.Headers, func(name, value []byte) {
 		switch string(name) {
 		case "traceparent":
 			if text := bytes.Trim(value, `"`); isTraceparent(text) {
 				m.Traceparent = string(text)
 			}
+		case HeaderDelivered:
+			delivered = count(value, max(m.ReadCount, 1))
 		case HeaderReleased:
-			// At least this read counts: a forged header cannot make a message immortal. A number beyond all range is infinite.
-			if n, err := strconv.ParseFloat(string(value), 64); err == nil || n > 0 {
-				m.Released = int32(min(max(n, 0), float64(max(m.ReadCount-1, 0))))
-			}
+			released = count(value, math.MaxInt32)
 		case HeaderError:
 			_ = json.Unmarshal(value, &m.LastError) // what is no text is none
 		}
 	})
+	m.Delivered = max(delivered, 1)
+	m.Released = min(released, m.Delivered-1)
+}
+
+// count reads a header that counts something, from 0 to most. What is no number is 0, and a number beyond all range is infinite.
+func count(value []byte, most int32) int32 {
+	n, err := strconv.ParseFloat(string(value), 64)
+	if err != nil && !(n > 0) {
+		return 0
+	}
+	return int32(min(max(n, 0), float64(most)))
 }
 
 // isTraceparent checks for W3C's form: version, trace, parent, flags in lower-case hexadecimal digits

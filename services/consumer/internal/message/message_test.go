@@ -86,19 +86,28 @@ func TestPoisonIsNamed(t *testing.T) {
 	}
 }
 
-func TestAttemptsAreReadsLessHandBacks(t *testing.T) {
+func TestAttemptsAreDeliveriesLessHandBacks(t *testing.T) {
 	t.Parallel()
 	for headers, want := range map[string]int{
-		``:                                5,
-		`null`:                            5,
-		`[]`:                              5,
-		`{"orderflow-released": 2}`:       3,
-		`{"orderflow-released": 4}`:       1,
-		`{"orderflow-released": 400}`:     1, // forged: at least this read counts
-		`{"orderflow-released": -7}`:      5,
-		`{"orderflow-released": "2"}`:     5,
-		`{"orderflow-released": 1e300}`:   1,
-		`{"orderflow-released": {"a":1}}`: 5,
+		``:                             1, // others have read it
+		`null`:                         1,
+		`[]`:                           1,
+		`{"orderflow-delivered": 5}`:   5,
+		`{"orderflow-delivered": 2}`:   2,
+		`{"orderflow-delivered": 400}`: 5, // forged: nobody has read it more often than everybody
+		`{"orderflow-delivered": -7}`:  1,
+		`{"orderflow-delivered": "5"}`: 1,
+		`{"orderflow-released": 2}`:    1,
+		`{"orderflow-delivered": 5, "orderflow-released": 2}`:       3,
+		`{"orderflow-delivered": 5, "orderflow-released": 4}`:       1,
+		`{"orderflow-delivered": 5, "orderflow-released": 400}`:     1, // forged: at least this delivery counts
+		`{"orderflow-released": 4, "orderflow-delivered": 5}`:       1,
+		`{"orderflow-delivered": 5, "orderflow-released": -7}`:      5,
+		`{"orderflow-delivered": 5, "orderflow-released": "2"}`:     5,
+		`{"orderflow-delivered": 5, "orderflow-released": 1e300}`:   1,
+		`{"orderflow-delivered": 5, "orderflow-released": 1e999}`:   1,
+		`{"orderflow-delivered": 1e999}`:                            5,
+		`{"orderflow-delivered": 5, "orderflow-released": {"a":1}}`: 5,
 	} {
 		m := message.Message{ReadCount: 5, Body: json.RawMessage(`{"order_id": 1}`), Headers: json.RawMessage(headers)}
 		if poison := m.Decode(); poison != nil || m.Attempt != want {
@@ -130,7 +139,7 @@ func FuzzDecode(f *testing.F) {
 	for _, g := range goldens(f) {
 		f.Add([]byte(g.Body), []byte(g.Headers), int32(1))
 	}
-	f.Add([]byte(`{"order_id": 1e2}`), []byte(`{"orderflow-released": 3}`), int32(3))
+	f.Add([]byte(`{"order_id": 1e2}`), []byte(`{"orderflow-delivered": 2, "orderflow-released": 3}`), int32(3))
 	f.Add([]byte(`{"order_id": 1, "order_id": "x"}`), []byte(`[`), int32(0))
 	f.Fuzz(func(t *testing.T, body, headers []byte, reads int32) {
 		m := message.Message{ReadCount: reads, Body: body, Headers: headers}
@@ -156,7 +165,7 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("%s: order %d, want %d", normal, m.OrderID, id)
 			}
 		}
-		if reads > 0 && m.Attempt < 1 || m.Released < 0 {
+		if m.Attempt < 1 || m.Attempt > int(max(reads, 1)) || m.Released < 0 {
 			t.Errorf("attempt %d of %d reads, %d handed back", m.Attempt, reads, m.Released)
 		}
 		if id := m.TraceID(); id != "" && len(id) != 32 {

@@ -66,13 +66,14 @@ type protocol struct {
 }
 
 type queued struct {
-	order    int64
-	reads    int32
-	released int32
-	due      bool
-	ended    bool // nacked or released under the present read_ct: nobody's lease
-	moved    bool // vt is no longer what the read had set
-	until    time.Time
+	order     int64
+	reads     int32 // by anybody
+	delivered int32 // to workers
+	released  int32
+	due       bool
+	ended     bool // nacked or released under the present read_ct: nobody's lease
+	moved     bool // vt is no longer what the worker's read had set
+	until     time.Time
 }
 
 // Publish accepts orders.
@@ -106,12 +107,26 @@ func (p *protocol) readTo(t *rapid.T, w int) {
 		}
 		q.due, q.ended, q.moved = false, false, false
 		q.reads++
+		q.delivered++
 		q.until = m.Until
-		if m.ReadCount != q.reads || m.Attempt != int(q.reads-q.released) || m.OrderID != q.order {
+		if m.ReadCount != q.reads || m.Attempt != int(q.delivered-q.released) || m.OrderID != q.order {
 			t.Fatalf("%+v, model %+v", m, q)
 		}
 	}
 	p.leases[w] = append(p.leases[w], got...)
+}
+
+// Look reads as other programs do: the example's GET /messages hides what it shows, and raises read_ct.
+func (p *protocol) Look(t *rapid.T) {
+	n := rapid.IntRange(1, 3).Draw(t, "looked at")
+	for _, id := range dbtest.All[int64](p.b.DB, `select msg_id from pgmq.read('order_queue', 3600, $1)`, n) {
+		q := p.queued[id]
+		if q == nil || !q.due {
+			t.Fatalf("looked at message %d, which is not due", id)
+		}
+		q.due, q.ended, q.moved = false, false, true
+		q.reads++
+	}
 }
 
 // Ack ends some leases of a worker well, whether it still has them or not.
@@ -252,6 +267,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 			q := p.queued[m.ID]
 			q.due, q.ended, q.moved, q.until = false, false, false, m.Until
 			q.reads++
+			q.delivered++
 		}
 	}
 }

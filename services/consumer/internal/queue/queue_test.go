@@ -469,15 +469,49 @@ func TestBuryMovesTheMessageWithItsReason(t *testing.T) {
 	}
 }
 
+// Others may look at the queue by reading it, before us and between our reads; a message gets its attempts all the same.
+func TestReadsOfOthersAreNoAttempts(t *testing.T) {
+	b := setup(t)
+	id := b.Publish(1)[0]
+	look := func() {
+		for range 7 {
+			b.Exec(`select from pgmq.read('order_queue', 0, 9)`)
+		}
+		b.expire(id)
+	}
+	for want, end := range []func(context.Context, *pgx.Conn, []queue.Entry) (queue.Confirmed, error){1: b.Nack, 2: b.Release, 3: nil} {
+		if want == 0 {
+			continue
+		}
+		look()
+		got := b.read(1)
+		if attempt := min(want, 2); got[0].Attempt != attempt || got[0].ReadCount != int32(8*want) {
+			t.Fatalf("attempt %d after %d reads, want %d", got[0].Attempt, got[0].ReadCount, attempt)
+		}
+		if end != nil {
+			b.wantIDs(b.confirmed(end(b.ctx, b.conn, entries(got...))), id)
+		}
+	}
+	// Whatever somebody has put into the count, it is no more than the reads that there were and no less than this one.
+	for forged, attempt := range map[string]int{`1e300`: 2, `-7`: 1, `"3"`: 1, `null`: 1, `{"a": 1}`: 1, `2.4`: 2} {
+		id := b.Send(`{"order_id": 1}`, `{"orderflow-delivered": `+forged+`}`)
+		b.Exec(`update pgmq.q_order_queue set read_ct = 1 where msg_id = $1`, id)
+		got := b.read(1)
+		if len(got) != 1 || got[0].ID != id || got[0].Attempt != attempt {
+			t.Errorf("%s made it attempt %d, want %d", forged, got[0].Attempt, attempt)
+		}
+	}
+}
+
 func TestBuryTakesWhateverAQueueCanHold(t *testing.T) {
 	b := setup(t)
 	for _, body := range []any{nil, `null`, `1`, `"text"`, `[1, 2]`, `{}`, `{"order_id": "x"}`, `{"order_id": 99}`} {
-		for _, headers := range []any{nil, `null`, `{}`, `[1]`, `"text"`, `{"orderflow-released": "many"}`} {
+		for _, headers := range []any{nil, `null`, `{}`, `[1]`, `"text"`, `{"orderflow-released": "many"}`, `{"orderflow-delivered": []}`} {
 			b.Send(body, headers)
 		}
 	}
 	got := b.read(100)
-	if len(got) != 48 {
+	if len(got) != 56 {
 		t.Fatalf("read %d", len(got))
 	}
 	for _, m := range got {
@@ -485,14 +519,14 @@ func TestBuryTakesWhateverAQueueCanHold(t *testing.T) {
 			t.Fatalf("headers %s made it attempt %d", m.Headers, m.Attempt)
 		}
 	}
-	b.confirmed(b.Release(b.ctx, b.conn, entries(got[:24]...)))
-	b.confirmed(b.Nack(b.ctx, b.conn, entries(got[24:]...)))
+	b.confirmed(b.Release(b.ctx, b.conn, entries(got[:28]...)))
+	b.confirmed(b.Nack(b.ctx, b.conn, entries(got[28:]...)))
 	b.expire(ids(got)...)
 	got = b.read(100)
-	if n := len(b.confirmed(b.Bury(b.ctx, b.conn, entries(got...), me))); n != 48 {
+	if n := len(b.confirmed(b.Bury(b.ctx, b.conn, entries(got...), me))); n != 56 {
 		t.Fatalf("buried %d", n)
 	}
-	if a := b.Audit(); a.Letters != 48 || a.Queued != 0 {
+	if a := b.Audit(); a.Letters != 56 || a.Queued != 0 {
 		t.Fatalf("%+v", a)
 	}
 }
