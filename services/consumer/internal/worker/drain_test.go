@@ -27,10 +27,13 @@ func TestADrainHandsBackWhatHasNotBeenStartedAndFinishesTheRest(t *testing.T) {
 	within(t, "another starts", started)
 	dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 12 })
 
-	// Somebody else is there, asleep: what is handed back must wake it, though it polls but twice a minute.
-	other := settings()
-	other.ID = "somebody else"
-	b.start(other, handle(func(context.Context, message.Message) error { return nil }))
+	// Somebody else is there, asleep, and knows of nothing that is due soon: what is handed back must wake it.
+	s = settings()
+	s.ID = "somebody else"
+	other := b.start(s, noop)
+	dbtest.Eventually(t, "the other one has looked and found nothing", func() bool {
+		return other.metric("listener_up") == 1 && other.metric("fetch_batch_size") > 0
+	})
 	r.drain()
 	dbtest.Eventually(t, "the others are done elsewhere while ours still run", func() bool { return b.Audit().Completed == 10 })
 	if ok, why := r.Ready(); ok || why != "draining" {
@@ -125,7 +128,6 @@ func TestADrainWhoseResultsCannotBeWrittenEndsAndSaysSo(t *testing.T) {
 
 func TestARollingRestartDelaysNothing(t *testing.T) {
 	b := setup(t)
-	noop := handle(func(context.Context, message.Message) error { return nil })
 	consumers := []*running{b.start(settings(), noop), b.start(settings(), noop), b.start(settings(), noop)}
 	for range 3 {
 		for i := range consumers {
@@ -135,7 +137,7 @@ func TestARollingRestartDelaysNothing(t *testing.T) {
 			consumers[i] = b.start(settings(), noop)
 		}
 	}
-	// Leases last half a minute here, and nobody polls: what waited for either would not be done in time.
+	// Leases last for minutes here, and nobody polls: what waited for either would not be done in time.
 	if a := b.settled(); a.Completed != 360 {
 		t.Fatalf("%+v", a)
 	}

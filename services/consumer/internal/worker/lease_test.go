@@ -262,3 +262,38 @@ func TestALeaseIsExtendedWhileItsAckCannotBeWritten(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 }
+
+// A lease that ran out while the database was away is nobody's failure: the message is handed back, its attempt not counted.
+func TestALeaseThatRanOutIsNoFailure(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	s := settings()
+	s.Visible, s.Drain = time.Second, 0
+	started, cause := make(chan struct{}, 10), make(chan error, 10)
+	b.Publish(1)
+	r := b.startOn(address, s, handle(func(ctx context.Context, m message.Message) error {
+		started <- struct{}{}
+		<-ctx.Done()
+		cause <- context.Cause(ctx)
+		return ctx.Err()
+	}))
+	within(t, "the handler starts", started)
+	proxy.Refuse(true)
+	proxy.Cut()
+	if got := within(t, "the handler is cancelled", cause); !errors.Is(got, handler.ErrLeaseExpired) {
+		t.Fatalf("cause: %v", got)
+	}
+	proxy.Refuse(false)
+	within(t, "it is tried again", started)
+	r.stop()
+	if failed := r.metric("messages_failed_total"); failed != 0 {
+		t.Errorf("%v failures", failed)
+	}
+	if o := b.Order(1); o.Attempts != 0 || o.LastError != nil {
+		t.Errorf("%+v", o)
+	}
+	counted := dbtest.One[int](b.DB, `select read_ct - coalesce((headers->>'orderflow-released')::integer, 0) from pgmq.q_order_queue`)
+	if counted != 0 {
+		t.Errorf("%d attempts are counted", counted)
+	}
+}

@@ -20,7 +20,7 @@ func sprintf(format string, a ...any) string { return fmt.Sprintf(format, a...) 
 var noop = handle(func(context.Context, message.Message) error { return nil })
 
 // A connection can be lost before a statement arrives, or after it has run and before its reply is seen. Whatever the
-// statement was: nothing is lost, nothing happens twice, and nothing waits for the visibility timeout of half a minute.
+// statement was: nothing is lost, nothing happens twice, and nothing waits for the visibility timeout of two minutes.
 func TestAConnectionLostAtAnyStatementLosesAndRepeatsNothing(t *testing.T) {
 	for _, statement := range []string{"begin", named("fetch"), "commit", named("ack"), named("nack"), named("bury"), named("peek"), "listen"} {
 		for fault, when := range map[cut.Fault]string{cut.Unsent: "before it is sent", cut.Unanswered: "before it is answered"} {
@@ -358,5 +358,86 @@ func TestARefusalIsSaidOnceAndMakesTheConsumerUnready(t *testing.T) {
 	dbtest.Eventually(t, "it says that it works again", func() bool { return r.log.count("Reading messages works again") == 1 })
 	if r.log.count("Reading messages is refused") != 1 {
 		t.Error("more than one line per change of state")
+	}
+}
+
+// What became of an ack that was passed over is asked in the same round trip. Without the answer it is tried again.
+func TestWhatIsNotKnownToBeWrittenIsWrittenAgain(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	b.Publish(1)
+	other, err := b.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback(context.WithoutCancel(t.Context()))
+	if _, err := other.Exec(t.Context(), `select from public.orders where id = 1 for update`); err != nil {
+		t.Fatal(err)
+	}
+	var n tries
+	asked := proxy.Trap(named("fate"), cut.Unsent)
+	r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
+	within(t, "the question after the locked order is cut off", asked)
+	within(t, "it is asked again, after another try", proxy.Trap(named("fate"), cut.Unsent))
+	if err := other.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.settled(); a.Completed != 1 {
+		t.Fatalf("%+v", a)
+	}
+	r.stop()
+	if got := r.metric("messages_processed_total"); got != 1 || n.total() != 1 {
+		t.Fatalf("%v are said to be processed, after %d handler calls", got, n.total())
+	}
+}
+
+// A batch that is refused for what it contains is written in halves. When the connection is lost at the first one, the second is
+// written all the same.
+func TestALostConnectionInTheMiddleOfARefusedBatchLosesNothing(t *testing.T) {
+	for name, refusal := range map[string]string{
+		"it contains what cannot be written": `raise exception 'not these'`,
+		"it takes too long":                  `raise exception 'too long' using errcode = 'query_canceled'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			const orders = 30
+			b := setup(t)
+			proxy, address := b.proxied()
+			b.Exec(`create sequence statements`)
+			b.Exec(sprintf(`create function fault() returns trigger language plpgsql as $$
+				begin
+				  case nextval('statements')
+				    when 2 then %s;
+				    when 3 then perform pg_terminate_backend(pg_backend_pid());
+				    else null;
+				  end case;
+				  return null;
+				end $$`, refusal))
+			b.Exec(`create trigger fault before update on public.orders for each statement execute function fault()`)
+			s := settings()
+			s.Concurrency = orders
+			b.Publish(orders)
+			var n tries
+			others := make(chan struct{})
+			acked := proxy.Trap(named("ack"), cut.Held)
+			r := b.startOn(address, s, handle(func(_ context.Context, m message.Message) error {
+				n.note(m)
+				if m.ID > 1 {
+					<-others
+				}
+				return nil
+			}))
+			// The first ack is on its way while the other results gather.
+			within(t, "the first is acked", acked)
+			close(others)
+			dbtest.Eventually(t, "the others are done", func() bool { return r.metric("handler_seconds") == orders })
+			proxy.Release()
+			if a := b.settled(); a.Completed != orders {
+				t.Fatalf("%+v", a)
+			}
+			r.stop()
+			if statements := dbtest.One[int](b.DB, `select last_value from statements`); statements < 4 || n.total() != orders {
+				t.Fatalf("%d statements for %d handler calls", statements, n.total())
+			}
+		})
 	}
 }

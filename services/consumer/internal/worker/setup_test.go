@@ -38,11 +38,11 @@ func setup(t *testing.T) *bundle {
 }
 
 // settings are quick where the defaults are slow, and otherwise slow enough to show that nothing waits for them: whatever
-// depends on polling or on a visibility timeout would take half a minute.
+// depends on polling or on a visibility timeout would take longer than any test waits.
 func settings() worker.Settings {
 	return worker.Settings{
 		ID: "under-test", Queue: dbtest.QueueName, Batch: 30, Concurrency: 8, MaxAttempts: 3,
-		Visible: 30 * time.Second, HandlerTimeout: 24 * time.Second, Drain: 10 * time.Second, Poll: 30 * time.Second,
+		Visible: 2 * time.Minute, HandlerTimeout: 90 * time.Second, Drain: 10 * time.Second, Poll: 2 * time.Minute,
 		Backoff: backoff.Policy{Base: time.Millisecond, Max: 20 * time.Millisecond, Multiplier: 2},
 	}
 }
