@@ -292,7 +292,8 @@ func TestALeaseThatRanOutIsNoFailure(t *testing.T) {
 	if o := b.Order(1); o.Attempts != 0 || o.LastError != nil {
 		t.Errorf("%+v", o)
 	}
-	counted := dbtest.One[int](b.DB, `select read_ct - coalesce((headers->>'orderflow-released')::integer, 0) from pgmq.q_order_queue`)
+	counted := dbtest.One[int](b.DB, `select (headers->>'orderflow-delivered')::integer - (headers->>'orderflow-released')::integer
+		from pgmq.q_order_queue`)
 	if counted != 0 {
 		t.Errorf("%d attempts are counted", counted)
 	}
