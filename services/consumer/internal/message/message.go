@@ -26,13 +26,15 @@ const (
 // Message is one delivery of a message: what a handler gets.
 type Message struct {
 	ID          int64         // msg_id
-	ReadCount   int32         // read_ct: with ID, the lease
+	ReadCount   int32         // read_ct
+	EnqueuedAt  Instant       // enqueued_at: with ID and ReadCount, the lease
 	Delivered   int32         // reads by consumers of ours, this one included; others read, too
 	Released    int32         // deliveries that were handed back without an attempt
 	Until       time.Time     // vt that this read set, by the database's clock
 	Attempt     int           // 1 is the first
 	Late        time.Duration // between its due time and this read, by the database's clock
 	OrderID     int64
+	Created     Instant         // created_at of the order: with OrderID it names one order, for ever
 	Traceparent string          // the traceparent header; empty when there is none or no valid one
 	Body        json.RawMessage // the order, as published
 	Headers     json.RawMessage // as stored; may be nil
@@ -51,6 +53,18 @@ func UnknownOrder(id int64) *Poison {
 	return &Poison{Reason: ReasonUnknownOrder, Problem: fmt.Sprintf("there is no order %d", id), OrderID: id}
 }
 
+// OtherOrder is what is wrong with a message whose order id now belongs to an order that it was not sent for: ids are given out again
+// when a database goes back to an earlier state, or when orders are truncated with "restart identity". found is when that order was
+// created.
+func OtherOrder(id int64, created, found Instant) *Poison {
+	named := "the message's was created at " + created.String()
+	if created == (Instant{}) {
+		named = "the message does not say when its own was created, and is not the one that the order names"
+	}
+	return &Poison{Reason: ReasonOtherOrder, OrderID: id, Problem: fmt.Sprintf(
+		"the order that has the id %d now is not the one that this message was sent for: it was created at %s, %s", id, found, named)}
+}
+
 // Reasons of dead letters.
 const (
 	ReasonMaxAttempts  = "max_attempts"
@@ -58,6 +72,7 @@ const (
 	ReasonNotAnObject  = "not_an_object"
 	ReasonBadMessage   = "bad_message"
 	ReasonUnknownOrder = "unknown_order"
+	ReasonOtherOrder   = "other_order"
 )
 
 // Decode fills what follows from m's Body and Headers. A *Poison is returned for a body that is no order; whatever can be
@@ -72,7 +87,7 @@ func (m *Message) Decode() *Poison {
 // Other fields are none of its business: a newer publisher may send more. Names are matched exactly, unlike a struct's in
 // encoding/json, where "ORDER_ID" would do as well.
 func (m *Message) decodeBody() *Poison {
-	m.OrderID = 0
+	m.OrderID, m.Created = 0, Instant{}
 	var id []byte
 	var wrong string
 	object := scan(m.Body, func(name, value []byte) {
@@ -87,6 +102,9 @@ func (m *Message) decodeBody() *Poison {
 			want = "a number"
 		default:
 			return
+		}
+		if string(name) == "created_at" {
+			m.Created = parseInstant(value)
 		}
 		if wrong != "" {
 			return

@@ -49,21 +49,26 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, limit int, visible ti
 	return fetched, q.commit(ctx, conn, fetched.Messages)
 }
 
-// commit ends the transaction of a read, and finds out in the same round trip which messages name an order that does not exist.
+// commit ends the transaction of a read, and finds out in the same round trip which order each message is about: the one with its
+// order_id, when that is the one that it was sent for. From then on an order is named by its id and its created_at together.
 func (q *Queue) commit(ctx context.Context, conn *pgx.Conn, read []Received) error {
 	var end pgx.Batch
-	orders := make([]int64, 0, len(read))
+	var about []*Received
+	var orders, ids []int64
+	var created []message.Instant
 	for i := range read {
-		if read[i].Poison == nil {
-			orders = append(orders, read[i].OrderID)
+		if m := &read[i]; m.OrderID != 0 {
+			about = append(about, m)
+			orders, ids, created = append(orders, m.OrderID), append(ids, m.ID), append(created, m.Created)
 		}
 	}
-	unknown := map[int64]bool{}
-	if len(orders) > 0 {
-		end.Queue(q.unknown, orders).Query(func(rows pgx.Rows) error {
-			var id int64
-			_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
-				unknown[id] = true
+	if len(about) > 0 {
+		end.Queue(q.identify, orders, ids, created).Query(func(rows pgx.Rows) error {
+			var n int
+			var exists, own bool
+			var found message.Instant
+			_, err := pgx.ForEachRow(rows, []any{&n, &exists, &own, &found}, func() error {
+				about[n-1].identify(exists, own, found)
 				return nil
 			})
 			return err
@@ -74,12 +79,21 @@ func (q *Queue) commit(ctx context.Context, conn *pgx.Conn, read []Received) err
 		rollback(ctx, conn)
 		return fmt.Errorf("commit read: %w", err)
 	}
-	for i := range read {
-		if m := &read[i]; m.Poison == nil && unknown[m.OrderID] {
-			m.Poison = message.UnknownOrder(m.OrderID)
-		}
-	}
 	return nil
+}
+
+// identify notes that no order has the message's order_id and created_at: whether there is one with that id, whether it is the
+// message's own all the same, and when it was created.
+func (m *Received) identify(exists, own bool, created message.Instant) {
+	switch {
+	case own:
+		m.Created = created
+	case m.Poison != nil: // it goes to the dead letters for a reason of its own, and no order with it
+	case exists:
+		m.Poison = message.OtherOrder(m.OrderID, m.Created, created)
+	default:
+		m.Poison = message.UnknownOrder(m.OrderID)
+	}
 }
 
 func collect(rows pgx.Rows) (Fetched, error) {
@@ -92,7 +106,7 @@ func collect(rows pgx.Rows) (Fetched, error) {
 		var d due
 		var late float64
 		var body, headers []byte
-		if err := rows.Scan(&d.ID, &d.ReadCount, &d.Until, &body, &headers, &d.at, &late); err != nil {
+		if err := rows.Scan(&d.ID, &d.ReadCount, &d.EnqueuedAt, &d.Until, &body, &headers, &d.at, &late); err != nil {
 			return Fetched{}, err
 		}
 		d.Body, d.Headers = body, headers

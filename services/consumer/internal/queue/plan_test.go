@@ -70,7 +70,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 		}
 	}
 	check := func(when string) {
-		for _, name := range append(slices.Collect(maps.Keys(prepare)), "unknown") { // unknown comes with fetch
+		for _, name := range append(slices.Collect(maps.Keys(prepare)), "identify") { // identify comes with fetch
 			plan := planOf(t, link, name)
 			if whole := wholeScan(plan); whole != "" {
 				t.Errorf("%s, %s: reads all of a table or an index, at %q:\n%s", when, name, whole, plan)

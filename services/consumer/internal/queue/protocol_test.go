@@ -36,8 +36,9 @@ func TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice(t *testing.T) {
 		at.Exec(`truncate public.orders, pgmq.q_order_queue, pgmq.q_order_queue_dlq`)
 		p := &protocol{
 			T: rt, b: at.bundle, proxy: at.proxy, doubtful: at.doubtful,
-			queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{},
+			tables: tables{queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{}},
 		}
+		p.Backup(rt)
 		p.Publish(rt)
 		p.Read(rt)
 		rt.Repeat(rapid.StateMachineActions(p))
@@ -55,9 +56,8 @@ type protocol struct {
 	proxy    *cut.Proxy
 	doubtful string // address through the proxy
 
-	queued map[int64]*queued // by msg_id
-	dead   map[int64]int64   // dead letter's msg_id → order
-	done   map[int64]bool    // orders
+	tables
+	backup tables // what a restore goes back to
 
 	// leases are what three workers believe that they hold, right or wrong.
 	leases [3][]message.Message
@@ -65,8 +65,25 @@ type protocol struct {
 	doubts []message.Message
 }
 
+// tables is what the database holds.
+type tables struct {
+	queued map[int64]*queued // by msg_id
+	dead   map[int64]int64   // dead letter's msg_id → order
+	done   map[int64]bool    // orders
+}
+
+func (t *tables) clone() tables {
+	c := tables{queued: map[int64]*queued{}, dead: maps.Clone(t.dead), done: maps.Clone(t.done)}
+	for id, q := range t.queued {
+		copied := *q
+		c.queued[id] = &copied
+	}
+	return c
+}
+
 type queued struct {
 	order     int64
+	enqueued  message.Instant
 	reads     int32 // by anybody
 	delivered int32 // to workers
 	released  int32
@@ -81,7 +98,7 @@ func (p *protocol) Publish(t *rapid.T) {
 	n := rapid.IntRange(1, 5).Draw(t, "orders")
 	for _, id := range p.b.Publish(n) {
 		order := dbtest.One[int64](p.b.DB, `select (message->>'order_id')::bigint from pgmq.q_order_queue where msg_id = $1`, id)
-		p.queued[id] = &queued{order: order, due: true}
+		p.queued[id] = &queued{order: order, enqueued: p.b.enqueued(id), due: true}
 	}
 }
 
@@ -109,7 +126,7 @@ func (p *protocol) readTo(t *rapid.T, w int) {
 		q.reads++
 		q.delivered++
 		q.until = m.Until
-		if m.ReadCount != q.reads || m.Attempt != int(q.delivered-q.released) || m.OrderID != q.order {
+		if m.EnqueuedAt != q.enqueued || m.ReadCount != q.reads || m.Attempt != int(q.delivered-q.released) || m.OrderID != q.order {
 			t.Fatalf("%+v, model %+v", m, q)
 		}
 	}
@@ -137,7 +154,7 @@ func (p *protocol) Ack(t *rapid.T) {
 		ack = p.b.AckUnlocked
 	}
 	confirmed, err := ack(p.b.ctx, p.b.conn, entries(batch...), me)
-	p.check(t, "ack", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	p.check(t, "ack", batch, confirmed, err, leasedAs)
 	for l := range confirmed {
 		p.done[p.queued[l.ID].order] = true
 		delete(p.queued, l.ID)
@@ -185,7 +202,7 @@ func (p *protocol) Nack(t *rapid.T) {
 		nack = p.b.NackUntold
 	}
 	confirmed, err := nack(p.b.ctx, p.b.conn, e)
-	p.check(t, "nack", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	p.check(t, "nack", batch, confirmed, err, leasedAs)
 	for l := range confirmed {
 		p.queued[l.ID].due, p.queued[l.ID].ended, p.queued[l.ID].moved = !delayed, true, true
 	}
@@ -195,13 +212,33 @@ func (p *protocol) Nack(t *rapid.T) {
 func (p *protocol) Release(t *rapid.T) {
 	batch := p.batch(t)
 	confirmed, err := p.b.Release(p.b.ctx, p.b.conn, entries(batch...))
-	p.check(t, "release", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	p.check(t, "release", batch, confirmed, err, leasedAs)
 	for _, m := range batch {
-		if _, ok := confirmed[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}]; ok {
+		if _, ok := confirmed[queue.EntryOf(&m).Lease]; ok {
 			q := p.queued[m.ID]
 			q.due, q.ended, q.moved, q.released = true, true, true, m.Released+1
 		}
 	}
+}
+
+// leasedAs says whether the message in the queue still is under the lease that was given out with m.
+func leasedAs(m message.Message, q *queued) bool {
+	return q.reads == m.ReadCount && q.enqueued == m.EnqueuedAt
+}
+
+// Backup takes a snapshot of the database: a dump, or how far a standby has come.
+func (p *protocol) Backup(*rapid.T) {
+	p.b.Snapshot()
+	p.backup = p.clone()
+}
+
+// Restore puts the database back to the snapshot, while all workers go on and keep what they believe to hold. What is published and
+// read from then on has ids that were given out before.
+func (p *protocol) Restore(t *rapid.T) {
+	p.b.DB.Restore()
+	p.tables = p.backup.clone()
+	p.Publish(t)
+	p.Read(t)
 }
 
 // Extend is a heartbeat.
@@ -209,7 +246,7 @@ func (p *protocol) Extend(t *rapid.T) {
 	batch := p.batch(t)
 	confirmed, err := p.b.Extend(p.b.ctx, p.b.conn, entries(batch...), time.Hour)
 	p.check(t, "extend", batch, confirmed, err, func(m message.Message, q *queued) bool {
-		return q.reads == m.ReadCount && !q.ended
+		return leasedAs(m, q) && !q.ended
 	})
 	for l := range confirmed {
 		p.queued[l.ID].due, p.queued[l.ID].moved = false, true
@@ -224,7 +261,7 @@ func (p *protocol) Bury(t *rapid.T) {
 		e[i].Reason, e[i].Error = message.ReasonPermanent, "hopeless"
 	}
 	confirmed, err := p.b.Bury(p.b.ctx, p.b.conn, e, me)
-	p.check(t, "bury", batch, confirmed, err, func(m message.Message, q *queued) bool { return q.reads == m.ReadCount })
+	p.check(t, "bury", batch, confirmed, err, leasedAs)
 	for l := range confirmed {
 		letter := dbtest.One[int64](p.b.DB,
 			`select msg_id from pgmq.q_order_queue_dlq where (headers->'orderflow-dead'->>'msg_id')::bigint = $1`, l.ID)
@@ -285,7 +322,7 @@ func (p *protocol) ReleaseDoubts(t *rapid.T) {
 			t.Fatal(err)
 		}
 		q := p.queued[m.ID]
-		ours := q != nil && q.reads == m.ReadCount && !q.moved && q.until.Equal(m.Until)
+		ours := q != nil && leasedAs(m, q) && !q.moved && q.until.Equal(m.Until)
 		if (len(confirmed) == 1) != ours {
 			t.Fatalf("release of a doubtful read of message %d, read %d: confirmed %v, want %t (model %+v)", m.ID, m.ReadCount, confirmed, ours, q)
 		}
@@ -319,6 +356,12 @@ func (p *protocol) Redrive(t *rapid.T) {
 		delete(p.dead, letter)
 		p.queued[id] = &queued{order: order, due: true}
 		moved++
+	}
+	rows.Close()
+	for id, q := range p.queued {
+		if q.enqueued == (message.Instant{}) {
+			q.enqueued = p.b.enqueued(id)
+		}
 	}
 	if rows.Err() != nil || moved != len(chosen) {
 		t.Fatalf("redrive moved %d of %d: %v", moved, len(chosen), rows.Err())
@@ -393,10 +436,10 @@ func (p *protocol) check(t *rapid.T, what string, batch []message.Message, got q
 	}
 	asked := map[queue.Lease]bool{}
 	for _, m := range batch {
-		asked[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}] = true
+		asked[queue.EntryOf(&m).Lease] = true
 		q := p.queued[m.ID]
 		want := q != nil && allowed(m, q)
-		if _, ok := got[queue.Lease{ID: m.ID, ReadCount: m.ReadCount}]; ok != want {
+		if _, ok := got[queue.EntryOf(&m).Lease]; ok != want {
 			t.Fatalf("%s of message %d, read %d: confirmed %t, want %t (model %+v)", what, m.ID, m.ReadCount, ok, want, q)
 		}
 	}
@@ -424,7 +467,7 @@ func (p *protocol) batch(t *rapid.T) []message.Message {
 	}
 	held := p.leases[rapid.SampledFrom(holders).Draw(t, "holder")]
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(held), 1, min(len(held), 5), func(m message.Message) queue.Lease {
-		return queue.Lease{ID: m.ID, ReadCount: m.ReadCount}
+		return queue.EntryOf(&m).Lease
 	}).Draw(t, "batch")
 }
 

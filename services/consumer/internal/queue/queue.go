@@ -1,7 +1,8 @@
 // Package queue owns the SQL of the lease protocol: reading, acknowledging, delaying, extending, handing back and burying
-// messages of one PGMQ queue. A lease is (msg_id, read_ct): PGMQ has no receipt handle, but read_ct only ever grows, so
-// the pair names one delivery, and every statement that ends or extends a lease checks both. Each is one statement and one
-// round trip for a whole batch, and returns what the check confirmed.
+// messages of one PGMQ queue. A lease is (msg_id, read_ct, enqueued_at): PGMQ has no receipt handle, but read_ct only ever grows,
+// and no msg_id that is given out again, after a restore or a failover, comes with the same enqueued_at. So the three name one
+// delivery, and every statement that ends or extends a lease checks them. Likewise an order is (id, created_at). Each is one
+// statement and one round trip for a whole batch, and returns what the check confirmed.
 //
 // The package must never retry, never decide what a failure means, and never compare the host's clock with the database's.
 package queue
@@ -32,7 +33,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, ack, ackUnlocked, nack, nackUntold, release, extend, bury, fate, unknown, describe string
+	fetch, peek, ack, ackUnlocked, nack, nackUntold, release, extend, bury, fate, identify, describe string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
@@ -60,7 +61,7 @@ func New(name string, lastRead bool) *Queue {
 	for file, statement := range map[string]*string{
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "nack": &q.nack,
 		"nack_untold": &q.nackUntold, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
-		"unknown": &q.unknown, "describe": &q.describe,
+		"identify": &q.identify, "describe": &q.describe,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))
 	}

@@ -13,10 +13,11 @@ import (
 	"orderflow.example/services/consumer/internal/message"
 )
 
-// Lease names one delivery of one message.
+// Lease names one delivery of one message, for ever: see docs/decisions/0001.
 type Lease struct {
-	ID        int64 // msg_id
-	ReadCount int32 // read_ct
+	ID         int64           // msg_id
+	ReadCount  int32           // read_ct
+	EnqueuedAt message.Instant // enqueued_at
 }
 
 // Entry is a lease with what is to be written about it. Which fields count depends on the statement.
@@ -24,21 +25,23 @@ type Entry struct {
 	Lease
 	Released int32 // hand-backs before this read
 	Attempt  int32
-	OrderID  int64         // 0: unknown
-	Delay    time.Duration // Nack
-	Reason   string        // Bury
-	Error    string        // Nack, Bury
-	Until    time.Time     // Release: message.Message.Until when the read may not have been committed, else zero
-	Unsure   bool          // Fates: an earlier try may have taken effect unseen
+	OrderID  int64           // 0: unknown
+	Created  message.Instant // created_at of the order that is meant; no other order is touched
+	Delay    time.Duration   // Nack
+	Reason   string          // Bury
+	Error    string          // Nack, Bury
+	Until    time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
+	Unsure   bool            // Fates: an earlier try may have taken effect unseen
 }
 
 // EntryOf returns the lease of a message.
 func EntryOf(m *message.Message) Entry {
 	return Entry{
-		Lease:    Lease{m.ID, m.ReadCount},
+		Lease:    Lease{m.ID, m.ReadCount, m.EnqueuedAt},
 		Released: m.Released,
 		Attempt:  int32(m.Attempt),
 		OrderID:  m.OrderID,
+		Created:  m.Created,
 	}
 }
 
@@ -58,14 +61,14 @@ func (q *Queue) AckUnlocked(ctx context.Context, conn *pgx.Conn, entries []Entry
 
 func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement string, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
-	rows, err := conn.Query(ctx, statement, c.ids, c.reads, c.orders, c.attempts, consumer)
+	rows, err := conn.Query(ctx, statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer)
 	if err != nil {
 		return nil, fmt.Errorf("ack: %w", err)
 	}
 	confirmed := make(Confirmed, len(entries))
 	var l Lease
 	var took float64
-	if _, err := pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &took}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &l.EnqueuedAt, &took}, func() error {
 		confirmed[l] = seconds(took)
 		return nil
 	}); err != nil {
@@ -77,13 +80,13 @@ func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement strin
 // Nack delays failed messages and tells their orders.
 func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.delays, c.errors, c.orders, c.attempts)
+	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.orders, c.created, c.attempts)
 }
 
 // NackUntold is Nack without touching the orders.
 func (q *Queue) NackUntold(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nackUntold, c.ids, c.reads, c.delays, c.errors)
+	return confirm(ctx, conn, "nack", q.nackUntold, c.ids, c.reads, c.enqueued, c.delays, c.errors)
 }
 
 // Release hands messages back: due at once, their read not counted as an attempt.
@@ -92,19 +95,19 @@ func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry) (C
 	for i := range c.released {
 		c.released[i]++
 	}
-	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.released, c.until)
+	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.released, c.until)
 }
 
 // Extend makes the leases last visible from now on.
 func (q *Queue) Extend(ctx context.Context, conn *pgx.Conn, entries []Entry, visible time.Duration) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "extend", q.extend, c.ids, c.reads, c.released, visible.Seconds())
+	return confirm(ctx, conn, "extend", q.extend, c.ids, c.reads, c.enqueued, c.released, visible.Seconds())
 }
 
 // Bury moves messages to the dead letters and marks their orders dead, in one transaction.
 func (q *Queue) Bury(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "bury", q.bury, c.ids, c.reads, c.orders, c.attempts, c.reasons, c.errors,
+	return confirm(ctx, conn, "bury", q.bury, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, c.reasons, c.errors,
 		q.Name+DeadLetterSuffix, q.Name, consumer)
 }
 
@@ -134,29 +137,29 @@ const (
 // Fates finds out what became of leases that were not confirmed.
 func (q *Queue) Fates(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (map[Lease]Fate, error) {
 	c := split(entries)
-	rows, err := conn.Query(ctx, q.fate, c.ids, c.reads, c.orders, c.attempts, consumer, c.released)
+	rows, err := conn.Query(ctx, q.fate, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, c.released, consumer)
 	if err != nil {
 		return nil, fmt.Errorf("look up leases: %w", err)
 	}
-	unsure := make(map[Lease]bool, len(entries))
-	for _, e := range entries {
-		unsure[e.Lease] = e.Unsure
+	asked := make(map[Lease]*Entry, len(entries))
+	for i := range entries {
+		asked[entries[i].Lease] = &entries[i]
 	}
 	fates := make(map[Lease]Fate, len(entries))
 	var l Lease
 	var reads *int32
 	var givenBack, order, marked bool
-	_, err = pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &reads, &givenBack, &order, &marked}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &l.EnqueuedAt, &reads, &givenBack, &order, &marked}, func() error {
 		switch {
 		case reads != nil && *reads == l.ReadCount && order:
 			fates[l] = Held
 		case reads != nil && *reads == l.ReadCount:
 			fates[l] = Orphaned
-		case !unsure[l]:
+		case !asked[l].Unsure:
 			fates[l] = Lost
 		// From here on an earlier try may have worked. A message that was given back under our read_ct says so itself; one
-		// that is gone was deleted by us if its order names us and our attempt, or if there is no order to ask.
-		case reads != nil && givenBack, reads == nil && (marked || !order):
+		// that is gone was deleted by us if its order names us and our attempt, or if it was to be buried and there is no order to ask.
+		case reads != nil && givenBack, reads == nil && (marked || !order && asked[l].Reason != ""):
 			fates[l] = Done
 		default:
 			fates[l] = Lost
@@ -176,7 +179,7 @@ func confirm(ctx context.Context, conn *pgx.Conn, what, statement string, argume
 	}
 	confirmed := Confirmed{}
 	var l Lease
-	if _, err := pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &l.EnqueuedAt}, func() error {
 		confirmed[l] = 0
 		return nil
 	}); err != nil {
@@ -188,6 +191,7 @@ func confirm(ctx context.Context, conn *pgx.Conn, what, statement string, argume
 // columns are entries as the arrays that unnest takes.
 type columns struct {
 	ids, orders               []int64
+	enqueued, created         []message.Instant
 	reads, released, attempts []int32
 	delays                    []float64
 	reasons, errors           []string
@@ -202,11 +206,13 @@ func split(entries []Entry) columns {
 	n := len(entries)
 	c := columns{
 		ids: make([]int64, n), orders: make([]int64, n),
+		enqueued: make([]message.Instant, n), created: make([]message.Instant, n),
 		reads: make([]int32, n), released: make([]int32, n), attempts: make([]int32, n),
 		delays: make([]float64, n), reasons: make([]string, n), errors: make([]string, n), until: make([]*time.Time, n),
 	}
 	for i, e := range entries {
 		c.ids[i], c.orders[i], c.reads[i], c.released[i], c.attempts[i] = e.ID, e.OrderID, e.ReadCount, e.Released, e.Attempt
+		c.enqueued[i], c.created[i] = e.EnqueuedAt, e.Created
 		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(e.Error)
 		if !e.Until.IsZero() {
 			c.until[i] = &entries[i].Until

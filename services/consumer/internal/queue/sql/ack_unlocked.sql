@@ -1,25 +1,26 @@
 -- As ack.sql, for a batch that ran into a lock: it takes only messages and orders that nobody else has locked, so one
 -- row that somebody holds on to keeps nothing else waiting.
 with lease as (
-  select msg_id, read_ct, order_id, attempt
-    from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) as l (msg_id, read_ct, order_id, attempt)
+  select msg_id, read_ct, enqueued_at, order_id, created_at, attempt
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::integer[])
+      as l (msg_id, read_ct, enqueued_at, order_id, created_at, attempt)
 ),
 free_message as materialized (
-  select q.msg_id, lease.order_id, lease.attempt
+  select q.msg_id, lease.order_id, lease.created_at, lease.attempt
     from lease
-    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
 ),
 free as materialized (
-  select m.msg_id, m.order_id, m.attempt
+  select m.msg_id, m.order_id, m.created_at, m.attempt
     from free_message as m
-    join public.orders as o on o.id = any (array[m.order_id])
+    join public.orders as o on o.id = any (array[m.order_id]) and o.created_at = m.created_at
      for no key update of o skip locked
 ),
 gone as (
   delete from {queue} as q
    using free
    where q.msg_id = any (array[free.msg_id])
-  returning q.msg_id, q.read_ct, q.enqueued_at, free.order_id, free.attempt
+  returning q.msg_id, q.read_ct, q.enqueued_at, free.order_id, free.created_at, free.attempt
 ),
 {effect}

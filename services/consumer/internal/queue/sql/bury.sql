@@ -3,20 +3,20 @@
 -- somebody is left for later, message and order together.
 -- Plan: as nack.sql; pgmq.send per dead letter, which are few.
 with lease as (
-  select msg_id, read_ct, order_id, attempts, reason, error
-    from unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[], $5::text[], $6::text[])
-      as l (msg_id, read_ct, order_id, attempts, reason, error)
+  select msg_id, read_ct, enqueued_at, order_id, created_at, attempts, reason, error
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[])
+      as l (msg_id, read_ct, enqueued_at, order_id, created_at, attempts, reason, error)
 ),
 ours as materialized (
-  select q.msg_id, lease.order_id, lease.attempts, lease.reason, lease.error
+  select q.msg_id, lease.order_id, lease.created_at, lease.attempts, lease.reason, lease.error
     from lease
-    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
 ),
 free as materialized (
   select o.id
-    from (select distinct order_id from ours order by order_id) as wanted
-    join public.orders as o on o.id = any (array[wanted.order_id])
+    from (select distinct order_id, created_at from ours order by order_id) as wanted
+    join public.orders as o on o.id = any (array[wanted.order_id]) and o.created_at = wanted.created_at
      for no key update of o skip locked
 ),
 gone as (
@@ -24,18 +24,18 @@ gone as (
    using ours
    where q.msg_id = any (array[ours.msg_id])
      and (ours.order_id in (select id from free)
-          or not exists (select from public.orders as o where o.id = any (array[ours.order_id])))
+          or not exists (select from public.orders as o where o.id = any (array[ours.order_id]) and o.created_at = ours.created_at))
   returning q.msg_id, q.read_ct, q.enqueued_at, q.message, {headers} as headers,
-            ours.order_id, ours.attempts, ours.reason, ours.error
+            ours.order_id, ours.created_at, ours.attempts, ours.reason, ours.error
 ),
 sent as (
-  select g.msg_id, g.read_ct,
-         pgmq.send($7::text, g.message,
+  select g.msg_id, g.read_ct, g.enqueued_at,
+         pgmq.send($9::text, g.message,
            g.headers - array['orderflow-delivered', 'orderflow-retry', 'orderflow-error', 'orderflow-released'] || jsonb_build_object(
              'orderflow-dead', jsonb_build_object(
-               'reason', g.reason, 'error', g.error, 'attempts', g.attempts, 'queue', $8::text, 'msg_id', g.msg_id,
+               'reason', g.reason, 'error', g.error, 'attempts', g.attempts, 'queue', $10::text, 'msg_id', g.msg_id,
                'read_ct', g.read_ct, 'enqueued_at', g.enqueued_at, 'dead_at', clock_timestamp(),
-               'consumer', $9::text))) as dead_id
+               'consumer', $11::text))) as dead_id
     from (select * from gone order by msg_id) as g
 ),
 told as (
@@ -44,8 +44,11 @@ told as (
          dead_at = clock_timestamp(),
          attempts = failure.attempts,
          last_error = failure.error
-    from (select distinct on (order_id) order_id, attempts, error from gone order by order_id, attempts desc) as failure
+    from (select distinct on (order_id, created_at) order_id, created_at, attempts, error
+            from gone
+           order by order_id, created_at, attempts desc) as failure
    where o.id = any (array[failure.order_id])
+     and o.created_at = failure.created_at
      and o.status = 'pending'
 )
-select msg_id, read_ct from sent where dead_id is not null
+select msg_id, read_ct, enqueued_at from sent where dead_id is not null

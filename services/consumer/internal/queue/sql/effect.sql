@@ -7,14 +7,16 @@ done as (
          completed_at = coalesce(o.completed_at, clock_timestamp()),
          attempts = effect.attempt,
          effects = o.effects + effect.times,
-         processed_by = $5,
+         processed_by = $7,
          last_error = null,
          dead_at = null
-    from (select order_id, count(*)::integer as times, max(attempt) as attempt
+    from (select order_id, created_at, count(*)::integer as times, max(attempt) as attempt
             from gone
-           group by order_id
+           group by order_id, created_at
            order by order_id) as effect
    where o.id = any (array[effect.order_id])
+     and o.created_at = effect.created_at
 )
-select msg_id, read_ct, extract(epoch from clock_timestamp() - greatest(enqueued_at, clock_timestamp() - interval '1 day'))::float8
+select msg_id, read_ct, enqueued_at,
+       extract(epoch from clock_timestamp() - greatest(least(enqueued_at, clock_timestamp()), clock_timestamp() - interval '1 day'))::float8
   from gone

@@ -25,6 +25,6 @@ update {queue} as q
        headers = {headers} || jsonb_build_object('orderflow-delivered', {delivered} + 1){last_read}
   from due
  where q.msg_id = any (array[due.msg_id])
-returning q.msg_id, q.read_ct, q.vt, q.message, q.headers,
+returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers,
           greatest(due.vt, statement_timestamp() - interval '1 day'),
           extract(epoch from statement_timestamp() - greatest(due.vt, statement_timestamp() - interval '1 day'))::float8

@@ -6,14 +6,14 @@
 --
 -- Plan: nested loops from the arrays to the primary keys, as fetch.sql says.
 with lease as (
-  select msg_id, read_ct, delay, error, order_id, attempt
-    from unnest($1::bigint[], $2::integer[], $3::float8[], $4::text[], $5::bigint[], $6::integer[])
-      as l (msg_id, read_ct, delay, error, order_id, attempt)
+  select msg_id, read_ct, enqueued_at, delay, error, order_id, created_at, attempt
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[], $6::bigint[], $7::timestamptz[], $8::integer[])
+      as l (msg_id, read_ct, enqueued_at, delay, error, order_id, created_at, attempt)
 ),
 ours as materialized (
-  select q.msg_id, lease.delay, lease.error, lease.order_id, lease.attempt
+  select q.msg_id, lease.delay, lease.error, lease.order_id, lease.created_at, lease.attempt
     from lease
-    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
 ),
 back as (
@@ -22,12 +22,12 @@ back as (
          headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
     from ours
    where q.msg_id = any (array[ours.msg_id])
-  returning q.msg_id, q.read_ct, ours.order_id, ours.attempt, ours.error
+  returning q.msg_id, q.read_ct, q.enqueued_at, ours.order_id, ours.created_at, ours.attempt, ours.error
 ),
 free as materialized (
   select o.id
     from back
-    join public.orders as o on o.id = any (array[back.order_id]) and o.status = 'pending'
+    join public.orders as o on o.id = any (array[back.order_id]) and o.created_at = back.created_at and o.status = 'pending'
      for no key update of o skip locked
 ),
 told as (
@@ -40,4 +40,4 @@ told as (
            order by order_id, attempt desc) as failure
    where o.id = any (array[failure.order_id])
 )
-select msg_id, read_ct from back
+select msg_id, read_ct, enqueued_at from back

@@ -1,12 +1,12 @@
 -- As nack.sql, without telling the order: for the one whose row cannot be written.
 with lease as (
-  select msg_id, read_ct, delay, error
-    from unnest($1::bigint[], $2::integer[], $3::float8[], $4::text[]) as l (msg_id, read_ct, delay, error)
+  select msg_id, read_ct, enqueued_at, delay, error
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[]) as l (msg_id, read_ct, enqueued_at, delay, error)
 ),
 ours as materialized (
   select q.msg_id, lease.delay, lease.error
     from lease
-    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct
+    join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
 )
 update {queue} as q
@@ -14,4 +14,4 @@ update {queue} as q
        headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
   from ours
  where q.msg_id = any (array[ours.msg_id])
-returning q.msg_id, q.read_ct
+returning q.msg_id, q.read_ct, q.enqueued_at

@@ -1,12 +1,13 @@
--- Hand messages back untouched: due at once, and the read not counted as an attempt. The count of hand-backs ($3) is the
+-- Hand messages back untouched: due at once, and the read not counted as an attempt. The count of hand-backs ($4) is the
 -- absolute new value, so that repeating the statement after a lost reply counts once.
 --
--- $4 is set for leases whose read may not have been committed. If it was not, the next reader, whoever that is, got the same
+-- $5 is set for leases whose read may not have been committed. If it was not, the next reader, whoever that is, got the same
 -- read_ct again, and only the vt that the read had set tells our lease from theirs.
 -- Plan and locks: as nack.sql.
 with lease as (
-  select msg_id, read_ct, released, until
-    from unnest($1::bigint[], $2::integer[], $3::integer[], $4::timestamptz[]) as l (msg_id, read_ct, released, until)
+  select msg_id, read_ct, enqueued_at, released, until
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[])
+      as l (msg_id, read_ct, enqueued_at, released, until)
 ),
 ours as materialized (
   select q.msg_id, lease.released
@@ -14,6 +15,7 @@ ours as materialized (
     join {queue} as q
       on q.msg_id = any (array[lease.msg_id])
      and q.read_ct = lease.read_ct
+     and q.enqueued_at = lease.enqueued_at
      and (lease.until is null or q.vt = lease.until)
      for update of q skip locked
 )
@@ -22,4 +24,4 @@ update {queue} as q
        headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
   from ours
  where q.msg_id = any (array[ours.msg_id])
-returning q.msg_id, q.read_ct
+returning q.msg_id, q.read_ct, q.enqueued_at
