@@ -298,8 +298,6 @@ func TestKnownOutageRefusesAtOnce(t *testing.T) {
 // The reply to the commit is lost: the transaction has happened and nobody was told.
 func TestLostReply(t *testing.T) {
 	t.Parallel()
-	// The last message that the server sends after a transaction, ReadyForQuery. Without it the commit is not certain.
-	ready := []byte{'Z', 0, 0, 0, 5, 'I'}
 	for name, lose := range map[string]func(chunk []byte) []byte{
 		"all of it":            func([]byte) []byte { return nil },
 		"but for its last end": func(chunk []byte) []byte { return bytes.TrimSuffix(chunk, ready) },

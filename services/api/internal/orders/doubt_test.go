@@ -1,0 +1,102 @@
+package orders_test
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/testdb"
+)
+
+// ready is the last message that the server sends after a transaction, ReadyForQuery. Without it the commit is not certain.
+var ready = []byte{'Z', 0, 0, 0, 5, 'I'}
+
+// loseReply loses the server's next answer to a transaction, which has then happened without anybody being told, and calls
+// then.
+func loseReply(proxy *testdb.Proxy, then func()) {
+	var once sync.Once
+	proxy.Reply(func(conn net.Conn, chunk []byte) []byte {
+		if !bytes.HasSuffix(chunk, ready) {
+			return chunk
+		}
+		once.Do(func() {
+			proxy.Reply(nil)
+			then()
+			_ = conn.Close()
+			chunk = nil
+		})
+		return chunk
+	})
+}
+
+// An order that may have been written is never said not to have been, whatever keeps the writer from finding out.
+func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
+	t.Parallel()
+	t.Run("the database is away afterwards", func(t *testing.T) {
+		t.Parallel()
+		url := testdb.New(t)
+		proxy := testdb.NewProxy(t, url)
+		b := newWriterOn(t, proxy.URL, url, nil)
+		b.mustWrite(t, one(order(0), ""))
+		loseReply(proxy, proxy.Refuse)
+		if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
+			t.Errorf("got %v", err)
+		}
+		proxy.Accept()
+		b.check(t, 2)
+	})
+	t.Run("its time is up while the writer connects", func(t *testing.T) {
+		t.Parallel()
+		url := testdb.New(t)
+		proxy := testdb.NewProxy(t, url)
+		b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) {
+			c.Timeout = 3 * time.Second
+			c.Database.ConnectTimeout = time.Minute
+		})
+		b.mustWrite(t, one(order(0), ""))
+		loseReply(proxy, proxy.Pause)
+		if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
+			t.Errorf("got %v", err)
+		}
+		proxy.Resume()
+		b.check(t, 2)
+	})
+}
+
+// settingIn is the value of a setting in the writer's own session.
+func (b *bench) settingIn(t *testing.T, name string) (value string) {
+	t.Helper()
+	if _, err := b.db.Exec(t.Context(), `
+		create table seen (value text);
+		create function see() returns trigger language plpgsql as $$
+		begin
+			insert into seen select setting from pg_settings where name = '`+name+`';
+			return null;
+		end $$;
+		create trigger see after insert on orders for each statement execute function see()`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	b.mustWrite(t, one(order(0), ""))
+	if err := b.db.QueryRow(t.Context(), `select value from seen`).Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// The server gives up before the client does. So it is certain that a statement that took too long has written nothing.
+func TestTheServerGivesUpFirst(t *testing.T) {
+	t.Parallel()
+	const timeout = 10 * time.Second
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = timeout })
+	value := b.settingIn(t, "statement_timeout")
+	if ms, err := strconv.Atoi(value); err != nil || ms <= 0 || ms >= int(timeout.Milliseconds()) {
+		t.Errorf("the statement timeout is %s ms, the client's %v", value, timeout)
+	}
+}
