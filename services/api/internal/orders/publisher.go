@@ -42,8 +42,8 @@ type publishArgs struct {
 // place says which order of which unit an element is.
 type place struct{ unit, order int }
 
-// written is what became of one unit.
-type written struct {
+// outcome is what became of one unit.
+type outcome struct {
 	orders  []Order
 	fresh   bool // written now; otherwise found
 	partial bool // what was found is not as many orders as were asked for
@@ -98,7 +98,7 @@ func (p *publisher) rehearse(timeout time.Duration) error {
 }
 
 // publish writes units in one transaction and returns what became of each.
-func (p *publisher) publish(units []*unit, timeout time.Duration) ([]written, error) {
+func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	p.fill(units)
@@ -107,7 +107,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]written, er
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	outcome, err := p.read(rows, units)
+	outcomes, err := p.read(rows, units)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
@@ -115,7 +115,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]written, er
 		// The commit is certain only when the server is ready for the next statement.
 		return nil, fmt.Errorf("publish: %w", database.ErrLost)
 	}
-	return outcome, nil
+	return outcomes, nil
 }
 
 func (p *publisher) fill(units []*unit) {
@@ -160,7 +160,7 @@ func (u *unit) keyOf(order int) *string {
 }
 
 // read takes the statement's rows apart by unit.
-func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
+func (p *publisher) read(rows pgx.Rows, units []*unit) ([]outcome, error) {
 	defer rows.Close()
 	var (
 		n, id, messageID  int64
@@ -168,13 +168,13 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
 		customer, product *string
 		quantity          *int32
 		cents             *int64
-		outcome           = make([]written, len(units))
+		outcomes          = make([]outcome, len(units))
 		count             = make([]int, len(units))
 		all               = make([]Order, len(p.owner)) // one allocation for the batch
 	)
 	for i, at := 0, 0; i < len(units); i++ {
 		size := len(units[i].Orders)
-		outcome[i].orders = all[at : at+size : at+size]
+		outcomes[i].orders = all[at : at+size : at+size]
 		at += size
 	}
 	for rows.Next() {
@@ -182,7 +182,7 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
 			return nil, err
 		}
 		at := p.owner[n-1]
-		u, o := units[at.unit], &outcome[at.unit]
+		u, o := units[at.unit], &outcomes[at.unit]
 		o.fresh = customer == nil
 		if at.order == len(u.Orders) {
 			o.partial = true // the probe found an order after the last one
@@ -200,8 +200,8 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	for i := range outcome {
-		switch o := &outcome[i]; {
+	for i := range outcomes {
+		switch o := &outcomes[i]; {
 		case count[i] == len(units[i].Orders):
 		case count[i] == 0 && !o.partial || o.fresh:
 			o.err = errors.New("publish: the statement returned nothing for an order")
@@ -209,5 +209,5 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]written, error) {
 			o.partial = true
 		}
 	}
-	return outcome, nil
+	return outcomes, nil
 }

@@ -117,31 +117,6 @@ func NewWriter(cfg WriterConfig, gate Gate) *Writer {
 	return &Writer{cfg: cfg, gate: gate, wake: make(chan struct{}, 1)}
 }
 
-// unit is a request on its way through the writer.
-type unit struct {
-	Request
-	deadline time.Time
-	state    atomic.Int32
-	done     chan struct{}
-	result   Result
-	err      error
-	doubt    bool // a transaction with it may have committed
-
-	stored []Order // all that stands under the unit's key, once that is known
-	leader *unit   // a unit before it, in the same batch, with the same key
-}
-
-// A unit waits until either the writer takes it or its request's time is up: exactly one of them wins. Likewise a unit that
-// is taken is either settled in time or abandoned by its request, and then not tried again. A taken one waits again while the
-// writer has no connection to write it by.
-const (
-	unitWaiting = iota
-	unitTaken
-	unitSettled
-	unitWithdrawn
-	unitAbandoned
-)
-
 // Write writes a request and returns when its transaction has committed, or with an error when the writer's timeout has
 // passed or there is no point in waiting. Requests without orders are the caller's mistake.
 func (w *Writer) Write(req Request) (Result, error) {
@@ -156,7 +131,7 @@ func (w *Writer) submit(req Request) (Result, error) {
 	if !w.gate.Up() || !w.Ready() {
 		return Result{}, ErrUnavailable
 	}
-	u := &unit{Request: req, deadline: time.Now().Add(w.cfg.Timeout), done: make(chan struct{})}
+	u := newUnit(req, w.cfg.Timeout)
 	if err := w.enqueue(u); err != nil {
 		return Result{}, err
 	}
@@ -166,17 +141,8 @@ func (w *Writer) submit(req Request) (Result, error) {
 	case <-u.done:
 		return u.result, u.err
 	case <-timer.C:
+		return u.expire()
 	}
-	for u.state.Load() != unitSettled { // more than once when the writer takes it, or lets it go, just now
-		if u.state.CompareAndSwap(unitWaiting, unitWithdrawn) {
-			return Result{}, ErrTimeout
-		}
-		if u.state.CompareAndSwap(unitTaken, unitAbandoned) {
-			return Result{}, ErrUnknownOutcome
-		}
-	}
-	<-u.done // settled at the last moment
-	return u.result, u.err
 }
 
 func (w *Writer) enqueue(u *unit) error {
@@ -219,7 +185,7 @@ func (w *Writer) take(batch []*unit) []*unit {
 		}
 		n++
 		w.queued -= len(u.Orders)
-		if u.state.CompareAndSwap(unitWaiting, unitTaken) {
+		if u.take() {
 			orders += len(u.Orders)
 			batch = append(batch, u)
 		}
@@ -255,7 +221,7 @@ func (w *Writer) Run(ctx context.Context) {
 		}
 		if w.conn != nil {
 			if batch = w.take(batch[:0]); len(batch) > 0 {
-				w.write(batch)
+				w.commit(batch)
 				clear(batch)
 				continue
 			}
@@ -310,7 +276,7 @@ func (w *Writer) connect() error {
 	}
 	if err != nil {
 		w.cfg.Observer.Failed(database.Classify(err))
-		w.failed("writer cannot connect", err)
+		w.cannotWrite("writer cannot connect", err)
 		return err
 	}
 	w.conn, w.used = conn, time.Now()
@@ -321,8 +287,8 @@ func (w *Writer) connect() error {
 	return nil
 }
 
-// failed counts what speaks for a writer that cannot write, and says it: once when that has become certain.
-func (w *Writer) failed(what string, err error) {
+// cannotWrite counts what speaks for a writer that cannot write, and says it: once when that has become certain.
+func (w *Writer) cannotWrite(what string, err error) {
 	w.failures++
 	switch {
 	case w.failures < blockedAfter:
@@ -334,22 +300,24 @@ func (w *Writer) failed(what string, err error) {
 
 // reconnect connects, when there is no connection, in the middle of writing units, and returns those that still wait to be
 // written. Until then they can be withdrawn as if they had not been taken, except for those that are in doubt already.
-func (w *Writer) reconnect(units []*unit) ([]*unit, error) {
-	if w.conn != nil {
-		return units, nil
+func (w *Writer) reconnect(units []*unit) []*unit {
+	if w.conn != nil || len(units) == 0 {
+		return units
 	}
 	if !w.gate.Up() {
-		return units, ErrUnavailable
+		settleAll(units, ErrUnavailable)
+		return nil
 	}
 	for _, u := range units {
-		if !u.doubt {
-			u.state.CompareAndSwap(unitTaken, unitWaiting)
-		}
+		u.release()
 	}
 	err := w.connect()
-	return slices.DeleteFunc(units, func(u *unit) bool {
-		return !u.doubt && !u.state.CompareAndSwap(unitWaiting, unitTaken)
-	}), err
+	units = slices.DeleteFunc(units, func(u *unit) bool { return !u.retake() })
+	if err != nil {
+		settleAll(units, ErrUnavailable)
+		return nil
+	}
+	return units
 }
 
 func (w *Writer) disconnect() {
@@ -366,18 +334,14 @@ func (w *Writer) refuseWaiting(err error) {
 		if len(batch) == 0 {
 			return
 		}
-		for _, u := range batch {
-			u.settle(Result{}, err)
-		}
+		settleAll(batch, err)
 	}
 }
 
-// settle tells the unit's request what became of it.
-func (u *unit) settle(result Result, err error) {
-	if u.doubt && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTimeout)) {
-		err = ErrUnknownOutcome
+// warn writes a line a second at most: a disk that is full fails every batch.
+func (w *Writer) warn(message string, args ...any) {
+	if now := time.Now(); now.Sub(w.warned) >= time.Second {
+		w.warned = now
+		w.cfg.Log.Warn(message, args...)
 	}
-	u.result, u.err = result, err
-	u.state.CompareAndSwap(unitTaken, unitSettled)
-	close(u.done)
 }

@@ -1,0 +1,119 @@
+package orders
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// unit is a request on its way through the writer.
+//
+// The writer moves it, and so does its request when its time is up. Each arrow is one atomic step, so that one of them wins:
+//
+//	waiting ──take──▶ taken ──settle──▶ settled
+//	 │    ◀──release──  │
+//	 │expire            │expire
+//	 ▼                  ▼
+//	withdrawn         abandoned
+//
+// A withdrawn unit is never written. An abandoned one may be under way; it is not tried again. Only a unit that no transaction
+// may have written is released, while the writer has no connection to write it by.
+type unit struct {
+	Request
+	deadline time.Time
+	state    atomic.Int32
+
+	// Of the writer until the unit is settled, of its request afterwards.
+	done   chan struct{} // closed with the end
+	result Result
+	err    error
+
+	// Of the writer.
+	inDoubt bool    // a transaction with it may have committed
+	leader  *unit   // a unit before it in the same batch, with the same key
+	stored  []Order // all that stands under the unit's key, once that is known
+}
+
+const (
+	unitWaiting = iota
+	unitTaken
+	unitSettled
+	unitWithdrawn
+	unitAbandoned
+)
+
+func newUnit(req Request, timeout time.Duration) *unit {
+	return &unit{Request: req, deadline: time.Now().Add(timeout), done: make(chan struct{})}
+}
+
+// take reports whether the unit is the writer's now; it is not when it was withdrawn.
+func (u *unit) take() bool { return u.state.CompareAndSwap(unitWaiting, unitTaken) }
+
+// release lets the unit be withdrawn again.
+func (u *unit) release() {
+	if !u.inDoubt {
+		u.state.CompareAndSwap(unitTaken, unitWaiting)
+	}
+}
+
+// retake is take after release: also true for what was not released.
+func (u *unit) retake() bool { return u.inDoubt || u.take() }
+
+func (u *unit) abandoned() bool { return u.state.Load() == unitAbandoned }
+
+// expire ends the wait of a request whose time is up, and reports what is known of it.
+func (u *unit) expire() (Result, error) {
+	for u.state.Load() != unitSettled { // more than once when the writer takes it, or releases it, just now
+		if u.state.CompareAndSwap(unitWaiting, unitWithdrawn) {
+			return Result{}, ErrTimeout
+		}
+		if u.state.CompareAndSwap(unitTaken, unitAbandoned) {
+			return Result{}, ErrUnknownOutcome
+		}
+	}
+	<-u.done // settled at the last moment
+	return u.result, u.err
+}
+
+// settle tells the unit's request what became of it.
+func (u *unit) settle(result Result, err error) {
+	if u.inDoubt && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTimeout)) {
+		err = ErrUnknownOutcome
+	}
+	u.result, u.err = result, err
+	u.state.CompareAndSwap(unitTaken, unitSettled)
+	close(u.done)
+}
+
+// settleByKey settles a unit by what stands under its key.
+func (u *unit) settleByKey(stored []Order) {
+	same := len(stored) == len(u.Orders)
+	for i := 0; same && i < len(stored); i++ {
+		same = stored[i].Draft == u.Orders[i]
+	}
+	if !same {
+		u.settle(Result{}, ErrKeyReused)
+		return
+	}
+	u.settle(Result{Orders: stored, Replayed: true}, nil)
+}
+
+// settleByLeader settles a unit by its leader's end; false when that says nothing about it.
+func (u *unit) settleByLeader() bool {
+	err := u.leader.err
+	switch {
+	case u.leader.stored != nil:
+		u.settleByKey(u.leader.stored)
+		return true
+	case err == nil, errors.Is(err, ErrKeyReused), errors.Is(err, ErrTimeout), errors.As(err, new(*RefusedError)):
+		return false
+	}
+	u.settle(Result{}, err)
+	return true
+}
+
+func settleAll(units []*unit, err error) {
+	for _, u := range units {
+		u.settle(Result{}, err)
+	}
+}
