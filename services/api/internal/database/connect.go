@@ -2,90 +2,36 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
-
-// Session are settings of a session, made after connecting: a connection pooler in between refuses what it does not
-// know in the startup message.
-type Session map[string]string
-
-// Timeouts are the settings that keep a session from waiting or holding locks for longer than a request does.
-// statement is the longest that a statement may take.
-func Timeouts(statement time.Duration) Session {
-	ms := func(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
-	return Session{
-		"statement_timeout":                   ms(statement),
-		"lock_timeout":                        ms(statement * 2 / 3),
-		"idle_in_transaction_session_timeout": ms(10 * time.Second),
-	}
-}
-
-// With is s with the settings of others.
-func (s Session) With(others Session) Session {
-	all := make(Session, len(s)+len(others))
-	for _, settings := range []Session{s, others} {
-		for name, value := range settings {
-			all[name] = value
-		}
-	}
-	return all
-}
-
-// apply makes the settings, all of them in one round trip. Where the server refuses one (it does not know it, or somebody has
-// forbidden the value), the others are made all the same: without any of them everything works, only less well.
-func (s Session) apply(ctx context.Context, conn *pgx.Conn) error {
-	err := s.set(ctx, conn)
-	if !refused(err, conn) {
-		return err
-	}
-	for name, value := range s {
-		if err := (Session{name: value}).set(ctx, conn); err != nil && !refused(err, conn) {
-			return err
-		}
-	}
-	return nil
-}
-
-func refused(err error, conn *pgx.Conn) bool {
-	return errors.As(err, new(*pgconn.PgError)) && !conn.IsClosed()
-}
-
-func (s Session) set(ctx context.Context, conn *pgx.Conn) error {
-	if len(s) == 0 {
-		return nil
-	}
-	calls := make([]string, 0, len(s))
-	args := []any{pgx.QueryExecModeExec}
-	for name, value := range s {
-		args = append(args, name, value)
-		calls = append(calls, fmt.Sprintf("set_config($%d, $%d, false)", len(args)-2, len(args)-1))
-	}
-	_, err := conn.Exec(ctx, "select "+strings.Join(calls, ", "), args...)
-	return err
-}
 
 // Connect opens one connection with the settings of session. It is for the parts that own a connection. Each of the hosts in cfg
 // has its ConnectTimeout, so ctx should have no deadline of its own: a first host that is silent would use it up.
 func Connect(ctx context.Context, cfg *pgx.ConnConfig, session Session) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, cfg.Copy())
+	conn, err := pgx.ConnectConfig(ctx, inUTF8(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	// A server that stops answering right after the handshake must not hold up the caller.
 	limited, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	if err := session.apply(limited, conn); err != nil {
+	if err := always.With(session).apply(limited, conn); err != nil {
 		Discard(conn)
 		return nil, fmt.Errorf("set up session: %w", err)
 	}
 	return conn, nil
+}
+
+// inUTF8 is a copy of cfg for text as Go has it. Without it a session has the encoding of its database, or of its role, and what is
+// sent would be taken for that. It is part of the startup message, which poolers know, and overrules the URL.
+func inUTF8(cfg *pgx.ConnConfig) *pgx.ConnConfig {
+	cfg = cfg.Copy()
+	cfg.RuntimeParams["client_encoding"] = "UTF8"
+	return cfg
 }
 
 // Discard closes a connection without waiting for the other side, which may be gone or hung.
@@ -101,11 +47,11 @@ func NewPool(ctx context.Context, cfg *pgx.ConnConfig, connections int, session 
 	if err != nil {
 		return nil, fmt.Errorf("make pool: %w", err)
 	}
-	poolCfg.ConnConfig = cfg.Copy()
+	poolCfg.ConnConfig = inUTF8(cfg)
 	poolCfg.MaxConns = int32(connections) //nolint:gosec // bounded by the configuration's check
 	poolCfg.MinConns = 0
 	poolCfg.MaxConnIdleTime = time.Minute
-	poolCfg.AfterConnect = session.apply
+	poolCfg.AfterConnect = always.With(session).apply
 	pool, err := pgxpool.NewWithConfig(ctx, poolCfg)
 	if err != nil {
 		return nil, fmt.Errorf("make pool: %w", err)
