@@ -29,9 +29,12 @@ const (
 	Unready
 	// Conflict: another transaction was in the way and nothing was done. It may well work at once.
 	Conflict
+	// Stale: what the connection had prepared is not there any more, or not what it was. Nothing was done, and a new connection may
+	// well do.
+	Stale
 	// Duplicate: a unique constraint was violated and nothing was done.
 	Duplicate
-	// Refused: the data itself is at fault, and will be at the next attempt too. Nothing was done.
+	// Refused: a value, a constraint or a rule that somebody wrote is against it. Nothing was done.
 	Refused
 	// Fault: anything else, which is ours.
 	Fault
@@ -57,8 +60,8 @@ func Classify(err error) Kind {
 		return Duplicate
 	case "40001", "40P01": // serialization_failure, deadlock_detected
 		return Conflict
-	case "26000", "0A000": // invalid_sql_statement_name, and "cached plan must not change result type": prepare again
-		return Conflict
+	case "26000", "42P05", "0A000": // no such prepared statement, one that is there already, "cached plan must not change result type"
+		return Stale
 	case "57P01", "57P02", "57P05": // admin_shutdown, crash_shutdown, idle_session_timeout: in the middle of a statement or not
 		return Lost
 	case "25P03", "25P04": // idle_in_transaction_session_timeout, transaction_timeout
@@ -110,7 +113,7 @@ func TimedOut(err error) bool {
 // Away tells whether err means that the database cannot be used for now: what is to be answered with 503.
 func Away(err error) bool {
 	switch Classify(err) {
-	case Lost, Unavailable, Unready, Conflict:
+	case Lost, Unavailable, Unready, Conflict, Stale:
 		return true
 	default:
 		return false

@@ -19,7 +19,7 @@ import (
 // instant is a writer that has written already, so that what is measured is the way through HTTP and nothing else.
 type instant struct{}
 
-func (instant) Ready() bool { return true }
+func (instant) NotReady() string { return "" }
 func (instant) Write(req orders.Request) (orders.Result, error) {
 	out := make([]orders.Order, len(req.Orders))
 	for i, o := range req.Orders {

@@ -105,7 +105,7 @@ func register[I, O any](s *Server, op huma.Operation, handle func(context.Contex
 		defer cancel()
 		out, err := handle(limited, in)
 		// The connection was stale, or what it had prepared was: another one, once.
-		if kind := database.Classify(err); (kind == database.Lost || kind == database.Conflict) && op.Method == http.MethodGet && limited.Err() == nil {
+		if kind := database.Classify(err); (kind == database.Lost || kind == database.Conflict || kind == database.Stale) && op.Method == http.MethodGet && limited.Err() == nil {
 			out, err = handle(limited, in)
 		}
 		if err != nil {

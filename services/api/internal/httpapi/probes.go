@@ -32,8 +32,8 @@ func (s *Server) NotReady() string {
 	if state, _ := s.cfg.Monitor.State(); !state.Up {
 		return state.Reason
 	}
-	if !s.cfg.Writer.Ready() {
-		return "orders cannot be written"
+	if reason := s.cfg.Writer.NotReady(); reason != "" {
+		return "orders cannot be written: " + reason
 	}
 	return ""
 }

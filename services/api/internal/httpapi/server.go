@@ -25,7 +25,7 @@ import (
 // Writer writes orders; see [orders.Writer].
 type Writer interface {
 	Write(orders.Request) (orders.Result, error)
-	Ready() bool
+	NotReady() string
 }
 
 // Monitor knows whether the database can be used; see [database.Monitor].

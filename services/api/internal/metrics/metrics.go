@@ -121,7 +121,7 @@ func (m *Metrics) Committed(requests, orders int, took time.Duration) {
 func (m *Metrics) Replayed() { m.replays.Inc() }
 
 var kinds = map[database.Kind]string{
-	database.Lost: "connection_lost", database.Unavailable: "unavailable", database.Unready: "unready", database.Conflict: "conflict",
+	database.Lost: "connection_lost", database.Unavailable: "unavailable", database.Unready: "unready", database.Conflict: "conflict", database.Stale: "stale_statement",
 	database.Duplicate: "duplicate_key", database.Refused: "refused", database.Fault: "fault",
 }
 

@@ -9,8 +9,9 @@ import (
 
 // attempt is one transaction: the units to write in it, and how often it has been tried, this time included.
 type attempt struct {
-	units []*unit
-	try   int
+	units     []*unit
+	try       int
+	rehearsed bool // other orders can be written
 }
 
 // worthTrying is the time a request must have left for another try.
@@ -109,6 +110,7 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration) 
 	if orders > 0 {
 		w.cfg.OnCommit()
 	}
+	w.recovered()
 	w.cfg.Observer.Committed(len(units), orders, took)
 	for i, u := range units {
 		o := &outcomes[i]
@@ -117,6 +119,7 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration) 
 			u.settle(Result{}, o.err)
 		case o.fresh:
 			u.stored = o.orders
+			w.latest = &u.Orders[0]
 			u.settle(Result{Orders: o.orders}, nil)
 		case o.partial:
 			// Fewer or more than was asked for stand there: another batch. What exactly is not known.
@@ -136,38 +139,56 @@ func (w *Writer) failed(a attempt, err error) (next []attempt) {
 		w.gate.Suspect()
 	}
 	switch judge(err, a.try, len(a.units)) {
+	case tryAfresh:
+		w.disconnect()
+		fallthrough
 	case tryAgain:
-		return []attempt{{a.units, a.try + 1}}
+		return []attempt{{a.units, a.try + 1, a.rehearsed}}
 	case split:
-		half := len(a.units) / 2
-		return []attempt{{a.units[:half], 1}, {a.units[half:], 1}}
+		return halves(a)
 	case refuse:
-		w.warn("order not written", "error", err)
-		a.units[0].settle(Result{}, &RefusedError{Reason: pgError(err).Message})
+		w.refuse(a.units[0], err)
+	case examine:
+		return w.examine(a, err)
 	case doubt:
-		w.cfg.Log.Debug("connection lost while writing", "orders", len(a.units), "error", err)
-		return w.doubt(a)
+		return w.doubt(a, err)
 	case giveUp:
-		if database.Classify(err) == database.Unready {
-			// A right or a table is missing. Whether that has been mended, the next connection finds out before anybody waits for it.
-			w.rehearse = true
-			w.disconnect()
-			w.cannotWrite("orders not written", err)
-		} else {
-			w.warn("orders not written", "orders", len(a.units), "error", err)
-		}
-		w.gate.Suspect()
+		w.trouble("orders not written", err)
 		settleAll(a.units, ErrUnavailable)
-	case fault:
-		w.cfg.Log.Error("orders not written", "orders", len(a.units), "error", err)
-		settleAll(a.units, err)
 	}
 	return nil
 }
 
+func halves(a attempt) []attempt {
+	half := len(a.units) / 2
+	return []attempt{{a.units[:half], 1, a.rehearsed}, {a.units[half:], 1, a.rehearsed}}
+}
+
+// examine finds out whether an error is the fault of one of the units: it is not when no other order can be written either.
+func (w *Writer) examine(a attempt, err error) (next []attempt) {
+	if !a.rehearsed && w.rehearse() != nil {
+		settleAll(a.units, ErrUnavailable)
+		return nil
+	}
+	a.rehearsed = true
+	if len(a.units) > 1 {
+		return halves(a)
+	}
+	w.warn("order not written", "error", err)
+	a.units[0].settle(Result{}, ErrUnavailable)
+	return nil
+}
+
+// refuse settles a unit that breaks a rule by what was ordered.
+func (w *Writer) refuse(u *unit, err error) {
+	u.settle(Result{}, newRefusedError(pgError(err)))
+}
+
 // doubt is for units that may have been written. Trying again is safe only for those with a key: the others could be written
 // twice.
-func (w *Writer) doubt(a attempt) (next []attempt) {
+func (w *Writer) doubt(a attempt, err error) (next []attempt) {
+	w.cfg.Log.Debug("connection lost while writing", "orders", len(a.units), "error", err)
+	w.disconnect() // if it is not lost, it is not understood
 	var keyed []*unit
 	for _, u := range a.units {
 		u.inDoubt = true
@@ -180,5 +201,5 @@ func (w *Writer) doubt(a attempt) (next []attempt) {
 	if len(keyed) == 0 {
 		return nil
 	}
-	return []attempt{{keyed, a.try + 1}}
+	return []attempt{{keyed, a.try + 1, a.rehearsed}}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -185,3 +186,12 @@ func (b *bench) waiting(t *testing.T) int {
 	t.Helper()
 	return b.count(t, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
 }
+
+// connect is the bench with another connection for looking.
+func (b *bench) connect(t *testing.T) *bench {
+	t.Helper()
+	return &bench{Writer: b.Writer, url: b.url, db: testdb.Connect(t, b.url)}
+}
+
+// forRole puts a role's name into a statement.
+func forRole(sql, role string) string { return strings.ReplaceAll(sql, "%role%", role) }

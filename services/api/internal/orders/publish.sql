@@ -82,3 +82,10 @@ join fresh f using (id)
 union all
 select f.n, f.id, f.message_id, f.created_at, f.customer_name, f.product_name, f.quantity, (f.price * 100)::bigint
 from found f
+union all
+-- All or nothing: when a trigger, or whatever else there is, has held back an order or a message, this is an error, and nothing is
+-- written. The cast is the way to raise one in plain SQL.
+select ('orderflow: incomplete: ' || c.written || ' of ' || c.wanted || ' orders would be written with their messages')::bigint,
+    null, null, null, null, null, null, null
+from (select (select count(*) from fresh) as wanted, (select count(*) from written) as written) c
+where c.written <> c.wanted

@@ -71,27 +71,33 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 		database.Discard(conn)
 		return nil, fmt.Errorf("prepare to publish: %w", err)
 	}
-	return &publisher{conn: conn, queue: queue}, nil
+	p := &publisher{conn: conn, queue: queue}
+	// Nothing, written, takes most of what orders take: a server that is no standby, the table, the right to insert into it.
+	if _, err := p.publish(nil, timeout); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *publisher) close()                         { database.Discard(p.conn) }
 func (p *publisher) closed() bool                   { return p.conn.IsClosed() }
 func (p *publisher) ping(ctx context.Context) error { return p.conn.Ping(ctx) }
 
-// rehearse writes an order and its message and undoes it, which shows that everything that takes is there.
-func (p *publisher) rehearse(timeout time.Duration) error {
+// rehearse writes an order and its message and undoes it. An order that a rule about orders refuses has got past everything
+// that this is about.
+func (p *publisher) rehearse(order *Draft, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	tx, err := p.conn.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
 	}
-	trial := &unit{Request: Request{Orders: []Draft{{CustomerName: "rehearsal", ProductName: "rehearsal", Quantity: 1}}}}
-	// Refused by a rule about orders, it has got past everything that this is about.
-	if _, err := p.publish([]*unit{trial}, timeout); database.Away(err) {
-		return fmt.Errorf("rehearse: %w", err)
+	_, err = p.publish([]*unit{{Request: Request{Orders: []Draft{*order}}}}, timeout)
+	if undo := tx.Rollback(ctx); undo != nil && err == nil {
+		err = undo
 	}
-	if err := tx.Rollback(ctx); err != nil {
+	if err != nil && !breaksRule(err) && !isUnfit(err) {
 		return fmt.Errorf("rehearse: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"errors"
+	"regexp"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -12,53 +13,104 @@ import (
 type verdict int
 
 const (
-	tryAgain verdict = iota // nothing was written, and the next try may well work
-	split                   // nothing was written, and one of them is at fault: which, their halves tell
-	refuse                  // nothing was written, nor will be: it is the order's fault
-	doubt                   // it is not known whether anything was written
-	giveUp                  // nothing was written, for now
-	fault                   // an error that is ours
+	tryAgain  verdict = iota // nothing was written, and the next try may well work
+	tryAfresh                // likewise, on a new connection
+	split                    // nothing was written, and one of them is at fault: which, their halves tell
+	refuse                   // nothing was written, nor will be: it is the order's own fault
+	examine                  // nothing was written, and the error does not say whether that is the fault of one of them
+	giveUp                   // nothing was written, for now, whatever the orders
+	doubt                    // it is not known whether anything was written
 )
 
-// maxTries bounds how often one transaction is tried. Another replica that wrote the same key first costs one more try, and so
-// does a deadlock or a lost connection.
-const maxTries = 3
+const (
+	// maxTries bounds how often one transaction is tried. Another replica that wrote the same key first costs one more try, and so
+	// does a deadlock or a lost connection.
+	maxTries = 3
+	// maxDraws bounds it where ids have been taken before, because their sequence is behind: each try draws later ones.
+	maxDraws = 100
+)
 
-// judge decides by an attempt's error, its number (the first is 1) and that of its units.
+// judge decides by an attempt's error, its number (the first is 1) and that of its units. What it does not know is the database's
+// trouble and not the order's, because a client gives up what is refused.
 func judge(err error, try, units int) verdict {
-	again := try < maxTries
-	atFault := refuse
-	if units > 1 {
-		atFault = split
+	upTo := func(most int, then verdict) verdict {
+		if try < most {
+			return then
+		}
+		return examine
 	}
-	switch kind := database.Classify(err); {
-	case kind == database.Duplicate && !worthAnotherTry(err), kind == database.Refused:
-		return atFault
-	case kind == database.Duplicate, kind == database.Conflict:
-		switch {
-		case again:
-			return tryAgain
-		case units > 1:
+	if breaksRule(err) || isUnfit(err) {
+		if units > 1 {
 			return split
 		}
-		return giveUp
-	case kind == database.Lost && !pgconn.SafeToRetry(err):
-		return doubt
-	case (kind == database.Lost || kind == database.Unavailable) && pgconn.SafeToRetry(err) && again:
-		return tryAgain
-	case kind == database.Lost, kind == database.Unavailable, kind == database.Unready:
-		return giveUp
-	case units > 1 && pgError(err) != nil:
-		return split
+		return refuse
 	}
-	return fault
+	switch kind := database.Classify(err); {
+	case pgconn.SafeToRetry(err) && try < maxTries:
+		return tryAgain
+	case pgconn.SafeToRetry(err), kind == database.Unavailable:
+		return giveUp
+	case kind == database.Duplicate && keyColumns(err) == "idempotency_key":
+		return upTo(maxTries, tryAgain) // somebody has written it meanwhile: now it is found
+	case kind == database.Duplicate:
+		return upTo(maxDraws, tryAgain)
+	case kind == database.Conflict:
+		return upTo(maxTries, tryAgain)
+	case kind == database.Stale:
+		return upTo(maxTries, tryAfresh)
+	case kind == database.Lost, pgError(err) == nil:
+		return doubt
+	}
+	return examine
 }
 
-// worthAnotherTry tells whether a unique violation will be another one next time: the key is found then, and another id is
-// drawn. A unique constraint that somebody has added is a rule like any other.
-func worthAnotherTry(err error) bool {
+// breaksRule tells whether an order is refused by a rule about orders: a constraint of their table that is about what was ordered,
+// or an error of a trigger that names one. Table, kind and columns say so and not names: REINDEX CONCURRENTLY changes those for a
+// while.
+func breaksRule(err error) bool {
 	pgErr := pgError(err)
-	return pgErr != nil && (pgErr.ConstraintName == "orders_idempotency_key_idx" || pgErr.ConstraintName == "orders_pkey")
+	if pgErr == nil || pgErr.SchemaName != "public" || pgErr.TableName != "orders" || pgErr.ConstraintName == "" {
+		return false
+	}
+	switch pgErr.Code {
+	case "23503", "23514", "23P01": // foreign_key_violation, check_violation, exclusion_violation
+		return true
+	case "23505": // unique_violation
+		switch keyColumns(err) {
+		case "", "id", "message_id", "idempotency_key": // these are ours
+			return false
+		}
+		return true
+	}
+	return false
+}
+
+// isUnfit tells whether a value cannot be held by the database: by its encoding, or because somebody has shortened a column.
+func isUnfit(err error) bool {
+	pgErr := pgError(err)
+	if pgErr == nil {
+		return false
+	}
+	switch pgErr.Code {
+	case "22P05", "22021", "22001": // untranslatable_character, character_not_in_repertoire, string_data_right_truncation
+		return true
+	}
+	return false
+}
+
+// keys finds the columns in a unique violation's detail, which has this part in all languages: Key (id)=(7) already exists.
+var keys = regexp.MustCompile(`\((.*?)\)=\(`)
+
+// keyColumns are the columns, or expressions, of the unique index that an error is about; empty when it does not say.
+func keyColumns(err error) string {
+	pgErr := pgError(err)
+	if pgErr == nil {
+		return ""
+	}
+	if found := keys.FindStringSubmatch(pgErr.Detail); found != nil {
+		return found[1]
+	}
+	return ""
 }
 
 // pgError is the server's part of an error; nil when it has none.

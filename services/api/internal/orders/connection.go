@@ -1,0 +1,69 @@
+package orders
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"orderflow.example/services/api/internal/database"
+)
+
+// check drops a connection that has died while it was idle. Found out by the next order, that would leave the order's
+// fate in doubt; found out before, it costs a new connection and nothing else.
+func (w *Writer) check() {
+	if w.conn == nil || time.Since(w.used) < idle {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout/4)
+	defer cancel()
+	if err := w.conn.ping(ctx); err != nil {
+		w.cfg.Log.Debug("writer's connection was lost while idle", "error", err)
+		w.disconnect()
+	}
+	w.used = time.Now()
+}
+
+// idle is how long a connection is trusted without having been used.
+const idle = 500 * time.Millisecond
+
+// connect takes as long as the configuration lets it: a network where a round trip takes long, or a first host that is silent,
+// costs time and not the service. Who is waiting meanwhile withdraws when its time is up.
+func (w *Writer) connect() error {
+	conn, err := connectPublisher(w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
+	if err != nil {
+		w.cfg.Observer.Failed(database.Classify(err))
+		w.trouble("writer cannot connect", err)
+		return err
+	}
+	w.conn, w.used = conn, time.Now()
+	return nil
+}
+
+// reconnect connects, when there is no connection, in the middle of writing units, and returns those that still wait to be
+// written. Until then they can be withdrawn as if they had not been taken, except for those that are in doubt already.
+func (w *Writer) reconnect(units []*unit) []*unit {
+	if w.conn != nil || len(units) == 0 {
+		return units
+	}
+	if !w.gate.Up() {
+		settleAll(units, ErrUnavailable)
+		return nil
+	}
+	for _, u := range units {
+		u.release()
+	}
+	err := w.connect()
+	units = slices.DeleteFunc(units, func(u *unit) bool { return !u.retake() })
+	if err != nil {
+		settleAll(units, ErrUnavailable)
+		return nil
+	}
+	return units
+}
+
+func (w *Writer) disconnect() {
+	if w.conn != nil {
+		w.conn.close()
+		w.conn = nil
+	}
+}

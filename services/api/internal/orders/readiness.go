@@ -1,0 +1,92 @@
+package orders
+
+import (
+	"time"
+
+	"orderflow.example/services/api/internal/database"
+)
+
+// Failures in a row after which orders are refused at once, and the pauses between the attempts that the writer goes on making.
+const (
+	blockedAfter = 3
+	firstPause   = 20 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
+
+// NotReady says why orders cannot be written although the database is there: the latest statements, or connections for them, failed
+// one after the other, and not by the fault of an order. It is empty while they can be.
+//
+// While it is not, orders are refused at once. Whether the cause has gone, the writer finds out by rehearsals, and by letting one
+// order in after each rehearsal that failed.
+func (w *Writer) NotReady() string {
+	if reason := w.notReady.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}
+
+// trouble counts a failure that is no order's fault, and says what it has come to: once when that is certain. It ends the
+// connection, because the next one may lead to another server and has the settings of today.
+func (w *Writer) trouble(what string, err error) {
+	w.disconnect()
+	w.gate.Suspect()
+	w.failures++
+	if w.failures < blockedAfter {
+		w.warn(what, "error", err)
+		return
+	}
+	reason := database.Reason(err)
+	if before := w.notReady.Swap(&reason); before == nil || *before != reason {
+		w.cfg.Log.Warn("orders cannot be written, trying again until they can", "reason", reason, "error", err)
+	}
+}
+
+// recovered ends what trouble has counted.
+func (w *Writer) recovered() {
+	w.failures = 0
+	if w.notReady.Swap(nil) != nil {
+		w.cfg.Log.Info("orders can be written again")
+	}
+}
+
+// rehearse writes an order and its message and undoes it, which shows that everything that takes is there. An order that was
+// written before is what the database should take, and so is one that nobody has ordered; rules of which we know nothing, in
+// triggers, may be against either of them.
+func (w *Writer) rehearse() error {
+	if w.conn == nil {
+		if err := w.connect(); err != nil {
+			return err
+		}
+	}
+	trials := []*Draft{w.latest, {CustomerName: "rehearsal", ProductName: "rehearsal", Quantity: 1}}
+	if w.latest == nil {
+		trials = trials[1:]
+	}
+	var first error
+	for _, trial := range trials {
+		err := w.conn.rehearse(trial, w.cfg.Timeout)
+		w.used = time.Now()
+		if err == nil {
+			w.recovered()
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+		if judge(err, maxDraws, 1) != examine {
+			break // it is not about the order
+		}
+	}
+	w.cfg.Observer.Failed(database.Classify(first))
+	w.trouble("orders cannot be written", first)
+	w.admit.Store(true)
+	return first
+}
+
+// warn writes a line a second at most: a disk that is full fails every batch.
+func (w *Writer) warn(message string, args ...any) {
+	if now := time.Now(); now.Sub(w.warned) >= time.Second {
+		w.warned = now
+		w.cfg.Log.Warn(message, args...)
+	}
+}

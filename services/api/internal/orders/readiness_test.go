@@ -1,0 +1,94 @@
+package orders_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow.example/services/api/internal/orders"
+)
+
+// Whatever keeps orders from being written, after one order that was not the writer knows by itself, and by itself it knows that
+// the cause is gone.
+func TestReadinessIsWhatTheLastStatementsDid(t *testing.T) {
+	t.Parallel()
+	const (
+		dropRule = `drop function rule cascade`
+		nothing  = `
+			create function rule() returns trigger language plpgsql as 'begin return null; end';
+			create trigger rule before insert on %s for each row execute function rule()`
+		filter = `alter table %[1]s enable row level security; create policy p on %[1]s for all using (true) with check (true)`
+	)
+	const queue = "pgmq.q_order_queue"
+	for name, test := range map[string]struct{ cause, end, reason string }{
+		"read-only":                          {`alter role %role% set default_transaction_read_only = on`, `alter role %role% reset default_transaction_read_only`, "read-only"},
+		"the table is locked":                {`begin; lock table orders in exclusive mode`, `rollback`, "lock"},
+		"the queue is locked":                {`begin; lock table pgmq.q_order_queue in exclusive mode`, `rollback`, "lock"},
+		"no right to insert orders":          {`revoke insert on orders from %role%`, `grant insert on orders to %role%`, "right"},
+		"no right to send":                   {`revoke insert on pgmq.q_order_queue from %role%`, `grant insert on pgmq.q_order_queue to %role%`, "right"},
+		"no queue":                           {`alter table pgmq.q_order_queue rename to q_other`, `alter table pgmq.q_other rename to q_order_queue`, "schema"},
+		"no table":                           {`alter table orders rename to others`, `alter table others rename to orders`, "schema"},
+		"no disk":                            {raise("orders", `errcode = 'disk_full'`), dropRule, "disk"},
+		"an internal error":                  {raise("orders", `errcode = 'XX000'`), dropRule, "XX000"},
+		"a raised error":                     {raise(queue, `errcode = 'P0001'`), dropRule, "P0001"},
+		"a slow statement":                   {`create function rule() returns trigger language plpgsql as 'begin perform pg_sleep(30); return new; end'; create trigger rule before insert on orders for each row execute function rule()`, dropRule, "time"},
+		"a trigger that holds back orders":   {fmt.Sprintf(nothing, "orders"), dropRule, "trigger"},
+		"a trigger that holds back messages": {fmt.Sprintf(nothing, queue), dropRule, "trigger"},
+		"row-level security on orders":       {fmt.Sprintf(filter, "orders"), `alter table orders disable row level security`, "row-level security"},
+		"row-level security on messages":     {fmt.Sprintf(filter, queue), `alter table pgmq.q_order_queue disable row level security`, "row-level security"},
+		"a sequence far behind":              {`insert into pgmq.q_order_queue (msg_id, vt, message) overriding system value select g, now(), '{}' from generate_series(2, 50000) g`, `delete from pgmq.q_order_queue where message = '{}'`, "sequence"},
+		"prepared statements do not last":    {`create function rule() returns trigger language plpgsql as $$ begin raise exception 'prepared statement does not exist' using errcode = '26000'; end $$; create trigger rule before insert on orders for each statement execute function rule()`, dropRule, "pool"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, role, as := newRole(t, "")
+			b := newWriterOn(t, as, db, func(c *orders.WriterConfig) { c.Timeout, c.Database.ConnectTimeout = 3*time.Second, 10*time.Second })
+			b.mustWrite(t, one(order(0), ""))
+			other := b.connect(t)
+			other.exec(t, forRole(test.cause, role))
+			b.exec(t, `select pg_terminate_backend(pid) from pg_stat_activity where usename = '`+role+`'`)
+			eventually(t, "an order not to be written", func() bool {
+				_, err := b.Write(one(order(1), "k"))
+				if !errors.Is(err, orders.ErrUnavailable) && !errors.Is(err, orders.ErrUnknownOutcome) && !errors.Is(err, orders.ErrTimeout) {
+					t.Fatalf("got %v", err)
+				}
+				return errors.Is(err, orders.ErrUnavailable)
+			})
+			eventually(t, "the writer to know", func() bool { return strings.Contains(b.NotReady(), test.reason) })
+			other.exec(t, forRole(test.end, role))
+			eventually(t, "the writer to know that it is over", func() bool { return b.NotReady() == "" })
+			b.mustWrite(t, one(order(1), "k"))
+			b.check(t, 2)
+		})
+	}
+}
+
+// One order that the database does not take, for a reason that no rule explains, is not the end of the others.
+func TestOneOrdersTroubleIsNotTheWriters(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"an error":              `raise exception 'no'`,
+		"an internal error":     `raise exception 'no' using errcode = 'XX000'`,
+		"it is held back":       `return null`,
+		"it is a duplicate":     `raise exception 'no' using errcode = 'unique_violation', schema = 'public', table = 'others', constraint = 'others_pkey'`,
+		"it is never its turn":  `raise exception 'no' using errcode = 'deadlock_detected'`,
+		"it needs what is gone": `perform from nothing`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newWriter(t, nil)
+			b.exec(t, `
+				create function rule() returns trigger language plpgsql as $$ begin if new.customer_name = 'Customer 7' then `+sql+`; end if; return new; end $$;
+				create trigger rule before insert on orders for each row execute function rule()`)
+			for i := range 10 {
+				if _, err := b.Write(one(order(7), "")); !errors.Is(err, orders.ErrUnavailable) {
+					t.Errorf("got %v", err)
+				}
+				b.mustWrite(t, one(order(1), fmt.Sprint(i)))
+			}
+			b.check(t, 10)
+		})
+	}
+}
