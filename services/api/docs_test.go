@@ -119,12 +119,23 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("the metrics do not have %s", want)
 		}
 	}
-	for _, path := range []string{"/livez", "/readyz", "/debug/pprof/"} {
-		if a := second.get(t, path); a.status != http.StatusOK {
-			t.Errorf("GET %s on the second port: %d", path, a.status)
+	for path, status := range map[string]int{"/livez": 200, "/readyz": 200, "/debug/pprof/": 404, "/debug/pprof/profile": 404, "/debug/pprof/cmdline": 404} {
+		if a := second.get(t, path); a.status != status {
+			t.Errorf("GET %s on the second port: %d, want %d", path, a.status, status)
 		}
 	}
 	if ready := second.get(t, "/readyz").json(t); ready["ready"] != true || ready["database_up"] != true {
 		t.Errorf("readiness in detail is %v", ready)
+	}
+}
+
+func TestProfilerIsSwitchedOnByItself(t *testing.T) {
+	t.Parallel()
+	s := start(t, map[string]string{"DATABASE_URL": testdb.New(t), "PPROF": "true"})
+	second := &service{url: s.metrics}
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/goroutine?debug=1"} {
+		if a := second.get(t, path); a.status != http.StatusOK {
+			t.Errorf("GET %s: %d", path, a.status)
+		}
 	}
 }

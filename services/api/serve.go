@@ -74,7 +74,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 			return errors.Join(fmt.Errorf("listen for metrics: %w", err), api.Close())
 		}
 		log.InfoContext(ctx, "serving metrics", "address", ln.Addr().String())
-		second := metrics.NewServer(counters, func() (any, string) { return readiness(server, monitor, writer) })
+		second := metrics.NewServer(counters, cfg.Pprof, func() (any, string) { return readiness(server, monitor, writer) })
 		stop := background(func(context.Context) { failed <- second.Serve(ln) })
 		defer stop()
 		defer second.Shutdown()

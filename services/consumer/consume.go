@@ -50,7 +50,7 @@ func consume(ctx context.Context, s *config.Config, log *slog.Logger, signals <-
 	}, server, h, log, m)
 
 	if s.MetricsPort >= 0 {
-		listener, err := ops.Start(ctx, s.MetricsHost, s.MetricsPort, m.Registry, consumer.Alive, consumer.Ready)
+		listener, err := ops.Start(ctx, s.MetricsHost, s.MetricsPort, s.Pprof, m.Registry, consumer.Alive, consumer.Ready)
 		if err != nil {
 			log.Error("Cannot start", "error", err)
 			return exitFault

@@ -19,8 +19,9 @@ type Config struct {
 	QueueName   string `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue; its dead letters are in the queue of that name with _dlq appended"`
 	APIHost     string `envconfig:"API_HOST" desc:"address to listen on; empty: all"`
 	APIPort     int    `envconfig:"API_PORT" default:"8000" desc:"port of the API; 0: any free one"`
-	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that metrics, pprof and the probes' details listen on; empty: all"`
-	MetricsPort int    `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics, pprof and the probes' details; 0: any free one, -1: none"`
+	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that metrics and the probes' details listen on; empty: all"`
+	MetricsPort int    `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics and the probes' details; 0: any free one, -1: none"`
+	Pprof       bool   `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
 	AdminToken  string `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters; empty: they are off"`
 
 	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"900ms" desc:"an answer comes within this time: 503 when there is no other. Calls that change dead letters may take a minute"`

@@ -13,18 +13,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Server is the second port: metrics, profiler, and the probes with details.
+// Server is the second port: metrics, the probes with details, and the profiler when it is switched on.
 type Server struct{ http *http.Server }
 
-// NewServer makes the server. ready returns the details of readiness and why it is not given, empty when it is.
-func NewServer(m *Metrics, ready func() (details any, reason string)) *Server {
+// NewServer makes the server. ready returns the details of readiness and why it is not given, empty when it is. The profiler is
+// served when profiling is true: it shows what is in memory and in the command line, and can keep a core busy.
+func NewServer(m *Metrics, profiling bool, ready func() (details any, reason string)) *Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if profiling {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})

@@ -38,7 +38,8 @@ type Config struct {
 	BackoffMultiplier float64       `envconfig:"BACKOFF_MULTIPLIER" default:"2" desc:"how the bound grows with each attempt, 1 to 10"`
 
 	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty: all"`
-	MetricsPort int    `envconfig:"METRICS_PORT" default:"9101" desc:"port of /metrics, /livez, /readyz and /debug/pprof; 0: any free port, -1: off"`
+	MetricsPort int    `envconfig:"METRICS_PORT" default:"9101" desc:"port of /metrics, /livez and /readyz; 0: any free port, -1: off"`
+	Pprof       bool   `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
 	LogLevel    string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; -v is debug"`
 	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text or auto (text on a terminal)"`
 }

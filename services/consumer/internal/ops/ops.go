@@ -27,17 +27,20 @@ type Server struct {
 	done     chan struct{}
 }
 
-// Start listens on a host (empty: all addresses) and port (0: any free one) and serves until Stop.
-func Start(ctx context.Context, host string, port int, gatherer prometheus.Gatherer, alive, ready Probe) (*Server, error) {
+// Start listens on a host (empty: all addresses) and port (0: any free one) and serves until Stop. The profiler is served when
+// profiling is true: it shows what is in memory and in the command line, and can keep a core busy.
+func Start(ctx context.Context, host string, port int, profiling bool, gatherer prometheus.Gatherer, alive, ready Probe) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	mux.Handle("GET /livez", answer(alive))
 	mux.Handle("GET /readyz", answer(ready))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if profiling {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {

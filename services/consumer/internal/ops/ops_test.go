@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
 	t.Parallel()
 	var ready atomic.Bool
-	s, err := ops.Start(t.Context(), "127.0.0.1", 0, metrics.New("v1", "q", "simulate").Registry,
+	s, err := ops.Start(t.Context(), "127.0.0.1", 0, false, metrics.New("v1", "q", "simulate").Registry,
 		func() (bool, string) { return true, "moving" },
 		func() (bool, string) { return ready.Load(), "because" })
 	if err != nil {
@@ -71,16 +71,37 @@ func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
 			t.Errorf("/metrics (%d) has no %s", code, name)
 		}
 	}
-	if code, text := get("/debug/pprof/goroutine?debug=1"); code != 200 || !strings.Contains(text, "goroutine profile") {
-		t.Errorf("pprof: %d", code)
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/goroutine?debug=1", "/debug/pprof/profile", "/debug/pprof/cmdline"} {
+		if code, _ := get(path); code != 404 {
+			t.Errorf("%s without being switched on: %d", path, code)
+		}
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestProfilerIsSwitchedOnByItself(t *testing.T) {
+	t.Parallel()
+	well := func() (bool, string) { return true, "" }
+	s, err := ops.Start(t.Context(), "127.0.0.1", 0, true, metrics.New("v1", "q", "simulate").Registry, well, well)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := c.Get("http://" + s.Address() + "/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != 200 || !strings.Contains(string(text), "goroutine profile") {
+		t.Errorf("%d, %v", answer.StatusCode, err)
+	}
 }
 
 func TestAPortInUseIsAnError(t *testing.T) {
 	t.Parallel()
 	probe := func() (bool, string) { return true, "" }
-	first, err := ops.Start(t.Context(), "127.0.0.1", 0, metrics.New("v1", "q", "h").Registry, probe, probe)
+	first, err := ops.Start(t.Context(), "127.0.0.1", 0, false, metrics.New("v1", "q", "h").Registry, probe, probe)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +113,7 @@ func TestAPortInUseIsAnError(t *testing.T) {
 	if !address.Addr().IsLoopback() {
 		t.Errorf("listens on %s", address)
 	}
-	if second, err := ops.Start(t.Context(), "127.0.0.1", int(address.Port()), metrics.New("v1", "q", "h").Registry, probe, probe); err == nil {
+	if second, err := ops.Start(t.Context(), "127.0.0.1", int(address.Port()), false, metrics.New("v1", "q", "h").Registry, probe, probe); err == nil {
 		second.Stop()
 		t.Fatal("two listeners on one port")
 	}

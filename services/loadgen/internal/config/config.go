@@ -52,7 +52,8 @@ type Config struct {
 	Progress         string        `envconfig:"PROGRESS" default:"auto" desc:"what is shown meanwhile: screen, lines, off, or auto (screen on a terminal, else lines)" allowed:"auto, screen, lines or off"`
 	ProgressInterval time.Duration `envconfig:"PROGRESS_INTERVAL" default:"5s" desc:"time between two lines of progress" allowed:"a duration from 100ms to 1h"`
 	MetricsHost      string        `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty = all" allowed:"a host name or an IP address"`
-	MetricsPort      int           `envconfig:"METRICS_PORT" default:"-1" desc:"port of /metrics, /debug/pprof, /livez and /readyz while it runs; 0 = any free port, -1 = off" allowed:"a whole number from -1 to 65535"`
+	MetricsPort      int           `envconfig:"METRICS_PORT" default:"-1" desc:"port of /metrics, /livez and /readyz while it runs; 0 = any free port, -1 = off" allowed:"a whole number from -1 to 65535"`
+	Pprof            bool          `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/" allowed:"true or false"`
 
 	CapacityMin       float64       `envconfig:"CAPACITY_MIN" default:"100" desc:"loadgen capacity: the first rate tried, in orders a second" allowed:"a number from 1 to 1000000"`
 	CapacityMax       float64       `envconfig:"CAPACITY_MAX" default:"50000" desc:"loadgen capacity: the highest rate tried" allowed:"a number from CAPACITY_MIN to 1000000"`

@@ -34,7 +34,7 @@ func get(t *testing.T, c *http.Client, url string) string {
 
 func TestMetricsFollowTheRun(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0)
+	s, err := metrics.Start("127.0.0.1", 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +68,32 @@ func TestMetricsFollowTheRun(t *testing.T) {
 		t.Errorf("readyz: %s", text)
 	}
 	get(t, c, url+"/livez")
-	get(t, c, url+"/debug/pprof/goroutine?debug=1")
+	resp, err := c.Get(url + "/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("the profiler, without being switched on: %d", resp.StatusCode)
+	}
+}
+
+func TestProfilerIsSwitchedOnByItself(t *testing.T) {
+	t.Parallel()
+	s, err := metrics.Start("127.0.0.1", 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if text := get(t, c, "http://"+s.Addr+"/debug/pprof/goroutine?debug=1"); !strings.Contains(text, "goroutine profile") {
+		t.Errorf("got %.100s", text)
+	}
 }
 
 func TestATakenPortIsAnError(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0)
+	s, err := metrics.Start("127.0.0.1", 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +102,7 @@ func TestATakenPortIsAnError(t *testing.T) {
 	for _, d := range s.Addr[strings.LastIndexByte(s.Addr, ':')+1:] {
 		port = port*10 + int(d-'0')
 	}
-	if _, err := metrics.Start("127.0.0.1", port); err == nil {
+	if _, err := metrics.Start("127.0.0.1", port, false); err == nil {
 		t.Fatal("two listen on one port")
 	}
 }
