@@ -25,6 +25,13 @@ const ownConnections = 3
 // serve runs the service until ctx ends (the first signal), and then brings it to its end in order: readiness first, then
 // requests, then what they have left to be written, and the connections last.
 func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	for name, list := range map[string]string{"API_TOKENS": cfg.APITokens, "ADMIN_TOKEN": cfg.AdminToken} {
+		for _, token := range config.Tokens(list) {
+			if len(token) < config.WeakToken {
+				log.WarnContext(ctx, "a token is short enough to be guessed: give it 16 random characters or more", "variable", name)
+			}
+		}
+	}
 	counters := metrics.New(version)
 	monitor := database.NewMonitor(cfg.Database, prepare(cfg, log), log)
 	pool, err := database.NewPool(context.Background(), cfg.Database, cfg.DBMaxConns-ownConnections,
@@ -58,7 +65,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Version:        version,
 		RequestTimeout: cfg.RequestTimeout,
 		BodyLimit:      int(cfg.BodyLimit),
-		AdminToken:     cfg.AdminToken,
+		APITokens:      config.Tokens(cfg.APITokens),
+		AdminTokens:    config.Tokens(cfg.AdminToken),
 		LogRequests:    cfg.LogRequests,
 	})
 	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})

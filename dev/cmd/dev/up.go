@@ -49,6 +49,9 @@ Orderflow is up. Ctrl-C stops it%s.
   load        API_URL=%s go run -C %s .
   database    %s`,
 		forgetting(p.server), api.URL(), api.URL(), api.URL(), "services/loadgen", psql(p.server))
+	if api.Token() != "" {
+		env.say("  with        -H 'Authorization: Bearer <one of API_TOKENS>', and API_TOKEN=<one of them> for the load")
+	}
 	for _, n := range running.Nodes(stack.Consumer) {
 		env.say("  %-11s %s/metrics", n.Name, n.MetricsURL())
 	}

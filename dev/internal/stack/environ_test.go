@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -20,6 +22,22 @@ func TestEnvironment(t *testing.T) {
 	} {
 		if got := environ(c.inherit, own, c.service, "METRICS_PORT=0"); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTokenIsOneThatTheApiAnswersTo(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte("one\ntwo\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for env, want := range map[string]string{
+		"OTHER=x": "", "API_TOKENS=": "", "API_TOKENS=one": "one", "API_TOKENS=one, two": "one", "API_TOKENS=,one": "one", "API_TOKENS_FILE=" + file: "one",
+	} {
+		n := &Node{Service: API, stack: New(Options{Env: []string{env}})}
+		if got := n.Token(); got != want {
+			t.Errorf("%s: %q, want %q", env, got, want)
 		}
 	}
 }

@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"orderflow.example/dev/internal/ports"
 	"orderflow.example/dev/internal/proc"
@@ -33,26 +35,41 @@ type Node struct {
 // client never keeps a connection: a probe must tell the state of now, and a process that is killed must not leave us with one.
 var client = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// sets says whether the environment that the node inherits has a value for a variable.
-func (n *Node) sets(name string) bool {
-	for _, kv := range n.stack.environ(n.Service, n.env...) {
-		if value, ok := strings.CutPrefix(kv, name+"="); ok && value != "" {
-			return true
+// value is what the environment that the node inherits says of a variable; empty when it says nothing.
+func (n *Node) value(name string) string { return lookup(n.stack.environ(n.Service, n.env...), name) }
+
+func lookup(env []string, name string) string {
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
 		}
 	}
-	return false
+	return ""
 }
 
 // wanted returns the port that is asked for by name, or 0.
 func (n *Node) wanted(name string) int {
-	for _, kv := range n.stack.environ(n.Service, n.env...) {
-		if value, ok := strings.CutPrefix(kv, name+"="); ok {
-			if port, err := strconv.Atoi(value); err == nil && port > 0 {
-				return port
-			}
-		}
+	port, err := strconv.Atoi(n.value(name))
+	if err != nil || port < 0 {
+		return 0
 	}
-	return 0
+	return port
+}
+
+// Token is one that an api answers to; empty when it asks for none.
+func (n *Node) Token() string {
+	list := n.value("API_TOKENS")
+	if file := n.value("API_TOKENS_FILE"); list == "" && file != "" {
+		content, err := os.ReadFile(file) //nolint:gosec // the person at this machine names it
+		if err != nil {
+			return "" // the api does not start without it, and says why
+		}
+		list = string(content)
+	}
+	for token := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		return token
+	}
+	return ""
 }
 
 // pickPorts chooses the ports for the node's whole life. An API_PORT that is asked for goes to the first api; metrics ports are
@@ -112,7 +129,7 @@ func (n *Node) Start() error {
 	}
 	env := []string{"DATABASE_URL=" + n.stack.opts.DatabaseURL}
 	for _, host := range []string{"API_HOST", "METRICS_HOST"} { // nobody else's business, unless somebody says so
-		if !n.sets(host) {
+		if n.value(host) == "" {
 			env = append(env, host+"=127.0.0.1")
 		}
 	}

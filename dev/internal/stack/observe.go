@@ -24,19 +24,22 @@ type Queue struct {
 // Queue asks the api for the state of the queue.
 func (n *Node) Queue(ctx context.Context) (Queue, error) {
 	var q Queue
-	return q, n.get(ctx, n.URL()+"/queue", func(body io.Reader) error { return json.NewDecoder(body).Decode(&q) })
+	return q, n.get(ctx, n.URL()+"/queue", n.Token(), func(body io.Reader) error { return json.NewDecoder(body).Decode(&q) })
 }
 
 // Metrics reads the node's metrics: each name with the sum over its labels.
 func (n *Node) Metrics(ctx context.Context) (map[string]float64, error) {
 	sums := map[string]float64{}
-	return sums, n.get(ctx, n.MetricsURL()+"/metrics", func(body io.Reader) error { return parseMetrics(body, sums) })
+	return sums, n.get(ctx, n.MetricsURL()+"/metrics", "", func(body io.Reader) error { return parseMetrics(body, sums) })
 }
 
-func (n *Node) get(ctx context.Context, url string, read func(io.Reader) error) error {
+func (n *Node) get(ctx context.Context, url, token string, read func(io.Reader) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := client.Do(req)
 	if err != nil {

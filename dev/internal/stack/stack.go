@@ -141,6 +141,9 @@ func (s *Stack) LaunchNode(_ context.Context, service Service, name string, env 
 // Loadgen starts the load generator against an api. It ends by itself; its last line on standard output is the audit's.
 func (s *Stack) Loadgen(api *Node, args []string, env ...string) (*proc.Process, error) {
 	env = append([]string{"API_URL=" + api.URL(), "METRICS_PORT=-1"}, env...)
+	if lookup(s.environ(Loadgen, env...), "API_TOKEN") == "" {
+		env = append(env, "API_TOKEN="+api.Token())
+	}
 	return proc.Start(s.opts.Session, proc.Spec{
 		Name: string(Loadgen), Path: s.opts.Binaries[Loadgen], Args: args,
 		Env: s.environ(Loadgen, env...), Lines: s.opts.Lines,

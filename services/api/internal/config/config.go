@@ -22,7 +22,8 @@ type Config struct {
 	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that metrics and the probes' details listen on; empty: all"`
 	MetricsPort int    `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics and the probes' details; 0: any free one, -1: none"`
 	Pprof       bool   `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
-	AdminToken  string `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters; empty: they are off"`
+	APITokens   string `envconfig:"API_TOKENS" secret:"true" desc:"bearer tokens, separated by commas or white space, one of which every call but the probes and the documentation's page needs; empty: everybody may call"`
+	AdminToken  string `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters, good for every other call, too; several while one replaces another, as in API_TOKENS; empty: those calls are off"`
 
 	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"900ms" desc:"an answer comes within this time: 503 when there is no other. Calls that change dead letters may take a minute"`
 	ShutdownDelay  time.Duration `envconfig:"SHUTDOWN_DELAY" default:"0s" desc:"go on serving after SIGTERM while load balancers take note; readiness says no at once"`
@@ -91,6 +92,8 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "DB_MAX_CONNS", c.DBMaxConns, 4, 1000)
 	env.OneOf(p, "PGMQ_INSTALL", c.PGMQInstall, "auto", "extension", "sql")
 	logging.Check(p, c.LogLevel, c.LogFormat)
+	checkTokens(p, "API_TOKENS", c.APITokens)
+	checkTokens(p, "ADMIN_TOKEN", c.AdminToken)
 	c.checkRoles(p)
 }
 

@@ -96,7 +96,8 @@ func TestWrongValues(t *testing.T) {
 		"API_DB_PASSWORD": {"without a role"},
 		"API_DB_ROLE":     {"postgres", "pg_api", "public", strings.Repeat("r", 64)},
 		"METRICS_DB_ROLE": {"none"},
-		"ADMIN_TOKEN":     {" sesame", "sesame\n"},
+		"ADMIN_TOKEN":     {" sesame", "sesame\n", "\u00a0sesame", "sesam\u00e9", "a,b\x01"},
+		"API_TOKENS":      {" sesame", "sesame\n", ",", "open sesam\u00e9"},
 	} {
 		for _, value := range values {
 			_, err := load(map[string]string{name: value})
@@ -135,5 +136,14 @@ func TestRolesThatWouldLockSomebodyOut(t *testing.T) {
 	// Who does not migrate may well be the role that somebody else's migration makes.
 	if _, err := load(map[string]string{"DATABASE_URL": "postgres://api@db/x", "API_DB_ROLE": "api", "MIGRATE_ON_START": "false"}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	for list, want := range map[string]string{"": "", "a": "a", "a,b": "a b", "a, b": "a b", "a\nb\r\nc": "a b c", ",a,,b,": "a b", "abc==": "abc=="} {
+		if got := strings.Join(Tokens(list), " "); got != want {
+			t.Errorf("%q: %s", list, got)
+		}
 	}
 }

@@ -36,7 +36,8 @@ func (s *Server) describe() {
 			Components: &huma.Components{
 				Schemas: registry,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"admin": {Type: "http", Scheme: "bearer", Description: "ADMIN_TOKEN; without one configured, these calls are off"},
+					"token": {Type: "http", Scheme: "bearer", Description: "one of the API_TOKENS, or the ADMIN_TOKEN; without API_TOKENS everybody may call"},
+					"admin": {Type: "http", Scheme: "bearer", Description: "the ADMIN_TOKEN; without one configured, these calls are off"},
 				},
 			},
 		},

@@ -116,9 +116,33 @@ func (s *Server) describeRetryAfter() {
 //go:embed docs.html
 var docsPage []byte
 
+// describeTokens says which calls need a token, when there are any.
+func (s *Server) describeTokens() {
+	document := s.api.OpenAPI()
+	if len(s.callers) == 0 {
+		return
+	}
+	document.Security = []map[string][]string{{"token": {}}}
+	for path, item := range document.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+			switch {
+			case op == nil:
+			case openToAll[path]:
+				op.Security = []map[string][]string{}
+			case op.Responses["401"] == nil:
+				problem := document.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+				op.Responses["401"] = &huma.Response{
+					Description: "No token, or none that is known", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
+				}
+			}
+		}
+	}
+}
+
 // documentation serves the document, and a page to read it by, which loads nothing from elsewhere.
 func (s *Server) documentation() {
 	s.describeRetryAfter()
+	s.describeTokens()
 	document := sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(s.api.OpenAPI(), "", "  ") })
 	s.app.Get("/openapi.json", func(c *fiber.Ctx) error {
 		body, err := document()
@@ -130,6 +154,7 @@ func (s *Server) documentation() {
 		return nil
 	})
 	s.app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("docs", fiber.StatusFound) }) // relative: a proxy may have cut a prefix off
+	s.app.Get("/redoc", func(c *fiber.Ctx) error { return c.Redirect("docs", fiber.StatusFound) })
 	s.app.Get("/docs", func(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		c.Set(fiber.HeaderXContentTypeOptions, "nosniff")

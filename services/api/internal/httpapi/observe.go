@@ -27,7 +27,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	}
 
 	route := c.Route().Path
-	if status := c.Response().StatusCode(); status == http.StatusNotFound && route == "/" || status == http.StatusMethodNotAllowed {
+	if status := c.Response().StatusCode(); (status == http.StatusNotFound || status == http.StatusUnauthorized) && route == "/" || status == http.StatusMethodNotAllowed {
 		route = "none" // whatever was asked for must not become a label
 	}
 	s.count(c, t, route, time.Since(started))

@@ -15,8 +15,9 @@ import (
 // strictQuery lets a request pass whose query says one thing: huma takes a parameter without a value for one that is not
 // there, the first of two for both, and what is not well encoded as it is.
 func (s *Server) strictQuery(ctx huma.Context, next func(huma.Context)) {
-	if _, err := readQuery(humafiber.Unwrap(ctx)); err != nil {
-		_ = huma.WriteErr(s.api, ctx, err.Status, err.Detail, err)
+	c := humafiber.Unwrap(ctx)
+	if _, err := readQuery(c); err != nil {
+		_ = s.fail(c, err) // only what has no JSON fails
 		return
 	}
 	next(ctx)

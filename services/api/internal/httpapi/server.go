@@ -53,7 +53,8 @@ type Config struct {
 	Version        string
 	RequestTimeout time.Duration
 	BodyLimit      int
-	AdminToken     string
+	APITokens      []string // open every call but those that change dead letters; none: everybody may call
+	AdminTokens    []string // open every call; none: those that change dead letters are off
 	LogRequests    bool
 }
 
@@ -65,7 +66,10 @@ type Server struct {
 	served   atomic.Int64
 	draining atomic.Bool
 	level    slog.Level // of the line for each request
-	warned   rarely
+	callers  tokens
+	admins   tokens
+	warned   rarely // of a request without a connection
+	refused  rarely // of a request without a token
 }
 
 // Limits of the HTTP connection itself. Requests are short: what takes longer to arrive is a stuck or hostile client.
@@ -79,7 +83,7 @@ const (
 
 // New makes a server; nothing is served until [Server.Serve].
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, level: slog.LevelDebug}
+	s := &Server{cfg: cfg, level: slog.LevelDebug, callers: newTokens(cfg.APITokens...), admins: newTokens(cfg.AdminTokens...)}
 	if cfg.LogRequests {
 		s.level = slog.LevelInfo
 	}
@@ -100,6 +104,7 @@ func New(cfg Config) *Server {
 	})
 	s.app.Server().Handler = decodedPath(s.knownMethods(s.app.Server().Handler))
 	s.app.Use(s.observe)
+	s.app.Use(s.authenticate)
 	s.probes()
 	s.describe()
 	s.publishing()

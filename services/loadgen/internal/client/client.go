@@ -22,12 +22,13 @@ type Client struct {
 	timeout time.Duration
 	large   *http.Client
 	agent   string
-	auth    string // the Authorization header that the URL's user and password make; "" = none
+	auth    string // the Authorization header: of the token, or of the URL's user and password; "" = none
 }
 
 // Options say how to connect.
 type Options struct {
 	URL       string        // http(s)://[user:password@]host[:port][/prefix]
+	Token     string        // sent as Bearer token; "" = none
 	Timeout   time.Duration // of one try, connecting included
 	MaxConns  int           // requests under way at most
 	UserAgent string
@@ -73,7 +74,9 @@ func New(o Options) (*Client, error) {
 			RetryIfErr: func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
 		},
 	}
-	if u.User != nil {
+	if o.Token != "" {
+		c.auth = "Bearer " + o.Token
+	} else if u.User != nil {
 		password, _ := u.User.Password()
 		c.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
 	}

@@ -38,6 +38,33 @@ func serve(t *testing.T, f http.HandlerFunc) string {
 	return s.URL
 }
 
+func TestEveryRequestBearsTheToken(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 10)
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{}`)
+	})
+	c, err := client.New(client.Options{URL: url, Token: "t0ken", Timeout: 10 * time.Second, MaxConns: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := c.NewPoster(false)
+	defer p.Release()
+	p.Post([]byte("k"), []byte(`{}`))
+	p.PostLarge([]byte("k"), []byte(`{}`))
+	if _, err := c.Get(t.Context(), "/queue"); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"POST /orders Bearer t0ken", "POST /orders Bearer t0ken", "GET /queue Bearer t0ken"} {
+		if got := <-asked; got != want {
+			t.Errorf("asked %q, want %q", got, want)
+		}
+	}
+}
+
 func TestPostSendsTheOrderUnderItsKey(t *testing.T) {
 	t.Parallel()
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {

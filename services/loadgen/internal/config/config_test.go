@@ -58,6 +58,25 @@ func TestAPasswordInTheAddressIsNotShown(t *testing.T) {
 	}
 }
 
+func TestTokenIsNeverShown(t *testing.T) {
+	t.Parallel()
+	c, err := load("run", "API_TOKEN", "s3cret-token")
+	if err != nil || c.APIToken != "s3cret-token" {
+		t.Fatal(c, err)
+	}
+	if text := c.Changed()["API_TOKEN"]; text != "***" {
+		t.Errorf("it is shown as %q", text)
+	}
+	for _, wrong := range []string{"s3cret token", "s3cret\n", " s3cret", "s3cr\u00e9t"} {
+		if _, err := load("run", "API_TOKEN", wrong); err == nil || strings.Contains(err.Error(), "s3c") || !strings.Contains(err.Error(), `API_TOKEN="***": must be `) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+	if _, err := load("run", "API_TOKEN", "s3cret-token", "API_URL", "http://user:password@host"); err == nil || !strings.Contains(err.Error(), "API_URL has a user") {
+		t.Errorf("a token and a user: %v", err)
+	}
+}
+
 func TestADurationNeedsNoNumberOfOrders(t *testing.T) {
 	t.Parallel()
 	if c, err := load("run", "DURATION", "5s"); err != nil || c.Orders != 0 || c.Duration != 5*time.Second {

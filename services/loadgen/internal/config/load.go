@@ -93,6 +93,7 @@ func (c *Config) checks(command string) []check {
 	sum := c.PoisonShare + c.OversizedShare + c.DuplicateShare
 	checks := []check{
 		{name: "API_URL", ok: err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""},
+		{name: "API_TOKEN", ok: strings.IndexFunc(c.APIToken, func(r rune) bool { return r <= ' ' || r > '~' }) < 0 && (c.APIToken == "" || err != nil || u.User == nil)},
 		whole("ORDERS", c.Orders, 0, 1_000_000_000),
 		within("DURATION", c.Duration, 0, 30*24*time.Hour),
 		whole("CONCURRENCY", c.Concurrency, 1, 20_000),

@@ -1,0 +1,109 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+)
+
+// tokens are those that open something, as sums: so all have one length, and comparing takes a time that says nothing.
+type tokens [][sha256.Size]byte
+
+func newTokens(list ...string) tokens {
+	var t tokens
+	for _, token := range list {
+		t = append(t, sha256.Sum256([]byte(token)))
+	}
+	return t
+}
+
+// have tells whether a token is among them, and takes the same time whichever it is, and when it is none.
+func (t tokens) have(token string) bool {
+	given, found := sha256.Sum256([]byte(token)), 0
+	for i := range t {
+		found |= subtle.ConstantTimeCompare(given[:], t[i][:])
+	}
+	return found == 1
+}
+
+// openToAll are the paths that need no token: probes, which Kubernetes and load balancers ask, and the page that shows the API's
+// documentation, which holds nothing until it is given a token.
+var openToAll = map[string]bool{"/health": true, "/livez": true, "/readyz": true, "/": true, "/docs": true, "/redoc": true}
+
+// authenticate lets a request pass that bears one of the tokens, when there are any. It stands before the routes, so that a route
+// that is added later is closed, too, and a stranger does not learn which there are.
+//
+// A wrong token costs its sender the connection and us a sum. There is no lock after so many tries: behind a proxy all clients
+// have one address, and whoever tries tokens would lock out those that have one. A token must be long instead.
+func (s *Server) authenticate(c *fiber.Ctx) error {
+	if len(s.callers) == 0 || openToAll[c.Path()] {
+		return c.Next()
+	}
+	if token, given := bearer(c); !s.callers.have(token) && !s.admins.have(token) {
+		return s.unauthorized(c, given, "this call needs the header Authorization: Bearer with one of the API_TOKENS")
+	}
+	return c.Next()
+}
+
+// authorizeAdmin lets a request pass that bears an admin token. It stands before everything that reads the request.
+func (s *Server) authorizeAdmin(ctx huma.Context, next func(huma.Context)) {
+	c := humafiber.Unwrap(ctx)
+	if err := s.admit(c); err != nil {
+		_ = s.fail(c, err) // only what has no JSON fails
+		return
+	}
+	next(ctx)
+}
+
+func (s *Server) admit(c *fiber.Ctx) error {
+	if len(s.admins) == 0 {
+		return problem(http.StatusForbidden, "this call is off: the service has no ADMIN_TOKEN")
+	}
+	token, given := bearer(c)
+	if !s.admins.have(token) {
+		if len(s.callers) > 0 { // or it would not have come so far
+			return problem(http.StatusForbidden, "this call needs the ADMIN_TOKEN: one of the API_TOKENS is not enough")
+		}
+		return s.unauthorized(c, given, "this call needs the header Authorization: Bearer with the ADMIN_TOKEN")
+	}
+	// Most of these calls have no body, and then nothing to say about one.
+	if len(c.Request().Body()) == 0 && len(c.Request().Header.ContentType()) == 0 {
+		return nil
+	}
+	return checkBody(c)
+}
+
+// unauthorized is the answer to a request without a token that is known (RFC 6750, section 3).
+func (s *Server) unauthorized(c *fiber.Ctx, given bool, detail string) error {
+	challenge := `Bearer realm="orderflow"`
+	if given {
+		challenge += `, error="invalid_token"`
+		c.Response().Header.SetConnectionClose()
+	}
+	if s.refused.once(10 * time.Second) {
+		s.cfg.Log.WarnContext(c.UserContext(), "request without a valid token (further ones within 10 s are not logged)",
+			"method", c.Method(), "path", c.Path(), "address", c.Context().RemoteAddr().String(), "token_given", given, "trace_id", traceOf(c).id())
+	}
+	p := problem(http.StatusUnauthorized, detail)
+	p.headers = http.Header{"Www-Authenticate": {challenge}}
+	return p
+}
+
+// bearer is the token of a request. Of two Authorization headers, programs differ in which counts: then none does.
+func bearer(c *fiber.Ctx) (token string, given bool) {
+	headers := c.Request().Header.PeekAll(fiber.HeaderAuthorization)
+	if len(headers) != 1 {
+		return "", len(headers) > 1
+	}
+	scheme, token, _ := strings.Cut(string(headers[0]), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", true
+	}
+	return strings.Trim(token, " \t"), true
+}
