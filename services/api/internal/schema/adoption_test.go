@@ -98,6 +98,41 @@ func TestAnAdoptedTableLooksLikeANewOne(t *testing.T) {
 	}
 }
 
+// POST refuses a third decimal; an adopted price that has one is rounded, and that is said.
+func TestRoundedPricesAreCountedAndSaid(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	mustExec(t, db.conn, exampleTable)
+	mustExec(t, db.conn, `
+		insert into orders (customer_name, product_name, quantity, price)
+		select 'c', 'p', 1, price from unnest(array[10.005, 10.1, 0.1 + 0.2, 3.3333333333333335, 11, 9999999999.99, 0.004]::float8[]) price`)
+
+	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
+		t.Fatal(err)
+	}
+	wantTable(t, db.conn, `select string_agg(price::text, ' ' order by id) from orders`, "10.01 10.10 0.30 3.33 11.00 9999999999.99 0.00")
+	const want = "adopted orders: 3 of them had a price of more than two decimals, which was rounded to the cent, halves up (ids: 1, 4, 7)"
+	if log := db.log.String(); strings.Count(log, want) != 1 || !strings.Contains(log, "level=WARN") {
+		t.Errorf("the log does not say that prices were rounded:\n%s", log)
+	}
+	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
+		t.Fatal(err)
+	}
+	if log := db.log.String(); strings.Count(log, "rounded") != 1 {
+		t.Errorf("it says so again:\n%s", log)
+	}
+
+	exact := newDatabase(t)
+	mustExec(t, exact.conn, exampleTable)
+	mustExec(t, exact.conn, exampleInsert, 1)
+	if err := exact.migrate(schema.Options{Queue: queue}); err != nil {
+		t.Fatal(err)
+	}
+	if log := exact.log.String(); strings.Contains(log, "rounded") {
+		t.Errorf("nothing was rounded:\n%s", log)
+	}
+}
+
 // Without the queue nobody can tell what was processed; nothing is claimed.
 func TestAdoptedOrdersWithoutTheirQueueStayPending(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -118,6 +120,81 @@ func TestADeadOrderWhoseMessageIsInTheQueueIsNotRedriven(t *testing.T) {
 	wantTable(t, db.conn, `select * from orderflow.redrive('`+queue+`', array[3])`, "")
 	mustExec(t, db.conn, `select pgmq.delete($1, 1)`, queue)
 	wantTable(t, db.conn, `select dead_msg_id, order_id from orderflow.redrive('`+queue+`', array[3])`, "3|3")
+}
+
+// The id of an order can come to belong to another one (a restore, a truncate). Its message is sent again, for the consumer to
+// judge, and the order that has the id by now is left alone.
+func TestRedriveLeavesAnotherOrderAlone(t *testing.T) {
+	t.Parallel()
+	db := withDeadLetters(t, schema.InstallSQL)
+	mustExec(t, db.conn, `select pgmq.send($1, '{"order_id": 1}', '{"orderflow-dead": {"reason": "other_order"}}'::jsonb)`, queue+"_dlq")
+
+	wantTable(t, db.conn, `select dead_msg_id, new_msg_id from orderflow.redrive('`+queue+`', array[7])`, "7|2")
+	wantTable(t, db.conn, `select status, message_id, attempts, last_error from orders where id = 1`, "dead|90|5|out of stock")
+}
+
+// What is not written must not be taken for written: all or nothing, and an error that says what is in the way.
+func TestRedriveNoticesWhatIsNotWritten(t *testing.T) {
+	t.Parallel()
+	const never = `create function never() returns trigger language plpgsql as 'begin return null; end';`
+	const (
+		redriveOne = `select * from orderflow.redrive('` + queue + `', array[1])`
+		deleteOne  = `select * from orderflow.delete_dead_letters('` + queue + `', array[1])`
+	)
+	for name, test := range map[string]struct{ obstacle, statement, want string }{
+		"the letter stays": {
+			never + `create trigger never before delete on pgmq."q_order-queue_dlq" for each row execute function never()`,
+			redriveOne, "cannot be taken from",
+		},
+		"the message is not sent": {
+			never + `create trigger never before insert on pgmq."q_order-queue" for each row execute function never()`,
+			redriveOne, "cannot be put into",
+		},
+		"the order stays dead": {
+			never + `create trigger never before update on orders for each row execute function never()`,
+			redriveOne, "cannot be made pending",
+		},
+		"a deleted letter stays": {
+			never + `create trigger never before delete on pgmq."q_order-queue_dlq" for each row execute function never()`,
+			deleteOne, "cannot be deleted",
+		},
+		"a policy on the letters":           {policy(`pgmq."q_order-queue_dlq"`, "select"), redriveOne, "row-level security"},
+		"a policy on the queue":             {policy(`pgmq."q_order-queue"`, "select"), redriveOne, "row-level security"},
+		"a policy on orders":                {policy(`public.orders`, "select"), redriveOne, "row-level security"},
+		"a policy on what is deleted":       {policy(`pgmq."q_order-queue_dlq"`, "delete"), deleteOne, "row-level security"},
+		"a policy that hides what is there": {policy(`pgmq."q_order-queue_dlq"`, "update"), deleteOne, "row-level security"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := withDeadLetters(t, schema.InstallSQL)
+			// An owner is bound by policies that are forced upon it; a superuser never is.
+			owner := db.newRole("owner")
+			quoted := pgx.Identifier{owner}.Sanitize()
+			mustExec(t, db.conn, `create role `+quoted+` login password `+quote(password))
+			mustExec(t, db.conn, `
+				alter function orderflow.redrive owner to `+quoted+`;
+				alter function orderflow.delete_dead_letters owner to `+quoted+`;
+				grant usage on schema pgmq, orderflow to `+quoted+`;
+				grant all on all tables in schema public, pgmq to `+quoted)
+			const looks = `select (select count(*) from pgmq."q_order-queue"), (select count(*) from pgmq."q_order-queue_dlq"),
+				(select string_agg(status, ' ' order by id) from orders)`
+			before, err := table(t, db.conn, looks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, db.conn, test.obstacle)
+
+			if _, err := table(t, db.conn, test.statement); !denied(err) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want something about %q", err, test.want)
+			}
+			wantTable(t, db.conn, looks, before)
+		})
+	}
+}
+
+// policy lets nobody but superusers see a table's rows.
+func policy(table, command string) string {
+	return `alter table ` + table + ` enable row level security; create policy p on ` + table + ` for ` + command + ` to public using (false)`
 }
 
 func TestDeadLettersOfAQueueThatIsNot(t *testing.T) {

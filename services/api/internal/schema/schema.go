@@ -17,7 +17,7 @@ import (
 
 // Version is the migration that this build needs: the number of the newest one in migrations. A service is ready when
 // Current is at least that; a newer schema is fine, because migrations stay compatible with the release before them.
-const Version = 3
+const Version = 5
 
 // Options say what Migrate shall bring about besides the migrations themselves.
 type Options struct {
@@ -39,7 +39,7 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 		return err
 	}
 
-	cfg = sessionConfig(cfg)
+	cfg = sessionConfig(ctx, cfg, log)
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", err)

@@ -24,9 +24,14 @@ const sessionSettings = `
 	set application_name = 'orderflow-migrate'`
 
 // sessionConfig is cfg with these settings. They are statements and not parameters of the connection's start, which
-// poolers refuse.
-func sessionConfig(cfg *pgx.ConnConfig) *pgx.ConnConfig {
+// poolers refuse. What a migration has to say (raise warning) goes to the log.
+func sessionConfig(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) *pgx.ConnConfig {
 	cfg = cfg.Copy()
+	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.SeverityUnlocalized == "WARNING" {
+			log.WarnContext(ctx, n.Message)
+		}
+	}
 	others := cfg.AfterConnect
 	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		if others != nil {

@@ -7,6 +7,7 @@
 do $do$
 declare
     refused bigint[];
+    rounded bigint[];
     old_seq text;
 begin
     if to_regclass('public.orders') is null then
@@ -48,6 +49,17 @@ begin
         raise exception 'the table orders has % rows with a missing name, a quantity below 1 or a price that is missing, negative or not below 10^10: correct or remove them, then migrate again (ids: %)',
             cardinality(refused),
             array_to_string(refused[1:20], ', ') || case when cardinality(refused) > 20 then ', ...' else '' end;
+    end if;
+
+    -- The example takes prices of any number of decimals, and stores what a float holds. Its messages keep what was sent.
+    select array_agg(o.id order by o.id)
+    into rounded
+    from public.orders o
+    where o.price::numeric <> round(o.price::numeric, 2);
+    if rounded is not null then
+        raise warning 'adopted orders: % of them had a price of more than two decimals, which was rounded to the cent, halves up (ids: %)',
+            cardinality(rounded),
+            array_to_string(rounded[1:20], ', ') || case when cardinality(rounded) > 20 then ', ...' else '' end;
     end if;
 
     -- From a serial to an identity column that goes on counting where the serial stopped.
