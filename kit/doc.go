@@ -2,6 +2,7 @@
 // shows itself on a second port, and reaches PostgreSQL. Each part is a package of its own:
 //
 //	env        settings from environment variables: reading, checking, masking, documenting
+//	listen     listeners that outlive shortages, with a bounded number of connections
 //	logging    the logger
 //	program    commands and flags, signals, exit codes
 //

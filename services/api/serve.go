@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"orderflow.example/kit/listen"
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/httpapi"
@@ -21,6 +22,10 @@ import (
 
 // ownConnections are those that are not the pool's: monitor, writer and notifier have one each.
 const ownConnections = 3
+
+// ownDescriptors are those that neither clients nor the database have: standard streams, listeners, what the runtime opens, and a
+// reserve for what libraries open for a moment.
+const ownDescriptors = 32
 
 // serve runs the service until ctx ends (the first signal), and then brings it to its end in order: readiness first, then
 // requests, then what they have left to be written, and the connections last.
@@ -65,21 +70,24 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Version:        version,
 		RequestTimeout: cfg.RequestTimeout,
 		BodyLimit:      int(cfg.BodyLimit),
+		OrderBodyLimit: int(cfg.OrderBodyLimit),
+		BodyBudget:     int(cfg.BodyBudget),
 		APITokens:      config.Tokens(cfg.APITokens),
 		AdminTokens:    config.Tokens(cfg.AdminToken),
 		LogRequests:    cfg.LogRequests,
 	})
 	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})
 
-	api, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)))
+	bound := listen.Below(cfg.MaxConnections, cfg.DBMaxConns+listen.SecondPort+ownDescriptors, log)
+	api, err := listen.TCP(ctx, net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)), bound, log)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	failed := make(chan error, 2)
 	if cfg.MetricsPort >= 0 {
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.MetricsHost, strconv.Itoa(cfg.MetricsPort)))
+		ln, err := listen.TCP(ctx, net.JoinHostPort(cfg.MetricsHost, strconv.Itoa(cfg.MetricsPort)), listen.SecondPort, log)
 		if err != nil {
-			return errors.Join(fmt.Errorf("listen for metrics: %w", err), api.Close())
+			return errors.Join(fmt.Errorf("metrics: %w", err), api.Close())
 		}
 		log.InfoContext(ctx, "serving metrics", "address", ln.Addr().String())
 		second := metrics.NewServer(counters, cfg.Pprof, func() (any, string) { return readiness(server, monitor, writer) })

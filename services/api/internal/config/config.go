@@ -28,7 +28,10 @@ type Config struct {
 	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"900ms" desc:"an answer comes within this time: 503 when there is no other. Calls that change dead letters may take a minute"`
 	ShutdownDelay  time.Duration `envconfig:"SHUTDOWN_DELAY" default:"0s" desc:"go on serving after SIGTERM while load balancers take note; readiness says no at once"`
 	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"10s" desc:"after that, requests still under way have this long to finish"`
-	BodyLimit      env.Size      `envconfig:"BODY_LIMIT" default:"2MiB" desc:"largest request body"`
+	BodyLimit      env.Size      `envconfig:"BODY_LIMIT" default:"2MiB" desc:"largest body of a batch of orders, and of a redrive"`
+	OrderBodyLimit env.Size      `envconfig:"ORDER_BODY_LIMIT" default:"16KiB" desc:"largest body of every other request: an order needs a few hundred bytes"`
+	BodyBudget     env.Size      `envconfig:"BODY_BUDGET" default:"32MiB" desc:"bytes of bodies larger than ORDER_BODY_LIMIT, of requests and of answers, that may be in memory at a time; beyond that requests are answered 503"`
+	MaxConnections int           `envconfig:"MAX_CONNECTIONS" default:"2048" desc:"connections of clients, at most, and never more than the limit of open files allows. When more come, those that are idle are closed for them, then those whose clients are slowest"`
 
 	WriteBatch int `envconfig:"WRITE_BATCH" default:"256" desc:"orders committed together at most"`
 	WriteQueue int `envconfig:"WRITE_QUEUE" default:"4096" desc:"orders that may wait for their commit; beyond that requests are answered 503"`
@@ -87,6 +90,9 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "SHUTDOWN_DELAY", c.ShutdownDelay, 0, 10*time.Minute)
 	env.Between(p, "DRAIN_TIMEOUT", c.DrainTimeout, 0, 10*time.Minute)
 	env.Between(p, "BODY_LIMIT", c.BodyLimit, 1<<10, 1<<28)
+	env.Between(p, "ORDER_BODY_LIMIT", c.OrderBodyLimit, 1<<10, max(c.BodyLimit, 1<<10))
+	env.Between(p, "BODY_BUDGET", c.BodyBudget, max(c.BodyLimit, 1<<10), 1<<40)
+	env.Between(p, "MAX_CONNECTIONS", c.MaxConnections, 16, 1_000_000)
 	env.Between(p, "WRITE_BATCH", c.WriteBatch, 1, 10_000)
 	env.Between(p, "WRITE_QUEUE", c.WriteQueue, 1, 1_000_000)
 	env.Between(p, "DB_MAX_CONNS", c.DBMaxConns, 4, 1000)

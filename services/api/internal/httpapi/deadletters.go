@@ -54,7 +54,7 @@ func (s *Server) deadLetters() {
 			Errors:      append(errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity),
 		}
 	}
-	s.redriving(changing("redrive-dead-letters", http.MethodPost, "/dead-letters/redrive", "Put dead letters back into the queue",
+	s.redriving(changing("redrive-dead-letters", http.MethodPost, redrivePath, "Put dead letters back into the queue",
 		"Choose by exactly one of msg_ids, reason and all. Each goes back with its order, which is pending again with fresh attempts."))
 	register(s, changing("redrive-dead-letter", http.MethodPost, "/dead-letters/{id}/redrive", "Put one dead letter back into the queue", "",
 		http.StatusNotFound, http.StatusConflict),

@@ -136,18 +136,6 @@ func fromFiber(err *fiber.Error) *Problem {
 		return problem(err.Code, "there is nothing at this path")
 	case http.StatusMethodNotAllowed:
 		return problem(err.Code, "this path does not know the method; the Allow header has those it does")
-	case http.StatusRequestEntityTooLarge:
-		return problem(err.Code, "the body is too large", Wrong{Location: "body", Message: "is larger than the limit"})
-	case http.StatusBadRequest:
-		// fiber's own message quotes the request, secrets in its headers included.
-		return problem(err.Code, "the request is not HTTP/1.1 as RFC 9112 has it")
-	case http.StatusRequestTimeout:
-		return problem(err.Code, "the request took too long to arrive")
-	case http.StatusRequestHeaderFieldsTooLarge:
-		return problem(err.Code, "the headers are too large")
-	case http.StatusBadGateway:
-		// That is what fiber makes of a connection that broke off while the request was read; nobody is left to read the answer.
-		return problem(http.StatusBadRequest, "the request broke off")
 	}
 	return problem(err.Code, err.Message)
 }
@@ -162,9 +150,6 @@ func (s *Server) fail(c *fiber.Ctx, err error) error {
 	if p.Status == http.StatusMethodNotAllowed && c.Method() == http.MethodOptions {
 		c.Status(http.StatusNoContent)
 		return nil
-	}
-	if p.Status == http.StatusRequestEntityTooLarge {
-		linger(c.Context().Conn())
 	}
 	p.TraceID = t.id()
 	body, err := json.Marshal(p)

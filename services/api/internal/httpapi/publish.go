@@ -16,10 +16,11 @@ import (
 // document all the same; see describe.
 func (s *Server) publishing() {
 	s.app.Post("/orders", s.createOrder)
-	s.app.Post("/orders/batch", s.createBatch)
+	s.app.Post(batchPath, s.createBatch)
 }
 
 const (
+	batchPath      = "/orders/batch"
 	keyHeader      = "Idempotency-Key"
 	replayedHeader = "Idempotency-Replayed"
 	maxKey         = 200

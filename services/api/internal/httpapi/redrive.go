@@ -118,6 +118,8 @@ type redriveOutput struct {
 	}
 }
 
+const redrivePath = "/dead-letters/redrive"
+
 // redriving registers the call.
 func (s *Server) redriving(op huma.Operation) {
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{

@@ -10,14 +10,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
+	"orderflow.example/kit/listen"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/http1"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
 )
@@ -52,7 +56,9 @@ type Config struct {
 
 	Version        string
 	RequestTimeout time.Duration
-	BodyLimit      int
+	BodyLimit      int      // bytes of a list of orders or dead letters
+	OrderBodyLimit int      // bytes of every other request's body
+	BodyBudget     int      // bytes of the larger ones that may be under way at a time
 	APITokens      []string // open every call but those that change dead letters; none: everybody may call
 	AdminTokens    []string // open every call; none: those that change dead letters are off
 	LogRequests    bool
@@ -74,11 +80,12 @@ type Server struct {
 
 // Limits of the HTTP connection itself. Requests are short: what takes longer to arrive is a stuck or hostile client.
 const (
-	readTimeout  = 30 * time.Second
+	headTimeout  = 10 * time.Second
+	bodyTimeout  = 30 * time.Second
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 2 * time.Minute
-	headerBuffer = 8 << 10 // bytes, for each connection; longer headers are answered 431
-	maxConns     = 64 << 10
+	maxHead      = 8 << 10  // bytes; longer heads are answered 431
+	poolBuffers  = 64 << 10 // bytes of a body's buffer that is kept for another
 )
 
 // New makes a server; nothing is served until [Server.Serve].
@@ -91,18 +98,20 @@ func New(cfg Config) *Server {
 		AppName:               "orderflow",
 		BodyLimit:             cfg.BodyLimit,
 		CaseSensitive:         true,
-		Concurrency:           maxConns,
+		Concurrency:           math.MaxInt32, // the listener has the bound
 		DisableStartupMessage: true,
 		ErrorHandler:          s.unread,
 		// A form is a body like any other: read to the end that its length gives, not to its closing boundary. What follows the
 		// boundary would be taken for the next request.
 		DisablePreParseMultipartForm: true,
-		IdleTimeout:                  idleTimeout,
-		ReadBufferSize:               headerBuffer,
-		ReadTimeout:                  readTimeout,
-		WriteTimeout:                 writeTimeout,
+		ReadBufferSize:               maxHead + 512, // for fields that package http1 adds
+		ReduceMemoryUsage:            true,          // nothing for idle connections
+		WriteTimeout:                 writeTimeout,  // reading has its deadlines in package http1
 	})
-	s.app.Server().Handler = decodedPath(s.knownMethods(s.app.Server().Handler))
+	server := s.app.Server()
+	server.Handler = s.inStep(decodedPath(s.knownMethods(server.Handler)))
+	server.ErrorHandler = s.unreadable
+	fasthttp.SetBodySizePoolLimit(poolBuffers, poolBuffers) // global to the process
 	s.app.Use(s.observe)
 	s.app.Use(s.authenticate)
 	s.probes()
@@ -116,8 +125,17 @@ func New(cfg Config) *Server {
 }
 
 // Serve answers requests on a listener until [Server.Shutdown].
-func (s *Server) Serve(ln net.Listener) error {
-	if err := s.app.Listener(lingering{ln}); err != nil {
+func (s *Server) Serve(ln *listen.Listener) error {
+	strict := http1.NewListener(ln, &http1.Config{
+		MaxHead:     maxHead,
+		Limit:       s.bodyLimit,
+		Free:        int64(s.cfg.OrderBodyLimit),
+		Budget:      http1.NewBudget(int64(s.cfg.BodyBudget)),
+		IdleTimeout: idleTimeout,
+		HeadTimeout: headTimeout,
+		BodyTimeout: bodyTimeout,
+	})
+	if err := s.app.Listener(strict); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"orderflow.example/kit/listen"
 )
 
 // Server is the second port: metrics, the probes with details, and the profiler when it is switched on.
@@ -39,7 +41,14 @@ func NewServer(m *Metrics, profiling bool, ready func() (details any, reason str
 		}
 		answer(w, status, details)
 	})
-	return &Server{&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}}
+	return &Server{&http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      2 * time.Minute, // also the longest profile
+		IdleTimeout:       2 * time.Minute,
+		ConnState:         listen.Track,
+	}}
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

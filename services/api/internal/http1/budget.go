@@ -1,0 +1,83 @@
+package http1
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Budget bounds the bytes of large bodies that are in memory at a time. It never waits: what does not fit is refused.
+type Budget struct {
+	size int64
+
+	mu   sync.Mutex
+	used int64
+	held map[*Conn]hold
+}
+
+type hold struct {
+	bytes int64
+	since time.Time
+}
+
+// NewBudget makes a budget of so many bytes.
+func NewBudget(size int64) *Budget {
+	return &Budget{size: size, held: make(map[*Conn]hold)}
+}
+
+// slow is how long a client may take for its large body when others need the room.
+const slow = time.Second
+
+// take gives a connection so many bytes more. When there are not enough, those whose clients have long kept them waiting lose
+// theirs with their connection, the longest first.
+func (b *Budget) take(c *Conn, bytes int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if bytes > b.size-b.used {
+		b.reclaim(bytes)
+	}
+	if bytes > b.size-b.used {
+		return false
+	}
+	h, ok := b.held[c]
+	if !ok {
+		h.since = time.Now()
+	}
+	h.bytes += bytes
+	b.held[c] = h
+	b.used += bytes
+	return true
+}
+
+func (b *Budget) reclaim(bytes int64) {
+	holders := make([]*Conn, 0, len(b.held))
+	for c := range b.held {
+		holders = append(holders, c)
+	}
+	slices.SortFunc(holders, func(x, y *Conn) int { return cmp.Compare(b.held[x].since.UnixNano(), b.held[y].since.UnixNano()) })
+	for _, c := range holders {
+		if bytes <= b.size-b.used {
+			return
+		}
+		if c.client.Evict(slow) {
+			b.used -= b.held[c].bytes
+			delete(b.held, c)
+		}
+	}
+}
+
+// release gives back all that a connection holds.
+func (b *Budget) release(c *Conn) {
+	b.mu.Lock()
+	b.used -= b.held[c].bytes
+	delete(b.held, c)
+	b.mu.Unlock()
+}
+
+// Used is how many bytes are held.
+func (b *Budget) Used() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}

@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/valyala/fasthttp"
+
+	"orderflow.example/services/api/internal/http1"
+)
+
+// bodyLimit is how large a request's body may be.
+func (s *Server) bodyLimit(method, target []byte) int64 {
+	if path := string(http1.Path(target)); string(method) == http.MethodPost && (path == batchPath || path == redrivePath) {
+		return int64(s.cfg.BodyLimit)
+	}
+	return int64(s.cfg.OrderBodyLimit)
+}
+
+// inStep answers what was handed on as a request, and nothing else; and it answers what there is room for.
+func (s *Server) inStep(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		conn, ok := ctx.Conn().(*http1.Conn)
+		if !ok || !conn.Begin() {
+			s.cfg.Log.ErrorContext(ctx, "a connection is closed: what was taken for a request is none that was sent")
+			_ = ctx.Conn().Close() // what is answered goes nowhere
+			return
+		}
+		next(ctx)
+		if ctx.Response.IsBodyStream() || conn.Answer(len(ctx.Response.Body())) {
+			return
+		}
+		ctx.Response.Reset()
+		c := s.app.AcquireCtx(ctx)
+		defer s.app.ReleaseCtx(c)
+		_ = s.fail(c, unavailable("too many large answers are under way")) // only what has no JSON fails
+	}
+}
+
+// unreadable answers a request that was refused, or could not be read. Its connection ends.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, _ error) {
+	c := s.app.AcquireCtx(ctx)
+	defer s.app.ReleaseCtx(c)
+	_ = s.unread(c, refused(ctx)) // only what has no JSON fails
+	c.Response().Header.SetConnectionClose()
+}
+
+func refused(ctx *fasthttp.RequestCtx) *Problem {
+	conn, ok := ctx.Conn().(*http1.Conn)
+	if !ok || conn.Refusal() == nil {
+		return problem(http.StatusBadRequest, "the request is not HTTP/1.1 as RFC 9112 has it")
+	}
+	switch refusal := conn.Refusal(); refusal.Status {
+	case http.StatusServiceUnavailable:
+		return unavailable(refusal.Detail)
+	case http.StatusRequestEntityTooLarge:
+		return problem(refusal.Status, refusal.Detail, Wrong{Location: "body", Message: "is larger than the limit"})
+	default:
+		return problem(refusal.Status, refusal.Detail)
+	}
+}
