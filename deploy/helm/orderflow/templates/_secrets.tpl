@@ -44,3 +44,16 @@ stringData:
   {{- end }}
   {{ .key }}: {{ include "orderflow.generated" (dict "root" .root "name" .name "key" .key) | quote }}
 {{- end -}}
+
+{{/* A variable with the api's tokens, for who asks or calls the api; nothing where there are none: (dict "root" $ "name" <variable>) */}}
+{{- define "orderflow.apiTokensEnv" -}}
+{{- with .root.Values.api.tokens -}}
+{{- if .enabled -}}
+- name: {{ $.name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret | default (printf "%s-tokens" (include "orderflow.fullname" $.root)) | quote }}
+      key: {{ .key | quote }}
+{{- end -}}
+{{- end -}}
+{{- end -}}

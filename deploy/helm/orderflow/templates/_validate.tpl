@@ -224,6 +224,22 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if and $listed (or $api.ingress.enabled $api.httpRoute.enabled (ne $api.service.type "ClusterIP")) -}}
 {{- $problems = append $problems "networkPolicy.api.access is listed, but networkPolicy.api.from is empty, so what api.ingress, api.httpRoute or api.service.type lets in would not reach the api: list the controller's namespace, or set access to cluster." -}}
 {{- end -}}
+{{- $published := list -}}
+{{- if $api.ingress.enabled -}}{{- $published = append $published "api.ingress" -}}{{- end -}}
+{{- if $api.httpRoute.enabled -}}{{- $published = append $published "api.httpRoute" -}}{{- end -}}
+{{- if ne $api.service.type "ClusterIP" -}}{{- $published = append $published (printf "api.service.type %s" $api.service.type) -}}{{- end -}}
+{{- if and $published (not $api.tokens.enabled) (not $api.allowAnonymous) -}}
+{{- $problems = append $problems (printf "%s would publish an api that everybody can create and read orders with: set api.tokens.enabled to true, or, if something before it asks who is calling, api.allowAnonymous." (join " and " $published)) -}}
+{{- end -}}
+{{- if and $api.tokens.existingSecret (not $api.tokens.enabled) -}}
+{{- $problems = append $problems "api.tokens.existingSecret is set, but api.tokens.enabled is false, so nobody would be asked for a token: set it to true, or remove the Secret." -}}
+{{- end -}}
+{{- if and $api.tokens.enabled $api.allowAnonymous -}}
+{{- $problems = append $problems "api.allowAnonymous is true while api.tokens.enabled is true: which of the two is meant?" -}}
+{{- end -}}
+{{- if and .Values.metrics.monitors.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metrics.from) -}}
+{{- $problems = append $problems "metrics.monitors.enabled is true, but networkPolicy.metrics.from is empty, so Prometheus would not reach the metrics: name its namespace there." -}}
+{{- end -}}
 {{- if and $api.service.nodePort (eq $api.service.type "ClusterIP") -}}
 {{- $problems = append $problems "api.service.nodePort is set, but api.service.type is ClusterIP: set the type to NodePort or LoadBalancer, or remove nodePort." -}}
 {{- end -}}
@@ -307,9 +323,9 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $common := dict "LOG_LEVEL" "log.level" "LOG_FORMAT" "log.format" "GOMEMLIMIT" "resources.limits.memory" -}}
 {{- $database := dict "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "QUEUE_NAME" "queue.name" "METRICS_PORT" "" -}}
 {{- $own := dict
-  "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "ADMIN_TOKEN" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
+  "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "API_TOKENS" "api.tokens" "API_TOKENS_FILE" "api.tokens" "ADMIN_TOKEN" "api.adminToken" "ADMIN_TOKEN_FILE" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
   "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_SECRET" "consumer.webhook.existingSecret")
-  "loadgen" (dict "API_URL" "loadgen.apiUrl" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds") -}}
+  "loadgen" (dict "API_URL" "loadgen.apiUrl" "API_TOKEN" "loadgen.token" "API_TOKEN_FILE" "loadgen.token" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds") -}}
 {{- /* Listening on one address would shut out probes, Services and Prometheus. */ -}}
 {{- $listening := list "API_HOST" "METRICS_HOST" -}}
 {{- range $component := list "api" "consumer" "loadgen" -}}

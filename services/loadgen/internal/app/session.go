@@ -51,7 +51,7 @@ func newSession(ctx context.Context, call *program.Call, cfg *config.Config, com
 		conns = cfg.MaxInFlight
 	}
 	c, err := client.New(client.Options{
-		URL: cfg.APIURL, Token: cfg.APIToken, Timeout: cfg.RequestTimeout, MaxConns: conns + cfg.AuditConcurrency + 4, UserAgent: "orderflow-loadgen/" + call.Version,
+		URL: cfg.APIURL, Token: cfg.Token(), Timeout: cfg.RequestTimeout, MaxConns: conns + cfg.AuditConcurrency + 4, UserAgent: "orderflow-loadgen/" + call.Version,
 	})
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 // Config is one run's settings. The tags are the documentation; package env says what each of them means.
 type Config struct {
 	APIURL   string `envconfig:"API_URL" default:"http://localhost:8000" desc:"where the api answers; http or https, a path prefix is kept, a user and password are sent as Basic authentication" secret:"url" allowed:"an http:// or https:// URL"`
-	APIToken string `envconfig:"API_TOKEN" secret:"true" desc:"sent to the api as Bearer token, where it has API_TOKENS" allowed:"of visible ASCII characters, and empty when API_URL has a user: one request has one Authorization"`
+	APIToken string `envconfig:"API_TOKEN" secret:"true" desc:"sent to the api as Bearer token, where it has API_TOKENS; of several, as there, the first" allowed:"of visible ASCII characters, and empty when API_URL has a user: one request has one Authorization"`
 
 	Orders      int             `envconfig:"ORDERS" default:"100" desc:"orders to create; 0 = as many as DURATION or STAGES give (then also the default)" allowed:"a whole number from 0 to 1000000000"`
 	Duration    time.Duration   `envconfig:"DURATION" default:"0s" desc:"how long to create orders; 0 = until ORDERS are created; with both, whichever ends first" allowed:"a duration such as 90s or 5m"`

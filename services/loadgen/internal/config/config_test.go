@@ -67,7 +67,12 @@ func TestTokenIsNeverShown(t *testing.T) {
 	if text := c.Changed()["API_TOKEN"]; text != "***" {
 		t.Errorf("it is shown as %q", text)
 	}
-	for _, wrong := range []string{"s3cret token", "s3cret\n", " s3cret", "s3cr\u00e9t"} {
+	for list, first := range map[string]string{"one": "one", "one,two": "one", "one\ntwo": "one", "one two": "one", "": ""} {
+		if c, err := load("run", "API_TOKEN", list); err != nil || c.Token() != first {
+			t.Errorf("of %q it sends %q, %v", list, c.Token(), err)
+		}
+	}
+	for _, wrong := range []string{",", "s3cret\n", " s3cret", "s3cr\u00e9t"} {
 		if _, err := load("run", "API_TOKEN", wrong); err == nil || strings.Contains(err.Error(), "s3c") || !strings.Contains(err.Error(), `API_TOKEN="***": must be `) {
 			t.Errorf("%q: %v", wrong, err)
 		}
