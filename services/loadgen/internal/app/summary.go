@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/measure"
 	"orderflow.example/services/loadgen/internal/report"
@@ -46,26 +47,26 @@ func (r *run) load() *report.Load {
 	l.Achieved = float64(snap.Totals.Carried) / r.sending.Seconds()
 	if r.open() {
 		l.Model, l.Shape = "open", r.shape()
-		l.Intended, l.Achieved, l.Kept = r.rates(&snap)
+		l.Intended, l.Achieved, l.Kept = rates(r.profile, r.cfg.Bulk, r.start, &snap)
 	}
 	return l
 }
 
 // rates are the intended one, that of what was due; the achieved one, that of what was sent; and how much of the schedule was kept: what was
 // sent of what was due, in the time that the schedule takes for it plus what the last request was late. The last arrival's gap belongs to its time.
-func (r *run) rates(snap *measure.Snapshot) (intended, achieved, kept float64) {
+func rates(profile arrivals.Profile, bulk int, start time.Time, snap *measure.Snapshot) (intended, achieved, kept float64) {
 	due, begun := float64(snap.Totals.Due), float64(snap.Totals.Requests)
-	area := due * float64(r.cfg.Bulk)
-	span, ok := r.profile.At(area)
+	area := due * float64(bulk)
+	span, ok := profile.At(area)
 	if !ok {
-		span = r.profile.Length()
+		span = profile.Length()
 	}
 	if span <= 0 || begun == 0 {
 		return 0, 0, 0
 	}
 	lag := max(0, snap.LastSent.Sub(snap.LastDue))
-	took := snap.LastSent.Sub(r.start).Seconds() + span.Seconds()/due
-	return area / span.Seconds(), begun * float64(r.cfg.Bulk) / took, begun / due * span.Seconds() / (span + lag).Seconds()
+	took := snap.LastSent.Sub(start).Seconds() + span.Seconds()/due
+	return area / span.Seconds(), begun * float64(bulk) / took, begun / due * span.Seconds() / (span + lag).Seconds()
 }
 
 func (r *run) shape() string {

@@ -35,6 +35,7 @@ type Faults struct {
 	RetryAfter time.Duration // of a 503; sent in whole seconds
 	StallEvery time.Duration // every so often, measured from the start …
 	StallFor   time.Duration // … nothing is answered for this long
+	HangAfter  int           // once it has accepted so many orders, no further one is answered; 0 = never
 	Process    time.Duration // from creation to completion
 
 	AcceptInvalid bool    // answers 201 to invalid orders
@@ -76,6 +77,7 @@ type Counts struct {
 	WrongAnswers                                 int
 	WithoutEffect                                int
 	TooSoon                                      int // came back before Retry-After was over
-	BadRequests, Oversized, Stalled              int
+	BadRequests, Oversized, Stalled, Hung        int
+	Listings                                     int // answered questions for a page of orders
 	MissingKey                                   int // POSTs without an idempotency key
 }

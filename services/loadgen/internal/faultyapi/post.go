@@ -121,6 +121,12 @@ func (s *Server) count(f func(c *Counts)) {
 // take makes the orders of one request, or whatever it does instead.
 func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bool) {
 	s.mu.Lock()
+	if s.Faults.HangAfter > 0 && s.counts.Accepted >= s.Faults.HangAfter {
+		s.counts.Hung++
+		s.mu.Unlock()
+		<-s.closed
+		return
+	}
 	now := time.Now()
 	if key == "" {
 		s.counts.MissingKey++

@@ -164,6 +164,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.counts.Listings++
 	now := time.Now()
 	after := q.Get("cursor")
 	if s.Habits.EndlessPages {
