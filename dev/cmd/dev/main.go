@@ -22,6 +22,7 @@ the distribution's package. It leaves nothing behind.
   dev up                    keep api and consumers running until Ctrl-C
   dev with-postgres CMD...  run CMD with TEST_DATABASE_URL and TEST_TEMPLATE, a server and a migrated template database for tests
   dev chaos                 faults against the running system, each ended by an audit (FAULTS= RATE= SEED= DURATION=)
+  dev mutants               break the program in small ways and see whether the tests notice; by with-postgres (MUTANTS=quick or words)
   dev bench                 measure the system against what Postgres itself does
 
 Also: POSTGRES_FROM=auto|local|docker|download|package, POSTGRES_IMAGE=, POSTGRES_DOWNLOAD_URL=, BINARIES=DIR (services built already).
@@ -51,6 +52,7 @@ var commands = map[string]command{
 	"bench":         runBench,
 	"chaos":         runChaos,
 	"demo":          demo,
+	"mutants":       runMutants,
 	"up":            up,
 	"with-postgres": withPostgres,
 }

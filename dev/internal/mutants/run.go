@@ -1,0 +1,196 @@
+package mutants
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"orderflow.example/dev/internal/proc"
+)
+
+// Runner runs mutants.
+type Runner struct {
+	Root  string // of the working copy
+	Dir   string // for the changed files; empty, and its owner removes it
+	Jobs  int    // mutants at the same time
+	Limit time.Duration
+	Say   func(format string, args ...any) // told of each outcome
+}
+
+// Verdict is how a mutant ended.
+type Verdict string
+
+// The verdicts. Only the first is as it should be.
+const (
+	Caught   Verdict = "caught"
+	Survived Verdict = "SURVIVED"
+	Stale    Verdict = "STALE"  // it does not apply, or does not compile
+	Unproven Verdict = "BROKEN" // something else than the named test failed, or the test fails without the mutant, too
+)
+
+// Outcome is what became of one mutant.
+type Outcome struct {
+	Mutant
+	Verdict Verdict
+	Detail  string // when it was not caught
+	Took    time.Duration
+}
+
+// Run runs the named tests without any mutant first, then each mutant against its test. The error is that of a context which ended.
+func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
+	broken := r.baseline(ctx, mutants)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	outcomes := make([]Outcome, len(mutants))
+	slots := make(chan struct{}, max(1, r.Jobs))
+	var work sync.WaitGroup
+	for i, m := range mutants {
+		work.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			o := Outcome{Mutant: m}
+			if why, ok := broken[m.By]; ok {
+				o.Verdict, o.Detail = Unproven, "without any mutant: "+why
+			} else {
+				begun := time.Now()
+				o.Verdict, o.Detail = r.try(ctx, m, filepath.Join(r.Dir, fmt.Sprintf("mutant-%d", i)))
+				o.Took = time.Since(begun)
+			}
+			outcomes[i] = o
+			r.Say("%-8s %s  (%s, %.0f s)", o.Verdict, m.Breaks, m.By, o.Took.Seconds())
+		})
+	}
+	work.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return outcomes, nil
+}
+
+// baseline returns why the tests that do not pass without a mutant do not. Those of one package run together.
+func (r *Runner) baseline(ctx context.Context, mutants []Mutant) map[Test]string {
+	type place struct{ module, pkg string }
+	names, suites := map[place][]string{}, []string{}
+	for _, m := range mutants {
+		if t := m.By; t.Suite != "" {
+			suites = append(suites, t.Suite)
+		} else {
+			names[place{t.Module, t.Package}] = append(names[place{t.Module, t.Package}], t.Name)
+		}
+	}
+	broken := map[Test]string{}
+	for at, list := range names {
+		slices.Sort(list)
+		list = slices.Compact(list)
+		out, err := r.goTest(ctx, at.module, at.pkg, list, "")
+		for _, name := range list {
+			if !regexp.MustCompile(`(?m)^--- PASS: ` + regexp.QuoteMeta(name) + ` `).MatchString(out) {
+				broken[goTest(at.module, at.pkg, name)] = fmt.Sprintf("it does not pass, or there is no such test (%v)\n%s", err, tail(out))
+			}
+		}
+	}
+	slices.Sort(suites)
+	for _, s := range slices.Compact(suites) {
+		if out, err := r.chartTest(ctx, filepath.Join(r.Root, chartDir), s); err != nil {
+			broken[Test{Suite: s}] = fmt.Sprintf("%v\n%s", err, tail(out))
+		}
+	}
+	return broken
+}
+
+// try runs one mutant against its test.
+func (r *Runner) try(ctx context.Context, m Mutant, dir string) (Verdict, string) {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the compiler may run as somebody else
+		return Unproven, err.Error()
+	}
+	if m.By.Suite != "" {
+		if err := m.chart(r.Root, dir); err != nil {
+			return Stale, err.Error()
+		}
+		out, err := r.chartTest(ctx, dir, m.By.Suite)
+		return chartVerdict(out, err)
+	}
+	overlay, err := m.Overlay(r.Root, dir)
+	if err != nil {
+		return Stale, err.Error()
+	}
+	out, err := r.goTest(ctx, m.By.Module, m.By.Package, []string{m.By.Name}, overlay)
+	return goVerdict(m.By.Name, out, err)
+}
+
+// goVerdict reads what `go test -v` has printed.
+func goVerdict(name, out string, err error) (Verdict, string) {
+	switch {
+	case strings.Contains(out, "[build failed]"), strings.Contains(out, "[setup failed]"), strings.Contains(out, "build services/"):
+		return Stale, "it does not compile\n" + tail(out)
+	case err == nil:
+		return Survived, tail(out)
+	case regexp.MustCompile(`(?m)^\s*--- FAIL: ` + regexp.QuoteMeta(name) + `\b`).MatchString(out),
+		strings.Contains(out, "panic: test timed out"), strings.Contains(out, "panic: ") && strings.Contains(out, "=== RUN   "+name),
+		strings.Contains(out, "WARNING: DATA RACE"):
+		return Caught, ""
+	}
+	return Unproven, fmt.Sprintf("%v\n%s", err, tail(out))
+}
+
+// chartVerdict reads what helm-unittest has printed. A template that cannot be parsed fails every test: that shows nothing.
+func chartVerdict(out string, err error) (Verdict, string) {
+	switch {
+	case err == nil:
+		return Survived, tail(out)
+	case strings.Contains(out, "parse error"), strings.Contains(out, "error converting YAML"), strings.Contains(out, "function \"") && strings.Contains(out, "not defined"):
+		return Stale, tail(out)
+	case regexp.MustCompile(`Tests:\s+[1-9]\d* failed`).MatchString(out):
+		return Caught, ""
+	}
+	return Unproven, fmt.Sprintf("%v\n%s", err, tail(out))
+}
+
+// goTest runs tests of one package. The overlay goes into GOFLAGS, so that a test that builds the services builds them with it.
+func (r *Runner) goTest(ctx context.Context, module, pkg string, names []string, overlay string) (string, error) {
+	env := proc.Environ("GOWORK=off")
+	if overlay != "" {
+		env = proc.Environ("GOWORK=off", strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
+	}
+	return r.command(ctx, filepath.Join(r.Root, module), env, "go", "test", "-count=1", "-v", "-timeout", r.Limit.String(), "-run", "^("+strings.Join(names, "|")+")$", pkg)
+}
+
+// chartTest runs one suite of the chart's tests on a copy of it.
+func (r *Runner) chartTest(ctx context.Context, chart, file string) (string, error) {
+	return r.command(ctx, r.Root, os.Environ(), filepath.Join(r.Root, "bin", "helm-unittest"), "--strict", "--file", file, chart)
+}
+
+// command runs a program with all that it starts in a group of its own, so that nothing of it outlives the context.
+func (r *Runner) command(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Limit+5*time.Minute) // the compiler's time is not the test's
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), errors.Join(err, context.Cause(ctx))
+}
+
+// tail is the end of an output, for a person.
+func tail(out string) string {
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	return "    " + strings.Join(lines[max(0, len(lines)-15):], "\n    ")
+}
