@@ -64,12 +64,12 @@ func runChaos(ctx context.Context, env *environment, _ []string) (code int, err 
 		}
 		env.say("%s: %s", f.Name, outcome(r))
 		results = append(results, r)
-		if r.Failed() {
-			code = exitFault
-		}
 	}
 	chaos.Table(env.stdout, results)
-	return code, nil
+	if chaos.Failed(results) {
+		return exitFault, nil
+	}
+	return 0, nil
 }
 
 func outcome(r chaos.Result) string {

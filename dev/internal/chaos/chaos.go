@@ -111,11 +111,6 @@ type Result struct {
 	Log         []string
 }
 
-// Failed says whether any promise was broken.
-func (r Result) Failed() bool {
-	return r.Err != nil || slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK })
-}
-
 // Suite is what all faults share.
 type Suite struct {
 	Session  *session.Session

@@ -15,8 +15,10 @@ import (
 type leases struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	seen   map[int64]int32 // attempts, by message
 	err    error
+
+	mu   sync.Mutex
+	seen map[int64]int32 // attempts, by message
 }
 
 const (
@@ -64,6 +66,8 @@ func (w *leases) look(ctx context.Context, conn *pgx.Conn) error {
 	var msgID int64
 	var attempt int32
 	_, err = pgx.ForEachRow(rows, []any{&msgID, &attempt}, func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.seen[msgID] = max(w.seen[msgID], attempt)
 		return nil
 	})

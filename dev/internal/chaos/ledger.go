@@ -48,58 +48,38 @@ func (r *Rig) readLedger(ctx context.Context) (ledger, error) {
 	return l, nil
 }
 
-// ledger checks the database against what was promised to the customers.
-func (r *Rig) ledger(ctx context.Context) error {
+// gather collects what is known of all orders, once they have come to rest.
+func (r *Rig) gather(ctx context.Context, a account, exitCode int) (evidence, error) {
+	e := evidence{account: a, exitCode: exitCode, causeAt: r.causeAt.Add(r.skew), lag: r.lag.most()}
 	// The load generator waits for its own orders; the prober's last ones may need a moment more. The queue may hold a message of
 	// an order that is settled (a second delivery): what it would do has to be seen too.
-	var l ledger
-	err := r.until(ctx, "all orders settled and the queue empty", func() (bool, error) {
+	e.unsettled = r.until(ctx, "all orders settled and the queue empty", func() (bool, error) {
 		var err error
-		if l, err = r.readLedger(ctx); err != nil || l.pending > 0 {
+		if e.ledger, err = r.readLedger(ctx); err != nil || e.ledger.pending > 0 {
 			return false, err
 		}
 		depth, err := r.scalar(ctx, "select count(*) from pgmq.q_order_queue")
 		return err == nil && depth == 0, err
 	})
-	r.check(err == nil, "every order is settled and the queue is empty", fmt.Sprintf("%d pending (%v)", l.pending, err), "0 pending (<nil>)")
-
 	probed := r.prober.accepted()
-	settled, err := r.scalar(ctx, `select count(*) from public.orders where id = any($1) and status = 'completed'`, probed)
-	if err != nil {
-		return err
+	e.probes, e.probed = int64(len(r.prober.all())), int64(len(probed))
+	var err error
+	if e.probedCompleted, err = r.scalar(ctx, `select count(*) from public.orders where id = any($1) and status = 'completed'`, probed); err != nil {
+		return e, err
 	}
-	r.result.Orders = r.result.Accepted + int64(len(r.prober.all()))
-	r.result.Accepted += int64(len(probed))
-	r.result.Completed += settled
-	r.result.Lost += int64(len(probed)) - settled
-	r.result.Duplicated = max(r.result.Duplicated, l.twice)
-	r.result.Redelivered = l.redelivered
-
-	r.check(r.result.Lost == 0, "orders lost", r.result.Lost, 0)
-	r.check(r.result.Duplicated == 0, "orders processed twice", r.result.Duplicated, 0)
-	r.check(l.mismatched == 0, "orders whose status and ledger disagree", l.mismatched, 0)
-	r.check(r.result.Accepted == r.result.Completed+r.result.Dead, "accepted = completed + dead", r.result.Completed+r.result.Dead, r.result.Accepted)
-
-	if r.fault.Recovery == nil {
-		return nil
+	for n, p := range r.expected {
+		e.lives = append(e.lives, life{n.Name, n.Process() == p && p.Running()})
 	}
-	r.result.Recovery, r.result.Bar = r.recovery(l), r.fault.Recovery(r.plan)
-	bar := r.result.Bar + r.lag.most()
-	if r.plan.Untimed {
-		bar *= 10
-	}
-	r.check(l.firstAfter != nil, "orders posted after the cause's end that were completed", l.firstAfter != nil, true)
-	r.check(r.result.Recovery <= bar, "recovery", r.result.Recovery, bar)
-	return nil
+	return e, nil
 }
 
 // recovery is the time from the cause's end until both the first order posted after it and the last one posted before it were
 // completed.
-func (r *Rig) recovery(l ledger) time.Duration {
+func (l *ledger) recovery(causeAt time.Time) time.Duration {
 	var longest time.Duration
 	for _, at := range []*time.Time{l.lastBefore, l.firstAfter} {
 		if at != nil {
-			longest = max(longest, at.Sub(r.causeAt.Add(r.skew)))
+			longest = max(longest, at.Sub(causeAt))
 		}
 	}
 	return longest

@@ -135,31 +135,33 @@ func (p *prober) accepted() []int64 {
 }
 
 // checkAnswers holds the api to what it promises in an outage: 201 or 503, always, within a second.
-func (r *Rig) checkAnswers() {
+func (r *Rig) checkAnswers() { r.result.answers(r.plan, r.lag.most(), r.prober.all()) }
+
+func (r *Result) answers(p Plan, lag time.Duration, probes []probe) {
 	worst, slowest := "201 or 503 only", time.Duration(0)
 	counts := map[int]int{}
-	for _, one := range r.prober.all() {
+	for _, one := range probes {
 		counts[one.status]++
 		slowest = max(slowest, one.took)
 		if one.status != http.StatusCreated && one.status != http.StatusServiceUnavailable {
 			worst = fmt.Sprintf("%d (%v)", one.status, one.err)
 		}
 	}
-	r.check(worst == "201 or 503 only", "answers of the api during the outage", worst, fmt.Sprintf("201 or 503 only %v", counts))
-	r.quick("slowest answer", slowest, time.Second)
+	r.check(len(probes) > 0 && worst == "201 or 503 only", "answers of the api during the outage", worst, fmt.Sprintf("201 or 503 only %v", counts))
+	r.quick(p, lag, "slowest answer", slowest, time.Second)
 }
 
 // checkAccepts holds the api to how soon it takes orders again.
 func (r *Rig) checkAccepts(bar time.Duration) {
-	first := time.Duration(-1)
-	for _, one := range r.prober.all() {
-		if at := one.sent.Add(one.took); one.status == http.StatusCreated && at.After(r.causeAt) {
-			first = at.Sub(r.causeAt)
-			break
+	r.result.accepts(r.plan, r.lag.most(), r.prober.all(), r.causeAt, bar)
+}
+
+func (r *Result) accepts(p Plan, lag time.Duration, probes []probe, causeAt time.Time, bar time.Duration) {
+	for _, one := range probes {
+		if at := one.sent.Add(one.took); one.status == http.StatusCreated && at.After(causeAt) {
+			r.quick(p, lag, "accepts orders again after", at.Sub(causeAt), bar)
+			return
 		}
 	}
-	if first < 0 {
-		first = time.Hour
-	}
-	r.quick("accepts orders again after", first, bar)
+	r.check(false, "accepts orders again after", "never", "at most "+bar.String())
 }

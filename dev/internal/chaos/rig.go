@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	mathrand "math/rand/v2"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,8 +50,9 @@ type Rig struct {
 
 	result Result
 
+	report string // where the load generator leaves its account
+
 	mu    sync.Mutex
-	audit string
 	lines []string // warnings and errors of the services
 }
 
@@ -189,11 +191,7 @@ func (r *Rig) line(l proc.Line) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l.Process == string(stack.Loadgen) {
-		if strings.HasPrefix(l.Text, "audit: ") {
-			r.audit = l.Text
-		}
-	} else if strings.Contains(l.Text, `"level":"INFO"`) || strings.Contains(l.Text, "simulated failure") {
+	if l.Process != string(stack.Loadgen) && (strings.Contains(l.Text, `"level":"INFO"`) || strings.Contains(l.Text, "simulated failure")) {
 		return
 	}
 	if len(r.lines) == keptLines {
@@ -222,7 +220,12 @@ func (r *Rig) loadFor(ctx context.Context, d time.Duration, env ...string) error
 		"SEED=" + strconv.FormatUint(r.plan.Seed, 10), "RUN_ID=load", "PROGRESS=off", "LOG_LEVEL=warn", "LOG_FORMAT=json",
 		"AUDIT_PATIENCE=90s",
 	}, env...)
-	var err error
+	dir, err := r.suite.Session.Mkdir("report")
+	if err != nil {
+		return err
+	}
+	r.report = filepath.Join(dir, "loadgen.json")
+	env = append(env, "REPORT_JSON="+r.report)
 	if r.loadgen, err = r.stack.Loadgen(r.api, nil, env...); err != nil {
 		return err
 	}
@@ -287,26 +290,13 @@ func (r *Rig) until(ctx context.Context, what string, condition func() (bool, er
 // ended marks the end of the cause: recovery is counted from here.
 func (r *Rig) ended() { r.causeAt = time.Now() }
 
-// check records a promise and whether it was kept.
-func (r *Rig) check(ok bool, what string, got, want any) {
-	r.result.Checks = append(r.result.Checks, Check{What: what, Got: fmt.Sprint(got), Want: fmt.Sprint(want), OK: ok})
-}
+// check, measured and quick are the result's.
+func (r *Rig) check(ok bool, what string, got, want any) { r.result.check(ok, what, got, want) }
 
-// measured records a promise whose figure is worth reading.
-func (r *Rig) measured(ok bool, what string, got, want any) {
-	r.check(ok, what, got, want)
-	r.result.Checks[len(r.result.Checks)-1].Measured = true
-}
+func (r *Rig) measured(ok bool, what string, got, want any) { r.result.measured(ok, what, got, want) }
 
-// quick is measured for durations, with an allowance for what the machine itself was late. Where durations are not judged
-// (Plan.Untimed) it is a figure only.
 func (r *Rig) quick(what string, got, bar time.Duration) {
-	late := 2 * r.lag.most() // what is measured goes through two processes at least, and each can be late
-	want := "at most " + bar.String()
-	if got > bar {
-		want += fmt.Sprintf(", and twice this machine's lag is %v", late.Round(time.Millisecond))
-	}
-	r.measured(got <= bar+late || r.plan.Untimed, what, got.Round(10*time.Microsecond), want)
+	r.result.quick(r.plan, r.lag.most(), what, got, bar)
 }
 
 // account waits for the load generator's audit and the prober, checks both against the database, and measures the recovery.
@@ -327,50 +317,15 @@ func (r *Rig) account(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	audit := r.audit
-	r.mu.Unlock()
-	if err := parseAudit(audit, &r.result); err != nil {
-		return fmt.Errorf("%w: %w", err, r.loadgen.Failure())
+	a, err := readAccount(r.report)
+	if err != nil {
+		return errors.Join(err, r.loadgen.Failure())
 	}
-	r.check(code == 0, "loadgen's exit code", code, 0)
-	if err := r.ledger(ctx); err != nil {
+	e, err := r.gather(ctx, a, code)
+	if err != nil {
 		return err
 	}
-	for n, p := range r.expected {
-		r.check(n.Process() == p && p.Running(), n.Name+" lives on", alive(n.Process() == p && p.Running()), alive(true))
-	}
-	return nil
-}
-
-func alive(yes bool) string {
-	if yes {
-		return "running"
-	}
-	return "ended"
-}
-
-// parseAudit reads the load generator's last line.
-func parseAudit(line string, result *Result) error {
-	fields := strings.Fields(strings.TrimPrefix(line, "audit: "))
-	values := map[string]*int64{
-		"accepted": &result.Accepted, "completed": &result.Completed, "dead": &result.Dead,
-		"lost": &result.Lost, "duplicated": &result.Duplicated,
-	}
-	for _, field := range fields {
-		name, text, _ := strings.Cut(field, "=")
-		if target, ok := values[name]; ok {
-			n, err := strconv.ParseInt(text, 10, 64)
-			if err != nil {
-				return fmt.Errorf("the audit's line %q: %w", line, err)
-			}
-			*target = n
-			delete(values, name)
-		}
-	}
-	if len(values) > 0 {
-		return fmt.Errorf("loadgen has printed no complete audit (%q)", line)
-	}
+	r.result.judge(r.fault, r.plan, e)
 	return nil
 }
 

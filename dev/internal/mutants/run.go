@@ -83,23 +83,23 @@ func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
 
 // baseline returns why the tests that do not pass without a mutant do not. Those of one package run together.
 func (r *Runner) baseline(ctx context.Context, mutants []Mutant) map[Test]string {
-	type place struct{ module, pkg string }
-	names, suites := map[place][]string{}, []string{}
+	names, suites := map[Test][]string{}, []string{} // by place
 	for _, m := range mutants {
 		if t := m.By; t.Suite != "" {
 			suites = append(suites, t.Suite)
 		} else {
-			names[place{t.Module, t.Package}] = append(names[place{t.Module, t.Package}], t.Name)
+			place := Test{Module: t.Module, Package: t.Package}
+			names[place] = append(names[place], t.Name)
 		}
 	}
 	broken := map[Test]string{}
 	for at, list := range names {
 		slices.Sort(list)
 		list = slices.Compact(list)
-		out, err := r.goTest(ctx, at.module, at.pkg, list, "")
+		out, err := r.goTest(ctx, at, list, "", filepath.Join(r.Root, chartDir))
 		for _, name := range list {
 			if !regexp.MustCompile(`(?m)^--- PASS: ` + regexp.QuoteMeta(name) + ` `).MatchString(out) {
-				broken[goTest(at.module, at.pkg, name)] = fmt.Sprintf("it does not pass, or there is no such test (%v)\n%s", err, tail(out))
+				broken[goTest(at.Module, at.Package, name)] = fmt.Sprintf("it does not pass, or there is no such test (%v)\n%s", err, tail(out))
 			}
 		}
 	}
@@ -124,11 +124,18 @@ func (r *Runner) try(ctx context.Context, m Mutant, dir string) (Verdict, string
 		out, err := r.chartTest(ctx, dir, m.By.Suite)
 		return chartVerdict(out, err)
 	}
+	if m.touches(chartDir) { // what a Go test looks at, but not what it is built from
+		if err := m.chart(r.Root, dir); err != nil {
+			return Stale, err.Error()
+		}
+		out, err := r.goTest(ctx, m.By, []string{m.By.Name}, "", dir)
+		return goVerdict(m.By.Name, out, err)
+	}
 	overlay, err := m.Overlay(r.Root, dir)
 	if err != nil {
 		return Stale, err.Error()
 	}
-	out, err := r.goTest(ctx, m.By.Module, m.By.Package, []string{m.By.Name}, overlay)
+	out, err := r.goTest(ctx, m.By, []string{m.By.Name}, overlay, filepath.Join(r.Root, chartDir))
 	return goVerdict(m.By.Name, out, err)
 }
 
@@ -161,12 +168,12 @@ func chartVerdict(out string, err error) (Verdict, string) {
 }
 
 // goTest runs tests of one package. The overlay goes into GOFLAGS, so that a test that builds the services builds them with it.
-func (r *Runner) goTest(ctx context.Context, module, pkg string, names []string, overlay string) (string, error) {
-	env := proc.Environ("GOWORK=off")
+func (r *Runner) goTest(ctx context.Context, at Test, names []string, overlay, chart string) (string, error) {
+	env := []string{"GOWORK=off", "CHART=" + chart, "BINARIES=" + filepath.Join(r.Root, "bin")}
 	if overlay != "" {
-		env = proc.Environ("GOWORK=off", strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
+		env = append(env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	}
-	return r.command(ctx, filepath.Join(r.Root, module), env, "go", "test", "-count=1", "-v", "-timeout", r.Limit.String(), "-run", "^("+strings.Join(names, "|")+")$", pkg)
+	return r.command(ctx, filepath.Join(r.Root, at.Module), proc.Environ(env...), "go", "test", "-count=1", "-v", "-timeout", r.Limit.String(), "-run", "^("+strings.Join(names, "|")+")$", at.Package)
 }
 
 // chartTest runs one suite of the chart's tests on a copy of it.

@@ -1,0 +1,105 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"orderflow.example/dev/internal/testdb"
+)
+
+// The database's own account sees what the load generator's cannot: a status without an effect, an effect without a status.
+func TestTheLedgerSeesEveryContradiction(t *testing.T) {
+	t.Parallel()
+	r := &Rig{databaseURL: testdb.New(t, true), causeAt: time.Now()}
+	if l, err := r.readLedger(t.Context()); err != nil || l != (ledger{}) {
+		t.Fatalf("of an empty database: %+v, %v", l, err)
+	}
+	conn, err := r.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	insert := func(status string, effects, attempts int, seconds float64) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), `insert into orders (customer_name, product_name, quantity, price, status, effects, attempts, created_at, completed_at)
+			values ('c', 'p', 1, 1, $1, $2, $3, now(), case when $1 = 'completed' then now() + make_interval(secs => $4) end)`, status, effects, attempts, seconds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		status            string
+		effects, attempts int
+		want              func(l *ledger)
+	}{
+		{"completed", 1, 1, func(l *ledger) { l.completed++ }},
+		{"completed", 2, 3, func(l *ledger) { l.completed++; l.twice++; l.redelivered += 2 }},
+		{"completed", 3, 1, func(l *ledger) { l.completed++; l.twice++ }},
+		{"completed", 0, 1, func(l *ledger) { l.completed++; l.mismatched++ }},
+		{"pending", 0, 0, func(l *ledger) { l.pending++ }},
+		{"pending", 1, 1, func(l *ledger) { l.pending++; l.mismatched++ }},
+		{"dead", 0, 5, func(l *ledger) { l.dead++; l.redelivered += 4 }},
+		{"dead", 1, 1, func(l *ledger) { l.dead++; l.mismatched++ }},
+		{"dead", 2, 1, func(l *ledger) { l.dead++; l.twice++ }},
+	} {
+		before, err := r.readLedger(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		insert(step.status, step.effects, step.attempts, 4)
+		got, err := r.readLedger(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := before
+		step.want(&want)
+		want.mostAttempts = max(before.mostAttempts, int64(step.attempts))
+		want.slowest, want.lastBefore, want.firstAfter = got.slowest, got.lastBefore, got.firstAfter
+		if got != want {
+			t.Errorf("%s with %d effects after %d attempts: %+v, want %+v", step.status, step.effects, step.attempts, got, want)
+		}
+	}
+	if l, err := r.readLedger(t.Context()); err != nil || l.slowest.Round(time.Millisecond) != 4*time.Second {
+		t.Errorf("slowest %v, %v", l.slowest, err)
+	}
+}
+
+// A message that was seen with its second lease and completed under the first was completed by somebody who had lost it.
+func TestALeaseThatWasTakenOverIsSeen(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		attempts int
+		ok       bool
+	}{"by the one who had it": {2, true}, "by the one before": {1, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &Rig{databaseURL: testdb.New(t, true), causeAt: time.Now()}
+			if err := r.sql(t.Context(), `select pgmq.send('order_queue', '{}');
+				insert into orders (customer_name, product_name, quantity, price, message_id) select 'c', 'p', 1, 1, msg_id from pgmq.q_order_queue;
+				update pgmq.q_order_queue set read_ct = 3, headers = '{"orderflow-released": 1}'`); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.watchLeases(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.until(t.Context(), "the message is seen", func() (bool, error) {
+				r.leases.mu.Lock()
+				defer r.leases.mu.Unlock()
+				return len(r.leases.seen) == 1, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.sql(t.Context(), `delete from pgmq.q_order_queue`); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.sql(t.Context(), `update orders set status = 'completed', effects = 1, attempts = $1`, test.attempts); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.checkLeases(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(r.result.Checks) != 1 || r.result.Checks[0].OK != test.ok {
+				t.Errorf("%+v", r.result.Checks)
+			}
+		})
+	}
+}

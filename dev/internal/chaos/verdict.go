@@ -1,0 +1,150 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What is judged and how stands here, apart from how it comes to be known, so that a table can show that each broken promise fails.
+
+// account is what the load generator says of its own orders, in the JSON report that it leaves.
+type account struct {
+	ExitCode int      `json:"exit_code"`
+	Faults   []string `json:"faults"`
+	Audit    *figures `json:"audit"`
+}
+
+// figures are those of the load generator's audit.
+type figures struct {
+	Accepted   int64 `json:"accepted"`
+	Completed  int64 `json:"completed"`
+	Dead       int64 `json:"dead"`
+	Lost       int64 `json:"lost"`
+	Duplicated int64 `json:"duplicated"`
+}
+
+// readAccount reads the load generator's report. One without an audit is an error: nothing was accounted for.
+func readAccount(path string) (account, error) {
+	var a account
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return a, fmt.Errorf("loadgen's report: %w", err)
+	}
+	if err := json.Unmarshal(text, &a); err != nil {
+		return a, fmt.Errorf("loadgen's report: %w", err)
+	}
+	if a.Audit == nil {
+		return a, fmt.Errorf("loadgen's report has no audit (exit code %d, %s)", a.ExitCode, strings.Join(a.Faults, "; "))
+	}
+	return a, nil
+}
+
+// evidence is what is known of a fault's orders when everything has come to rest.
+type evidence struct {
+	account   account
+	exitCode  int    // of the load generator's process
+	ledger    ledger // the database's own
+	unsettled error  // why not every order was settled and the queue empty; nil when they were
+
+	probes          int64 // orders that the prober wanted
+	probed          int64 // that were answered 201
+	probedCompleted int64 // of these
+
+	causeAt time.Time     // the cause's end, by the database's clock
+	lag     time.Duration // of this machine
+	lives   []life
+}
+
+// life is a process that nobody was meant to end.
+type life struct {
+	name    string
+	running bool
+}
+
+// judge holds the evidence against what was promised to the customers.
+func (r *Result) judge(f Fault, p Plan, e evidence) {
+	a := e.account.Audit
+	r.Orders = a.Accepted + e.probes
+	r.Accepted = a.Accepted + e.probed
+	r.Completed = a.Completed + e.probedCompleted
+	r.Dead = a.Dead
+	r.Lost = a.Lost + e.probed - e.probedCompleted
+	r.Duplicated = max(a.Duplicated, e.ledger.twice)
+	r.Redelivered = e.ledger.redelivered
+
+	r.check(e.exitCode == 0 && e.account.ExitCode == 0, "loadgen's exit code", strings.Join(append([]string{fmt.Sprint(e.exitCode)}, e.account.Faults...), "; "), 0)
+	r.check(e.unsettled == nil, "every order is settled and the queue is empty", fmt.Sprintf("%d pending (%v)", e.ledger.pending, e.unsettled), "0 pending (<nil>)")
+	r.check(r.Accepted > 0, "orders accepted", r.Accepted, "some")
+	r.check(r.Lost == 0, "orders lost", r.Lost, 0)
+	r.check(r.Duplicated == 0, "orders processed twice", r.Duplicated, 0)
+	r.check(e.ledger.mismatched == 0, "orders whose status and ledger disagree", e.ledger.mismatched, 0)
+	r.check(r.Accepted == r.Completed+r.Dead, "accepted = completed + dead", r.Completed+r.Dead, r.Accepted)
+	for _, l := range e.lives {
+		r.check(l.running, l.name+" lives on", alive(l.running), alive(true))
+	}
+	if f.Recovery == nil {
+		return
+	}
+	r.Recovery, r.Bar = e.ledger.recovery(e.causeAt), f.Recovery(p)
+	bar := r.Bar + e.lag
+	if p.Untimed {
+		bar *= 10
+	}
+	r.check(e.ledger.firstAfter != nil, "orders posted after the cause's end that were completed", e.ledger.firstAfter != nil, true)
+	r.check(r.Recovery <= bar, "recovery", r.Recovery, bar)
+}
+
+func alive(yes bool) string {
+	if yes {
+		return "running"
+	}
+	return "ended"
+}
+
+// check records a promise and whether it was kept.
+func (r *Result) check(ok bool, what string, got, want any) {
+	r.Checks = append(r.Checks, Check{What: what, Got: fmt.Sprint(got), Want: fmt.Sprint(want), OK: ok})
+}
+
+// measured records a promise whose figure is worth reading.
+func (r *Result) measured(ok bool, what string, got, want any) {
+	r.check(ok, what, got, want)
+	r.Checks[len(r.Checks)-1].Measured = true
+}
+
+// quick is measured for durations, with an allowance for what the machine itself was late. Where durations are not judged
+// (Plan.Untimed) it is a figure only.
+func (r *Result) quick(p Plan, lag time.Duration, what string, got, bar time.Duration) {
+	late := 2 * lag // what is measured goes through two processes at least, and each can be late
+	want := "at most " + bar.String()
+	if got > bar {
+		want += fmt.Sprintf(", and twice this machine's lag is %v", late.Round(time.Millisecond))
+	}
+	r.measured(got <= bar+late || p.Untimed, what, got.Round(10*time.Microsecond), want)
+}
+
+// Failed says whether any promise was broken. A fault that put none to the test, and was not left out for a reason, shows nothing.
+func (r Result) Failed() bool {
+	if r.Skipped != "" {
+		return false
+	}
+	return r.Err != nil || len(r.Checks) == 0 || slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK })
+}
+
+// Failed says whether a run of the suite has failed: one of its faults did, or none of them was run at all.
+func Failed(results []Result) bool {
+	run := 0
+	for _, r := range results {
+		if r.Failed() {
+			return true
+		}
+		if r.Skipped == "" {
+			run++
+		}
+	}
+	return run == 0
+}

@@ -1,0 +1,92 @@
+package mutants
+
+const chartcheck = "tools/chartcheck"
+
+// chartMutants break the chart and the tool that keeps its generated files current.
+func chartMutants() []Mutant {
+	const templates = chartDir + "/templates/"
+	return []Mutant{
+		{
+			Breaks: "chartcheck verify never fails", Quick: true, By: goTest(chartcheck, ".", "TestVerifyFailsWhenSomethingIsOutOfDate"),
+			Edits: []Edit{{chartcheck + "/main.go", `if verb == "verify" {
+		return fmt.Errorf(`, `if verb == "verify" {
+		return nil
+	}
+	if verb == "never" {
+		return fmt.Errorf(`}},
+		},
+		{
+			Breaks: "chartcheck verify looks at the schema only", By: goTest(chartcheck, ".", "TestVerifyFailsWhenSomethingIsOutOfDate"),
+			Edits: []Edit{{chartcheck + "/main.go", `put(verb, readmePath, readme),`, ``}},
+		},
+		{
+			Breaks: "a value without a description is let pass", By: goTest(chartcheck, ".", "TestVerifyFailsWhenSomethingIsOutOfDate"),
+			Edits: []Edit{{chartcheck + "/values/values.go", `if child.Description == "" {`, `if false {`}},
+		},
+		{
+			Breaks: "a handler may take as long as its visibility timeout", Quick: true, By: suite("validate"),
+			Edits: []Edit{{templates + "_validate.tpl", `{{- else if ge $handler $visibility -}}`, `{{- else if gt $handler $visibility -}}`}},
+		},
+		{
+			Breaks: "a drain may last as long as the grace period", By: suite("validate"),
+			Edits: []Edit{{templates + "_validate.tpl", `{{- if ge (add (include "orderflow.ms" $consumer.drainTimeout) 5000)`, `{{- if gt (add (include "orderflow.ms" $consumer.drainTimeout) 0)`}},
+		},
+		{
+			Breaks: "problems with the values are found and not said", By: suite("validate"),
+			Edits: []Edit{{templates + "_validate.tpl", `{{- if $problems -}}
+{{- fail`, `{{- if and $problems false -}}
+{{- fail`}},
+		},
+		{
+			Breaks: "a run whose audit failed is tried again", By: suite("loadgen"),
+			Edits: []Edit{{templates + "loadgen-job.yaml", `values: [2, 99]}`, `values: [2]}`}},
+		},
+		{
+			Breaks: "helm test sends no orders", By: suite("test"),
+			Edits: []Edit{{templates + "test-orders.yaml", `value: {{ int64 .Values.test.orders | quote }}`, `value: "0"`}},
+		},
+		{
+			Breaks: "thresholds of the load generator are not passed on", By: suite("loadgen"),
+			Edits: []Edit{{templates + "loadgen-job.yaml", `{{- with $loadgen.thresholds }}`, `{{- if false }}`}},
+		},
+		{
+			Breaks: "everybody reaches Postgres", By: suite("network"),
+			Edits: []Edit{{templates + "networkpolicies.yaml", `    - ports: [{port: postgres}]
+      from:
+        - podSelector:`, `    - ports: [{port: postgres}]
+      from:
+        - namespaceSelector: {}
+        - podSelector:`}},
+		},
+		{
+			Breaks: "the services may write to their root file systems", By: goTest(chartcheck, "./chart", "TestPodsAreHardenedBeyondThat"),
+			Edits: []Edit{{templates + "_pod.tpl", `readOnlyRootFilesystem: true`, `readOnlyRootFilesystem: false`}},
+		},
+		{
+			Breaks: "pods may run as root", By: goTest(chartcheck, "./chart", "TestPodsSatisfyPodSecurityRestricted"),
+			Edits: []Edit{{templates + "_pod.tpl", `runAsNonRoot: true`, `runAsNonRoot: false`}},
+		},
+		{
+			Breaks: "generated passwords change with every upgrade", By: suite("secrets"),
+			Edits: []Edit{{templates + "_secrets.tpl", `{{- $found := (lookup "v1" "Secret" .root.Release.Namespace .name | default dict).data | default dict -}}`, `{{- $found := dict -}}`}},
+		},
+		{
+			Breaks: "an uninstall takes the passwords of a volume that stays", By: suite("secrets"),
+			Edits: []Edit{{templates + "_secrets.tpl", `    helm.sh/resource-policy: keep`, `    helm.sh/resource-policy: delete`}},
+		},
+		{
+			Breaks: "the services are given the owner's password", By: suite("api"),
+			Edits: []Edit{{templates + "api-deployment.yaml", `(dict "root" $ "role" "api")`, `(dict "root" $ "role" "owner")`}},
+		},
+		{
+			Breaks: "liveness asks the database", By: suite("api"),
+			Edits: []Edit{{templates + "api-deployment.yaml", `          livenessProbe:
+            httpGet: {path: /livez, port: http}`, `          livenessProbe:
+            httpGet: {path: /readyz, port: http}`}},
+		},
+		{
+			Breaks: "an autoscaler's number is overwritten by each upgrade", By: suite("consumer"),
+			Edits: []Edit{{templates + "_numbers.tpl", `replicas: {{ min (max $now`, `replicas: {{ min (max 1`}},
+		},
+	}
+}

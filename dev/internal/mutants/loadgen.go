@@ -1,0 +1,119 @@
+package mutants
+
+const loadgen = "services/loadgen"
+
+// loadgenMutants make the load generator pass what it must not, or blame what is sound.
+func loadgenMutants() []Mutant {
+	const dir = loadgen + "/internal/"
+	judge := goTest(loadgen, "./internal/report", "TestJudge")
+	return []Mutant{
+		{
+			Breaks: "dead orders are no fault", Quick: true, By: judge,
+			Edits: []Edit{{dir + "report/judge.go", `if !rules.DeadAllowed {`, `if false {`}},
+		},
+		{
+			Breaks: "a threshold on another measure allows dead orders", By: goTest(loadgen, "./internal/app", "TestDeadOrdersFailTheRunUnlessAThresholdAllowsThem"),
+			Edits: []Edit{{dir + "app/run.go", `s.cfg.Thresholds.About("dead")`, `true`}},
+		},
+		{
+			Breaks: "lost orders are no fault", Quick: true, By: judge,
+			Edits: []Edit{{dir + "report/judge.go", `{a.Lost, "%s lost: answered 201 and not there"},`, ``}},
+		},
+		{
+			Breaks: "orders that were never answered are no fault", By: judge,
+			Edits: []Edit{{dir + "report/judge.go", `s.fault(t.Unknown, "%s never answered")`, ``}},
+		},
+		{
+			Breaks: "undetermined orders are no fault", By: judge,
+			Edits: []Edit{{dir + "report/judge.go", `s.fault(int64(a.Undetermined), "%s undetermined: the audit was cut short")`, ``}},
+		},
+		{
+			Breaks: "orders without an effect are no fault", By: judge,
+			Edits: []Edit{{dir + "report/judge.go", `{a.NoEffect, "%s completed without an effect"},`, ``}},
+		},
+		{
+			Breaks: "a run without an accepted order passes", By: judge,
+			Edits: []Edit{{dir + "report/judge.go", `s.Capacity == nil && (s.Load == nil`, `false && (s.Load == nil`}},
+		},
+		{
+			Breaks: "a threshold that is not held is no fault", Quick: true, By: goTest(loadgen, "./internal/app", "TestThresholdsDecideWithoutAnAudit"),
+			Edits: []Edit{{dir + "app/run.go", `summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)`, `if s.cfg.Audit {
+			summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
+		}`}},
+		},
+		{
+			Breaks: "a threshold without a value holds", By: goTest(loadgen, "./internal/thresholds", "TestConditionsAreReadAndCompared"),
+			Edits: []Edit{{dir + "thresholds/thresholds.go", `r := Result{Condition: t.text, Actual: "no value"}`, `r := Result{Condition: t.text, Actual: "no value", OK: true}`}},
+		},
+		{
+			Breaks: "no effect on any completed order is waived", Quick: true, By: goTest(loadgen, "./internal/app", "TestCompletedOrdersWithoutAnEffectFailTheRun"),
+			Edits: []Edit{{dir + "audit/result.go", `(!a.effects || a.opt.NoEffects)`, `true`}},
+		},
+		{
+			Breaks: "an order that shows no effects has had one", By: goTest(loadgen, "./internal/app", "TestWithoutEffectsTheVerdictIsWeaker"),
+			Edits: []Edit{{dir + "audit/book.go", `(o.Effects == nil || *o.Effects < 1)`, `o.Effects != nil && *o.Effects < 1`}},
+		},
+		{
+			Breaks: "a second effect is not seen", By: goTest(loadgen, "./internal/audit", "TestAuditComesToTheServersOwnNumbers"),
+			Edits: []Edit{{dir + "audit/book.go", `*o.Effects > 1`, `*o.Effects > 2`}},
+		},
+		{
+			Breaks: "an order that is missing once is lost", By: goTest(loadgen, "./internal/audit", "TestAnOrderThatIsMissingOnceIsNotLost"),
+			Edits: []Edit{{dir + "audit/book.go", `if *m&missed != 0 {`, `if true {`}},
+		},
+		{
+			Breaks: "an order that is missing is never lost", By: goTest(loadgen, "./internal/audit", "TestAuditSeesARunInBatches"),
+			Edits: []Edit{{dir + "audit/book.go", `if *m&missed != 0 {`, `if false {`}},
+		},
+		{
+			Breaks: "an order stored with other data is not seen", By: goTest(loadgen, "./internal/audit", "TestAuditComesToTheServersOwnNumbers"),
+			Edits: []Edit{{dir + "audit/book.go", `if b.deviation(n, o) != "" {`, `if false {`}},
+		},
+		{
+			Breaks: "the same order twice is one", By: goTest(loadgen, "./internal/audit", "TestAuditSeesARunInBatches"),
+			Edits: []Edit{{dir + "audit/book.go", `if !slices.Contains(b.extra[n], id) {`, `if slices.Contains(b.extra[n], id) {`}},
+		},
+		{
+			Breaks: "an order made again without its key is not looked for", By: goTest(loadgen, "./internal/audit", "TestDuplicatesWithoutAKeyAreSeenInParallelRuns"),
+			Edits: []Edit{{dir + "audit/audit.go", `if err := a.probeGaps(ctx); err != nil {`, `if err := ctx.Err(); err != nil {`}},
+		},
+		{
+			Breaks: "an api that refuses to show an order has lost it", By: goTest(loadgen, "./internal/audit", "TestARefusalIsNoLoss"),
+			Edits: []Edit{{dir + "audit/lookup.go", `err = a.ask(ctx, func() (err error) { o, found, err = a.api.Order(ctx, id); return err })
+	return o, found, err`, `_ = a.ask(ctx, func() (err error) { o, found, err = a.api.Order(ctx, id); return err })
+	return o, found, nil`}},
+		},
+		{
+			Breaks: "409 is final", By: goTest(loadgen, "./internal/load", "TestJudgeOfAValidOrder"),
+			Edits: []Edit{{dir + "load/retry.go", `status == 408 || status == 409 ||`, `status == 408 ||`}},
+		},
+		{
+			Breaks: "an error of the server's is final", By: goTest(loadgen, "./internal/load", "TestJudgeOfAValidOrder"),
+			Edits: []Edit{{dir + "load/retry.go", `case a.Failure != client.None, a.Status >= 500, passing(a.Status):`, `case a.Failure != client.None, a.Status > 500, passing(a.Status):`}},
+		},
+		{
+			Breaks: "Retry-After is not honoured", By: goTest(loadgen, "./internal/load", "TestRetryAfterIsHonoured"),
+			Edits: []Edit{{dir + "load/retry.go", `if retryAfter > 0 {`, `if false {`}},
+		},
+		{
+			Breaks: "poison that is accepted is as expected", By: goTest(loadgen, "./internal/load", "TestInvalidOrdersThatAreAcceptedAreFaults"),
+			Edits: []Edit{{dir + "load/worker.go", "r.outcome = measure.Accepted\n", "r.outcome, r.expected = measure.Accepted, true\n"}},
+		},
+		{
+			Breaks: "a second id for an order goes unnoticed", By: goTest(loadgen, "./internal/load", "TestADuplicateThatOvertakesIsHeldAgainstTheFirstAnswer"),
+			Edits: []Edit{{dir + "ledger/ledger.go", `l.conflicts = append(l.conflicts, Conflict{N: n, First: first, Second: id})`, ``}},
+		},
+		{
+			Breaks: "a fault does not change the exit code", Quick: true, By: goTest(loadgen, "./internal/app", "TestEveryFaultIsNamedWithItsNumber"),
+			Edits: []Edit{{dir + "app/run.go", `summary.ExitCode = ExitThresholds`, `summary.ExitCode = ExitOK`}},
+		},
+		{
+			Breaks: "a capacity search overlooks lost orders", By: goTest(loadgen, "./internal/app", "TestCapacityDoesNotOverlookABrokenPromise"),
+			Edits: []Edit{{dir + "app/capacity.go", `for _, broken := range step.Broken {`, `for _, broken := range step.Broken[:0] {`}},
+		},
+		{
+			Breaks: "an answer that is not the order is taken for it", By: goTest(loadgen, "./internal/audit", "TestAnIdThatIsAnothersIsNoOrder"),
+			Edits: []Edit{{dir + "audit/lookup.go", `if err != nil || !found || (int64(o.ID) == id && b.names(n, &o)) {`, `if err != nil || !found || int64(o.ID) == id {`}},
+		},
+	}
+}
