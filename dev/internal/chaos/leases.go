@@ -25,7 +25,7 @@ const (
 	watchInterval = 50 * time.Millisecond
 	leasesSQL     = `select msg_id, coalesce((headers->>'orderflow-delivered')::int, 0) - coalesce((headers->>'orderflow-released')::int, 0)
 		from pgmq.q_order_queue where read_ct > 1`
-	brokenSQL     = `select count(*) from unnest($1::bigint[], $2::int[]) as s (msg_id, attempt)
+	brokenSQL = `select count(*) from unnest($1::bigint[], $2::int[]) as s (msg_id, attempt)
 		join public.orders o on o.message_id = s.msg_id where o.attempts < s.attempt`
 )
 

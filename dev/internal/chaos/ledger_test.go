@@ -75,7 +75,7 @@ func TestALeaseThatWasTakenOverIsSeen(t *testing.T) {
 			r := &Rig{databaseURL: testdb.New(t, true), causeAt: time.Now()}
 			if err := r.sql(t.Context(), `select pgmq.send('order_queue', '{}');
 				insert into orders (customer_name, product_name, quantity, price, message_id) select 'c', 'p', 1, 1, msg_id from pgmq.q_order_queue;
-				update pgmq.q_order_queue set read_ct = 3, headers = '{"orderflow-released": 1}'`); err != nil {
+				update pgmq.q_order_queue set read_ct = 3, headers = '{"orderflow-delivered": 3, "orderflow-released": 1}'`); err != nil {
 				t.Fatal(err)
 			}
 			if err := r.watchLeases(t.Context()); err != nil {
