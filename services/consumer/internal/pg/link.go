@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type Link struct {
 	name   string
 	listen bool
 	setup  func(context.Context, *pgx.Conn) error
+	begins func(mayTake time.Duration)
 
 	mu       sync.Mutex
 	conn     *pgx.Conn
@@ -37,8 +39,13 @@ type Link struct {
 
 // NewLink returns a link that runs setup on every new connection, after the session settings. setup may be nil.
 func (s *Server) NewLink(name string, setup func(context.Context, *pgx.Conn) error) *Link {
-	return &Link{server: s, name: name, setup: setup, timeout: statementTimeout}
+	return &Link{server: s, name: name, setup: setup, timeout: statementTimeout, begins: func(time.Duration) {}}
 }
+
+// Watch has begins called whenever the link begins something that takes its time, with the longest that this may take: a question for
+// a name, an attempt at one address of the server, or a statement. So whoever watches can tell a hang from a long way to a connection, which leads
+// past as many addresses as DATABASE_URL and the name service have, each with a time limit of its own. To be called before the first Do.
+func (l *Link) Watch(begins func(mayTake time.Duration)) { l.begins = begins }
 
 // NewListeningLink returns a link on which waiting for notifications can be broken off without losing the connection.
 func (s *Server) NewListeningLink(name string, setup func(context.Context, *pgx.Conn) error) *Link {
@@ -59,6 +66,7 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 	limited, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	start := time.Now()
+	l.begins(l.timeout)
 	err := work(limited, l.conn)
 	switch {
 	case err == nil:
@@ -114,7 +122,8 @@ func (l *Link) connect(ctx context.Context) error {
 	if l.listen {
 		config.BuildContextWatcherHandler = nudgeWhenCancelled
 	}
-	conn, err := pgx.ConnectConfig(ctx, config) // its time limit is for each address, so that a silent one hides no other
+	l.bound(config)
+	conn, err := pgx.ConnectConfig(context.WithValue(ctx, connecting{}, true), config) // its time limit is for each address, so that a silent one hides no other
 	if err == nil {
 		l.conn = conn
 		err = l.prepare(ctx)
@@ -135,9 +144,30 @@ func (l *Link) connect(ctx context.Context) error {
 	return nil
 }
 
+// connecting marks the contexts of dials that a connect waits for. pgx dials behind our back as well, to cancel what it has given up.
+type connecting struct{}
+
+// bound gives each question for a name a time limit, as pgx gives one to each attempt at an address, and tells of both.
+func (l *Link) bound(config *pgx.ConnConfig) {
+	lookup := config.LookupFunc
+	config.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		l.begins(config.ConnectTimeout)
+		ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+		defer cancel()
+		return lookup(ctx, host)
+	}
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if ctx.Value(connecting{}) != nil {
+			l.begins(config.ConnectTimeout)
+		}
+		return dial(ctx, network, address)
+	}
+}
+
 func (l *Link) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ConnectTimeout)
 	defer cancel()
+	l.begins(ConnectTimeout)
 	if err := prepareSession(ctx, l.conn); err != nil {
 		return err
 	}

@@ -52,7 +52,6 @@ func NewServer(databaseURL, consumerID string, log *slog.Logger, observe Observe
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = ConnectTimeout
 	}
-	config.DialFunc = dial
 	config.BuildContextWatcherHandler = hangUpWhenCancelled
 	if config.RuntimeParams["application_name"] == "" {
 		name := "orderflow-consumer " + consumerID

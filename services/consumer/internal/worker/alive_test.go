@@ -1,73 +1,186 @@
-package worker
+package worker_test
 
 import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/worker"
 )
 
-func TestOnlyALoopThatHangsIsAReasonToRestart(t *testing.T) {
-	t.Parallel()
-	long, short := time.Now().Add(-2*wedged), time.Now()
-	for name, test := range map[string]struct {
-		harm  func(c *Consumer)
-		alive bool
-	}{
-		"at rest":                          {func(*Consumer) {}, true},
-		"in the middle of a read":          {func(c *Consumer) { c.fetching.since = short }, true},
-		"a read that does not end":         {func(c *Consumer) { c.fetching.since = long }, false},
-		"a write that does not end":        {func(c *Consumer) { c.settling.since = long }, false},
-		"every worker stuck for a moment":  {func(c *Consumer) { c.load.stuckAll.since = short }, true},
-		"every worker stuck for a minute":  {func(c *Consumer) { c.load.stuckAll.since = long }, false},
-		"a database away since yesterday":  {func(*Consumer) {}, true},
-		"draining for as long as it takes": {func(c *Consumer) { c.draining.Store(true) }, true},
-	} {
-		s := Settings{Batch: 30, Concurrency: 4}
-		c := &Consumer{settings: s, held: newHeld()}
-		c.load = newLoad(s, c.held)
-		test.harm(c)
-		if ok, why := c.Alive(); ok != test.alive || why == "" {
-			t.Errorf("%s: alive %t (%s)", name, ok, why)
+// clock is one that a test sets forward.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time              { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) forward(d time.Duration)     { c.ahead.Add(int64(d)) }
+func (c *clock) measures(w *worker.Consumer) { w.MeasureStepsBy(c.now) }
+func alive(w *worker.Consumer) (ok bool)     { ok, _ = w.Alive(); return ok }
+func (r *running) saysOfItself(why string) bool {
+	_, said := r.Alive()
+	return strings.Contains(said, why)
+}
+
+// cancelRequest is the code of a message that asks for the end of another connection's statement: pgx sends one, unasked, for what
+// it has given up.
+const cancelRequest = 80877102
+
+// silent is an address that takes connections and never says a word. What comes to it is closed by whoever receives it.
+func silent(t *testing.T) (address string, connections <-chan net.Conn) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	arrived := make(chan net.Conn, 100)
+	go func() { // ends with the listener
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			var begin [8]byte // the length of its first message, and what it wants
+			if _, err := io.ReadFull(conn, begin[:]); err != nil || binary.BigEndian.Uint32(begin[4:]) == cancelRequest {
+				_ = conn.Close()
+				continue
+			}
+			arrived <- conn
 		}
+	}()
+	return listener.Addr().String(), arrived
+}
+
+// Each of three addresses may take half a minute, twice over. That is longer than anything may hang, and no hang.
+func TestConnectingForMinutesIsNoReasonToRestart(t *testing.T) {
+	t.Parallel()
+	var hosts []string
+	var connections []<-chan net.Conn
+	for range 3 {
+		address, arrived := silent(t)
+		hosts, connections = append(hosts, address), append(connections, arrived)
+	}
+	b := &bundle{t: t}
+	var c clock
+	r := b.startOn("postgres://u:p@"+strings.Join(hosts, ",")+"/d?sslmode=disable&connect_timeout=30", settings(), noop, c.measures)
+	for range 2 {
+		for i := range hosts {
+			conn := within(t, "it tries the next address", connections[i])
+			c.forward(30 * time.Second)
+			if ok, why := r.Alive(); !ok {
+				t.Errorf("not alive while it waits for address %d: %s", i+1, why)
+			}
+			_ = conn.Close() // as the time limit would
+		}
+	}
+	// An attempt that does not end when its time is up is a hang.
+	conn := within(t, "it tries again", connections[0])
+	c.forward(30*time.Second + time.Minute + time.Second)
+	if alive(r.Consumer) {
+		t.Error("alive, though connecting has not come to its end")
+	}
+	_ = conn.Close()
+	dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+	r.drain() // before the listeners are gone
+	_ = r.wait()
+}
+
+// However long ago the database went away: as long as the loops go on trying, restarting them would change nothing.
+func TestADatabaseAwaySinceYesterdayIsNoReasonToRestart(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	var c clock
+	started, go_on := make(chan struct{}), make(chan struct{})
+	b.Publish(1)
+	r := b.startOn(address, settings(), handle(func(context.Context, message.Message) error {
+		close(started)
+		<-go_on
+		return nil
+	}), c.measures)
+	within(t, "work is under way", started)
+	proxy.Refuse(true)
+	proxy.Cut()
+	close(go_on) // there is a result to be written, too
+	dbtest.Eventually(t, "the outage is noticed", func() bool { return r.log.count("Database unreachable") == 1 })
+	for range 3 {
+		c.forward(8 * time.Hour)
+		// What was just being tried has to come to its end; then the time is known to be over.
+		dbtest.Eventually(t, "it is alive", func() bool { return alive(r.Consumer) })
+	}
+	if ok, _ := r.Ready(); ok {
+		t.Error("ready without a database")
+	}
+	proxy.Refuse(false)
+	b.settled()
+	r.stop()
+}
+
+func TestALoopThatHangsIsAReasonToRestart(t *testing.T) {
+	for statement, loop := range map[string]string{"commit": "fetcher", named("ack"): "settler", named("peek"): "listener"} {
+		t.Run(loop, func(t *testing.T) {
+			b := setup(t)
+			proxy, address := b.proxied()
+			b.Publish(1)
+			var c clock
+			hangs := proxy.Trap(statement, cut.Held)
+			r := b.startOn(address, settings(), noop, c.measures)
+			within(t, "the statement is held up", hangs)
+			// Its deadline would end it; so the time is set forward until that is in the middle of it.
+			dbtest.Eventually(t, "it is not alive", func() bool {
+				c.forward(2 * time.Minute)
+				return r.saysOfItself("the " + loop + " has not moved for")
+			})
+			proxy.Release()
+			dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+			b.settled()
+			r.stop()
+		})
 	}
 }
 
-func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
-	t.Parallel()
-	s := Settings{Batch: 30, Concurrency: 30}
-	h := newHeld()
-	l := newLoad(s, h)
-	if n, ahead := l.want(); n != 30 || ahead != 0 {
-		t.Fatalf("at first %d with %d ahead: as many as there are workers", n, ahead)
+func TestHandlersThatBlockEveryWorkerAreAReasonToRestart(t *testing.T) {
+	b := setup(t)
+	var c clock
+	s := settings()
+	s.Concurrency, s.HandlerTimeout, s.MaxAttempts = 2, 50*time.Millisecond, 100
+	free := make(chan struct{})
+	b.Publish(2)
+	r := b.startOn(b.URL, s, handle(func(context.Context, message.Message) error { <-free; return nil }), c.measures)
+	dbtest.Eventually(t, "both are stuck", func() bool { return r.metric("worker_slots_stuck") == 2 })
+	if ok, why := r.Alive(); !ok {
+		t.Errorf("not alive at once: %s", why)
 	}
-	for range 100 {
-		l.worked(time.Second)
-		l.ahead()
-	}
-	if got := l.ahead(); got != 7 {
-		t.Fatalf("%d ahead of handlers that take a second", got)
-	}
-	for range 100 {
-		l.worked(10 * time.Microsecond)
-		l.ahead()
-	}
-	if got := l.ahead(); got != 60 {
-		t.Fatalf("%d ahead of quick handlers, want two batches", got)
-	}
-	h.working.Store(30)
-	h.waiting.Store(50)
-	if n, _ := l.want(); n != 0 {
-		t.Fatalf("%d wanted while the buffer is full enough", n)
-	}
-	h.waiting.Store(20)
-	if n, _ := l.want(); n != 30 {
-		t.Fatalf("%d wanted", n)
-	}
-	h.size.Store(int64(l.mostHeld))
-	if n, _ := l.want(); n != 0 {
-		t.Fatalf("%d wanted though nothing can be written back", n)
-	}
-	s.Prefetch = 3
-	if got := newLoad(s, h).ahead(); got != 3 {
-		t.Fatalf("%d ahead, told 3", got)
-	}
+	dbtest.Eventually(t, "it is not alive", func() bool {
+		c.forward(2 * time.Minute)
+		return r.saysOfItself("every worker has been occupied")
+	})
+	close(free)
+	dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+	b.settled()
+}
+
+func TestADrainTakesAsLongAsItTakes(t *testing.T) {
+	b := setup(t)
+	var c clock
+	started, go_on := make(chan struct{}), make(chan struct{})
+	b.Publish(1)
+	r := b.startOn(b.URL, settings(), handle(func(context.Context, message.Message) error {
+		close(started)
+		<-go_on
+		return nil
+	}), c.measures)
+	within(t, "it is at work", started)
+	r.drain()
+	dbtest.Eventually(t, "it drains", func() bool { _, why := r.Ready(); return why == "draining" })
+	c.forward(time.Hour)
+	dbtest.Eventually(t, "it is alive", func() bool { return alive(r.Consumer) })
+	close(go_on)
+	r.stop()
 }

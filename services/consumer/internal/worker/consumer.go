@@ -68,7 +68,7 @@ type Consumer struct {
 	settler *settler
 
 	schemaReady, draining atomic.Bool
-	fetching, settling    pulse
+	steps                 steps
 	reads                 trouble
 	writes                [operations]trouble
 	lastReceived          time.Time // of a log line; the fetcher's
@@ -77,7 +77,8 @@ type Consumer struct {
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
 	c := &Consumer{settings: s, server: server, handler: h, log: log, metrics: m, held: newHeld()}
-	c.load = newLoad(s, c.held)
+	c.load = newLoad(s, c.held, &c.steps.stuck)
+	c.watchSteps(time.Now)
 	c.lease.visible, c.lease.log = s.Visible, log
 	c.buffer = make(chan *flight, c.load.mostHeld)
 	c.reads.doing, c.reads.log = "Reading messages", log
@@ -98,18 +99,22 @@ func (c *Consumer) Run(ctx context.Context) error {
 		"concurrency", s.Concurrency, "max_attempts", s.MaxAttempts, "handler_timeout", s.HandlerTimeout.String())
 
 	reading := c.server.NewLink("fetch", nil)
+	reading.Watch(c.steps.fetch.begin)
 	defer reading.Close()
 	if !c.waitForSchema(ctx, reading) {
 		return nil // told to stop before there was anything to do
 	}
 	writing := c.server.NewLink("settle", nil)
+	writing.Watch(c.steps.settle.begin)
 	defer writing.Close()
 	beating := c.server.NewLink("heartbeat", nil)
+	beating.Watch(c.steps.heartbeat.begin)
 	defer beating.Close()
 	listening := c.server.NewListeningLink("listen", func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "listen "+pgx.Identifier{c.queue.Channel()}.Sanitize())
 		return err
 	})
+	listening.Watch(c.steps.look.begin)
 	defer listening.Close()
 
 	// What outlives ctx: handlers until the drain's deadline, the settler and the keeper until all is written.
@@ -212,6 +217,7 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 			d, err = queue.New(c.settings.Queue, false).Describe(ctx, conn)
 			return err
 		})
+		c.steps.fetch.end()
 		if err == nil && d.Ready() {
 			c.queue = queue.New(c.settings.Queue, d.LastRead)
 			c.schemaReady.Store(true)
@@ -246,24 +252,6 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		}
 	}
 	return true, "consuming"
-}
-
-// wedged is how long one step may take before the process counts as hung. Every statement has a deadline well below it.
-const wedged = time.Minute
-
-// Alive says whether the pipeline moves, without asking the database: an outage is no reason to restart, a loop that has
-// not come back for a minute is, and so are handlers that have blocked every worker beyond their deadlines for as long.
-func (c *Consumer) Alive() (ok bool, why string) {
-	switch {
-	case c.fetching.busy() > wedged:
-		return false, "the fetcher has not moved for " + c.fetching.busy().Round(time.Second).String()
-	case c.settling.busy() > wedged:
-		return false, "the settler has not moved for " + c.settling.busy().Round(time.Second).String()
-	case c.load.blocked() > wedged:
-		return false, "every worker has been occupied by a handler that ignores its deadline for " +
-			c.load.blocked().Round(time.Second).String()
-	}
-	return true, "moving"
 }
 
 func finished(group *sync.WaitGroup) <-chan struct{} {

@@ -54,8 +54,8 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 
 // read leases up to n messages and hands them on.
 func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, n int) (got int, err error) {
-	c.fetching.begin()
-	defer c.fetching.end()
+	c.steps.fetch.begin(0)
+	defer c.steps.fetch.end()
 	var fetched queue.Fetched
 	start := time.Now()
 	bound, until := c.floor.bound()

@@ -83,6 +83,7 @@ func (k *keeper) extend(ctx context.Context, flights []*flight) {
 	length := k.lease.length()
 	var confirmed queue.Confirmed
 	var fates map[queue.Lease]queue.Fate
+	k.steps.heartbeat.begin(0)
 	err := k.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		sent = time.Now()
 		confirmed, err = k.queue.Extend(ctx, conn, entries, length)
@@ -92,6 +93,7 @@ func (k *keeper) extend(ctx context.Context, flights []*flight) {
 		fates, err = k.queue.Fates(ctx, conn, missing(entries, confirmed), k.settings.ID)
 		return err
 	})
+	k.steps.heartbeat.end()
 	if err != nil {
 		k.log.Debug("Heartbeat failed, trying again", "error", err.Error(), "leases", len(entries))
 	}

@@ -271,7 +271,7 @@ func TestALeaseThatRanOutIsNoFailure(t *testing.T) {
 	s.Visible, s.Drain = time.Second, 0
 	started, cause := make(chan struct{}, 10), make(chan error, 10)
 	b.Publish(1)
-	r := b.startOn(address, s, handle(func(ctx context.Context, m message.Message) error {
+	r := b.startOn(address, s, handle(func(ctx context.Context, _ message.Message) error {
 		started <- struct{}{}
 		<-ctx.Done()
 		cause <- context.Cause(ctx)

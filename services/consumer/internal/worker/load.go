@@ -26,14 +26,15 @@ type load struct {
 	known        bool
 	batch        int // messages in one read: less than Settings.Batch while the server cuts reads off for taking too long
 
-	stuckAll pulse // no worker is free of a stuck handler
+	stuck *progress // no worker is free of a stuck handler
 }
 
-func newLoad(s Settings, h *held) *load {
+func newLoad(s Settings, h *held, stuck *progress) *load {
 	ahead := max(2*s.Batch, s.Prefetch)
 	return &load{
 		settings: s,
 		held:     h,
+		stuck:    stuck,
 		batch:    s.Batch,
 		mostHeld: s.Concurrency + ahead + max(2*s.Batch, s.Concurrency),
 		room:     make(chan struct{}, 1),
@@ -100,13 +101,8 @@ func (l *load) read(n int, err error) {
 func (l *load) noteBlocked(blocked bool) {
 	switch {
 	case !blocked:
-		l.stuckAll.end()
-	case l.stuckAll.busy() == 0:
-		l.stuckAll.begin()
+		l.stuck.end()
+	case !l.stuck.busy():
+		l.stuck.begin(0)
 	}
-}
-
-// blocked is for how long every worker has been occupied by a handler that ignores its deadline.
-func (l *load) blocked() time.Duration {
-	return l.stuckAll.busy()
 }

@@ -68,6 +68,7 @@ func (s *scout) run(ctx context.Context) {
 		var due time.Duration
 		var found bool
 		bound, full := s.floor.bound()
+		s.steps.look.begin(0)
 		err := s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			start := time.Now()
 			due, found, err = s.queue.Peek(ctx, conn, bound)
@@ -76,6 +77,7 @@ func (s *scout) run(ctx context.Context) {
 			}
 			return err
 		})
+		s.steps.look.end()
 		now := time.Now()
 		if err != nil {
 			s.metrics.ListenerUp.Set(0)

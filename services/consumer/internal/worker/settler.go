@@ -64,7 +64,7 @@ func (s *settler) run(ctx context.Context) {
 	var retry backoff.Retry
 	for s.gather(ctx) {
 		err := s.flush(ctx)
-		s.settling.end()
+		s.steps.settle.end()
 		if err == nil {
 			retry.Reset()
 			s.overdue.Store(false)

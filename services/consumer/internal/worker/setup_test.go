@@ -69,7 +69,7 @@ func (b *bundle) start(s worker.Settings, h handler.Handler) *running {
 	return b.startOn(b.URL, s, h)
 }
 
-func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler) *running {
+func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler, prepare ...func(*worker.Consumer)) *running {
 	b.t.Helper()
 	r := &running{t: b.t, metrics: metrics.New("test", s.Queue, "test"), log: &logged{}, ended: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -84,6 +84,9 @@ func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler) *
 		b.t.Fatal(err)
 	}
 	r.Consumer = worker.New(s, server, h, log, r.metrics)
+	for _, p := range prepare {
+		p(r.Consumer)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.drain = cancel
 	go func() { r.ended <- r.Run(ctx) }()

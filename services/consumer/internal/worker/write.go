@@ -23,7 +23,7 @@ const unreadTries = 5
 // write writes one batch of one kind. Each outcome of it either ends, or is pending again when write returns. On an error
 // that is no fault of the batch all of it is pending, to be sent again as it is.
 func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
-	s.settling.begin() // again for each statement: many slow ones in a row are no hang
+	s.steps.settle.begin(0) // again for each statement: many slow ones in a row are no hang
 	start := time.Now()
 	confirmed, fates, err := s.send(ctx, o, batch)
 	fault := queue.Classify(err)

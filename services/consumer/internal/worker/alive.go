@@ -1,0 +1,37 @@
+package worker
+
+import "time"
+
+// steps are what each loop is at.
+type steps struct {
+	fetch, settle, heartbeat, look progress
+	stuck                          progress // no worker is free of a handler that ignores its deadline
+}
+
+// watchSteps chooses the clock that steps are measured by.
+func (c *Consumer) watchSteps(now func() time.Time) {
+	for _, p := range []*progress{&c.steps.fetch, &c.steps.settle, &c.steps.heartbeat, &c.steps.look, &c.steps.stuck} {
+		p.now = now
+	}
+}
+
+// Alive says whether the pipeline moves, without asking the database. An outage is no reason to restart, however long it
+// takes to try every address of the database. A loop that does not come back from one step is, and so are handlers that have kept
+// every worker for a minute beyond their deadlines.
+func (c *Consumer) Alive() (ok bool, why string) {
+	for _, loop := range []struct {
+		progress *progress
+		hangs    string
+	}{
+		{&c.steps.fetch, "the fetcher has not moved for "},
+		{&c.steps.settle, "the settler has not moved for "},
+		{&c.steps.heartbeat, "the heartbeat has not moved for "},
+		{&c.steps.look, "the listener has not moved for "},
+		{&c.steps.stuck, "every worker has been occupied by a handler that ignores its deadline for "},
+	} {
+		if d := loop.progress.overdue(); d > 0 {
+			return false, loop.hangs + d.Round(time.Second).String()
+		}
+	}
+	return true, "moving"
+}

@@ -1,0 +1,47 @@
+package worker
+
+import (
+	"testing"
+	"time"
+)
+
+func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
+	t.Parallel()
+	s := Settings{Batch: 30, Concurrency: 30}
+	h := newHeld()
+	l := newLoad(s, h, &progress{now: time.Now})
+	if n, ahead := l.want(); n != 30 || ahead != 0 {
+		t.Fatalf("at first %d with %d ahead: as many as there are workers", n, ahead)
+	}
+	for range 100 {
+		l.worked(time.Second)
+		l.ahead()
+	}
+	if got := l.ahead(); got != 7 {
+		t.Fatalf("%d ahead of handlers that take a second", got)
+	}
+	for range 100 {
+		l.worked(10 * time.Microsecond)
+		l.ahead()
+	}
+	if got := l.ahead(); got != 60 {
+		t.Fatalf("%d ahead of quick handlers, want two batches", got)
+	}
+	h.working.Store(30)
+	h.waiting.Store(50)
+	if n, _ := l.want(); n != 0 {
+		t.Fatalf("%d wanted while the buffer is full enough", n)
+	}
+	h.waiting.Store(20)
+	if n, _ := l.want(); n != 30 {
+		t.Fatalf("%d wanted", n)
+	}
+	h.size.Store(int64(l.mostHeld))
+	if n, _ := l.want(); n != 0 {
+		t.Fatalf("%d wanted though nothing can be written back", n)
+	}
+	s.Prefetch = 3
+	if got := newLoad(s, h, &progress{now: time.Now}).ahead(); got != 3 {
+		t.Fatalf("%d ahead, told 3", got)
+	}
+}
