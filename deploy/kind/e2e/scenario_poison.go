@@ -55,7 +55,7 @@ func poison(ctx context.Context, s *suite) error {
 	if got.Dead == 0 || got.Completed == 0 {
 		return fmt.Errorf("with one attempt, half of the orders should be dead: %s", got)
 	}
-	if err := s.upgrade(ctx, map[string]string{"consumer.maxAttempts": "5", "consumer.simulate.failures": "none"}); err != nil {
+	if err := s.upgrade(ctx, map[string]string{"consumer.maxAttempts": "20", "consumer.simulate.failures": "none"}); err != nil {
 		return err
 	}
 	if err := s.withAPI(ctx, func(url string) error { return redrive(ctx, url, token, got.Dead) }); err != nil {

@@ -21,7 +21,7 @@ type Config struct {
 	VT          int           `envconfig:"VT" default:"10" desc:"visibility timeout in seconds, 1 to 43200: how long a message stays hidden without a sign of life from its consumer"`
 	Concurrency int           `envconfig:"CONCURRENCY" default:"30" desc:"handlers at work at the same time, 1 to 10000"`
 	Prefetch    int           `envconfig:"PREFETCH" default:"0" desc:"messages that may wait for a free handler, 0 to 100000; 0 adapts to how long handlers take, up to two batches"`
-	MaxAttempts int           `envconfig:"MAX_ATTEMPTS" default:"5" desc:"attempts until a message becomes a dead letter, 1 to 1000"`
+	MaxAttempts int           `envconfig:"MAX_ATTEMPTS" default:"20" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes seven hours on average"`
 	Drain       time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long running handlers may finish after SIGTERM; the process ends at most 5 s later"`
 	Poll        time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
 	ConsumerID  string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
@@ -34,7 +34,7 @@ type Config struct {
 	WebhookSecret    string        `envconfig:"WEBHOOK_SECRET" desc:"webhook: key of the HMAC-SHA256 signature; empty: not signed" secret:"true"`
 
 	BackoffBase       time.Duration `envconfig:"BACKOFF_BASE" default:"1s" desc:"upper bound of the first retry's delay; the delay is drawn between 0 and the bound"`
-	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"60s" desc:"upper bound of every retry's delay"`
+	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"2h" desc:"upper bound of every retry's delay; the backoff grows to it in 13 attempts"`
 	BackoffMultiplier float64       `envconfig:"BACKOFF_MULTIPLIER" default:"2" desc:"how the bound grows with each attempt, 1 to 10"`
 
 	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty: all"`

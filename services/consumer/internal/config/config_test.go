@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"orderflow.example/services/consumer/internal/backoff"
 )
 
 func load(variables map[string]string) (*Config, error) {
@@ -29,6 +31,23 @@ func TestDefaultsAreTheExamples(t *testing.T) {
 	}
 	if c.ConsumerID == "" {
 		t.Fatal("no consumer id")
+	}
+}
+
+// What a handler calls may be away for hours without a dead letter, and the wait after its return is bounded.
+func TestTheDefaultsLastForHours(t *testing.T) {
+	t.Parallel()
+	c, err := load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := backoff.Policy{Base: c.BackoffBase, Max: c.BackoffMax, Multiplier: c.BackoffMultiplier}
+	var longest time.Duration
+	for attempt := 1; attempt < c.MaxAttempts; attempt++ { // there is no wait after the last one
+		longest += p.Bound(attempt)
+	}
+	if average := longest / 2; average < 6*time.Hour || longest > 24*time.Hour || p.Bound(1) > time.Second {
+		t.Errorf("%d attempts take %s on average, %s at most", c.MaxAttempts, average, longest)
 	}
 }
 

@@ -22,8 +22,12 @@ import (
 // Webhook POSTs each order to a URL and takes the answer for the result:
 //
 //	2xx               done
-//	4xx               permanent: the same request would be refused again; but for 408, 425 and 429
+//	410               permanent: the receiver wants no more of it
 //	all else          another attempt after a backoff, on top of Retry-After when the answer has one; also when there is no answer
+//
+// A 4xx says more about the moment than about the order, as a rule: a secret that is being rotated (401), a deploy (404), an attempt
+// that the receiver is still at work on (409), a receiver that does not know of a new field yet (422). This is how Standard Webhooks
+// (https://www.standardwebhooks.com) has it, too.
 //
 // The receiver tells repetitions by Idempotency-Key, which is the same for every attempt at an order. With a secret, the
 // header Orderflow-Signature is "t=<unix seconds>,v1=<hex>" where hex is HMAC-SHA256(secret, t + "." + body): the
@@ -36,7 +40,7 @@ type Webhook struct {
 }
 
 // longestRetryAfter bounds what a receiver can ask for: more would be a dead letter by another name.
-const longestRetryAfter = time.Hour
+const longestRetryAfter = 24 * time.Hour
 
 // bodyLimit is how long the body of an answer may take once its status is there.
 const bodyLimit = 250 * time.Millisecond
@@ -74,7 +78,7 @@ func (w *Webhook) Close() { w.client.CloseIdleConnections() }
 func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 	call, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(m.Body))
 	if err != nil {
-		return Permanent(fmt.Errorf("webhook: %w", err))
+		return fmt.Errorf("webhook: %w", unaddressed(err)) // a wrong WEBHOOK_URL is no order's fault
 	}
 	call.Header.Set("Content-Type", "application/json")
 	call.Header.Set("User-Agent", "orderflow-consumer")
@@ -113,12 +117,8 @@ func (w *Webhook) judge(answer *http.Response, excerpt []byte) error {
 	if text := strings.Join(strings.Fields(string(excerpt)), " "); text != "" {
 		failure = fmt.Errorf("%w: %.200s", failure, text)
 	}
-	switch code := answer.StatusCode; code {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-	default:
-		if code >= 400 && code < 500 {
-			return Permanent(failure)
-		}
+	if answer.StatusCode == http.StatusGone {
+		return Permanent(failure)
 	}
 	if after, ok := w.retryAfter(answer.Header.Get("Retry-After")); ok {
 		return NotBefore(after, failure) // RFC 9110, 10.2.3, asks for a least time
