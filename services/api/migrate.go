@@ -21,7 +21,7 @@ import (
 func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	const shortest, longest = 50 * time.Millisecond, time.Second
 	for pause := shortest; ; pause = min(2*pause, longest) {
-		err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
+		err := schema.Migrate(ctx, database.Adjusted(cfg.Database), options(cfg), log)
 		if err == nil {
 			log.InfoContext(ctx, "schema is up to date", "version", schema.Version)
 			return nil
@@ -46,7 +46,7 @@ func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Co
 	migrated := !cfg.MigrateOnStart
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		if !migrated {
-			err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
+			err := schema.Migrate(ctx, database.Adjusted(cfg.Database), options(cfg), log)
 			kind := database.Classify(err)
 			refused := errors.As(err, new(*pgconn.PgError)) && kind != database.Unready
 			switch {
@@ -71,12 +71,8 @@ func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Co
 func current(ctx context.Context, cfg *config.Config, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Database.ConnectTimeout)
 	defer cancel()
-	var readOnly bool
-	if err := conn.QueryRow(ctx, `select current_setting('transaction_read_only')::boolean`).Scan(&readOnly); err != nil {
-		return fmt.Errorf("ask whether the database can be written to: %w", err)
-	}
-	if readOnly {
-		return &database.UnfitError{Reason: "database is read-only: a standby, or set to be"}
+	if err := database.Writable(ctx, conn); err != nil {
+		return err
 	}
 	version, err := schema.Current(ctx, conn)
 	if err != nil {

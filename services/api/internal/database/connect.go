@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Connect opens one connection with the settings of session. It is for the parts that own a connection. Each of the hosts in cfg
 // has its ConnectTimeout, so ctx should have no deadline of its own: a first host that is silent would use it up.
 func Connect(ctx context.Context, cfg *pgx.ConnConfig, session Session) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, inUTF8(cfg))
+	conn, err := pgx.ConnectConfig(ctx, Adjusted(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -26,11 +27,16 @@ func Connect(ctx context.Context, cfg *pgx.ConnConfig, session Session) (*pgx.Co
 	return conn, nil
 }
 
-// inUTF8 is a copy of cfg for text as Go has it. Without it a session has the encoding of its database, or of its role, and what is
-// sent would be taken for that. It is part of the startup message, which poolers know, and overrules the URL.
-func inUTF8(cfg *pgx.ConnConfig) *pgx.ConnConfig {
+// Adjusted is a copy of cfg with what every connection needs before its session can be set up.
+func Adjusted(cfg *pgx.ConnConfig) *pgx.ConnConfig {
 	cfg = cfg.Copy()
+	// Otherwise a session has the encoding of its database, or of its role, and what is sent would be taken for that. It is part of
+	// the startup message, which poolers know, and overrules the URL.
 	cfg.RuntimeParams["client_encoding"] = "UTF8"
+	// Of several hosts, one that takes writes is wanted: a standby in front would be taken for all there is.
+	if len(cfg.Fallbacks) > 0 && cfg.ValidateConnect == nil {
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	return cfg
 }
 
@@ -47,7 +53,7 @@ func NewPool(ctx context.Context, cfg *pgx.ConnConfig, connections int, session 
 	if err != nil {
 		return nil, fmt.Errorf("make pool: %w", err)
 	}
-	poolCfg.ConnConfig = inUTF8(cfg)
+	poolCfg.ConnConfig = Adjusted(cfg)
 	poolCfg.MaxConns = int32(connections) //nolint:gosec // bounded by the configuration's check
 	poolCfg.MinConns = 0
 	poolCfg.MaxConnIdleTime = time.Minute

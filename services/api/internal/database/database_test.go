@@ -179,3 +179,39 @@ func TestMonitorKnows(t *testing.T) {
 		t.Error("one cut connection was taken for an outage")
 	}
 }
+
+// A server that becomes a standby, or is set to read-only, while it is connected is as little use as one that was from the start.
+func TestMonitorKnowsThatTheServerBecameReadOnly(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgx.ParseConfig(testdb.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnectTimeout = 5 * time.Second
+	first, again := make(chan bool, 1), make(chan struct{})
+	first <- true
+	m := database.NewMonitor(cfg, func(ctx context.Context, conn *pgx.Conn) error {
+		select {
+		case <-first:
+			_, err := conn.Exec(ctx, `set session characteristics as transaction read only`)
+			return err
+		case <-again:
+			return nil
+		default:
+			return &database.UnfitError{Reason: "still read-only"}
+		}
+	}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.Run(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	awaitState(t, m, false, "still read-only")
+	close(again)
+	awaitState(t, m, true, "")
+}

@@ -150,10 +150,23 @@ func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
+// ping is nil while the server answers and can be written to.
 func (m *Monitor) ping(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	return conn.Ping(ctx)
+	return Writable(ctx, conn)
+}
+
+// Writable is nil when the server takes writes: it is no standby, and not set to be read-only.
+func Writable(ctx context.Context, conn *pgx.Conn) error {
+	var no bool
+	if err := conn.QueryRow(ctx, `select current_setting('transaction_read_only')::boolean`).Scan(&no); err != nil {
+		return fmt.Errorf("ask whether the database can be written to: %w", err)
+	}
+	if no {
+		return &UnfitError{Reason: readOnly}
+	}
+	return nil
 }
 
 func (m *Monitor) up(ctx context.Context) {
@@ -167,7 +180,7 @@ func (m *Monitor) down(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	reason := "database is away"
+	reason := Reason(err)
 	var unfit *UnfitError
 	if errors.As(err, &unfit) {
 		reason = unfit.Reason

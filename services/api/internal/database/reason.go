@@ -1,7 +1,6 @@
 package database
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,20 +12,25 @@ import (
 // null, for instance, holds rows back without a word.
 const Incomplete = "orderflow: incomplete"
 
+const (
+	away     = "database is away" // nothing is heard of it
+	readOnly = "database is read-only: a standby, or set to be (default_transaction_read_only)"
+)
+
 // Reason says in a few words why the database does not do what it is asked to, for whoever runs the service. It has nothing of the
 // server's own text, which may quote data.
 func Reason(err error) string {
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr):
-	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
-		return "the database does not answer in time"
+	case errors.Is(err, pgconn.ErrReadOnlyConnection): // none of the hosts takes writes
+		return readOnly
 	default:
-		return "the database cannot be reached"
+		return away
 	}
 	switch pgErr.Code {
 	case "25006": // read_only_sql_transaction
-		return "the database is read-only: a standby, or set to be (default_transaction_read_only)"
+		return readOnly
 	case "26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement
 		return "prepared statements do not last: there is a connection pool in transaction mode in between; connect to PostgreSQL itself, or through a pool in session mode"
 	case "42501": // insufficient_privilege
@@ -37,19 +41,19 @@ func Reason(err error) string {
 	case "42P01", "42883", "3F000", "42703": // undefined table, function, schema, column
 		return "the schema is not complete: api migrate makes it"
 	case "53100": // disk_full
-		return "the database's disk is full"
+		return "database's disk is full"
 	case "53200": // out_of_memory
-		return "the database is out of memory"
+		return "database is out of memory"
 	case "53300": // too_many_connections
-		return "the database has no connection left"
+		return "database has no connection left"
 	case "57014": // query_canceled
-		return "the database does not finish in time"
+		return "database does not finish in time"
 	case "55P03": // lock_not_available
 		return "somebody holds a lock"
 	case "57P03": // cannot_connect_now
-		return "the database is starting up or shutting down"
+		return "database is starting up or shutting down"
 	case "28P01", "28000": // invalid_password, invalid_authorization_specification
-		return "the database refuses the user or the password"
+		return "database refuses the user or the password"
 	case "3D000": // invalid_catalog_name
 		return "there is no such database"
 	case "23505": // unique_violation
@@ -58,5 +62,5 @@ func Reason(err error) string {
 	if strings.Contains(pgErr.Message, Incomplete) {
 		return "rows are held back, by a trigger for instance"
 	}
-	return fmt.Sprintf("the database refuses with SQLSTATE %s, the log has more", pgErr.Code)
+	return fmt.Sprintf("database refuses with SQLSTATE %s, the log has more", pgErr.Code)
 }

@@ -138,6 +138,8 @@ func (s *Server) failed(ctx context.Context, err error) error {
 		s.cfg.Monitor.Suspect()
 		if connect := (*pgconn.ConnectError)(nil); errors.As(err, &connect) && s.warned.once(time.Second) {
 			s.cfg.Log.WarnContext(ctx, "no connection for a request that reads", "trace_id", p.TraceID, "error", err)
+		} else if errors.As(err, new(*pgconn.PgError)) && !database.Away(err) {
+			s.cfg.Log.ErrorContext(ctx, "the database refused a request", "trace_id", p.TraceID, "error", err)
 		} else if !errors.As(err, new(*Problem)) {
 			s.cfg.Log.DebugContext(ctx, "database not available to a request", "trace_id", p.TraceID, "error", err)
 		}

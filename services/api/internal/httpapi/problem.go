@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/api/internal/cursor"
 	"orderflow.example/services/api/internal/database"
@@ -70,8 +71,8 @@ func unavailable(detail string) *Problem {
 	return p
 }
 
-// toProblem is where errors become answers. An error that nobody has thought of is a 500 whose cause is in the log and
-// not in the answer.
+// toProblem is where errors become answers. What the database refuses is no fault of the client's, who should come again; an error
+// that nobody has thought of is a 500. The causes of both are in the log and not in the answer.
 func toProblem(err error) *Problem {
 	var (
 		p         *Problem
@@ -118,6 +119,8 @@ func toProblem(err error) *Problem {
 		return unavailable("the database did not finish in time")
 	case database.Away(err):
 		return unavailable(orders.ErrUnavailable.Error())
+	case errors.As(err, new(*pgconn.PgError)):
+		return unavailable("the database could not do it: the log has more under the trace id")
 	case errors.As(err, &framework):
 		return fromFiber(framework)
 	case errors.As(err, &status):
