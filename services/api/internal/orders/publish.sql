@@ -80,7 +80,9 @@ select f.n, w.id, w.message_id, w.created_at, null::text as customer_name, null:
 from written w
 join fresh f using (id)
 union all
-select f.n, f.id, f.message_id, f.created_at, f.customer_name, f.product_name, f.quantity, (f.price * 100)::bigint
+-- Whatever a hand has put into the row that is found: a moment beyond what a client can read, a price that is none.
+select f.n, f.id, f.message_id, least(greatest(f.created_at, '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00'),
+    f.customer_name, f.product_name, f.quantity, coalesce((nullif(f.price, 'NaN') * 100)::bigint, 0)
 from found f
 union all
 -- All or nothing: when a trigger, or whatever else there is, has held back an order or a message, this is an error, and nothing is

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderflow.example/services/api/internal/cursor"
+	"orderflow.example/services/api/internal/isotime"
 )
 
 // ErrNotFound is an order that does not exist.
@@ -24,8 +25,25 @@ type Store struct{ db *pgxpool.Pool }
 // NewStore makes a store that reads through db.
 func NewStore(db *pgxpool.Pool) *Store { return &Store{db} }
 
-const columns = `o.id, o.customer_name, o.product_name, o.quantity, (o.price * 100)::bigint, o.created_at,
-	coalesce(o.message_id, 0), o.status, o.attempts, o.effects, o.last_error, o.completed_at, o.processed_by, o.idempotency_key`
+// columns are what scan reads: of texts, the first so many characters. Those of our own orders are shorter; an adopted one's, or what
+// somebody has put into the table, need not be, and must not fill this process's memory.
+func columns(most int) string {
+	text := func(column string) string { return "left(" + column + ", " + strconv.Itoa(most) + ")" }
+	return strings.Join([]string{
+		"o.id", text("o.customer_name"), text("o.product_name"), "o.quantity", cents, isotime.Bounded("o.created_at"), "coalesce(o.message_id, 0)",
+		text("o.status"), "o.attempts", "o.effects", text("o.last_error"), isotime.Bounded("o.completed_at"), text("o.processed_by"),
+		text("o.idempotency_key"),
+	}, ", ")
+}
+
+// How many characters of a text are shown: of one order, and of each in a list of up to a thousand.
+const (
+	textOfOne  = 16_384
+	textOfMany = 500
+)
+
+// cents is the price in hundredths. A constraint keeps NaN out, which numeric(12,2) would hold, but not what was there before it.
+const cents = `coalesce((nullif(o.price, 'NaN') * 100)::bigint, 0)`
 
 func scan(row pgx.CollectableRow) (Order, error) {
 	var o Order
@@ -36,7 +54,7 @@ func scan(row pgx.CollectableRow) (Order, error) {
 
 // Get returns the order with the id, or ErrNotFound.
 func (s *Store) Get(ctx context.Context, id int64) (Order, error) {
-	rows, err := s.db.Query(ctx, `select `+columns+` from public.orders o where o.id = $1`, id)
+	rows, err := s.db.Query(ctx, `select `+columns(textOfOne)+` from public.orders o where o.id = $1`, id)
 	if err != nil {
 		return Order{}, fmt.Errorf("get order: %w", err)
 	}
@@ -186,10 +204,10 @@ func (f Filter) searched() bool { return f.Status != "" && f.Status != StatusDea
 func statement(filter Filter, limit int, after string) (sql string, args []any) {
 	query := newQuery(filter, after)
 	if filter.searched() {
-		sql = `select ` + columns + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where o.status = ` +
+		sql = `select ` + columns(textOfMany) + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where o.status = ` +
 			query.arg(filter.Status) + ` order by ` + query.order
 	} else {
-		sql = query.sql(columns)
+		sql = query.sql(columns(textOfMany))
 	}
 	return sql + ` limit ` + query.arg(limit), query.args
 }
@@ -214,7 +232,9 @@ func newQuery(filter Filter, after string) *query {
 	case filter.KeyPrefix != "":
 		// Keys sort by their bytes and consist of ASCII, so that a prefix is a range.
 		end := filter.KeyPrefix[:len(filter.KeyPrefix)-1] + string(filter.KeyPrefix[len(filter.KeyPrefix)-1]+1)
-		q.where = append(q.where, "o.idempotency_key >= "+q.arg(filter.KeyPrefix), "o.idempotency_key < "+q.arg(end))
+		// A longer key than any of ours would be shown in part, and a page could not end at it.
+		q.where = append(q.where, "o.idempotency_key >= "+q.arg(filter.KeyPrefix), "o.idempotency_key < "+q.arg(end),
+			"length(o.idempotency_key) <= "+strconv.Itoa(textOfMany))
 		q.order = "o.idempotency_key"
 		if after != "" {
 			q.where = append(q.where, "o.idempotency_key > "+q.arg(after))

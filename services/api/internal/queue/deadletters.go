@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -27,12 +28,13 @@ type DeadLetter struct {
 	MsgID       int64           `json:"msg_id"`
 	OrderID     *int64          `json:"order_id" doc:"null when the message names none"`
 	Reason      *string         `json:"reason"`
-	Error       *string         `json:"error"`
+	Error       *string         `json:"error" doc:"its first 1,000 characters"`
 	Attempts    *int64          `json:"attempts"`
 	DeadAt      *string         `json:"dead_at"`
 	OriginMsgID *int64          `json:"origin_msg_id" doc:"its id in the queue it came from"`
-	Message     json.RawMessage `json:"message"`
-	Headers     json.RawMessage `json:"headers"`
+	Message     json.RawMessage `json:"message" doc:"null when it is larger than 16 KiB, or all that is shown is more than 1 MiB: see truncated"`
+	Headers     json.RawMessage `json:"headers" doc:"likewise"`
+	Truncated   *Truncated      `json:"truncated,omitempty" doc:"what is not shown; missing when all of it is"`
 }
 
 // DeadLetterPage is a part of the list; Next is empty at its end.
@@ -44,36 +46,43 @@ type DeadLetterPage struct {
 // DeadLetters lists dead letters, newest first. reason chooses those that died of it, empty all. A page can hold fewer than
 // limit, or none, and still have a next one. The error is cursor.ErrInvalid for a cursor that is not one of this list.
 func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after string) (DeadLetterPage, error) {
-	before := int64(1<<63 - 1)
+	upTo := int64(math.MaxInt64)
+	page := DeadLetterPage{DeadLetters: []DeadLetter{}}
 	if after != "" {
 		position, err := cursor.Read(after, "dead_letters", reason)
 		if err == nil {
-			before, err = strconv.ParseInt(position, 10, 64)
+			upTo, err = strconv.ParseInt(position, 10, 64)
 		}
 		if err != nil {
 			return DeadLetterPage{}, cursor.ErrInvalid
 		}
+		if upTo == math.MinInt64 {
+			return page, nil
+		}
+		upTo--
 	}
-	page := DeadLetterPage{DeadLetters: []DeadLetter{}}
 	for started := time.Now(); ; {
-		found, last, err := q.window(ctx, before, reason, limit+1-len(page.DeadLetters))
+		found, last, err := q.window(ctx, upTo, reason, limit+1-len(page.DeadLetters))
 		if err != nil {
 			return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
 		}
 		page.DeadLetters = append(page.DeadLetters, found...)
+		end := int64(math.MinInt64) // the last one that was looked at
 		switch {
 		case len(page.DeadLetters) > limit:
 			page.DeadLetters = page.DeadLetters[:limit]
-			before = page.DeadLetters[limit-1].MsgID
+			end = page.DeadLetters[limit-1].MsgID
 		case last != nil:
-			before = *last
-		default:
+			end = *last
+		}
+		if end == math.MinInt64 {
 			return page, nil
 		}
 		if len(page.DeadLetters) == limit || time.Since(started) > scanTime {
-			page.Next = cursor.Make(strconv.FormatInt(before, 10), "dead_letters", reason)
+			page.Next = cursor.Make(strconv.FormatInt(end, 10), "dead_letters", reason)
 			return page, nil
 		}
+		upTo = end - 1
 	}
 }
 
@@ -84,76 +93,81 @@ const (
 	scanTime   = 300 * time.Millisecond
 )
 
-// window looks for up to limit letters among the next ones before an id, and returns the last id that it looked at; nil when
+// window looks for up to limit letters among the next ones up to an id, and returns the last id that it looked at; nil when
 // it came to the end of the list.
-func (q *Queue) window(ctx context.Context, before int64, reason string, limit int) (found []DeadLetter, last *int64, err error) {
+func (q *Queue) window(ctx context.Context, upTo int64, reason string, limit int) (found []DeadLetter, last *int64, err error) {
 	size := scanWindow
 	if reason == "" {
 		size = limit
 	}
 	// One statement, and so one snapshot: what is redriven meanwhile must not move the window's end.
 	rows, err := q.db.Query(ctx, `
-		select w.last, d.msg_id, d.message::text, d.headers::text
-		from (
-			select (select l.msg_id from `+q.dlq+` l where l.msg_id < $1 order by l.msg_id desc offset $3::int - 1 limit 1) as last
-		) w
-		left join lateral (
+		with w as materialized (
+			select (select l.msg_id from `+q.dlq+` l where l.msg_id <= $1 order by l.msg_id desc offset $3::int - 1 limit 1) as last
+		),`+excerpts(`
 			select d.*
-			from (select l.* from `+q.dlq+` l where l.msg_id < $1 order by l.msg_id desc limit $3) d
-			where $2 = '' or d.headers #>> '{orderflow-dead,reason}' = $2
+			from (select l.* from `+q.dlq+` l where l.msg_id <= $1 order by l.msg_id desc limit $3) d
+			where $2 = '' or `+diedOf("d")+` = $2
 			order by d.msg_id desc
-			limit $4
-		) d on true
-		order by d.msg_id desc`, before, reason, size, limit)
+			limit $4`, "msg_id desc", letterFields)+`
+		select w.last, shown.msg_id, shown.order_id, shown.reason, shown.error, shown.attempts, shown.dead_at, shown.origin, `+values+`
+		from w
+		left join shown on true
+		order by shown.msg_id desc`, upTo, reason, size, limit)
 	if err != nil {
 		return nil, nil, err
 	}
 	var (
-		id            *int64
-		body, headers *string
+		id                                          *int64
+		order, cause, problem, attempts, at, origin *string
+		body, headers                               value
 	)
-	_, err = pgx.ForEachRow(rows, []any{&last, &id, &body, &headers}, func() error {
-		if id != nil {
-			found = append(found, newDeadLetter(*id, body, headers))
+	into := []any{&last, &id, &order, &cause, &problem, &attempts, &at, &origin, &body.begin, &body.stored, &headers.begin, &headers.stored}
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		if id == nil {
+			return nil
 		}
+		letter := DeadLetter{
+			MsgID: *id, OrderID: integer(order), Reason: cause, Error: problem, Attempts: integer(attempts), DeadAt: at, OriginMsgID: integer(origin),
+		}
+		letter.Message, letter.Headers, letter.Truncated = shown(body, headers)
+		found = append(found, letter)
 		return nil
 	})
 	return found, last, err
 }
 
-func newDeadLetter(id int64, body, headers *string) DeadLetter {
-	d := DeadLetter{MsgID: id}
-	d.Message, d.Headers = rawJSON(body), rawJSON(headers)
-	// Both were written by others: what is not as it should be is left out.
-	d.OrderID = integer(object(d.Message)["order_id"])
-	dead := object(object(d.Headers)["orderflow-dead"])
-	d.Reason, d.Error, d.DeadAt = text(dead["reason"]), text(dead["error"]), text(dead["dead_at"])
-	d.Attempts, d.OriginMsgID = integer(dead["attempts"]), integer(dead["msg_id"])
-	return d
+// letterFields are what consumers note about a message that they give up. Headers are anybody's to write: what is not as it should be
+// is null.
+var letterFields = `
+	left((small.message -> 'order_id')::text, 20) as order_id,
+	` + textOf("small.headers", "reason", 200) + ` as reason,
+	` + textOf("small.headers", "error", 1000) + ` as error,
+	left((small.headers #> '{orderflow-dead,attempts}')::text, 20) as attempts,
+	` + textOf("small.headers", "dead_at", 100) + ` as dead_at,
+	left((small.headers #> '{orderflow-dead,msg_id}')::text, 20) as origin,`
+
+// textOf is the SQL of a member of orderflow-dead, when that is a string: its beginning.
+func textOf(headers, name string, most int) string {
+	path := `'{orderflow-dead,` + name + `}'`
+	return `case jsonb_typeof(` + headers + ` #> ` + path + `) when 'string' then left(` + headers + ` #>> ` + path + `, ` + strconv.Itoa(most) + `) end`
 }
 
-func object(raw json.RawMessage) map[string]json.RawMessage {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(raw, &members) != nil {
+// diedOf is the SQL of the reason of a dead letter. Headers that are too large to be looked into have none.
+func diedOf(letter string) string {
+	return `case when pg_column_size(` + letter + `.headers) <= ` + strconv.Itoa(storedLimit) + ` then ` + letter + `.headers #>> '{orderflow-dead,reason}' end`
+}
+
+// integer is nil for what is no integer.
+func integer(text *string) *int64 {
+	if text == nil {
 		return nil
 	}
-	return members
-}
-
-func integer(raw json.RawMessage) *int64 {
-	n, err := strconv.ParseInt(string(raw), 10, 64)
+	n, err := strconv.ParseInt(*text, 10, 64)
 	if err != nil {
 		return nil
 	}
 	return &n
-}
-
-func text(raw json.RawMessage) *string {
-	var s *string
-	if json.Unmarshal(raw, &s) != nil {
-		return nil
-	}
-	return s
 }
 
 // Choice says which dead letters are meant: those with an id, those with a reason, or all.
@@ -179,7 +193,7 @@ func (q *Queue) Choose(ctx context.Context, c Choice) ([]int64, error) {
 		rows, err := tx.Query(ctx, `
 			select d.msg_id
 			from `+q.dlq+` d
-			where ($1 or d.msg_id = any ($2) or $3 <> '' and d.headers #>> '{orderflow-dead,reason}' = $3)
+			where ($1 or d.msg_id = any ($2) or $3 <> '' and `+diedOf("d")+` = $3)
 			order by d.msg_id
 			limit $4`, c.All, c.MsgIDs, c.Reason, c.Limit)
 		if err != nil {

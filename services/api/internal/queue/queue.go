@@ -38,27 +38,31 @@ func New(db *pgxpool.Pool, name string) *Queue {
 // Message is a message as it lies in the queue.
 type Message struct {
 	MsgID      int64           `json:"msg_id"`
-	ReadCt     int32           `json:"read_ct" doc:"how often it was delivered"`
+	ReadCt     int32           `json:"read_ct" doc:"how often it was read, by whomever"`
 	EnqueuedAt isotime.Time    `json:"enqueued_at"`
 	VT         isotime.Time    `json:"vt" doc:"it is invisible until then"`
-	Message    json.RawMessage `json:"message"`
-	Headers    json.RawMessage `json:"headers"`
+	Message    json.RawMessage `json:"message" doc:"null when it is larger than 16 KiB, or all that is shown is more than 1 MiB: see truncated"`
+	Headers    json.RawMessage `json:"headers" doc:"likewise"`
+	Truncated  *Truncated      `json:"truncated,omitempty" doc:"what is not shown; missing when all of it is"`
 }
 
-// Peek returns the oldest messages without hiding them from consumers.
+// Peek returns the oldest messages without hiding them from consumers, with as much of each as is sensible.
 func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
-	rows, err := q.db.Query(ctx,
-		`select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message::text, m.headers::text from `+q.table+` m order by m.msg_id limit $1`, limit)
+	page := `select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, m.headers from ` + q.table + ` m order by m.msg_id limit $1`
+	rows, err := q.db.Query(ctx, `with `+excerpts(page, "msg_id", "")+`
+		select shown.msg_id, shown.read_ct, `+isotime.Bounded("shown.enqueued_at")+`, `+isotime.Bounded("shown.vt")+`, `+values+`
+		from shown
+		order by shown.msg_id`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("peek: %w", err)
 	}
 	messages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
 		var (
 			m             Message
-			body, headers *string
+			body, headers value
 		)
-		err := row.Scan(&m.MsgID, &m.ReadCt, &m.EnqueuedAt.Time, &m.VT.Time, &body, &headers)
-		m.Message, m.Headers = rawJSON(body), rawJSON(headers)
+		err := row.Scan(&m.MsgID, &m.ReadCt, &m.EnqueuedAt.Time, &m.VT.Time, &body.begin, &body.stored, &headers.begin, &headers.stored)
+		m.Message, m.Headers, m.Truncated = shown(body, headers)
 		return m, err
 	})
 	if err != nil {
@@ -75,12 +79,4 @@ func (q *Queue) patiently(ctx context.Context, timeout time.Duration, use func(p
 		}
 		return use(tx)
 	})
-}
-
-// rawJSON is a jsonb column's text for an answer.
-func rawJSON(text *string) json.RawMessage {
-	if text == nil {
-		return json.RawMessage("null")
-	}
-	return json.RawMessage(*text)
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -165,9 +166,10 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 				count(*) filter (where m.vt <= now.t) as visible,
 				count(*) filter (
 					where m.vt > now.t and m.read_ct > 0
-					  and m.headers ->> 'orderflow-retry' is distinct from m.read_ct::text
+					  and case when pg_column_size(m.headers) <= ` + strconv.Itoa(storedLimit) + ` then m.headers ->> 'orderflow-retry' end
+						is distinct from m.read_ct::text
 				) as in_flight,
-				min(m.enqueued_at) as oldest
+				min(` + isotime.Bounded("m.enqueued_at") + `) filter (where isfinite(m.enqueued_at)) as oldest
 			from ` + q.table + ` m, now
 		)
 		select
