@@ -160,6 +160,30 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 	}
 }
 
+// The default is the example's, for trying things out. Whoever gives it real orders is to know that nothing is done with them.
+func TestSimulatingIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	const warning = `"level":"WARN","msg":"HANDLER=simulate: orders are completed without anything being done with them; for real orders set HANDLER=webhook"`
+	for handler, warned := range map[string]bool{"": true, "simulate": true, "webhook": false} {
+		t.Run("HANDLER="+handler, func(t *testing.T) {
+			t.Parallel()
+			settings := map[string]string{}
+			if handler != "" {
+				settings = map[string]string{"HANDLER": handler, "WEBHOOK_URL": "http://127.0.0.1:1/"}
+			}
+			s := start(t, dbtest.New(t), settings)
+			dbtest.Eventually(t, "it has started", func() bool { return strings.Contains(s.log.String(), "Starting consumer for queue") })
+			s.signals <- syscall.SIGTERM
+			if code := s.end(t); code != 0 {
+				t.Fatalf("exit code %d", code)
+			}
+			if strings.Contains(s.log.String(), warning) != warned {
+				t.Errorf("warned: %t, want %t\n%s", !warned, warned, s.log)
+			}
+		})
+	}
+}
+
 func TestASecondSignalExitsAtOnce(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)

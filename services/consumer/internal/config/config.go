@@ -26,7 +26,7 @@ type Config struct {
 	Poll        time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
 	ConsumerID  string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
 
-	Handler          string        `envconfig:"HANDLER" default:"simulate" desc:"what to do with an order: simulate or webhook"`
+	Handler          string        `envconfig:"HANDLER" default:"simulate" desc:"what to do with an order: webhook, or simulate, which completes it without doing anything"`
 	HandlerTimeout   time.Duration `envconfig:"HANDLER_TIMEOUT" default:"0" desc:"deadline of one attempt, less than VT; 0: 80 % of VT"`
 	SimulateWork     time.Duration `envconfig:"SIMULATE_WORK" default:"1s" desc:"simulate: how long an order takes"`
 	SimulateFailures string        `envconfig:"SIMULATE_FAILURES" default:"example" desc:"simulate: example (msg_id divisible by 2 fails once, by 6 twice) or none"`
