@@ -52,6 +52,7 @@ const (
 // Consumer consumes one queue. Make it with New and call Run once.
 type Consumer struct {
 	settings Settings
+	rules    rules
 	server   *pg.Server
 	handler  handler.Handler
 	log      *slog.Logger
@@ -76,7 +77,7 @@ type Consumer struct {
 
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
-	c := &Consumer{settings: s, server: server, handler: h, log: log, metrics: m, held: newHeld()}
+	c := &Consumer{settings: s, rules: newRules(s.MaxAttempts, s.Backoff), server: server, handler: h, log: log, metrics: m, held: newHeld()}
 	c.load = newLoad(s, c.held, &c.steps.stuck)
 	c.watchSteps(time.Now)
 	c.lease.visible, c.lease.log = s.Visible, log
@@ -182,7 +183,7 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 	c.releaseBuffered()
 	for _, f := range c.held.abandon(time.Time{}, 0) {
 		c.logAbout(slog.LevelWarn, "Handler ignores its cancellation and is left behind; its message is handed back", &f.msg)
-		c.settler.put(outcome{flight: f, op: opRelease})
+		c.settler.put(c.outcome(f, unstarted{}))
 	}
 }
 
@@ -203,7 +204,7 @@ func (c *Consumer) releaseBuffered() {
 
 func (c *Consumer) handBack(f *flight) {
 	if first, lost := c.held.decide(f, leaving); first && !lost {
-		c.settler.put(outcome{flight: f, op: opRelease})
+		c.settler.put(c.outcome(f, unstarted{}))
 	}
 }
 

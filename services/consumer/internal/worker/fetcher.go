@@ -2,14 +2,12 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/services/consumer/internal/backoff"
-	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
@@ -120,18 +118,9 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until
 	hopeless := make(map[*flight]outcome)
 	for i, m := range messages {
 		f := &flight{msg: m.Message, until: until, renew: renewal(time.Now(), until)}
-		switch {
-		case m.Poison != nil:
+		if end, ends := c.rules.decide(&m.Message, arrived{m.Poison}); ends {
 			f.stage = leaving
-			hopeless[f] = outcome{flight: f, op: opBury, reason: m.Poison.Reason, problem: m.Poison.Problem}
-		case m.Attempt > c.settings.MaxAttempts:
-			// The last attempt ended without an answer: its consumer was killed, perhaps by this very message.
-			f.stage = leaving
-			problem := fmt.Sprintf("no answer from the last of %d attempts", c.settings.MaxAttempts)
-			if m.LastError != "" {
-				problem += "; the last error was: " + m.LastError
-			}
-			hopeless[f] = outcome{flight: f, op: opBury, reason: message.ReasonMaxAttempts, problem: problem}
+			hopeless[f] = outcome{flight: f, ending: end}
 		}
 		c.metrics.PickupSeconds.Observe(m.Late.Seconds())
 		flights[i] = f
@@ -163,6 +152,8 @@ func (c *Consumer) doubt(messages []queue.Received, until time.Time) {
 	}
 	c.held.add(flights)
 	for _, f := range flights {
-		c.settler.put(outcome{flight: f, op: opRelease, unsure: true, unread: true})
+		o := c.outcome(f, unstarted{})
+		o.unsure, o.unread = true, true
+		c.settler.put(o)
 	}
 }

@@ -70,7 +70,7 @@ func TestOnlyOneWritesAboutALeaseAtATime(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	h, f := holding(acking, now, now.Add(time.Minute))
-	ack := []outcome{{flight: f, op: opAck}}
+	ack := []outcome{{flight: f}}
 
 	beating := h.extending([]*flight{f})
 	if claimed, taken := h.settling(ack); len(claimed) != 0 || len(taken) != 1 {

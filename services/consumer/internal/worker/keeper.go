@@ -48,7 +48,7 @@ func (k *keeper) watch(ctx context.Context) {
 		for _, f := range k.held.abandon(now, grace) {
 			k.logAbout(slog.LevelError, "Handler ignores its deadline: its message is given up, its worker stays occupied until it returns",
 				&f.msg, slog.Int("stuck_workers", k.held.stuckSlots()))
-			k.settler.put(k.failure(f, "timeout", handler.ErrTimeout))
+			k.settler.put(k.outcome(f, overrun{}))
 		}
 		k.metrics.StuckSlots.Set(float64(k.held.stuckSlots()))
 		k.metrics.Buffered.Set(float64(k.held.waiting.Load()))

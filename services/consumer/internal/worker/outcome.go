@@ -6,30 +6,13 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// op is how a lease is to end.
-type op int
-
-const (
-	opAck op = iota
-	opNack
-	opBury
-	opRelease
-	operations
-)
-
-func (o op) String() string { return [...]string{"ack", "nack", "bury", "release"}[o] }
-
-// outcome is what is to be written about a flight.
+// outcome is a flight with how it is to end.
 type outcome struct {
-	flight  *flight
-	op      op
-	delay   time.Duration // nack
-	reason  string        // bury
-	problem string        // nack, bury
+	flight *flight
+	ending
 
 	unsure bool      // an earlier try may have taken effect
 	unread bool      // the read that gave us the lease may not have taken effect
-	untold bool      // the order cannot be written; only the message is
 	after  time.Time // not to be tried before
 	tries  int
 }

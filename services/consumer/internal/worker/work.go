@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -44,8 +43,7 @@ func (c *Consumer) attempt(ctx context.Context, f *flight) {
 	c.metrics.HandlerSeconds.Observe(took.Seconds())
 	c.load.worked(took)
 
-	cause := context.Cause(limited)
-	o := c.judge(f, err, cause)
+	o := c.outcome(f, returned{err, context.Cause(limited)})
 	stage := leaving
 	if o.op == opAck {
 		stage = acking
@@ -67,59 +65,24 @@ func (c *Consumer) attempt(ctx context.Context, f *flight) {
 func (c *Consumer) call(ctx context.Context, m *message.Message) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &panicked{value: p, stack: debug.Stack()}
+			err = &panicked{p}
+			c.logAbout(slog.LevelError, "Handler panicked", m, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	return c.handler.Handle(ctx, *m)
 }
 
-type panicked struct {
-	value any
-	stack []byte
-}
+type panicked struct{ value any }
 
 func (p *panicked) Error() string { return fmt.Sprintf("handler panicked: %v", p.value) }
 
-// judge turns a handler's result into an outcome. cause is why the handler's context ended, if it did.
-func (c *Consumer) judge(f *flight, err, cause error) outcome {
-	if err == nil {
-		return outcome{flight: f, op: opAck} // done is done, however late: the lease check has the last word
+// outcome decides how a flight ends.
+func (c *Consumer) outcome(f *flight, e event) outcome {
+	end, _ := c.rules.decide(&f.msg, e)
+	if end.failure != "" {
+		c.metrics.Failed.WithLabelValues(end.failure).Inc()
 	}
-	var panicked *panicked
-	kind := "error"
-	switch {
-	case errors.Is(cause, handler.ErrDraining), errors.Is(cause, handler.ErrLeaseExpired), errors.Is(cause, handler.ErrLeaseLost):
-		// We broke it off, it did not fail.
-		return outcome{flight: f, op: opRelease}
-	case errors.As(err, &panicked):
-		kind = "panic"
-		c.logAbout(slog.LevelError, "Handler panicked", &f.msg,
-			slog.String("panic", fmt.Sprint(panicked.value)), slog.String("stack", string(panicked.stack)))
-	case handler.IsPermanent(err):
-		kind = "permanent"
-	case errors.Is(cause, handler.ErrTimeout):
-		kind = "timeout"
-		if !errors.Is(err, handler.ErrTimeout) {
-			err = fmt.Errorf("%w: %w", handler.ErrTimeout, err)
-		}
-	}
-	return c.failure(f, kind, err)
-}
-
-// failure decides between another attempt and the dead letters.
-func (c *Consumer) failure(f *flight, kind string, err error) outcome {
-	c.metrics.Failed.WithLabelValues(kind).Inc()
-	o := outcome{flight: f, problem: err.Error()}
-	switch {
-	case kind == "permanent":
-		o.op, o.reason = opBury, message.ReasonPermanent
-	case f.msg.Attempt >= c.settings.MaxAttempts:
-		o.op, o.reason = opBury, message.ReasonMaxAttempts
-	default:
-		o.op = opNack
-		o.delay = handler.Delay(err, c.settings.Backoff.Delay(f.msg.Attempt))
-	}
-	return o
+	return outcome{flight: f, ending: end}
 }
 
 // logResult uses the words that users of the example look for.

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/services/consumer/internal/backoff"
-	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -116,11 +115,10 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
 			s.later(item)
 		case fate == queue.Orphaned:
-			// It was there when the message was read.
-			poison := message.UnknownOrder(item.flight.msg.OrderID)
+			next := s.outcome(item.flight, orphaned{})
 			s.logAbout(slog.LevelWarn, "Message goes to the dead letters", &item.flight.msg,
-				slog.String("reason", poison.Reason), slog.String("error", poison.Problem))
-			s.turn(item, outcome{op: opBury, reason: poison.Reason, problem: poison.Problem})
+				slog.String("reason", next.reason), slog.String("error", next.problem))
+			s.turn(next)
 		case fate == queue.Done:
 			s.done(item)
 		case item.unread:
@@ -193,9 +191,8 @@ func (s *settler) later(o outcome) {
 }
 
 // turn makes another outcome of a flight that cannot end as planned.
-func (s *settler) turn(o, into outcome) {
-	s.held.change(o.flight, leaving)
-	into.flight = o.flight
+func (s *settler) turn(into outcome) {
+	s.held.change(into.flight, leaving)
 	s.add(into)
 }
 
@@ -203,16 +200,11 @@ func (s *settler) turn(o, into outcome) {
 func (s *settler) spoiled(o outcome, err error) {
 	s.logAbout(slog.LevelError, "The database refuses what is to be written about this message", &o.flight.msg,
 		slog.String("operation", o.op.String()), slog.String("error", err.Error()))
-	switch {
-	case o.op == opAck:
-		s.turn(o, s.failure(o.flight, "write", fmt.Errorf("could not be written: %w", err)))
-	case o.op == opNack && !o.untold:
-		o.untold = true
-		s.turn(o, o)
-	case o.op == opBury:
-		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
-		s.turn(o, outcome{op: opNack, untold: true, delay: s.settings.Backoff.Max, problem: o.problem + "; and: " + err.Error()})
-	default:
+	next := s.outcome(o.flight, refused{o.ending, err})
+	if next.ending == o.ending {
 		s.later(o)
+		return
 	}
+	next.unsure = o.unsure && next.op == o.op // an earlier try of the same statement
+	s.turn(next)
 }

@@ -1,0 +1,149 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// op is how a lease is to end.
+type op int
+
+const (
+	opAck op = iota
+	opNack
+	opBury
+	opRelease
+	operations
+)
+
+func (o op) String() string { return [...]string{"ack", "nack", "bury", "release"}[o] }
+
+// ending is how a delivery ends, and what is written about it.
+type ending struct {
+	op      op
+	delay   time.Duration // nack
+	reason  string        // bury
+	problem string        // nack, bury: what the order is told
+	untold  bool          // nack: the order cannot be written; only the message is
+	failure string        // kind of failure that an attempt counts as, for the metric; empty: none
+}
+
+// event is what happened to a delivery.
+type event interface{ isEvent() }
+
+type (
+	// arrived: it has been read. poison is nil for an order that can be processed.
+	arrived struct{ poison *message.Poison }
+	// returned: its handler has. cause is why the handler's context had ended, if it had.
+	returned struct{ err, cause error }
+	// overrun: its handler goes on although its deadline is over.
+	overrun struct{}
+	// unstarted: no handler will be given it.
+	unstarted struct{}
+	// orphaned: its order is not there any more.
+	orphaned struct{}
+	// refused: the database does not take what was to be written about it, for what it contains.
+	refused struct {
+		planned ending
+		err     error
+	}
+)
+
+func (arrived) isEvent()   {}
+func (returned) isEvent()  {}
+func (overrun) isEvent()   {}
+func (unstarted) isEvent() {}
+func (orphaned) isEvent()  {}
+func (refused) isEvent()   {}
+
+// rules are what decides between another attempt and the dead letters.
+type rules struct {
+	maxAttempts int
+	backoff     func(attempt int) time.Duration // draws the wait after a failed attempt
+	longest     time.Duration                   // that it ever draws
+}
+
+func newRules(maxAttempts int, p backoff.Policy) rules {
+	return rules{maxAttempts: maxAttempts, backoff: p.Delay, longest: p.Max}
+}
+
+// decide is the one place that says how a delivery ends. ends is false for what is to be worked on.
+func (r rules) decide(m *message.Message, e event) (end ending, ends bool) {
+	switch e := e.(type) {
+	case arrived:
+		return r.onArrival(m, e.poison)
+	case returned:
+		return r.afterHandler(m, e.err, e.cause), true
+	case overrun:
+		return r.failed(m, "timeout", handler.ErrTimeout), true
+	case orphaned:
+		poison := message.UnknownOrder(m.OrderID) // it was there when the message was read
+		return ending{op: opBury, reason: poison.Reason, problem: poison.Problem}, true
+	case refused:
+		return r.afterRefusal(m, e.planned, e.err), true
+	default: // unstarted
+		return ending{op: opRelease}, true
+	}
+}
+
+func (r rules) onArrival(m *message.Message, poison *message.Poison) (end ending, ends bool) {
+	switch {
+	case poison != nil:
+		return ending{op: opBury, reason: poison.Reason, problem: poison.Problem}, true
+	case m.Attempt > r.maxAttempts:
+		// The last attempt ended without an answer: its consumer was killed, perhaps by this very message.
+		problem := fmt.Sprintf("no answer from the last of %d attempts", r.maxAttempts)
+		if m.LastError != "" {
+			problem += "; the last error was: " + m.LastError
+		}
+		return ending{op: opBury, reason: message.ReasonMaxAttempts, problem: problem}, true
+	}
+	return ending{}, false
+}
+
+func (r rules) afterHandler(m *message.Message, err, cause error) ending {
+	var panicked *panicked
+	switch {
+	case err == nil:
+		return ending{op: opAck} // done is done, however late: the lease check has the last word
+	case errors.Is(cause, handler.ErrDraining), errors.Is(cause, handler.ErrLeaseExpired), errors.Is(cause, handler.ErrLeaseLost):
+		return ending{op: opRelease} // we broke it off, it did not fail
+	case errors.As(err, &panicked):
+		return r.failed(m, "panic", err)
+	case handler.IsPermanent(err):
+		return ending{op: opBury, reason: message.ReasonPermanent, problem: err.Error(), failure: "permanent"}
+	case errors.Is(cause, handler.ErrTimeout):
+		if !errors.Is(err, handler.ErrTimeout) {
+			err = fmt.Errorf("%w: %w", handler.ErrTimeout, err)
+		}
+		return r.failed(m, "timeout", err)
+	}
+	return r.failed(m, "error", err)
+}
+
+func (r rules) failed(m *message.Message, kind string, err error) ending {
+	if m.Attempt >= r.maxAttempts {
+		return ending{op: opBury, reason: message.ReasonMaxAttempts, problem: err.Error(), failure: kind}
+	}
+	return ending{op: opNack, delay: handler.Delay(err, r.backoff(m.Attempt)), problem: err.Error(), failure: kind}
+}
+
+// afterRefusal finds an ending that can be written, or returns the planned one, to be tried again.
+func (r rules) afterRefusal(m *message.Message, planned ending, err error) ending {
+	switch planned.op {
+	case opAck:
+		return r.failed(m, "write", fmt.Errorf("could not be written: %w", err))
+	case opNack:
+		planned.untold, planned.failure = true, ""
+	case opBury:
+		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
+		return ending{op: opNack, untold: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error()}
+	default: // a hand-back says nothing that could be refused
+	}
+	return planned
+}
