@@ -110,6 +110,13 @@ func TimedOut(err error) bool {
 	return errors.As(err, &pgErr) && (pgErr.Code == "57014" || pgErr.Code == "55P03")
 }
 
+// Untranslatable tells whether a statement had text that the database's encoding does not have. What is sent back is never at fault:
+// every encoding of a server's is a part of UTF-8.
+func Untranslatable(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "22P05"
+}
+
 // Away tells whether err means that the database cannot be used for now: what is to be answered with 503.
 func Away(err error) bool {
 	switch Classify(err) {

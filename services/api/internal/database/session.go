@@ -44,6 +44,11 @@ func (s Session) With(others Session) Session {
 // apply makes the settings, all of them in one round trip. Where the server refuses one (it does not know it, or somebody has
 // forbidden the value), the others are made all the same: without any of them everything works, only less well.
 func (s Session) apply(ctx context.Context, conn *pgx.Conn) error {
+	if conn.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" {
+		// Such a database holds bytes. As UTF-8 they would be checked when they are read, and what others wrote in another encoding
+		// would fail every statement that comes upon it.
+		s = s.With(Session{"client_encoding": "SQL_ASCII"})
+	}
 	err := s.set(ctx, conn)
 	if !refused(err, conn) {
 		return err

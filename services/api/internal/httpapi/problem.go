@@ -119,6 +119,8 @@ func toProblem(err error) *Problem {
 		return unavailable("the database did not finish in time")
 	case database.Away(err):
 		return unavailable(orders.ErrUnavailable.Error())
+	case database.Untranslatable(err):
+		return problem(http.StatusUnprocessableEntity, "the request has characters that the database's encoding does not have")
 	case errors.As(err, new(*pgconn.PgError)):
 		return unavailable("the database could not do it: the log has more under the trace id")
 	case errors.As(err, &framework):

@@ -179,9 +179,20 @@ func (w *Writer) examine(a attempt, err error) (next []attempt) {
 	return nil
 }
 
-// refuse settles a unit that breaks a rule by what was ordered.
+// refuse settles a unit by the rule that it breaks, or the values that cannot be held.
 func (w *Writer) refuse(u *unit, err error) {
-	u.settle(Result{}, newRefusedError(pgError(err)))
+	if breaksRule(err) {
+		u.settle(Result{}, newRefusedError(pgError(err)))
+		return
+	}
+	if w.conn != nil {
+		if invalid, lookErr := w.conn.unfit(u, w.cfg.Timeout); lookErr == nil && invalid != nil {
+			u.settle(Result{}, invalid)
+			return
+		}
+	}
+	w.warn("order not written", "error", err)
+	u.settle(Result{}, ErrUnavailable)
 }
 
 // doubt is for units that may have been written. Trying again is safe only for those with a key: the others could be written

@@ -25,6 +25,8 @@ type publisher struct {
 	queue string
 	args  publishArgs
 	owner []place // of each element of the arrays
+	// synchronous is the session's synchronous_commit.
+	synchronous string
 }
 
 // publishArgs are the columns of publish.sql's input.
@@ -72,6 +74,10 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 		return nil, fmt.Errorf("prepare to publish: %w", err)
 	}
 	p := &publisher{conn: conn, queue: queue}
+	if p.synchronous, err = synchronousCommit(ctx, conn); err != nil {
+		p.close()
+		return nil, err
+	}
 	// Nothing, written, takes most of what orders take: a server that is no standby, the table, the right to insert into it.
 	if _, err := p.publish(nil, timeout); err != nil {
 		p.close()
@@ -79,6 +85,23 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 	}
 	return p, nil
 }
+
+// synchronousCommit makes a commit wait for the disk, also where somebody has decided otherwise for the database or the role, because
+// an order that was answered must outlive a crash. What promises more than that, it keeps. It returns what has come of it.
+func synchronousCommit(ctx context.Context, conn *pgx.Conn) (value string, err error) {
+	const wanted = `case when current_setting('synchronous_commit') in ('off', 'local') then 'on' else current_setting('synchronous_commit') end`
+	err = conn.QueryRow(ctx, `select set_config('synchronous_commit', `+wanted+`, false)`).Scan(&value)
+	if pgError(err) != nil && !conn.IsClosed() { // somebody has forbidden it
+		err = conn.QueryRow(ctx, `select current_setting('synchronous_commit')`).Scan(&value)
+	}
+	if err != nil {
+		return "", fmt.Errorf("set synchronous_commit: %w", err)
+	}
+	return value, nil
+}
+
+// durable tells whether a commit waits for the disk.
+func (p *publisher) durable() bool { return p.synchronous != "off" && p.synchronous != "local" }
 
 func (p *publisher) close()                         { database.Discard(p.conn) }
 func (p *publisher) closed() bool                   { return p.conn.IsClosed() }

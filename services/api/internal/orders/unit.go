@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"orderflow.example/services/api/internal/strictjson"
 )
 
 // unit is a request on its way through the writer.
@@ -101,11 +103,15 @@ func (u *unit) settleByKey(stored []Order) {
 // settleByLeader settles a unit by its leader's end; false when that says nothing about it.
 func (u *unit) settleByLeader() bool {
 	err := u.leader.err
+	var (
+		refused *RefusedError
+		invalid *strictjson.InvalidError
+	)
 	switch {
 	case u.leader.stored != nil:
 		u.settleByKey(u.leader.stored)
 		return true
-	case err == nil, errors.Is(err, ErrKeyReused), errors.Is(err, ErrTimeout), errors.As(err, new(*RefusedError)):
+	case err == nil, errors.Is(err, ErrKeyReused), errors.Is(err, ErrTimeout), errors.As(err, &refused), errors.As(err, &invalid):
 		return false
 	}
 	u.settle(Result{}, err)

@@ -157,3 +157,18 @@ func DropRole(tb testing.TB, name string) {
 		tb.Errorf("remove the role: %v", err)
 	}
 }
+
+// Encoded makes a migrated database with an encoding of its own, and returns its URL.
+func Encoded(tb testing.TB, encoding string) string {
+	tb.Helper()
+	name := unique("orderflow_api_encoded")
+	Create(tb, tb.Context(), name, "template0 encoding '"+encoding+"' locale 'C'")
+	cfg, err := pgx.ParseConfig(URL(name))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := schema.Migrate(tb.Context(), cfg, schema.Options{Queue: Queue, PGMQ: schema.Install(os.Getenv("TEST_PGMQ"))}, slog.New(slog.DiscardHandler)); err != nil {
+		tb.Fatal(err)
+	}
+	return URL(name)
+}
