@@ -28,6 +28,9 @@ func deadLetterQueue(queue string) string { return queue + "_dlq" }
 // queueTable is the unquoted name, within the schema pgmq, of a queue's table.
 func queueTable(queue string) string { return "q_" + strings.ToLower(queue) }
 
+// archiveTable is the unquoted name, within the schema pgmq, of a queue's archive.
+func archiveTable(queue string) string { return "a_" + strings.ToLower(queue) }
+
 // storage are the settings of a queue's table. An operator's own settings win over them. A queue is a table of few rows, each of which is rewritten at each delivery
 // and then deleted: dead rows pass through it at the rate of its traffic, whatever its size is at the moment.
 var storage = []struct{ name, value string }{
