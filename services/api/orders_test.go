@@ -84,7 +84,7 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		{name: "no body", body: ``, status: 400, location: "body"},
 		{name: "array", body: `[` + good + `]`, status: 422, location: "body"},
 		{name: "missing field", body: `{"customer_name":"c","product_name":"p","quantity":1}`, status: 422, location: "body.price"},
-		{name: "string for a number", body: with("quantity", `"1"`), status: 422, location: "body.quantity"},
+		{name: "string for a number", body: with("quantity", `"one"`), status: 422, location: "body.quantity"},
 		{name: "number for a string", body: with("customer_name", `1`), status: 422, location: "body.customer_name"},
 		{name: "null", body: with("product_name", `null`), status: 422, location: "body.product_name"},
 		{name: "empty string", body: with("customer_name", `""`), status: 422, location: "body.customer_name"},

@@ -72,6 +72,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		BodyLimit:      int(cfg.BodyLimit),
 		OrderBodyLimit: int(cfg.OrderBodyLimit),
 		BodyBudget:     int(cfg.BodyBudget),
+		Input:          orders.Input{Example: cfg.Input == "example"},
 		APITokens:      config.Tokens(cfg.APITokens),
 		AdminTokens:    config.Tokens(cfg.AdminToken),
 		LogRequests:    cfg.LogRequests,

@@ -87,6 +87,7 @@ type Order struct {
 	CompletedAt    *time.Time `json:"completed_at"`
 	ProcessedBy    *string    `json:"processed_by"`
 	IdempotencyKey *string    `json:"idempotency_key"`
+	Warnings       []string   `json:"warnings,omitempty" doc:"only in the answer to a POST, with INPUT=example: what was rounded"`
 }
 
 // register adds a call that reads by way of the database: with the request's deadline, a refusal at once when the database

@@ -11,16 +11,16 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// NewOrder documents what [orders.Decode] reads. The price has no multipleOf: validators that calculate with floats, huma's
+// NewOrder documents what [orders.Input.Decode] reads. The price has no multipleOf: validators that calculate with floats, huma's
 // among them, find that 11.00 is no multiple of 0.01.
 type NewOrder struct {
 	CustomerName string  `json:"customer_name" minLength:"1" maxLength:"200" example:"Customer 1" doc:"not blank"`
 	ProductName  string  `json:"product_name" minLength:"1" maxLength:"200" example:"Product 1" doc:"not blank"`
 	Quantity     int32   `json:"quantity" minimum:"1" maximum:"2147483647" example:"2"`
-	Price        float64 `json:"price" minimum:"0" maximum:"9999999999.99" example:"11.00" doc:"at most 2 decimals; exact, it is never rounded"`
+	Price        float64 `json:"price" minimum:"0" maximum:"9999999999.99" example:"11.00" doc:"at most 2 decimals, also in a string; exact, it is never rounded (the noise of floats around a cent is no decimals)"`
 }
 
-// NewOrders documents what [orders.DecodeBatch] reads.
+// NewOrders documents what [orders.Input.DecodeBatch] reads.
 type NewOrders struct {
 	Orders []NewOrder `json:"orders" nullable:"false" minItems:"1" maxItems:"1000"`
 }

@@ -22,6 +22,9 @@ func (s *Server) observe(c *fiber.Ctx) error {
 			return err
 		}
 	}
+	if s.cfg.Input.Example {
+		exampleAnswer(c)
+	}
 	if s.draining.Load() {
 		c.Response().Header.SetConnectionClose()
 	}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,7 +32,7 @@ func (s *Server) createOrder(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	order, err := orders.Decode(c.Request().Body())
+	order, notes, err := s.cfg.Input.Decode(c.Request().Body())
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func (s *Server) createOrder(c *fiber.Ctx) error {
 	}
 	o := &result.Orders[0]
 	c.Response().Header.Set(fiber.HeaderLocation, "/orders/"+strconv.FormatInt(o.ID, 10))
-	s.created(c, result, o.AppendJSON(make([]byte, 0, 448)))
+	s.created(c, result, notes, o.AppendJSON(make([]byte, 0, 448)))
 	return nil
 }
 
@@ -50,7 +51,7 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	batch, err := orders.DecodeBatch(c.Request().Body())
+	batch, notes, err := s.cfg.Input.DecodeBatch(c.Request().Body())
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 		}
 		body = result.Orders[i].AppendJSON(body)
 	}
-	s.created(c, result, append(body, "]}"...))
+	s.created(c, result, notes, append(body, "]}"...))
 	return nil
 }
 
@@ -78,7 +79,13 @@ func (s *Server) write(c *fiber.Ctx, request orders.Request) (orders.Result, err
 	return result, err
 }
 
-func (s *Server) created(c *fiber.Ctx, result orders.Result, body []byte) {
+// created answers with an object. The notes say what the order is that was not asked for so: they become its last member.
+func (s *Server) created(c *fiber.Ctx, result orders.Result, notes []string, body []byte) {
+	if len(notes) > 0 {
+		if warnings, err := json.Marshal(notes); err == nil {
+			body = append(append(append(body[:len(body)-1], `,"warnings":`...), warnings...), '}')
+		}
+	}
 	if result.Replayed {
 		c.Response().Header.Set(replayedHeader, "true")
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
 
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
@@ -20,7 +21,7 @@ type orderOutput struct {
 
 type listOrdersInput struct {
 	Status       string `query:"status" enum:"pending,completed,dead" doc:"only orders in this state"`
-	CustomerName string `query:"customer_name" maxLength:"200" doc:"only orders of this customer"`
+	CustomerName string `query:"customer_name" maxLength:"2600" doc:"only orders of this customer"`
 	KeyPrefix    string `query:"idempotency_key_prefix" maxLength:"210" doc:"only orders whose idempotency key begins so, in the order of the keys"`
 	Limit        int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"orders in a page, at most"`
 	Cursor       string `query:"cursor" maxLength:"1024" doc:"next_cursor of the page before"`
@@ -71,8 +72,10 @@ func (s *Server) reading() {
 }
 
 type peekInput struct {
-	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"10"`
+	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"10"` // maxPeek
 }
+
+const maxPeek = 1000
 
 type peekOutput struct {
 	Body struct {
@@ -86,6 +89,14 @@ type queueOutput struct {
 
 // messages are the calls that look at the queue.
 func (s *Server) messages() {
+	if s.cfg.Input.Example {
+		s.app.Get("/messages", func(c *fiber.Ctx) error {
+			if c.Query("limit") != "0" {
+				return c.Next()
+			}
+			return c.JSON(map[string][]queue.Message{"messages": {}})
+		})
+	}
 	register(s, huma.Operation{
 		OperationID: "peek-messages", Method: http.MethodGet, Path: "/messages", Tags: []string{"queue"},
 		Summary: "What is in the queue, oldest first, without hiding it from consumers",

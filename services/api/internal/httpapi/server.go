@@ -56,9 +56,10 @@ type Config struct {
 
 	Version        string
 	RequestTimeout time.Duration
-	BodyLimit      int      // bytes of a list of orders or dead letters
-	OrderBodyLimit int      // bytes of every other request's body
-	BodyBudget     int      // bytes of the larger ones that may be under way at a time
+	BodyLimit      int // bytes of a list of orders or dead letters
+	OrderBodyLimit int // bytes of every other request's body
+	BodyBudget     int // bytes of the larger ones that may be under way at a time
+	Input          orders.Input
 	APITokens      []string // open every call but those that change dead letters; none: everybody may call
 	AdminTokens    []string // open every call; none: those that change dead letters are off
 	LogRequests    bool
@@ -109,7 +110,11 @@ func New(cfg Config) *Server {
 		WriteTimeout:                 writeTimeout,  // reading has its deadlines in package http1
 	})
 	server := s.app.Server()
-	server.Handler = s.inStep(decodedPath(s.knownMethods(server.Handler)))
+	handler := s.knownMethods(server.Handler)
+	if cfg.Input.Example {
+		handler = exampleRequest(handler)
+	}
+	server.Handler = s.inStep(decodedPath(handler))
 	server.ErrorHandler = s.unreadable
 	fasthttp.SetBodySizePoolLimit(poolBuffers, poolBuffers) // global to the process
 	s.app.Use(s.observe)

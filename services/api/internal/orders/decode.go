@@ -36,21 +36,21 @@ var members = [...]struct {
 //
 // A member given twice is refused: which of the two counts differs between parsers, and what one of them checked
 // another would execute. So is a member that is not known: it is a spelling mistake, or a wish that would silently
-// not come true.
-func Decode(body []byte) (Draft, error) {
-	d := decoder{strictjson.NewDecoder(string(body))}
-	var order Draft
-	err := d.order(&order, "body")
+// not come true. With Example the last counts, and what is not known is passed over.
+//
+// The notes say what was changed on the way, for the answer.
+func (in Input) Decode(body []byte) (order Draft, notes []string, err error) {
+	d := decoder{Decoder: strictjson.NewDecoder(string(body)), input: in}
+	err = d.order(&order, "body")
 	if err == nil {
 		err = d.End()
 	}
-	return order, d.Verdict(err)
+	return order, d.notes, d.Verdict(err)
 }
 
-// DecodeBatch reads {"orders": [...]} with 1 to MaxBatch orders. Errors are as those of [Decode].
-func DecodeBatch(body []byte) ([]Draft, error) {
-	d := decoder{strictjson.NewDecoder(string(body))}
-	var batch []Draft
+// DecodeBatch reads {"orders": [...]} with 1 to MaxBatch orders. Notes and errors are as those of [Input.Decode].
+func (in Input) DecodeBatch(body []byte) (batch []Draft, notes []string, err error) {
+	d := decoder{Decoder: strictjson.NewDecoder(string(body)), input: in}
 	given := false
 	isObject, err := d.Object("body", func(key string) error {
 		switch {
@@ -68,10 +68,14 @@ func DecodeBatch(body []byte) ([]Draft, error) {
 	if isObject && !given {
 		d.Add("body.orders", "is required", "")
 	}
-	return batch, d.Verdict(err)
+	return batch, d.notes, d.Verdict(err)
 }
 
-type decoder struct{ strictjson.Decoder }
+type decoder struct {
+	strictjson.Decoder
+	input Input
+	notes []string
+}
 
 func (d *decoder) batch(batch *[]Draft) error {
 	const location = "body.orders"
@@ -109,9 +113,12 @@ func (d *decoder) order(order *Draft, location string) error {
 			}
 		}
 		switch {
+		case bit == 0 && d.input.Example:
+			_, err := d.Skip()
+			return err
 		case bit == 0:
 			return d.Unknown(location, key)
-		case seen&bit != 0:
+		case seen&bit != 0 && !d.input.Example:
 			return d.Refuse(location+"."+key, "is given twice")
 		}
 		seen |= bit
@@ -138,8 +145,15 @@ func (d *decoder) order(order *Draft, location string) error {
 }
 
 func (d *decoder) name(to *string, location, key string) error {
-	return d.Text(to, location, key, MaxNameLength, func(s string) (wrong string) {
-		if !visible(s) {
+	most := MaxNameLength
+	if d.input.Example {
+		most = maxExampleName
+	}
+	return d.Text(to, location, key, most, func(s string) (wrong string) {
+		switch {
+		case d.input.Example && len(s) > maxExampleName:
+			return "must have at most " + strconv.Itoa(maxExampleName) + " bytes"
+		case !d.input.Example && !visible(s):
 			return "must not be empty or blank"
 		}
 		return ""
@@ -147,62 +161,69 @@ func (d *decoder) name(to *string, location, key string) error {
 }
 
 func (d *decoder) quantity(to *int32, location string) error {
-	if kind := d.Kind(); kind != strictjson.Number && kind != strictjson.NotFinite {
-		return d.Refuse(location+".quantity", "must be a number, not "+kind.String())
-	}
-	finite := d.Kind() == strictjson.Number
-	raw, err := d.Number()
-	if err != nil {
+	location += ".quantity"
+	raw, ok, err := d.number(location)
+	if !ok {
 		return err
 	}
+	value, fault := fixedPoint(raw, 0, MaxQuantity)
 	wrong := ""
-	if !finite {
-		wrong = "must be a finite number"
-	} else {
-		value, fault := fixedPoint(raw, 0, MaxQuantity)
-		switch {
-		case fault == numberTooFine:
-			wrong = "must be a whole number"
-		case fault == numberTooLarge:
-			wrong = "must be at most " + strconv.Itoa(MaxQuantity)
-		case fault == numberNegative, value < 1:
-			wrong = "must be at least 1"
-		}
-		*to = int32(value) //nolint:gosec // fixedPoint bounds it by MaxQuantity
+	switch {
+	case fault == numberTooFine:
+		wrong = "must be a whole number"
+	case fault == numberTooLarge:
+		wrong = "must be at most " + strconv.Itoa(MaxQuantity)
+	case fault == numberNegative, value < 1:
+		wrong = "must be at least 1"
 	}
 	if wrong != "" {
-		d.Add(location+".quantity", wrong, raw)
+		d.Add(location, wrong, raw)
 	}
+	*to = int32(value) //nolint:gosec // fixedPoint bounds it by MaxQuantity
 	return nil
 }
 
 func (d *decoder) price(to *Cents, location string) error {
-	if kind := d.Kind(); kind != strictjson.Number && kind != strictjson.NotFinite {
-		return d.Refuse(location+".price", "must be a number, not "+kind.String())
-	}
-	finite := d.Kind() == strictjson.Number
-	raw, err := d.Number()
-	if err != nil {
+	location += ".price"
+	raw, ok, err := d.number(location)
+	if !ok {
 		return err
 	}
-	wrong := ""
-	if !finite {
-		wrong = "must be a finite number"
-	} else {
-		value, fault := fixedPoint(raw, 2, int64(MaxPrice))
-		switch fault {
-		case numberTooFine:
-			wrong = "must have at most 2 decimals"
-		case numberTooLarge:
-			wrong = "must be at most " + MaxPrice.String()
-		case numberNegative:
-			wrong = "must not be negative"
-		case numberFits:
+	value, fault := fixedPoint(raw, 2, int64(MaxPrice))
+	if fault == numberTooFine || fault == numberNegative {
+		nearest, noise, other := rounded(raw, 2, int64(MaxPrice))
+		switch {
+		case other == numberTooLarge:
+			fault = other
+		case other == numberFits && (noise || d.input.Example):
+			value, fault = nearest, numberFits
+			if !noise {
+				d.notes = append(d.notes, location+" was rounded from "+shortened(raw)+" to "+Cents(value).String())
+			}
 		}
-		*to = Cents(value)
+	}
+	wrong := ""
+	switch fault {
+	case numberTooFine:
+		wrong = "must have at most 2 decimals"
+	case numberTooLarge:
+		wrong = "must be at most " + MaxPrice.String()
+	case numberNegative:
+		wrong = "must not be negative"
+	case numberFits:
 	}
 	if wrong != "" {
-		d.Add(location+".price", wrong, raw)
+		d.Add(location, wrong, raw)
 	}
+	*to = Cents(value)
 	return nil
+}
+
+// shortened is a number as it was written, fit for an answer.
+func shortened(raw string) string {
+	const most = 40
+	if len(raw) > most {
+		return raw[:most] + "…"
+	}
+	return raw
 }

@@ -1,10 +1,12 @@
 package orders
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,7 +19,7 @@ const good = `{"customer_name":"Customer 1","product_name":"Product 1","quantity
 
 func TestDecodeTakesTheExamplesOrder(t *testing.T) {
 	t.Parallel()
-	order, err := Decode([]byte(good))
+	order, _, err := (Input{}).Decode([]byte(good))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +60,9 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 		{"quantity -1", body("quantity", "-1"), []string{"body.quantity: must be at least 1"}},
 		{"quantity 2^31", body("quantity", "2147483648"), []string{"body.quantity: must be at most 2147483647"}},
 		{"quantity 1.5", body("quantity", "1.5"), []string{"body.quantity: must be a whole number"}},
-		{"quantity string", body("quantity", `"1"`), []string{"body.quantity: must be a number, not a string"}},
+		{"quantity in words", body("quantity", `"one"`), []string{"body.quantity: must be a number: the string is none"}},
+		{"quantity with space around it", body("quantity", `" 1"`), []string{"body.quantity: must be a number: the string is none"}},
+		{"quantity string", body("quantity", `"0"`), []string{"body.quantity: must be at least 1"}},
 		{"quantity true", body("quantity", `true`), []string{"body.quantity: must be a number, not a boolean"}},
 		{"quantity NaN", body("quantity", `NaN`), []string{"body.quantity: must be a finite number"}},
 		{"price -1", body("price", "-1"), []string{"body.price: must not be negative"}},
@@ -68,7 +72,13 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 		{"price 1e400", body("price", "1e400"), []string{"body.price: must be at most 9999999999.99"}},
 		{"price 1e-400", body("price", "1e-400"), []string{"body.price: must have at most 2 decimals"}},
 		{"price too large", body("price", "10000000000"), []string{"body.price: must be at most 9999999999.99"}},
-		{"price string", body("price", `"1.00"`), []string{"body.price: must be a number, not a string"}},
+		{"price string", body("price", `"1.001"`), []string{"body.price: must have at most 2 decimals"}},
+		{"price with a comma", body("price", `"1,00"`), []string{"body.price: must be a number: the string is none"}},
+		{"price of infinity in a string", body("price", `"-Infinity"`), []string{"body.price: must be a number: the string is none"}},
+		{"price from dividing", body("price", `3.3333333333333335`), []string{"body.price: must have at most 2 decimals"}},
+		{"price from dividing, below 0", body("price", `-3.3333333333333335`), []string{"body.price: must not be negative"}},
+		{"price that nobody calculated", body("price", `10.0000001`), []string{"body.price: must have at most 2 decimals"}},
+		{"noise beyond the limit", body("price", `9999999999.9999981`), []string{"body.price: must be at most 9999999999.99"}},
 		{"unknown field", body("price", `1,"id":7`), []string{"body.id: is not a known field"}},
 		{"other case", `{"Customer_Name":"c","product_name":"p","quantity":1,"price":1}`, []string{
 			"body.Customer_Name: is not a known field", "body.customer_name: is required",
@@ -82,7 +92,7 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Decode([]byte(test.body))
+			_, _, err := (Input{}).Decode([]byte(test.body))
 			var invalid *strictjson.InvalidError
 			if !errors.As(err, &invalid) {
 				t.Fatalf("got %v, want an InvalidError", err)
@@ -121,7 +131,7 @@ func TestDecodeSaysWhereJSONEnds(t *testing.T) {
 		{good + good, "body"},
 		{`{"x":` + strings.Repeat("[", 1<<16), "body.x"},
 	} {
-		_, err := Decode([]byte(test.body))
+		_, _, err := (Input{}).Decode([]byte(test.body))
 		var malformed *strictjson.MalformedError
 		if !errors.As(err, &malformed) {
 			t.Errorf("%.40q: got %v, want a MalformedError", test.body, err)
@@ -152,7 +162,7 @@ func TestDecodeBatch(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			batch, err := DecodeBatch([]byte(test.body))
+			batch, _, err := (Input{}).DecodeBatch([]byte(test.body))
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -197,8 +207,72 @@ func TestNamesCanBeSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Decode([]byte(body("customer_name", string(quoted)))); (err == nil) != seen {
+		if _, _, err := (Input{}).Decode([]byte(body("customer_name", string(quoted)))); (err == nil) != seen {
 			t.Errorf("%+q: %v", name, err)
+		}
+	}
+}
+
+// Calculating with floats leaves noise. Whatever sums and products of cents come to, the cents are read from it; and what is
+// no number of cents is never taken for one.
+func TestNoiseOfFloatsIsNotAPrice(t *testing.T) {
+	t.Parallel()
+	read := func(price string) (Cents, error) {
+		order, _, err := (Input{}).Decode([]byte(body("price", price)))
+		return order.Price, err
+	}
+	for text, want := range map[string]Cents{
+		"0.30000000000000004": 30, "3.3000000000000003": 330, "1998.9999999999998": 199900, "99.9999999999986": 10000,
+		"5.551115123125783e-17": 0, "-5.551115123125783e-17": 0, "4.4E-16": -1, "9999999999.990001": MaxPrice,
+		"0.1000000000000000055511151231257827021181583404541015625": 10, `"0.30000000000000004"`: 30,
+	} {
+		got, err := read(text)
+		if want < 0 != (err != nil) || err == nil && got != want {
+			t.Errorf("%s: %s, %v", text, got, err)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		sum, exact := 0.0, int64(0)
+		for range rapid.IntRange(1, 200).Draw(t, "terms") {
+			cents, times := rapid.Int64Range(0, 1_000_000).Draw(t, "cents"), rapid.Int64Range(1, 9).Draw(t, "times")
+			sum += float64(cents) / 100 * float64(times)
+			exact += cents * times
+		}
+		text := strconv.FormatFloat(sum, 'g', -1, 64)
+		if got, err := read(text); err != nil || int64(got) != exact {
+			t.Fatalf("%s: %s, %v, want %d cents", text, got, err, exact)
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		// At least a hundredth of a cent beside any cent.
+		cents, off := rapid.Int64Range(0, 99_999_999).Draw(t, "cents"), rapid.Int64Range(1, 99).Draw(t, "off")
+		text := strconv.FormatFloat(float64(cents*100+off)/10_000, 'f', -1, 64)
+		if got, err := read(text); err == nil {
+			t.Fatalf("%s was taken for %s", text, got)
+		}
+		order, notes, err := Input{Example: true}.Decode([]byte(body("price", text)))
+		want := cents
+		if off > 50 || off == 50 && cents%2 == 1 {
+			want++
+		}
+		if err != nil || int64(order.Price) != want || len(notes) != 1 || !strings.HasPrefix(notes[0], "body.price was rounded from "+text+" to ") {
+			t.Fatalf("%s: %s, %v, %v", text, order.Price, notes, err)
+		}
+	})
+}
+
+func TestReadInt(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{
+		"1": 1, "0": 0, "-1": -1, "01": 1, "+1": 1, " 1 ": 1, "1.0": 1, "1_0": 10, "-007": -7, "99999999999999999999": 1<<63 - 1, "-99999999999999999999": -1 << 63, "00": 0,
+	} {
+		if got, ok := ReadInt(text); !ok || got != want {
+			t.Errorf("%q: %d, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", " ", "abc", "1.5", "1e3", "0x1", "--1", "+-1", "1_", "_1", "1__0", "1 0", ".", "-", "1.a", "١"} {
+		if got, ok := ReadInt(text); ok {
+			t.Errorf("%q was read as %d", text, got)
 		}
 	}
 }
@@ -227,36 +301,39 @@ func TestPriceIsExact(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{good, `{"price":NaN}`, `[]`, `{"a":"\ud83d\ude00"}`, body("price", "1e400"), body("quantity", "-0.0e5"), "{\"x\":\"\xff\"}"} {
+	for _, seed := range []string{good, `{"price":NaN}`, `[]`, `{"a":"\ud83d\ude00"}`, body("price", "1e400"), body("quantity", "-0.0e5"), "{\"x\":\"\xff\"}", "\ufeff" + body("price", `"0.30000000000000004"`), body("quantity", `"3"`)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		order, err := Decode(in)
+		order, _, err := (Input{}).Decode(in)
 		var malformed *strictjson.MalformedError
 		switch {
 		case err == nil:
 			// What is taken, encoding/json takes as well, and it comes out as it went in.
 			var plain struct {
-				CustomerName string `json:"customer_name"`
-				ProductName  string `json:"product_name"`
-				Quantity     float64
+				CustomerName string      `json:"customer_name"`
+				ProductName  string      `json:"product_name"`
+				Quantity     json.Number // a number in a string, too
 				Price        json.Number
 			}
-			if err := json.Unmarshal(in, &plain); err != nil {
+			if err := json.Unmarshal(bytes.TrimPrefix(in, []byte("\ufeff")), &plain); err != nil {
 				t.Fatalf("took what is not JSON: %v", err)
 			}
-			if plain.CustomerName != order.CustomerName || plain.ProductName != order.ProductName || plain.Quantity != float64(order.Quantity) {
+			quantity, ok := new(big.Rat).SetString(plain.Quantity.String())
+			if plain.CustomerName != order.CustomerName || plain.ProductName != order.ProductName || ok && quantity.Cmp(big.NewRat(int64(order.Quantity), 1)) != 0 {
 				t.Fatalf("read %+v as %+v", plain, order)
 			}
-			exact, ok := new(big.Rat).SetString(plain.Price.String())
-			if ok && exact.Cmp(big.NewRat(int64(order.Price), 100)) != 0 {
-				t.Fatalf("read the price %s as %s", plain.Price, order.Price)
+			if exact, ok := new(big.Rat).SetString(plain.Price.String()); ok {
+				off := exact.Sub(exact, big.NewRat(int64(order.Price), 100))
+				if off.Sign() != 0 && (off.Abs(off).Cmp(big.NewRat(1, 100_000)) > 0 || len(plain.Price.String()) < 15) {
+					t.Fatalf("read the price %s as %s", plain.Price, order.Price)
+				}
 			}
 			if order.Quantity < 1 || order.Price < 0 || order.Price > MaxPrice || strings.TrimSpace(order.CustomerName) == "" {
 				t.Fatalf("took wrong values: %+v", order)
 			}
 		case errors.As(err, &malformed):
-			if json.Valid(in) && !strings.Contains(malformed.Message, "nested too deeply") && !strings.Contains(malformed.Message, "not UTF-8") {
+			if json.Valid(bytes.TrimPrefix(in, []byte("\ufeff"))) && !strings.Contains(malformed.Message, "nested too deeply") && !strings.Contains(malformed.Message, "not UTF-8") {
 				t.Fatalf("refused as malformed what is JSON: %v", err)
 			}
 		default:
@@ -265,7 +342,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("a fault of another kind: %v", err)
 			}
 			text := string(in)
-			if !json.Valid(in) && !strings.Contains(text, "NaN") && !strings.Contains(text, "Infinity") {
+			if !json.Valid(bytes.TrimPrefix(in, []byte("\ufeff"))) && !strings.Contains(text, "NaN") && !strings.Contains(text, "Infinity") {
 				t.Fatalf("took what is not JSON for JSON: %v", err)
 			}
 			for _, fault := range invalid.Faults {
@@ -294,7 +371,7 @@ func BenchmarkDecode(b *testing.B) {
 	in := []byte(good)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Decode(in); err != nil {
+		if _, _, err := (Input{}).Decode(in); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -47,7 +47,7 @@ func TestMessagesAreTheGoldenOnes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		order, err := orders.Decode(request)
+		order, _, err := (orders.Input{}).Decode(request)
 		if err != nil {
 			t.Fatalf("%s: %v", g.Name, err)
 		}

@@ -2,14 +2,15 @@
 // numbers are handed over as the text that was sent (so that money never passes through a float), keys are
 // matched by the letter, and keys given twice are the caller's to refuse.
 //
-// It must never accept what encoding/json refuses, with one exception, which exists so that the field can be
-// named: NaN, Infinity and -Infinity, which Python's json module sends, are read as values of the kind
+// It must never accept what encoding/json refuses, with two exceptions: a byte-order mark before the text; and, so that the
+// field can be named, NaN, Infinity and -Infinity, which Python's json module sends and which are read as values of the kind
 // [NotFinite]. A fuzz test holds it to that.
 package strictjson
 
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -70,8 +71,17 @@ type Reader struct {
 	pos  int
 }
 
-// NewReader reads text, which must not change while what was read from it is in use.
-func NewReader(text string) Reader { return Reader{text: text} }
+// byteOrderMark is what some programs write before UTF-8. RFC 8259, section 8.1, lets a reader pass it over.
+const byteOrderMark = "\ufeff"
+
+// NewReader reads text, which must not change while what was read from it is in use. A byte-order mark before it is passed over.
+func NewReader(text string) Reader {
+	r := Reader{text: text}
+	if strings.HasPrefix(text, byteOrderMark) {
+		r.pos = len(byteOrderMark)
+	}
+	return r
+}
 
 func (r *Reader) fail(reason string) error {
 	if r.pos >= len(r.text) {
