@@ -8,7 +8,8 @@
 //	secret      "true": never shown; "url": an address whose password and tokens are not shown
 //	ignored     "true": no setting, but something computed from them
 //
-// A type with a Decode(string) error method reads itself, as envconfig has it; its error says why a value is wrong.
+// A type with a Decode(string) error method reads itself, as envconfig has it; its error says why a value is wrong. It may have a method
+// Allowed() string instead of the tag.
 //
 // The package must never show a secret, read a variable twice, or stop at the first mistake: a start with three wrong values
 // names all three.
@@ -103,6 +104,9 @@ func fields(target any) iter.Seq2[reflect.StructField, reflect.Value] {
 func expected(field reflect.StructField) string {
 	if allowed := field.Tag.Get("allowed"); allowed != "" {
 		return allowed
+	}
+	if a, ok := reflect.New(field.Type).Interface().(interface{ Allowed() string }); ok {
+		return a.Allowed()
 	}
 	switch field.Type {
 	case reflect.TypeFor[time.Duration]():

@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Refusal says in words why the server will refuse every attempt to connect until somebody changes something: a permanent error, which is
+// no outage. It is empty for everything else, as for a server that is away. It names nothing that is not for everybody to see; the error
+// itself says more.
+func Refusal(err error) string {
+	var (
+		connect   *pgconn.ConnectError
+		server    *pgconn.PgError
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+	)
+	if !errors.As(err, &connect) {
+		return ""
+	}
+	switch {
+	case errors.As(err, &server):
+		return refusals[server.Code]
+	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
+		return "database's certificate is not accepted"
+	case strings.Contains(err.Error(), "server refused TLS connection"):
+		return "database does not speak TLS, which sslmode requires"
+	}
+	return ""
+}
+
+// refusals by SQLSTATE (PostgreSQL's appendix A).
+var refusals = map[string]string{
+	"28P01": "database refuses the password",                        // also an unknown role, which the server does not tell from that
+	"28000": "database refuses the role",                            // unknown, may not log in, or no line in pg_hba.conf
+	"3D000": "database does not exist",                              //
+	"42501": "role may not connect to the database",                 // no CONNECT privilege
+	"42704": "database does not know a parameter of DATABASE_URL",   // unrecognized configuration parameter
+	"22023": "database refuses the value of a parameter",            // invalid_parameter_value
+	"55000": "database takes no connections",                        // datallowconn = false
+	"0A000": "database does not speak this version of the protocol", //
+	"08P01": "connection pooler refuses the connection",             // PgBouncer: a user, database or parameter that it does not know
+}
+
+// Brief is the text of an error in one line: pgx lists one for each address and each try with and without TLS, mostly the same.
+func Brief(err error) string {
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		line = strings.TrimSpace(line)
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
+}
+
+// Outage tells news from repetition: of the errors of one outage, each is worth one line in the log, and not one with each attempt. The
+// zero value is ready; it may be used by several goroutines.
+type Outage struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+// ephemeral is what differs between attempts that fail alike: the local port of a connection, and addresses that take turns.
+var ephemeral = regexp.MustCompile(`:\d+->|\bPID \d+`)
+
+// mostErrors is how many different errors of one outage are told.
+const mostErrors = 20
+
+// News reports whether err is one that this outage has not had yet.
+func (o *Outage) News(err error) bool {
+	text := ephemeral.ReplaceAllString(Brief(err), "")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seen[text] || len(o.seen) >= mostErrors {
+		return false
+	}
+	if o.seen == nil {
+		o.seen = make(map[string]bool)
+	}
+	o.seen[text] = true
+	return true
+}
+
+// Over ends the outage.
+func (o *Outage) Over() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.seen)
+}

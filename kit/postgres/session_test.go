@@ -1,0 +1,168 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/postgres"
+)
+
+func connect(t *testing.T, address string) (*pgx.Conn, error) {
+	t.Helper()
+	a, err := postgres.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), a.Config("test", 30*time.Second))
+	if err == nil {
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	}
+	return conn, err
+}
+
+// Without its own client_encoding a session has the database's, and each byte of a letter is stored as a letter.
+func TestLettersSurviveADatabaseOfAnotherEncoding(t *testing.T) {
+	t.Parallel()
+	u := database(t, "encoding 'LATIN1' template template0 lc_collate 'C' lc_ctype 'C'")
+	conn, err := connect(t, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var (
+		length int
+		bytes  []byte
+		back   string
+	)
+	if err := conn.QueryRow(t.Context(), `select length($1::text), convert_to($1::text, 'LATIN1'), $1::text`, "Müller").Scan(&length, &bytes, &back); err != nil {
+		t.Fatal(err)
+	}
+	if length != 6 || string(bytes) != "M\xfcller" || back != "Müller" {
+		t.Errorf("%d letters, % x, %s", length, bytes, back)
+	}
+	// What the database cannot hold is refused, and not stored as something else.
+	var refused *pgconn.PgError
+	err = conn.QueryRow(t.Context(), `select $1::text`, "東京").Scan(&back)
+	if !errors.As(err, &refused) || refused.Code != "22P05" {
+		t.Errorf("%v", err)
+	}
+}
+
+// A policy that hides rows makes a statement match nothing, which looks like success. It has to be an error.
+func TestARowLevelSecurityPolicyIsAnErrorAndNoFilter(t *testing.T) {
+	t.Parallel()
+	u := database(t, "")
+	owner, err := connect(t, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	role, password := name("role"), "secret"
+	admin(t, fmt.Sprintf("create role %s login password '%s'", role, password))
+	t.Cleanup(func() { admin(t, "drop role "+role) })
+	for _, statement := range []string{
+		"create table things (id integer)", "insert into things values (1)", "grant all on things to " + role,
+		"alter table things enable row level security", "create policy nobody on things using (false)",
+	} {
+		if _, err := owner.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { _, _ = owner.Exec(context.Background(), "drop owned by "+role) })
+	u.User = url.UserPassword(role, password)
+	conn, err := connect(t, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{"select id from things", "update things set id = 2", "delete from things"} {
+		var refused *pgconn.PgError
+		if tag, err := conn.Exec(t.Context(), statement); !errors.As(err, &refused) || refused.Code != "42501" {
+			t.Errorf("%s: %s, %v", statement, tag, err)
+		}
+	}
+}
+
+// What the server refuses for good is told from a server that is away.
+func TestRefusalsAreToldFromOutages(t *testing.T) {
+	t.Parallel()
+	base := database(t, "")
+	role := name("role")
+	admin(t, fmt.Sprintf("create role %s nologin password 'secret'", role), fmt.Sprintf("revoke connect on database %s from public", base.Path[1:]))
+	stranger := name("role")
+	admin(t, fmt.Sprintf("create role %s login password 'secret'", stranger))
+	t.Cleanup(func() { admin(t, "drop role "+role, "drop role "+stranger) })
+	with := func(change func(u *url.URL)) string {
+		u := *base
+		change(&u)
+		return u.String()
+	}
+	for what, test := range map[string]struct{ address, want string }{
+		"wrong password":  {with(func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") }), "database refuses the password"},
+		"unknown role":    {with(func(u *url.URL) { u.User = url.UserPassword("nobody_"+stranger, "wrong") }), "database refuses the password"},
+		"may not log in":  {with(func(u *url.URL) { u.User = url.UserPassword(role, "secret") }), "database refuses the role"},
+		"may not connect": {with(func(u *url.URL) { u.User = url.UserPassword(stranger, "secret") }), "role may not connect to the database"},
+		"no database":     {with(func(u *url.URL) { u.Path = "/nothing" }), "database does not exist"},
+		"wrong value":     {with(func(u *url.URL) { u.RawQuery = "sslmode=disable&work_mem=much" }), "database refuses the value of a parameter"},
+		"too new":         {with(func(u *url.URL) { u.RawQuery = "sslmode=disable&options=-c%20newer=1" }), "database does not know a parameter of DATABASE_URL"},
+		"no TLS":          {with(func(u *url.URL) { u.RawQuery = "sslmode=verify-full" }), "database does not speak TLS, which sslmode requires"},
+		"away":            {with(func(u *url.URL) { u.Host = "127.0.0.1:1" }), ""},
+		"no such host":    {with(func(u *url.URL) { u.Host = "no-such-host.invalid:1" }), ""},
+	} {
+		_, err := connect(t, test.address)
+		if err == nil {
+			t.Errorf("%s: connected", what)
+		} else if got := postgres.Refusal(err); got != test.want {
+			t.Errorf("%s: %q, want %q, of %v", what, got, test.want, err)
+		}
+	}
+	// A statement's error is not the server's refusal to connect.
+	conn, err := connect(t, base.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "set work_mem = 'much'"); postgres.Refusal(err) != "" || err == nil {
+		t.Errorf("%v: %s", err, postgres.Refusal(err))
+	}
+}
+
+func TestEachErrorOfAnOutageIsNewsOnce(t *testing.T) {
+	t.Parallel()
+	var o postgres.Outage
+	for i, test := range []struct {
+		err  string
+		news bool
+	}{
+		{"dial: connection refused", true}, {"dial: connection refused", false}, {"read tcp 127.0.0.1:4711->127.0.0.1:5432: reset", true},
+		{"read tcp 127.0.0.1:4712->127.0.0.1:5432: reset", false}, {"dial: connection refused", false}, {"password", true},
+	} {
+		if got := o.News(errors.New(test.err)); got != test.news {
+			t.Errorf("%d %s: news is %v", i, test.err, got)
+		}
+	}
+	o.Over()
+	if !o.News(errors.New("password")) {
+		t.Error("the next outage has no news")
+	}
+	told := 0
+	for i := range 1000 {
+		if o.News(fmt.Errorf("error %d", i)) {
+			told++
+		}
+	}
+	if told > 20 {
+		t.Errorf("%d errors are told", told)
+	}
+}
+
+func TestBriefIsOneLineWithoutRepetition(t *testing.T) {
+	t.Parallel()
+	got := postgres.Brief(errors.New("failed:\n\ta: refused\n\tb: refused\n\ta: refused"))
+	if got != "failed: a: refused b: refused" {
+		t.Fatal(got)
+	}
+}
