@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/url"
 	"regexp"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Address is DATABASE_URL, read: where the database is, and how to connect to it.
@@ -26,6 +28,7 @@ type Address struct {
 	hostAddr map[string][]string // addresses of hosts that are not to be looked up
 	settings map[string]string   // of the session
 	ignored  []string
+	writable bool // of several hosts, one that takes writes is wanted
 }
 
 // Allowed is what an error says that an address must be.
@@ -72,6 +75,8 @@ func (a *Address) Decode(text string) error {
 		shuffle(config)
 	}
 	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config)}
+	_, given := r.out["target_session_attrs"]
+	a.writable = !given && len(a.hosts()) > 1
 	return nil
 }
 
@@ -91,6 +96,10 @@ func (a Address) Config(application string, timeout time.Duration) *pgx.ConnConf
 	config.DialFunc = a.keep.dial
 	if len(a.hostAddr) > 0 {
 		config.LookupFunc = a.lookup(config.LookupFunc)
+	}
+	// A standby in front would be taken for all there is, unless the address says that any host will do.
+	if a.writable {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.AfterConnect = session(a.settings, config.ConnectTimeout)
 	return config
@@ -113,19 +122,23 @@ func (a Address) String() string {
 		return ""
 	}
 	u := url.URL{Scheme: "postgres", User: url.User(a.config.User), Path: "/" + a.config.Database}
-	var hosts []string
-	hosts = append(hosts, hostPort(a.config.Host, a.config.Port))
-	for _, f := range a.config.Fallbacks {
+	if strings.HasPrefix(a.config.Host, "/") {
+		u.RawQuery = url.Values{"host": {a.config.Host}, "port": {strconv.Itoa(int(a.config.Port))}}.Encode()
+	} else {
+		u.Host = strings.Join(a.hosts(), ",")
+	}
+	return u.String()
+}
+
+// hosts are those of the address, each once.
+func (a Address) hosts() []string {
+	hosts := []string{hostPort(a.config.Host, a.config.Port)}
+	for _, f := range a.config.Fallbacks { // with TLS and without it
 		if host := hostPort(f.Host, f.Port); !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}
-	if strings.HasPrefix(a.config.Host, "/") {
-		u.RawQuery = url.Values{"host": {a.config.Host}, "port": {strconv.Itoa(int(a.config.Port))}}.Encode()
-	} else {
-		u.Host = strings.Join(hosts, ",")
-	}
-	return u.String()
+	return hosts
 }
 
 func hostPort(host string, port uint16) string {
@@ -245,4 +258,11 @@ func join(base string, parameters map[string]string) string {
 		separator = "&"
 	}
 	return b.String()
+}
+
+// Note logs which parameters of the address mean nothing here, when there are some.
+func (a Address) Note(log *slog.Logger) {
+	if len(a.ignored) > 0 {
+		log.Info("DATABASE_URL has parameters that mean nothing here", "ignored", strings.Join(a.ignored, ", "))
+	}
 }

@@ -291,6 +291,14 @@ func TestSeveralHosts(t *testing.T) {
 			t.Errorf("%s: %s, %v", text, a, err)
 		}
 	}
+	for text, checked := range map[string]bool{
+		"postgres://u@a,b/d": true, "postgres://u@a/d": false, "postgres://u@a,b/d?target_session_attrs=any": false, "postgres://u@a/d?target_session_attrs=primary": true,
+	} {
+		a, err := postgres.Parse(text)
+		if err != nil || (a.Config("test", time.Second).ValidateConnect != nil) != checked {
+			t.Errorf("%s: whether the host takes writes is checked: %v, %v", text, !checked, err)
+		}
+	}
 	first := map[string]bool{}
 	for range 200 {
 		a, err := postgres.Parse("postgres://u@a:1,b:2,c:3/d?load_balance_hosts=random")

@@ -19,20 +19,26 @@ import (
 func session(settings map[string]string, timeout time.Duration) func(context.Context, *pgconn.PgConn) error {
 	all := maps.Clone(settings)
 	all["row_security"] = "off"
-	var (
-		calls []string
-		args  [][]byte
-	)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		args = append(args, []byte(name), []byte(all[name]))
-		calls = append(calls, fmt.Sprintf("pg_catalog.set_config($%d, $%d, false)", len(args)-1, len(args)))
-	}
-	statement := "select " + strings.Join(calls, ", ")
 	return func(ctx context.Context, conn *pgconn.PgConn) error {
 		// A server that stops answering right after the handshake must not hold up the caller.
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		if _, err := conn.ExecParams(ctx, statement, args, nil, nil, nil).Close(); err != nil {
+		settings := all
+		if conn.ParameterStatus("server_encoding") == "SQL_ASCII" {
+			// Such a database holds bytes. As UTF-8 they would be checked when they are read, and what others wrote in another encoding
+			// would fail every statement that comes upon it.
+			settings = maps.Clone(all)
+			settings["client_encoding"] = "SQL_ASCII"
+		}
+		var (
+			calls []string
+			args  [][]byte
+		)
+		for _, name := range slices.Sorted(maps.Keys(settings)) {
+			args = append(args, []byte(name), []byte(settings[name]))
+			calls = append(calls, fmt.Sprintf("pg_catalog.set_config($%d, $%d, false)", len(args)-1, len(args)))
+		}
+		if _, err := conn.ExecParams(ctx, "select "+strings.Join(calls, ", "), args, nil, nil, nil).Close(); err != nil {
 			return fmt.Errorf("set up session: %w", err)
 		}
 		return nil

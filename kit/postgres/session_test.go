@@ -54,6 +54,20 @@ func TestLettersSurviveADatabaseOfAnotherEncoding(t *testing.T) {
 	}
 }
 
+// A database without an encoding holds bytes, whoever wrote them.
+func TestADatabaseWithoutAnEncodingIsReadAsTheBytesItHas(t *testing.T) {
+	t.Parallel()
+	u := database(t, "encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'")
+	conn, err := connect(t, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var latin, utf8 string
+	if err := conn.QueryRow(t.Context(), `select e'M\xfcller', $1::text`, "Müller").Scan(&latin, &utf8); err != nil || latin != "M\xfcller" || utf8 != "Müller" {
+		t.Errorf("%q, %q, %v", latin, utf8, err)
+	}
+}
+
 // A policy that hides rows makes a statement match nothing, which looks like success. It has to be an error.
 func TestARowLevelSecurityPolicyIsAnErrorAndNoFilter(t *testing.T) {
 	t.Parallel()
@@ -137,8 +151,12 @@ func TestEachErrorOfAnOutageIsNewsOnce(t *testing.T) {
 		err  string
 		news bool
 	}{
-		{"dial: connection refused", true}, {"dial: connection refused", false}, {"read tcp 127.0.0.1:4711->127.0.0.1:5432: reset", true},
-		{"read tcp 127.0.0.1:4712->127.0.0.1:5432: reset", false}, {"dial: connection refused", false}, {"password", true},
+		{"dial: connection refused", true},
+		{"dial: connection refused", false},
+		{"read tcp 127.0.0.1:4711->127.0.0.1:5432: reset", true},
+		{"read tcp 127.0.0.1:4712->127.0.0.1:5432: reset", false},
+		{"dial: connection refused", false},
+		{"password", true},
 	} {
 		if got := o.News(errors.New(test.err)); got != test.news {
 			t.Errorf("%d %s: news is %v", i, test.err, got)
@@ -164,5 +182,30 @@ func TestBriefIsOneLineWithoutRepetition(t *testing.T) {
 	got := postgres.Brief(errors.New("failed:\n\ta: refused\n\tb: refused\n\ta: refused"))
 	if got != "failed: a: refused b: refused" {
 		t.Fatal(got)
+	}
+}
+
+// What a server refuses of a session's settings costs that setting and not the connection; a stricter limit of somebody else's stays.
+func TestSettingsAreMadeWhereTheyCanBe(t *testing.T) {
+	t.Parallel()
+	u := database(t, "")
+	admin(t, "alter database "+u.Path[1:]+" set statement_timeout = '2s'", "alter database "+u.Path[1:]+" set lock_timeout = '1h'")
+	conn, err := connect(t, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := postgres.Timeouts(30*time.Second, 777*time.Millisecond, 3*time.Second).With(postgres.Settings{
+		"plan_cache_mode": "forbidden", "not_a_setting": "1", "jit": "off", "TimeZone": "UTC",
+	})
+	if err := settings.Apply(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"statement_timeout": "2s", "lock_timeout": "777ms", "idle_in_transaction_session_timeout": "3s", "plan_cache_mode": "auto", "jit": "off", "TimeZone": "UTC",
+	} {
+		var got string
+		if err := conn.QueryRow(t.Context(), `select current_setting($1)`, name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, want %s, %v", name, got, want, err)
+		}
 	}
 }

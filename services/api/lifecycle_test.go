@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/program"
 	"orderflow.example/services/api/internal/testdb"
 )
 
@@ -85,7 +86,7 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	if a := <-answers; a.status != http.StatusCreated {
 		t.Errorf("the order that was under way: %d %s", a.status, a.body)
 	}
-	if code := s.wait(t); code != exitOK {
+	if code := s.wait(t); code != program.OK {
 		t.Errorf("exit code %d", code)
 	}
 	if n := count(t, db, `select count(*) from orders`); n != 2 {
@@ -104,7 +105,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	eventually(t, "the order to be under way", func() bool { return writing(t, db) })
 	s.stop()
 	s.log.await(t, "requests were still under way at the end of the drain timeout")
-	if code := s.wait(t); code != exitOK {
+	if code := s.wait(t); code != program.OK {
 		t.Errorf("exit code %d", code)
 	}
 	release()
@@ -141,7 +142,7 @@ func TestRollingRestart(t *testing.T) {
 		old.stop()
 		old.log.await(t, "shutting down")
 		ready.Store(next)
-		if code := old.wait(t); code != exitOK {
+		if code := old.wait(t); code != program.OK {
 			t.Errorf("exit code %d", code)
 		}
 	}
@@ -157,7 +158,7 @@ func TestReplicasAndMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
 	db := testdb.Empty(t)
 	var migration sync.WaitGroup
 	migration.Go(func() {
-		if code := run(context.Background(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != exitOK {
+		if code := run(context.Background(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != program.OK {
 			t.Errorf("migrate: exit code %d", code)
 		}
 	})
@@ -207,7 +208,7 @@ func TestWaitsForTheSchema(t *testing.T) {
 	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusServiceUnavailable {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
-	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != exitOK {
+	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != program.OK {
 		t.Errorf("migrate: exit code %d", code)
 	}
 	s.awaitReady(t)
@@ -251,7 +252,7 @@ func TestWrongConfigurationIsOneLineAndExitCode2(t *testing.T) {
 		"DATABASE_URL": "postgres://me:s3cret@db:port/x", "MIGRATE_ON_START": "perhaps", "BODY_LIMIT": "much",
 	}), &out, &log)
 	text := log.String()
-	if code != exitConfig || out.Len() != 0 || strings.Count(text, "\n") != 1 {
+	if code != program.Configuration || out.Len() != 0 || strings.Count(text, "\n") != 1 {
 		t.Errorf("exit code %d, output %q, log %q", code, &out, text)
 	}
 	for _, want := range []string{
@@ -275,12 +276,15 @@ func TestCommands(t *testing.T) {
 		code int
 		out  string
 	}{
-		{[]string{"version"}, exitOK, "dev\n"},
-		{[]string{"config"}, exitOK, "| `QUEUE_NAME` | `order_queue` |"},
-		{[]string{"-h"}, exitOK, "usage: api"},
-		{[]string{"-x"}, exitConfig, ""},
-		{[]string{"serve"}, exitConfig, ""},
-		{[]string{"migrate", "down"}, exitConfig, ""},
+		{[]string{"version"}, program.OK, "dev\n"},
+		{[]string{"config"}, program.OK, "| `QUEUE_NAME` | `order_queue` |"},
+		{[]string{"-h"}, program.OK, "usage: api"},
+		{[]string{"-x"}, program.Configuration, ""},
+		{[]string{"serve"}, program.Configuration, ""},
+		{[]string{"migrate", "-x"}, program.Configuration, ""},
+		{[]string{"version", "-v"}, program.OK, "dev\n"},
+		{[]string{"migrate", "-h"}, program.OK, "usage: api"},
+		{[]string{"migrate", "down"}, program.Configuration, ""},
 	} {
 		var out, log bytes.Buffer
 		if code := run(t.Context(), test.args, environment(nil), &out, &log); code != test.code || !strings.Contains(out.String(), test.out) {
@@ -319,7 +323,7 @@ func TestSignals(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case err := <-ended:
-		if cmd.ProcessState.ExitCode() != exitFault {
+		if cmd.ProcessState.ExitCode() != program.Fault {
 			t.Errorf("the second signal: %v", err)
 		}
 	case <-time.After(time.Minute): // of the ten that the drain would take

@@ -3,26 +3,49 @@ package main
 
 import (
 	"context"
-	"os"
-	"os/signal"
-	"syscall"
+	"log/slog"
 
 	// The image is FROM scratch and has no certificate authorities of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
+
+	"orderflow.example/kit/program"
+	"orderflow.example/services/api/internal/config"
 )
 
 // version is stamped by the linker: -ldflags "-X main.version=1.2.3".
 var version = "dev"
 
-func main() {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(exitFault) // whoever asks twice does not want to wait
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
+func main() { api.Main() }
+
+const help = `Orderflow's API: takes orders over HTTP and writes each with its message in one transaction.
+
+usage: api [command] [-v]
+
+  (none)    serve until SIGTERM or SIGINT; a second one exits at once
+  migrate   bring the database's schema up to date, then exit
+  config    print the environment variables as a Markdown table
+  version   print the version
+
+  -v        log at level debug, whatever LOG_LEVEL says
+  -h        this help
+
+Exit codes: 0 ok, 1 fault, 2 wrong configuration.
+`
+
+var api = &program.Program{
+	Name: "api", Version: version, Help: help, Table: config.Table,
+	Commands: map[string]program.Command{"": configured(serve), "migrate": configured(migrate)},
+}
+
+// configured reads the settings for a command and says what they are.
+func configured(command func(context.Context, *config.Config, *slog.Logger) error) program.Command {
+	return func(ctx context.Context, call *program.Call) error {
+		cfg, err := config.Load(call.Lookup)
+		if err != nil {
+			return err
+		}
+		call.Log.InfoContext(ctx, "starting", "service", "api", "version", version, "config", cfg)
+		cfg.DatabaseURL.Note(call.Log)
+		return command(ctx, cfg, call.Log)
+	}
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/env"
+	"orderflow.example/kit/program"
 	"orderflow.example/services/api/internal/testdb"
 )
 
@@ -66,13 +68,18 @@ func start(t *testing.T, env map[string]string) *service {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if code := s.wait(t); code != exitOK {
+		if code := s.wait(t); code != program.OK {
 			t.Errorf("exit code %d; the log:\n%s", code, s.log)
 		}
 	})
 	s.metrics = "http://127.0.0.1:" + port(s.log.await(t, "serving metrics"))
 	s.url = "http://127.0.0.1:" + port(s.log.await(t, "serving"))
 	return s
+}
+
+// run is the program without its process. The end of ctx is what a signal is.
+func run(ctx context.Context, args []string, lookup env.Lookup, stdout, stderr io.Writer) int {
+	return api.Run(ctx, args, lookup, stdout, stderr, nil)
 }
 
 // started is start and waiting for readiness.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/schema"
@@ -20,8 +22,9 @@ import (
 // refuses otherwise is an error.
 func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	const shortest, longest = 50 * time.Millisecond, time.Second
+	var outage postgres.Outage
 	for pause := shortest; ; pause = min(2*pause, longest) {
-		err := schema.Migrate(ctx, database.Adjusted(cfg.Database), options(cfg), log)
+		err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
 		if err == nil {
 			log.InfoContext(ctx, "schema is up to date", "version", schema.Version)
 			return nil
@@ -29,8 +32,8 @@ func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		if ctx.Err() != nil || !database.Away(err) || database.Classify(err) == database.Unready {
 			return fmt.Errorf("migrate: %w", err)
 		}
-		if pause == shortest {
-			log.WarnContext(ctx, "database is away, trying again until it is there", "error", err)
+		if outage.News(err) {
+			log.WarnContext(ctx, cmp.Or(postgres.Refusal(err), "database is away")+", trying again until it is there", "error", postgres.Brief(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -40,13 +43,21 @@ func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	}
 }
 
+func options(cfg *config.Config) schema.Options {
+	return schema.Options{
+		Queue: cfg.QueueName,
+		PGMQ:  schema.Install(cfg.PGMQInstall),
+		Roles: cfg.Roles(),
+	}
+}
+
 // prepare makes the monitor's check of a new connection: that the database has the schema this build needs. The first
 // time it migrates, when that is wanted.
 func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Conn) error {
 	migrated := !cfg.MigrateOnStart
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		if !migrated {
-			err := schema.Migrate(ctx, database.Adjusted(cfg.Database), options(cfg), log)
+			err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
 			kind := database.Classify(err)
 			refused := errors.As(err, new(*pgconn.PgError)) && kind != database.Unready
 			switch {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/program"
 	"orderflow.example/services/api/internal/testdb"
 )
 
@@ -20,7 +21,7 @@ func leastPrivileged(t *testing.T) (db, role, asRole string) {
 	db = testdb.Empty(t)
 	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{
 		"DATABASE_URL": db, "API_DB_ROLE": role, "API_DB_PASSWORD": "pw",
-	}), &bytes.Buffer{}, newLines()); code != exitOK {
+	}), &bytes.Buffer{}, newLines()); code != program.OK {
 		t.Fatalf("migrate: exit code %d", code)
 	}
 	u, err := url.Parse(db)

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 
+	"orderflow.example/kit/program"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/config"
 	"orderflow.example/services/consumer/internal/doctor"
@@ -17,10 +17,13 @@ import (
 )
 
 // consume wires the parts and runs them until a signal.
-func consume(ctx context.Context, s *config.Config, log *slog.Logger, signals <-chan os.Signal) int {
-	log.Info("Configuration", "version", version, "config", s)
+func consume(ctx context.Context, s *config.Config, call *program.Call) error {
+	log := call.Log
+	slog.SetDefault(log) // for libraries
+	log.Info("starting", "service", "consumer", "version", version, "config", s)
+	s.DatabaseURL.Note(log)
 	m := metrics.New(version, s.QueueName, s.Handler)
-	server, err := pg.NewServer(s.DatabaseURL, s.ConsumerID, log, pg.Observer{
+	server := pg.NewServer(s.DatabaseURL, s.ConsumerID, log, pg.Observer{
 		Connected: func(link string, again bool) {
 			if again {
 				m.Reconnects.WithLabelValues(link).Inc()
@@ -28,10 +31,6 @@ func consume(ctx context.Context, s *config.Config, log *slog.Logger, signals <-
 		},
 		Reachable: func(ok bool) { m.DatabaseUp.Set(map[bool]float64{true: 1}[ok]) },
 	})
-	if err != nil {
-		log.Error("Cannot start", "error", err)
-		return exitConfiguration
-	}
 	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false)))
 	h, closeHandler := newHandler(s, log)
 	defer closeHandler()
@@ -52,35 +51,16 @@ func consume(ctx context.Context, s *config.Config, log *slog.Logger, signals <-
 	if s.MetricsPort >= 0 {
 		listener, err := ops.Start(ctx, s.MetricsHost, s.MetricsPort, s.Pprof, m.Registry, consumer.Alive, consumer.Ready)
 		if err != nil {
-			log.Error("Cannot start", "error", err)
-			return exitFault
+			return err
 		}
 		defer listener.Stop()
-		log.Info("Metrics and probes", "address", listener.Address())
+		log.Info("serving metrics", "address", listener.Address())
 	}
-
-	consuming, drain := context.WithCancel(ctx)
-	defer drain()
-	ended := make(chan error, 1)
-	go func() { ended <- consumer.Run(consuming) }() // this function waits for it, or exits the process
-	for signalled := false; ; signalled = true {
-		select {
-		case sig := <-signals:
-			if signalled {
-				log.Error("Second signal: exiting at once; what is in flight ends with its visibility timeout", "signal", sig.String())
-				return exitFault
-			}
-			log.Info("Signal received", "signal", sig.String())
-			drain()
-		case err := <-ended:
-			if err != nil {
-				log.Error("Consumer ended", "error", err)
-				return exitFault
-			}
-			log.Info("Consumer ended")
-			return exitOK
-		}
+	if err := consumer.Run(ctx); err != nil {
+		return err
 	}
+	log.Info("stopped")
+	return nil
 }
 
 func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, closeHandler func()) {

@@ -31,7 +31,7 @@ func environment(settings map[string]string) env.Lookup {
 func call(t *testing.T, settings map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = run(context.Background(), args, environment(settings), &out, &err, nil)
+	code = consumer.Run(context.Background(), args, environment(settings), &out, &err, nil)
 	return code, out.String(), err.String()
 }
 
@@ -44,7 +44,9 @@ func TestCommandsAndTheirExitCodes(t *testing.T) {
 	}{
 		{[]string{"version"}, 0, "dev\n", ""},
 		{[]string{"config"}, 0, "| `BATCH_SIZE` | `30` |", ""},
-		{[]string{"-h"}, 0, "", "consumer doctor"},
+		{[]string{"-h"}, 0, "consumer doctor", ""},
+		{[]string{"doctor", "-h"}, 0, "consumer doctor", ""},
+		{[]string{"config", "-v"}, 0, "| `BATCH_SIZE` |", ""},
 		{[]string{"dance"}, 2, "", `unknown command "dance"`},
 		{[]string{"--fast"}, 2, "", "not defined"},
 		{[]string{"doctor", "please"}, 2, "", `unexpected argument "please"`},
@@ -91,7 +93,7 @@ func start(t *testing.T, db *dbtest.DB, settings map[string]string) *started {
 	}
 	s := &started{signals: make(chan os.Signal, 2), ended: make(chan int, 1), log: &safeBuffer{}}
 	go func() {
-		s.ended <- run(context.Background(), []string{"-v"}, environment(all), io.Discard, s.log, s.signals)
+		s.ended <- consumer.Run(context.Background(), []string{"-v"}, environment(all), io.Discard, s.log, s.signals)
 	}()
 	return s
 }
@@ -199,7 +201,7 @@ func TestASecondSignalExitsAtOnce(t *testing.T) {
 	if code := s.end(t); code != 1 {
 		t.Fatalf("exit code %d", code)
 	}
-	if strings.Contains(s.log.String(), "Drained") || !strings.Contains(s.log.String(), "Second signal") {
+	if strings.Contains(s.log.String(), "Drained") || !strings.Contains(s.log.String(), "another signal received") {
 		t.Fatalf("%s", s.log)
 	}
 	// The process would be gone; this one waits for what it has left behind.

@@ -10,20 +10,21 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/logging"
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/api/internal/schema"
 )
 
 // Config is everything that can be set. The tags are the documentation; package env says what each of them means.
 type Config struct {
-	DatabaseURL string `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" secret:"url" desc:"PostgreSQL: a URL (SQLAlchemy's postgresql+driver:// too) or key=value pairs"`
-	QueueName   string `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue; its dead letters are in the queue of that name with _dlq appended"`
-	APIHost     string `envconfig:"API_HOST" desc:"address to listen on; empty: all"`
-	APIPort     int    `envconfig:"API_PORT" default:"8000" desc:"port of the API; 0: any free one"`
-	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that metrics and the probes' details listen on; empty: all"`
-	MetricsPort int    `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics and the probes' details; 0: any free one, -1: none"`
-	Pprof       bool   `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
-	APITokens   string `envconfig:"API_TOKENS" secret:"true" desc:"bearer tokens, separated by commas or white space, one of which every call but the probes and the documentation's page needs; empty: everybody may call"`
-	AdminToken  string `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters, good for every other call, too; several while one replaces another, as in API_TOKENS; empty: those calls are off"`
+	DatabaseURL postgres.Address `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" secret:"url" desc:"PostgreSQL: a URL (SQLAlchemy's and JDBC's too) or key=value pairs"`
+	QueueName   string           `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue; its dead letters are in the queue of that name with _dlq appended"`
+	APIHost     string           `envconfig:"API_HOST" desc:"address to listen on; empty: all"`
+	APIPort     int              `envconfig:"API_PORT" default:"8000" desc:"port of the API; 0: any free one"`
+	MetricsHost string           `envconfig:"METRICS_HOST" desc:"address that metrics and the probes' details listen on; empty: all"`
+	MetricsPort int              `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics and the probes' details; 0: any free one, -1: none"`
+	Pprof       bool             `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
+	APITokens   string           `envconfig:"API_TOKENS" secret:"true" desc:"bearer tokens, separated by commas or white space, one of which every call but the probes and the documentation's page needs; empty: everybody may call"`
+	AdminToken  string           `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters, good for every other call, too; several while one replaces another, as in API_TOKENS; empty: those calls are off"`
 
 	Input string `envconfig:"INPUT" default:"strict" desc:"how an order may be written: strict takes what means one thing only; example takes what the FastAPI example took, rounds prices half-even to cents and says so, and refuses with FastAPI's statuses and errors"`
 
@@ -53,9 +54,13 @@ type Config struct {
 	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, JSON otherwise"`
 	LogRequests bool   `envconfig:"LOG_REQUESTS" default:"false" desc:"a line for every request at level info (at debug there always is)"`
 
-	// Database is DATABASE_URL, read.
+	// Database is how to connect to DATABASE_URL.
 	Database *pgx.ConnConfig `ignored:"true"`
 }
+
+// connectTimeout is how long an attempt to connect may take when the URL says nothing. Postgres on a network answers in
+// milliseconds; what takes longer is hung, and the next attempt is the better bet.
+const connectTimeout = time.Second
 
 // Load reads the environment. The error has one line that names every variable that is wrong, its value and what is
 // allowed.
@@ -73,10 +78,8 @@ func Table() string { return env.Table(&Config{}) }
 func (c *Config) LogValue() slog.Value { return env.Masked(c) }
 
 func (c *Config) check(p *env.Problems) {
-	if database, err := parseDatabaseURL(c.DatabaseURL); err != nil {
-		p.Add("DATABASE_URL", "postgres://user:password@host:port/database or key=value pairs")
-	} else {
-		c.Database = database
+	if !p.Named("DATABASE_URL") {
+		c.Database = c.DatabaseURL.Config("orderflow-api", connectTimeout)
 	}
 	if err := schema.ValidateQueueName(c.QueueName); err != nil {
 		p.Add("QUEUE_NAME", "1 to 43 letters, digits, _ and single -, not beginning with a digit or -")
@@ -108,8 +111,8 @@ func (c *Config) check(p *env.Problems) {
 
 func (c *Config) checkRoles(p *env.Problems) {
 	migrator := ""
-	if c.Database != nil && c.MigrateOnStart {
-		migrator = c.Database.User
+	if c.MigrateOnStart {
+		migrator = c.DatabaseURL.User()
 	}
 	for _, wrong := range c.Roles().Wrong(migrator) {
 		prefix := [...]string{"API", "CONSUMER", "METRICS"}[wrong.Part]

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 )
 
 // wrong is what every error begins with.
@@ -31,48 +32,24 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestDatabaseURLs(t *testing.T) {
+func TestDatabaseURL(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{
-		"postgres://me:s3cret@db.example:5433/orders",
-		"postgresql://me:s3cret@db.example:5433/orders?sslmode=disable",
-		"postgresql+psycopg2://me:s3cret@db.example:5433/orders",
-		"postgresql+asyncpg://me:s3cret@db.example:5433/orders",
-		"postgres+psycopg://me:s3cret@db.example:5433/orders",
-		"host=db.example port=5433 user=me password=s3cret dbname=orders",
-		" host=db.example port=5433 user=me password='s3cret' dbname=orders sslmode=disable ",
-	} {
-		cfg, err := load(map[string]string{"DATABASE_URL": url})
-		if err != nil {
-			t.Errorf("%s: %v", url, err)
-			continue
-		}
-		if db := cfg.Database; db.Host != "db.example" || db.Port != 5433 || db.User != "me" || db.Password != "s3cret" || db.Database != "orders" || db.ConnectTimeout == 0 {
-			t.Errorf("%s: read as %s:%d %s %s", url, db.Host, db.Port, db.User, db.Database)
-		}
-		var log bytes.Buffer
-		slog.New(slog.NewJSONHandler(&log, nil)).Info("start", "config", cfg)
-		if text := log.String(); strings.Contains(text, "s3cret") || !strings.Contains(text, "db.example") {
-			t.Errorf("%s: printed as %s", url, text)
-		}
+	cfg, err := load(map[string]string{"DATABASE_URL": "postgresql+psycopg2://me:s3cret@db.example:5433/orders?schema=public"})
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestWrongDatabaseURLDoesNotShowThePassword(t *testing.T) {
-	t.Parallel()
-	for _, url := range []string{
-		"postgres://me:s3cret@db:port/x", "postgres://me:s3cr@et@db:x/", "mysql://me:s3cret@db/x", "host=db port=x password=s3cret", "host=db port=x password='s3cret it''s'",
-		"postgres://db:x/?password=s3cret&user=me",
-		// Each of these has an equals sign, by which pgx takes it for key=value pairs.
-		"postgress://me:s3cret@db/x?sslmode=disable", "mysql://me:s3cret@db/x?charset=utf8", "postgres:/me:s3cret@db/x?a=b", "http://me:s3cret@db/x?a=b host=db",
-		"me:s3cret@db/x", "me:s3cr/et@db:5432/x?a=b",
-	} {
+	if db := cfg.Database; db.Host != "db.example" || db.Port != 5433 || db.User != "me" || db.Password != "s3cret" || db.Database != "orders" || db.ConnectTimeout != time.Second ||
+		db.RuntimeParams["application_name"] != "orderflow-api" {
+		t.Errorf("read as %s:%d %s %s", db.Host, db.Port, db.User, db.Database)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("start", "config", cfg)
+	if text := log.String(); strings.Contains(text, "s3cret") || !strings.Contains(text, "postgres://me@db.example:5433/orders") {
+		t.Errorf("printed as %s", text)
+	}
+	for _, url := range []string{"postress://me:s3cret@db/x", "postgres://me:s3cret@db/x?sslmod=disable", "me:s3cret@db/x"} {
 		_, err := load(map[string]string{"DATABASE_URL": url})
-		if err == nil {
-			t.Errorf("%s was taken", url)
-			continue
-		}
-		if text := err.Error(); strings.Contains(text, "s3cr") || !strings.HasPrefix(text, wrong+"DATABASE_URL=") {
+		if text := fmt.Sprint(err); err == nil || strings.Contains(text, "s3cret") || !strings.HasPrefix(text, wrong+"DATABASE_URL=") {
 			t.Errorf("%s: %s", url, text)
 		}
 	}

@@ -9,7 +9,6 @@ package cursor
 import (
 	"bytes"
 	"crypto/sha256"
-
 	"encoding/base64"
 	"encoding/binary"
 	"errors"

@@ -6,38 +6,24 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Connect opens one connection with the settings of session. It is for the parts that own a connection. Each of the hosts in cfg
 // has its ConnectTimeout, so ctx should have no deadline of its own: a first host that is silent would use it up.
 func Connect(ctx context.Context, cfg *pgx.ConnConfig, session Session) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, Adjusted(cfg))
+	conn, err := pgx.ConnectConfig(ctx, cfg.Copy())
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	// A server that stops answering right after the handshake must not hold up the caller.
 	limited, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	if err := always.With(session).apply(limited, conn); err != nil {
+	if err := session.Apply(limited, conn); err != nil {
 		Discard(conn)
-		return nil, fmt.Errorf("set up session: %w", err)
+		return nil, err
 	}
 	return conn, nil
-}
-
-// Adjusted is a copy of cfg with what every connection needs before its session can be set up.
-func Adjusted(cfg *pgx.ConnConfig) *pgx.ConnConfig {
-	cfg = cfg.Copy()
-	// Otherwise a session has the encoding of its database, or of its role, and what is sent would be taken for that. It is part of
-	// the startup message, which poolers know, and overrules the URL.
-	cfg.RuntimeParams["client_encoding"] = "UTF8"
-	// Of several hosts, one that takes writes is wanted: a standby in front would be taken for all there is.
-	if len(cfg.Fallbacks) > 0 && cfg.ValidateConnect == nil {
-		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	return cfg
 }
 
 // Discard closes a connection without waiting for the other side, which may be gone or hung.
@@ -53,11 +39,11 @@ func NewPool(ctx context.Context, cfg *pgx.ConnConfig, connections int, session 
 	if err != nil {
 		return nil, fmt.Errorf("make pool: %w", err)
 	}
-	poolCfg.ConnConfig = Adjusted(cfg)
+	poolCfg.ConnConfig = cfg.Copy()
 	poolCfg.MaxConns = int32(connections) //nolint:gosec // bounded by the configuration's check
 	poolCfg.MinConns = 0
 	poolCfg.MaxConnIdleTime = time.Minute
-	poolCfg.AfterConnect = always.With(session).apply
+	poolCfg.AfterConnect = session.Apply
 	pool, err := pgxpool.NewWithConfig(ctx, poolCfg)
 	if err != nil {
 		return nil, fmt.Errorf("make pool: %w", err)

@@ -91,36 +91,11 @@ func awaitState(t *testing.T, m *database.Monitor, up bool, reason string) {
 	}
 }
 
-// What a server refuses of a session's settings costs that setting and not the connection.
-func TestASettingThatIsRefusedIsLeftOut(t *testing.T) {
-	t.Parallel()
-	cfg, err := pgx.ParseConfig(testdb.New(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.ConnectTimeout = 5 * time.Second
-	conn, err := database.Connect(t.Context(), cfg, database.Session{
-		"statement_timeout": "1234ms", "lock_timeout": "777ms", "plan_cache_mode": "forbidden", "not_a_setting": "1",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer database.Discard(conn)
-	var statement, lock string
-	if err := conn.QueryRow(t.Context(), `select current_setting('statement_timeout'), current_setting('lock_timeout')`).Scan(&statement, &lock); err != nil || statement != "1234ms" || lock != "777ms" {
-		t.Errorf("statement_timeout is %s and lock_timeout %s, %v", statement, lock, err)
-	}
-}
-
 func TestMonitorKnows(t *testing.T) {
 	t.Parallel()
 	proxy := testdb.NewProxy(t, testdb.New(t))
 	proxy.Refuse()
-	cfg, err := pgx.ParseConfig(proxy.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.ConnectTimeout = 300 * time.Millisecond
+	cfg := testdb.Config(t, proxy.URL, 300*time.Millisecond)
 	unfit, prepared := make(chan bool, 1), make(chan bool, 1000)
 	unfit <- true
 	m := database.NewMonitor(cfg, func(context.Context, *pgx.Conn) error {

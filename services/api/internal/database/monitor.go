@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/postgres"
 )
 
 // State is what is known of the database.
@@ -26,6 +28,7 @@ type Monitor struct {
 	prepare func(context.Context, *pgx.Conn) error
 	log     *slog.Logger
 	suspect chan struct{}
+	outage  postgres.Outage
 
 	mu      sync.Mutex
 	state   State
@@ -171,6 +174,7 @@ func Writable(ctx context.Context, conn *pgx.Conn) error {
 
 func (m *Monitor) up(ctx context.Context) {
 	before := m.set(State{Up: true})
+	m.outage.Over()
 	if !before.Up {
 		m.log.InfoContext(ctx, "database is ready", "after", time.Since(before.Since).Round(time.Millisecond).String())
 	}
@@ -186,7 +190,7 @@ func (m *Monitor) down(ctx context.Context, err error) {
 		reason = unfit.Reason
 	}
 	before := m.set(State{Reason: reason})
-	if before.Reason != reason {
+	if m.outage.News(err) || before.Reason != reason {
 		m.log.WarnContext(ctx, reason+", trying again until it is ready", "error", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/postgres"
 )
 
 // Incomplete begins the error that a statement of ours raises when it did not do all that it should have: a trigger that returns
@@ -20,6 +22,9 @@ const (
 // Reason says in a few words why the database does not do what it is asked to, for whoever runs the service. It has nothing of the
 // server's own text, which may quote data.
 func Reason(err error) string {
+	if refusal := postgres.Refusal(err); refusal != "" {
+		return refusal
+	}
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr):
@@ -52,10 +57,6 @@ func Reason(err error) string {
 		return "somebody holds a lock"
 	case "57P03": // cannot_connect_now
 		return "database is starting up or shutting down"
-	case "28P01", "28000": // invalid_password, invalid_authorization_specification
-		return "database refuses the user or the password"
-	case "3D000": // invalid_catalog_name
-		return "there is no such database"
 	case "23505": // unique_violation
 		return "a sequence is behind its table: api migrate corrects it"
 	}

@@ -31,11 +31,7 @@ func (o open) State() (database.State, <-chan struct{}) { return database.State{
 
 func start(t *testing.T, url, queue string) (n *notify.Notifier, stop func()) {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.ConnectTimeout = time.Second
+	cfg := testdb.Config(t, url, time.Second)
 	n = notify.New(cfg, queue, open{make(chan struct{})}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

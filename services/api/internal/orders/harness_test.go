@@ -76,11 +76,7 @@ func newWriter(tb testing.TB, change func(*orders.WriterConfig)) *bench {
 // newWriterOn makes a writer that writes by one URL; the test looks by the other.
 func newWriterOn(tb testing.TB, writes, looks string, change func(*orders.WriterConfig)) *bench {
 	tb.Helper()
-	cfg, err := pgx.ParseConfig(writes)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cfg.ConnectTimeout = time.Second
+	cfg := testdb.Config(tb, writes, time.Second)
 	b := &bench{url: looks, db: testdb.Connect(tb, looks), observed: &observed{}, gate: &gate{never: make(chan struct{})}}
 	wc := orders.WriterConfig{
 		Database: cfg, Queue: testdb.Queue, MaxBatch: 256, MaxQueue: 4096, Timeout: 10 * time.Second,

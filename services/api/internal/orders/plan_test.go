@@ -38,11 +38,7 @@ func explain(t *testing.T, conn *pgx.Conn, sql string, args ...any) string {
 func TestPublishLooksKeysUpByIndex(t *testing.T) {
 	t.Parallel()
 	url := testdb.New(t)
-	cfg, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.ConnectTimeout = 5 * time.Second
+	cfg := testdb.Config(t, url, 5*time.Second)
 	conn, err := database.Connect(t.Context(), cfg, publishSession)
 	if err != nil {
 		t.Fatal(err)

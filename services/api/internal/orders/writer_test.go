@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/testdb"
 )
@@ -401,11 +399,7 @@ func TestConnectionLostWhileIdle(t *testing.T) {
 func TestWriterEndsWithWhatIsWaiting(t *testing.T) {
 	t.Parallel()
 	url := testdb.New(t)
-	cfg, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.ConnectTimeout = time.Second
+	cfg := testdb.Config(t, url, time.Second)
 	w := orders.NewWriter(orders.WriterConfig{
 		Database: cfg, Queue: testdb.Queue, MaxBatch: 4, MaxQueue: 100, Timeout: 10 * time.Second,
 		OnCommit: func() {}, Observer: &observed{}, Log: slog.New(slog.DiscardHandler),

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -94,11 +95,11 @@ func adminConfig(t *testing.T) *pgx.ConnConfig {
 	if url == "" {
 		t.Fatal("run make test (or set TEST_DATABASE_URL to a Postgres superuser's URL)")
 	}
-	cfg, err := pgx.ParseConfig(url)
+	address, err := postgres.Parse(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cfg
+	return address.Config("orderflow-api", time.Minute)
 }
 
 func connect(t *testing.T, cfg *pgx.ConnConfig) *pgx.Conn {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -102,6 +103,16 @@ func Connect(tb testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
+// Config is how the program connects to url; timeout is for one attempt.
+func Config(tb testing.TB, url string, timeout time.Duration) *pgx.ConnConfig {
+	tb.Helper()
+	address, err := postgres.Parse(url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return address.Config("orderflow-api", timeout)
+}
+
 // makeTemplate takes the template that TEST_TEMPLATE names or migrates one, with the PGMQ that TEST_PGMQ asks for (sql, or
 // extension; by default the extension where there is one).
 func makeTemplate() (string, error) {
@@ -114,11 +125,11 @@ func makeTemplate() (string, error) {
 	if err := admin(ctx, "create database "+name); err != nil {
 		return "", err
 	}
-	cfg, err := pgx.ParseConfig(URL(name))
+	address, err := postgres.Parse(URL(name))
 	if err != nil {
 		return name, err
 	}
-	return name, schema.Migrate(ctx, cfg, schema.Options{Queue: Queue, PGMQ: schema.Install(os.Getenv("TEST_PGMQ"))}, slog.New(slog.DiscardHandler))
+	return name, schema.Migrate(ctx, address.Config("orderflow-api", time.Minute), schema.Options{Queue: Queue, PGMQ: schema.Install(os.Getenv("TEST_PGMQ"))}, slog.New(slog.DiscardHandler))
 }
 
 // admin runs a statement on the maintenance database. Copying a template fails while somebody else is connected to it or
@@ -163,11 +174,7 @@ func Encoded(tb testing.TB, encoding string) string {
 	tb.Helper()
 	name := unique("orderflow_api_encoded")
 	Create(tb, tb.Context(), name, "template0 encoding '"+encoding+"' locale 'C'")
-	cfg, err := pgx.ParseConfig(URL(name))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := schema.Migrate(tb.Context(), cfg, schema.Options{Queue: Queue, PGMQ: schema.Install(os.Getenv("TEST_PGMQ"))}, slog.New(slog.DiscardHandler)); err != nil {
+	if err := schema.Migrate(tb.Context(), Config(tb, URL(name), time.Minute), schema.Options{Queue: Queue, PGMQ: schema.Install(os.Getenv("TEST_PGMQ"))}, slog.New(slog.DiscardHandler)); err != nil {
 		tb.Fatal(err)
 	}
 	return URL(name)

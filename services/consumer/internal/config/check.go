@@ -9,8 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
-
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/logging"
 )
@@ -19,10 +17,6 @@ import (
 var queueName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,42}$`)
 
 func (c *Config) check(p *env.Problems) {
-	c.DatabaseURL = stripDriver(c.DatabaseURL)
-	if _, err := pgx.ParseConfig(c.DatabaseURL); err != nil {
-		p.Add("DATABASE_URL", "postgres://user:password@host:port/database or the libpq form host=… port=… dbname=…")
-	}
 	if !queueName.MatchString(c.QueueName) || strings.Contains(c.QueueName, "--") {
 		p.Add("QUEUE_NAME", "1 to 43 letters, digits, _ and single -, beginning with a letter or _")
 	}
@@ -57,13 +51,6 @@ func (c *Config) check(p *env.Problems) {
 			p.Add("WEBHOOK_URL", "an http:// or https:// address when HANDLER=webhook")
 		}
 	}
-}
-
-// sqlalchemyDriver is what SQLAlchemy puts behind the scheme, as in the Python example: postgresql+psycopg2://.
-var sqlalchemyDriver = regexp.MustCompile(`^(postgres(?:ql)?)\+[a-z0-9_]+://`)
-
-func stripDriver(address string) string {
-	return sqlalchemyDriver.ReplaceAllString(address, "$1://")
 }
 
 func printable(s string) bool {

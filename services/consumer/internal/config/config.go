@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"orderflow.example/kit/env"
+	"orderflow.example/kit/postgres"
 )
 
 // Config is what the consumer can be told. The tags are the single source of the names, the defaults and the
 // documentation: `consumer config` prints them as the README's table.
 type Config struct {
-	DatabaseURL string `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" desc:"PostgreSQL to work on: URL (a SQLAlchemy driver suffix is ignored) or libpq key=value form" secret:"url"`
-	QueueName   string `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue to consume; dead letters go to the queue of the same name + _dlq"`
+	DatabaseURL postgres.Address `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" secret:"url" desc:"PostgreSQL to work on: a URL (SQLAlchemy's and JDBC's too) or key=value pairs"`
+	QueueName   string           `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue to consume; dead letters go to the queue of the same name + _dlq"`
 
 	BatchSize   int           `envconfig:"BATCH_SIZE" default:"30" desc:"most messages per read, 1 to 10000; raise it (500) for high rates of quick handlers"`
 	VT          int           `envconfig:"VT" default:"10" desc:"visibility timeout in seconds, 1 to 43200: how long a message stays hidden without a sign of life from its consumer"`

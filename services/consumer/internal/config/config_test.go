@@ -51,16 +51,10 @@ func TestTheDefaultsLastForHours(t *testing.T) {
 	}
 }
 
-func TestASQLAlchemyAddressIsUnderstood(t *testing.T) {
+func TestTheAddressOfTheDatabaseIsUnderstood(t *testing.T) {
 	t.Parallel()
-	for given, want := range map[string]string{
-		"postgresql+psycopg2://u:p@h:1/d": "postgresql://u:p@h:1/d",
-		"postgresql+asyncpg://u:p@h:1/d":  "postgresql://u:p@h:1/d",
-		"postgres://u:p@h:1/d":            "postgres://u:p@h:1/d",
-		"host=h port=1 dbname=d":          "host=h port=1 dbname=d",
-	} {
-		c, err := load(map[string]string{"DATABASE_URL": given})
-		if err != nil || c.DatabaseURL != want {
+	for _, given := range []string{"postgresql+psycopg2://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d?ssl=require", "postgres://u:p@h:1/d", "host=h port=1 dbname=d user=u password=p"} {
+		if c, err := load(map[string]string{"DATABASE_URL": given}); err != nil || c.DatabaseURL.String() != "postgres://u@h:1/d" {
 			t.Errorf("%s: %s, %v", given, c.DatabaseURL, err)
 		}
 	}
@@ -69,7 +63,7 @@ func TestASQLAlchemyAddressIsUnderstood(t *testing.T) {
 func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 	t.Parallel()
 	for name, values := range map[string][]string{
-		"DATABASE_URL":       {"nonsense", "postgres://h:port/d", "mysql://h/d"},
+		"DATABASE_URL":       {"nonsense", "postgres://h:port/d", "mysql://h/d", "postress://h/d?sslmode=disable", "postgres://h/d?sslmod=disable"},
 		"QUEUE_NAME":         {`x"; drop table orders; --`, "1st", "a b", strings.Repeat("q", 44), "a--b"},
 		"BATCH_SIZE":         {"abc", "0", "-1", "10001", "1.5"},
 		"VT":                 {"0", "-1", "10s", "99999"},

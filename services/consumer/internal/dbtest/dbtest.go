@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderflow.example/kit/postgres"
 )
 
 // QueueName is the queue that the template has.
@@ -25,6 +27,19 @@ type DB struct {
 	*pgxpool.Pool
 	URL string
 	tb  testing.TB
+}
+
+// Address is the database's, as the program reads it.
+func (db *DB) Address() postgres.Address { return Address(db.tb, db.URL) }
+
+// Address reads a DATABASE_URL.
+func Address(tb testing.TB, text string) postgres.Address {
+	tb.Helper()
+	address, err := postgres.Parse(text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return address
 }
 
 var serial atomic.Int64

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -131,7 +129,7 @@ func (l *Link) connect(ctx context.Context) error {
 	if err != nil {
 		l.drop()
 		if ctx.Err() == nil {
-			l.server.noteDown(l.name, errors.New(Brief(err)))
+			l.server.noteDown(l.name, err)
 		}
 		return fmt.Errorf("connect for %s: %w", l.name, err)
 	}
@@ -156,11 +154,17 @@ func (l *Link) bound(config *pgx.ConnConfig) {
 		defer cancel()
 		return lookup(ctx, host)
 	}
+	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if ctx.Value(connecting{}) != nil {
 			l.begins(config.ConnectTimeout)
 		}
 		return dial(ctx, network, address)
+	}
+	setup := config.AfterConnect
+	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		l.begins(config.ConnectTimeout)
+		return setup(ctx, conn)
 	}
 }
 
@@ -168,7 +172,7 @@ func (l *Link) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ConnectTimeout)
 	defer cancel()
 	l.begins(ConnectTimeout)
-	if err := prepareSession(ctx, l.conn); err != nil {
+	if err := sessionSettings.Apply(ctx, l.conn); err != nil {
 		return err
 	}
 	if l.setup != nil {
@@ -203,16 +207,4 @@ func useless(err error) bool {
 		return true
 	}
 	return answer.Code[:2] == "08"
-}
-
-// Brief is the text of an error of Do in one line: pgx lists one for each address and each try with and without TLS, mostly the same.
-func Brief(err error) string {
-	var lines []string
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		line = strings.TrimSpace(line)
-		if !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, " ")
 }

@@ -2,7 +2,6 @@ package pg_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/url"
@@ -33,12 +32,9 @@ func setup(t *testing.T, prepare ...string) *bundle {
 	for _, statement := range prepare {
 		b.Exec(statement)
 	}
-	server, err := pg.NewServer(b.URL, strings.Repeat("long-name-", 20), slog.New(slog.DiscardHandler), pg.Observer{
+	server := pg.NewServer(b.Address(), strings.Repeat("long-name-", 20), slog.New(slog.DiscardHandler), pg.Observer{
 		Connected: func(_ string, again bool) { b.connected <- again },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	b.link = server.NewLink("test", nil)
 	t.Cleanup(b.link.Close)
 	return b
@@ -73,10 +69,7 @@ func TestASilentAddressHidesNoOther(t *testing.T) {
 	}
 	address.Host = silent.Addr().String() + "," + address.Host
 	address.RawQuery = "sslmode=disable&connect_timeout=1"
-	server, err := pg.NewServer(address.String(), "test", slog.New(slog.DiscardHandler), pg.Observer{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := pg.NewServer(dbtest.Address(t, address.String()), "test", slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink("test", nil)
 	defer link.Close()
 	if err := link.Do(t.Context(), func(ctx context.Context, conn *pgx.Conn) error { return conn.Ping(ctx) }); err != nil {
@@ -159,12 +152,4 @@ func TestAStatementHasADeadlineThatGrowsWhenItIsHit(t *testing.T) {
 	dbtest.Eventually(t, "the server has given up too", func() bool {
 		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where pid = $1::integer`, pid) == 0
 	})
-}
-
-func TestBriefIsOneLineWithoutRepetition(t *testing.T) {
-	t.Parallel()
-	got := pg.Brief(errors.New("failed:\n\ta: refused\n\tb: refused\n\ta: refused"))
-	if got != "failed: a: refused b: refused" {
-		t.Fatal(got)
-	}
 }

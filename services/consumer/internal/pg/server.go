@@ -4,17 +4,22 @@
 package pg
 
 import (
-	"fmt"
+	"cmp"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/postgres"
 )
 
 // ConnectTimeout bounds one attempt to connect to one address, unless DATABASE_URL has a connect_timeout. A server that
 // hangs accepts the connection and does not answer; the attempt that waits when it comes back succeeds at once.
 const ConnectTimeout = 3 * time.Second
+
+// unreachable is why the database cannot be used when nothing more is known.
+const unreachable = "database unreachable"
 
 // Server is the database as the consumer sees it: reachable or not. Its links share that knowledge, so that an outage
 // is logged once and not once per connection.
@@ -22,10 +27,12 @@ type Server struct {
 	config  *pgx.ConnConfig
 	log     *slog.Logger
 	observe Observer
+	outage  postgres.Outage
 
 	mu      sync.Mutex
 	state   state
 	since   time.Time
+	why     string    // it is not up
 	suspect time.Time // connections that have not answered since then are not to be trusted
 }
 
@@ -43,39 +50,33 @@ type Observer struct {
 	Reachable func(bool)
 }
 
-// NewServer prepares to connect to databaseURL; it does not connect. consumerID becomes part of the application name.
-func NewServer(databaseURL, consumerID string, log *slog.Logger, observe Observer) (*Server, error) {
-	config, err := pgx.ParseConfig(databaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("parse DATABASE_URL: %w", err)
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = ConnectTimeout
-	}
+// NewServer prepares to connect to an address; it does not connect. consumerID becomes part of the application name.
+func NewServer(address postgres.Address, consumerID string, log *slog.Logger, observe Observer) *Server {
+	config := address.Config("orderflow-consumer "+consumerID, ConnectTimeout)
 	config.BuildContextWatcherHandler = hangUpWhenCancelled
-	if config.RuntimeParams["application_name"] == "" {
-		name := "orderflow-consumer " + consumerID
-		config.RuntimeParams["application_name"] = name[:min(len(name), 63)]
-	}
-	return &Server{config: config, log: log, observe: observe, since: time.Now()}, nil
+	return &Server{config: config, log: log, observe: observe, since: time.Now(), why: "not yet connected"}
 }
 
-// Reachable says whether the last contact with the database succeeded, and since when that is so.
-func (s *Server) Reachable() (ok bool, since time.Time) {
+// Reachable says whether the last contact with the database succeeded, since when that is so, and why not.
+func (s *Server) Reachable() (ok bool, since time.Time, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state == up, s.since
+	return s.state == up, s.since, s.why
 }
 
 func (s *Server) noteUp() {
-	if was, lasted := s.turn(up); was != up {
-		s.log.Info("Database reachable", "after", lasted.Round(time.Millisecond).String())
+	if was, lasted := s.turn(up, ""); was != up {
+		s.outage.Over()
+		s.log.Info("database reachable", "after", lasted.Round(time.Millisecond).String())
 	}
 }
 
+// noteDown is told of every failure. A permanent one is called what it is, and each new one is logged.
 func (s *Server) noteDown(link string, err error) {
-	if was, _ := s.turn(down); was != down {
-		s.log.Warn("Database unreachable, trying again until it is back", "link", link, "error", err.Error())
+	why := cmp.Or(postgres.Refusal(err), unreachable)
+	was, _ := s.turn(down, why)
+	if news := s.outage.News(err); news || was != down {
+		s.log.Warn(why+", trying again until it is back", "link", link, "error", postgres.Brief(err))
 	}
 }
 
@@ -95,10 +96,11 @@ func (s *Server) trusts(answered time.Time) bool {
 }
 
 // turn changes the state and returns the one before, with how long it had lasted.
-func (s *Server) turn(to state) (was state, lasted time.Duration) {
+func (s *Server) turn(to state, why string) (was state, lasted time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was, lasted = s.state, time.Since(s.since)
+	s.why = why
 	if was != to {
 		s.state, s.since = to, time.Now()
 		if s.observe.Reachable != nil {

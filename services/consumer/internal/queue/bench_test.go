@@ -20,10 +20,7 @@ import (
 func benchmark(b *testing.B) (*dbtest.DB, *queue.Queue, *pg.Link) {
 	b.Helper()
 	db := dbtest.New(b)
-	server, err := pg.NewServer(db.URL, "benchmark", discard, pg.Observer{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	server := pg.NewServer(db.Address(), "benchmark", discard, pg.Observer{})
 	link := server.NewLink("benchmark", nil)
 	b.Cleanup(link.Close)
 	return db, queue.New(dbtest.QueueName, false), link

@@ -22,10 +22,7 @@ import (
 func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
-	server, err := pg.NewServer(db.URL, me, slog.New(slog.DiscardHandler), pg.Observer{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := pg.NewServer(db.Address(), me, slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink("plans", nil)
 	defer link.Close()
 	q := queue.New(dbtest.QueueName, false)

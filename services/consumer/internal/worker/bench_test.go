@@ -27,10 +27,7 @@ func BenchmarkConsumer(b *testing.B) {
 				db := dbtest.New(b)
 				db.Publish(backlog)
 				db.Exec(`vacuum analyze public.orders, pgmq.q_order_queue`)
-				server, err := pg.NewServer(db.URL, "benchmark", log, pg.Observer{})
-				if err != nil {
-					b.Fatal(err)
-				}
+				server := pg.NewServer(db.Address(), "benchmark", log, pg.Observer{})
 				m := metrics.New("benchmark", dbtest.QueueName, "none")
 				c := worker.New(worker.Settings{
 					ID: "benchmark", Queue: dbtest.QueueName, Batch: batch, Concurrency: 30, MaxAttempts: 5,

@@ -236,12 +236,12 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 
 // Ready says whether the consumer can do its work at present, and if not, why.
 func (c *Consumer) Ready() (ok bool, why string) {
-	reachable, since := c.server.Reachable()
+	reachable, since, why := c.server.Reachable()
 	switch {
 	case c.draining.Load():
 		return false, "draining"
 	case !reachable:
-		return false, "database unreachable since " + since.UTC().Format(time.RFC3339)
+		return false, why + " since " + since.UTC().Format(time.RFC3339)
 	case !c.schemaReady.Load():
 		return false, "database schema is not there yet"
 	case c.reads.now() != "":

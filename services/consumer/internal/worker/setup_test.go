@@ -73,16 +73,13 @@ func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler, p
 	b.t.Helper()
 	r := &running{t: b.t, metrics: metrics.New("test", s.Queue, "test"), log: &logged{}, ended: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server, err := pg.NewServer(address, s.ID, log, pg.Observer{
+	server := pg.NewServer(dbtest.Address(b.t, address), s.ID, log, pg.Observer{
 		Connected: func(link string, again bool) {
 			if again {
 				r.metrics.Reconnects.WithLabelValues(link).Inc()
 			}
 		},
 	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	r.Consumer = worker.New(s, server, h, log, r.metrics)
 	for _, p := range prepare {
 		p(r.Consumer)
