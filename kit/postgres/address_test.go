@@ -173,7 +173,7 @@ var parameters = []struct {
 	{query: "binary_parameters=yes", ignored: "binary_parameters"},
 	// Mistakes
 	{query: "sslmod=disable", wrong: "there is no parameter sslmod, and no setting of a session"},
-	{query: "statment_timeout=5s", wrong: "there is no parameter statment_timeout"},
+	{query: "lock_timout=5s", wrong: "there is no parameter lock_timout"},
 	{query: "zeitlimit=5", wrong: "there is no parameter zeitlimit"},
 }
 

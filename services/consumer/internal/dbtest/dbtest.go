@@ -30,7 +30,7 @@ type DB struct {
 }
 
 // Address is the database's, as the program reads it.
-func (db *DB) Address() postgres.Address { return Address(db.tb, db.URL) }
+func (d *DB) Address() postgres.Address { return Address(d.tb, d.URL) }
 
 // Address reads a DATABASE_URL.
 func Address(tb testing.TB, text string) postgres.Address {
