@@ -31,7 +31,7 @@ func TestEncodings(t *testing.T) {
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
 			url := testdb.Encoded(t, encoding)
-			b := newWriterOn(t, url, url, func(c *orders.WriterConfig) { c.Database.RuntimeParams["client_encoding"] = "LATIN1" })
+			b := newWriterOn(t, url+"&client_encoding=LATIN1", url, nil)
 			b.exec(t, `set client_encoding = UTF8`)
 			b.mustWrite(t, one(order(0), ""))
 			draft := order(1)
