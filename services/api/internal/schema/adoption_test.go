@@ -56,6 +56,9 @@ func TestTheExamplesTableIsAdopted(t *testing.T) {
 			`3|Customer 3|4|13.10|pending|3|0|0|∅`,
 			`4|Customer 4|5|14.10|pending|4|0|0|∅`,
 		))
+		if strings.Contains(db.log.String(), sequenceBehind) {
+			t.Errorf("what goes on from the adopted ids is no sequence that is behind:\n%s", db.log)
+		}
 		wantTable(t, db.conn, `select created_at = '2026-01-07 19:48:03.123456Z' from orders where id < 4`, "t\nt\nt")
 		wantTable(t, db.conn, `select now() - created_at < '1 minute' from orders where id = 4`, "t")
 		wantTable(t, db.conn, `select message from pgmq."q_order-queue" where msg_id = 5`, `"not an order"`)

@@ -51,15 +51,16 @@ func (i ids) bringUp(ctx context.Context, conn *pgx.Conn, log *slog.Logger) erro
 	if sequence == nil {
 		return nil // ids of somebody else's making
 	}
+	// The id before the next one, and the last one that is taken.
 	look := `
-		select coalesce(pg_sequence_last_value($1::regclass), 0),
+		select (select case when s.is_called then s.last_value else s.last_value - 1 end from ` + *sequence + ` s),
 			greatest((select max(` + i.column + `) from ` + i.table + ` where ` + i.column + ` < ` + topID + `), 0`
 	if archived {
 		look += `, (select max(` + i.column + `) from ` + i.archive + ` where ` + i.column + ` < ` + topID + `)`
 	}
 	look += `)`
 	var last, taken int64
-	if err := conn.QueryRow(ctx, look, *sequence).Scan(&last, &taken); err != nil || last >= taken {
+	if err := conn.QueryRow(ctx, look).Scan(&last, &taken); err != nil || last >= taken {
 		if denied(err) {
 			log.WarnContext(ctx, "no right to see whether a sequence is behind its table", "sequence", *sequence, "error", err)
 			return nil
@@ -73,7 +74,7 @@ func (i ids) bringUp(ctx context.Context, conn *pgx.Conn, log *slog.Logger) erro
 		if _, err := tx.Exec(ctx, fmt.Sprintf(`alter sequence %s cache %d`, *sequence, cache)); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, look, *sequence).Scan(&last, &taken); err != nil || last >= taken {
+		if err := tx.QueryRow(ctx, look).Scan(&last, &taken); err != nil || last >= taken {
 			return err
 		}
 		_, err := tx.Exec(ctx, `select setval($1::regclass, $2)`, *sequence, taken)

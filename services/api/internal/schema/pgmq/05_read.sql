@@ -1,6 +1,6 @@
 -- Reading leases messages: it hides them for vt seconds and counts the attempt. Messages that another reader is just
 -- taking are skipped, not waited for. Results come in the order of their ids, which an "update ... returning" alone does
--- not promise.
+-- not promise. A count that is at its end stays there: one such row must not keep everybody from reading.
 
 -- At most qty messages (all, when null) that contain the JSON value of conditional; '{}' and null mean any message.
 create or replace function pgmq.read(
@@ -28,7 +28,7 @@ begin
         ), leased as (
             update pgmq.%1$I q
             set vt = $2,
-                read_ct = q.read_ct + 1,
+                read_ct = case when q.read_ct < 2147483647 then q.read_ct + 1 else q.read_ct end,
                 last_read_at = $1
             from due
             where q.msg_id = due.msg_id
