@@ -44,6 +44,11 @@ test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with th
 $(addprefix test/,$(MODULES)): test/%:
 	go -C $* test $(RACE) -timeout 9m ./...
 
+# Each breaks the program in a small way, and a named test has to notice: tests that cannot fail prove nothing.
+.PHONY: mutants
+mutants: bin/dev bin/helm-unittest $(addprefix bin/,$(SERVICES)) ## Break the program in small ways, each of which a test must notice (MUTANTS=quick, or words; MUTANT_JOBS=)
+	@exec bin/dev with-postgres bin/dev mutants
+
 lint: bin/golangci-lint bin/actionlint ## Lint every module and the workflows
 	@set -e; for module in $(MODULES) $(CHECK_MODULES); do echo "lint $$module"; (cd $$module && go vet ./... && $(CURDIR)/bin/golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); done
 	bin/actionlint

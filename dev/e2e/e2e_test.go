@@ -119,9 +119,14 @@ func programsFor(t *testing.T) *built {
 
 func setup(t *testing.T, databaseURL string) bundle {
 	t.Helper()
+	return setupWith(t, databaseURL, programsFor(t).binaries)
+}
+
+func setupWith(t *testing.T, databaseURL string, binaries stack.Binaries) bundle {
+	t.Helper()
 	b := bundle{built: programsFor(t), lines: &lines{}}
 	b.stack = stack.New(stack.Options{
-		Session: b.session, Binaries: b.binaries, DatabaseURL: databaseURL, Lines: b.lines.add,
+		Session: b.session, Binaries: binaries, DatabaseURL: databaseURL, Lines: b.lines.add,
 		Env: []string{"LOG_FORMAT=json", "LOG_LEVEL=debug"},
 	})
 	t.Cleanup(func() {

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/dev/internal/chaos"
+	"orderflow.example/dev/internal/mutants"
 	"orderflow.example/dev/internal/session"
 	"orderflow.example/dev/internal/stack"
 )
@@ -19,9 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // atOnce is how many faults run at the same time. Each mostly waits.
 const atOnce = 4
 
-// The short version of `dev chaos`: every fault, against the real binaries under load, each ended by both audits.
-func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
-	t.Parallel()
+// open builds the programs and returns the short version of the suite on the tests' Postgres.
+func open(t *testing.T) *chaos.Suite {
+	t.Helper()
 	server, template := os.Getenv("TEST_DATABASE_URL"), os.Getenv("TEST_TEMPLATE")
 	if server == "" || template == "" {
 		t.Fatal("no Postgres for tests: run `make test`, or set TEST_DATABASE_URL and TEST_TEMPLATE")
@@ -45,8 +47,13 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	}
 	plan := chaos.ShortPlan()
 	plan.Untimed = true
-	suite := &chaos.Suite{Session: s, Binaries: binaries, ServerURL: server, Template: template, Plan: plan}
+	return &chaos.Suite{Session: s, Binaries: binaries, ServerURL: server, Template: template, Plan: plan}
+}
 
+// The short version of `dev chaos`: every fault, against the real binaries under load, each ended by both audits.
+func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
+	t.Parallel()
+	suite := open(t)
 	slots := make(chan struct{}, atOnce)
 	faults := chaos.Faults()
 	results := make([]chan chaos.Result, len(faults))
@@ -63,14 +70,67 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	for i, f := range faults {
 		r := <-results[i] // before the subtest, whose end must not leave a fault running
 		t.Run(f.Name, func(t *testing.T) {
-			var details strings.Builder
-			chaos.Details(&details, r)
 			if r.Failed() {
-				t.Error(details.String())
+				t.Error(details(r))
 			}
-			t.Logf("%d accepted, recovery %v, %v in all\n%s", r.Accepted, r.Recovery, r.Took.Round(time.Millisecond), details.String())
+			t.Logf("%d accepted, recovery %v, %v in all\n%s", r.Accepted, r.Recovery, r.Took.Round(time.Millisecond), details(r))
 		})
 	}
+}
+
+// A build whose acks do not ask whether the lease still holds ends red, and for that reason; the same fault with the real one ends green.
+func TestTheVerdictIsRedForABrokenBuild(t *testing.T) {
+	t.Parallel()
+	sound := open(t)
+	faults, err := chaos.Select("outlive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("sound", func(t *testing.T) {
+		t.Parallel()
+		if r := sound.Run(bounded(t), faults[0]); r.Failed() {
+			t.Error(details(r))
+		}
+	})
+	t.Run("broken", func(t *testing.T) {
+		t.Parallel()
+		root, err := stack.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := mutants.Twin(mutants.AcksWithoutLease)
+		if err != nil {
+			t.Fatal(err)
+		}
+		overlay, err := m.Overlay(root, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := stack.BuildOverlaid(t.Context(), sound.Session, root, overlay, stack.Consumer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken := *sound
+		broken.Binaries = maps.Clone(sound.Binaries)
+		maps.Copy(broken.Binaries, changed)
+		r := broken.Run(bounded(t), faults[0])
+		if want := "FAILED: orders completed under a lease that another consumer had taken over"; !r.Failed() || !chaos.Failed([]chaos.Result{r}) || !strings.Contains(details(r), want) {
+			t.Errorf("%q is not in:\n%s", want, details(r))
+		}
+	})
+}
+
+func details(r chaos.Result) string {
+	var text strings.Builder
+	chaos.Details(&text, r)
+	return text.String()
+}
+
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func TestSelect(t *testing.T) {

@@ -85,6 +85,12 @@ func chartMutants() []Mutant {
             httpGet: {path: /readyz, port: http}`}},
 		},
 		{
+			Breaks: "a consumer is ready before it has the database", By: suite("consumer"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", `          readinessProbe:
+            httpGet: {path: /readyz, port: metrics}`, `          readinessProbe:
+            httpGet: {path: /livez, port: metrics}`}},
+		},
+		{
 			Breaks: "an autoscaler's number is overwritten by each upgrade", By: suite("consumer"),
 			Edits: []Edit{{templates + "_numbers.tpl", `replicas: {{ min (max $now`, `replicas: {{ min (max 1`}},
 		},

@@ -1,3 +1,80 @@
 package mutants
 
-func devMutants() []Mutant { return nil }
+// devMutants make the chaos suite end well when it must not.
+func devMutants() []Mutant {
+	const (
+		dev = "dev"
+		dir = dev + "/internal/chaos/"
+	)
+	judge := goTest(dev, "./internal/chaos", "TestJudge")
+	failed := goTest(dev, "./internal/chaos", "TestFailed")
+	ledger := goTest(dev, "./internal/chaos", "TestTheLedgerSeesEveryContradiction")
+	return []Mutant{
+		{
+			Breaks: "chaos: every check is kept", By: judge, Quick: true,
+			Edits: []Edit{{dir + "verdict.go", `Want: fmt.Sprint(want), OK: ok})`, `Want: fmt.Sprint(want), OK: ok || true})`}},
+		},
+		{
+			Breaks: "chaos: lost orders do not count", By: judge,
+			Edits: []Edit{{dir + "verdict.go", `r.check(r.Lost == 0, "orders lost", r.Lost, 0)`, ``}},
+		},
+		{
+			Breaks: "chaos: orders that the prober lost do not count", By: judge,
+			Edits: []Edit{{dir + "verdict.go", `a.Lost + e.probed - e.probedCompleted`, `a.Lost`}},
+		},
+		{
+			Breaks: "chaos: loadgen's exit code does not count", By: judge,
+			Edits: []Edit{{dir + "verdict.go", `r.check(e.exitCode == 0 && e.account.ExitCode == 0,`, `r.check(true,`}},
+		},
+		{
+			Breaks: "chaos: a process that has ended does not count", By: judge,
+			Edits: []Edit{{dir + "verdict.go", `r.check(l.running,`, `r.check(true,`}},
+		},
+		{
+			Breaks: "chaos: a queue that does not empty does not count", By: judge,
+			Edits: []Edit{{dir + "verdict.go", `r.check(e.unsettled == nil,`, `r.check(true,`}},
+		},
+		{
+			Breaks: "chaos: any recovery is quick enough", By: judge,
+			Edits: []Edit{{dir + "verdict.go", `r.check(r.Recovery <= bar,`, `r.check(r.Recovery <= bar*100,`}},
+		},
+		{
+			Breaks: "chaos: two effects are no duplicate", By: ledger, Quick: true,
+			Edits: []Edit{{dir + "ledger.go", `count(*) filter (where effects > 1)`, `count(*) filter (where effects > 2)`}},
+		},
+		{
+			Breaks: "chaos: completed without an effect is no contradiction", By: ledger,
+			Edits: []Edit{{dir + "ledger.go", `(status = 'completed') <> (effects = 1) and effects <= 1`, `(status = 'completed') <> (effects = 1) and effects = 1`}},
+		},
+		{
+			Breaks: "chaos: a lease that another had taken over is none", By: goTest(dev, "./internal/chaos", "TestALeaseThatWasTakenOverIsSeen"),
+			Edits: []Edit{{dir + "leases.go", `o.attempts < s.attempt`, `o.attempts > s.attempt`}},
+		},
+		{
+			Breaks: "chaos: a broken promise does not fail the fault", By: failed,
+			Edits: []Edit{{dir + "verdict.go", `slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK })`, `slices.ContainsFunc(r.Checks, func(c Check) bool { return false })`}},
+		},
+		{
+			Breaks: "chaos: a fault that put nothing to the test is good", By: failed,
+			Edits: []Edit{{dir + "verdict.go", `len(r.Checks) == 0 ||`, ``}},
+		},
+		{
+			Breaks: "chaos: only the last fault decides", By: failed,
+			Edits: []Edit{{dir + "verdict.go", `for _, r := range results {
+		if r.Failed() {`, `for i, r := range results {
+		if i == len(results)-1 && r.Failed() {`}},
+		},
+		{
+			Breaks: "chaos: any answer of the api is a good one", By: goTest(dev, "./internal/chaos", "TestAnswers"),
+			Edits: []Edit{{dir + "prober.go", `one.status != http.StatusCreated && one.status != http.StatusServiceUnavailable`, `one.status == http.StatusTeapot`}},
+		},
+		{
+			Breaks: "chaos: an api that takes no order again is good", By: goTest(dev, "./internal/chaos", "TestAnswers"),
+			Edits: []Edit{{dir + "prober.go", `r.check(false, "accepts orders again after"`, `r.check(p.Untimed, "accepts orders again after"`}},
+		},
+		{
+			Breaks: "chaos: a report without an audit is an account", By: goTest(dev, "./internal/chaos", "TestReadAccount"),
+			Edits: []Edit{{dir + "verdict.go", `if a.Audit == nil {`, `if a.Audit == nil && a.ExitCode == 0 {`}},
+		},
+	}
+}

@@ -58,6 +58,11 @@ func Build(ctx context.Context, s *session.Session, root, built string, services
 	if built != "" {
 		return prebuilt(built, services...)
 	}
+	return BuildOverlaid(ctx, s, root, "", services...)
+}
+
+// BuildOverlaid is Build as a file for `go build -overlay` changes the sources; "" changes nothing.
+func BuildOverlaid(ctx context.Context, s *session.Session, root, overlay string, services ...Service) (Binaries, error) {
 	dir, err := s.Mkdir("bin")
 	if err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func Build(ctx context.Context, s *session.Session, root, built string, services
 	for i, service := range services {
 		target := filepath.Join(dir, string(service))
 		binaries[service] = target
-		builds.Go(func() { errs[i] = build(ctx, s, root, version, service, target) })
+		builds.Go(func() { errs[i] = build(ctx, s, root, version, overlay, service, target) })
 	}
 	builds.Wait()
 	return binaries, errors.Join(errs...)
@@ -90,8 +95,11 @@ func prebuilt(dir string, services ...Service) (Binaries, error) {
 	return binaries, nil
 }
 
-func build(ctx context.Context, s *session.Session, root, version string, service Service, target string) error {
+func build(ctx context.Context, s *session.Session, root, version, overlay string, service Service, target string) error {
 	args := []string{"build", "-trimpath", "-ldflags", "-s -w -X main.version=" + version, "-o", target}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
 	var mu sync.Mutex
 	var said []string
 	compiler, err := proc.Start(s, proc.Spec{
