@@ -9,7 +9,7 @@ import (
 )
 
 // Conn is a connection that its listener may close for another one, unless it is [Conn.Busy]. Whoever serves it says what it
-// is doing; a new one is idle.
+// is doing; a new one is waiting for its first request.
 type Conn struct {
 	net.Conn
 	owner  *Listener
@@ -18,7 +18,7 @@ type Conn struct {
 }
 
 const (
-	idle    = iota // no request has begun
+	idle    = iota // between two requests
 	waiting        // for the client, in the midst of a request or an answer
 	busy           // somebody works on its request
 	evicted
@@ -43,7 +43,8 @@ func (c *Conn) mark(state int64) bool {
 	}
 }
 
-// Idle says that nothing is under way. It is the first to be closed for another one. False: it is closed already.
+// Idle says that nothing is under way. When that has lasted a while, it is among the first to be closed for others. False: it is
+// closed already.
 func (c *Conn) Idle() bool { return c.mark(idle) }
 
 // Waiting says that the client has to send, or to take, the rest of something. When there are no idle ones, the one that has

@@ -75,7 +75,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		l.short.ends(l.log)
 		c := &Conn{Conn: conn, owner: l}
-		c.mark(idle)
+		c.mark(waiting)
 		if !l.admit(c) {
 			return nil, net.ErrClosed
 		}

@@ -39,6 +39,10 @@ func (l *Listener) admit(c *Conn) bool {
 // share is how many are closed at a time. Looking for them costs as much for one as for many.
 func (l *Listener) share() int { return max(1, l.most/64) }
 
+// resting is how long a connection must have been idle to be closed before any that is under way. One that is used again and again
+// is not.
+const resting = time.Second
+
 // closeLongest closes up to n connections, those that have been idle longest, or else those that have been waiting longest for
 // their clients. It returns how many it closed.
 func (l *Listener) closeLongest(n int) int {
@@ -46,26 +50,28 @@ func (l *Listener) closeLongest(n int) int {
 		conn  *Conn
 		state int64
 	}
-	var byState [stateMask + 1][]candidate
+	var idlers, others []candidate
+	before := now() - int64(resting)
 	l.mu.Lock()
 	for c := range l.conns {
-		state := c.state.Load()
-		byState[state&stateMask] = append(byState[state&stateMask], candidate{c, state})
+		switch state := c.state.Load(); {
+		case state&stateMask == idle && state < before:
+			idlers = append(idlers, candidate{c, state})
+		case state&stateMask == idle, state&stateMask == waiting:
+			others = append(others, candidate{c, state})
+		}
 	}
 	l.mu.Unlock()
 	closed := 0
-	for _, all := range [][]candidate{byState[idle], byState[waiting]} {
+	for _, all := range [][]candidate{idlers, others} {
 		slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.state, b.state) })
 		for _, one := range all {
-			if closed == n {
-				return closed
-			}
-			if one.conn.evict(one.state) {
+			if closed < n && one.conn.evict(one.state) {
 				closed++
 			}
 		}
 		if closed > 0 {
-			return closed // those that have begun a request only when there is no idle one
+			return closed // those that are under way only when there is no idle one
 		}
 	}
 	return closed

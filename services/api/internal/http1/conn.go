@@ -148,7 +148,7 @@ func (c *Conn) next() error {
 	c.cfg.Budget.release(c)
 	c.begun = false
 	c.compact()
-	if !c.client.Idle() {
+	if c.served && !c.client.Idle() {
 		return net.ErrClosed
 	}
 	if c.r == c.w {
@@ -163,7 +163,7 @@ func (c *Conn) next() error {
 			return io.EOF // nobody asks anything
 		}
 	}
-	if !c.client.Waiting() {
+	if c.served && !c.client.Waiting() {
 		return net.ErrClosed
 	}
 	raw, err := c.head()
