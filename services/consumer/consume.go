@@ -49,7 +49,7 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 	}, server, h, log, m)
 
 	if s.MetricsPort >= 0 {
-		listener, err := ops.Start(ctx, s.MetricsHost, s.MetricsPort, s.Pprof, m.Registry, consumer.Alive, consumer.Ready)
+		listener, err := ops.Start(ctx, s.MetricsHost, s.MetricsPort, s.Pprof, m.Registry, consumer.Alive, consumer.Ready, log)
 		if err != nil {
 			return err
 		}

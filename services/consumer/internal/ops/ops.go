@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"orderflow.example/kit/listen"
 )
 
 // Probe answers whether all is well, and says why in either case.
@@ -29,7 +32,7 @@ type Server struct {
 
 // Start listens on a host (empty: all addresses) and port (0: any free one) and serves until Stop. The profiler is served when
 // profiling is true: it shows what is in memory and in the command line, and can keep a core busy.
-func Start(ctx context.Context, host string, port int, profiling bool, gatherer prometheus.Gatherer, alive, ready Probe) (*Server, error) {
+func Start(ctx context.Context, host string, port int, profiling bool, gatherer prometheus.Gatherer, alive, ready Probe, log *slog.Logger) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	mux.Handle("GET /livez", answer(alive))
@@ -42,12 +45,19 @@ func Start(ctx context.Context, host string, port int, profiling bool, gatherer 
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	listener, err := listen.TCP(ctx, net.JoinHostPort(host, strconv.Itoa(port)), listen.SecondPort, log)
 	if err != nil {
-		return nil, fmt.Errorf("listen on METRICS_HOST and METRICS_PORT: %w", err)
+		return nil, fmt.Errorf("METRICS_HOST and METRICS_PORT: %w", err)
 	}
 	s := &Server{
-		http:     &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute},
+		http: &http.Server{
+			Handler:           mux,
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       30 * time.Second,
+			WriteTimeout:      2 * time.Minute, // also the longest profile
+			IdleTimeout:       time.Minute,
+			ConnState:         listen.Track,
+		},
 		listener: listener,
 		done:     make(chan struct{}),
 	}

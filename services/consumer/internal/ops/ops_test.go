@@ -3,6 +3,7 @@ package ops_test
 import (
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -22,7 +23,7 @@ func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
 	var ready atomic.Bool
 	s, err := ops.Start(t.Context(), "127.0.0.1", 0, false, metrics.New("v1", "q", "simulate").Registry,
 		func() (bool, string) { return true, "moving" },
-		func() (bool, string) { return ready.Load(), "because" })
+		func() (bool, string) { return ready.Load(), "because" }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
 func TestProfilerIsSwitchedOnByItself(t *testing.T) {
 	t.Parallel()
 	well := func() (bool, string) { return true, "" }
-	s, err := ops.Start(t.Context(), "127.0.0.1", 0, true, metrics.New("v1", "q", "simulate").Registry, well, well)
+	s, err := ops.Start(t.Context(), "127.0.0.1", 0, true, metrics.New("v1", "q", "simulate").Registry, well, well, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func TestProfilerIsSwitchedOnByItself(t *testing.T) {
 func TestAPortInUseIsAnError(t *testing.T) {
 	t.Parallel()
 	probe := func() (bool, string) { return true, "" }
-	first, err := ops.Start(t.Context(), "127.0.0.1", 0, false, metrics.New("v1", "q", "h").Registry, probe, probe)
+	first, err := ops.Start(t.Context(), "127.0.0.1", 0, false, metrics.New("v1", "q", "h").Registry, probe, probe, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestAPortInUseIsAnError(t *testing.T) {
 	if !address.Addr().IsLoopback() {
 		t.Errorf("listens on %s", address)
 	}
-	if second, err := ops.Start(t.Context(), "127.0.0.1", int(address.Port()), false, metrics.New("v1", "q", "h").Registry, probe, probe); err == nil {
+	if second, err := ops.Start(t.Context(), "127.0.0.1", int(address.Port()), false, metrics.New("v1", "q", "h").Registry, probe, probe, slog.New(slog.DiscardHandler)); err == nil {
 		second.Stop()
 		t.Fatal("two listeners on one port")
 	}

@@ -58,7 +58,7 @@ func newSession(ctx context.Context, call *program.Call, cfg *config.Config, com
 	}
 	var served *metrics.Server
 	if cfg.MetricsPort >= 0 {
-		if served, err = metrics.Start(cfg.MetricsHost, cfg.MetricsPort, cfg.Pprof); err != nil {
+		if served, err = metrics.Start(cfg.MetricsHost, cfg.MetricsPort, cfg.Pprof, log); err != nil {
 			return nil, err
 		}
 		log.Info("metrics", slog.String("addr", served.Addr))

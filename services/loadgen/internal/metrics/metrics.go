@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"orderflow.example/kit/listen"
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
 )
@@ -36,8 +38,8 @@ type Server struct {
 type watched struct{ recorder *measure.Recorder }
 
 // Start listens on a host (empty: all addresses) and a port (0: any free one). The profiler is served when profiling is true.
-func Start(host string, port int, profiling bool) (*Server, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+func Start(host string, port int, profiling bool, log *slog.Logger) (*Server, error) {
+	l, err := listen.TCP(context.Background(), net.JoinHostPort(host, strconv.Itoa(port)), listen.SecondPort, log)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -55,7 +57,7 @@ func Start(host string, port int, profiling bool) (*Server, error) {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ConnState: listen.Track}
 	s.done.Go(func() { _ = s.http.Serve(l) }) // it ends with Close, and says nothing else
 	return s, nil
 }

@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func get(t *testing.T, c *http.Client, url string) string {
 
 func TestMetricsFollowTheRun(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0, false)
+	s, err := metrics.Start("127.0.0.1", 0, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestMetricsFollowTheRun(t *testing.T) {
 
 func TestProfilerIsSwitchedOnByItself(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0, true)
+	s, err := metrics.Start("127.0.0.1", 0, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestProfilerIsSwitchedOnByItself(t *testing.T) {
 
 func TestATakenPortIsAnError(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0, false)
+	s, err := metrics.Start("127.0.0.1", 0, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func TestATakenPortIsAnError(t *testing.T) {
 	for _, d := range s.Addr[strings.LastIndexByte(s.Addr, ':')+1:] {
 		port = port*10 + int(d-'0')
 	}
-	if _, err := metrics.Start("127.0.0.1", port, false); err == nil {
+	if _, err := metrics.Start("127.0.0.1", port, false, slog.New(slog.DiscardHandler)); err == nil {
 		t.Fatal("two listen on one port")
 	}
 }
