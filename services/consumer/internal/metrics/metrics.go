@@ -19,6 +19,7 @@ type Metrics struct {
 	Released   prometheus.Counter
 	LeaseLost  *prometheus.CounterVec // by the operation that noticed
 	Isolated   prometheus.Counter
+	Locked     *prometheus.CounterVec // by operation
 	Heartbeats prometheus.Counter
 	Extended   prometheus.Counter
 	Wakeups    *prometheus.CounterVec // by cause
@@ -60,6 +61,7 @@ func New(version, queue, handler string) *Metrics {
 		Released:   f.counter("messages_released_total", "Messages handed back without an attempt."),
 		LeaseLost:  f.counters("lease_lost_total", "Leases that another consumer had taken over when we came to use them.", "operation"),
 		Isolated:   f.counter("batch_isolations_total", "Times that a batch was halved because a message spoils it."),
+		Locked:     f.counters("lock_conflicts_total", "Statements that were given up, to be tried again, because somebody held a row of theirs.", "operation"),
 		Heartbeats: f.counter("heartbeats_total", "Statements sent to extend leases."),
 		Extended:   f.counter("leases_extended_total", "Leases extended."),
 		Wakeups:    f.counters("wakeups_total", "Times that the fetcher was woken: notification, due or poll.", "cause"),
@@ -105,6 +107,9 @@ func (m *Metrics) start() {
 	}
 	for _, operation := range []string{"ack", "nack", "bury", "release", "heartbeat", "expired"} {
 		m.LeaseLost.WithLabelValues(operation)
+	}
+	for _, operation := range []string{"ack", "nack", "bury", "release"} {
+		m.Locked.WithLabelValues(operation)
 	}
 	for _, cause := range []string{"notification", "due", "poll"} {
 		m.Wakeups.WithLabelValues(cause)

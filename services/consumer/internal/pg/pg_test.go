@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
@@ -142,9 +141,8 @@ func TestAStatementHasADeadlineThatGrowsWhenItIsHit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	if _, err := b.ask(`select pg_sleep(60)::text`); err == nil || time.Since(begin) > 15*time.Second {
-		t.Fatalf("after %s: %v", time.Since(begin), err)
+	if _, err := b.ask(`select pg_sleep(60)::text`); err == nil {
+		t.Fatal("it took as long as it liked")
 	}
 	if again, err := b.ask(`select pg_sleep(3.5)::text || pg_backend_pid()`); err != nil || again == pid {
 		t.Fatalf("the next one has more time: %v", err)

@@ -45,6 +45,7 @@ func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
 		s.spoiled(batch[0], err)
 		return nil
 	case fault == queue.Locked:
+		s.metrics.Locked.WithLabelValues(o.String()).Inc()
 		for _, item := range batch {
 			s.later(item) // in a moment, and then only those that are free
 		}
