@@ -226,7 +226,7 @@ func TestASecondSignalEndsAConsumerAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it drains", func() error {
-		if b.lines.count("Draining") == 0 {
+		if b.lines.count("draining") == 0 {
 			return errors.New("it has not said so yet")
 		}
 		return nil

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"orderflow.example/kit/listen"
+	"orderflow.example/kit/ops"
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/httpapi"
@@ -84,17 +84,16 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 1)
 	if cfg.MetricsPort >= 0 {
-		ln, err := listen.TCP(ctx, net.JoinHostPort(cfg.MetricsHost, strconv.Itoa(cfg.MetricsPort)), listen.SecondPort, log)
+		second, err := ops.Start(ctx, ops.Options{
+			Host: cfg.MetricsHost, Port: cfg.MetricsPort, Gatherer: counters.Registry, Profiler: cfg.Pprof, Alive: ops.Fine,
+			Ready: func() (bool, any) { return readiness(server, monitor, writer) },
+		}, log)
 		if err != nil {
-			return errors.Join(fmt.Errorf("metrics: %w", err), api.Close())
+			return errors.Join(err, api.Close())
 		}
-		log.InfoContext(ctx, "serving metrics", "address", ln.Addr().String())
-		second := metrics.NewServer(counters, cfg.Pprof, func() (any, string) { return readiness(server, monitor, writer) })
-		stop := background(func(context.Context) { failed <- second.Serve(ln) })
-		defer stop()
-		defer second.Shutdown()
+		defer second.Stop()
 	}
 	stopMonitor := background(monitor.Run)
 	defer stopMonitor()
@@ -158,14 +157,14 @@ func summarize(ctx context.Context, server *httpapi.Server, log *slog.Logger) {
 }
 
 // readiness is the probe's answer in detail, for the second port.
-func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders.Writer) (details any, reason string) {
+func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders.Writer) (ok bool, details any) {
 	state, _ := monitor.State()
-	reason = server.NotReady()
-	return struct {
+	reason := server.NotReady()
+	return reason == "", struct {
 		Ready         bool      `json:"ready"`
 		Reason        string    `json:"reason,omitempty"`
 		Database      bool      `json:"database_up"`
 		DatabaseSince time.Time `json:"database_since"`
 		WriteQueue    int       `json:"write_queue"`
-	}{reason == "", reason, state.Up, state.Since.UTC(), writer.Queued()}, reason
+	}{reason == "", reason, state.Up, state.Since.UTC(), writer.Queued()}
 }

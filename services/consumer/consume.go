@@ -4,13 +4,13 @@ import (
 	"context"
 	"log/slog"
 
+	"orderflow.example/kit/ops"
 	"orderflow.example/kit/program"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/config"
 	"orderflow.example/services/consumer/internal/doctor"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
-	"orderflow.example/services/consumer/internal/ops"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 	"orderflow.example/services/consumer/internal/worker"
@@ -49,18 +49,24 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 	}, server, h, log, m)
 
 	if s.MetricsPort >= 0 {
-		listener, err := ops.Start(ctx, s.MetricsHost, s.MetricsPort, s.Pprof, m.Registry, consumer.Alive, consumer.Ready, log)
+		port, err := ops.Start(ctx, ops.Options{
+			Host: s.MetricsHost, Port: s.MetricsPort, Gatherer: m.Registry, Profiler: s.Pprof, Alive: probe(consumer.Alive), Ready: probe(consumer.Ready),
+		}, log)
 		if err != nil {
 			return err
 		}
-		defer listener.Stop()
-		log.Info("serving metrics", "address", listener.Address())
+		defer port.Stop()
 	}
 	if err := consumer.Run(ctx); err != nil {
 		return err
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// probe is one of the consumer's for the port of probes, which shows its reason.
+func probe(ask func() (ok bool, why string)) ops.Probe {
+	return func() (bool, any) { return ask() }
 }
 
 func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, closeHandler func()) {

@@ -201,11 +201,11 @@ func TestASecondSignalExitsAtOnce(t *testing.T) {
 	if code := s.end(t); code != 1 {
 		t.Fatalf("exit code %d", code)
 	}
-	if strings.Contains(s.log.String(), "Drained") || !strings.Contains(s.log.String(), "another signal received") {
+	if strings.Contains(s.log.String(), "drained") || !strings.Contains(s.log.String(), "another signal received") {
 		t.Fatalf("%s", s.log)
 	}
 	// The process would be gone; this one waits for what it has left behind.
-	dbtest.Eventually(t, "the order is done", func() bool { return db.Audit().Completed == 1 && strings.Contains(s.log.String(), "Drained") })
+	dbtest.Eventually(t, "the order is done", func() bool { return db.Audit().Completed == 1 && strings.Contains(s.log.String(), "drained") })
 }
 
 // safeBuffer is a log that is read while it is written.

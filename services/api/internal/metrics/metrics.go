@@ -14,7 +14,7 @@ import (
 
 // Metrics are the service's counters. It is the observer of the HTTP server and of the writer.
 type Metrics struct {
-	registry *prometheus.Registry
+	Registry *prometheus.Registry // what is scraped
 
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -36,7 +36,7 @@ type Sources struct {
 // New makes the metrics of a service of a version.
 func New(version string) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
+		Registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "orderflow_api_requests_total", Help: "HTTP requests answered.",
 		}, []string{"method", "route", "status"}),
@@ -68,14 +68,14 @@ func New(version string) *Metrics {
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_api_info", Help: "Always 1; the label has the version.", ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
-	m.registry.MustRegister(m.requests, m.duration, m.commits, m.commit, m.batch, m.orders, m.replays, m.failures, info,
+	m.Registry.MustRegister(m.requests, m.duration, m.commits, m.commit, m.batch, m.orders, m.replays, m.failures, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Read adds what is read from elsewhere.
 func (m *Metrics) Read(s Sources) {
-	m.registry.MustRegister(
+	m.Registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "orderflow_api_write_queue_orders", Help: "Orders that wait for their transaction.",
 		}, func() float64 { return float64(s.Queued()) }),

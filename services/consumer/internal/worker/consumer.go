@@ -152,14 +152,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if left := c.held.size.Load(); left > 0 {
 		return fmt.Errorf("%d leases could not be written back; they end with their visibility timeout", left)
 	}
-	c.log.Info("Drained: nothing is left behind")
+	c.log.Info("drained: nothing is left behind")
 	return nil
 }
 
 // drain brings every flight to its decision.
 func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.CancelCauseFunc) {
 	c.draining.Store(true)
-	c.log.Info("Draining: no more messages are fetched",
+	c.log.Info("draining: no more messages are fetched",
 		"in_flight", c.held.working.Load(), "buffered", c.held.waiting.Load(), "timeout", c.settings.Drain.String())
 	c.releaseBuffered()
 	fetched := finished(readers)
@@ -226,7 +226,7 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 			return true
 		}
 		if now := d.String(); err == nil && now != said {
-			c.log.Warn("Waiting for the database's schema: run `api migrate`, or start the api", "found", now)
+			c.log.Warn("waiting for the database's schema: run `api migrate`, or start the api", "found", now)
 			said = now
 		}
 		pause(ctx, retry.Next())

@@ -62,7 +62,7 @@ func TestAReadInFlightAtTheDrainIsHandedBack(t *testing.T) {
 	r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
 	within(t, "the read has been committed", committed)
 	r.drain()
-	dbtest.Eventually(t, "it drains", func() bool { return r.log.count("Draining") == 1 })
+	dbtest.Eventually(t, "it drains", func() bool { return r.log.count("draining") == 1 })
 	proxy.Release()
 	r.stop()
 	visible := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp() and read_ct = 1

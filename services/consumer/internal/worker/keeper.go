@@ -95,7 +95,7 @@ func (k *keeper) extend(ctx context.Context, flights []*flight) {
 	})
 	k.steps.heartbeat.end()
 	if err != nil {
-		k.log.Debug("Heartbeat failed, trying again", "error", err.Error(), "leases", len(entries))
+		k.log.Debug("heartbeat failed, trying again", "error", err.Error(), "leases", len(entries))
 	}
 	if len(confirmed) > 0 {
 		k.lease.note(time.Since(sent))

@@ -177,7 +177,7 @@ func TestItWaitsForTheSchema(t *testing.T) {
 	b.Publish(1)
 	b.Exec(`alter table public.orderflow_migrations rename to not_yet`)
 	r := b.start(settings(), noop)
-	dbtest.Eventually(t, "it says what it waits for", func() bool { return r.log.count("Waiting for the database's schema") == 1 })
+	dbtest.Eventually(t, "it says what it waits for", func() bool { return r.log.count("waiting for the database's schema") == 1 })
 	if ok, _ := r.Ready(); ok {
 		t.Error("ready without a schema")
 	}

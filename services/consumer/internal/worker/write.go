@@ -35,7 +35,7 @@ func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
 		return nil
 	case fault == queue.TooLong && len(batch) > 1:
 		s.most = max(len(batch)/2, 1)
-		s.log.Debug("A statement took too long, trying with less", "operation", o.String(), "batch", len(batch), "error", err.Error())
+		s.log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(batch), "error", err.Error())
 		return s.halve(ctx, o, batch)
 	case fault == queue.Spoiled && len(batch) > 1:
 		// One message spoils the batch. Halving finds it in a few statements, and the others get through.
@@ -180,7 +180,7 @@ func (s *settler) tell(ctx context.Context, o op, items []outcome) {
 	if err := s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		return s.queue.Notify(ctx, conn, payload)
 	}); err != nil {
-		s.log.Debug("Could not notify others; they look by themselves", "error", err.Error())
+		s.log.Debug("could not notify others; they look by themselves", "error", err.Error())
 	}
 }
 

@@ -58,10 +58,9 @@ func newSession(ctx context.Context, call *program.Call, cfg *config.Config, com
 	}
 	var served *metrics.Server
 	if cfg.MetricsPort >= 0 {
-		if served, err = metrics.Start(cfg.MetricsHost, cfg.MetricsPort, cfg.Pprof, log); err != nil {
+		if served, err = metrics.Start(ctx, cfg.MetricsHost, cfg.MetricsPort, cfg.Pprof, log); err != nil {
 			return nil, err
 		}
-		log.Info("metrics", slog.String("addr", served.Addr))
 	}
 	s := &session{call: call, cfg: cfg, command: command, log: log, out: terminal, client: c, metrics: served, signalled: ctx, closed: make(chan struct{})}
 	s.all, s.cancel = context.WithCancel(call.Twice)
@@ -113,9 +112,7 @@ func (s *session) close() {
 	s.background.Wait()
 	s.client.Close()
 	if s.metrics != nil {
-		if err := s.metrics.Close(); err != nil {
-			s.log.Warn("close", slog.Any("error", err))
-		}
+		s.metrics.Close()
 	}
 }
 

