@@ -5,6 +5,8 @@
 //	listen     listeners that outlive shortages, with a bounded number of connections
 //	logging    the logger
 //	program    commands and flags, signals, exit codes
+//	ops        the second port: metrics, probes, profiles
+//	postgres   DATABASE_URL, sessions, and which errors will not pass
 //
 // It is a module outside the workspace, which each service joins by a replace directive, so that each service still builds alone.
 // It must never know what an order, a message or a queue is: what the services share of those is SQL and JSON, and no code.

@@ -1,5 +1,5 @@
 // Package logging makes a program's logger. Logs go to standard error, results to standard output, so that neither spoils the other.
-// Messages begin in lower case and keys are in snake_case.
+// Messages begin in lower case, and keys are in snake_case; only the lines that the Python example prints are written as it writes them.
 //
 // A log that cannot be written must never end the program, nor what it was doing: the line is lost.
 package logging
