@@ -155,7 +155,7 @@ func textOf(headers, name string, most int) string {
 
 // diedOf is the SQL of the reason of a dead letter. Headers that are too large to be looked into have none.
 func diedOf(letter string) string {
-	return `case when pg_column_size(` + letter + `.headers) <= ` + strconv.Itoa(storedLimit) + ` then ` + letter + `.headers #>> '{orderflow-dead,reason}' end`
+	return `case when ` + weight(letter+".headers") + ` <= ` + strconv.Itoa(headersLimit) + ` then ` + letter + `.headers #>> '{orderflow-dead,reason}' end`
 }
 
 // integer is nil for what is no integer.

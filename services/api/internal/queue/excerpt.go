@@ -8,14 +8,19 @@ import (
 
 // What a queue holds is written by anybody who may write to it, and is of any size. How much of it an answer shows is decided in SQL,
 // so that the rest never reaches this process.
+//
+// Unpacking is what takes the server its time: 100 MB of compressed JSON as text take some 0.2 s. A value's weight is what that may come
+// to.
 const (
-	// storedLimit is up to which size, as stored and so perhaps compressed, a value is unpacked at all.
-	storedLimit = 64 << 10
-	// unpackLimit bounds the stored sizes of what is unpacked for one answer.
-	unpackLimit = 4 << 20
+	// weightLimit is up to which weight a value is unpacked at all.
+	weightLimit = 4 << 20
+	// unpackLimit bounds the weight of what is unpacked for one answer. A thousand ordinary orders weigh 400 KB.
+	unpackLimit = 32 << 20
+	// headersLimit is up to which weight headers are looked into where thousands of them may be, for a reason or a mark.
+	headersLimit = 1 << 20
 	// valueLimit is up to which size, as text, a value is shown.
 	valueLimit = 16 << 10
-	// answerLimit bounds the text that one answer is made of. A thousand ordinary orders with their headers are 400 KB.
+	// answerLimit bounds the text that one answer is made of.
 	answerLimit = 1 << 20
 	// excerptLimit is how many characters are shown of a larger value.
 	excerptLimit = 500
@@ -75,23 +80,23 @@ func shown(message, headers value) (json.RawMessage, json.RawMessage, *Truncated
 // beginning. fields are more columns, made of small.message and small.headers; these are null when they are too large to be looked into.
 // The result is shown: msg_id, read_ct, enqueued_at, vt, the fields, and what values is made of.
 //
-// pg_column_size does not unpack, and materialized rows hold no more than a pointer to what is stored out of line.
+// Materialized rows hold no more than a pointer to what is stored out of line.
 func excerpts(rows, order, fields string) string {
 	return fmt.Sprintf(`
 		page as materialized (
-			select p.*, pg_column_size(p.message) as message_stored, pg_column_size(p.headers) as headers_stored
+			select p.*, `+weight("p.message")+` as message_weight, `+weight("p.headers")+` as headers_weight
 			from (%[1]s) p
 		),
 		counted as (
 			select p.*, sum(
-				case when p.message_stored <= %[4]d then p.message_stored else 0 end + case when p.headers_stored <= %[4]d then p.headers_stored else 0 end
+				case when p.message_weight <= %[4]d then p.message_weight else 0 end + case when p.headers_weight <= %[4]d then p.headers_weight else 0 end
 			) over (order by %[2]s) <= %[5]d as unpack
 			from page p
 		),
 		small as materialized (
-			select c.msg_id, c.read_ct, c.enqueued_at, c.vt, c.message_stored, c.headers_stored,
-				case when c.unpack and c.message_stored <= %[4]d then c.message end as message,
-				case when c.unpack and c.headers_stored <= %[4]d then c.headers end as headers
+			select c.msg_id, c.read_ct, c.enqueued_at, c.vt, pg_column_size(c.message) as message_stored, pg_column_size(c.headers) as headers_stored,
+				case when c.unpack and c.message_weight <= %[4]d then c.message end as message,
+				case when c.unpack and c.headers_weight <= %[4]d then c.headers end as headers
 			from counted c
 		),
 		begun as materialized (
@@ -103,7 +108,13 @@ func excerpts(rows, order, fields string) string {
 			select begun.*, sum(coalesce(octet_length(begun.message_begin), 0) + coalesce(octet_length(begun.headers_begin), 0))
 				over (order by %[2]s) <= %[7]d as fits
 			from begun
-		)`, rows, order, fields, storedLimit, unpackLimit, valueLimit+1, answerLimit)
+		)`, rows, order, fields, weightLimit, unpackLimit, valueLimit+1, answerLimit)
 }
 
 const values = `case when shown.fits then shown.message_begin end, shown.message_stored, case when shown.fits then shown.headers_begin end, shown.headers_stored`
+
+// weight is the SQL of a value's size in bytes, unpacked: a guess at the worst of what is compressed (pglz makes one byte of 90 at most,
+// lz4 of 255). Nothing is unpacked for it.
+func weight(column string) string {
+	return "pg_column_size(" + column + ")::bigint * case when pg_column_compression(" + column + ") is null then 1 else 100 end"
+}

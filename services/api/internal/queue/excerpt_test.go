@@ -69,9 +69,9 @@ func TestLargeValuesAreCut(t *testing.T) {
 		{`to_jsonb(repeat('a', 16383))`, `'{}'`},
 		{`to_jsonb(repeat(U&'\+01F600', 5000))`, `'{}'`}, // few characters, many bytes
 		{noisy(2000), noisy(1000)},
-		{noisy(3000), `'{}'`}, // more than is unpacked
-		{`'[]'`, noisy(3000)},
-		{`'"after"'`, `'{}'`}, // what was not unpacked does not count
+		{noisy(150_000), `'{}'`},                   // more than is unpacked
+		{`'[]'`, `to_jsonb(repeat('a', 5000000))`}, // perhaps more
+		{`'"after"'`, `'{}'`},                      // what was not unpacked does not count
 	} {
 		exec(t, conn, `insert into pgmq.q_order_queue (vt, message, headers) values (now(), (`+sent.message+`)::jsonb, (`+sent.headers+`)::jsonb)`)
 	}

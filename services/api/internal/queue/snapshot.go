@@ -166,7 +166,7 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 				count(*) filter (where m.vt <= now.t) as visible,
 				count(*) filter (
 					where m.vt > now.t and m.read_ct > 0
-					  and case when pg_column_size(m.headers) <= ` + strconv.Itoa(storedLimit) + ` then m.headers ->> 'orderflow-retry' end
+					  and case when ` + weight("m.headers") + ` <= ` + strconv.Itoa(headersLimit) + ` then m.headers ->> 'orderflow-retry' end
 						is distinct from m.read_ct::text
 				) as in_flight,
 				min(` + isotime.Bounded("m.enqueued_at") + `) filter (where isfinite(m.enqueued_at)) as oldest
