@@ -10,6 +10,7 @@ import (
 // Budget bounds the bytes of large bodies that are in memory at a time. It never waits: what does not fit is refused.
 type Budget struct {
 	size int64
+	slow time.Duration // how long a client may take for its large body when others need the room
 
 	mu   sync.Mutex
 	used int64
@@ -23,11 +24,8 @@ type hold struct {
 
 // NewBudget makes a budget of so many bytes.
 func NewBudget(size int64) *Budget {
-	return &Budget{size: size, held: make(map[*Conn]hold)}
+	return &Budget{size: size, slow: time.Second, held: make(map[*Conn]hold)}
 }
-
-// slow is how long a client may take for its large body when others need the room.
-const slow = time.Second
 
 // take gives a connection so many bytes more. When there are not enough, those whose clients have long kept them waiting lose
 // theirs with their connection, the longest first.
@@ -60,7 +58,7 @@ func (b *Budget) reclaim(bytes int64) {
 		if bytes <= b.size-b.used {
 			return
 		}
-		if c.client.Evict(slow) {
+		if c.client.Evict(b.slow) {
 			b.used -= b.held[c].bytes
 			delete(b.held, c)
 		}

@@ -1,0 +1,267 @@
+package http1
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow.example/kit/listen"
+)
+
+// pair is a client's connection and what the server sees of it.
+func pair(tb testing.TB, cfg Config) (client net.Conn, server *Conn) {
+	tb.Helper()
+	ln, err := listen.TCP(tb.Context(), "127.0.0.1:0", 100, slog.New(slog.DiscardHandler))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = ln.Close() })
+	return joined(tb, NewListener(ln, complete(cfg)))
+}
+
+func complete(cfg Config) *Config {
+	if cfg.MaxHead == 0 {
+		cfg.MaxHead = 8 << 10
+	}
+	if cfg.Limit == nil {
+		cfg.Limit = func(_, _ []byte) int64 { return 1 << 20 }
+	}
+	if cfg.Budget == nil {
+		cfg.Budget = NewBudget(1 << 20)
+	}
+	if cfg.Free == 0 {
+		cfg.Free = 100
+	}
+	for _, timeout := range []*time.Duration{&cfg.IdleTimeout, &cfg.HeadTimeout, &cfg.BodyTimeout} {
+		if *timeout == 0 {
+			*timeout = time.Minute
+		}
+	}
+	return &cfg
+}
+
+func joined(tb testing.TB, ln *Listener) (client net.Conn, server *Conn) {
+	tb.Helper()
+	client, err := new(net.Dialer).DialContext(tb.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	conn, err := ln.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _, _ = client.Close(), conn.Close() })
+	return client, conn.(*Conn)
+}
+
+func say(tb testing.TB, client io.Writer, text string) {
+	tb.Helper()
+	if _, err := io.WriteString(client, text); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// read reads one request as a server does: the first byte, and then all that there is.
+func read(c *Conn) (*http.Request, []byte, error) {
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(c, first); err != nil {
+		return nil, nil, err
+	}
+	r, err := http.ReadRequest(bufio.NewReader(io.MultiReader(bytes.NewReader(first), c)))
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := io.ReadAll(r.Body)
+	return r, body, err
+}
+
+const postHead = "POST /orders HTTP/1.1\r\nHost: x\r\n"
+
+func TestDeadlinesOfTheClient(t *testing.T) {
+	t.Parallel()
+	for name, sent := range map[string]string{
+		"head":         "POST /orders HT",
+		"body":         postHead + "Content-Length: 5\r\n\r\n1234",
+		"chunk":        postHead + "Transfer-Encoding: chunked\r\n\r\n5\r\n1234",
+		"chunk's size": postHead + "Transfer-Encoding: chunked\r\n\r\n5",
+		"trailer":      postHead + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\n",
+	} {
+		client, server := pair(t, Config{HeadTimeout: 50 * time.Millisecond, BodyTimeout: 50 * time.Millisecond})
+		say(t, client, sent)
+		_, _, err := read(server)
+		if refusal := server.Refusal(); refusal != errTooSlow {
+			t.Errorf("%s: %v, %v", name, refusal, err)
+		}
+	}
+	for name, sent := range map[string]string{"nothing": "", "an empty line": "\r\n"} {
+		client, server := pair(t, Config{HeadTimeout: 50 * time.Millisecond})
+		say(t, client, sent)
+		if _, _, err := read(server); !errors.Is(err, io.EOF) || server.Refusal() != nil {
+			t.Errorf("%s: %v, %v", name, err, server.Refusal())
+		}
+	}
+}
+
+// A server that asks for more than a request has, or for less, never gets a part of one for another.
+func TestServerOutOfStep(t *testing.T) {
+	t.Parallel()
+	request := postHead + "Content-Length: 5\r\n\r\n12345"
+	t.Run("more", func(t *testing.T) {
+		t.Parallel()
+		client, server := pair(t, Config{})
+		say(t, client, request+request)
+		if _, _, err := read(server); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := server.Read(make([]byte, 100)); n != 0 || !errors.Is(err, errOutOfStep) {
+			t.Errorf("got %d bytes more, %v", n, err)
+		}
+	})
+	t.Run("less", func(t *testing.T) {
+		t.Parallel()
+		client, server := pair(t, Config{})
+		say(t, client, request+request)
+		if _, err := io.ReadFull(server, make([]byte, len(request)-1)); err != nil {
+			t.Fatal(err)
+		}
+		if !server.Begin() {
+			t.Fatal("it may not be worked on")
+		}
+		if n, err := server.Read(make([]byte, 100)); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("got %d bytes more, %v", n, err)
+		}
+	})
+	t.Run("twice", func(t *testing.T) {
+		t.Parallel()
+		client, server := pair(t, Config{})
+		say(t, client, request)
+		if _, _, err := read(server); err != nil {
+			t.Fatal(err)
+		}
+		if !server.Begin() || server.Begin() {
+			t.Error("one request was worked on twice, or not at all")
+		}
+	})
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	budget := NewBudget(1000)
+	budget.slow = time.Hour
+	large := postHead + "Content-Length: 600\r\n\r\n" + strings.Repeat("x", 599)
+	first, one := pair(t, Config{Budget: budget})
+	say(t, first, large+"x")
+	if _, _, err := read(one); err != nil {
+		t.Fatal(err)
+	}
+	one.Begin()
+
+	second, two := pair(t, Config{Budget: budget})
+	say(t, second, large+"x")
+	if _, _, err := read(two); err == nil || two.Refusal() != errNoRoom {
+		t.Errorf("the second: %v, %v", err, two.Refusal())
+	}
+	third, three := pair(t, Config{Budget: budget})
+	say(t, third, postHead+"Content-Length: 100\r\n\r\n"+strings.Repeat("x", 100))
+	if _, _, err := read(three); err != nil {
+		t.Errorf("a small one: %v", err)
+	}
+	if three.Answer(401) || !three.Answer(400) || budget.Used() != 1000 {
+		t.Errorf("answers: %d bytes are used", budget.Used())
+	}
+	if err := three.Close(); err != nil {
+		t.Fatal(err)
+	}
+	say(t, first, postHead+"\r\n") // asking for the next request ends the first one's use
+	if _, _, err := read(one); err != nil || budget.Used() != 0 {
+		t.Errorf("%d bytes are used, %v", budget.Used(), err)
+	}
+}
+
+// Whoever keeps others waiting for the room that he has loses it; whoever is worked for does not.
+func TestBudgetIsTakenFromTheSlow(t *testing.T) {
+	t.Parallel()
+	budget := NewBudget(1200)
+	budget.slow = 0
+	large := postHead + "Content-Length: 600\r\n\r\n" + strings.Repeat("x", 599)
+	conns := make([]*Conn, 3)
+	for i, sent := range []string{large + "x", large, large + "x"} {
+		client, server := pair(t, Config{Budget: budget})
+		say(t, client, sent)
+		if i == 1 {
+			if _, err := io.ReadFull(server, make([]byte, len(large))); err != nil {
+				t.Fatal(err)
+			}
+		} else if _, _, err := read(server); err != nil || !server.Begin() {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		conns[i] = server
+	}
+	if _, err := conns[1].Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || budget.Used() != 1200 {
+		t.Errorf("the slow one: %v, %d bytes are used", err, budget.Used())
+	}
+}
+
+// Whatever a client sends, and however it is cut into packets: what is handed on is what net/http, too, finds to be the request, the
+// next one begins where it does for net/http, and nothing follows what is refused.
+func FuzzStream(f *testing.F) {
+	for _, seed := range []string{
+		postHead + "Content-Length: 5\r\n\r\n12345" + postHead + "\r\n",
+		postHead + "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\n12\r\n1\r\n3\r\n0\r\nX: 1\r\n\r\n" + postHead + "\r\n",
+		postHead + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"\r\n\r\nGET http://x/orders?a=b HTTP/1.0\r\n\r\nGET / HTTP/1.1\r\nHost:x\r\nExpect: 100-continue\r\nContent-Length:3\r\n\r\nabcGET",
+		postHead + "X: 1\r\n 2\r\n\r\n", postHead + "X : 1\r\n\r\n", "GET / HTTP/1.1\nHost: x\n\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		f.Add([]byte(seed), uint8(3))
+	}
+	ln, err := listen.TCP(f.Context(), "127.0.0.1:0", 100, slog.New(slog.DiscardHandler))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = ln.Close() })
+	listener := NewListener(ln, complete(Config{}))
+	f.Fuzz(func(t *testing.T, stream []byte, packet uint8) {
+		client, server := joined(t, listener)
+		go func() { // it ends when all is sent, or the connection does
+			for rest := stream; len(rest) > 0; {
+				n := min(len(rest), int(packet)+1)
+				if _, err := client.Write(rest[:n]); err != nil {
+					return
+				}
+				rest = rest[n:]
+			}
+			_ = client.(*net.TCPConn).CloseWrite()
+		}()
+		oracle := bufio.NewReader(bytes.NewReader(stream))
+		for {
+			got, body, err := read(server)
+			if err != nil {
+				return
+			}
+			if !server.Begin() {
+				t.Fatal("it may not be worked on")
+			}
+			for next, _ := oracle.Peek(2); string(next) == "\r\n"; next, _ = oracle.Peek(2) {
+				_, _ = oracle.Discard(2)
+			}
+			want, err := http.ReadRequest(oracle)
+			if err != nil {
+				t.Fatalf("net/http refuses %q: %v", stream, err)
+			}
+			wantBody, err := io.ReadAll(want.Body)
+			if err != nil {
+				t.Fatalf("net/http refuses the body of %q: %v", stream, err)
+			}
+			if got.Method != want.Method || got.RequestURI != want.RequestURI || got.Host != want.Host || !bytes.Equal(body, wantBody) {
+				t.Fatalf("%q: got %s %s %s %q, net/http %s %s %s %q", stream, got.Method, got.RequestURI, got.Host, body, want.Method, want.RequestURI, want.Host, wantBody)
+			}
+		}
+	})
+}
