@@ -70,7 +70,7 @@ func TestSlowClientsNeitherTakeTheMemoryNorKeepOthersOut(t *testing.T) {
 			}
 			return batchHead + "Content-Length: 2097152\r\n\r\n" + strings.Repeat(" ", sent)
 		}, false},
-		{"batch in chunks without end", func(i int) string {
+		{"batch in chunks without end", func(int) string {
 			return batchHead + "Transfer-Encoding: chunked\r\n\r\n1f0000\r\n" + strings.Repeat(" ", 20_000)
 		}, false},
 		{"batch that waits to be asked for", func(int) string { return batchHead + "Expect: 100-continue\r\nContent-Length: 2097152\r\n\r\n" }, false},

@@ -54,7 +54,7 @@ func (r *record) count(part string) int {
 
 func bound(t *testing.T, most int, errs ...error) (*listen.Listener, *record) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's listener lives as long as the test
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestServerOfTheSecondPort(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	get := func() {
 		t.Helper()
-		resp, err := client.Get("http://" + l.Addr().String()) //nolint:noctx // it is answered
+		resp, err := client.Get("http://" + l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
