@@ -52,7 +52,7 @@ type service struct {
 const patience = 20 * time.Second
 
 // start runs the program against a database and waits until it listens. It is stopped, and must exit 0, when the test ends.
-func start(t *testing.T, env map[string]string) *service {
+func start(t testing.TB, env map[string]string) *service {
 	t.Helper()
 	all := map[string]string{"API_PORT": "0", "API_HOST": "127.0.0.1", "METRICS_PORT": "0", "LOG_FORMAT": "json", "MIGRATE_ON_START": "false"}
 	for name, value := range env {
@@ -83,19 +83,19 @@ func run(ctx context.Context, args []string, lookup env.Lookup, stdout, stderr i
 }
 
 // started is start and waiting for readiness.
-func started(t *testing.T, env map[string]string) *service {
+func started(t testing.TB, env map[string]string) *service {
 	t.Helper()
 	s := start(t, env)
 	s.awaitReady(t)
 	return s
 }
 
-func (s *service) awaitReady(t *testing.T) {
+func (s *service) awaitReady(t testing.TB) {
 	t.Helper()
 	eventually(t, "readiness", func() bool { return s.get(t, "/readyz").status == http.StatusOK })
 }
 
-func (s *service) wait(t *testing.T) int {
+func (s *service) wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case code := <-s.exited:
@@ -119,7 +119,7 @@ type answer struct {
 	body   string
 }
 
-func (a answer) json(t *testing.T) map[string]any {
+func (a answer) json(t testing.TB) map[string]any {
 	t.Helper()
 	var v map[string]any
 	d := json.NewDecoder(strings.NewReader(a.body))
@@ -130,18 +130,18 @@ func (a answer) json(t *testing.T) map[string]any {
 	return v
 }
 
-func (s *service) get(t *testing.T, path string) answer {
+func (s *service) get(t testing.TB, path string) answer {
 	t.Helper()
 	return s.do(t, http.MethodGet, path, "", nil)
 }
 
-func (s *service) post(t *testing.T, path, body string, headers ...string) answer {
+func (s *service) post(t testing.TB, path, body string, headers ...string) answer {
 	t.Helper()
 	return s.do(t, http.MethodPost, path, body, headers)
 }
 
 // do makes a request; headers are names and values in turn.
-func (s *service) do(t *testing.T, method, path, body string, headers []string) answer {
+func (s *service) do(t testing.TB, method, path, body string, headers []string) answer {
 	t.Helper()
 	a, err := s.try(method, path, body, headers)
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *service) try(method, path, body string, headers []string) (answer, erro
 }
 
 // eventually waits until a condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -188,7 +188,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 // count returns the result of a select count(*).
-func count(t *testing.T, url, sql string) int {
+func count(t testing.TB, url, sql string) int {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
@@ -252,7 +252,7 @@ func (l *lines) find(message string) (found []map[string]any, more <-chan struct
 }
 
 // await returns the first line with a message, when it comes.
-func (l *lines) await(t *testing.T, message string) map[string]any {
+func (l *lines) await(t testing.TB, message string) map[string]any {
 	t.Helper()
 	deadline := time.After(patience)
 	for {

@@ -40,7 +40,8 @@ func parseHead(raw []byte) (head, *RefusedError) {
 	case seen.coding > 0 && (seen.length > 0 || h.http10):
 		return h, malformed("Transfer-Encoding does not go with Content-Length or HTTP/1.0")
 	case seen.coding > 0 && !h.chunked:
-		return h, refuse(http.StatusNotImplemented, "the only Transfer-Encoding is chunked")
+		// RFC 9112 would have a 501 here, and a 505 for other versions: but whoever watches us must not be woken by what a client sends.
+		return h, malformed("the only Transfer-Encoding is chunked")
 	}
 	return h, nil
 }
@@ -65,10 +66,7 @@ func (h *head) requestLine(line []byte) *RefusedError {
 	case "HTTP/1.0":
 		h.http10 = true
 	default:
-		if len(version) == len("HTTP/1.1") && bytes.HasPrefix(version, []byte("HTTP/")) && digit(version[5]) && version[6] == '.' && digit(version[7]) {
-			return refuse(http.StatusHTTPVersionNotSupported, "the version is not HTTP/1.1 or HTTP/1.0")
-		}
-		return malformed("the first line is not: method, target, version")
+		return malformed("the first line is not: method, target, HTTP/1.1 or HTTP/1.0")
 	}
 	h.method, h.target = method, target
 	return checkTarget(method, target)
