@@ -1,9 +1,9 @@
-// Package worker owns the pipeline: fetcher → bounded buffer → workers → settler, with the keeper that extends leases and the
+// Package worker owns the pipeline: fetcher → bounded buffer → workers → settler, with the heartbeats that extend leases and the
 // scout that knows when there is something to fetch. Each is a goroutine with a connection of its own where it needs one.
 //
 //	scout ──wake──▶ fetcher ──▶ buffer ──▶ workers ──▶ settler
 //	(LISTEN, peek)  (read)      (bounded)  (handlers)  (ack, nack, release, bury)
-//	                               ▲ keeper (heartbeat, deadlines) ▲
+//	                               ▲ heartbeats and deadlines ▲
 //
 // It must never work on a message before its read has committed, never end a lease without checking it, never hold more
 // than it can work on soon, and never let fetching and working share a context: stopping the one must not stop the other.
@@ -118,7 +118,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	listening.Watch(c.steps.look.begin)
 	defer listening.Close()
 
-	// What outlives ctx: handlers until the drain's deadline, the settler and the keeper until all is written.
+	// What outlives ctx: handlers until the drain's deadline, the settler and the heartbeats until all is written.
 	working, stopWorking := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWorking(nil)
 	writable, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
@@ -130,9 +130,17 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.settler = newSettler(c, writing)
 	var readers, workers, keepers, writers sync.WaitGroup
 	writers.Go(func() { c.settler.run(writable) })
-	k := &keeper{Consumer: c, link: beating}
-	keepers.Go(func() { k.watch(keeping) })
-	keepers.Go(func() { k.heartbeat(keeping) })
+	keepers.Go(func() {
+		(&deadlines{
+			held: c.held, visible: s.Visible, grace: graceOf(s.Visible, s.HandlerTimeout), room: c.load.room, log: c.log, metrics: c.metrics,
+			giveUp: func(f *flight) { c.settler.put(c.outcome(f, overrun{})) },
+		}).run(keeping)
+	})
+	keepers.Go(func() {
+		(&heartbeats{
+			link: beating, queue: c.queue, held: c.held, lease: &c.lease, progress: &c.steps.heartbeat, consumer: s.ID, log: c.log, metrics: c.metrics,
+		}).run(keeping)
+	})
 	for range s.Concurrency {
 		workers.Go(func() { c.work(working) })
 	}
@@ -182,7 +190,7 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 	within(fetched, fetchGrace) // with no time to drain a read may still be under way
 	c.releaseBuffered()
 	for _, f := range c.held.abandon(time.Time{}, 0) {
-		c.logAbout(slog.LevelWarn, "Handler ignores its cancellation and is left behind; its message is handed back", &f.msg)
+		c.logAbout(slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &f.msg)
 		c.settler.put(c.outcome(f, unstarted{}))
 	}
 }

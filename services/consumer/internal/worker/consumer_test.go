@@ -229,6 +229,7 @@ func TestAHandlerThatIgnoresItsDeadlineKeepsItsSlotAndNothingElse(t *testing.T) 
 	r := b.start(s, handle(func(_ context.Context, m message.Message) error {
 		if m.ID == 1 && m.Attempt == 1 {
 			<-free
+			return errFailed
 		}
 		return nil
 	}))
@@ -241,8 +242,8 @@ func TestAHandlerThatIgnoresItsDeadlineKeepsItsSlotAndNothingElse(t *testing.T) 
 	}
 	close(free)
 	dbtest.Eventually(t, "the slot is free again", func() bool { return r.metric("worker_slots_stuck") == 0 })
-	if o := b.Order(1); o.Effects != 1 || o.Attempts != 2 {
-		t.Fatalf("%+v", o)
+	if o := b.Order(1); o.Effects != 1 || o.Attempts != 2 || r.metric("messages_failed_total") != 1 {
+		t.Fatalf("%+v after %v failures", o, r.metric("messages_failed_total"))
 	}
 	if r.log.count("given up") != 2 {
 		t.Fatal("the log does not say both that it was given up and that it came back")

@@ -128,7 +128,7 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until
 	c.held.add(flights)
 	for _, f := range flights {
 		if o, ok := hopeless[f]; ok {
-			c.logAbout(slog.LevelWarn, "Message goes to the dead letters", &f.msg,
+			c.logAbout(slog.LevelWarn, "message goes to the dead letters", &f.msg,
 				slog.String("reason", o.reason), slog.String("error", o.problem))
 			c.settler.put(o)
 			continue

@@ -44,7 +44,7 @@ func TestAStaleWorkerChangesNothingAndSaysSo(t *testing.T) {
 			if a := b.Audit(); !hidden || a.Queued != 1 || a.Letters != 0 || a.Completed != 1 {
 				t.Fatalf("hidden %t, %+v", hidden, a)
 			}
-			if r.log.count("Lease lost") != 1 {
+			if r.log.count("lease lost") != 1 {
 				t.Fatal("the log does not say so")
 			}
 		})

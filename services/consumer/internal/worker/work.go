@@ -34,7 +34,7 @@ func (c *Consumer) attempt(ctx context.Context, f *flight) {
 	limited, stop := context.WithDeadlineCause(ctx, deadline, handler.ErrTimeout)
 	defer stop()
 	if !c.held.start(f, deadline, cancel) {
-		return // lost while it waited; its keeper has said so
+		return // lost while it waited; the heartbeat has said so
 	}
 	c.metrics.InFlight.Inc()
 	err := c.call(limited, &f.msg)
@@ -43,21 +43,21 @@ func (c *Consumer) attempt(ctx context.Context, f *flight) {
 	c.metrics.HandlerSeconds.Observe(took.Seconds())
 	c.load.worked(took)
 
-	o := c.outcome(f, returned{err, context.Cause(limited)})
+	end, _ := c.rules.decide(&f.msg, returned{err, context.Cause(limited)})
 	stage := leaving
-	if o.op == opAck {
+	if end.op == opAck {
 		stage = acking
 	}
 	switch first, lost := c.held.decide(f, stage); {
 	case !first:
 		c.held.returned()
-		c.logAbout(slog.LevelWarn, "Handler returned after its message had been given up; its worker is free again", &f.msg,
+		c.logAbout(slog.LevelWarn, "handler returned after its message had been given up; its worker is free again", &f.msg,
 			slog.String("after", took.Round(time.Millisecond).String()))
 	case lost:
-		c.logAbout(slog.LevelDebug, "Result of a lost lease dropped", &f.msg)
+		c.logAbout(slog.LevelDebug, "result of a lost lease dropped", &f.msg)
 	default:
-		c.logResult(o, err)
-		c.settler.put(o)
+		c.logResult(&f.msg, end, err)
+		c.settler.put(c.ends(f, end))
 	}
 }
 
@@ -66,7 +66,7 @@ func (c *Consumer) call(ctx context.Context, m *message.Message) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicked{p}
-			c.logAbout(slog.LevelError, "Handler panicked", m, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+			c.logAbout(slog.LevelError, "handler panicked", m, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	return c.handler.Handle(ctx, *m)
@@ -79,6 +79,11 @@ func (p *panicked) Error() string { return fmt.Sprintf("handler panicked: %v", p
 // outcome decides how a flight ends.
 func (c *Consumer) outcome(f *flight, e event) outcome {
 	end, _ := c.rules.decide(&f.msg, e)
+	return c.ends(f, end)
+}
+
+// ends counts what an ending says about its attempt: once, and so only when it is settled.
+func (c *Consumer) ends(f *flight, end ending) outcome {
 	if end.failure != "" {
 		c.metrics.Failed.WithLabelValues(end.failure).Inc()
 	}
@@ -86,17 +91,16 @@ func (c *Consumer) outcome(f *flight, e event) outcome {
 }
 
 // logResult uses the words that users of the example look for.
-func (c *Consumer) logResult(o outcome, err error) {
-	m := &o.flight.msg
-	switch o.op {
+func (c *Consumer) logResult(m *message.Message, end ending, err error) {
+	switch end.op {
 	case opAck:
 		c.logAbout(slog.LevelDebug, "Order "+strconv.FormatInt(m.OrderID, 10)+" processed successfully", m)
 	case opNack:
 		c.logAbout(slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, will retry later", m,
-			slog.String("error", o.problem), slog.String("retry_in", o.delay.Round(time.Millisecond).String()))
+			slog.String("error", end.problem), slog.String("retry_in", end.delay.Round(time.Millisecond).String()))
 	case opBury:
 		c.logAbout(slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, goes to the dead letters", m,
-			slog.String("reason", o.reason), slog.String("error", o.problem))
+			slog.String("reason", end.reason), slog.String("error", end.problem))
 	case opRelease:
 		c.logAbout(slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" handed back, its handler was interrupted", m,
 			slog.Any("error", err))
@@ -104,9 +108,13 @@ func (c *Consumer) logResult(o outcome, err error) {
 }
 
 func (c *Consumer) logAbout(level slog.Level, text string, m *message.Message, more ...slog.Attr) {
+	logAbout(c.log, level, text, m, more...)
+}
+
+func logAbout(log *slog.Logger, level slog.Level, text string, m *message.Message, more ...slog.Attr) {
 	ctx := context.Background()
-	if c.log.Enabled(ctx, level) {
-		c.log.LogAttrs(ctx, level, text, append(m.Attrs(), more...)...)
+	if log.Enabled(ctx, level) {
+		log.LogAttrs(ctx, level, text, append(m.Attrs(), more...)...)
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 			s.later(item)
 		case fate == queue.Orphaned:
 			next := s.outcome(item.flight, orphaned{})
-			s.logAbout(slog.LevelWarn, "Message goes to the dead letters", &item.flight.msg,
+			s.logAbout(slog.LevelWarn, "message goes to the dead letters", &item.flight.msg,
 				slog.String("reason", next.reason), slog.String("error", next.problem))
 			s.turn(next)
 		case fate == queue.Done:
@@ -129,7 +129,7 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 			s.held.drop(item.flight)
 		default:
 			s.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
-			s.logAbout(slog.LevelWarn, "Lease lost: the message has been read again or removed since; nothing was changed", &item.flight.msg,
+			s.logAbout(slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.flight.msg,
 				slog.String("operation", o.String()), slog.Int("read_ct", int(item.flight.msg.ReadCount)))
 			s.held.drop(item.flight)
 		}
@@ -199,7 +199,7 @@ func (s *settler) turn(into outcome) {
 
 // spoiled deals with an outcome that the database refuses to store for what it contains.
 func (s *settler) spoiled(o outcome, err error) {
-	s.logAbout(slog.LevelError, "The database refuses what is to be written about this message", &o.flight.msg,
+	s.logAbout(slog.LevelError, "the database refuses what is to be written about this message", &o.flight.msg,
 		slog.String("operation", o.op.String()), slog.String("error", err.Error()))
 	next := s.outcome(o.flight, refused{o.ending, err})
 	if next.ending == o.ending {
