@@ -108,7 +108,7 @@ func TestADatabaseAwaySinceYesterdayIsNoReasonToRestart(t *testing.T) {
 	proxy.Refuse(true)
 	proxy.Cut()
 	close(go_on) // there is a result to be written, too
-	dbtest.Eventually(t, "the outage is noticed", func() bool { return r.log.count("Database unreachable") == 1 })
+	dbtest.Eventually(t, "the outage is noticed", func() bool { return r.outages.Load() == 1 })
 	for range 3 {
 		c.forward(8 * time.Hour)
 		// What was just being tried has to come to its end; then the time is known to be over.

@@ -128,7 +128,7 @@ func TestItWaitsForADatabaseThatIsNotThereYet(t *testing.T) {
 	proxy.Refuse(true)
 	b.Publish(3)
 	r := b.startOn(address, settings(), noop)
-	dbtest.Eventually(t, "the first failures", func() bool { return r.log.count("database unreachable") >= 1 })
+	dbtest.Eventually(t, "the first failures", func() bool { return r.outages.Load() >= 1 })
 	if ok, _ := r.Ready(); ok {
 		t.Error("ready without a database")
 	}
@@ -247,7 +247,7 @@ func TestAServerThatHangsIsLeftAndComeBackTo(t *testing.T) {
 	within(t, "work is under way", started)
 	proxy.Freeze()
 	close(go_on)
-	dbtest.Eventually(t, "the hang is noticed", func() bool { return r.log.count("database unreachable") >= 1 })
+	dbtest.Eventually(t, "the hang is noticed", func() bool { return r.outages.Load() >= 1 })
 	b.Publish(8)
 	proxy.Thaw()
 	begin := time.Now()

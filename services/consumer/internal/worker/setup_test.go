@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +54,7 @@ type running struct {
 	t       *testing.T
 	metrics *metrics.Metrics
 	log     *logged
+	outages atomic.Int64 // times that the database became unreachable
 	drain   context.CancelFunc
 	ended   chan error
 	once    sync.Once
@@ -77,6 +79,11 @@ func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler, p
 		Connected: func(link string, again bool) {
 			if again {
 				r.metrics.Reconnects.WithLabelValues(link).Inc()
+			}
+		},
+		Reachable: func(ok bool) {
+			if !ok {
+				r.outages.Add(1)
 			}
 		},
 	})
