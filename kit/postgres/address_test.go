@@ -245,22 +245,23 @@ func TestSettingsInTheAddressAreTheSessions(t *testing.T) {
 
 func TestModesOfTLS(t *testing.T) {
 	t.Parallel()
+	const unverified = "jdbc:postgresql://h/d?ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory"
 	for text, want := range map[string]struct {
 		tls, verified, fallback bool
 	}{
-		"postgres://u@h/d":                                                                  {true, false, true},
-		"postgres://u@h/d?ssl=true":                                                         {true, false, false},
-		"postgresql+asyncpg://u@h/d?ssl=require":                                            {true, false, false},
-		"postgresql+asyncpg://u@h/d?ssl=verify-full":                                        {true, true, false},
-		"postgres://u@h/d?ssl=0":                                                            {false, false, false},
-		"postgres://u@h/d?sslmode=no-verify":                                                {true, false, false},
-		"postgres://u@h/d?sslmode=disable&ssl=true":                                         {false, false, false},
-		"postgres://u@h/d?sslaccept=strict":                                                 {true, true, false},
-		"postgres://u@h/d?sslmode=require&sslaccept=strict":                                 {true, true, false},
-		"postgres://u@h/d?requiressl=1":                                                     {true, false, false},
-		"postgres://u@h/d?sslrootcert=system":                                               {true, true, false},
-		"jdbc:postgresql://h/d?user=u&ssl=true":                                             {true, true, false},
-		"jdbc:postgresql://h/d?sslfactory=org.postgresql.ssl.NonValidatingFactory&ssl=true": {true, false, false},
+		"postgres://u@h/d":                                  {true, false, true},
+		"postgres://u@h/d?ssl=true":                         {true, false, false},
+		"postgresql+asyncpg://u@h/d?ssl=require":            {true, false, false},
+		"postgresql+asyncpg://u@h/d?ssl=verify-full":        {true, true, false},
+		"postgres://u@h/d?ssl=0":                            {false, false, false},
+		"postgres://u@h/d?sslmode=no-verify":                {true, false, false},
+		"postgres://u@h/d?sslmode=disable&ssl=true":         {false, false, false},
+		"postgres://u@h/d?sslaccept=strict":                 {true, true, false},
+		"postgres://u@h/d?sslmode=require&sslaccept=strict": {true, true, false},
+		"postgres://u@h/d?requiressl=1":                     {true, false, false},
+		"postgres://u@h/d?sslrootcert=system":               {true, true, false},
+		"jdbc:postgresql://h/d?user=u&ssl=true":             {true, true, false},
+		unverified:                                          {true, false, false},
 	} {
 		a, err := postgres.Parse(text)
 		if err != nil {

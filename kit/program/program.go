@@ -44,6 +44,9 @@ type Program struct {
 // configuration ([env.ErrConfiguration]) nor an [ExitError] is a fault.
 type Command func(ctx context.Context, call *Call) error
 
+// lastLines is how long the end of a program waits for its log to be taken.
+const lastLines = time.Second
+
 // Call is one invocation of a command.
 type Call struct {
 	Command string
@@ -99,6 +102,11 @@ func (p *Program) Run(ctx context.Context, args []string, lookup env.Lookup, std
 	defer stop()
 	twice, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
+	logs := logging.NewBuffer(stderr, func(lines int) {
+		newLogger(lookup, stderr).Warn("log lines were lost: they were not taken in time", "lines", lines)
+	})
+	defer logs.Close(lastLines)
+	stderr = logs
 	call := &Call{Command: name, Version: p.Version, Lookup: override(lookup, overrides), Stdout: stdout, Stderr: stderr, Twice: twice}
 	call.Log = newLogger(call.Lookup, stderr)
 	ended := make(chan error, 1)

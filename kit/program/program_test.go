@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 			call.Log.Info("working")
 			fmt.Fprintln(call.Stdout, "begun")
 			<-ctx.Done()
-			for range 1000 {
+			for range 5000 { // more than a pipe holds
 				call.Log.Info("draining")
 			}
 			return nil
@@ -202,6 +202,39 @@ func TestGraceLeavesTimeForLastWords(t *testing.T) {
 	}
 	close(release)
 	<-gone
+}
+
+// A log collector that hangs takes no more once its pipe is full. Nobody may wait for it: not the work, and not the end.
+func TestALogThatNobodyReadsDoesNotHoldUpTheProcess(t *testing.T) {
+	t.Parallel()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), asMain+"=1")
+	cmd.Stderr = write
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	begun := make([]byte, len("begun\n"))
+	if _, err := io.ReadFull(stdout, begun); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it did not end as it should: %v", err)
+	}
 }
 
 // A log collector that has gone takes its end of the pipe along. By default the next line would end the process by SIGPIPE.

@@ -171,6 +171,7 @@ func TestDatabaseURLInEachForm(t *testing.T) {
 		"postgres://u:p@h:1/d":                                     "postgres://u:p@h:1/d",
 		"postgresql+psycopg2://u:p@h:1/d":                          "postgresql://u:p@h:1/d",
 		"postgresql+asyncpg://u:p@h/d?sslmode=disable":             "postgresql://u:p@h/d?sslmode=disable",
+		"jdbc:postgresql://h/d?user=u&password=p":                  "postgresql://h/d?user=u&password=p",
 		"host=h port=1 user=u password=p dbname=d sslmode=disable": "postgres://u:p@h:1/d?sslmode=disable",
 	} {
 		got, err := parseURL(in)
@@ -181,7 +182,7 @@ func TestDatabaseURLInEachForm(t *testing.T) {
 	if got := Masked("postgres://u:secret@h:1/d"); strings.Contains(got, "secret") || !strings.Contains(got, "h:1/d") {
 		t.Errorf("masked: %s", got)
 	}
-	for _, bad := range []string{"postgres://u:secret@h:port/d", "secret"} {
+	for _, bad := range []string{"postgres://u:secret@h:port/d", "secret", "postress://u:secret@h/d", "postgres://u:secret@h/d?sslmod=disable"} {
 		if _, err := parseURL(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v; want an error without the secret", bad, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/dev/internal/session"
+	"orderflow.example/kit/postgres"
 )
 
 // Options say what is wanted.
@@ -158,9 +159,13 @@ func newPassword() string { return rand.Text()[:20] }
 
 // connect opens one connection, bounded: a server that accepts and never answers must not hold us up.
 func connect(ctx context.Context, databaseURL string, timeout time.Duration) (*pgx.Conn, error) {
+	address, err := postgres.Parse(databaseURL)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return pgx.Connect(ctx, databaseURL)
+	return pgx.ConnectConfig(ctx, address.Config("orderflow-dev", timeout))
 }
 
 // ping says whether the server takes a query.

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/postgres"
 )
 
-// normal returns a DATABASE_URL in the form that pgx understands: the services accept SQLAlchemy's schemes
-// (postgresql+psycopg2://), as the users of the Python example have them.
+// normal returns a DATABASE_URL with a scheme that pgx understands: the services accept SQLAlchemy's (postgresql+psycopg2://), as the
+// users of the Python example have them, and JDBC's.
 func normal(databaseURL string) string {
-	scheme, rest, ok := strings.Cut(databaseURL, "://")
+	scheme, rest, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(databaseURL), "jdbc:"), "://")
 	if !ok {
 		return databaseURL
 	}
@@ -23,8 +25,11 @@ func normal(databaseURL string) string {
 	return base + "://" + rest
 }
 
-// parseURL reads a DATABASE_URL in any form (URL, SQLAlchemy, libpq's key=value) and returns it as a URL.
+// parseURL reads a DATABASE_URL in any form that the services take and returns it as a URL.
 func parseURL(databaseURL string) (*url.URL, error) {
+	if _, err := postgres.Parse(databaseURL); err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
 	databaseURL = normal(databaseURL)
 	if strings.HasPrefix(databaseURL, "postgres://") || strings.HasPrefix(databaseURL, "postgresql://") {
 		u, err := url.Parse(databaseURL)

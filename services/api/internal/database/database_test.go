@@ -1,13 +1,16 @@
 package database_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +91,43 @@ func awaitState(t *testing.T, m *database.Monitor, up bool, reason string) {
 		case <-deadline:
 			t.Fatalf("state is %+v, want up = %v %s", state, up, reason)
 		}
+	}
+}
+
+// A password that is wrong does not become right by waiting: it is called that, and the database is used as soon as somebody has mended it.
+func TestARefusalIsNoOutage(t *testing.T) {
+	t.Parallel()
+	address := testdb.New(t)
+	admin := testdb.Connect(t, address)
+	role := fmt.Sprintf("refused_%d_%d", os.Getpid(), time.Now().UnixNano())
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := admin.Exec(context.Background(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("create role " + role + " login superuser password 'right'")
+	defer exec("drop role " + role)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "wrong")
+	var log bytes.Buffer
+	m := database.NewMonitor(testdb.Config(t, u.String(), 5*time.Second), func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.NewTextHandler(&log, nil)))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.Run(ctx)
+	}()
+	awaitState(t, m, false, "database refuses the password")
+	exec("alter role " + role + " password 'wrong'")
+	awaitState(t, m, true, "")
+	cancel()
+	<-done
+	if text := log.String(); strings.Count(text, "database refuses the password") != 1 || strings.Contains(text, "away") {
+		t.Errorf("the log does not say so once:\n%s", text)
 	}
 }
 
