@@ -281,3 +281,60 @@ func TestChangingDeadLettersNeedsTheToken(t *testing.T) {
 		t.Error("the token is in the log")
 	}
 }
+
+// What a trigger holds back is not taken for moved or deleted, nor for something that is not there: the
+// call is to come again, and nothing has changed.
+func TestDeadLettersThatAreHeldBack(t *testing.T) {
+	t.Parallel()
+	const (
+		redrive, remove = "redrive", "delete"
+		never           = `create function never() returns trigger language plpgsql as 'begin return null; end'; create trigger never before %s for each row execute function never()`
+		unbind          = `drop function never cascade`
+	)
+	for name, test := range map[string]struct{ call, cause, end string }{
+		"the order stays":           {redrive, fmt.Sprintf(never, "update on orders"), unbind},
+		"the letter stays":          {redrive, fmt.Sprintf(never, "delete on pgmq.q_order_queue_dlq"), unbind},
+		"the message is not sent":   {redrive, fmt.Sprintf(never, "insert on pgmq.q_order_queue"), unbind},
+		"the letter is not deleted": {remove, fmt.Sprintf(never, "delete on pgmq.q_order_queue_dlq"), unbind},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := testdb.New(t)
+			s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
+			s.post(t, "/orders", orderJSON(1))
+			conn := testdb.Connect(t, db)
+			change := func(sql string) {
+				t.Helper()
+				if _, err := conn.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := conn.Exec(t.Context(), die, []int64{1}, "permanent"); err != nil {
+				t.Fatal(err)
+			}
+			change(test.cause)
+			calls := map[string][]func() answer{
+				redrive: {
+					func() answer { return s.do(t, http.MethodPost, "/dead-letters/1/redrive", "", admin) },
+					func() answer { return s.do(t, http.MethodPost, "/dead-letters/redrive", `{"all":true}`, admin) },
+				},
+				remove: {func() answer { return s.do(t, http.MethodDelete, "/dead-letters/1", "", admin) }},
+			}[test.call]
+			for _, call := range calls {
+				if a := call(); a.status != http.StatusServiceUnavailable {
+					t.Errorf("got %d %s", a.status, a.body)
+				}
+			}
+			s.log.await(t, "the database refused a request")
+			if n := count(t, db, `select count(*) from orders o, pgmq.q_order_queue_dlq d where o.status = 'dead' and d.msg_id = 1 and not exists (select from pgmq.q_order_queue)`); n != 1 {
+				t.Error("something was changed")
+			}
+			change(test.end)
+			if a := calls[0](); a.status >= http.StatusMultipleChoices {
+				t.Errorf("got %d %s", a.status, a.body)
+			}
+		})
+	}
+}
+
+var admin = []string{"Authorization", "Bearer sesame"}

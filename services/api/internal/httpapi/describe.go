@@ -137,11 +137,22 @@ func (s *Server) failed(ctx context.Context, err error) error {
 	switch {
 	case p.Status == http.StatusServiceUnavailable:
 		s.cfg.Monitor.Suspect()
-		if connect := (*pgconn.ConnectError)(nil); errors.As(err, &connect) && s.warned.once(time.Second) {
-			s.cfg.Log.WarnContext(ctx, "no connection for a request that reads", "trace_id", p.TraceID, "error", err)
-		} else if errors.As(err, new(*pgconn.PgError)) && !database.Away(err) {
-			s.cfg.Log.ErrorContext(ctx, "the database refused a request", "trace_id", p.TraceID, "error", err)
-		} else if !errors.As(err, new(*Problem)) {
+		var (
+			connect *pgconn.ConnectError
+			refused *pgconn.PgError
+			own     *Problem
+		)
+		switch kind := database.Classify(err); {
+		case errors.As(err, &own):
+		case errors.As(err, &connect):
+			if s.warned.once(time.Second) {
+				s.cfg.Log.WarnContext(ctx, "no connection for a request that reads", "trace_id", p.TraceID, "error", err)
+			}
+		case errors.As(err, &refused) && (kind == database.Unready || !database.Away(err)):
+			if s.warned.once(time.Second) {
+				s.cfg.Log.WarnContext(ctx, "the database refused a request", "trace_id", p.TraceID, "error", err)
+			}
+		default:
 			s.cfg.Log.DebugContext(ctx, "database not available to a request", "trace_id", p.TraceID, "error", err)
 		}
 	case p.Status >= http.StatusInternalServerError:

@@ -117,12 +117,12 @@ func toProblem(err error) *Problem {
 		return unavailable(err.Error() + "; nothing was written")
 	case database.TimedOut(err):
 		return unavailable("the database did not finish in time")
-	case database.Away(err):
+	case database.Away(err) && database.Classify(err) != database.Unready:
 		return unavailable(orders.ErrUnavailable.Error())
 	case database.Untranslatable(err):
 		return problem(http.StatusUnprocessableEntity, "the request has characters that the database's encoding does not have")
 	case errors.As(err, new(*pgconn.PgError)):
-		return unavailable("the database could not do it: the log has more under the trace id")
+		return unavailable("the database refused: the log has more")
 	case errors.As(err, &framework):
 		return fromFiber(framework)
 	case errors.As(err, &status):

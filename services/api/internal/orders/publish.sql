@@ -89,5 +89,14 @@ union all
 -- written. The cast is the way to raise one in plain SQL.
 select ('orderflow: incomplete: ' || c.written || ' of ' || c.wanted || ' orders would be written with their messages')::bigint,
     null, null, null, null, null, null, null
-from (select (select count(*) from fresh) as wanted, (select count(*) from written) as written) c
+from (
+    select
+        (select count(*) from fresh) as wanted,
+        (
+            select count(*)
+            from written w
+            join fresh f using (id)
+            join sent s on s.position = f.position and s.msg_id = w.message_id
+        ) as written
+) c
 where c.written <> c.wanted
