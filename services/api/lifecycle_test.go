@@ -41,10 +41,11 @@ func writing(t *testing.T, db string) bool {
 	return count(t, db, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) > 0
 }
 
+// The listener closes, and who came before is answered.
 func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "20s", "SHUTDOWN_DELAY": "1500ms"})
+	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "1m", "DRAIN_TIMEOUT": "1m"})
 	s.post(t, "/orders", orderJSON(0))
 	release := hold(t, db)
 	answers := make(chan answer, 1)
@@ -58,23 +59,6 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	eventually(t, "the order to be under way", func() bool { return writing(t, db) })
 
 	s.stop()
-	s.log.await(t, "shutting down")
-	// It goes on serving, says that it is not ready, and asks everybody to connect anew.
-	if a := s.get(t, "/readyz"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "shutting down") {
-		t.Errorf("readyz says %d %s", a.status, a.body)
-	}
-	if a := s.get(t, "/livez"); a.status != http.StatusOK {
-		t.Errorf("livez says %d", a.status)
-	}
-	resp, err := http.Get(s.url + "/orders/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || !resp.Close {
-		t.Errorf("got %d, Connection: close is %v", resp.StatusCode, resp.Close)
-	}
-
 	eventually(t, "the listener to close", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err == nil {
@@ -91,6 +75,35 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	}
 	if n := count(t, db, `select count(*) from orders`); n != 2 {
 		t.Errorf("%d orders", n)
+	}
+}
+
+// While load balancers take note of it, the program goes on serving, says that it is not ready, and asks everybody to connect anew.
+// It is a process, because only a second signal ends that time early.
+func TestShutdownGoesOnServingForAWhile(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	p := startProcess(t, db)
+	s := &service{url: "http://127.0.0.1:" + port(p.log.await(t, "serving"))}
+	if a := s.post(t, "/orders", orderJSON(0)); a.status != http.StatusCreated {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	p.terminate(t)
+	p.log.await(t, "shutting down")
+	eventually(t, "readiness to say so", func() bool {
+		a := s.get(t, "/readyz")
+		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "shutting down")
+	})
+	if a := s.get(t, "/livez"); a.status != http.StatusOK {
+		t.Errorf("livez says %d", a.status)
+	}
+	resp, err := http.Get(s.url + "/orders/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || !resp.Close {
+		t.Errorf("got %d, Connection: close is %v", resp.StatusCode, resp.Close)
 	}
 }
 
@@ -296,39 +309,56 @@ func TestCommands(t *testing.T) {
 // asMain makes the test's own binary the program, for what only a process can show.
 const asMain = "ORDERFLOW_TEST_AS_MAIN"
 
+// process is the program as a process, which goes on serving for ten minutes after the first signal.
+type process struct {
+	cmd   *exec.Cmd
+	log   *lines
+	ended chan struct{} // closed when it has
+}
+
+func startProcess(t *testing.T, db string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(os.Args[0]), log: newLines(), ended: make(chan struct{})}
+	p.cmd.Stderr = p.log
+	p.cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL="+db, "API_PORT=0", "METRICS_PORT=-1", "SHUTDOWN_DELAY=10m", "DRAIN_TIMEOUT=10m", "LOG_FORMAT=json", "MIGRATE_ON_START=false")
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // its state has the exit code
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	})
+	p.log.await(t, "database is ready")
+	return p
+}
+
+func (p *process) terminate(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	process := func() (*exec.Cmd, *lines) {
-		cmd := exec.Command(os.Args[0])
-		log := newLines()
-		cmd.Stderr = log
-		cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL="+db, "API_PORT=0", "METRICS_PORT=-1", "SHUTDOWN_DELAY=10m", "DRAIN_TIMEOUT=10m", "LOG_FORMAT=json", "MIGRATE_ON_START=false")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill() })
-		log.await(t, "database is ready")
-		return cmd, log
-	}
-	cmd, log := process()
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	log.await(t, "shutting down")
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	p := startProcess(t, db)
+	p.terminate(t)
+	p.log.await(t, "shutting down")
+	p.terminate(t)
 	select {
-	case err := <-ended:
-		if cmd.ProcessState.ExitCode() != program.Fault {
-			t.Errorf("the second signal: %v", err)
+	case <-p.ended:
+		if code := p.cmd.ProcessState.ExitCode(); code != program.Fault {
+			t.Errorf("the second signal: exit code %d", code)
 		}
 	case <-time.After(time.Minute): // of the ten that the drain would take
 		t.Fatal("the second signal does not end it")
 	}
+	log := p.log
 	if address, err := url.Parse(db); err != nil || !strings.Contains(log.String(), `"database_url":`) {
 		t.Error("the log does not say where the database is", err)
 	} else if password, _ := address.User.Password(); strings.Contains(log.String(), password) {
