@@ -49,7 +49,7 @@ type service struct {
 }
 
 // patience is how long a test waits for what must happen. Nothing takes that long unless it never happens.
-const patience = 20 * time.Second
+const patience = 45 * time.Second
 
 // start runs the program against a database and waits until it listens. It is stopped, and must exit 0, when the test ends.
 func start(t testing.TB, env map[string]string) *service {

@@ -50,10 +50,14 @@ func judge(err error, try, units int) verdict {
 		return tryAgain
 	case pgconn.SafeToRetry(err), kind == database.Unavailable:
 		return giveUp
-	case kind == database.Duplicate && keyColumns(err) == "idempotency_key":
-		return upTo(maxTries, tryAgain) // somebody has written it meanwhile: now it is found
 	case kind == database.Duplicate:
-		return upTo(maxDraws, tryAgain)
+		switch keyColumns(err) {
+		case "idempotency_key":
+			return upTo(maxTries, tryAgain) // somebody has written it meanwhile: now it is found
+		case "id", "msg_id", "message_id":
+			return upTo(maxDraws, tryAgain)
+		}
+		return examine
 	case kind == database.Conflict:
 		return upTo(maxTries, tryAgain)
 	case kind == database.Stale:
