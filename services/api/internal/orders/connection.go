@@ -36,9 +36,6 @@ func (w *Writer) connect() error {
 		return err
 	}
 	w.conn, w.used = conn, time.Now()
-	if !conn.durable() {
-		w.warn("orders that were answered can be lost in a crash of the database: synchronous_commit is off and cannot be changed", "synchronous_commit", conn.synchronous)
-	}
 	return nil
 }
 

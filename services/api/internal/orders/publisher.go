@@ -25,8 +25,6 @@ type publisher struct {
 	queue string
 	args  publishArgs
 	owner []place // of each element of the arrays
-	// synchronous is the session's synchronous_commit.
-	synchronous string
 }
 
 // publishArgs are the columns of publish.sql's input.
@@ -74,7 +72,7 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 		return nil, fmt.Errorf("prepare to publish: %w", err)
 	}
 	p := &publisher{conn: conn, queue: queue}
-	if p.synchronous, err = synchronousCommit(ctx, conn); err != nil {
+	if err := waitForDisk(ctx, conn); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -86,22 +84,15 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 	return p, nil
 }
 
-// synchronousCommit makes a commit wait for the disk, also where somebody has decided otherwise for the database or the role, because
-// an order that was answered must outlive a crash. What promises more than that, it keeps. It returns what has come of it.
-func synchronousCommit(ctx context.Context, conn *pgx.Conn) (value string, err error) {
+// waitForDisk makes a commit wait for the disk, also where somebody has decided otherwise for the database, the role or the address,
+// because an order that was answered must outlive a crash. What promises more than that stays.
+func waitForDisk(ctx context.Context, conn *pgx.Conn) error {
 	const wanted = `case when current_setting('synchronous_commit') in ('off', 'local') then 'on' else current_setting('synchronous_commit') end`
-	err = conn.QueryRow(ctx, `select set_config('synchronous_commit', `+wanted+`, false)`).Scan(&value)
-	if pgError(err) != nil && !conn.IsClosed() { // somebody has forbidden it
-		err = conn.QueryRow(ctx, `select current_setting('synchronous_commit')`).Scan(&value)
+	if _, err := conn.Exec(ctx, `select pg_catalog.set_config('synchronous_commit', `+wanted+`, false)`); err != nil {
+		return fmt.Errorf("set synchronous_commit: %w", err)
 	}
-	if err != nil {
-		return "", fmt.Errorf("set synchronous_commit: %w", err)
-	}
-	return value, nil
+	return nil
 }
-
-// durable tells whether a commit waits for the disk.
-func (p *publisher) durable() bool { return p.synchronous != "off" && p.synchronous != "local" }
 
 func (p *publisher) close()                         { database.Discard(p.conn) }
 func (p *publisher) closed() bool                   { return p.conn.IsClosed() }
