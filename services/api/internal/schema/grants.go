@@ -34,6 +34,8 @@ const (
 	redrive           = "orderflow.redrive(text, bigint[])"
 	deleteDeadLetters = "orderflow.delete_dead_letters(text, bigint[])"
 	vacuumHolders     = "orderflow.vacuum_holders()"
+	notWritten        = "orderflow.not_written(text, bigint[])"
+	installation      = "orderflow.installation"
 )
 
 // ordersMarks are the columns that processing an order changes; nothing of what the customer ordered is among them.
@@ -102,6 +104,8 @@ func (o objects) consumerGrants() []grant {
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "update", "delete"}},
 		// Sending returns the new id, which takes select.
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select", "insert"}},
+		grant{on: onTable, object: installation, privileges: []string{"select"}},
+		grant{on: onFunction, object: notWritten, privileges: []string{"execute"}},
 		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)
 }
@@ -122,7 +126,7 @@ func (o objects) metricsGrants() []grant {
 func (o objects) apply(ctx context.Context, tx pgx.Tx, role string, grants []grant) (denied []string, err error) {
 	quoted := pgx.Identifier{role}.Sanitize()
 
-	for _, table := range []string{ordersTable, versionTable, o.queue, o.deadLetters} {
+	for _, table := range []string{ordersTable, versionTable, installation, o.queue, o.deadLetters} {
 		if _, err := tryExec(ctx, tx, "revoke all on table "+table+" from "+quoted); err != nil {
 			return nil, fmt.Errorf("revoke rights on %s: %w", table, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,7 @@ import (
 )
 
 // SchemaVersion is the migration that this code was built for; see services/api/internal/schema.
-const SchemaVersion = 3
+const SchemaVersion = 6
 
 // DeadLetterSuffix makes the dead-letter queue's name of the queue's.
 const DeadLetterSuffix = "_dlq"
@@ -91,9 +92,10 @@ func (q *Queue) Channel() string { return "orderflow_" + strings.ToLower(q.Name)
 
 // Description is what the database has for us.
 type Description struct {
-	SchemaVersion int64 // 0: no migration has been applied
-	Tables        bool  // orders, the queue and its dead letters are there
-	LastRead      bool  // the queue has last_read_at
+	SchemaVersion int64    // 0: no migration has been applied
+	Tables        bool     // orders, the queue and its dead letters are there
+	LastRead      bool     // the queue has last_read_at
+	Installation  [16]byte // what names this installation to others; zero before its migration
 }
 
 // Ready says whether the consumer can work on it.
@@ -111,6 +113,9 @@ func (q *Queue) Describe(ctx context.Context, conn *pgx.Conn) (Description, erro
 	if err == nil && migrated {
 		err = conn.QueryRow(ctx,
 			`select coalesce(max(version_id), 0) from public.orderflow_migrations where is_applied`).Scan(&d.SchemaVersion)
+	}
+	if err == nil && d.Ready() {
+		err = conn.QueryRow(ctx, `select id from orderflow.installation`).Scan(&d.Installation)
 	}
 	if err != nil {
 		return Description{}, fmt.Errorf("describe database: %w", err)
@@ -137,9 +142,30 @@ const (
 	Locked
 	// Spoiled: some message of the batch cannot be written, for what it contains or where it is stored.
 	Spoiled
+	// Suppressed: some rows were not written although nothing refused it, as a trigger that returns null does; nothing took effect.
+	// SuppressedMessages says which. The same will work when the cause is gone, and must not be taken for done until then.
+	Suppressed
 	// TooLong: the server cut the statement off for how long it took; nothing took effect. A smaller batch may be quick enough.
 	TooLong
 )
+
+// notWritten is the SQLSTATE of the schema's function orderflow.not_written.
+const notWritten = "OF001"
+
+// SuppressedMessages returns the msg_ids that an error of the kind Suppressed is about; others of the batch may well be written.
+func SuppressedMessages(err error) map[int64]bool {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) || answer.Code != notWritten {
+		return nil
+	}
+	found := map[int64]bool{}
+	for text := range strings.SplitSeq(strings.Trim(answer.Detail, "{}"), ",") {
+		if id, err := strconv.ParseInt(text, 10, 64); err == nil {
+			found[id] = true
+		}
+	}
+	return found
+}
 
 // Classify says what an error of one of this package's statements means.
 func Classify(err error) Fault {
@@ -159,6 +185,8 @@ func Classify(err error) Fault {
 		return Locked
 	case code[:2] == "22", code[:2] == "23", code[:2] == "P0", code == "54000", code == "54001", code == "XX001", code == "XX002":
 		return Spoiled
+	case code == notWritten:
+		return Suppressed
 	case code == "57014":
 		return TooLong
 	case code == "57P01", code == "57P02", code[:2] == "08":

@@ -72,6 +72,7 @@ type Consumer struct {
 	steps                 steps
 	reads                 trouble
 	writes                [operations]trouble
+	unwritten             unwritten
 	lastReceived          time.Time // of a log line; the fetcher's
 }
 
@@ -259,6 +260,9 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		if refused := c.writes[o].now(); refused != "" {
 			return false, "writing is refused: " + refused
 		}
+	}
+	if kept := c.unwritten.now(); kept != "" {
+		return false, kept
 	}
 	return true, "consuming"
 }

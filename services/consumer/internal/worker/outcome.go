@@ -13,6 +13,7 @@ type outcome struct {
 
 	unsure bool      // an earlier try may have taken effect
 	unread bool      // the read that gave us the lease may not have taken effect
+	kept   bool      // the last try was suppressed by the database
 	after  time.Time // not to be tried before
 	tries  int
 }

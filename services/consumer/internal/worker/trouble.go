@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -47,4 +48,34 @@ func (t *trouble) now() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.text
+}
+
+// unwritten counts results whose write the database has suppressed, until each is written after all.
+type unwritten struct {
+	mu    sync.Mutex
+	count int
+	why   string
+}
+
+func (u *unwritten) begin(why error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.count++
+	u.why = why.Error()
+}
+
+func (u *unwritten) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.count--
+}
+
+// now returns how many there are and why, or an empty text.
+func (u *unwritten) now() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d results cannot be written, a trigger suppresses it: %s", u.count, u.why)
 }

@@ -44,6 +44,8 @@ func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
 	case fault == queue.Spoiled:
 		s.spoiled(batch[0], err)
 		return nil
+	case fault == queue.Suppressed:
+		return s.suppressed(ctx, o, batch, err)
 	case fault == queue.Locked:
 		s.metrics.Locked.WithLabelValues(o.String()).Inc()
 		for _, item := range batch {
@@ -98,6 +100,12 @@ func (s *settler) send(ctx context.Context, o op, batch []outcome) (confirmed qu
 // conclude ends the flights of a batch that was written, each as its lease check came out.
 func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
 	var told []outcome
+	for i := range batch {
+		if batch[i].kept {
+			batch[i].kept = false
+			s.unwritten.end()
+		}
+	}
 	for _, item := range batch {
 		lease := item.entry().Lease
 		if took, ok := confirmed[lease]; ok {
@@ -197,6 +205,41 @@ func (s *settler) turn(into outcome) {
 	s.add(into)
 }
 
+// suppressed deals with a batch of which the database has silently kept some rows from being written. Those are neither lost nor given
+// up: they wait until it works. The others are written without them.
+func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err error) error {
+	concerned := queue.SuppressedMessages(err)
+	var others, kept []outcome
+	for _, item := range batch {
+		if concerned[item.flight.msg.ID] {
+			kept = append(kept, item)
+		} else {
+			others = append(others, item)
+		}
+	}
+	if len(kept) == 0 {
+		others, kept = nil, batch
+	}
+	for _, item := range kept {
+		if o == opNack && !item.untold {
+			item.untold = true // the message can perhaps be delayed all the same
+			s.add(item)
+			continue
+		}
+		if !item.kept {
+			item.kept = true
+			s.unwritten.begin(err)
+			s.logAbout(slog.LevelWarn, "A result cannot be written, a row-level trigger suppresses it (`consumer doctor` names those that can): trying again until it works",
+				&item.flight.msg, slog.String("operation", o.String()), slog.String("error", err.Error()))
+		}
+		s.later(item)
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return s.write(ctx, o, others)
+}
+
 // spoiled deals with an outcome that the database refuses to store for what it contains.
 func (s *settler) spoiled(o outcome, err error) {
 	s.logAbout(slog.LevelError, "the database refuses what is to be written about this message", &o.flight.msg,
@@ -205,6 +248,9 @@ func (s *settler) spoiled(o outcome, err error) {
 	if next.ending == o.ending {
 		s.later(o)
 		return
+	}
+	if o.kept {
+		s.unwritten.end()
 	}
 	next.unsure = o.unsure && next.op == o.op // an earlier try of the same statement
 	s.turn(next)

@@ -1,5 +1,6 @@
 -- As ack.sql, for a batch that ran into a lock: it takes only messages and orders that nobody else has locked, so one
--- row that somebody holds on to keeps nothing else waiting.
+-- row that somebody holds on to keeps nothing else waiting. What is ours alone and is not deleted all the same has been kept by a
+-- trigger (in ack.sql it is merely not confirmed, and comes here next).
 with lease as (
   select msg_id, read_ct, enqueued_at, order_id, created_at, attempt
     from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::integer[])
@@ -23,4 +24,9 @@ gone as (
    where q.msg_id = any (array[free.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, free.order_id, free.created_at, free.attempt
 ),
+kept as (
+  select array_agg(msg_id) as ids from free where msg_id not in (select msg_id from gone)
+),
 {effect}
+   and (select case when ids is null then true else orderflow.not_written('a message has not been deleted', ids) end from kept)
+

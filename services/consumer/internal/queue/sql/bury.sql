@@ -1,6 +1,7 @@
 -- Move messages whose lease holds to the dead letters, with the reason in their headers and the order's status, in one
 -- transaction. An order that is completed stays so: the dead letter is then a duplicate of its message. What is locked by
--- somebody is left for later, message and order together.
+-- somebody is left for later, message and order together. What a trigger suppresses of it lets nothing of the statement stay, or a
+-- message would be gone and nowhere else.
 -- Plan: as nack.sql; pgmq.send per dead letter, which are few.
 with lease as (
   select msg_id, read_ct, enqueued_at, order_id, created_at, attempts, reason, error
@@ -14,19 +15,23 @@ ours as materialized (
      for update of q skip locked
 ),
 free as materialized (
-  select o.id
+  select o.id, o.status
     from (select distinct order_id, created_at from ours order by order_id) as wanted
     join public.orders as o on o.id = any (array[wanted.order_id]) and o.created_at = wanted.created_at
      for no key update of o skip locked
 ),
+ready as materialized (
+  select *
+    from ours
+   where order_id in (select id from free)
+      or not exists (select from public.orders as o where o.id = any (array[ours.order_id]) and o.created_at = ours.created_at)
+),
 gone as (
   delete from {queue} as q
-   using ours
-   where q.msg_id = any (array[ours.msg_id])
-     and (ours.order_id in (select id from free)
-          or not exists (select from public.orders as o where o.id = any (array[ours.order_id]) and o.created_at = ours.created_at))
+   using ready
+   where q.msg_id = any (array[ready.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, q.message, {headers} as headers,
-            ours.order_id, ours.created_at, ours.attempts, ours.reason, ours.error
+            ready.order_id, ready.created_at, ready.attempts, ready.reason, ready.error
 ),
 sent as (
   select g.msg_id, g.read_ct, g.enqueued_at,
@@ -50,5 +55,14 @@ told as (
    where o.id = any (array[failure.order_id])
      and o.created_at = failure.created_at
      and o.status = 'pending'
+  returning o.id
+),
+lacking as (
+  select array_agg(msg_id) as ids
+    from ready
+   where msg_id not in (select msg_id from sent where dead_id is not null)
+      or order_id in (select id from free where status = 'pending') and order_id not in (select id from told)
 )
-select msg_id, read_ct, enqueued_at from sent where dead_id is not null
+select msg_id, read_ct, enqueued_at
+  from sent
+ where (select case when ids is null then true else orderflow.not_written('a dead letter has not been written', ids) end from lacking)

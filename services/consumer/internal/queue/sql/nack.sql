@@ -39,5 +39,14 @@ told as (
            where order_id in (select id from free)
            order by order_id, attempt desc) as failure
    where o.id = any (array[failure.order_id])
+  returning o.id
+),
+lacking as (
+  select array_agg(msg_id) as ids
+    from ours
+   where msg_id not in (select msg_id from back)
+      or order_id in (select id from free) and order_id not in (select id from told)
 )
-select msg_id, read_ct, enqueued_at from back
+select msg_id, read_ct, enqueued_at
+  from back
+ where (select case when ids is null then true else orderflow.not_written('a failed attempt has not been noted', ids) end from lacking)

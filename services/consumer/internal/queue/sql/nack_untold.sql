@@ -8,10 +8,18 @@ ours as materialized (
     from lease
     join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
+),
+back as (
+  update {queue} as q
+     set vt = clock_timestamp() + make_interval(secs => ours.delay),
+         headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
+    from ours
+   where q.msg_id = any (array[ours.msg_id])
+  returning q.msg_id, q.read_ct, q.enqueued_at
+),
+lacking as (
+  select array_agg(msg_id) as ids from ours where msg_id not in (select msg_id from back)
 )
-update {queue} as q
-   set vt = clock_timestamp() + make_interval(secs => ours.delay),
-       headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
-  from ours
- where q.msg_id = any (array[ours.msg_id])
-returning q.msg_id, q.read_ct, q.enqueued_at
+select msg_id, read_ct, enqueued_at
+  from back
+ where (select case when ids is null then true else orderflow.not_written('a failed message has not been delayed', ids) end from lacking)

@@ -18,10 +18,18 @@ ours as materialized (
      and q.enqueued_at = lease.enqueued_at
      and (lease.until is null or q.vt = lease.until)
      for update of q skip locked
+),
+back as (
+  update {queue} as q
+     set vt = clock_timestamp(),
+         headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
+    from ours
+   where q.msg_id = any (array[ours.msg_id])
+  returning q.msg_id, q.read_ct, q.enqueued_at
+),
+lacking as (
+  select array_agg(msg_id) as ids from ours where msg_id not in (select msg_id from back)
 )
-update {queue} as q
-   set vt = clock_timestamp(),
-       headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
-  from ours
- where q.msg_id = any (array[ours.msg_id])
-returning q.msg_id, q.read_ct, q.enqueued_at
+select msg_id, read_ct, enqueued_at
+  from back
+ where (select case when ids is null then true else orderflow.not_written('a message has not been handed back', ids) end from lacking)

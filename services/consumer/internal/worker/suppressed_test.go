@@ -1,0 +1,149 @@
+package worker_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// A trigger that returns null makes a write match nothing, and nobody is told. Nothing may be taken for written that was not: no message
+// is lost, no order is buried for it, readiness and the log say why, and all is well when the cause is gone.
+func TestAWriteThatIsSuppressedIsNotTakenForWritten(t *testing.T) {
+	for where, event := range map[string]string{
+		"public.orders":          "update",
+		"pgmq.q_order_queue":     "delete",
+		"pgmq.q_order_queue_dlq": "insert",
+	} {
+		t.Run(event+" on "+where, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create function swallow() returns trigger language plpgsql as $$ begin return null; end $$`)
+			b.Exec(fmt.Sprintf(`create trigger swallow before %s on %s for each row execute function swallow()`, event, where))
+			b.Publish(40)
+			b.Exec(`update pgmq.q_order_queue set message = message || '{"quantity": "many"}' where msg_id % 10 = 0`)
+			b.Send(`[]`, nil)
+			r := b.start(settings(), noop)
+			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+				ok, why := r.Ready()
+				return !ok && strings.Contains(why, "cannot be written")
+			})
+			dbtest.Eventually(t, "the log says why", func() bool { return r.log.count("trigger") > 0 })
+			// A message that does not depend on the trigger may have had its end; no other.
+			a := b.Audit()
+			if a.Duplicated != 0 || a.Queued+a.Completed+a.Letters != 41 || a.Completed > 0 && where == "public.orders" ||
+				a.Letters > 1 && where == "public.orders" || a.Letters > 0 && where != "public.orders" {
+				t.Fatalf("%+v", a)
+			}
+			b.Exec(`drop trigger swallow on ` + where)
+			if a := b.settled(); a.Completed != 36 || a.Dead != 4 || a.Letters != 5 {
+				t.Fatalf("%+v", a)
+			}
+			if letters := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue_dlq
+				where headers->'orderflow-dead'->>'reason' not in ($1, $2)`, message.ReasonBadMessage, message.ReasonNotAnObject); letters != 0 {
+				t.Errorf("%d dead letters for another reason than what is wrong with the message", letters)
+			}
+			dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+			r.stop()
+		})
+	}
+}
+
+// One order of many that somebody's trigger protects keeps no other from its end.
+func TestOneSuppressedOrderKeepsNoOtherWaiting(t *testing.T) {
+	b := setup(t)
+	b.Exec(`create function swallow() returns trigger language plpgsql as $$ begin if old.id in (7, 70) then return null; end if; return new; end $$`)
+	b.Exec(`create trigger swallow before update on public.orders for each row execute function swallow()`)
+	s := settings()
+	s.Batch, s.Concurrency = 100, 100
+	b.Publish(100)
+	r := b.start(s, noop)
+	dbtest.Eventually(t, "all the others are completed", func() bool { return b.Audit().Completed == 98 })
+	if a := b.Audit(); a.Pending != 2 || a.Queued != 2 || a.Letters != 0 {
+		t.Fatalf("%+v", a)
+	}
+	b.Exec(`drop trigger swallow on public.orders`)
+	b.settled()
+	r.stop()
+}
+
+// The queue's rows cannot be leased: then the queue is not empty, and reading does not work.
+func TestAReadThatIsSuppressedIsNoEmptyQueue(t *testing.T) {
+	b := setup(t)
+	b.Exec(`create function swallow() returns trigger language plpgsql as $$ begin if old.msg_id in (3, 4) then return null; end if; return new; end $$`)
+	b.Exec(`create trigger swallow before update on pgmq.q_order_queue for each row execute function swallow()`)
+	b.Publish(10)
+	r := b.start(settings(), noop)
+	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+		ok, why := r.Ready()
+		return !ok && strings.Contains(why, "trigger")
+	})
+	dbtest.Eventually(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
+	b.Exec(`drop trigger swallow on pgmq.q_order_queue`)
+	b.Notify()
+	b.settled()
+	dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+	r.stop()
+}
+
+// Row-level security under a role of the consumer's own hides rows from reads and from writes alike; both are errors, never an empty
+// queue, an unknown order or an effect that was not.
+func TestRowLevelSecurityIsAnErrorAndNotAFilter(t *testing.T) {
+	for name, policies := range map[string]string{
+		"orders, nothing for us": `alter table public.orders enable row level security`,
+		"orders, to be seen only": `alter table public.orders enable row level security;
+			create policy seen on public.orders for select using (true)`,
+		"orders, some":          `alter table public.orders enable row level security; create policy some on public.orders using (id % 2 = 0)`,
+		"the queue":             `alter table pgmq.q_order_queue enable row level security`,
+		"the queue, to be seen": `alter table pgmq.q_order_queue enable row level security; create policy seen on pgmq.q_order_queue for select using (true)`,
+		"the dead letters":      `alter table pgmq.q_order_queue_dlq enable row level security`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			address := b.role("consumer_rls")
+			b.Exec(policies)
+			b.Publish(4)
+			b.Send(`[]`, nil)
+			r := b.startOn(address, settings(), noop)
+			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+				ok, why := r.Ready()
+				return !ok && strings.Contains(why, "row-level security")
+			})
+			if a := b.Audit(); a.Queued+a.Completed != 5 || a.Letters != 0 || a.Dead != 0 || name != "the dead letters" && a.Completed > 0 {
+				t.Fatalf("%+v", a)
+			}
+			b.Exec(`alter table public.orders disable row level security; alter table pgmq.q_order_queue disable row level security;
+				alter table pgmq.q_order_queue_dlq disable row level security`)
+			b.Notify()
+			if a := b.settled(); a.Completed != 4 || a.Letters != 1 {
+				t.Fatalf("%+v", a)
+			}
+			r.stop()
+		})
+	}
+}
+
+// role makes a login role that may do what the migrations let a consumer do, and returns the database's address as that role.
+func (b *bundle) role(prefix string) string {
+	b.t.Helper()
+	name := fmt.Sprintf("%s_%d", prefix, time.Now().UnixNano())
+	quoted := pgx.Identifier{name}.Sanitize()
+	b.Exec(`create role ` + quoted + ` login password 'secret'`)
+	b.t.Cleanup(func() { b.Exec(`drop owned by ` + quoted + `; drop role ` + quoted) })
+	b.Exec(`grant usage on schema public, pgmq, orderflow to ` + quoted + `;
+		grant select on public.orders, public.orderflow_migrations, orderflow.installation to ` + quoted + `;
+		grant update (status, attempts, effects, last_error, completed_at, processed_by, dead_at) on public.orders to ` + quoted + `;
+		grant select, update, delete on pgmq.q_order_queue to ` + quoted + `;
+		grant select, insert on pgmq.q_order_queue_dlq to ` + quoted)
+	address, err := url.Parse(b.URL)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	address.User = url.UserPassword(name, "secret")
+	return address.String()
+}
