@@ -38,6 +38,7 @@ type Message struct {
 	Traceparent string          // the traceparent header; empty when there is none or no valid one
 	Body        json.RawMessage // the order, as published
 	Headers     json.RawMessage // as stored; may be nil
+	Size        int64           // bytes of body and headers in the queue, at least
 	LastError   string          // of the attempt before, when that one failed
 }
 
@@ -65,6 +66,19 @@ func OtherOrder(id int64, created, found Instant) *Poison {
 		"the order that has the id %d now is not the one that this message was sent for: it was created at %s, %s", id, found, named)}
 }
 
+// TooLarge is what is wrong with a message that is not to leave the database: of size bytes at least, where most are allowed.
+func TooLarge(size, most int64) *Poison {
+	return &Poison{Reason: ReasonTooLarge, Problem: fmt.Sprintf("message of %d bytes or more, larger than MAX_MESSAGE_BYTES = %d", size, most)}
+}
+
+// Unreadable is what is wrong with a message that the database cannot give out.
+func Unreadable(err error) *Poison {
+	return &Poison{Reason: ReasonUnreadable, Problem: "the message cannot be read: " + err.Error()}
+}
+
+// readsUpAt is a read_ct that cannot count another read. Somebody's hand has put it there.
+const readsUpAt = math.MaxInt32
+
 // Reasons of dead letters.
 const (
 	ReasonMaxAttempts  = "max_attempts"
@@ -73,6 +87,8 @@ const (
 	ReasonBadMessage   = "bad_message"
 	ReasonUnknownOrder = "unknown_order"
 	ReasonOtherOrder   = "other_order"
+	ReasonTooLarge     = "too_large"
+	ReasonUnreadable   = "unreadable"
 )
 
 // Decode fills what follows from m's Body and Headers. A *Poison is returned for a body that is no order; whatever can be
@@ -80,7 +96,11 @@ const (
 func (m *Message) Decode() *Poison {
 	m.decodeHeaders()
 	m.Attempt = int(m.Delivered - m.Released)
-	return m.decodeBody()
+	poison := m.decodeBody()
+	if poison == nil && m.ReadCount == readsUpAt {
+		poison = &Poison{Reason: ReasonBadMessage, OrderID: m.OrderID, Problem: fmt.Sprintf("read_ct is %d: it cannot count another read", readsUpAt)}
+	}
+	return poison
 }
 
 // decodeBody wants an object with an order_id, and of the fields that it knows those that are there with the right type.

@@ -46,7 +46,7 @@ func BenchmarkReadAndAck(b *testing.B) {
 					b.StartTimer()
 					for left := backlog; left > 0; {
 						do(b, link, func(ctx context.Context, conn *pgx.Conn) error {
-							f, err := q.Fetch(ctx, conn, size, time.Minute, time.Time{})
+							f, err := q.Fetch(ctx, conn, bounds(size), time.Minute)
 							if err != nil {
 								return err
 							}
@@ -90,7 +90,7 @@ func BenchmarkReadPastDelayedMessages(b *testing.B) {
 					for range 20 {
 						do(b, link, func(ctx context.Context, conn *pgx.Conn) error {
 							if how == "by due time" {
-								f, err := q.Fetch(ctx, conn, size, time.Hour, time.Time{})
+								f, err := q.Fetch(ctx, conn, bounds(size), time.Hour)
 								messages += len(f.Messages)
 								return err
 							}
@@ -150,7 +150,7 @@ func BenchmarkReadWhileVacuumIsHeldBack(b *testing.B) {
 				b.StartTimer()
 				for range 20 {
 					do(b, link, func(ctx context.Context, conn *pgx.Conn) error {
-						f, err := q.Fetch(ctx, conn, size, time.Hour, floor)
+						f, err := q.Fetch(ctx, conn, bounds(size, floor), time.Hour)
 						messages += len(f.Messages)
 						if test.floors {
 							floor = f.Last.Add(-250 * time.Millisecond)

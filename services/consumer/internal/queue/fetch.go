@@ -15,8 +15,9 @@ import (
 
 // Fetched is what one read brought.
 type Fetched struct {
-	Messages []Received // earliest due first
-	Last     time.Time  // due time of the last one, by the database's clock
+	Messages   []Received // earliest due first
+	Last       time.Time  // due time of the last one, by the database's clock
+	Suppressed []int64    // msg_ids that are due, and that something in the database silently keeps from being leased
 }
 
 // Received is one message, with what is wrong with it: nil for an order that can be processed.
@@ -25,21 +26,32 @@ type Received struct {
 	Poison *message.Poison
 }
 
-// Fetch leases up to limit due messages for visible and decodes them. floor bounds the search from below; its zero value is
-// no bound.
+// Bounds of one read.
+type Bounds struct {
+	Messages     int       // at most
+	Bytes        int64     // of bodies and headers together, but for the first message
+	MessageBytes int32     // of one message; a larger one comes without its body, as poison
+	Floor        time.Time // of due times; zero is no bound
+	Unreadable   error     // why a read failed, when the first message may be the cause: it comes without its body, as poison
+}
+
+// Fetch leases due messages for visible, as many as the bounds allow, and decodes them.
 //
 // The read is a transaction of two round trips on purpose. Only when its commit is confirmed may the messages be worked
 // on: until then another connection sees the old read_ct and would refuse the ack. And when the connection is lost, nothing
 // is hidden for a visibility timeout on behalf of nobody: before the commit was sent the server rolls back; after it we
 // know the leases. In that case Fetch returns them together with the error: they may or may not be ours, and are to be
 // handed back with their Until.
-func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, limit int, visible time.Duration, floor time.Time) (Fetched, error) {
+func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
 	var read pgx.Batch
 	var fetched Fetched
+	if b.Unreadable != nil {
+		b.Messages, b.MessageBytes = 1, -1
+	}
 	read.Queue("begin")
-	read.Queue(q.fetch, limit, visible.Seconds(), bound(floor)).Query(func(rows pgx.Rows) error {
+	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Floor), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
-		fetched, err = collect(rows)
+		fetched, err = collect(rows, b)
 		return err
 	})
 	if err := conn.SendBatch(ctx, &read).Close(); err != nil {
@@ -96,22 +108,39 @@ func (m *Received) identify(exists, own bool, created message.Instant) {
 	}
 }
 
-func collect(rows pgx.Rows) (Fetched, error) {
+func collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 	type due struct {
 		Received
 		at time.Time
 	}
+	var f Fetched
 	var read []due
 	for rows.Next() {
 		var d due
+		var reads pgtype.Int4
+		var until pgtype.Timestamptz
+		var fits bool
+		var size int64
 		var late float64
 		var body, headers []byte
-		if err := rows.Scan(&d.ID, &d.ReadCount, &d.EnqueuedAt, &d.Until, &body, &headers, &d.at, &late); err != nil {
+		if err := rows.Scan(&d.ID, &reads, &d.EnqueuedAt, &until, &fits, &size, &body, &headers, &d.at, &late); err != nil {
 			return Fetched{}, err
 		}
+		if !reads.Valid {
+			f.Suppressed = append(f.Suppressed, d.ID)
+			continue
+		}
+		d.ReadCount, d.Until, d.Size = reads.Int32, until.Time, size
 		d.Body, d.Headers = body, headers
 		d.Late = seconds(late)
 		d.Poison = d.Decode()
+		switch {
+		case fits:
+		case b.Unreadable != nil:
+			d.Poison = message.Unreadable(b.Unreadable)
+		default:
+			d.Poison = message.TooLarge(size, int64(b.MessageBytes))
+		}
 		read = append(read, d)
 	}
 	slices.SortFunc(read, func(a, b due) int {
@@ -120,7 +149,7 @@ func collect(rows pgx.Rows) (Fetched, error) {
 		}
 		return cmp.Compare(a.ID, b.ID)
 	})
-	f := Fetched{Messages: make([]Received, len(read))}
+	f.Messages = make([]Received, len(read))
 	for i, d := range read {
 		f.Messages[i], f.Last = d.Received, d.at
 	}

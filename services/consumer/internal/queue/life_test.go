@@ -95,7 +95,7 @@ func TestAMessageOfAnOrderThatHadTheIDBeforeIsSetAside(t *testing.T) {
 			b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, taken[:1])), old[0])
 			b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, taken, me)), old[0], old[1])
 
-			f, err := b.Fetch(b.ctx, b.conn, 100, time.Minute, time.Time{})
+			f, err := b.Fetch(b.ctx, b.conn, bounds(100), time.Minute)
 			if err != nil || len(f.Messages) != 6 {
 				t.Fatalf("%+v, %v", f, err)
 			}
@@ -150,7 +150,7 @@ func TestMessagesAreTheirOrders(t *testing.T) {
 		b.Exec(`truncate public.orders, pgmq.q_order_queue restart identity`)
 		id := b.Publish(1)[0]
 		b.Exec(test.prepare, id)
-		f, err := b.Fetch(b.ctx, b.conn, 1, time.Minute, time.Time{})
+		f, err := b.Fetch(b.ctx, b.conn, bounds(1), time.Minute)
 		if err != nil || len(f.Messages) != 1 {
 			t.Fatal(err)
 		}

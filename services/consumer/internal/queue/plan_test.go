@@ -29,7 +29,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 	one := []queue.Entry{{Lease: queue.Lease{ID: 1, ReadCount: 1}, OrderID: 1, Attempt: 1, Reason: "permanent"}}
 	prepare := map[string]func(context.Context, *pgx.Conn) error{
 		"fetch": func(ctx context.Context, c *pgx.Conn) error {
-			_, err := q.Fetch(ctx, c, 30, time.Minute, time.Time{})
+			_, err := q.Fetch(ctx, c, bounds(30), time.Minute)
 			return err
 		},
 		"peek":         func(ctx context.Context, c *pgx.Conn) error { _, _, err := q.Peek(ctx, c, time.Time{}); return err },

@@ -291,7 +291,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 	}
 	defer conn.Close(p.b.ctx)
 	p.proxy.Trap("commit", fault)
-	f, err := p.b.Fetch(p.b.ctx, conn, 2, time.Hour, time.Time{})
+	f, err := p.b.Fetch(p.b.ctx, conn, bounds(2), time.Hour)
 	if err == nil {
 		t.Fatal("the commit was to be lost")
 	}

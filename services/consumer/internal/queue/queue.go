@@ -57,7 +57,7 @@ func New(name string, lastRead bool) *Queue {
 		"{headers}", "case coalesce(jsonb_typeof(q.headers), 'none') when 'object' then q.headers when 'none' then '{}'::jsonb "+
 			"else jsonb_build_object('orderflow-headers', q.headers) end",
 		"{delivered}", "case jsonb_typeof(q.headers -> 'orderflow-delivered') when 'number' "+
-			"then least(greatest((q.headers ->> 'orderflow-delivered')::numeric, 0), q.read_ct)::integer else 0 end",
+			"then least(greatest((q.headers ->> 'orderflow-delivered')::numeric, 0), q.read_ct)::bigint else 0 end",
 	)
 	for file, statement := range map[string]*string{
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "nack": &q.nack,

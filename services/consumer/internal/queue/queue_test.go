@@ -115,7 +115,7 @@ func (b *bundle) proxied(applicationName string) (*cut.Proxy, string) {
 // read leases up to n messages and decodes them.
 func (b *bundle) read(n int) []message.Message {
 	b.t.Helper()
-	f, err := b.Fetch(b.ctx, b.conn, n, 30*time.Second, time.Time{})
+	f, err := b.Fetch(b.ctx, b.conn, bounds(n), 30*time.Second)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -124,6 +124,15 @@ func (b *bundle) read(n int) []message.Message {
 		list = append(list, m.Message)
 	}
 	return list
+}
+
+// bounds are those of a read of up to n messages, whatever their size.
+func bounds(n int, floor ...time.Time) queue.Bounds {
+	b := queue.Bounds{Messages: n, Bytes: 1 << 40, MessageBytes: 1 << 30}
+	if len(floor) > 0 {
+		b.Floor = floor[0]
+	}
+	return b
 }
 
 // expire makes messages due, as the passing of time would.
@@ -280,7 +289,7 @@ func TestFetchSaysWhatCanNeverBeProcessed(t *testing.T) {
 	b.Publish(1)
 	b.Send(`{"order_id": 4711}`, nil)
 	b.Send(`[]`, nil)
-	f, err := b.Fetch(b.ctx, b.conn, 10, time.Minute, time.Time{})
+	f, err := b.Fetch(b.ctx, b.conn, bounds(10), time.Minute)
 	if err != nil || len(f.Messages) != 3 {
 		t.Fatalf("%+v, %v", f, err)
 	}

@@ -98,7 +98,7 @@ func TestRowLevelSecurityIsAnErrorAndNotAFilter(t *testing.T) {
 		"orders, nothing for us": `alter table public.orders enable row level security`,
 		"orders, to be seen only": `alter table public.orders enable row level security;
 			create policy seen on public.orders for select using (true)`,
-		"orders, some":          `alter table public.orders enable row level security; create policy some on public.orders using (id % 2 = 0)`,
+		"orders, some":          `alter table public.orders enable row level security; create policy even on public.orders using (id % 2 = 0)`,
 		"the queue":             `alter table pgmq.q_order_queue enable row level security`,
 		"the queue, to be seen": `alter table pgmq.q_order_queue enable row level security; create policy seen on pgmq.q_order_queue for select using (true)`,
 		"the dead letters":      `alter table pgmq.q_order_queue_dlq enable row level security`,
