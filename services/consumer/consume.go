@@ -40,6 +40,8 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 		Batch:          s.BatchSize,
 		Concurrency:    s.Concurrency,
 		Prefetch:       s.Prefetch,
+		HeldBytes:      int64(s.PrefetchBytes),
+		MessageBytes:   int32(s.MaxMessageBytes),
 		MaxAttempts:    s.MaxAttempts,
 		Visible:        s.Visibility(),
 		HandlerTimeout: s.HandlerTimeout,

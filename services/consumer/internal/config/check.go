@@ -24,6 +24,8 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "VT", c.VT, 1, 43_200)
 	env.Between(p, "CONCURRENCY", c.Concurrency, 1, 10_000)
 	env.Between(p, "PREFETCH", c.Prefetch, 0, 100_000)
+	env.Between(p, "PREFETCH_BYTES", c.PrefetchBytes, 1<<20, 16<<30)
+	env.Between(p, "MAX_MESSAGE_BYTES", c.MaxMessageBytes, 1<<10, min(256<<20, c.PrefetchBytes))
 	env.Between(p, "MAX_ATTEMPTS", c.MaxAttempts, 1, 1000)
 	env.Host(p, "METRICS_HOST", c.MetricsHost)
 	env.Between(p, "METRICS_PORT", c.MetricsPort, -1, 65_535)

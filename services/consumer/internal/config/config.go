@@ -18,14 +18,16 @@ type Config struct {
 	DatabaseURL postgres.Address `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" secret:"url" desc:"PostgreSQL to work on: a URL (SQLAlchemy's and JDBC's too) or key=value pairs"`
 	QueueName   string           `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue to consume; dead letters go to the queue of the same name + _dlq"`
 
-	BatchSize   int           `envconfig:"BATCH_SIZE" default:"30" desc:"most messages per read, 1 to 10000; raise it (500) for high rates of quick handlers"`
-	VT          int           `envconfig:"VT" default:"10" desc:"visibility timeout in seconds, 1 to 43200: how long a message stays hidden without a sign of life from its consumer"`
-	Concurrency int           `envconfig:"CONCURRENCY" default:"30" desc:"handlers at work at the same time, 1 to 10000"`
-	Prefetch    int           `envconfig:"PREFETCH" default:"0" desc:"messages that may wait for a free handler, 0 to 100000; 0 adapts to how long handlers take, up to two batches"`
-	MaxAttempts int           `envconfig:"MAX_ATTEMPTS" default:"20" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes seven hours on average"`
-	Drain       time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long running handlers may finish after SIGTERM; the process ends at most 5 s later"`
-	Poll        time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
-	ConsumerID  string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
+	BatchSize       int           `envconfig:"BATCH_SIZE" default:"30" desc:"most messages per read, 1 to 10000; raise it (500) for high rates of quick handlers"`
+	VT              int           `envconfig:"VT" default:"10" desc:"visibility timeout in seconds, 1 to 43200: how long a message stays hidden without a sign of life from its consumer"`
+	Concurrency     int           `envconfig:"CONCURRENCY" default:"30" desc:"handlers at work at the same time, 1 to 10000"`
+	Prefetch        int           `envconfig:"PREFETCH" default:"0" desc:"messages that may wait for a free handler, 0 to 100000; 0 adapts to how long handlers take, up to two batches"`
+	PrefetchBytes   env.Size      `envconfig:"PREFETCH_BYTES" default:"32MiB" desc:"memory for messages that have been read, 1MiB to 16GiB; no more are read while they take more"`
+	MaxMessageBytes env.Size      `envconfig:"MAX_MESSAGE_BYTES" default:"1MiB" desc:"largest message that is read, 1KiB to 256MiB and no more than PREFETCH_BYTES; a larger one goes to the dead letters without leaving the database"`
+	MaxAttempts     int           `envconfig:"MAX_ATTEMPTS" default:"20" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes seven hours on average"`
+	Drain           time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long running handlers may finish after SIGTERM; the process ends at most 5 s later"`
+	Poll            time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
+	ConsumerID      string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
 
 	Handler          string        `envconfig:"HANDLER" default:"simulate" desc:"what to do with an order: webhook, or simulate, which completes it without doing anything"`
 	HandlerTimeout   time.Duration `envconfig:"HANDLER_TIMEOUT" default:"0" desc:"deadline of one attempt, less than VT; 0: 80 % of VT"`

@@ -32,7 +32,6 @@ type Bounds struct {
 	Bytes        int64     // of bodies and headers together, but for the first message
 	MessageBytes int32     // of one message; a larger one comes without its body, as poison
 	Floor        time.Time // of due times; zero is no bound
-	Unreadable   error     // why a read failed, when the first message may be the cause: it comes without its body, as poison
 }
 
 // Fetch leases due messages for visible, as many as the bounds allow, and decodes them.
@@ -45,9 +44,6 @@ type Bounds struct {
 func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
 	var read pgx.Batch
 	var fetched Fetched
-	if b.Unreadable != nil {
-		b.Messages, b.MessageBytes = 1, -1
-	}
 	read.Queue("begin")
 	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Floor), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
@@ -60,6 +56,49 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible tim
 	}
 	return fetched, q.commit(ctx, conn, fetched.Messages)
 }
+
+// FetchUnreadable is Fetch after a read of one message has failed for what the message's row holds. It leases the first message that
+// is due without looking at its body. When the row is indeed one that cannot be read it comes as poison, to be buried; when it is not,
+// since the other one was taken or locked meanwhile, nothing is leased, and Fetch will read it.
+func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
+	b.Messages, b.MessageBytes = 1, blind
+	var read pgx.Batch
+	var fetched Fetched
+	read.Queue("begin")
+	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Floor), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
+		var err error
+		fetched, err = collect(rows, b)
+		return err
+	})
+	read.Queue("savepoint look")
+	if err := conn.SendBatch(ctx, &read).Close(); err != nil || len(fetched.Messages) == 0 {
+		rollback(ctx, conn)
+		if err != nil {
+			err = fmt.Errorf("read a message without its body: %w", err)
+		}
+		return Fetched{}, err
+	}
+	var bytes int64
+	m := &fetched.Messages[0]
+	switch err := conn.QueryRow(ctx, q.look, m.ID).Scan(&bytes); {
+	case err == nil:
+		rollback(ctx, conn)
+		return Fetched{}, nil
+	case Classify(err) != Spoiled:
+		rollback(ctx, conn)
+		return Fetched{}, fmt.Errorf("look at an unreadable message: %w", err)
+	default:
+		m.Poison = message.Unreadable(err)
+	}
+	if _, err := conn.Exec(ctx, "rollback to savepoint look"); err != nil {
+		rollback(ctx, conn)
+		return Fetched{}, fmt.Errorf("look at an unreadable message: %w", err)
+	}
+	return fetched, q.commit(ctx, conn, fetched.Messages)
+}
+
+// blind as Bounds.MessageBytes makes fetch.sql look at no body.
+const blind = -1
 
 // commit ends the transaction of a read, and finds out in the same round trip which order each message is about: the one with its
 // order_id, when that is the one that it was sent for. From then on an order is named by its id and its created_at together.
@@ -134,11 +173,7 @@ func collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 		d.Body, d.Headers = body, headers
 		d.Late = seconds(late)
 		d.Poison = d.Decode()
-		switch {
-		case fits:
-		case b.Unreadable != nil:
-			d.Poison = message.Unreadable(b.Unreadable)
-		default:
+		if !fits {
 			d.Poison = message.TooLarge(size, int64(b.MessageBytes))
 		}
 		read = append(read, d)

@@ -30,7 +30,7 @@ func BenchmarkConsumer(b *testing.B) {
 				server := pg.NewServer(db.Address(), "benchmark", log, pg.Observer{})
 				m := metrics.New("benchmark", dbtest.QueueName, "none")
 				c := worker.New(worker.Settings{
-					ID: "benchmark", Queue: dbtest.QueueName, Batch: batch, Concurrency: 30, MaxAttempts: 5,
+					ID: "benchmark", Queue: dbtest.QueueName, Batch: batch, Concurrency: 30, MaxAttempts: 5, HeldBytes: 32 << 20, MessageBytes: 1 << 20,
 					Visible: 10 * time.Second, HandlerTimeout: 8 * time.Second, Drain: time.Second, Poll: time.Second,
 					Backoff: backoff.Policy{Base: time.Second, Max: time.Minute, Multiplier: 2},
 				}, server, noop, log, m)

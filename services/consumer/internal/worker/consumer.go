@@ -32,7 +32,9 @@ type Settings struct {
 	Queue          string
 	Batch          int
 	Concurrency    int
-	Prefetch       int // 0: adaptive
+	Prefetch       int   // 0: adaptive
+	HeldBytes      int64 // of bodies and headers in memory; a single message may go beyond it
+	MessageBytes   int32 // of one message; a larger one goes to the dead letters unseen
 	MaxAttempts    int
 	Visible        time.Duration // visibility timeout
 	HandlerTimeout time.Duration

@@ -22,22 +22,21 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 
 	var retry backoff.Retry
 	for ctx.Err() == nil {
-		n, ahead := c.load.want()
+		want, ahead := c.load.want()
 		c.metrics.Prefetch.Set(float64(ahead))
-		if n == 0 {
+		if want.Messages == 0 {
 			select {
 			case <-c.load.room:
 			case <-ctx.Done():
 			}
 			continue
 		}
-		got, err := c.read(ctx, reading, link, n)
-		c.load.read(n, err)
-		c.reads.note(err)
+		got, err := c.read(ctx, reading, link, want)
+		c.load.read(want.Messages, err)
 		switch {
 		case err != nil:
 			pause(ctx, retry.Next())
-		case got < n:
+		case got < want.Messages:
 			retry.Reset()
 			c.scout.fetched(got)
 			select {
@@ -50,27 +49,36 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 	}
 }
 
-// read leases up to n messages and hands them on.
-func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, n int) (got int, err error) {
+// read leases messages and hands them on.
+func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.Bounds) (got int, err error) {
 	c.steps.fetch.begin(0)
 	defer c.steps.fetch.end()
 	var fetched queue.Fetched
 	start := time.Now()
 	bound, until := c.floor.bound()
+	want.Floor = bound
 	length := c.lease.length()
 	err = link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
 		c.letSettle(ctx)
 		start = time.Now() // connecting may have taken its time, and the lease begins with the statement
-		fetched, err = c.queue.Fetch(limited, conn, n, length, bound)
+		if unreadable := c.load.unreadable; unreadable != nil {
+			fetched, err = c.queue.FetchUnreadable(limited, conn, want, length)
+		} else {
+			fetched, err = c.queue.Fetch(limited, conn, want, length)
+		}
 		return err
 	})
 	took := time.Since(start)
 	c.metrics.StatementSeconds.WithLabelValues("fetch").Observe(took.Seconds())
+	c.reads.note(err)
 	if err != nil {
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		c.doubt(fetched.Messages, start.Add(length))
 		return 0, err
+	}
+	if len(fetched.Suppressed) > 0 {
+		c.reads.suppressedRead(fetched.Suppressed)
 	}
 	if len(fetched.Messages) > 0 {
 		c.lease.note(took)

@@ -22,6 +22,9 @@ type flight struct {
 	warned   bool // its handler has been cancelled because the lease ran out
 }
 
+// bytes is what the flight's message takes in memory.
+func (f *flight) bytes() int64 { return int64(len(f.msg.Body) + len(f.msg.Headers)) }
+
 type stage int
 
 const (
@@ -52,6 +55,7 @@ type held struct {
 	freed chan struct{} // signals that heartbeats are over, and the leases free to be written about
 
 	size, waiting, working atomic.Int64 // for the fetcher's arithmetic, without the lock
+	bytes                  atomic.Int64 // of bodies and headers
 }
 
 func newHeld() *held {
@@ -63,6 +67,7 @@ func (h *held) add(flights []*flight) {
 	defer h.mu.Unlock()
 	for _, f := range flights {
 		h.flights[f] = struct{}{}
+		h.bytes.Add(f.bytes())
 		if f.stage == buffered {
 			h.waiting.Add(1)
 		}
@@ -127,6 +132,9 @@ func (h *held) drop(f *flight) {
 
 func (h *held) dropLocked(f *flight) {
 	f.stage = gone
+	if _, held := h.flights[f]; held {
+		h.bytes.Add(-f.bytes())
+	}
 	delete(h.flights, f)
 	h.size.Store(int64(len(h.flights)))
 }

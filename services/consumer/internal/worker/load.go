@@ -24,7 +24,8 @@ type load struct {
 	spent, count atomic.Int64
 	perMessage   time.Duration
 	known        bool
-	batch        int // messages in one read: less than Settings.Batch while the server cuts reads off for taking too long
+	batch        int   // messages in one read: less than Settings.Batch while reads fail for how long they take or for what a row holds
+	unreadable   error // a read of one message failed for what its row holds; nil: none has
 
 	stuck *progress // no worker is free of a stuck handler
 }
@@ -70,31 +71,36 @@ func (l *load) ahead() int {
 	return int(math.Min(float64(l.settings.Concurrency)*float64(horizon)/float64(l.perMessage), float64(most)))
 }
 
-// want is how many messages to read now; 0 means to wait until there is room. Unless workers are about to run dry it waits
+// want is how much to read now; no messages means to wait until there is room. Unless workers are about to run dry it waits
 // for room for a good part of a batch, so that a stream of single completions does not become a stream of single reads.
-func (l *load) want() (n, ahead int) {
+func (l *load) want() (want queue.Bounds, ahead int) {
 	stuck := l.held.stuckSlots()
 	free := l.settings.Concurrency - stuck
 	l.noteBlocked(free <= 0)
 	ahead = l.ahead()
 	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load())
 	room := min(free+ahead-waiting-working, l.mostHeld-int(l.held.size.Load()), l.batch)
-	if free <= 0 || room <= 0 {
-		return 0, ahead
+	bytes := l.settings.HeldBytes - l.held.bytes.Load()
+	if free <= 0 || room <= 0 || bytes <= 0 {
+		return queue.Bounds{}, ahead
 	}
 	if waiting > 0 && room < min(l.settings.Batch, max((free+ahead)/2, 1)) {
-		return 0, ahead
+		return queue.Bounds{}, ahead
 	}
-	return room, ahead
+	return queue.Bounds{Messages: room, Bytes: bytes, MessageBytes: l.settings.MessageBytes}, ahead
 }
 
 // read notes how a read of n messages went; the fetcher's.
 func (l *load) read(n int, err error) {
+	fault := queue.Classify(err)
 	switch {
 	case err == nil:
+		l.unreadable = nil
 		l.batch = min(l.batch+l.batch/8+1, l.settings.Batch)
-	case queue.Classify(err) == queue.TooLong:
-		l.batch = max(n/2, 1)
+	case fault == queue.Spoiled && n == 1:
+		l.unreadable = err
+	case fault == queue.TooLong, fault == queue.Spoiled:
+		l.batch = max(n/2, 1) // halving finds the row in a few reads
 	}
 }
 

@@ -202,6 +202,26 @@ func (s *settler) due(o op, now time.Time) [][]outcome {
 		}
 	}
 	s.pending[o] = deferred
-	return slices.Concat(slices.Collect(slices.Chunk(plain, s.most)), slices.Collect(slices.Chunk(locked, s.most)),
-		slices.Collect(slices.Chunk(untold, s.most)))
+	return slices.Concat(s.batches(o, plain), s.batches(o, locked), s.batches(o, untold))
+}
+
+// mostBuried is how many bytes one statement moves to the dead letters: some seconds' worth for a slow disk.
+const mostBuried = 8 << 20
+
+// batches cuts outcomes of one kind into what one statement can write. Burying writes the whole message once more, within the
+// database, and some are buried for their size.
+func (s *settler) batches(o op, items []outcome) [][]outcome {
+	if o != opBury {
+		return slices.Collect(slices.Chunk(items, s.most))
+	}
+	var cut [][]outcome
+	var bytes int64
+	for i, item := range items {
+		if size := item.flight.msg.Size; i == 0 || len(cut[len(cut)-1]) >= s.most || bytes+size > mostBuried {
+			cut, bytes = append(cut, nil), 0
+		}
+		bytes += item.flight.msg.Size
+		cut[len(cut)-1] = append(cut[len(cut)-1], item)
+	}
+	return cut
 }

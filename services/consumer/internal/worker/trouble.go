@@ -31,6 +31,11 @@ func (t *trouble) note(err error) {
 		t.log.Debug(t.doing+" failed, trying again", "error", err.Error())
 		return // no answer is no news about what the database would say
 	}
+	t.turn(code, text)
+}
+
+// turn notes what the trouble is now; an empty code is none.
+func (t *trouble) turn(code, text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch code {
@@ -48,6 +53,12 @@ func (t *trouble) now() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.text
+}
+
+// suppressedRead is the trouble when messages are due that a trigger keeps from being leased.
+func (t *trouble) suppressedRead(ids []int64) {
+	t.turn("suppressed", fmt.Sprintf("%d messages are due and cannot be leased, msg_id %d for one: a row-level trigger on the queue's table suppresses "+
+		"the update (`consumer doctor` names those that can)", len(ids), ids[0]))
 }
 
 // unwritten counts results whose write the database has suppressed, until each is written after all.

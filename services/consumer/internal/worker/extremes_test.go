@@ -1,0 +1,132 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// extremes are values of each column that another program, or a hand, can put into a row of the queue.
+var extremes = map[string][]string{
+	"read_ct":     {"0", "1", "5", "-1", "-2147483648", "2147483646", "2147483647"},
+	"enqueued_at": {"now()", "'infinity'", "'-infinity'", "'4713-01-01 00:00:00+00 BC'", "'294276-12-31 23:59:59.999999+00'"},
+	"vt":          {"now()", "'-infinity'", "'4713-01-01 00:00:00+00 BC'", "'epoch'"},
+	"headers": {
+		"null", "'null'", "'{}'", "'[]'", `'"text"'`, "'7'", "'true'",
+		`'{"orderflow-delivered": 2147483647}'`, `'{"orderflow-delivered": 1e300, "orderflow-released": -1e300}'`,
+		`'{"orderflow-released": 2147483647, "orderflow-retry": 2147483647}'`, `'{"orderflow-delivered": {}, "orderflow-retry": [], "orderflow-error": 7}'`,
+		`'{"orderflow-dead": {"reason": 1}, "orderflow-headers": "x"}'`, `'{"traceparent": 1}'`,
+		`jsonb_build_object('x', repeat('header ', 100000))`, // 700,000 bytes, of which few are stored
+	},
+	// ORDER is a good order's body.
+	"message": {
+		"ORDER", "null", "'null'", "'[]'", "'{}'", "'7'", `'"text"'`, "'false'",
+		`ORDER || '{"order_id": 1e400}'`, `ORDER || '{"order_id": -1}'`, `ORDER || '{"order_id": 9223372036854775807}'`,
+		`ORDER || '{"order_id": 1e131071}'`, `ORDER || '{"order_id": {"a": [1]}}'`, `ORDER - 'order_id'`,
+		`ORDER || '{"created_at": "infinity"}'`, `ORDER || '{"created_at": "294277-01-01T00:00:00"}'`, `ORDER || '{"created_at": 7}'`,
+		`ORDER || '{"quantity": 1e131071}'`, `ORDER || '{"price": -1e131071}'`, `ORDER || '{"more": null}'`,
+		`ORDER || jsonb_build_object('more', repeat('x', 2000000))`, // beyond MAX_MESSAGE_BYTES
+		`jsonb_build_object('more', repeat('x', 2000000))`,
+		`to_jsonb(repeat('x', 2000000))`,
+		`ORDER || jsonb_build_object('more', (select jsonb_agg(1e131071::numeric) from generate_series(1, 20)))`, // 2.6 MB as text, 400 bytes stored
+	},
+}
+
+// Whatever stands in some rows of the queue, the others are processed; those that can be worked on are, too, and the rest goes to the
+// dead letters with a reason. Nothing is read for ever, and nothing is processed twice.
+func TestNoRowsValueStopsTheOthers(t *testing.T) {
+	b := setup(t)
+	var n tries
+	r := b.start(settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
+	rapid.Check(t, func(rt *rapid.T) {
+		b.Exec(`truncate public.orders, pgmq.q_order_queue, pgmq.q_order_queue_dlq`)
+		rows := rapid.IntRange(1, 12).Draw(rt, "rows")
+		insert := "begin;"
+		wrong := map[string][]string{}
+		for i := range rows {
+			value := map[string]string{}
+			for column, values := range extremes {
+				value[column] = rapid.SampledFrom(values).Draw(rt, fmt.Sprintf("%s of row %d", column, i))
+			}
+			insert += fmt.Sprintf(`
+				with o as (insert into public.orders (customer_name, product_name, quantity, price) values ('strange', 'p', 1, 1) returning *)
+				insert into pgmq.q_order_queue (read_ct, enqueued_at, vt, headers, message)
+				select %s, %s, %s, %s, %s from o;`, value["read_ct"], value["enqueued_at"], value["vt"], value["headers"],
+				strings.ReplaceAll(value["message"], "ORDER", `jsonb_build_object('order_id', o.id, 'customer_name', o.customer_name, 'created_at', o.created_at)`))
+			wrong[value["message"]] = append(wrong[value["message"]], value["read_ct"])
+		}
+		b.Exec(insert + "commit")
+		b.Publish(10)
+		dbtest.Within(t, time.Minute, "the queue is empty", func() bool { return b.Audit().Queued == 0 })
+		if good := dbtest.One[int](b.DB, `select count(*) from public.orders where customer_name <> 'strange' and status = 'completed' and effects = 1`); good != 10 {
+			rt.Fatalf("%d of 10 good orders are completed", good)
+		}
+		if a := b.Audit(); a.Duplicated != 0 || a.Completed+a.Letters != 10+rows {
+			rt.Fatalf("%+v of %d strange rows", a, rows)
+		}
+		if vague := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue_dlq where coalesce(headers->'orderflow-dead'->>'error', '') = ''`); vague != 0 {
+			rt.Fatalf("%d dead letters do not say why", vague)
+		}
+		// What can be worked on is.
+		for text, reads := range wrong {
+			if text != "ORDER" && text != `ORDER || '{"more": null}'` {
+				continue
+			}
+			if slices.ContainsFunc(reads, func(ct string) bool { return ct != "2147483647" && ct != "2147483646" }) &&
+				dbtest.One[int](b.DB, `select count(*) from public.orders where customer_name = 'strange' and status = 'completed'`) == 0 {
+				rt.Fatalf("no order of %q, read %v times, was completed", text, reads)
+			}
+		}
+	})
+	r.stop()
+}
+
+// A row whose value cannot even be made text, as after damage to the table's TOAST, stops nobody. Damage cannot be made by SQL; a cast
+// that fails for one row can.
+func TestARowThatCannotBeReadIsSetAside(t *testing.T) {
+	b := setup(t)
+	b.Exec(`create function as_text(value jsonb) returns text language plpgsql as $$ begin
+		if value @> '{"order_id": 37}' then raise exception 'missing chunk number 0 for toast value 16400' using errcode = 'XX001'; end if;
+		return jsonb_out(value)::text; end $$`)
+	b.Exec(`create cast (jsonb as text) with function as_text(jsonb)`)
+	b.Publish(100)
+	r := b.start(settings(), noop)
+	if dbtest.Eventually(t, "the others are completed, and it is a dead letter", func() bool {
+		a := b.Audit()
+		return a.Completed == 99 && a.Letters == 1 && a.Queued == 0
+	}); dbtest.One[string](b.DB, `select (headers->'orderflow-dead'->>'reason') || ': ' || (headers->'orderflow-dead'->>'error') from pgmq.q_order_queue_dlq`) !=
+		"unreadable: the message cannot be read: ERROR: missing chunk number 0 for toast value 16400 (SQLSTATE XX001)" {
+		t.Error("the dead letter does not say what is wrong")
+	}
+	r.stop()
+}
+
+// Bodies are held in memory up to a number of bytes, whatever the batch.
+func TestReadsAreBoundedInBytes(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Batch, s.Concurrency, s.HeldBytes, s.MessageBytes = 1000, 1000, 4<<20, 1<<20
+	const large = 30
+	b.Publish(large)
+	b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('more', (select string_agg(md5(random()::text || i), '') from generate_series(1, 16000) i))`)
+	release := make(chan struct{})
+	r := b.start(s, handle(func(context.Context, message.Message) error { <-release; return nil }))
+	dbtest.Eventually(t, "it holds what it may", func() bool { return r.metric("messages_received_total") >= 8 })
+	b.Publish(1)
+	if got := r.metric("messages_received_total"); got > 9 {
+		t.Errorf("%v messages of half a megabyte are held, where 4 MiB are allowed", got)
+	}
+	close(release)
+	if a := b.settled(); a.Completed != large+1 {
+		t.Errorf("%+v", a)
+	}
+	r.stop()
+}
