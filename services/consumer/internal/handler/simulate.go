@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"orderflow.example/services/consumer/internal/message"
@@ -45,5 +46,5 @@ func (s *Simulate) Handle(ctx context.Context, m message.Message) error {
 
 // say uses the words that users of the example look for.
 func (s *Simulate) say(ctx context.Context, m message.Message, try string) {
-	s.Log.LogAttrs(ctx, slog.LevelInfo, "Order "+itoa(m.OrderID)+" processed fail at "+try+" try", m.Attrs()...)
+	s.Log.LogAttrs(ctx, slog.LevelInfo, "Order "+strconv.FormatInt(m.OrderID, 10)+" processed fail at "+try+" try", m.Attrs()...)
 }

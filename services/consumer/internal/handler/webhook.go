@@ -29,7 +29,8 @@ import (
 // that the receiver is still at work on (409), a receiver that does not know of a new field yet (422). This is how Standard Webhooks
 // (https://www.standardwebhooks.com) has it, too.
 //
-// The receiver tells repetitions by Idempotency-Key, which is the same for every attempt at an order. With a secret, the
+// The receiver tells repetitions by Idempotency-Key, which is the same for every attempt at an order and for its redrives, and which no
+// other order ever has (see message.OrderKey). With a secret, the
 // header Orderflow-Signature is "t=<unix seconds>,v1=<hex>" where hex is HMAC-SHA256(secret, t + "." + body): the
 // receiver computes it over the raw body and refuses old timestamps, so that nobody can forge or replay a call.
 type Webhook struct {
@@ -82,7 +83,7 @@ func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 	}
 	call.Header.Set("Content-Type", "application/json")
 	call.Header.Set("User-Agent", "orderflow-consumer")
-	call.Header.Set("Idempotency-Key", "order-"+itoa(m.OrderID))
+	call.Header.Set("Idempotency-Key", m.OrderKey())
 	call.Header.Set("Orderflow-Attempt", strconv.Itoa(m.Attempt))
 	if m.Traceparent != "" {
 		call.Header.Set("Traceparent", m.Traceparent)
@@ -154,5 +155,3 @@ func unaddressed(err error) error {
 	}
 	return err
 }
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -53,7 +53,7 @@ func TestAWebhookIsSignedAndCanBeToldApartFromItsRepetition(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"Content-Type": "application/json", "Idempotency-Key": "order-42", "Orderflow-Attempt": "3", "Traceparent": order.Traceparent,
+		"Content-Type": "application/json", "Idempotency-Key": order.OrderKey(), "Orderflow-Attempt": "3", "Traceparent": order.Traceparent,
 	} {
 		if got.Header.Get(name) != want {
 			t.Errorf("%s: %q", name, got.Header.Get(name))

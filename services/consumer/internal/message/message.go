@@ -25,21 +25,22 @@ const (
 
 // Message is one delivery of a message: what a handler gets.
 type Message struct {
-	ID          int64         // msg_id
-	ReadCount   int32         // read_ct
-	EnqueuedAt  Instant       // enqueued_at: with ID and ReadCount, the lease
-	Delivered   int32         // reads by consumers of ours, this one included; others read, too
-	Released    int32         // deliveries that were handed back without an attempt
-	Until       time.Time     // vt that this read set, by the database's clock
-	Attempt     int           // 1 is the first
-	Late        time.Duration // between its due time and this read, by the database's clock
-	OrderID     int64
-	Created     Instant         // created_at of the order: with OrderID it names one order, for ever
-	Traceparent string          // the traceparent header; empty when there is none or no valid one
-	Body        json.RawMessage // the order, as published
-	Headers     json.RawMessage // as stored; may be nil
-	Size        int64           // bytes of body and headers in the queue, at least
-	LastError   string          // of the attempt before, when that one failed
+	ID           int64         // msg_id
+	ReadCount    int32         // read_ct
+	EnqueuedAt   Instant       // enqueued_at: with ID and ReadCount, the lease
+	Delivered    int32         // reads by consumers of ours, this one included; others read, too
+	Released     int32         // deliveries that were handed back without an attempt
+	Until        time.Time     // vt that this read set, by the database's clock
+	Attempt      int           // 1 is the first
+	Late         time.Duration // between its due time and this read, by the database's clock
+	OrderID      int64
+	Created      Instant         // created_at of the order: with OrderID it names one order, for ever
+	Installation Installation    // whose order it is
+	Traceparent  string          // the traceparent header; empty when there is none or no valid one
+	Body         json.RawMessage // the order, as published
+	Headers      json.RawMessage // as stored; may be nil
+	Size         int64           // bytes of body and headers in the queue, at least
+	LastError    string          // of the attempt before, when that one failed
 }
 
 // Poison says why a message can never be processed.

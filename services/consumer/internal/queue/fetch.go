@@ -47,7 +47,7 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible tim
 	read.Queue("begin")
 	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Floor), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
-		fetched, err = collect(rows, b)
+		fetched, err = q.collect(rows, b)
 		return err
 	})
 	if err := conn.SendBatch(ctx, &read).Close(); err != nil {
@@ -67,7 +67,7 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 	read.Queue("begin")
 	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Floor), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
-		fetched, err = collect(rows, b)
+		fetched, err = q.collect(rows, b)
 		return err
 	})
 	read.Queue("savepoint look")
@@ -147,7 +147,7 @@ func (m *Received) identify(exists, own bool, created message.Instant) {
 	}
 }
 
-func collect(rows pgx.Rows, b Bounds) (Fetched, error) {
+func (q *Queue) collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 	type due struct {
 		Received
 		at time.Time
@@ -170,7 +170,7 @@ func collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 			continue
 		}
 		d.ReadCount, d.Until, d.Size = reads.Int32, until.Time, size
-		d.Body, d.Headers = body, headers
+		d.Body, d.Headers, d.Installation = body, headers, q.Installation
 		d.Late = seconds(late)
 		d.Poison = d.Decode()
 		if !fits {

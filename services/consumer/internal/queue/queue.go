@@ -17,6 +17,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/services/consumer/internal/message"
 )
 
 // SchemaVersion is the migration that this code was built for; see services/api/internal/schema.
@@ -30,7 +32,8 @@ var files embed.FS
 
 // Queue holds the statements for one queue. It has no connection and no state.
 type Queue struct {
-	Name string
+	Name         string
+	Installation message.Installation // as Description says; messages bear it
 
 	table, deadTable string
 
@@ -92,10 +95,10 @@ func (q *Queue) Channel() string { return "orderflow_" + strings.ToLower(q.Name)
 
 // Description is what the database has for us.
 type Description struct {
-	SchemaVersion int64    // 0: no migration has been applied
-	Tables        bool     // orders, the queue and its dead letters are there
-	LastRead      bool     // the queue has last_read_at
-	Installation  [16]byte // what names this installation to others; zero before its migration
+	SchemaVersion int64                // 0: no migration has been applied
+	Tables        bool                 // orders, the queue and its dead letters are there
+	LastRead      bool                 // the queue has last_read_at
+	Installation  message.Installation // what names this installation to others; zero before its migration
 }
 
 // Ready says whether the consumer can work on it.

@@ -232,6 +232,7 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 		c.steps.fetch.end()
 		if err == nil && d.Ready() {
 			c.queue = queue.New(c.settings.Queue, d.LastRead)
+			c.queue.Installation = d.Installation
 			c.schemaReady.Store(true)
 			c.metrics.SchemaReady.Set(1)
 			return true
