@@ -36,6 +36,7 @@ type Figures struct {
 
 	Description queue.Description
 	Missing     []string // rights
+	Filters     []Filter // what may keep rows from being read or written without an error, the likely ones first
 	Tables      []Table
 	Holders     []Holder // of vacuum, the oldest first
 	Waiting     *time.Duration
@@ -53,6 +54,13 @@ type Table struct {
 	Vacuumed   *float64 // seconds ago; nil: never since the statistics began
 	Vacuuming  bool
 	Disabled   bool // autovacuum is switched off for it
+}
+
+// Filter is what may keep rows from being read or written without an error.
+type Filter struct {
+	Kind, Table, Name string // Name is empty for row-level security
+	Active            bool   // it applies to this role, or shows that it suppresses writes
+	Off               string // the statement that ends it
 }
 
 // Holder is what keeps vacuum from removing rows that died after it began.
@@ -89,6 +97,13 @@ func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue) (*Figures, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look up rights: %w", err)
+	}
+	rows, err = conn.Query(ctx, statement("filters", q), table, letters)
+	if err == nil {
+		f.Filters, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Filter])
+	}
+	if err != nil && !denied(err) { // said under rights
+		return nil, fmt.Errorf("look for what filters rows: %w", err)
 	}
 	rows, err = conn.Query(ctx, statement("tables", q), []string{table, letters, "public.orders"})
 	if err == nil {

@@ -221,6 +221,30 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 			"lag",
 			[]string{"1h", "start one"},
 		},
+		"row-level security": {
+			func(b *bundle) {
+				b.Exec(`alter table public.orders enable row level security`)
+				b.Exec(`alter table public.orders force row level security`)
+				b.asStranger()
+			},
+			"filters",
+			[]string{"row-level security on orders", "disable row level security"},
+		},
+		"a trigger that suppresses writes": {
+			func(b *bundle) {
+				b.Exec(`create function swallow() returns trigger language plpgsql as $$ begin RETURN  null; end $$`)
+				b.Exec(`create trigger swallow before delete on pgmq.q_order_queue for each row execute function swallow()`)
+			},
+			"filters",
+			[]string{"trigger swallow on pgmq.q_order_queue", "disable trigger swallow"},
+		},
+		"a rule": {
+			func(b *bundle) {
+				b.Exec(`create rule never as on insert to pgmq.q_order_queue_dlq do instead nothing`)
+			},
+			"filters",
+			[]string{"rule never on pgmq.q_order_queue_dlq", "drop rule never"},
+		},
 		"dead letters": {
 			func(b *bundle) { b.Exec(`select pgmq.send('order_queue_dlq', '{}')`) },
 			"dead letters",
@@ -265,16 +289,62 @@ func TestManyDeadRowsAndAnEmptyGiantAreSeen(t *testing.T) {
 	}
 }
 
-func TestARoleWithoutRightsIsToldWhichOnes(t *testing.T) {
-	b := setup(t)
-	role := "consumer_doctor_" + strings.ToLower(rand())
+// granted is what `api migrate` grants to a consumer, right by right.
+var granted = map[string]string{
+	"usage on schema pgmq":                                      "",
+	"usage on schema orderflow":                                 "usage on schema orderflow",
+	"select on pgmq.q_order_queue":                              `on "pgmq"."q_order_queue"`,
+	"update on pgmq.q_order_queue":                              `on "pgmq"."q_order_queue"`,
+	"delete on pgmq.q_order_queue":                              `delete on "pgmq"."q_order_queue"`,
+	"select on pgmq.q_order_queue_dlq":                          `on "pgmq"."q_order_queue_dlq"`,
+	"insert on pgmq.q_order_queue_dlq":                          `insert on "pgmq"."q_order_queue_dlq"`,
+	"select on public.orders":                                   "select on public.orders",
+	"update (status) on public.orders":                          "update of public.orders",
+	"update (attempts) on public.orders":                        "update of public.orders",
+	"update (effects) on public.orders":                         "update of public.orders",
+	"update (last_error) on public.orders":                      "update of public.orders",
+	"update (completed_at) on public.orders":                    "update of public.orders",
+	"update (processed_by) on public.orders":                    "update of public.orders",
+	"update (dead_at) on public.orders":                         "update of public.orders",
+	"select on orderflow.installation":                          "select on orderflow.installation",
+	"select on public.orderflow_migrations":                     "",
+	"execute on function orderflow.not_written(text, bigint[])": "execute on orderflow.not_written",
+}
+
+// asStranger makes the session that of a role with all rights of a consumer but those.
+func (b *bundle) asStranger(without ...string) (role string) {
+	b.t.Helper()
+	role = "consumer_doctor_" + rand()
 	b.Exec(`create role ` + role)
-	defer b.Exec(`drop owned by ` + role + `; drop role ` + role)
-	b.Exec(`grant usage on schema pgmq to ` + role + `; grant select on pgmq.q_order_queue, public.orderflow_migrations to ` + role)
-	if _, err := b.conn.Exec(b.ctx, `set role `+role); err != nil {
-		t.Fatal(err)
+	b.t.Cleanup(func() { b.Exec(`drop owned by ` + role + `; drop role ` + role) })
+	b.Exec(`revoke execute on function orderflow.not_written(text, bigint[]) from public`)
+	for right := range granted {
+		if !slices.Contains(without, right) {
+			b.Exec(`grant ` + right + ` to ` + role)
+		}
 	}
-	b.wantAdvice("rights", role, `update and delete on "pgmq"."q_order_queue"`, `insert on "pgmq"."q_order_queue_dlq"`, "update of public.orders", "CONSUMER_DB_ROLE="+role)
+	if _, err := b.conn.Exec(b.ctx, `set role `+role); err != nil {
+		b.t.Fatal(err)
+	}
+	return role
+}
+
+func TestEveryRightThatIsMissingIsNamed(t *testing.T) {
+	b := setup(t)
+	all := b.asStranger()
+	if _, findings := b.examine(); findings["rights"].Advice != "" {
+		t.Errorf("a role with all rights is told: %+v", findings["rights"])
+	}
+	for right, named := range granted {
+		if named == "" {
+			continue // without it the examination itself is refused
+		}
+		b.Exec(`revoke ` + right + ` from ` + all)
+		if _, findings := b.examine(); !strings.Contains(findings["rights"].Finding, named) || !strings.Contains(findings["rights"].Advice, "CONSUMER_DB_ROLE="+all) {
+			t.Errorf("without %s: %+v", right, findings["rights"])
+		}
+		b.Exec(`grant ` + right + ` to ` + all)
+	}
 }
 
 func rand() string { return fmt.Sprint(time.Now().UnixNano()) }

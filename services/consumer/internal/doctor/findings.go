@@ -32,7 +32,7 @@ func (f *Figures) Findings() []Finding {
 	if !f.Description.Tables {
 		return list
 	}
-	return slices.Concat(list, []Finding{f.rights(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
+	return slices.Concat(list, []Finding{f.rights(), f.filters(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
 		[]Finding{f.settingsThatHurt(), f.notifications()})
 }
 
@@ -53,6 +53,28 @@ func (f *Figures) rights() Finding {
 	if len(f.Missing) > 0 {
 		c.Finding = f.Role + " lacks " + strings.Join(f.Missing, "; ")
 		c.Advice = "Run `api migrate` with CONSUMER_DB_ROLE=" + f.Role + ", or grant it."
+	}
+	return c
+}
+
+// filters are what makes a write match nothing. What has been suppressed is never taken for written, and so waits for ever.
+func (f *Figures) filters() Finding {
+	c := Finding{Check: "filters", Finding: "no row-level security, rule or trigger keeps rows from us"}
+	var found, active, off []string
+	for _, l := range f.Filters {
+		text := strings.TrimSpace(l.Kind+" "+l.Name) + " on " + l.Table
+		found = append(found, text)
+		if l.Active {
+			active = append(active, text)
+			off = append(off, l.Off+";")
+		}
+	}
+	if len(found) > 0 {
+		c.Finding = strings.Join(found, ", ") + ": may keep rows from being read or written"
+	}
+	if len(active) > 0 {
+		c.Advice = strings.Join(active, ", ") + " can keep orders from ever being completed. Let it pass what " + f.Role +
+			" writes, or end it: " + strings.Join(off, " ")
 	}
 	return c
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // SchemaVersion is the migration that this code was built for; see services/api/internal/schema.
-const SchemaVersion = 6
+const SchemaVersion = 7
 
 // DeadLetterSuffix makes the dead-letter queue's name of the queue's.
 const DeadLetterSuffix = "_dlq"
@@ -33,7 +33,7 @@ var files embed.FS
 // Queue holds the statements for one queue. It has no connection and no state.
 type Queue struct {
 	Name         string
-	Installation message.Installation // as Description says; messages bear it
+	Installation message.Installation // as ReadInstallation says; messages bear it
 
 	table, deadTable string
 
@@ -95,10 +95,9 @@ func (q *Queue) Channel() string { return "orderflow_" + strings.ToLower(q.Name)
 
 // Description is what the database has for us.
 type Description struct {
-	SchemaVersion int64                // 0: no migration has been applied
-	Tables        bool                 // orders, the queue and its dead letters are there
-	LastRead      bool                 // the queue has last_read_at
-	Installation  message.Installation // what names this installation to others; zero before its migration
+	SchemaVersion int64 // 0: no migration has been applied
+	Tables        bool  // orders, the queue and its dead letters are there
+	LastRead      bool  // the queue has last_read_at
 }
 
 // Ready says whether the consumer can work on it.
@@ -117,13 +116,18 @@ func (q *Queue) Describe(ctx context.Context, conn *pgx.Conn) (Description, erro
 		err = conn.QueryRow(ctx,
 			`select coalesce(max(version_id), 0) from public.orderflow_migrations where is_applied`).Scan(&d.SchemaVersion)
 	}
-	if err == nil && d.Ready() {
-		err = conn.QueryRow(ctx, `select id from orderflow.installation`).Scan(&d.Installation)
-	}
 	if err != nil {
 		return Description{}, fmt.Errorf("describe database: %w", err)
 	}
 	return d, nil
+}
+
+// ReadInstallation finds out what names this installation to others. The schema must be there.
+func (q *Queue) ReadInstallation(ctx context.Context, conn *pgx.Conn) error {
+	if err := conn.QueryRow(ctx, `select id from orderflow.installation`).Scan(&q.Installation); err != nil {
+		return fmt.Errorf("read the installation's id: %w", err)
+	}
+	return nil
 }
 
 // Answered says whether an error is the server's answer: the connection works, and other statements may.

@@ -227,12 +227,15 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 		var d queue.Description
 		err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			d, err = queue.New(c.settings.Queue, false).Describe(ctx, conn)
+			if err == nil && d.Ready() {
+				c.queue = queue.New(c.settings.Queue, d.LastRead)
+				err = c.queue.ReadInstallation(ctx, conn)
+			}
 			return err
 		})
+		c.reads.note(err)
 		c.steps.fetch.end()
 		if err == nil && d.Ready() {
-			c.queue = queue.New(c.settings.Queue, d.LastRead)
-			c.queue.Installation = d.Installation
 			c.schemaReady.Store(true)
 			c.metrics.SchemaReady.Set(1)
 			return true
@@ -254,10 +257,10 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, "draining"
 	case !reachable:
 		return false, why + " since " + since.UTC().Format(time.RFC3339)
-	case !c.schemaReady.Load():
-		return false, "database schema is not there yet"
 	case c.reads.now() != "":
 		return false, "reading is refused: " + c.reads.now()
+	case !c.schemaReady.Load():
+		return false, "database schema is not there yet"
 	}
 	for o := range operations {
 		if refused := c.writes[o].now(); refused != "" {

@@ -1,6 +1,11 @@
 -- Which of the rights that the consumer needs this role does not have.
 select what from (values
     ('usage on schema pgmq', has_schema_privilege('pgmq', 'usage')),
+    ('usage on schema orderflow', (select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = 'orderflow')),
+    ('select on orderflow.installation', (select has_table_privilege(oid, 'select') from pg_class
+      where relnamespace = (select oid from pg_namespace where nspname = 'orderflow') and relname = 'installation')),
+    ('execute on orderflow.not_written', (select has_function_privilege(oid, 'execute') from pg_proc
+      where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname = 'not_written')),
     ('select, update and delete on ' || $1, has_table_privilege($1, 'select') and has_table_privilege($1, 'update') and has_table_privilege($1, 'delete')),
     ('select and insert on ' || $2, has_table_privilege($2, 'select') and has_table_privilege($2, 'insert')),
     ('select on public.orders', has_table_privilege('public.orders', 'select')),
