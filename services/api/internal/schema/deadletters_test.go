@@ -133,6 +133,30 @@ func TestRedriveLeavesAnotherOrderAlone(t *testing.T) {
 	wantTable(t, db.conn, `select status, message_id, attempts, last_error from orders where id = 1`, "dead|90|5|out of stock")
 }
 
+// Whatever it died of: a letter is its order's by what it says of it, and by the order that names it.
+func TestRedriveBindsNoMessageToAnotherOrder(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		order, letter string
+		own           bool
+	}{
+		"the same moment":                        {`created_at = '2026-01-07 19:48:03.123456+00'`, `"2026-01-07T19:48:03.123456"`, true},
+		"another moment":                         {`created_at = '2026-01-07 19:48:03.123457+00'`, `"2026-01-07T19:48:03.123456+00:00"`, false},
+		"another moment, but the order names it": {`created_at = 'infinity', message_id = 8`, `"2026-01-07T19:48:03.123456+00:00"`, true},
+		"the example's local time":               {`created_at = '2026-01-07 17:48:03.123456+00', message_id = null`, `"2026-01-07T19:48:03.123456"`, true},
+		"no moment":                              {`message_id = 9`, `"soon"`, false},
+	} {
+		db := withDeadLetters(t, schema.InstallSQL)
+		mustExec(t, db.conn, `update orders set `+test.order+` where id = 1`)
+		mustExec(t, db.conn, `select pgmq.send($1, '{"order_id": 1, "created_at": `+test.letter+`}',
+			'{"orderflow-dead": {"reason": "max_attempts", "msg_id": 8}}'::jsonb)`, queue+"_dlq")
+		wantTable(t, db.conn, `select dead_msg_id, new_msg_id from orderflow.redrive('`+queue+`', array[7])`, "7|2")
+		if pending := ask[bool](t, db.conn, `select status = 'pending' and message_id = 2 from orders where id = 1`); pending != test.own {
+			t.Errorf("%s: the order was redriven: %t, want %t", name, pending, test.own)
+		}
+	}
+}
+
 // What is not written must not be taken for written: all or nothing, and an error that says what is in the way.
 func TestRedriveNoticesWhatIsNotWritten(t *testing.T) {
 	t.Parallel()

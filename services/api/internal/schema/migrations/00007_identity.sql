@@ -48,6 +48,7 @@ $$;
 
 -- Whether a message that was sent as msg_id is about the order that has its order_id now, with this created_at and message_id: ids come
 -- again when a database goes back to an earlier state, or after "truncate ... restart identity". The consumer's identify.sql decides alike.
+-- Where a message does not say when its order was created, and not as what it was sent either, the id is all there is to go by.
 -- +goose StatementBegin
 create function orderflow.is_about(message jsonb, msg_id bigint, created_at timestamptz, message_id bigint)
 returns boolean
@@ -58,6 +59,7 @@ as $$
     select coalesce(
         created_at = m.created_at
         or message_id = msg_id
+        or msg_id is null and m.created_at is null -- a letter of nobody's making says nothing else
         or message_id is null
            and (m.created_at is null
                 or isfinite(created_at)
@@ -103,6 +105,7 @@ begin
         select o.status, o.message_id into known
         from public.orders o
         where o.id = order_id
+          and dead.headers #>> '{orderflow-dead,reason}' is distinct from 'other_order'
           and orderflow.is_about(dead.message, sent_as, o.created_at, o.message_id)
         for update;
         has_order := found;
