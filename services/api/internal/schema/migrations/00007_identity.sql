@@ -46,25 +46,25 @@ end
 $$;
 -- +goose StatementEnd
 
--- Whether a message that was sent as msg_id is about the order that has its order_id now, with this created_at and message_id: ids come
+-- Whether a message that was sent with that msg_id is about the order that has its order_id now, with this created_at and message_id: ids come
 -- again when a database goes back to an earlier state, or after "truncate ... restart identity". The consumer's identify.sql decides alike.
 -- Where a message does not say when its order was created, and not as what it was sent either, the id is all there is to go by.
 -- +goose StatementBegin
-create function orderflow.is_about(message jsonb, msg_id bigint, created_at timestamptz, message_id bigint)
+create function orderflow.is_about(message jsonb, sent_as bigint, order_created_at timestamptz, order_message_id bigint)
 returns boolean
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(
-        created_at = m.created_at
-        or message_id = msg_id
-        or msg_id is null and m.created_at is null -- a letter of nobody's making says nothing else
-        or message_id is null
+        order_created_at = m.created_at
+        or order_message_id = sent_as
+        or sent_as is null and m.created_at is null
+        or order_message_id is null
            and (m.created_at is null
-                or isfinite(created_at)
-                   and created_at between m.created_at - interval '15 hours' and m.created_at + interval '15 hours'
-                   and mod(extract(epoch from created_at)::numeric - extract(epoch from m.created_at)::numeric, 900) = 0),
+                or isfinite(order_created_at)
+                   and order_created_at between m.created_at - interval '15 hours' and m.created_at + interval '15 hours'
+                   and mod(extract(epoch from order_created_at)::numeric - extract(epoch from m.created_at)::numeric, 900) = 0),
         false)
     from (select orderflow.moment(message ->> 'created_at') as created_at) m;
 $$;
