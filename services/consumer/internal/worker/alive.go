@@ -4,13 +4,13 @@ import "time"
 
 // steps are what each loop is at.
 type steps struct {
-	fetch, settle, heartbeat, look progress
+	fetch, settle, heartbeat, poll progress
 	stuck                          progress // no worker is free of a handler that ignores its deadline
 }
 
 // watchSteps chooses the clock that steps are measured by.
 func (c *Consumer) watchSteps(now func() time.Time) {
-	for _, p := range []*progress{&c.steps.fetch, &c.steps.settle, &c.steps.heartbeat, &c.steps.look, &c.steps.stuck} {
+	for _, p := range []*progress{&c.steps.fetch, &c.steps.settle, &c.steps.heartbeat, &c.steps.poll, &c.steps.stuck} {
 		p.now = now
 	}
 }
@@ -26,7 +26,7 @@ func (c *Consumer) Alive() (ok bool, why string) {
 		{&c.steps.fetch, "the fetcher has not moved for "},
 		{&c.steps.settle, "the settler has not moved for "},
 		{&c.steps.heartbeat, "the heartbeat has not moved for "},
-		{&c.steps.look, "the listener has not moved for "},
+		{&c.steps.poll, "the poller has not moved for "},
 		{&c.steps.stuck, "every worker has been occupied by a handler that ignores its deadline for "},
 	} {
 		if d := loop.progress.overdue(); d > 0 {

@@ -123,7 +123,7 @@ func TestADatabaseAwaySinceYesterdayIsNoReasonToRestart(t *testing.T) {
 }
 
 func TestALoopThatHangsIsAReasonToRestart(t *testing.T) {
-	for statement, loop := range map[string]string{"commit": "fetcher", named("ack"): "settler", named("peek"): "listener"} {
+	for statement, loop := range map[string]string{"commit": "fetcher", named("ack"): "settler", named("peek"): "poller"} {
 		t.Run(loop, func(t *testing.T) {
 			b := setup(t)
 			proxy, address := b.proxied()

@@ -1,7 +1,7 @@
 // Package worker owns the pipeline: fetcher → bounded buffer → workers → settler, with the heartbeats that extend leases and the
-// scout that knows when there is something to fetch. Each is a goroutine with a connection of its own where it needs one.
+// poller that knows when there is something to fetch. Each is a goroutine with a connection of its own where it needs one.
 //
-//	scout ──wake──▶ fetcher ──▶ buffer ──▶ workers ──▶ settler
+//	poller ─wake──▶ fetcher ──▶ buffer ──▶ workers ──▶ settler
 //	(LISTEN, peek)  (read)      (bounded)  (handlers)  (ack, nack, release, bury)
 //	                               ▲ heartbeats and deadlines ▲
 //
@@ -67,7 +67,7 @@ type Consumer struct {
 	lease  lease
 	floor  floor
 
-	scout   *scout
+	poller  *poller
 	settler *settler
 
 	schemaReady, draining atomic.Bool
@@ -118,7 +118,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		_, err := conn.Exec(ctx, "listen "+pgx.Identifier{c.queue.Channel()}.Sanitize())
 		return err
 	})
-	listening.Watch(c.steps.look.begin)
+	listening.Watch(c.steps.poll.begin)
 	defer listening.Close()
 
 	// What outlives ctx: handlers until the drain's deadline, the settler and the heartbeats until all is written.
@@ -129,7 +129,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
 
-	c.scout = newScout(c, listening)
+	c.poller = newPoller(c, listening)
 	c.settler = newSettler(c, writing)
 	var readers, workers, keepers, writers sync.WaitGroup
 	writers.Go(func() { c.settler.run(writable) })
@@ -147,7 +147,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	for range s.Concurrency {
 		workers.Go(func() { c.work(working) })
 	}
-	readers.Go(func() { c.scout.run(ctx) })
+	readers.Go(func() { c.poller.run(ctx) })
 	readers.Go(func() { c.fetch(ctx, reading) })
 
 	<-ctx.Done()

@@ -38,9 +38,9 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 			pause(ctx, retry.Next())
 		case got < want.Messages:
 			retry.Reset()
-			c.scout.fetched(got)
+			c.poller.fetched(got)
 			select {
-			case <-c.scout.wake:
+			case <-c.poller.wake:
 			case <-ctx.Done():
 			}
 		default:
@@ -85,7 +85,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 	}
 	c.floor.looked(bound, took, len(fetched.Messages), fetched.Last)
 	if !bound.IsZero() {
-		c.scout.retryIn(time.Until(until)) // what is due below the floor
+		c.poller.retryIn(time.Until(until)) // what is due below the floor
 	}
 	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
 	c.receive(ctx, fetched.Messages, start.Add(length))

@@ -171,7 +171,7 @@ func (s *settler) tell(ctx context.Context, o op, items []outcome) {
 		soonest = slices.MinFunc(items, func(a, b outcome) int { return cmp.Compare(a.delay, b.delay) }).delay
 	}
 	if !s.draining.Load() {
-		s.scout.retryIn(soonest)
+		s.poller.retryIn(soonest)
 	}
 	if soonest >= s.settings.Poll {
 		return

@@ -1,0 +1,188 @@
+package worker
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/metrics"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// poller knows when there is something to fetch, on a connection of its own: it listens for notifications, and sleeps until
+// the earliest message is due, or for POLL_INTERVAL, whichever is first. Then it looks, with one index probe: that is
+// all that an idle consumer asks the database, and it also shows that the connection still lives. Due times are
+// computed by the database as durations; the host's clock only measures them out.
+type poller struct {
+	link     *pg.Link
+	queue    *queue.Queue
+	floor    *floor
+	interval time.Duration // POLL_INTERVAL
+	progress *progress
+	metrics  *metrics.Metrics
+	wake     chan struct{} // to the fetcher: there is something, or may be
+
+	mu      sync.Mutex
+	soonest time.Time // a retry of our own is due then; zero: none is known of
+	through bool      // the fetcher has taken what there was
+	empty   bool      // and that was nothing
+	changed chan struct{}
+}
+
+func newPoller(c *Consumer, link *pg.Link) *poller {
+	return &poller{
+		link: link, queue: c.queue, floor: &c.floor, interval: c.settings.Poll, progress: &c.steps.poll, metrics: c.metrics,
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+	}
+}
+
+// retryPayload is what a consumer notifies of a message that it has delayed for less than others may sleep.
+const retryPayload = "retry-ms:"
+
+// retryIn tells that a message will be due in d.
+func (p *poller) retryIn(d time.Duration) {
+	p.mu.Lock()
+	if at := time.Now().Add(d); p.soonest.IsZero() || at.Before(p.soonest) {
+		p.soonest = at
+	}
+	p.mu.Unlock()
+	signal(p.changed)
+}
+
+// fetched tells that the fetcher has read all that was due; n is how much that was.
+func (p *poller) fetched(n int) {
+	p.mu.Lock()
+	p.through, p.empty = true, n == 0
+	p.mu.Unlock()
+	signal(p.changed)
+}
+
+func (p *poller) wakeFetcher(cause string) {
+	p.metrics.Wakeups.WithLabelValues(cause).Inc()
+	signal(p.wake)
+}
+
+func (p *poller) run(ctx context.Context) {
+	defer p.metrics.ListenerUp.Set(0)
+	var retry backoff.Retry
+	var spin backoff.Retry // against turning on messages that are due but that nobody gets, because their rows are locked
+	for ctx.Err() == nil {
+		p.takeThrough()
+		var due time.Duration
+		var found bool
+		bound, full := p.floor.bound()
+		p.progress.begin(0)
+		err := p.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+			start := time.Now()
+			due, found, err = p.queue.Peek(ctx, conn, bound)
+			if !found || due > 0 { // otherwise the fetcher has to look there as well
+				p.floor.looked(bound, time.Since(start), 0, time.Time{})
+			}
+			return err
+		})
+		p.progress.end()
+		now := time.Now()
+		if err != nil {
+			p.metrics.ListenerUp.Set(0)
+			p.wakeFetcher("poll") // the fetcher may have better luck, and in found case may not sleep on
+			pause(ctx, min(retry.Next(), p.interval))
+			continue
+		}
+		retry.Reset()
+		p.metrics.ListenerUp.Set(1)
+		if !bound.IsZero() {
+			p.retryIn(time.Until(full)) // what is due below the floor
+		}
+		switch {
+		case found && due <= 0:
+			p.wakeFetcher("due")
+			through, empty := p.sleep(ctx, now.Add(p.interval), true)
+			switch {
+			case through && empty:
+				p.sleep(ctx, time.Now().Add(min(spin.Next(), p.interval)), false)
+			case through:
+				spin.Reset()
+			}
+		case found:
+			spin.Reset()
+			p.sleep(ctx, now.Add(min(due, p.interval)), false)
+		default:
+			spin.Reset()
+			p.sleep(ctx, now.Add(p.interval), false)
+		}
+	}
+}
+
+// sleep waits until the time has come to look again, passing notifications on meanwhile. With forFetcher it also ends when
+// the fetcher is through with what was due, since then the next due time is another one.
+func (p *poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (through, empty bool) {
+	for ctx.Err() == nil {
+		until = p.sooner(until)
+		if forFetcher {
+			if through, empty = p.takeThrough(); through {
+				return through, empty
+			}
+		}
+		if !time.Now().Before(until) {
+			return false, false
+		}
+		payload, arrived, err := p.listen(ctx, until)
+		switch {
+		case err != nil:
+			return false, false // run looks again, which connects again
+		case !arrived:
+		case strings.HasPrefix(payload, retryPayload):
+			if ms, err := strconv.Atoi(strings.TrimPrefix(payload, retryPayload)); err == nil && ms >= 0 {
+				if at := time.Now().Add(time.Duration(ms) * time.Millisecond); at.Before(until) {
+					until = at
+				}
+			}
+		default:
+			p.wakeFetcher("notification")
+		}
+	}
+	return false, false
+}
+
+// listen waits for one notification, a change of plans, or until.
+func (p *poller) listen(ctx context.Context, until time.Time) (payload string, arrived bool, err error) {
+	waiting, stop := context.WithDeadline(ctx, until)
+	var changes sync.WaitGroup
+	changes.Go(func() {
+		select {
+		case <-p.changed:
+			stop()
+		case <-waiting.Done():
+		}
+	})
+	payload, arrived, err = p.link.Wait(waiting)
+	stop()
+	changes.Wait()
+	return payload, arrived, err
+}
+
+func (p *poller) sooner(until time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.soonest.IsZero() && p.soonest.Before(until) {
+		until = p.soonest
+	}
+	if !p.soonest.IsZero() && !time.Now().Before(p.soonest) {
+		p.soonest = time.Time{}
+	}
+	return until
+}
+
+func (p *poller) takeThrough() (through, empty bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	through, empty = p.through, p.empty
+	p.through = false
+	return through, empty
+}
