@@ -11,11 +11,13 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -67,6 +69,10 @@ func (a *Address) Decode(text string) error {
 	config, err := pgx.ParseConfig(join(base, r.out))
 	if err != nil {
 		return cmp.Or(errors.Unwrap(err), errors.New("the parameters do not go together"))
+	}
+	// As every secret: a newline at an end, which nobody sees, makes another one of it.
+	if p := os.Getenv("PGPASSWORD"); p != "" && p == config.Password && strings.TrimFunc(p, unicode.IsSpace) != p {
+		return errors.New("PGPASSWORD has white space at an end (a newline? echo leaves one, printf does not)")
 	}
 	if err := r.limitTLS(config); err != nil {
 		return err

@@ -349,6 +349,21 @@ func TestHostAddressesAreNotLookedUp(t *testing.T) {
 	}
 }
 
+// The environment belongs to the process: this test does not run beside others.
+func TestAPasswordFromTheEnvironmentIsASecretLikeOthers(t *testing.T) {
+	t.Setenv("PGPASSWORD", "s3cret\n")
+	if _, err := postgres.Parse("postgres://u@h/d"); err == nil || !strings.Contains(err.Error(), "PGPASSWORD has white space") || strings.Contains(err.Error(), "s3cret") {
+		t.Error(err)
+	}
+	if _, err := postgres.Parse("postgres://u:right@h/d"); err != nil {
+		t.Errorf("it is not used: %v", err)
+	}
+	t.Setenv("PGPASSWORD", "s3cret")
+	if a, err := postgres.Parse("postgres://u@h/d"); err != nil || a.Config("", time.Second).Password != "s3cret" {
+		t.Error(err)
+	}
+}
+
 func TestIgnoredParametersAreACopy(t *testing.T) {
 	t.Parallel()
 	a, err := postgres.Parse("postgres://h/d?schema=public")
