@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -190,5 +191,48 @@ func TestShortTokensAreSaid(t *testing.T) {
 	s := start(t, map[string]string{"DATABASE_URL": testdb.New(t), "API_TOKENS": callerToken + " abc"})
 	if line := s.log.await(t, "a token is short enough to be guessed: give it 16 random characters or more"); line["variable"] != "API_TOKENS" {
 		t.Errorf("the line is %v", line)
+	}
+}
+
+// Room for large bodies is bounded, so that a stranger could take it from those who have a token: none is held for him.
+func TestStrangersLargeBodiesAreNotRead(t *testing.T) {
+	t.Parallel()
+	s := withTokens(t)
+	for _, test := range []struct {
+		path, headers string
+		status        int
+	}{
+		{"/orders/batch", "", 401},
+		{"/orders/batch", "Authorization: Bearer wrong\r\n", 401},
+		{"/orders/batch", "Authorization: Bearer " + callerToken + "\r\nAuthorization: Bearer " + callerToken + "\r\n", 401},
+		{"/dead-letters/redrive", "Authorization: Bearer " + callerToken + "\r\n", 401},
+		{"/orders/batch", "Authorization: Bearer " + callerToken + "\r\nExpect: 100-continue\r\n", 100},
+		{"/orders/batch", "authorization: bearer " + adminToken + "\r\nExpect: 100-continue\r\n", 100},
+		{"/dead-letters/redrive", "Authorization: Bearer " + adminToken + "\r\nExpect: 100-continue\r\n", 100},
+	} {
+		for _, length := range []string{"Content-Length: 1000000\r\n", "Transfer-Encoding: chunked\r\n"} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			// Only the head is sent: who is answered was not waited for.
+			if _, err := io.WriteString(conn, "POST "+test.path+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+test.headers+length+"\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			line := make([]byte, len("HTTP/1.1 000"))
+			if _, err := io.ReadFull(conn, line); err != nil || string(line[len(line)-3:]) != strconv.Itoa(test.status) {
+				t.Errorf("%s %q: got %q, %v", test.path, test.headers+length, line, err)
+			}
+			if test.status == 401 {
+				rest, err := io.ReadAll(conn)
+				if err != nil || !strings.Contains(strings.ToLower(string(rest)), "www-authenticate: bearer") || !strings.Contains(string(rest), `"trace_id"`) {
+					t.Errorf("%s %q: %q, %v", test.path, test.headers+length, rest, err)
+				}
+			}
+			_ = conn.Close()
+		}
 	}
 }

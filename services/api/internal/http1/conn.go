@@ -25,7 +25,10 @@ type Config struct {
 	MaxHead int                               // bytes of a request's head
 	Limit   func(method, target []byte) int64 // bytes of a request's body
 	Free    int64                             // bytes of a body that need no room in the budget
-	Budget  *Budget
+	// Known tells whether the sender of a request may have room in the budget; authorization is the value of that field, nil when it
+	// is not given once. Who is not known is refused before his body is read.
+	Known  func(method, target, authorization []byte) bool
+	Budget *Budget
 
 	// How long a client may take: to begin its next request, to send its head, and its body.
 	IdleTimeout, HeadTimeout, BodyTimeout time.Duration
@@ -192,6 +195,9 @@ func (c *Conn) accept(h *head, raw []byte) *RefusedError {
 	}
 	if size > limit {
 		return errBodyTooLong
+	}
+	if size > c.cfg.Free && !c.cfg.Known(h.method, h.target, h.authorization) {
+		return errUnknown
 	}
 	if size > c.cfg.Free && !c.cfg.Budget.take(c, size) {
 		return errNoRoom

@@ -9,6 +9,7 @@ import (
 // head is what a request's first line and fields say, as far as they say where it ends and who may read it how.
 type head struct {
 	method, target []byte
+	authorization  []byte
 	length         int64 // of the body; 0 when there is none, unknown when it comes in chunks
 	chunked        bool
 	expects        bool // 100-continue before it sends its body
@@ -120,7 +121,7 @@ func Path(target []byte) []byte {
 }
 
 // fields counts those that must be given once at most: which of two would count differs between programs.
-type fields struct{ host, length, coding, kind, expect int }
+type fields struct{ host, length, coding, kind, expect, authorization int }
 
 func (h *head) take(seen *fields, name, value []byte) *RefusedError {
 	var count *int
@@ -146,6 +147,12 @@ func (h *head) take(seen *fields, name, value []byte) *RefusedError {
 		return nil
 	case is(name, "Content-Type"):
 		count = &seen.kind
+	case is(name, "Authorization"):
+		h.authorization = value
+		if seen.authorization++; seen.authorization > 1 {
+			h.authorization = nil // the server behind says what is wrong with that
+		}
+		return nil
 	case is(name, "Expect"):
 		count = &seen.expect
 		if !is(value, "100-continue") {

@@ -81,9 +81,7 @@ func (s *Server) admit(c *fiber.Ctx) error {
 
 // unauthorized is the answer to a request without a token that is known (RFC 6750, section 3).
 func (s *Server) unauthorized(c *fiber.Ctx, given bool, detail string) error {
-	challenge := `Bearer realm="orderflow"`
 	if given {
-		challenge += `, error="invalid_token"`
 		c.Response().Header.SetConnectionClose()
 	}
 	if s.refused.once(10 * time.Second) {
@@ -91,8 +89,16 @@ func (s *Server) unauthorized(c *fiber.Ctx, given bool, detail string) error {
 			"method", c.Method(), "path", c.Path(), "address", c.Context().RemoteAddr().String(), "token_given", given, "trace_id", traceOf(c).id())
 	}
 	p := problem(http.StatusUnauthorized, detail)
-	p.headers = http.Header{"Www-Authenticate": {challenge}}
+	p.headers = challenge(given)
 	return p
+}
+
+func challenge(given bool) http.Header {
+	text := `Bearer realm="orderflow"`
+	if given {
+		text += `, error="invalid_token"`
+	}
+	return http.Header{"Www-Authenticate": {text}}
 }
 
 // bearer is the token of a request. Of two Authorization headers, programs differ in which counts: then none does.
@@ -101,9 +107,14 @@ func bearer(c *fiber.Ctx) (token string, given bool) {
 	if len(headers) != 1 {
 		return "", len(headers) > 1
 	}
-	scheme, token, _ := strings.Cut(string(headers[0]), " ")
+	return bearerToken(string(headers[0])), true
+}
+
+// bearerToken is the token of an Authorization header's value; empty for another scheme.
+func bearerToken(value string) string {
+	scheme, token, _ := strings.Cut(value, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", true
+		return ""
 	}
-	return strings.Trim(token, " \t"), true
+	return strings.Trim(token, " \t")
 }

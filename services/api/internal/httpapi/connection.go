@@ -16,6 +16,15 @@ func (s *Server) bodyLimit(method, target []byte) int64 {
 	return int64(s.cfg.OrderBodyLimit)
 }
 
+// known tells whether the sender of a large body has a token that opens the call.
+func (s *Server) known(_, target, authorization []byte) bool {
+	token := bearerToken(string(authorization))
+	if string(http1.Path(target)) == redrivePath {
+		return s.admins.have(token)
+	}
+	return len(s.callers) == 0 || s.callers.have(token) || s.admins.have(token)
+}
+
 // inStep answers what was handed on as a request, and nothing else; and it answers what there is room for.
 func (s *Server) inStep(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
@@ -50,6 +59,10 @@ func refused(ctx *fasthttp.RequestCtx) *Problem {
 		return problem(http.StatusBadRequest, "the request is not HTTP/1.1 as RFC 9112 has it")
 	}
 	switch refusal := conn.Refusal(); refusal.Status {
+	case http.StatusUnauthorized:
+		p := problem(refusal.Status, refusal.Detail)
+		p.headers = challenge(false)
+		return p
 	case http.StatusServiceUnavailable:
 		return unavailable(refusal.Detail)
 	case http.StatusRequestEntityTooLarge:

@@ -135,6 +135,7 @@ func (s *Server) Serve(ln *listen.Listener) error {
 		MaxHead:     maxHead,
 		Limit:       s.bodyLimit,
 		Free:        int64(s.cfg.OrderBodyLimit),
+		Known:       s.known,
 		Budget:      http1.NewBudget(int64(s.cfg.BodyBudget)),
 		IdleTimeout: idleTimeout,
 		HeadTimeout: headTimeout,
