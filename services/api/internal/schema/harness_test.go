@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -145,16 +144,12 @@ func (db *database) installPGMQ(install schema.Install) {
 		mustExec(db.t, db.conn, `create extension pgmq`)
 		return
 	}
-	files, err := filepath.Glob("pgmq/*.sql")
-	if err != nil || len(files) == 0 {
-		db.t.Fatal("the SQL-only PGMQ is not where it was", err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			db.t.Fatal(err)
-		}
-		mustExec(db.t, db.conn, string(text))
+	err := schema.RunPGMQFiles(func(text string) error {
+		_, err := db.conn.Exec(context.Background(), text)
+		return err
+	})
+	if err != nil {
+		db.t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,99 @@
+package mutants
+
+// schemaMutants break what the migration, the adoption of the example's database and looking at the queue promise.
+func schemaMutants() []Mutant {
+	const (
+		dir   = "services/api/internal/schema/"
+		queue = "services/api/internal/queue/"
+	)
+	schemaTest := func(name string) Test { return goTest("services/api", "./internal/schema", name) }
+	return []Mutant{
+		{
+			Breaks: "the adoption rounds prices without a word",
+			Edits:  []Edit{{dir + "migrations/00002_orders.sql", "raise warning 'adopted orders", "raise debug 'adopted orders"}},
+			By:     schemaTest("TestRoundedPricesAreCountedAndSaid"),
+		},
+		{
+			Breaks: "the example's utcnow() is taken for local time",
+			Edits:  []Edit{{dir + "migrations/00004_created_at.sql", "when (new.message_id is null", "when (new.message_id is not null"}},
+			By:     schemaTest("TestAdoptedMomentsAreUTCWhateverTheDatabasesTimezone"),
+			Quick:  true,
+		},
+		{
+			Breaks: "a moment computed in the database is taken for the example's utcnow()",
+			Edits:  []Edit{{dir + "migrations/00004_created_at.sql", "not in (transaction_timestamp(), statement_timestamp())", "is not null"}},
+			By:     schemaTest("TestOtherMomentsStayAsTheyAreWritten"),
+		},
+		{
+			Breaks: "a redrive sends the message of a letter that stays",
+			Edits: []Edit{{
+				dir + "migrations/00005_redrive.sql",
+				"if written <> 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
+				"if written > 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
+			}},
+			By: schemaTest("TestRedriveNoticesWhatIsNotWritten"),
+		},
+		{
+			Breaks: "a redrive makes another order pending, which has the id by now",
+			Edits:  []Edit{{dir + "migrations/00005_redrive.sql", "is distinct from 'other_order'", "is distinct from 'no_order'"}},
+			By:     schemaTest("TestRedriveLeavesAnotherOrderAlone"),
+		},
+		{
+			Breaks: "a sequence that is brought up gives out the last id that is taken",
+			Edits:  []Edit{{dir + "sequences.go", "select setval($1::regclass, $2)", "select setval($1::regclass, $2, false)"}},
+			By:     schemaTest("TestSequencesThatAreBehindAreBroughtUp"),
+		},
+		{
+			Breaks: "a sequence follows an absurd id to its end",
+			Edits:  []Edit{{dir + "sequences.go", `"4611686018427387904"`, `"9223372036854775807"`}},
+			By:     schemaTest("TestAnAbsurdIDDoesNotUseTheSequenceUp"),
+		},
+		{
+			Breaks: "an older SQL-only PGMQ is not upgraded",
+			Edits:  []Edit{{dir + "pgmq.go", "const pgmqRevision = 3", "const pgmqRevision = 1"}},
+			By:     schemaTest("TestAnOlderSQLOnlyPGMQIsUpgraded"),
+		},
+		{
+			Breaks: "untyped seconds are taken for a moment",
+			Edits:  []Edit{{dir + "pgmq/08_untyped.sql", `'^\s*[+-]?[0-9]+\s*$'`, `'^\s*[+-]?[0-9]\s*$'`}},
+			By:     schemaTest("TestPGMQTakesUntypedParameters"),
+		},
+		{
+			Breaks: "one row's read_ct makes every read of the SQL-only PGMQ an error",
+			Edits: []Edit{{
+				dir + "pgmq/05_read.sql", "read_ct = case when q.read_ct < 2147483647 then q.read_ct + 1 else q.read_ct end", "read_ct = q.read_ct + 1",
+			}},
+			By: schemaTest("TestPGMQFunctions"),
+		},
+		{
+			Breaks: "an infinite moment makes a call fail",
+			Edits: []Edit{{
+				"services/api/internal/isotime/bounds.go",
+				`then least(greatest(" + column + ", '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00') end"`, `then " + column + " end"`,
+			}},
+			By: goTest("services/api", ".", "TestNoRowMakesACallFail"),
+		},
+		{
+			Breaks: "an answer has no bound for what it shows of messages",
+			Edits:  []Edit{{queue + "excerpt.go", "answerLimit = 1 << 20", "answerLimit = 1 << 30"}},
+			By:     goTest("services/api", "./internal/queue", "TestLargeValuesNeverReachThisProcess"),
+			Quick:  true,
+		},
+		{
+			Breaks: "what other programs read costs attempts",
+			Edits:  []Edit{{"services/consumer/internal/queue/sql/fetch.sql", "{delivered} + 1", "q.read_ct + 1"}},
+			By:     goTest("services/consumer", "./internal/queue", "TestReadsOfOthersAreNoAttempts"),
+			Quick:  true,
+		},
+		{
+			Breaks: "a forged count of deliveries buries a message that nobody has tried",
+			Edits:  []Edit{{"services/consumer/internal/message/message.go", "delivered = count(value, max(m.ReadCount, 1))", "delivered = count(value, math.MaxInt32)"}},
+			By:     goTest("services/consumer", "./internal/message", "TestAttemptsAreDeliveriesLessHandBacks"),
+		},
+		{
+			Breaks: "nobody says that simulating does nothing with an order",
+			Edits:  []Edit{{"services/consumer/consume.go", `log.Warn("HANDLER=simulate`, `log.Debug("HANDLER=simulate`}},
+			By:     goTest("services/consumer", ".", "TestSimulatingIsWarnedOf"),
+		},
+	}
+}
