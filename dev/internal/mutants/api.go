@@ -1,3 +1,86 @@
 package mutants
 
-func apiMutants() []Mutant { return nil }
+// apiMutants break what the api promises about an order that it has answered, or not.
+func apiMutants() []Mutant {
+	const dir = api + "/internal/orders/"
+	writer := func(test string) Test { return goTest(api, "./internal/orders", test) }
+	return []Mutant{
+		{
+			Breaks: "an order in doubt is answered: nothing was written", Quick: true, By: writer("TestAnOrderInDoubtIsNotSaidToBeUnwritten"),
+			Edits: []Edit{{dir + "unit.go", `if u.inDoubt && (errors.Is(err, ErrUnavailable)`, `if false && (errors.Is(err, ErrUnavailable)`}},
+		},
+		{
+			Breaks: "an order in doubt is withdrawn while the writer connects", By: writer("TestAnOrderInDoubtIsNotSaidToBeUnwritten"),
+			Edits: []Edit{
+				{dir + "unit.go", `	if !u.inDoubt {
+		u.state.CompareAndSwap(unitTaken, unitWaiting)
+	}`, `	u.state.CompareAndSwap(unitTaken, unitWaiting)`},
+				{dir + "unit.go", `return u.inDoubt || u.take()`, `return u.take()`},
+			},
+		},
+		{
+			Breaks: "the client gives up before the server", By: writer("TestTheServerGivesUpFirst"),
+			Edits: []Edit{{dir + "publisher.go", `database.Timeouts(timeout*4/5)`, `database.Timeouts(timeout*2)`}},
+		},
+		{
+			Breaks: "an order without a key is written again after a lost connection", By: writer("TestLostReply"),
+			Edits: []Edit{{dir + "commit.go", `if u.Key != "" && a.try < maxTries {`, `if a.try < maxTries {`}},
+		},
+		{
+			Breaks: "one order's fault fails its neighbours", Quick: true, By: writer("TestOnesFaultDoesNotFailItsNeighbours"),
+			Edits: []Edit{{dir + "commit.go", `	case split:
+		return halves(a)`, `	case split:
+		settleAll(a.units, ErrUnavailable)`}},
+		},
+		{
+			Breaks: "of a batch that is halved, one half is forgotten", By: writer("TestOnesFaultDoesNotFailItsNeighbours"),
+			Edits: []Edit{{dir + "commit.go", `return []attempt{{a.units[:half], 1, a.rehearsed}, {a.units[half:], 1, a.rehearsed}}`, `settleAll(a.units[half:], ErrUnavailable)
+	return []attempt{{a.units[:half], 1, a.rehearsed}}`}},
+		},
+		{
+			Breaks: "another order under the same key is a replay", By: writer("TestKeyIsAnsweredOnce"),
+			Edits: []Edit{{dir + "unit.go", `	if !same {
+		u.settle(Result{}, ErrKeyReused)
+		return
+	}`, `	_ = same`}},
+		},
+		{
+			Breaks: "the same key twice in one batch is written twice", By: writer("TestSameKeyManyTimesInOneBatch"),
+			Edits: []Edit{{dir + "commit.go", `	if keyed < 2 {
+		return batch, nil
+	}`, `	if keyed >= 0 {
+		return batch, nil
+	}`}},
+		},
+		{
+			Breaks: "a withdrawn order is written all the same", By: writer("TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards"),
+			Edits: []Edit{{dir + "unit.go", `func (u *unit) take() bool { return u.state.CompareAndSwap(unitWaiting, unitTaken) }`, `func (u *unit) take() bool { u.state.CompareAndSwap(unitWaiting, unitTaken); return true }`}},
+		},
+		{
+			Breaks: "a known outage makes requests wait", By: writer("TestKnownOutageRefusesAtOnce"),
+			Edits: []Edit{{dir + "writer.go", `if !w.gate.Up() ||`, `if false ||`}},
+		},
+		{
+			Breaks: "the queue of requests has no bound", By: writer("TestFullQueueRefusesAtOnce"),
+			Edits: []Edit{{dir + "writer.go", `return ErrOverloaded`, `break`}},
+		},
+		{
+			Breaks: "an order is stored without its message", By: goTest(api, ".", "TestPostWritesOrderAndMessageTogether"),
+			Edits: []Edit{
+				{dir + "publish.sql", `    cross join lateral pgmq.send_batch($1, m.bodies, m.headers) with ordinality as s (msg_id, position)`, `    cross join lateral (select row_number() over (), row_number() over () from unnest(m.bodies) where $1 <> '') as s (msg_id, position)`},
+			},
+		},
+		{
+			Breaks: "what the database refuses for its own trouble is the order's fault", By: writer("TestOnlyWhatTheOrderBreaksIsRefused"),
+			Edits: []Edit{{dir + "verdict.go", `pgErr.TableName != "orders" ||`, ``}},
+		},
+		{
+			Breaks: "a commit does not wait for the disk where that is the default", By: writer("TestDurabilityIsNotAnybodysDefault"),
+			Edits: []Edit{{dir + "publisher.go", `in ('off', 'local') then 'on'`, `in ('off', 'local') then 'off'`}},
+		},
+		{
+			Breaks: "dead letters are changed without the token", By: goTest(api, ".", "TestChangingDeadLettersNeedsTheToken"),
+			Edits: []Edit{{api + "/internal/httpapi/access.go", `found |= subtle.ConstantTimeCompare(`, `found |= 1 | subtle.ConstantTimeCompare(`}},
+		},
+	}
+}

@@ -1,3 +1,148 @@
 package mutants
 
-func consumerMutants() []Mutant { return nil }
+// consumerMutants break what the consumer promises about a message that it has read.
+func consumerMutants() []Mutant {
+	const (
+		dir = consumer + "/internal/"
+		sql = dir + "queue/sql/"
+	)
+	queue := func(test string) Test { return goTest(consumer, "./internal/queue", test) }
+	worker := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
+	decides := worker("TestHowADeliveryEnds")
+	stale := queue("TestAckOfAStaleLeaseChangesNothing")
+	return []Mutant{
+		// The lease, in SQL.
+		{
+			Breaks: "ack does not ask for the read count", Quick: true, By: stale,
+			Edits: []Edit{{sql + "ack.sql", `     and q.read_ct = lease.read_ct
+`, ``}},
+		},
+		{
+			Breaks: "ack, after a lock, does not ask for the read count", By: stale,
+			Edits: []Edit{{sql + "ack_unlocked.sql", ` and q.read_ct = lease.read_ct`, ``}},
+		},
+		{
+			Breaks: "nack does not ask for the message's life", By: queue("TestALeaseOfAnotherLifeOfTheDatabaseChangesNothing"),
+			Edits: []Edit{{sql + "nack.sql", ` and q.enqueued_at = lease.enqueued_at`, ``}},
+		},
+		{
+			Breaks: "a message without its order is deleted", By: queue("TestAckLeavesMessagesOfUnknownOrders"),
+			Edits: []Edit{{sql + "ack.sql", `exists (select from public.orders as o where o.id`, `not exists (select from public.orders as o where false and o.id`}},
+		},
+		{
+			Breaks: "a second effect is hidden by the status", By: queue("TestAckCountsEveryEffectSoThatADuplicateShows"),
+			Edits: []Edit{{sql + "effect.sql", `effects = o.effects + effect.times`, `effects = case when o.status = 'completed' then o.effects else effect.times end`}},
+		},
+		{
+			Breaks: "nack does not ask for the read count", By: queue("TestNothingIsWrittenUnderAStaleLease"),
+			Edits: []Edit{{sql + "nack.sql", ` and q.read_ct = lease.read_ct`, ``}},
+		},
+		{
+			Breaks: "a hand-back does not ask for the read count", By: queue("TestNothingIsWrittenUnderAStaleLease"),
+			Edits: []Edit{{sql + "release.sql", `     and q.read_ct = lease.read_ct
+`, ``}},
+		},
+		{
+			Breaks: "a burial does not ask for the read count", By: queue("TestNothingIsWrittenUnderAStaleLease"),
+			Edits: []Edit{{sql + "bury.sql", ` and q.read_ct = lease.read_ct`, ``}},
+		},
+		{
+			Breaks: "nack brings the message back at once", By: queue("TestNackHidesWithTheErrorAndTellsTheOrder"),
+			Edits: []Edit{{sql + "nack.sql", `make_interval(secs => ours.delay)`, `make_interval(secs => ours.delay * 0)`}},
+		},
+		{
+			Breaks: "a hand-back counts as an attempt", By: queue("TestReleaseIsNoAttempt"),
+			Edits: []Edit{{sql + "release.sql", `jsonb_build_object('orderflow-released', ours.released)`, `jsonb_build_object('orderflow-released', 0 * ours.released)`}},
+		},
+		{
+			Breaks: "a heartbeat extends another consumer's lease", By: queue("TestExtendHoldsOnlyWhatIsStillLeased"),
+			Edits: []Edit{{sql + "extend.sql", `     and q.read_ct = lease.read_ct
+`, ``}},
+		},
+		{
+			Breaks: "a heartbeat hides a message that waits for its retry", By: queue("TestExtendHoldsOnlyWhatIsStillLeased"),
+			Edits: []Edit{{sql + "extend.sql", `     and q.headers -> 'orderflow-retry' is distinct from to_jsonb(lease.read_ct)
+`, ``}},
+		},
+		{
+			Breaks: "a dead letter's order stays pending", By: queue("TestBuryMovesTheMessageWithItsReason"),
+			Edits: []Edit{{sql + "bury.sql", `     set status = 'dead',`, `     set status = o.status,`}},
+		},
+		{
+			Breaks: "a dead letter is buried without a copy", By: queue("TestBuryMovesTheMessageWithItsReason"),
+			Edits: []Edit{{sql + "bury.sql", `pgmq.send($9::text, g.message,`, `(select length($9::text) from (select g.message) as x where g.headers is distinct from`}, {sql + "bury.sql", `'consumer', $11::text))) as dead_id`, `'consumer', $11::text)))::bigint as dead_id`}},
+		},
+		{
+			Breaks: "a read takes what another has locked", By: queue("TestFetchPassesOverWhatAnotherReadHasLocked"),
+			Edits: []Edit{{sql + "fetch.sql", `     for update skip locked`, `     for update`}},
+		},
+		{
+			Breaks: "a lost lease is taken for a lost reply", By: queue("TestFatesTellALostLeaseFromALostReply"),
+			Edits: []Edit{{dir + "queue/settle.go", `case !asked[l].Unsure:`, `case false:`}},
+		},
+
+		// What becomes of an attempt.
+		{
+			Breaks: "a lease that ran out counts as a failure", Quick: true, By: decides,
+			Edits: []Edit{{dir + "worker/ending.go", `errors.Is(cause, handler.ErrLeaseExpired), `, ``}},
+		},
+		{
+			Breaks: "a drain counts as a failure", By: decides,
+			Edits: []Edit{{dir + "worker/ending.go", `case errors.Is(cause, handler.ErrDraining), `, `case `}},
+		},
+		{
+			Breaks: "one attempt more than allowed", By: decides,
+			Edits: []Edit{{dir + "worker/ending.go", `if m.Attempt >= r.maxAttempts {`, `if m.Attempt > r.maxAttempts {`}},
+		},
+		{
+			Breaks: "a permanent error is tried again", By: decides,
+			Edits: []Edit{{dir + "worker/ending.go", `case handler.IsPermanent(err):`, `case handler.IsPermanent(err) && false:`}},
+		},
+		{
+			Breaks: "what is not known to be written is taken for done", By: worker("TestWhatIsNotKnownToBeWrittenIsWrittenAgain"),
+			Edits: []Edit{{dir + "worker/write.go", `case !known, fate == queue.Held,`, `case !known:
+			s.done(item)
+		case fate == queue.Held,`}},
+		},
+		{
+			Breaks: "of a refused batch the second half is dropped after an error", By: worker("TestALostConnectionInTheMiddleOfARefusedBatchLosesNothing"),
+			Edits: []Edit{{dir + "worker/write.go", `	return errors.Join(s.write(ctx, o, batch[:half]), s.write(ctx, o, batch[half:]))`, `	if err := s.write(ctx, o, batch[:half]); err != nil {
+		return errors.Join(err)
+	}
+	return s.write(ctx, o, batch[half:])`}},
+		},
+		{
+			Breaks: "a lease is not extended while its ack waits", By: worker("TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten"),
+			Edits: []Edit{{dir + "worker/held.go", `f.stage <= acking`, `f.stage < acking`}},
+		},
+		{
+			Breaks: "heartbeat and ack write about one lease at the same time", By: worker("TestOnlyOneWritesAboutALeaseAtATime"),
+			Edits: []Edit{{dir + "worker/held.go", ` && f.busy == nobody }`, ` }`}},
+		},
+		{
+			Breaks: "an answered webhook of any 4xx is final", By: goTest(consumer, "./internal/handler", "TestAnAnswerDecidesAboutTheRetry"),
+			Edits: []Edit{{dir + "handler/webhook.go", `if answer.StatusCode == http.StatusGone {`, `if answer.StatusCode/100 == 4 {`}},
+		},
+		{
+			Breaks: "a redirect of a webhook is followed", By: goTest(consumer, "./internal/handler", "TestAnAnswerDecidesAboutTheRetry"),
+			Edits: []Edit{{dir + "handler/webhook.go", `CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },`, ``}},
+		},
+		{
+			Breaks: "a webhook's signature leaves out the time", By: goTest(consumer, "./internal/handler", "TestAWebhookIsSignedAndCanBeToldApartFromItsRepetition"),
+			Edits: []Edit{{dir + "handler/webhook.go", `	mac.Write([]byte(timestamp + "."))
+`, ``}},
+		},
+		{
+			Breaks: "the backoff does not grow", By: goTest(consumer, "./internal/backoff", "TestTheBoundGrowsToTheCapAndNoFurther"),
+			Edits: []Edit{{dir + "backoff/backoff.go", `bound *= p.Multiplier`, `bound *= 1`}},
+		},
+		{
+			Breaks: "the backoff has no jitter", By: goTest(consumer, "./internal/backoff", "TestDelaysStayWithinTheirBoundAndUseAllOfIt"),
+			Edits: []Edit{{dir + "backoff/backoff.go", `return rand.N(p.Bound(attempt) + 1)`, `return p.Bound(attempt) - rand.N(time.Duration(1))`}},
+		},
+		{
+			Breaks: "the doctor does not miss the right to delete", By: goTest(consumer, "./internal/doctor", "TestEachMissingRightIsNoticed"),
+			Edits: []Edit{{dir + "doctor/sql/rights.sql", ` and has_table_privilege($1, 'delete')`, ``}},
+		},
+	}
+}
