@@ -45,20 +45,24 @@ func apiMutants() []Mutant {
 	}`, `	_ = same`}},
 		},
 		{
-			Breaks: "the same key twice in one batch is written twice", By: writer("TestSameKeyManyTimesInOneBatch"),
-			Edits: []Edit{{dir + "commit.go", `	if keyed < 2 {
-		return batch, nil
-	}`, `	if keyed >= 0 {
-		return batch, nil
-	}`}},
+			Breaks: "another order under a key of the same batch is a replay", By: writer("TestSameKeyManyTimesInOneBatch"),
+			Edits: []Edit{{dir + "unit.go", `		u.settleByKey(u.leader.stored)
+`, `		u.settle(Result{Orders: u.leader.stored, Replayed: true}, nil)
+`}},
 		},
 		{
-			Breaks: "a withdrawn order is written all the same", By: writer("TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards"),
-			Edits: []Edit{{dir + "unit.go", `func (u *unit) take() bool { return u.state.CompareAndSwap(unitWaiting, unitTaken) }`, `func (u *unit) take() bool { u.state.CompareAndSwap(unitWaiting, unitTaken); return true }`}},
+			Breaks: "an order whose time is up is written all the same", By: writer("TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards"),
+			Edits: []Edit{
+				{dir + "unit.go", `func (u *unit) take() bool { return u.state.CompareAndSwap(unitWaiting, unitTaken) }`, `func (u *unit) take() bool { u.state.CompareAndSwap(unitWaiting, unitTaken); return true }`},
+				{dir + "commit.go", `if !u.abandoned() && u.deadline.After(soon) {`, `if soon.After(time.Time{}) {`},
+			},
 		},
 		{
 			Breaks: "a known outage makes requests wait", By: writer("TestKnownOutageRefusesAtOnce"),
-			Edits: []Edit{{dir + "writer.go", `if !w.gate.Up() ||`, `if false ||`}},
+			Edits: []Edit{
+				{dir + "writer.go", `if !w.gate.Up() ||`, `if false ||`},
+				{dir + "connection.go", `	if !w.gate.Up() {`, `	if false {`},
+			},
 		},
 		{
 			Breaks: "the queue of requests has no bound", By: writer("TestFullQueueRefusesAtOnce"),
