@@ -68,27 +68,27 @@ var hostileJSON = []string{
 	"true", "false", "null", "{}", "[]", `["x"]`, `"1"`, `" 1 "`, `"NaN"`, `"1e400"`, "01", ".5", "1.", "--1", "", "'x'",
 }
 
-func startHostile(t testing.TB, env map[string]string) *hostile {
-	t.Helper()
+func startHostile(tb testing.TB, env map[string]string) *hostile {
+	tb.Helper()
 	all := map[string]string{"ADMIN_TOKEN": "sesame", "REQUEST_TIMEOUT": "1m"} // an overloaded machine is not what is tried
 	for name, value := range env {
 		all[name] = value
 	}
-	s := started(t, all)
+	s := started(tb, all)
 	h := &hostile{service: s, address: strings.TrimPrefix(s.url, "http://")}
 	for i := range 3 {
-		s.post(t, "/orders", orderJSON(i), "Idempotency-Key", "run-"+strconv.Itoa(i))
+		s.post(tb, "/orders", orderJSON(i), "Idempotency-Key", "run-"+strconv.Itoa(i))
 	}
-	s.post(t, "/orders/batch", `{"orders":[`+orderJSON(1)+`,`+orderJSON(2)+`]}`, "Idempotency-Key", "run-b")
-	if _, err := testdb.Connect(t, all["DATABASE_URL"]).Exec(t.Context(), die, []int64{1, 2}, "max_attempts"); err != nil {
-		t.Fatal(err)
+	s.post(tb, "/orders/batch", `{"orders":[`+orderJSON(1)+`,`+orderJSON(2)+`]}`, "Idempotency-Key", "run-b")
+	if _, err := testdb.Connect(tb, all["DATABASE_URL"]).Exec(tb.Context(), die, []int64{1, 2}, "max_attempts"); err != nil {
+		tb.Fatal(err)
 	}
 	for _, list := range [][]string{{"orders", "", "", ""}, {"orders", "pending", "", ""}, {"orders", "", "", "run-"}, {"orders", "pending", "Customer 1", "run-"}, {"dead_letters", ""}, {"dead_letters", "max_attempts"}} {
 		for _, position := range hostileValues {
 			h.cursors = append(h.cursors, cursor.Make("run-"+position, list...), cursor.Make(position, list...))
 		}
 	}
-	for path, methods := range s.get(t, "/openapi.json").json(t)["paths"].(map[string]any) {
+	for path, methods := range s.get(tb, "/openapi.json").json(tb)["paths"].(map[string]any) {
 		for method, op := range methods.(map[string]any) {
 			call := hostileCall{method: strings.ToUpper(method), path: path, body: op.(map[string]any)["requestBody"] != nil}
 			parameters, _ := op.(map[string]any)["parameters"].([]any)
@@ -105,7 +105,7 @@ func startHostile(t testing.TB, env map[string]string) *hostile {
 	}
 	slices.SortFunc(h.calls, func(a, b hostileCall) int { return strings.Compare(a.path+a.method, b.path+b.method) })
 	if len(h.calls) < 15 {
-		t.Fatalf("the document has few calls: %v", h.calls)
+		tb.Fatalf("the document has few calls: %v", h.calls)
 	}
 	return h
 }
@@ -170,25 +170,25 @@ func (h *hostile) send(ctx context.Context, request string, end bool) (status in
 }
 
 // check sends a request and reports an answer of 500 or above, or none.
-func (h *hostile) check(t testing.TB, request string) {
-	t.Helper()
-	status, answer, err := h.send(t.Context(), request, false)
+func (h *hostile) check(tb testing.TB, request string) {
+	tb.Helper()
+	status, answer, err := h.send(tb.Context(), request, false)
 	if err != nil || status < 200 || status >= 500 {
-		t.Errorf("%d, %v: %.400q\nto %.600q", status, err, answer, request)
+		tb.Errorf("%d, %v: %.400q\nto %.600q", status, err, answer, request)
 	}
 }
 
 // alive checks that the service is well, and that nothing has been logged as a fault of its own.
-func (h *hostile) alive(t testing.TB) {
-	t.Helper()
-	if a := h.get(t, "/readyz"); a.status != http.StatusOK {
-		t.Errorf("afterwards it is not ready: %d %s", a.status, a.body)
+func (h *hostile) alive(tb testing.TB) {
+	tb.Helper()
+	if a := h.get(tb, "/readyz"); a.status != http.StatusOK {
+		tb.Errorf("afterwards it is not ready: %d %s", a.status, a.body)
 	}
 	h.log.mu.Lock()
 	defer h.log.mu.Unlock()
 	for _, line := range h.log.all[h.read:] {
 		if line["level"] == "ERROR" {
-			t.Errorf("the log has an error: %.600v", line)
+			tb.Errorf("the log has an error: %.600v", line)
 		}
 	}
 	h.read = len(h.log.all)

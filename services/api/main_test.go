@@ -52,8 +52,8 @@ type service struct {
 const patience = 45 * time.Second
 
 // start runs the program against a database and waits until it listens. It is stopped, and must exit 0, when the test ends.
-func start(t testing.TB, env map[string]string) *service {
-	t.Helper()
+func start(tb testing.TB, env map[string]string) *service {
+	tb.Helper()
 	all := map[string]string{"API_PORT": "0", "API_HOST": "127.0.0.1", "METRICS_PORT": "0", "LOG_FORMAT": "json", "MIGRATE_ON_START": "false"}
 	for name, value := range env {
 		all[name] = value
@@ -66,14 +66,14 @@ func start(t testing.TB, env map[string]string) *service {
 			return value, set
 		}, io.Discard, s.log)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
-		if code := s.wait(t); code != program.OK {
-			t.Errorf("exit code %d; the log:\n%s", code, s.log)
+		if code := s.wait(tb); code != program.OK {
+			tb.Errorf("exit code %d; the log:\n%s", code, s.log)
 		}
 	})
-	s.metrics = "http://127.0.0.1:" + port(s.log.await(t, "serving metrics"))
-	s.url = "http://127.0.0.1:" + port(s.log.await(t, "serving"))
+	s.metrics = "http://127.0.0.1:" + port(s.log.await(tb, "serving metrics"))
+	s.url = "http://127.0.0.1:" + port(s.log.await(tb, "serving"))
 	return s
 }
 
@@ -83,26 +83,26 @@ func run(ctx context.Context, args []string, lookup env.Lookup, stdout, stderr i
 }
 
 // started is start and waiting for readiness.
-func started(t testing.TB, env map[string]string) *service {
-	t.Helper()
-	s := start(t, env)
-	s.awaitReady(t)
+func started(tb testing.TB, env map[string]string) *service {
+	tb.Helper()
+	s := start(tb, env)
+	s.awaitReady(tb)
 	return s
 }
 
-func (s *service) awaitReady(t testing.TB) {
-	t.Helper()
-	eventually(t, "readiness", func() bool { return s.get(t, "/readyz").status == http.StatusOK })
+func (s *service) awaitReady(tb testing.TB) {
+	tb.Helper()
+	eventually(tb, "readiness", func() bool { return s.get(tb, "/readyz").status == http.StatusOK })
 }
 
-func (s *service) wait(t testing.TB) int {
-	t.Helper()
+func (s *service) wait(tb testing.TB) int {
+	tb.Helper()
 	select {
 	case code := <-s.exited:
 		s.exited <- code
 		return code
 	case <-time.After(patience):
-		t.Fatalf("the program does not exit; the log:\n%s", s.log)
+		tb.Fatalf("the program does not exit; the log:\n%s", s.log)
 		return -1
 	}
 }
@@ -119,33 +119,33 @@ type answer struct {
 	body   string
 }
 
-func (a answer) json(t testing.TB) map[string]any {
-	t.Helper()
+func (a answer) json(tb testing.TB) map[string]any {
+	tb.Helper()
 	var v map[string]any
 	d := json.NewDecoder(strings.NewReader(a.body))
 	d.UseNumber()
 	if err := d.Decode(&v); err != nil {
-		t.Fatalf("the answer is no JSON object: %v\n%d %s", err, a.status, a.body)
+		tb.Fatalf("the answer is no JSON object: %v\n%d %s", err, a.status, a.body)
 	}
 	return v
 }
 
-func (s *service) get(t testing.TB, path string) answer {
-	t.Helper()
-	return s.do(t, http.MethodGet, path, "", nil)
+func (s *service) get(tb testing.TB, path string) answer {
+	tb.Helper()
+	return s.do(tb, http.MethodGet, path, "", nil)
 }
 
-func (s *service) post(t testing.TB, path, body string, headers ...string) answer {
-	t.Helper()
-	return s.do(t, http.MethodPost, path, body, headers)
+func (s *service) post(tb testing.TB, path, body string, headers ...string) answer {
+	tb.Helper()
+	return s.do(tb, http.MethodPost, path, body, headers)
 }
 
 // do makes a request; headers are names and values in turn.
-func (s *service) do(t testing.TB, method, path, body string, headers []string) answer {
-	t.Helper()
+func (s *service) do(tb testing.TB, method, path, body string, headers []string) answer {
+	tb.Helper()
 	a, err := s.try(method, path, body, headers)
 	if err != nil {
-		t.Fatalf("%s %s: %v", method, path, err)
+		tb.Fatalf("%s %s: %v", method, path, err)
 	}
 	return a
 }
@@ -173,31 +173,31 @@ func (s *service) try(method, path, body string, headers []string) (answer, erro
 }
 
 // eventually waits until a condition holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-deadline:
-			t.Fatalf("waited in vain for: %s", what)
+			tb.Fatalf("waited in vain for: %s", what)
 		case <-tick.C:
 		}
 	}
 }
 
 // count returns the result of a select count(*).
-func count(t testing.TB, url, sql string) int {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
+func count(tb testing.TB, url, sql string) int {
+	tb.Helper()
+	conn, err := pgx.Connect(tb.Context(), url)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
 	var n int
-	if err := conn.QueryRow(t.Context(), sql).Scan(&n); err != nil {
-		t.Fatal(err)
+	if err := conn.QueryRow(tb.Context(), sql).Scan(&n); err != nil {
+		tb.Fatal(err)
 	}
 	return n
 }
@@ -252,8 +252,8 @@ func (l *lines) find(message string) (found []map[string]any, more <-chan struct
 }
 
 // await returns the first line with a message, when it comes.
-func (l *lines) await(t testing.TB, message string) map[string]any {
-	t.Helper()
+func (l *lines) await(tb testing.TB, message string) map[string]any {
+	tb.Helper()
 	deadline := time.After(patience)
 	for {
 		found, more := l.find(message)
@@ -263,7 +263,7 @@ func (l *lines) await(t testing.TB, message string) map[string]any {
 		select {
 		case <-more:
 		case <-deadline:
-			t.Fatalf("no line %q in the log:\n%s", message, l)
+			tb.Fatalf("no line %q in the log:\n%s", message, l)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package orders
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"orderflow.example/services/api/internal/strictjson"
 )
@@ -118,7 +120,10 @@ func (d *decoder) order(order *Draft, location string) error {
 			return err
 		case bit == 0:
 			return d.Unknown(location, key)
-		case seen&bit != 0 && !d.input.Example:
+		case seen&bit != 0 && d.input.Example:
+			d.Forget(location + "." + key)
+			d.notes = slices.DeleteFunc(d.notes, func(note string) bool { return strings.HasPrefix(note, location+"."+key+" ") })
+		case seen&bit != 0:
 			return d.Refuse(location+"."+key, "is given twice")
 		}
 		seen |= bit
@@ -161,8 +166,7 @@ func (d *decoder) name(to *string, location, key string) error {
 }
 
 func (d *decoder) quantity(to *int32, location string) error {
-	location += ".quantity"
-	raw, ok, err := d.number(location)
+	raw, ok, err := d.number(location, "quantity")
 	if !ok {
 		return err
 	}
@@ -177,15 +181,14 @@ func (d *decoder) quantity(to *int32, location string) error {
 		wrong = "must be at least 1"
 	}
 	if wrong != "" {
-		d.Add(location, wrong, raw)
+		d.Add(location+".quantity", wrong, raw)
 	}
 	*to = int32(value) //nolint:gosec // fixedPoint bounds it by MaxQuantity
 	return nil
 }
 
 func (d *decoder) price(to *Cents, location string) error {
-	location += ".price"
-	raw, ok, err := d.number(location)
+	raw, ok, err := d.number(location, "price")
 	if !ok {
 		return err
 	}
@@ -198,7 +201,7 @@ func (d *decoder) price(to *Cents, location string) error {
 		case other == numberFits && (noise || d.input.Example):
 			value, fault = nearest, numberFits
 			if !noise {
-				d.notes = append(d.notes, location+" was rounded from "+shortened(raw)+" to "+Cents(value).String())
+				d.notes = append(d.notes, location+".price was rounded from "+shortened(raw)+" to "+Cents(value).String())
 			}
 		}
 	}
@@ -213,7 +216,7 @@ func (d *decoder) price(to *Cents, location string) error {
 	case numberFits:
 	}
 	if wrong != "" {
-		d.Add(location, wrong, raw)
+		d.Add(location+".price", wrong, raw)
 	}
 	*to = Cents(value)
 	return nil

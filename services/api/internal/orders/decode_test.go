@@ -261,10 +261,28 @@ func TestNoiseOfFloatsIsNotAPrice(t *testing.T) {
 	})
 }
 
+// Of a member that is given twice, the last counts: also when the first was wrong, or was rounded.
+func TestExampleTakesTheLast(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		body("price", `"x","price":2`): "2.00 []", body("price", `1.005,"price":2`): "2.00 []", body("price", `2,"price":1.005`): "1.00 [body.price was rounded from 1.005 to 1.00]",
+		body("price", `1,"price":"x"`): "body.price: must be a number: the string is none",
+	} {
+		order, notes, err := (Input{Example: true}).Decode([]byte(text))
+		got := fmt.Sprint(order.Price, " ", notes)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestReadInt(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{
-		"1": 1, "0": 0, "-1": -1, "01": 1, "+1": 1, " 1 ": 1, "1.0": 1, "1_0": 10, "-007": -7, "99999999999999999999": 1<<63 - 1, "-99999999999999999999": -1 << 63, "00": 0,
+		"1": 1, "0": 0, "-1": -1, "01": 1, "+1": 1, " 1 ": 1, "1.0": 1, "1_0": 10, "-007": -7, "99999999999999999999": 1<<63 - 1, "-99999999999999999999": -1 << 63, "00": 0, //nolint:gocritic // white space is what is tried
 	} {
 		if got, ok := ReadInt(text); !ok || got != want {
 			t.Errorf("%q: %d, %v", text, got, ok)

@@ -22,21 +22,21 @@ const maxExampleName = 2600
 
 // number takes a number: as such, or in a string, as programs write it that hold money in decimals. ok is false for what is
 // neither; then it is refused.
-func (d *decoder) number(location string) (raw string, ok bool, err error) {
+func (d *decoder) number(parent, key string) (raw string, ok bool, err error) {
 	switch kind := d.Kind(); {
 	case kind == strictjson.Number:
 		raw, err = d.Number()
 		return raw, err == nil, err
 	case kind == strictjson.NotFinite:
 		if raw, err = d.Number(); err == nil {
-			d.Add(location, "must be a finite number", raw)
+			d.Add(parent+"."+key, "must be a finite number", raw)
 		}
 		return "", false, err
 	case kind == strictjson.Bool && d.input.Example:
 		raw, err = d.Skip()
 		return map[string]string{"true": "1", "false": "0"}[raw], err == nil, err
 	case kind != strictjson.String:
-		return "", false, d.Refuse(location, "must be a number, not "+kind.String())
+		return "", false, d.Refuse(parent+"."+key, "must be a number, not "+kind.String())
 	}
 	text, _, err := d.String()
 	if err != nil {
@@ -48,7 +48,7 @@ func (d *decoder) number(location string) (raw string, ok bool, err error) {
 	}
 	if !jsonNumber(raw) {
 		quoted, _ := json.Marshal(text) // a string always has its JSON
-		d.Add(location, "must be a number: the string is none", string(quoted))
+		d.Add(parent+"."+key, "must be a number: the string is none", string(quoted))
 		return "", false, nil
 	}
 	return raw, true, nil

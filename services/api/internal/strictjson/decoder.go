@@ -3,6 +3,7 @@ package strictjson
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -40,6 +41,11 @@ func (d *Decoder) Verdict(err error) error {
 
 // Add notes what is wrong with a value that was taken; raw is the value as it was written, empty when there is none.
 func (d *Decoder) Add(location, message, raw string) { d.faults.add(location, message, raw) }
+
+// Forget drops what has been noted about a value, for another one in its place.
+func (d *Decoder) Forget(location string) {
+	d.faults.Faults = slices.DeleteFunc(d.faults.Faults, func(f Fault) bool { return f.Location == location })
+}
 
 // Refuse skips the next value and notes what is wrong with it.
 func (d *Decoder) Refuse(location, message string) error {
