@@ -146,21 +146,16 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		p.mu.Lock()
-		refusing := p.refusing
-		p.mu.Unlock()
 		server, err := net.Dial("tcp", p.target) //nolint:noctx // loopback
-		if err != nil || refusing {
+		if err != nil {
 			_ = client.Close()
-			if err == nil {
-				_ = server.Close()
-			}
 			continue
 		}
 		pipe := &pipe{proxy: p, client: client.(*net.TCPConn), server: server.(*net.TCPConn), names: map[string]string{}}
-		p.mu.Lock()
-		p.pipes[pipe] = struct{}{}
-		p.mu.Unlock()
+		if !p.take(pipe) {
+			_, _ = client.Close(), server.Close()
+			continue
+		}
 		var directions sync.WaitGroup
 		directions.Go(pipe.forward)
 		directions.Go(pipe.backward)
@@ -171,6 +166,17 @@ func (p *Proxy) accept() {
 			p.mu.Unlock()
 		})
 	}
+}
+
+// take takes a connection on, unless new ones are refused: asked and done at once, so that a Cut after Refuse leaves none.
+func (p *Proxy) take(pipe *pipe) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refusing {
+		return false
+	}
+	p.pipes[pipe] = struct{}{}
+	return true
 }
 
 func (p *Proxy) waitWhileFrozen() {

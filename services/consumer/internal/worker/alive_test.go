@@ -108,15 +108,14 @@ func TestADatabaseAwaySinceYesterdayIsNoReasonToRestart(t *testing.T) {
 	proxy.Refuse(true)
 	proxy.Cut()
 	close(go_on) // there is a result to be written, too
-	dbtest.Eventually(t, "the outage is noticed", func() bool { return r.outages.Load() == 1 })
+	dbtest.Eventually(t, "the outage is noticed", func() bool { return r.outages.Load() >= 1 })
 	for range 3 {
 		c.forward(8 * time.Hour)
 		// What was just being tried has to come to its end; then the time is known to be over.
 		dbtest.Eventually(t, "it is alive", func() bool { return alive(r.Consumer) })
 	}
-	if ok, _ := r.Ready(); ok {
-		t.Error("ready without a database")
-	}
+	// What a link had heard before the cut may have been noted after it, until the next try.
+	dbtest.Eventually(t, "it is not ready", func() bool { ok, _ := r.Ready(); return !ok })
 	proxy.Refuse(false)
 	b.settled()
 	r.stop()
