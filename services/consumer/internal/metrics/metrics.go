@@ -102,7 +102,7 @@ func (m *Metrics) start() {
 	for _, kind := range []string{"error", "permanent", "panic", "timeout", "write"} {
 		m.Failed.WithLabelValues(kind)
 	}
-	for _, reason := range []string{"max_attempts", "permanent", "not_an_object", "bad_message", "unknown_order"} {
+	for _, reason := range []string{"max_attempts", "permanent", "not_an_object", "bad_message", "unknown_order", "other_order", "too_large", "unreadable"} {
 		m.Dead.WithLabelValues(reason)
 	}
 	for _, operation := range []string{"ack", "nack", "bury", "release", "heartbeat", "expired"} {

@@ -8,7 +8,7 @@
 -- The CTE with FOR UPDATE is computed once; as a subquery in FROM the planner might run it once per row.
 --
 -- Sizes: pg_column_size is what a value takes where it is stored, and reads none of it. A compressed one may be a hundred times as
--- large, so it counts eightfold in the first sum, and only what that sum lets through is made text, once, which is what is measured and
+-- large, so it counts 64-fold in the first sum, and only what that sum lets through is made text, once, which is what is measured and
 -- sent. 1,000 orders take 2 ms longer for it.
 --
 -- orderflow-delivered counts our reads, since read_ct counts everybody's: the example's GET /messages raises it, too. Attempts are
@@ -31,7 +31,7 @@ with due as materialized (
      for update skip locked
 ),
 weighed as (
-  select due.*, sum(stored::bigint * case when compressed then 8 else 1 end) over (order by vt, msg_id rows between unbounded preceding and 1 preceding) as ahead
+  select due.*, sum(stored::bigint * case when compressed then 64 else 1 end) over (order by vt, msg_id rows between unbounded preceding and 1 preceding) as ahead
     from due
 ),
 written as materialized (
