@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -154,6 +155,7 @@ func (q *Queue) collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 	}
 	var f Fetched
 	var read []due
+	var held int64
 	for rows.Next() {
 		var d due
 		var reads pgtype.Int4
@@ -173,8 +175,15 @@ func (q *Queue) collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 		d.Body, d.Headers, d.Installation = body, headers, q.Installation
 		d.Late = seconds(late)
 		d.Poison = d.Decode()
+		length := int64(len(body) + len(headers))
+		if length > int64(b.MessageBytes) && fits { // of a text that is many times what it takes stored
+			fits, d.Size, d.Body, d.Headers = false, length, nil, nil
+		}
 		if !fits {
-			d.Poison = message.TooLarge(size, int64(b.MessageBytes))
+			d.Poison = message.TooLarge(d.Size, int64(b.MessageBytes))
+		}
+		if held += length; held > 2*b.Bytes+int64(max(b.MessageBytes, 0)) { // text takes a little more than what is stored, as a rule
+			return Fetched{}, errTooMuch
 		}
 		read = append(read, d)
 	}
@@ -190,6 +199,9 @@ func (q *Queue) collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 	}
 	return f, rows.Err()
 }
+
+// errTooMuch is the end of a read that brings more than was asked for. Its fault is TooLong: less may be little enough.
+var errTooMuch = errors.New("the messages are larger than their rows")
 
 // rollback ends the transaction of a read that failed, where the connection has survived it.
 func rollback(ctx context.Context, conn *pgx.Conn) {

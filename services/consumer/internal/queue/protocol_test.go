@@ -235,7 +235,7 @@ func (p *protocol) Backup(*rapid.T) {
 // Restore puts the database back to the snapshot, while all workers go on and keep what they believe to hold. What is published and
 // read from then on has ids that were given out before.
 func (p *protocol) Restore(t *rapid.T) {
-	p.b.DB.Restore()
+	p.b.Restore()
 	p.tables = p.backup.clone()
 	p.Publish(t)
 	p.Read(t)

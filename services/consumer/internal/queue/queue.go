@@ -152,7 +152,8 @@ const (
 	// Suppressed: some rows were not written although nothing refused it, as a trigger that returns null does; nothing took effect.
 	// SuppressedMessages says which. The same will work when the cause is gone, and must not be taken for done until then.
 	Suppressed
-	// TooLong: the server cut the statement off for how long it took; nothing took effect. A smaller batch may be quick enough.
+	// TooLong: the server cut the statement off for how long it took, or we did for how much it brought; nothing took effect. A smaller
+	// batch may be quick enough.
 	TooLong
 )
 
@@ -176,6 +177,9 @@ func SuppressedMessages(err error) map[int64]bool {
 
 // Classify says what an error of one of this package's statements means.
 func Classify(err error) Fault {
+	if errors.Is(err, errTooMuch) {
+		return TooLong
+	}
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
 		var local *pgconn.ConnectError

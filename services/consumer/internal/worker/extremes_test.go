@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -50,18 +51,21 @@ func TestNoRowsValueStopsTheOthers(t *testing.T) {
 		b.Exec(`truncate public.orders, pgmq.q_order_queue, pgmq.q_order_queue_dlq`)
 		rows := rapid.IntRange(1, 12).Draw(rt, "rows")
 		insert := "begin;"
-		wrong := map[string][]string{}
+		sound := 0 // rows that can be worked on
 		for i := range rows {
 			value := map[string]string{}
-			for column, values := range extremes {
-				value[column] = rapid.SampledFrom(values).Draw(rt, fmt.Sprintf("%s of row %d", column, i))
+			for _, column := range slices.Sorted(maps.Keys(extremes)) {
+				value[column] = rapid.SampledFrom(extremes[column]).Draw(rt, fmt.Sprintf("%s of row %d", column, i))
 			}
 			insert += fmt.Sprintf(`
 				with o as (insert into public.orders (customer_name, product_name, quantity, price) values ('strange', 'p', 1, 1) returning *)
 				insert into pgmq.q_order_queue (read_ct, enqueued_at, vt, headers, message)
 				select %s, %s, %s, %s, %s from o;`, value["read_ct"], value["enqueued_at"], value["vt"], value["headers"],
 				strings.ReplaceAll(value["message"], "ORDER", `jsonb_build_object('order_id', o.id, 'customer_name', o.customer_name, 'created_at', o.created_at)`))
-			wrong[value["message"]] = append(wrong[value["message"]], value["read_ct"])
+			if slices.Contains([]string{"ORDER", `ORDER || '{"more": null}'`}, value["message"]) &&
+				!slices.Contains([]string{"2147483646", "2147483647"}, value["read_ct"]) && !strings.Contains(value["headers"], "delivered") {
+				sound++
+			}
 		}
 		b.Exec(insert + "commit")
 		b.Publish(10)
@@ -75,15 +79,8 @@ func TestNoRowsValueStopsTheOthers(t *testing.T) {
 		if vague := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue_dlq where coalesce(headers->'orderflow-dead'->>'error', '') = ''`); vague != 0 {
 			rt.Fatalf("%d dead letters do not say why", vague)
 		}
-		// What can be worked on is.
-		for text, reads := range wrong {
-			if text != "ORDER" && text != `ORDER || '{"more": null}'` {
-				continue
-			}
-			if slices.ContainsFunc(reads, func(ct string) bool { return ct != "2147483647" && ct != "2147483646" }) &&
-				dbtest.One[int](b.DB, `select count(*) from public.orders where customer_name = 'strange' and status = 'completed'`) == 0 {
-				rt.Fatalf("no order of %q, read %v times, was completed", text, reads)
-			}
+		if done := dbtest.One[int](b.DB, `select count(*) from public.orders where customer_name = 'strange' and status = 'completed'`); done < sound {
+			rt.Fatalf("%d of %d orders that can be worked on are completed", done, sound)
 		}
 	})
 	r.stop()
@@ -98,6 +95,8 @@ func TestARowThatCannotBeReadIsSetAside(t *testing.T) {
 		return jsonb_out(value)::text; end $$`)
 	b.Exec(`create cast (jsonb as text) with function as_text(jsonb)`)
 	b.Publish(100)
+	// A compressed body is made text by that cast.
+	b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('more', repeat('x', 100000)) where message @> '{"order_id": 37}'`)
 	r := b.start(settings(), noop)
 	if dbtest.Eventually(t, "the others are completed, and it is a dead letter", func() bool {
 		a := b.Audit()

@@ -1,6 +1,6 @@
--- Lease up to $1 messages that are due, for $2 seconds, earliest first, and of those no more than come to $5 bytes as text, though at
--- least one. A message of more than $4 bytes is leased without its body, to be buried: it never leaves the database. With $4 below 0
--- no body is looked at, for one that cannot even be read.
+-- Lease up to $1 messages that are due, for $2 seconds, earliest first, and of those no more than come to about $5 bytes, though at least
+-- one. A message of more than $4 bytes is leased without its body, to be buried: it never leaves the database. With $4 below 0 no body
+-- is looked at, for one that cannot even be read.
 --
 -- Plan: an index scan on the vt index that stops after $1 rows (statement_timestamp() is stable, so it bounds the scan;
 -- clock_timestamp() would make it a filter), then the primary key. pgmq.read instead walks the primary key and filters
@@ -8,8 +8,8 @@
 -- The CTE with FOR UPDATE is computed once; as a subquery in FROM the planner might run it once per row.
 --
 -- Sizes: pg_column_size is what a value takes where it is stored, and reads none of it. A compressed one may be a hundred times as
--- large, so it counts 64-fold in the first sum, and only what that sum lets through is made text, once, which is what is measured and
--- sent. 1,000 orders take 2 ms longer for it.
+-- large, so it counts 64-fold, and is made text to see how large it is, but only where the sum lets it through. Of others the text can be
+-- larger, too: the caller, who sees it, has the last word. All this takes 1.5 µs of the server's time for each message.
 --
 -- orderflow-delivered counts our reads, since read_ct counts everybody's: the example's GET /messages raises it, too. Attempts are
 -- taken from it. It is never more than read_ct was, nor less than 0, whoever wrote what is there. A read_ct at its end stays there, and
@@ -21,45 +21,32 @@
 -- its sake the planner may walk the whole primary key and compare every row with every lease, which is what it does when
 -- it takes the table for nearly empty. An index is all that this form can be answered with.
 with due as materialized (
-  select msg_id, vt, message, headers,
-         coalesce(pg_column_size(message), 0) + coalesce(pg_column_size(headers), 0) as stored,
-         coalesce(pg_column_compression(message), pg_column_compression(headers)) is not null as compressed
-    from {queue}
-   where vt <= statement_timestamp() and vt >= $3::timestamptz
-   order by vt
-   limit $1
-     for update skip locked
+  select msg_id, vt, compressed, stored * case when compressed then 64.0::float8 else 1 end as weight, stored,
+         case when compressed then message end as message,
+         case when compressed then headers end as headers
+    from (select msg_id, vt, message, headers,
+                 coalesce(pg_column_size(message), 0) + coalesce(pg_column_size(headers), 0) as stored,
+                 coalesce(pg_column_compression(message), pg_column_compression(headers)) is not null as compressed
+            from {queue}
+           where vt <= statement_timestamp() and vt >= $3::timestamptz
+           order by vt
+           limit $1
+             for update skip locked) as q
 ),
 weighed as (
-  select due.*, sum(stored::bigint * case when compressed then 64 else 1 end) over (order by vt, msg_id rows between unbounded preceding and 1 preceding) as ahead
+  select due.*, sum(weight) over (order by vt, msg_id rows between unbounded preceding and current row) - weight as ahead
     from due
 ),
-written as materialized (
-  select msg_id, vt, message, stored,
-         case when stored <= $4::integer then message::text end as body,
-         case when stored <= $4::integer then octet_length(headers::text) end as head
+measured as materialized (
+  select msg_id, vt, stored,
+         case when stored > $4::integer then null
+              when compressed then coalesce(octet_length(message::text), 0)::bigint + coalesce(octet_length(headers::text), 0)
+              else stored end as bytes
     from weighed
-   where coalesce(ahead, 0) < $5::bigint
+   where ahead < $5::bigint
 ),
-measured as (
-  select msg_id, vt, message, body, fits,
-         sum(case when fits then bytes else 0 end) over (order by vt, msg_id rows between unbounded preceding and 1 preceding) as ahead,
-         greatest(bytes, stored) as size
-    from (select written.*,
-                 coalesce(octet_length(body), 0)::bigint + coalesce(head, 0) as bytes,
-                 stored <= $4::integer and coalesce(octet_length(body), 0)::bigint + coalesce(head, 0) <= $4::integer as fits
-            from written) as w
-),
-taken as materialized (
-  select msg_id, vt, fits, size,
-         case when fits then body
-              -- What tells which order it is about; that much may leave the database.
-              when $4::integer >= 0 and jsonb_typeof(message) = 'object'
-              then jsonb_build_object('order_id', case when octet_length((message -> 'order_id')::text) <= 20 then message -> 'order_id' end,
-                                      'created_at', case when octet_length((message -> 'created_at')::text) <= 40 then message -> 'created_at' end)::text
-         end as body
-    from measured
-   where coalesce(ahead, 0) < $5::bigint
+taken as (
+  select msg_id, vt, coalesce(bytes, stored) as size, coalesce(bytes <= $4::integer, false) as fits from measured
 ),
 leased as (
   update {queue} as q
@@ -68,8 +55,15 @@ leased as (
          headers = case when taken.fits then {headers} || jsonb_build_object('orderflow-delivered', {delivered} + 1) else q.headers end{last_read}
     from taken
    where q.msg_id = any (array[taken.msg_id])
-  returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, taken.fits, taken.size, taken.body,
-            case when taken.fits then q.headers end as headers, taken.vt as due_at
+  returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, taken.fits, taken.size, taken.vt as due_at,
+            case when taken.fits then q.headers end as headers,
+            case when taken.fits then q.message
+                 -- What tells which order it is about; that much may leave the database.
+                 when $4::integer >= 0 and jsonb_typeof(q.message) = 'object'
+                 then jsonb_build_object(
+                   'order_id', case when octet_length((q.message -> 'order_id')::text) <= 20 then q.message -> 'order_id' end,
+                   'created_at', case when octet_length((q.message -> 'created_at')::text) <= 40 then q.message -> 'created_at' end)
+            end as body
 )
 select msg_id, read_ct, enqueued_at, vt, fits, size, body, headers,
        greatest(due_at, statement_timestamp() - interval '1 day'),

@@ -1,0 +1,63 @@
+package queue_test
+
+import (
+	"testing"
+	"time"
+
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+func TestAMessageThatIsTooLargeComesWithoutItsBody(t *testing.T) {
+	for kind, more := range map[string]string{
+		"compressed":            `repeat('x', 2000000)`,
+		"as large as it seems":  `(select string_agg(md5(i::text || random()), '') from generate_series(1, 40000) i)`,
+		"far larger than it is": `(select jsonb_agg(1e131071::numeric) from generate_series(1, 20))`,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			b := setup(t)
+			ids := b.Publish(3)
+			b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('more', `+more+`) where msg_id = $1`, ids[1])
+			f, err := b.Fetch(b.ctx, b.conn, queue.Bounds{Messages: 3, Bytes: 4 << 20, MessageBytes: 1 << 20}, time.Minute)
+			if err != nil || len(f.Messages) != 3 {
+				t.Fatalf("%+v, %v", f, err)
+			}
+			for i, m := range f.Messages {
+				switch {
+				case i != 1 && m.Poison == nil:
+				case i == 1 && m.Poison != nil && m.Poison.Reason == message.ReasonTooLarge && m.Size > 1<<20 && len(m.Body) < 200 && m.OrderID == ids[1]:
+				default:
+					t.Errorf("message %d: %+v, %d bytes of body, order %d", i, m.Poison, len(m.Body), m.OrderID)
+				}
+			}
+			e := entries(f.Messages[1].Message)
+			e[0].Reason, e[0].Error = f.Messages[1].Poison.Reason, f.Messages[1].Poison.Problem
+			b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, e, me)), ids[1])
+			if o := b.Order(ids[1]); o.Status != "dead" {
+				t.Errorf("its order is %s", o.Status)
+			}
+		})
+	}
+}
+
+// The sum of bodies that are each allowed is bounded as well, and where a row does not show how large its text is, a read that brings
+// too much ends: less is asked for then.
+func TestAReadStopsAtItsBytes(t *testing.T) {
+	b := setup(t)
+	b.Publish(6)
+	b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('more', (select string_agg(md5(i::text || random()), '') from generate_series(1, 10000) i))`)
+	read := func(n int) (queue.Fetched, error) {
+		return b.Fetch(b.ctx, b.conn, queue.Bounds{Messages: n, Bytes: 1 << 20, MessageBytes: 1 << 20}, time.Minute)
+	}
+	// 320 kB each: the fourth begins below a MiB.
+	if f, err := read(6); err != nil || len(f.Messages) != 4 {
+		t.Fatalf("%d messages, %v", len(f.Messages), err)
+	}
+	b.Exec(`update pgmq.q_order_queue set vt = now(), message = message - 'more' || jsonb_build_object('more', (select jsonb_agg(1e131071::numeric) from generate_series(1, 5)))`)
+	if _, err := read(6); queue.Classify(err) != queue.TooLong {
+		t.Fatalf("a read of 4 MB was not ended: %v", err)
+	}
+	if f, err := read(1); err != nil || len(f.Messages) != 1 || f.Messages[0].Poison != nil {
+		t.Fatalf("%+v, %v", f, err)
+	}
+}
