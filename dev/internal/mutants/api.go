@@ -58,13 +58,6 @@ func apiMutants() []Mutant {
 			},
 		},
 		{
-			Breaks: "a known outage makes requests wait", By: writer("TestKnownOutageRefusesAtOnce"),
-			Edits: []Edit{
-				{dir + "writer.go", `if !w.gate.Up() ||`, `if false ||`},
-				{dir + "connection.go", `	if !w.gate.Up() {`, `	if false {`},
-			},
-		},
-		{
 			Breaks: "the queue of requests has no bound", By: writer("TestFullQueueRefusesAtOnce"),
 			Edits: []Edit{{dir + "writer.go", `return ErrOverloaded`, `break`}},
 		},

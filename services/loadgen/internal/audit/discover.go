@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +43,8 @@ func Discover(ctx context.Context, api API, run string, expected int, patience t
 		return nil, err
 	}
 	var runs []Run
-	for index, p := range parts {
+	for _, index := range slices.Sorted(maps.Keys(parts)) {
+		p := parts[index]
 		size, strays := p.size()
 		l := ledger.New(time.Time{}, p.bulk)
 		l.Restore(max(size, expected))
