@@ -27,7 +27,7 @@ func schemaMutants() []Mutant {
 		{
 			Breaks: "a redrive sends the message of a letter that stays",
 			Edits: []Edit{{
-				dir + "migrations/00005_redrive.sql",
+				dir + "migrations/00007_identity.sql",
 				"if written <> 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
 				"if written > 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
 			}},
@@ -35,7 +35,7 @@ func schemaMutants() []Mutant {
 		},
 		{
 			Breaks: "a redrive makes another order pending, which has the id by now",
-			Edits:  []Edit{{dir + "migrations/00005_redrive.sql", "is distinct from 'other_order'", "is distinct from 'no_order'"}},
+			Edits:  []Edit{{dir + "migrations/00007_identity.sql", "is distinct from 'other_order'", "is distinct from 'no_order'"}},
 			By:     schemaTest("TestRedriveLeavesAnotherOrderAlone"),
 		},
 		{
