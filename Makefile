@@ -62,6 +62,17 @@ generate: $(addprefix bin/,$(SERVICES)) ## Write what is generated: the README's
 verify: $(addprefix bin/,$(SERVICES)) ## Check that what is generated is current, modules are tidy and build alone
 	@tools/verify $(MODULES) $(CHECK_MODULES)
 
+##@ Dependencies
+.PHONY: deps vuln
+# The tools' modules are not among those that are checked: they have no code of ours.
+TOOL_MODULES := tools tools/actionlint tools/golangci-lint tools/govulncheck tools/helm-unittest
+
+deps: ## Show which dependencies and tools have newer versions, in every module
+	@tools/deps $(MODULES) $(CHECK_MODULES) $(TOOL_MODULES)
+
+vuln: bin/govulncheck ## Look for known vulnerabilities in what is built (its database must be reachable)
+	@tools/vuln $(MODULES)
+
 ##@ Measurements
 .PHONY: bench chaos
 bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run
@@ -88,6 +99,9 @@ bin/golangci-lint: tools/golangci-lint/go.mod
 
 bin/actionlint: tools/actionlint/go.mod
 	@go -C tools/actionlint build -o $(CURDIR)/$@ github.com/rhysd/actionlint/cmd/actionlint
+
+bin/govulncheck: tools/govulncheck/go.mod
+	@go -C tools/govulncheck build -o $(CURDIR)/$@ golang.org/x/vuln/cmd/govulncheck
 
 .PHONY: clean
 clean: ## Remove what was built
