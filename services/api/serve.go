@@ -23,10 +23,6 @@ import (
 // ownConnections are those that are not the pool's: monitor, writer and notifier have one each.
 const ownConnections = 3
 
-// ownDescriptors are those that neither clients nor the database have: standard streams, listeners, what the runtime opens, and a
-// reserve for what libraries open for a moment.
-const ownDescriptors = 32
-
 // serve runs the service until ctx ends (the first signal), and then brings it to its end in order: readiness first, then
 // requests, then what they have left to be written, and the connections last.
 func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
@@ -59,6 +55,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	messages := queue.New(pool, cfg.QueueName)
 	watcher := queue.NewWatcher(messages)
 	defer watcher.Close()
+	connections, bodies := bounds(cfg, log)
 	server := httpapi.New(httpapi.Config{
 		Writer:         writer,
 		Store:          orders.NewStore(pool),
@@ -71,7 +68,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		RequestTimeout: cfg.RequestTimeout,
 		BodyLimit:      int(cfg.BodyLimit),
 		OrderBodyLimit: int(cfg.OrderBodyLimit),
-		BodyBudget:     int(cfg.BodyBudget),
+		BodyBudget:     bodies,
 		Input:          orders.Input{Example: cfg.Input == "example"},
 		APITokens:      config.Tokens(cfg.APITokens),
 		AdminTokens:    config.Tokens(cfg.AdminToken),
@@ -79,8 +76,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	})
 	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})
 
-	bound := listen.Below(cfg.MaxConnections, cfg.DBMaxConns+listen.SecondPort+ownDescriptors, log)
-	api, err := listen.TCP(ctx, net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)), bound, log)
+	api, err := listen.TCP(ctx, net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)), connections, log)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "DRAIN_TIMEOUT", c.DrainTimeout, 0, 10*time.Minute)
 	env.Between(p, "BODY_LIMIT", c.BodyLimit, 1<<10, 1<<28)
 	env.Between(p, "ORDER_BODY_LIMIT", c.OrderBodyLimit, 1<<10, max(c.BodyLimit, 1<<10))
-	env.Between(p, "BODY_BUDGET", c.BodyBudget, max(c.BodyLimit, 1<<10), 1<<40)
+	env.Between(p, "BODY_BUDGET", c.BodyBudget, 3*c.BodyLimit+1<<20, 1<<40) // the largest batch, and its answer
 	env.Between(p, "MAX_CONNECTIONS", c.MaxConnections, 16, 1_000_000)
 	env.Between(p, "WRITE_BATCH", c.WriteBatch, 1, 10_000)
 	env.Between(p, "WRITE_QUEUE", c.WriteQueue, 1, 1_000_000)

@@ -85,6 +85,7 @@ type Conn struct {
 	begun   bool     // the server works on it, or has
 	served  bool     // there was one before
 	refusal *RefusedError
+	answer  int64 // bytes that are reserved for its answer
 
 	lingers atomic.Bool
 }
@@ -96,8 +97,8 @@ type chunked struct {
 	limit int64
 }
 
-// errOutOfStep is when the server asks for more than its request has: the two do not mean the same request.
-var errOutOfStep = errors.New("more was asked for than the request has")
+// ErrOutOfStep is when the server asks for more than its request has, or takes something else for one.
+var ErrOutOfStep = errors.New("the server and the connection do not mean the same request")
 
 // Read gives the server its request, and the next one only after [Conn.Begin].
 func (c *Conn) Read(p []byte) (int, error) {
@@ -122,7 +123,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			}
 			return n, nil
 		case c.handed:
-			return 0, errOutOfStep
+			return 0, ErrOutOfStep
 		default:
 			if err := c.next(); err != nil {
 				return 0, err
@@ -131,25 +132,40 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// Begin tells that the server begins to work on a request. False: it is none that was handed on, and must not be answered.
-func (c *Conn) Begin() bool {
-	ok := c.handed && c.client.Busy()
+// Begin tells that the server begins to work on a request. An error: it must not be answered; it is none that was handed on
+// ([ErrOutOfStep]), or the connection is gone.
+func (c *Conn) Begin() error {
+	handed := c.handed
 	c.handed, c.begun = false, true
-	return ok
+	switch {
+	case !handed:
+		return ErrOutOfStep
+	case !c.client.Busy():
+		return net.ErrClosed
+	}
+	return nil
 }
 
 // Refusal is why what the server last tried to read is no request, nil when that had another reason.
 func (c *Conn) Refusal() *RefusedError { return c.refusal }
 
-// Answer asks whether there is room for an answer's body.
-func (c *Conn) Answer(size int) bool {
-	return int64(size) <= c.cfg.Free || c.cfg.Budget.take(c, int64(size))
+// Reserve makes room for the body of an answer, and says whether there is any. The room lasts until the answer is sent.
+func (c *Conn) Reserve(size int) bool {
+	more := int64(size) - c.answer
+	if int64(size) <= c.cfg.Free || more <= 0 {
+		return true
+	}
+	if !c.cfg.Budget.take(c, more) {
+		return false
+	}
+	c.answer = int64(size)
+	return true
 }
 
 // next reads the next request's head, and decides about it.
 func (c *Conn) next() error {
 	c.cfg.Budget.release(c)
-	c.begun = false
+	c.begun, c.answer = false, 0
 	c.compact()
 	if c.served && !c.client.Idle() {
 		return net.ErrClosed

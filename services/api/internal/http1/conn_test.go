@@ -121,7 +121,7 @@ func TestServerOutOfStep(t *testing.T) {
 		if _, _, err := read(server); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := server.Read(make([]byte, 100)); n != 0 || !errors.Is(err, errOutOfStep) {
+		if n, err := server.Read(make([]byte, 100)); n != 0 || !errors.Is(err, ErrOutOfStep) {
 			t.Errorf("got %d bytes more, %v", n, err)
 		}
 	})
@@ -132,8 +132,8 @@ func TestServerOutOfStep(t *testing.T) {
 		if _, err := io.ReadFull(server, make([]byte, len(request)-1)); err != nil {
 			t.Fatal(err)
 		}
-		if !server.Begin() {
-			t.Fatal("it may not be worked on")
+		if err := server.Begin(); err != nil {
+			t.Fatal(err)
 		}
 		if n, err := server.Read(make([]byte, 100)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("got %d bytes more, %v", n, err)
@@ -146,8 +146,8 @@ func TestServerOutOfStep(t *testing.T) {
 		if _, _, err := read(server); err != nil {
 			t.Fatal(err)
 		}
-		if !server.Begin() || server.Begin() {
-			t.Error("one request was worked on twice, or not at all")
+		if once, twice := server.Begin(), server.Begin(); once != nil || !errors.Is(twice, ErrOutOfStep) {
+			t.Errorf("once: %v; twice: %v", once, twice)
 		}
 	})
 }
@@ -162,7 +162,9 @@ func TestBudget(t *testing.T) {
 	if _, _, err := read(one); err != nil {
 		t.Fatal(err)
 	}
-	one.Begin()
+	if err := one.Begin(); err != nil {
+		t.Fatal(err)
+	}
 
 	second, two := pair(t, Config{Budget: budget})
 	say(t, second, large+"x")
@@ -174,7 +176,7 @@ func TestBudget(t *testing.T) {
 	if _, _, err := read(three); err != nil {
 		t.Errorf("a small one: %v", err)
 	}
-	if three.Answer(401) || !three.Answer(400) || budget.Used() != 1000 {
+	if three.Reserve(401) || !three.Reserve(300) || !three.Reserve(400) || !three.Reserve(400) || budget.Used() != 1000 {
 		t.Errorf("answers: %d bytes are used", budget.Used())
 	}
 	if err := three.Close(); err != nil {
@@ -200,7 +202,7 @@ func TestBudgetIsTakenFromTheSlow(t *testing.T) {
 			if _, err := io.ReadFull(server, make([]byte, len(large))); err != nil {
 				t.Fatal(err)
 			}
-		} else if _, _, err := read(server); err != nil || !server.Begin() {
+		} else if _, _, err := read(server); err != nil || server.Begin() != nil {
 			t.Fatalf("request %d: %v", i, err)
 		}
 		conns[i] = server
@@ -246,8 +248,8 @@ func FuzzStream(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if !server.Begin() {
-				t.Fatal("it may not be worked on")
+			if err := server.Begin(); err != nil {
+				t.Fatal(err)
 			}
 			for next, _ := oracle.Peek(2); string(next) == "\r\n"; next, _ = oracle.Peek(2) {
 				_, _ = oracle.Discard(2)

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
 	"orderflow.example/services/api/internal/http1"
@@ -25,17 +27,23 @@ func (s *Server) known(_, target, authorization []byte) bool {
 	return len(s.callers) == 0 || s.callers.have(token) || s.admins.have(token)
 }
 
-// inStep answers what was handed on as a request, and nothing else; and it answers what there is room for.
+// inStep answers what was handed on as a request, and nothing else; and what was read when there is room for the answer.
 func (s *Server) inStep(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		conn, ok := ctx.Conn().(*http1.Conn)
-		if !ok || !conn.Begin() {
-			s.cfg.Log.ErrorContext(ctx, "a connection is closed: what was taken for a request is none that was sent")
-			_ = ctx.Conn().Close() // what is answered goes nowhere
+		if !ok {
+			panic("the server was given a listener that is not http1's")
+		}
+		if err := conn.Begin(); err != nil {
+			if errors.Is(err, http1.ErrOutOfStep) {
+				s.cfg.Log.ErrorContext(ctx, "a connection is closed", "error", err)
+			}
+			_ = conn.Close() // what is answered goes nowhere
 			return
 		}
 		next(ctx)
-		if ctx.Response.IsBodyStream() || conn.Answer(len(ctx.Response.Body())) {
+		// What has been done is told in any case. The batch has reserved the room for that.
+		if reading := ctx.IsGet() || ctx.IsHead(); !reading || ctx.Response.IsBodyStream() || conn.Reserve(len(ctx.Response.Body())) {
 			return
 		}
 		ctx.Response.Reset()
@@ -43,6 +51,14 @@ func (s *Server) inStep(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 		defer s.app.ReleaseCtx(c)
 		_ = s.fail(c, unavailable("too many large answers are under way")) // only what has no JSON fails
 	}
+}
+
+// reserve makes room for an answer before what it tells is done.
+func reserve(c *fiber.Ctx, size int) error {
+	if conn, ok := c.Context().Conn().(*http1.Conn); ok && !conn.Reserve(size) {
+		return unavailable("too many large answers are under way; nothing was written")
+	}
+	return nil
 }
 
 // unreadable answers a request that was refused, or could not be read. Its connection ends.

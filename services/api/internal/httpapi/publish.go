@@ -25,6 +25,7 @@ const (
 	keyHeader      = "Idempotency-Key"
 	replayedHeader = "Idempotency-Replayed"
 	maxKey         = 200
+	orderAnswer    = 512 // bytes that an order's answer has besides what its request had
 )
 
 func (s *Server) createOrder(c *fiber.Ctx) error {
@@ -55,11 +56,14 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := reserve(c, orderAnswer*len(batch)+len(c.Request().Body())); err != nil {
+		return err
+	}
 	result, err := s.write(c, orders.Request{Orders: batch, Key: key, Batch: true})
 	if err != nil {
 		return err
 	}
-	body := append(make([]byte, 0, 512*len(result.Orders)), `{"orders":[`...)
+	body := append(make([]byte, 0, orderAnswer*len(result.Orders)), `{"orders":[`...)
 	for i := range result.Orders {
 		if i > 0 {
 			body = append(body, ',')

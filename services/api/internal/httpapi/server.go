@@ -56,9 +56,9 @@ type Config struct {
 
 	Version        string
 	RequestTimeout time.Duration
-	BodyLimit      int // bytes of a list of orders or dead letters
-	OrderBodyLimit int // bytes of every other request's body
-	BodyBudget     int // bytes of the larger ones that may be under way at a time
+	BodyLimit      int   // bytes of a list of orders or dead letters
+	OrderBodyLimit int   // bytes of every other request's body
+	BodyBudget     int64 // bytes of the larger ones that may be under way at a time
 	Input          orders.Input
 	APITokens      []string // open every call but those that change dead letters; none: everybody may call
 	AdminTokens    []string // open every call; none: those that change dead letters are off
@@ -136,7 +136,7 @@ func (s *Server) Serve(ln *listen.Listener) error {
 		Limit:       s.bodyLimit,
 		Free:        int64(s.cfg.OrderBodyLimit),
 		Known:       s.known,
-		Budget:      http1.NewBudget(int64(s.cfg.BodyBudget)),
+		Budget:      http1.NewBudget(s.cfg.BodyBudget),
 		IdleTimeout: idleTimeout,
 		HeadTimeout: headTimeout,
 		BodyTimeout: bodyTimeout,
