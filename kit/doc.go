@@ -6,6 +6,7 @@
 //	logging    the logger
 //	program    commands and flags, signals, exit codes
 //	ops        the second port: metrics, probes, profiles
+//	pgproxy    for tests: breaks connections to PostgreSQL at chosen moments
 //	postgres   DATABASE_URL, sessions, and which errors will not pass
 //
 // It is a module outside the workspace, which each service joins by a replace directive, so that each service still builds alone.

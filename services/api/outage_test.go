@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/api/internal/testdb"
 )
 
@@ -106,9 +107,9 @@ func (l *load) recovered(t *testing.T, after time.Time) time.Duration {
 
 func TestOutagesUnderLoad(t *testing.T) {
 	t.Parallel()
-	for name, outage := range map[string]struct{ begin, end func(*testdb.Proxy) }{
-		"connections cut and refused": {(*testdb.Proxy).Refuse, (*testdb.Proxy).Accept},
-		"server hangs":                {(*testdb.Proxy).Pause, (*testdb.Proxy).Resume},
+	for name, outage := range map[string]struct{ begin, end func(*pgproxy.Proxy) }{
+		"connections cut and refused": {(*pgproxy.Proxy).Refuse, (*pgproxy.Proxy).Accept},
+		"server hangs":                {(*pgproxy.Proxy).Freeze, (*pgproxy.Proxy).Thaw},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

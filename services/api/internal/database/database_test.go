@@ -175,10 +175,10 @@ func TestMonitorKnows(t *testing.T) {
 		t.Error("an unfit database was taken for a ready one")
 	}
 	awaitState(t, m, true, "")
-	proxy.Pause()
+	proxy.Freeze()
 	m.Suspect()
 	awaitState(t, m, false, "database is away")
-	proxy.Resume()
+	proxy.Thaw()
 	awaitState(t, m, true, "")
 
 	// A single connection that is cut is no outage.

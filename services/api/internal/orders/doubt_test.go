@@ -1,40 +1,17 @@
 package orders_test
 
 import (
-	"bytes"
 	"errors"
-	"net"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/testdb"
 )
-
-// ready is the last message that the server sends after a transaction, ReadyForQuery. Without it the commit is not certain.
-var ready = []byte{'Z', 0, 0, 0, 5, 'I'}
-
-// loseReply loses the server's next answer to a transaction, which has then happened without anybody being told, and calls
-// then.
-func loseReply(proxy *testdb.Proxy, then func()) {
-	var once sync.Once
-	proxy.Reply(func(conn net.Conn, chunk []byte) []byte {
-		if !bytes.HasSuffix(chunk, ready) {
-			return chunk
-		}
-		once.Do(func() {
-			proxy.Reply(nil)
-			then()
-			_ = conn.Close()
-			chunk = nil
-		})
-		return chunk
-	})
-}
 
 // An order that may have been written is never said not to have been, whatever keeps the writer from finding out.
 func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
@@ -45,7 +22,7 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 		proxy := testdb.NewProxy(t, url)
 		b := newWriterOn(t, proxy.URL, url, nil)
 		b.mustWrite(t, one(order(0), ""))
-		loseReply(proxy, proxy.Refuse)
+		proxy.Trap("", pgproxy.Unanswered, proxy.Refuse)
 		if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
 			t.Errorf("got %v", err)
 		}
@@ -61,11 +38,11 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 			c.Database.ConnectTimeout = time.Minute
 		})
 		b.mustWrite(t, one(order(0), ""))
-		loseReply(proxy, proxy.Pause)
+		proxy.Trap("", pgproxy.Unanswered, proxy.Freeze)
 		if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
 			t.Errorf("got %v", err)
 		}
-		proxy.Resume()
+		proxy.Thaw()
 		b.check(t, 2)
 	})
 }

@@ -3,7 +3,6 @@ package orders_test
 import (
 	"crypto/rand"
 	"errors"
-	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -89,10 +88,7 @@ func TestConnectingMayTakeLongerThanARequest(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	proxy := testdb.NewProxy(t, db)
-	proxy.Reply(func(_ net.Conn, chunk []byte) []byte {
-		<-time.After(80 * time.Millisecond)
-		return chunk
-	})
+	proxy.Delay(80 * time.Millisecond)
 	b := newWriterOn(t, proxy.URL, db, func(c *orders.WriterConfig) { c.Timeout = 300 * time.Millisecond })
 	eventually(t, "an order to be written", func() bool {
 		_, err := b.Write(one(order(1), "k"))

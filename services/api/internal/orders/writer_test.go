@@ -1,17 +1,16 @@
 package orders_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/testdb"
 )
@@ -287,10 +286,7 @@ func TestKnownOutageRefusesAtOnce(t *testing.T) {
 // The reply to the commit is lost: the transaction has happened and nobody was told.
 func TestLostReply(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(chunk []byte) []byte{
-		"all of it":            func([]byte) []byte { return nil },
-		"but for its last end": func(chunk []byte) []byte { return bytes.TrimSuffix(chunk, ready) },
-	} {
+	for name, fault := range map[string]pgproxy.Fault{"all of it": pgproxy.Unanswered, "but for its last end": pgproxy.Unfinished} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := testdb.New(t)
@@ -298,30 +294,14 @@ func TestLostReply(t *testing.T) {
 			b := newWriterOn(t, proxy.URL, url, nil)
 			b.mustWrite(t, one(order(0), ""))
 
-			arm := func() {
-				var once sync.Once
-				proxy.Reply(func(conn net.Conn, chunk []byte) []byte {
-					if !bytes.HasSuffix(chunk, ready) {
-						return chunk
-					}
-					once.Do(func() {
-						proxy.Reply(nil)
-						chunk = lose(chunk)
-						_, _ = conn.Write(chunk)
-						_ = conn.Close()
-						chunk = nil
-					})
-					return chunk
-				})
-			}
-			arm()
+			proxy.Trap("", fault)
 			result := b.mustWrite(t, one(order(1), "k"))
 			if !result.Replayed {
 				t.Error("the order with a key was not found by the second try")
 			}
 			b.check(t, 2)
 
-			arm()
+			proxy.Trap("", fault)
 			if _, err := b.Write(one(order(2), "")); !errors.Is(err, orders.ErrUnknownOutcome) {
 				t.Errorf("the order without a key: %v", err)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/postgres"
 	"orderflow.example/services/api/internal/schema"
 )
@@ -178,4 +179,15 @@ func Encoded(tb testing.TB, encoding string) string {
 		tb.Fatal(err)
 	}
 	return URL(name)
+}
+
+// NewProxy makes a proxy in front of a database, for as long as the test lasts.
+func NewProxy(tb testing.TB, database string) *pgproxy.Proxy {
+	tb.Helper()
+	p, err := pgproxy.New(database)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(p.Close)
+	return p
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/postgres"
 )
 
@@ -31,6 +32,17 @@ type DB struct {
 
 // Address is the database's, as the program reads it.
 func (d *DB) Address() postgres.Address { return Address(d.tb, d.URL) }
+
+// Proxy is one in front of the database, which can break connections.
+func (d *DB) Proxy() *pgproxy.Proxy {
+	d.tb.Helper()
+	proxy, err := pgproxy.New(d.URL)
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	d.tb.Cleanup(proxy.Close)
+	return proxy
+}
 
 // Address reads a DATABASE_URL.
 func Address(tb testing.TB, text string) postgres.Address {

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
-	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/queue"
@@ -22,7 +22,7 @@ func TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice(t *testing.T) {
 	t.Parallel()
 	type place struct {
 		*bundle
-		proxy    *cut.Proxy
+		proxy    *pgproxy.Proxy
 		doubtful string
 	}
 	var places []place
@@ -53,7 +53,7 @@ const doubtfulName = "doubtful"
 type protocol struct {
 	*rapid.T
 	b        *bundle
-	proxy    *cut.Proxy
+	proxy    *pgproxy.Proxy
 	doubtful string // address through the proxy
 
 	tables
@@ -284,7 +284,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(t, "luck") > 0 {
 		t.Skip("not this time: a connection for each is the slowest of all actions")
 	}
-	fault := rapid.SampledFrom([]cut.Fault{cut.Unsent, cut.Unanswered}).Draw(t, "fault")
+	fault := rapid.SampledFrom([]pgproxy.Fault{pgproxy.Unsent, pgproxy.Unanswered}).Draw(t, "fault")
 	conn, err := pgx.Connect(p.b.ctx, p.doubtful)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +300,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 	})
 	for _, m := range f.Messages {
 		p.doubts = append(p.doubts, m.Message)
-		if fault == cut.Unanswered {
+		if fault == pgproxy.Unanswered {
 			q := p.queued[m.ID]
 			q.due, q.ended, q.moved, q.until = false, false, false, m.Until
 			q.reads++

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/queue"
@@ -100,14 +100,13 @@ func (b *bundle) lastRead() bool {
 }
 
 // proxied returns the database's address through a proxy that can break connections.
-func (b *bundle) proxied(applicationName string) (*cut.Proxy, string) {
+func (b *bundle) proxied(applicationName string) (*pgproxy.Proxy, string) {
 	b.t.Helper()
-	address, err := url.Parse(b.URL)
+	proxy := b.Proxy()
+	address, err := url.Parse(proxy.URL)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	proxy := cut.New(b.t, address.Host)
-	address.Host = proxy.Address
 	address.RawQuery = url.Values{"sslmode": {"disable"}, "application_name": {applicationName}}.Encode()
 	return proxy, address.String()
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/worker"
@@ -105,8 +105,7 @@ func TestADatabaseAwaySinceYesterdayIsNoReasonToRestart(t *testing.T) {
 		return nil
 	}), c.measures)
 	within(t, "work is under way", started)
-	proxy.Refuse(true)
-	proxy.Cut()
+	proxy.Refuse()
 	close(go_on) // there is a result to be written, too
 	dbtest.Eventually(t, "the outage is noticed", func() bool { return r.outages.Load() >= 1 })
 	for range 3 {
@@ -116,7 +115,7 @@ func TestADatabaseAwaySinceYesterdayIsNoReasonToRestart(t *testing.T) {
 	}
 	// What a link had heard before the cut may have been noted after it, until the next try.
 	dbtest.Eventually(t, "it is not ready", func() bool { ok, _ := r.Ready(); return !ok })
-	proxy.Refuse(false)
+	proxy.Accept()
 	b.settled()
 	r.stop()
 }
@@ -128,7 +127,7 @@ func TestALoopThatHangsIsAReasonToRestart(t *testing.T) {
 			proxy, address := b.proxied()
 			b.Publish(1)
 			var c clock
-			hangs := proxy.Trap(statement, cut.Held)
+			hangs := proxy.Trap(statement, pgproxy.Held)
 			r := b.startOn(address, settings(), noop, c.measures)
 			within(t, "the statement is held up", hangs)
 			// Its deadline would end it; so the time is set forward until that is in the middle of it.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -57,7 +57,7 @@ func TestAReadInFlightAtTheDrainIsHandedBack(t *testing.T) {
 	b := setup(t)
 	proxy, address := b.proxied()
 	b.Publish(5)
-	committed := proxy.Trap("commit", cut.Held)
+	committed := proxy.Trap("commit", pgproxy.Held)
 	var n tries
 	r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
 	within(t, "the read has been committed", committed)
@@ -117,8 +117,7 @@ func TestADrainWhoseResultsCannotBeWrittenEndsAndSaysSo(t *testing.T) {
 		return nil
 	}))
 	within(t, "it starts", started)
-	proxy.Refuse(true)
-	proxy.Cut()
+	proxy.Refuse()
 	close(go_on)
 	r.drain()
 	if err := r.wait(); err == nil || err.Error() != "1 leases could not be written back; they end with their visibility timeout" {

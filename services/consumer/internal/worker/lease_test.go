@@ -280,12 +280,11 @@ func TestALeaseThatRanOutIsNoFailure(t *testing.T) {
 		return ctx.Err()
 	}))
 	within(t, "the handler starts", started)
-	proxy.Refuse(true)
-	proxy.Cut()
+	proxy.Refuse()
 	if got := within(t, "the handler is cancelled", cause); !errors.Is(got, handler.ErrLeaseExpired) {
 		t.Fatalf("cause: %v", got)
 	}
-	proxy.Refuse(false)
+	proxy.Accept()
 	within(t, "it is tried again", started)
 	r.stop()
 	if failed := r.metric("messages_failed_total"); failed != 0 {

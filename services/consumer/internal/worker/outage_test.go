@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -26,7 +26,7 @@ var noop = handle(func(context.Context, message.Message) error { return nil })
 // statement was: nothing is lost, nothing happens twice, and nothing waits for the visibility timeout of two minutes.
 func TestAConnectionLostAtAnyStatementLosesAndRepeatsNothing(t *testing.T) {
 	for _, statement := range []string{"begin", named("fetch"), "commit", named("ack"), named("nack"), named("bury"), named("peek"), "listen"} {
-		for fault, when := range map[cut.Fault]string{cut.Unsent: "before it is sent", cut.Unanswered: "before it is answered"} {
+		for fault, when := range map[pgproxy.Fault]string{pgproxy.Unsent: "before it is sent", pgproxy.Unanswered: "before it is answered"} {
 			t.Run(statement+" "+when, func(t *testing.T) {
 				b := setup(t)
 				proxy, address := b.proxied()
@@ -63,7 +63,7 @@ func TestAConnectionLostAtAnyStatementLosesAndRepeatsNothing(t *testing.T) {
 }
 
 func TestAReleaseWhoseReplyIsLostIsRepeated(t *testing.T) {
-	for fault, when := range map[cut.Fault]string{cut.Unsent: "before it is sent", cut.Unanswered: "before it is answered"} {
+	for fault, when := range map[pgproxy.Fault]string{pgproxy.Unsent: "before it is sent", pgproxy.Unanswered: "before it is answered"} {
 		t.Run(when, func(t *testing.T) {
 			b := setup(t)
 			proxy, address := b.proxied()
@@ -106,12 +106,11 @@ func TestResultsOfAnOutageAreAllWrittenAfterIt(t *testing.T) {
 	b.Publish(orders)
 	r := b.startOn(address, s, handle(func(context.Context, message.Message) error { <-go_on; return nil }))
 	dbtest.Eventually(t, "all are held", func() bool { return r.metric("leases_held") == orders })
-	proxy.Refuse(true)
-	proxy.Cut()
+	proxy.Refuse()
 	close(go_on)
 	dbtest.Eventually(t, "all are done", func() bool { return r.metric("handler_seconds") == orders })
-	sprung := proxy.Trap(named("ack"), cut.Unsent)
-	proxy.Refuse(false)
+	sprung := proxy.Trap(named("ack"), pgproxy.Unsent)
+	proxy.Accept()
 	within(t, "the first statement after the outage fails", sprung)
 	if a := b.settled(); a.Completed != orders {
 		t.Fatalf("%+v", a)
@@ -125,7 +124,7 @@ func TestResultsOfAnOutageAreAllWrittenAfterIt(t *testing.T) {
 func TestItWaitsForADatabaseThatIsNotThereYet(t *testing.T) {
 	b := setup(t)
 	proxy, address := b.proxied()
-	proxy.Refuse(true)
+	proxy.Refuse()
 	b.Publish(3)
 	r := b.startOn(address, settings(), noop)
 	dbtest.Eventually(t, "the first failures", func() bool { return r.outages.Load() >= 1 })
@@ -135,7 +134,7 @@ func TestItWaitsForADatabaseThatIsNotThereYet(t *testing.T) {
 	if ok, why := r.Alive(); !ok {
 		t.Errorf("an outage is no reason to restart: %s", why)
 	}
-	proxy.Refuse(false)
+	proxy.Accept()
 	b.settled()
 	if ok, why := r.Ready(); !ok {
 		t.Errorf("not ready: %s", why)
@@ -404,10 +403,10 @@ func TestWhatIsNotKnownToBeWrittenIsWrittenAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	var n tries
-	asked := proxy.Trap(named("fate"), cut.Unsent)
+	asked := proxy.Trap(named("fate"), pgproxy.Unsent)
 	r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
 	within(t, "the question after the locked order is cut off", asked)
-	within(t, "it is asked again, after another try", proxy.Trap(named("fate"), cut.Unsent))
+	within(t, "it is asked again, after another try", proxy.Trap(named("fate"), pgproxy.Unsent))
 	if err := other.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +446,7 @@ func TestALostConnectionInTheMiddleOfARefusedBatchLosesNothing(t *testing.T) {
 			b.Publish(orders)
 			var n tries
 			others := make(chan struct{})
-			acked := proxy.Trap(named("ack"), cut.Held)
+			acked := proxy.Trap(named("ack"), pgproxy.Held)
 			r := b.startOn(address, s, handle(func(_ context.Context, m message.Message) error {
 				n.note(m)
 				if m.ID > 1 {

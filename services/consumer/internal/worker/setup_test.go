@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/backoff"
-	"orderflow.example/services/consumer/internal/cut"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -183,16 +182,10 @@ func (b *bundle) settled() dbtest.Audit {
 }
 
 // proxied returns the database's address through a proxy that can break connections.
-func (b *bundle) proxied() (*cut.Proxy, string) {
+func (b *bundle) proxied() (*pgproxy.Proxy, string) {
 	b.t.Helper()
-	address, err := url.Parse(b.URL)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	proxy := cut.New(b.t, address.Host)
-	address.Host = proxy.Address
-	address.RawQuery = "sslmode=disable"
-	return proxy, address.String()
+	proxy := b.Proxy()
+	return proxy, proxy.URL
 }
 
 // tries counts how often each message was handled.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/services/consumer/internal/cut"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 )
@@ -136,7 +136,7 @@ func TestAHeartbeatNeverKeepsItsOwnAckWaiting(t *testing.T) {
 func TestARolledBackReadLeavesNoLeaseBehind(t *testing.T) {
 	b := setup(t)
 	proxy, address := b.proxied()
-	sprung := proxy.Trap("commit", cut.Unsent)
+	sprung := proxy.Trap("commit", pgproxy.Unsent)
 	s := settings()
 	s.Drain = time.Millisecond
 	b.Publish(5)
@@ -157,7 +157,7 @@ func TestARolledBackReadLeavesNoLeaseBehind(t *testing.T) {
 func TestAReadThatHangsAtADrainWithoutTimeIsHandedBackToo(t *testing.T) {
 	b := setup(t)
 	proxy, address := b.proxied()
-	committed := proxy.Trap("commit", cut.Held)
+	committed := proxy.Trap("commit", pgproxy.Held)
 	s := settings()
 	s.Drain = 0
 	b.Publish(5)
