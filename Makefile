@@ -49,6 +49,16 @@ $(addprefix test/,$(MODULES)): test/%:
 mutants: bin/dev bin/helm-unittest $(addprefix bin/,$(SERVICES)) ## Break the program in small ways, each of which a test must notice (MUTANTS=quick, or words; MUTANT_JOBS=)
 	@exec bin/dev with-postgres bin/dev mutants
 
+# How long for each target: FUZZTIME=10m before a release.
+FUZZTIME ?= 30s
+.PHONY: fuzz $(addprefix fuzz/,$(MODULES))
+fuzz: bin/dev ## Fuzz whatever reads what others wrote, the api as a whole too, each for FUZZTIME (30s)
+	@bin/dev with-postgres $(MAKE) $(addprefix fuzz/,$(MODULES))
+
+$(addprefix fuzz/,$(MODULES)): fuzz/%:
+	@cd $* && for file in $$(grep -rl '^func Fuzz' --include=*_test.go .); do for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
+		echo "$* $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; done; done
+
 lint: bin/golangci-lint bin/actionlint ## Lint every module and the workflows
 	@set -e; for module in $(MODULES) $(CHECK_MODULES); do echo "lint $$module"; (cd $$module && go vet ./... && $(CURDIR)/bin/golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); done
 	bin/actionlint
