@@ -26,6 +26,49 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{sql + "nack.sql", ` and q.enqueued_at = lease.enqueued_at`, ``}},
 		},
 		{
+			Breaks: "ack does not ask for the message's life", Quick: true, By: queue("TestALeaseOfAnotherLifeOfTheDatabaseChangesNothing"),
+			Edits: []Edit{{sql + "ack.sql", `     and q.enqueued_at = lease.enqueued_at
+`, ``}},
+		},
+		{
+			Breaks: "a burial does not ask for the message's life", By: queue("TestALeaseOfAnotherLifeOfTheDatabaseChangesNothing"),
+			Edits: []Edit{{sql + "bury.sql", ` and q.enqueued_at = lease.enqueued_at`, ``}},
+		},
+		{
+			Breaks: "a heartbeat does not ask for the message's life", By: queue("TestALeaseOfAnotherLifeOfTheDatabaseChangesNothing"),
+			Edits: []Edit{{sql + "extend.sql", `     and q.enqueued_at = lease.enqueued_at
+`, ``}},
+		},
+		{
+			Breaks: "a burial kills the order that has the id by now", By: queue("TestAMessageOfAnOrderThatHadTheIDBeforeIsSetAside"),
+			Edits: []Edit{{sql + "bury.sql", `     and o.created_at = failure.created_at
+`, ``}},
+		},
+		{
+			Breaks: "any order with the id is the message's", By: queue("TestMessagesAreTheirOrders"),
+			Edits: []Edit{{sql + "identify.sql", `coalesce(o.message_id = m.msg_id`, `coalesce(o.id is not null or o.message_id = m.msg_id`}},
+		},
+		{
+			Breaks: "an effect that a trigger suppresses is taken for done", Quick: true, By: worker("TestAWriteThatIsSuppressedIsNotTakenForWritten"),
+			Edits: []Edit{{sql + "effect.sql", `case when ids is null then true`, `case when true then true`}},
+		},
+		{
+			Breaks: "a dead letter that a trigger suppresses is lost", By: worker("TestAWriteThatIsSuppressedIsNotTakenForWritten"),
+			Edits: []Edit{{sql + "bury.sql", `case when ids is null then true`, `case when true then true`}},
+		},
+		{
+			Breaks: "a message of any size is read", By: queue("TestAMessageThatIsTooLargeComesWithoutItsBody"),
+			Edits: []Edit{{sql + "fetch.sql", `coalesce(bytes <= $4::integer, false) as fits`, `true as fits`}, {sql + "fetch.sql", `case when stored > $4::integer then null`, `case when false then null`}},
+		},
+		{
+			Breaks: "one message's read count stops all reads", By: worker("TestNoRowsValueStopsTheOthers"),
+			Edits: []Edit{{sql + "fetch.sql", `case when q.read_ct = 2147483647 then q.read_ct else greatest(q.read_ct, 0) + 1 end`, `q.read_ct + 1`}},
+		},
+		{
+			Breaks: "two installations give orders the same key", By: goTest(consumer, "./internal/message", "TestAnOrdersKeyIsItsOwn"),
+			Edits: []Edit{{dir + "message/key.go", `binary.BigEndian.AppendUint64(installation[:], uint64(id))`, `binary.BigEndian.AppendUint64(installation[:0], uint64(id))`}},
+		},
+		{
 			Breaks: "a message without its order is deleted", By: queue("TestAckLeavesMessagesOfUnknownOrders"),
 			Edits: []Edit{{sql + "ack.sql", `exists (select from public.orders as o where o.id`, `not exists (select from public.orders as o where false and o.id`}},
 		},

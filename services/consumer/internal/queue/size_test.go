@@ -61,3 +61,16 @@ func TestAReadStopsAtItsBytes(t *testing.T) {
 		t.Fatalf("%+v, %v", f, err)
 	}
 }
+
+// After a read that failed for what a row holds, the row may have been taken by another consumer. The next one is not to pay for it.
+func TestASoundMessageIsNotTakenForAnUnreadableOne(t *testing.T) {
+	b := setup(t)
+	b.Publish(1)
+	f, err := b.FetchUnreadable(b.ctx, b.conn, bounds(30), time.Minute)
+	if err != nil || len(f.Messages) != 0 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if got := b.read(1); len(got) != 1 || got[0].ReadCount != 1 {
+		t.Fatalf("%+v: it was leased to nobody", got)
+	}
+}
