@@ -13,21 +13,47 @@ import (
 )
 
 // After a failover to a standby that was behind, or a restore, msg_id and order id begin again where they were, and the first
-// read of the new message with the old id has read_ct = 1 like the first read of the old one.
+// read of the new message with the old id has read_ct = 1 like the first read of the old one. In a queue that was dropped and made again
+// it is msg_id alone, and the message may even be about the same order.
 func TestALeaseOfAnotherLifeOfTheDatabaseChangesNothing(t *testing.T) {
-	b := setup(t)
-	b.Snapshot()
-	b.Publish(1)
-	stale := entries(b.read(1)...)
-	b.Restore()
-	b.Publish(1)
-	fresh := entries(b.read(1)...)
-	if fresh[0].ID != stale[0].ID || fresh[0].ReadCount != stale[0].ReadCount || fresh[0].OrderID != stale[0].OrderID {
-		t.Fatalf("the ids did not come again: %+v, %+v", stale, fresh)
+	for name, again := range map[string]func(b *bundle){
+		"a restore": func(b *bundle) {
+			b.Restore()
+			b.Publish(1)
+		},
+		"a queue dropped and made again": func(b *bundle) {
+			body := dbtest.One[string](b.DB, `select message::text from pgmq.q_order_queue`)
+			b.Exec(`select pgmq.drop_queue('order_queue')`)
+			b.Exec(`select pgmq.create('order_queue')`)
+			b.Send(body, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Snapshot()
+			b.Publish(1)
+			stale := entries(b.read(1)...)
+			again(b)
+			if err := b.conn.DeallocateAll(b.ctx); err != nil { // plans of a table that is no more
+				t.Fatal(err)
+			}
+			fresh := entries(b.read(1)...)
+			if fresh[0].ID != stale[0].ID || fresh[0].ReadCount != stale[0].ReadCount || fresh[0].OrderID != stale[0].OrderID {
+				t.Fatalf("the ids did not come again: %+v, %+v", stale, fresh)
+			}
+			b.wantStale(stale)
+			b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, fresh, me)), fresh[0].ID)
+		})
 	}
+}
+
+// wantStale wants that no statement under a lease confirms or changes anything, whatever is in the queue.
+func (b *bundle) wantStale(stale []queue.Entry) {
+	b.t.Helper()
 	row := `select format('%s %s %s', q, o.status, o.attempts) from pgmq.q_order_queue as q, public.orders as o`
 	before := b.state(row)
-	stale[0].Reason, stale[0].Error, stale[0].Unsure = "permanent", "of another life", true
+	b.Exec(`create table kept as table pgmq.q_order_queue; create table kept_orders as table public.orders`)
+	stale[0].Error = "of another life"
 	for name, end := range map[string]func(context.Context, *pgx.Conn, []queue.Entry) (queue.Confirmed, error){
 		"ack": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
 			return b.Ack(ctx, c, e, me)
@@ -42,25 +68,27 @@ func TestALeaseOfAnotherLifeOfTheDatabaseChangesNothing(t *testing.T) {
 			return b.Extend(ctx, c, e, time.Hour)
 		},
 		"bury": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
+			e[0].Reason = message.ReasonPermanent
+			defer func() { e[0].Reason = "" }()
 			return b.Bury(ctx, c, e, me)
 		},
 	} {
-		b.Exec(`create table if not exists kept as table pgmq.q_order_queue; create table if not exists kept_orders as table public.orders`)
 		if got := b.confirmed(end(b.ctx, b.conn, stale)); len(got) > 0 {
-			t.Errorf("%s of a lease from before the restore was confirmed", name)
+			b.t.Errorf("%s of a lease of another life was confirmed", name)
 		}
 		if after := b.state(row); after != before {
-			t.Errorf("%s of a lease from before the restore changed\n%s into\n%s", name, before, after)
+			b.t.Errorf("%s of a lease of another life changed\n%s into\n%s", name, before, after)
 		}
 		b.Exec(`truncate pgmq.q_order_queue, public.orders, pgmq.q_order_queue_dlq;
 			insert into pgmq.q_order_queue overriding system value table kept; insert into public.orders table kept_orders`)
 	}
-	stale[0].Reason = ""
-	fates, err := b.Fates(b.ctx, b.conn, stale, me)
-	if err != nil || fates[stale[0].Lease] != queue.Lost {
-		t.Errorf("fates of a lease from before the restore: %v, %v", fates, err)
+	for _, unsure := range []bool{false, true} {
+		stale[0].Unsure = unsure
+		fates, err := b.Fates(b.ctx, b.conn, stale, me)
+		if err != nil || fates[stale[0].Lease] != queue.Lost {
+			b.t.Errorf("fates of a lease of another life: %v, %v", fates, err)
+		}
 	}
-	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, fresh, me)), fresh[0].ID)
 }
 
 // What else has an order's id is not the order: it is never completed, delayed, failed or killed in its place.
