@@ -156,11 +156,11 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "a lease is not extended while its ack waits", By: worker("TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten"),
-			Edits: []Edit{{dir + "worker/held.go", `f.stage <= acking`, `f.stage < acking`}},
+			Edits: []Edit{{dir + "worker/held.go", `d.stage <= acking`, `d.stage < acking`}},
 		},
 		{
 			Breaks: "heartbeat and ack write about one lease at the same time", By: worker("TestOnlyOneWritesAboutALeaseAtATime"),
-			Edits: []Edit{{dir + "worker/held.go", ` && f.busy == nobody }`, ` }`}},
+			Edits: []Edit{{dir + "worker/held.go", ` && d.busy == nobody }`, ` }`}},
 		},
 		{
 			Breaks: "an answered webhook of any 4xx is final", By: goTest(consumer, "./internal/handler", "TestAnAnswerDecidesAboutTheRetry"),

@@ -60,20 +60,20 @@ type Consumer struct {
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 
-	queue  *queue.Queue // set when the schema is there
-	held   *held
-	buffer chan *flight
-	load   *load
-	lease  lease
-	floor  floor
+	queue     *queue.Queue // set when the schema is there
+	held      *held
+	buffer    chan *delivery
+	load      *load
+	lease     lease
+	watermark watermark
 
 	poller  *poller
 	settler *settler
 
 	schemaReady, draining atomic.Bool
 	steps                 steps
-	reads                 trouble
-	writes                [operations]trouble
+	reads                 health
+	writes                [operations]health
 	unwritten             unwritten
 	lastReceived          time.Time // of a log line; the fetcher's
 }
@@ -84,7 +84,7 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 	c.load = newLoad(s, c.held, &c.steps.stuck)
 	c.watchSteps(time.Now)
 	c.lease.visible, c.lease.log = s.Visible, log
-	c.buffer = make(chan *flight, c.load.mostHeld)
+	c.buffer = make(chan *delivery, c.load.mostHeld)
 	c.reads.doing, c.reads.log = "Reading messages", log
 	for o := range operations {
 		c.writes[o].doing, c.writes[o].log = "Writing results ("+o.String()+")", log
@@ -136,7 +136,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	keepers.Go(func() {
 		(&deadlines{
 			held: c.held, visible: s.Visible, grace: graceOf(s.Visible, s.HandlerTimeout), room: c.load.room, log: c.log, metrics: c.metrics,
-			giveUp: func(f *flight) { c.settler.put(c.outcome(f, overrun{})) },
+			giveUp: func(d *delivery) { c.settler.put(c.outcome(d, overrun{})) },
 		}).run(keeping)
 	})
 	keepers.Go(func() {
@@ -155,7 +155,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	stopKeeping()
 	keepers.Wait()
 
-	// Nobody decides a flight any more. The settler ends when the last one is written, or when its time is up.
+	// Nobody decides a delivery any more. The settler ends when the last one is written, or when its time is up.
 	c.settler.finish()
 	limit := time.AfterFunc(settleGrace, stopWriting)
 	defer limit.Stop()
@@ -167,7 +167,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return nil
 }
 
-// drain brings every flight to its decision.
+// drain brings every delivery to its decision.
 func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.CancelCauseFunc) {
 	c.draining.Store(true)
 	c.log.Info("draining: no more messages are fetched",
@@ -192,9 +192,9 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 	}
 	within(fetched, fetchGrace) // with no time to drain a read may still be under way
 	c.releaseBuffered()
-	for _, f := range c.held.abandon(time.Time{}, 0) {
-		c.logAbout(slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &f.msg)
-		c.settler.put(c.outcome(f, unstarted{}))
+	for _, d := range c.held.abandon(time.Time{}, 0) {
+		c.logAbout(slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &d.msg)
+		c.settler.put(c.outcome(d, unstarted{}))
 	}
 }
 
@@ -202,20 +202,20 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 func (c *Consumer) releaseBuffered() {
 	for {
 		select {
-		case f, open := <-c.buffer:
+		case d, open := <-c.buffer:
 			if !open {
 				return
 			}
-			c.handBack(f)
+			c.handBack(d)
 		default:
 			return
 		}
 	}
 }
 
-func (c *Consumer) handBack(f *flight) {
-	if first, lost := c.held.decide(f, leaving); first && !lost {
-		c.settler.put(c.outcome(f, unstarted{}))
+func (c *Consumer) handBack(d *delivery) {
+	if first, lost := c.held.decide(d, leaving); first && !lost {
+		c.settler.put(c.outcome(d, unstarted{}))
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 type deadlines struct {
 	held    *held
 	visible time.Duration
-	grace   time.Duration   // that a handler gets after its deadline, to return an error of its own
-	giveUp  func(f *flight) // settles the message of a handler that goes on all the same
-	room    chan struct{}   // signalled when workers may have got stuck or free
+	grace   time.Duration        // that a handler gets after its deadline, to return an error of its own
+	giveUp  func(late *delivery) // settles the message of a handler that goes on all the same
+	room    chan struct{}        // signalled when workers may have got stuck or free
 	log     *slog.Logger
 	metrics *metrics.Metrics
 }
@@ -29,14 +29,14 @@ func graceOf(visible, handlerTimeout time.Duration) time.Duration {
 // run looks at every tick, until ctx ends.
 func (d *deadlines) run(ctx context.Context) {
 	everyTick(ctx, d.visible, func(now time.Time) {
-		for _, f := range d.held.expire(now, handler.ErrLeaseExpired) {
+		for _, late := range d.held.expire(now, handler.ErrLeaseExpired) {
 			d.metrics.LeaseLost.WithLabelValues("expired").Inc()
-			logAbout(d.log, slog.LevelWarn, "lease could not be extended in time: its handler is cancelled", &f.msg)
+			logAbout(d.log, slog.LevelWarn, "lease could not be extended in time: its handler is cancelled", &late.msg)
 		}
-		for _, f := range d.held.abandon(now, d.grace) {
+		for _, late := range d.held.abandon(now, d.grace) {
 			logAbout(d.log, slog.LevelError, "handler ignores its deadline: its message is given up, its worker stays occupied until it returns",
-				&f.msg, slog.Int("stuck_workers", d.held.stuckSlots()))
-			d.giveUp(f)
+				&late.msg, slog.Int("stuck_workers", d.held.stuckSlots()))
+			d.giveUp(late)
 		}
 		d.metrics.StuckSlots.Set(float64(d.held.stuckSlots()))
 		d.metrics.Buffered.Set(float64(d.held.waiting.Load()))

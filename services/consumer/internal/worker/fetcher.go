@@ -55,7 +55,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 	defer c.steps.fetch.end()
 	var fetched queue.Fetched
 	start := time.Now()
-	bound, until := c.floor.bound()
+	bound, until := c.watermark.bound()
 	want.Floor = bound
 	length := c.lease.length()
 	err = link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
@@ -83,9 +83,9 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 	if len(fetched.Messages) > 0 {
 		c.lease.note(took)
 	}
-	c.floor.looked(bound, took, len(fetched.Messages), fetched.Last)
+	c.watermark.looked(bound, took, len(fetched.Messages), fetched.Last)
 	if !bound.IsZero() {
-		c.poller.retryIn(time.Until(until)) // what is due below the floor
+		c.poller.retryIn(time.Until(until)) // what is due below the watermark
 	}
 	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
 	c.receive(ctx, fetched.Messages, start.Add(length))
@@ -122,45 +122,45 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until
 	}
 	c.metrics.Received.Add(float64(len(messages)))
 	c.logReceived(len(messages))
-	flights := make([]*flight, len(messages))
-	hopeless := make(map[*flight]outcome)
+	deliveries := make([]*delivery, len(messages))
+	hopeless := make(map[*delivery]outcome)
 	for i, m := range messages {
-		f := &flight{msg: m.Message, until: until, renew: renewal(time.Now(), until)}
+		d := &delivery{msg: m.Message, until: until, renew: renewal(time.Now(), until)}
 		if end, ends := c.rules.decide(&m.Message, arrived{m.Poison}); ends {
-			f.stage = leaving
-			hopeless[f] = outcome{flight: f, ending: end}
+			d.stage = leaving
+			hopeless[d] = outcome{delivery: d, ending: end}
 		}
 		c.metrics.PickupSeconds.Observe(m.Late.Seconds())
-		flights[i] = f
+		deliveries[i] = d
 	}
-	c.held.add(flights)
-	for _, f := range flights {
-		if o, ok := hopeless[f]; ok {
-			c.logAbout(slog.LevelWarn, "message goes to the dead letters", &f.msg,
+	c.held.add(deliveries)
+	for _, d := range deliveries {
+		if o, ok := hopeless[d]; ok {
+			c.logAbout(slog.LevelWarn, "message goes to the dead letters", &d.msg,
 				slog.String("reason", o.reason), slog.String("error", o.problem))
 			c.settler.put(o)
 			continue
 		}
 		if ctx.Err() != nil {
-			c.handBack(f)
+			c.handBack(d)
 			continue
 		}
 		select {
-		case c.buffer <- f: // does not wait as a rule: want keeps what is held below its capacity
+		case c.buffer <- d: // does not wait as a rule: want keeps what is held below its capacity
 		case <-ctx.Done():
-			c.handBack(f)
+			c.handBack(d)
 		}
 	}
 }
 
 func (c *Consumer) doubt(messages []queue.Received, until time.Time) {
-	flights := make([]*flight, len(messages))
+	deliveries := make([]*delivery, len(messages))
 	for i, m := range messages {
-		flights[i] = &flight{msg: m.Message, until: until, stage: leaving}
+		deliveries[i] = &delivery{msg: m.Message, until: until, stage: leaving}
 	}
-	c.held.add(flights)
-	for _, f := range flights {
-		o := c.outcome(f, unstarted{})
+	c.held.add(deliveries)
+	for _, d := range deliveries {
+		o := c.outcome(d, unstarted{})
 		o.unsure, o.unread = true, true
 		c.settler.put(o)
 	}

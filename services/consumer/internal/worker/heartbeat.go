@@ -37,12 +37,12 @@ func (h *heartbeats) run(ctx context.Context) {
 	})
 }
 
-func (h *heartbeats) extend(ctx context.Context, flights []*flight) {
-	byLease := make(map[queue.Lease]*flight, len(flights))
-	entries := make([]queue.Entry, 0, len(flights))
-	for _, f := range flights {
-		e := queue.EntryOf(&f.msg)
-		byLease[e.Lease] = f
+func (h *heartbeats) extend(ctx context.Context, deliveries []*delivery) {
+	byLease := make(map[queue.Lease]*delivery, len(deliveries))
+	entries := make([]queue.Entry, 0, len(deliveries))
+	for _, d := range deliveries {
+		e := queue.EntryOf(&d.msg)
+		byLease[e.Lease] = d
 		entries = append(entries, e)
 	}
 	var sent time.Time
@@ -68,19 +68,19 @@ func (h *heartbeats) extend(ctx context.Context, flights []*flight) {
 	}
 	h.metrics.Heartbeats.Inc()
 	h.metrics.Extended.Add(float64(len(confirmed)))
-	extended := make([]*flight, 0, len(confirmed))
+	extended := make([]*delivery, 0, len(confirmed))
 	for l := range confirmed {
 		extended = append(extended, byLease[l])
 	}
-	h.held.extended(flights, extended, time.Now(), sent.Add(length))
+	h.held.extended(deliveries, extended, time.Now(), sent.Add(length))
 	for l, fate := range fates {
-		f := byLease[l]
-		if fate != queue.Lost || !h.held.lose(f, handler.ErrLeaseLost) {
+		d := byLease[l]
+		if fate != queue.Lost || !h.held.lose(d, handler.ErrLeaseLost) {
 			continue // locked just now, or decided meanwhile
 		}
 		h.metrics.LeaseLost.WithLabelValues("heartbeat").Inc()
-		logAbout(h.log, slog.LevelWarn, "lease lost: the message has been read again or removed; its handler is cancelled", &f.msg,
-			slog.Int("read_ct", int(f.msg.ReadCount)))
+		logAbout(h.log, slog.LevelWarn, "lease lost: the message has been read again or removed; its handler is cancelled", &d.msg,
+			slog.Int("read_ct", int(d.msg.ReadCount)))
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"orderflow.example/services/consumer/internal/message"
 )
 
-// flight is one delivery of a message while we hold its lease. Its fields but msg are guarded by held.
-type flight struct {
+// delivery is one delivery of a message while we hold its lease. Its fields but msg are guarded by held.
+type delivery struct {
 	msg      message.Message
 	stage    stage
 	until    time.Time // the lease holds at least until then: counted from before its statement was sent, on our monotonic clock
@@ -22,8 +22,8 @@ type flight struct {
 	warned   bool // its handler has been cancelled because the lease ran out
 }
 
-// bytes is what the flight's message takes in memory.
-func (f *flight) bytes() int64 { return int64(len(f.msg.Body) + len(f.msg.Headers)) }
+// bytes is what the delivery's message takes in memory.
+func (d *delivery) bytes() int64 { return int64(len(d.msg.Body) + len(d.msg.Headers)) }
 
 type stage int
 
@@ -45,12 +45,12 @@ const (
 	settlement
 )
 
-// held is the set of leases that we hold: the one place that knows which messages are whose turn. A flight's outcome is
+// held is the set of leases that we hold: the one place that knows which messages are whose turn. A delivery's outcome is
 // decided once, by whoever moves it out of buffered or running first: its worker, the deadline, or the drain.
 type held struct {
-	mu      sync.Mutex
-	flights map[*flight]struct{}
-	stuck   int // workers whose handler goes on after its flight has been decided
+	mu         sync.Mutex
+	deliveries map[*delivery]struct{}
+	stuck      int // workers whose handler goes on after its delivery has been decided
 
 	freed chan struct{} // signals that heartbeats are over, and the leases free to be written about
 
@@ -59,131 +59,131 @@ type held struct {
 }
 
 func newHeld() *held {
-	return &held{flights: map[*flight]struct{}{}, freed: make(chan struct{}, 1)}
+	return &held{deliveries: map[*delivery]struct{}{}, freed: make(chan struct{}, 1)}
 }
 
-func (h *held) add(flights []*flight) {
+func (h *held) add(deliveries []*delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, f := range flights {
-		h.flights[f] = struct{}{}
-		h.bytes.Add(f.bytes())
-		if f.stage == buffered {
+	for _, d := range deliveries {
+		h.deliveries[d] = struct{}{}
+		h.bytes.Add(d.bytes())
+		if d.stage == buffered {
 			h.waiting.Add(1)
 		}
 	}
-	h.size.Store(int64(len(h.flights)))
+	h.size.Store(int64(len(h.deliveries)))
 }
 
-// start gives a buffered flight to a worker, which is to cancel through cancel. It is refused when the lease has been lost
+// start gives a buffered delivery to a worker, which is to cancel through cancel. It is refused when the lease has been lost
 // meanwhile.
-func (h *held) start(f *flight, deadline time.Time, cancel context.CancelCauseFunc) bool {
+func (h *held) start(d *delivery, deadline time.Time, cancel context.CancelCauseFunc) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if f.stage != buffered {
+	if d.stage != buffered {
 		return false
 	}
-	f.stage, f.deadline, f.cancel = running, deadline, cancel
+	d.stage, d.deadline, d.cancel = running, deadline, cancel
 	h.waiting.Add(-1)
 	h.working.Add(1)
 	return true
 }
 
-// decide moves a flight to its end (acking or leaving). Only the first to call it may settle the flight; lost says that
+// decide moves a delivery to its end (acking or leaving). Only the first to call it may settle the delivery; lost says that
 // there is nothing to settle because the lease belongs to somebody else.
-func (h *held) decide(f *flight, to stage) (first, lost bool) {
+func (h *held) decide(d *delivery, to stage) (first, lost bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.decideLocked(f, to)
+	return h.decideLocked(d, to)
 }
 
-func (h *held) decideLocked(f *flight, to stage) (first, lost bool) {
-	switch f.stage {
+func (h *held) decideLocked(d *delivery, to stage) (first, lost bool) {
+	switch d.stage {
 	case buffered:
 		h.waiting.Add(-1)
 	case running:
 		h.working.Add(-1)
 	default:
-		return false, f.lost
+		return false, d.lost
 	}
-	if f.lost {
-		h.dropLocked(f)
+	if d.lost {
+		h.dropLocked(d)
 		return true, true
 	}
-	f.stage = to
+	d.stage = to
 	return true, false
 }
 
 // change turns an ack that cannot be written into something else, so that its lease is no longer extended.
-func (h *held) change(f *flight, to stage) {
+func (h *held) change(d *delivery, to stage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if f.stage == acking || f.stage == leaving {
-		f.stage = to
+	if d.stage == acking || d.stage == leaving {
+		d.stage = to
 	}
 }
 
-// drop forgets a flight whose lease has ended.
-func (h *held) drop(f *flight) {
+// drop forgets a delivery whose lease has ended.
+func (h *held) drop(d *delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.dropLocked(f)
+	h.dropLocked(d)
 }
 
-func (h *held) dropLocked(f *flight) {
-	f.stage = gone
-	if _, held := h.flights[f]; held {
-		h.bytes.Add(-f.bytes())
+func (h *held) dropLocked(d *delivery) {
+	d.stage = gone
+	if _, held := h.deliveries[d]; held {
+		h.bytes.Add(-d.bytes())
 	}
-	delete(h.flights, f)
-	h.size.Store(int64(len(h.flights)))
+	delete(h.deliveries, d)
+	h.size.Store(int64(len(h.deliveries)))
 }
 
-// expired says whether a flight's lease may have run out.
-func (h *held) expired(f *flight, now time.Time) bool {
+// expired says whether a delivery's lease may have run out.
+func (h *held) expired(d *delivery, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return !now.Before(f.until)
+	return !now.Before(d.until)
 }
 
-// expiring returns the flights whose leases are to be extended now.
-func (h *held) expiring(now time.Time) []*flight {
+// expiring returns the deliveries whose leases are to be extended now.
+func (h *held) expiring(now time.Time) []*delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var found []*flight
-	for f := range h.flights {
-		if f.extendable() && !now.Before(f.renew) {
-			found = append(found, f)
+	var found []*delivery
+	for d := range h.deliveries {
+		if d.extendable() && !now.Before(d.renew) {
+			found = append(found, d)
 		}
 	}
 	return found
 }
 
-func (f *flight) extendable() bool { return f.stage <= acking && !f.lost && f.busy == nobody }
+func (d *delivery) extendable() bool { return d.stage <= acking && !d.lost && d.busy == nobody }
 
-// extending returns those of flights that may still be extended, and keeps the settler from them until extended is called.
-func (h *held) extending(flights []*flight) []*flight {
+// extending returns those of deliveries that may still be extended, and keeps the settler from them until extended is called.
+func (h *held) extending(deliveries []*delivery) []*delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var claimed []*flight
-	for _, f := range flights {
-		if f.extendable() {
-			f.busy = heartbeat
-			claimed = append(claimed, f)
+	var claimed []*delivery
+	for _, d := range deliveries {
+		if d.extendable() {
+			d.busy = heartbeat
+			claimed = append(claimed, d)
 		}
 	}
 	return claimed
 }
 
-// extended notes that the heartbeat of flights is over. Those in confirmed hold until then.
-func (h *held) extended(flights, confirmed []*flight, now, until time.Time) {
+// extended notes that the heartbeat of deliveries is over. Those in confirmed hold until then.
+func (h *held) extended(deliveries, confirmed []*delivery, now, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, f := range confirmed {
-		f.until, f.renew = until, renewal(now, until)
+	for _, d := range confirmed {
+		d.until, d.renew = until, renewal(now, until)
 	}
-	for _, f := range flights {
-		f.busy = nobody
+	for _, d := range deliveries {
+		d.busy = nobody
 	}
 	signal(h.freed)
 }
@@ -193,11 +193,11 @@ func (h *held) settling(batch []outcome) (claimed, taken []outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, o := range batch {
-		if o.flight.busy == heartbeat {
+		if o.delivery.busy == heartbeat {
 			taken = append(taken, o)
 			continue
 		}
-		o.flight.busy = settlement
+		o.delivery.busy = settlement
 		claimed = append(claimed, o)
 	}
 	return claimed, taken
@@ -208,26 +208,26 @@ func (h *held) settled(batch []outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, o := range batch {
-		o.flight.busy = nobody
+		o.delivery.busy = nobody
 	}
 }
 
-// lose notes that another consumer has a flight's lease and cancels its handler. It says false when that is no news:
-// the flight has been decided meanwhile, and whoever settles it will find out.
-func (h *held) lose(f *flight, cause error) bool {
+// lose notes that another consumer has a delivery's lease and cancels its handler. It says false when that is no news:
+// the delivery has been decided meanwhile, and whoever settles it will find out.
+func (h *held) lose(d *delivery, cause error) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch f.stage {
+	switch d.stage {
 	case buffered:
 		h.waiting.Add(-1)
-		h.dropLocked(f)
+		h.dropLocked(d)
 		return true
 	case running:
-		if f.lost {
+		if d.lost {
 			return false
 		}
-		f.lost = true
-		f.cancel(cause)
+		d.lost = true
+		d.cancel(cause)
 		return true
 	default:
 		return false
@@ -235,38 +235,38 @@ func (h *held) lose(f *flight, cause error) bool {
 }
 
 // expire cancels, once, the handlers whose lease has run out without our being able to extend it.
-func (h *held) expire(now time.Time, cause error) []*flight {
+func (h *held) expire(now time.Time, cause error) []*delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var found []*flight
-	for f := range h.flights {
-		if f.stage == running && !f.warned && !now.Before(f.until) {
-			f.warned = true
-			f.cancel(cause)
-			found = append(found, f)
+	var found []*delivery
+	for d := range h.deliveries {
+		if d.stage == running && !d.warned && !now.Before(d.until) {
+			d.warned = true
+			d.cancel(cause)
+			found = append(found, d)
 		}
 	}
 	return found
 }
 
-// abandon decides the flights whose handler is still running grace after its deadline, or all that run when now is zero.
+// abandon decides the deliveries whose handler is still running grace after its deadline, or all that run when now is zero.
 // Their workers stay occupied until the handlers return. What it returns is to be settled.
-func (h *held) abandon(now time.Time, grace time.Duration) []*flight {
+func (h *held) abandon(now time.Time, grace time.Duration) []*delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var found []*flight
-	for f := range h.flights {
-		if f.stage == running && (now.IsZero() || now.Sub(f.deadline) >= grace) {
+	var found []*delivery
+	for d := range h.deliveries {
+		if d.stage == running && (now.IsZero() || now.Sub(d.deadline) >= grace) {
 			h.stuck++
-			if _, lost := h.decideLocked(f, leaving); !lost {
-				found = append(found, f)
+			if _, lost := h.decideLocked(d, leaving); !lost {
+				found = append(found, d)
 			}
 		}
 	}
 	return found
 }
 
-// returned notes that the handler of an abandoned flight has come back after all.
+// returned notes that the handler of an abandoned delivery has come back after all.
 func (h *held) returned() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -6,11 +6,11 @@ import (
 )
 
 // holding returns a set that holds one lease in a stage.
-func holding(s stage, now, until time.Time) (*held, *flight) {
+func holding(s stage, now, until time.Time) (*held, *delivery) {
 	h := newHeld()
-	f := &flight{stage: s, until: until, renew: renewal(now, until)}
-	h.add([]*flight{f})
-	return h, f
+	d := &delivery{stage: s, until: until, renew: renewal(now, until)}
+	h.add([]*delivery{d})
+	return h, d
 }
 
 func TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten(t *testing.T) {
@@ -27,12 +27,12 @@ func TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten(t *testing.T) {
 		"done, its ack is not written": {stage: acking, extend: true},
 		"to be delayed or handed back": {stage: leaving},
 	} {
-		h, f := holding(test.stage, now, now.Add(time.Minute))
-		f.lost = test.lost
+		h, d := holding(test.stage, now, now.Add(time.Minute))
+		d.lost = test.lost
 		if got := h.expiring(now.Add(31 * time.Second)); (len(got) == 1) != test.extend {
 			t.Errorf("%s: %d of 1 leases are to be extended", name, len(got))
 		}
-		if got := h.extending([]*flight{f}); (len(got) == 1) != test.extend {
+		if got := h.extending([]*delivery{d}); (len(got) == 1) != test.extend {
 			t.Errorf("%s: %d of 1 leases are extended", name, len(got))
 		}
 	}
@@ -46,15 +46,15 @@ func TestALeaseThatIsFreshIsNotExtendedAgain(t *testing.T) {
 		sent := time.Now()
 		arrived := sent.Add(took)
 		until := sent.Add(l.length())
-		h, f := holding(buffered, arrived, until)
+		h, d := holding(buffered, arrived, until)
 		if got := h.expiring(arrived); len(got) != 0 {
 			t.Errorf("%s: extended again at once", took)
 		}
 		rest := until.Sub(arrived)
-		if f.renew.Before(arrived.Add(rest/2)) || until.Sub(f.renew) < took+took/2 {
-			t.Errorf("%s: of a lease of %s extended after %s, with %s left for it", took, rest, f.renew.Sub(arrived), until.Sub(f.renew))
+		if d.renew.Before(arrived.Add(rest/2)) || until.Sub(d.renew) < took+took/2 {
+			t.Errorf("%s: of a lease of %s extended after %s, with %s left for it", took, rest, d.renew.Sub(arrived), until.Sub(d.renew))
 		}
-		if got := h.expiring(f.renew); len(got) != 1 {
+		if got := h.expiring(d.renew); len(got) != 1 {
 			t.Errorf("%s: not extended when half of it is over", took)
 		}
 	}
@@ -69,10 +69,10 @@ func TestALeaseThatIsFreshIsNotExtendedAgain(t *testing.T) {
 func TestOnlyOneWritesAboutALeaseAtATime(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	h, f := holding(acking, now, now.Add(time.Minute))
-	ack := []outcome{{flight: f}}
+	h, d := holding(acking, now, now.Add(time.Minute))
+	ack := []outcome{{delivery: d}}
 
-	beating := h.extending([]*flight{f})
+	beating := h.extending([]*delivery{d})
 	if claimed, taken := h.settling(ack); len(claimed) != 0 || len(taken) != 1 {
 		t.Fatal("it is acked in the middle of its heartbeat")
 	}
@@ -91,7 +91,7 @@ func TestOnlyOneWritesAboutALeaseAtATime(t *testing.T) {
 		t.Fatal("it is not acked after its heartbeat")
 	}
 	due := now.Add(time.Hour)
-	if len(h.expiring(due)) != 0 || len(h.extending([]*flight{f})) != 0 {
+	if len(h.expiring(due)) != 0 || len(h.extending([]*delivery{d})) != 0 {
 		t.Fatal("it is extended under its own ack")
 	}
 	h.settled(ack)

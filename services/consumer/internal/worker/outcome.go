@@ -6,9 +6,9 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// outcome is a flight with how it is to end.
+// outcome is a delivery with how it is to end.
 type outcome struct {
-	flight *flight
+	delivery *delivery
 	ending
 
 	unsure bool      // an earlier try may have taken effect
@@ -19,10 +19,10 @@ type outcome struct {
 }
 
 func (o *outcome) entry() queue.Entry {
-	e := queue.EntryOf(&o.flight.msg)
+	e := queue.EntryOf(&o.delivery.msg)
 	e.Delay, e.Reason, e.Error, e.Unsure = o.delay, o.reason, o.problem, o.unsure
 	if o.unread {
-		e.Until = o.flight.msg.Until
+		e.Until = o.delivery.msg.Until
 	}
 	return e
 }

@@ -20,13 +20,13 @@ import (
 // all that an idle consumer asks the database, and it also shows that the connection still lives. Due times are
 // computed by the database as durations; the host's clock only measures them out.
 type poller struct {
-	link     *pg.Link
-	queue    *queue.Queue
-	floor    *floor
-	interval time.Duration // POLL_INTERVAL
-	progress *progress
-	metrics  *metrics.Metrics
-	wake     chan struct{} // to the fetcher: there is something, or may be
+	link      *pg.Link
+	queue     *queue.Queue
+	watermark *watermark
+	interval  time.Duration // POLL_INTERVAL
+	progress  *progress
+	metrics   *metrics.Metrics
+	wake      chan struct{} // to the fetcher: there is something, or may be
 
 	mu      sync.Mutex
 	soonest time.Time // a retry of our own is due then; zero: none is known of
@@ -37,7 +37,7 @@ type poller struct {
 
 func newPoller(c *Consumer, link *pg.Link) *poller {
 	return &poller{
-		link: link, queue: c.queue, floor: &c.floor, interval: c.settings.Poll, progress: &c.steps.poll, metrics: c.metrics,
+		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, progress: &c.steps.poll, metrics: c.metrics,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 }
@@ -76,13 +76,13 @@ func (p *poller) run(ctx context.Context) {
 		p.takeThrough()
 		var due time.Duration
 		var found bool
-		bound, full := p.floor.bound()
+		bound, full := p.watermark.bound()
 		p.progress.begin(0)
 		err := p.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			start := time.Now()
 			due, found, err = p.queue.Peek(ctx, conn, bound)
 			if !found || due > 0 { // otherwise the fetcher has to look there as well
-				p.floor.looked(bound, time.Since(start), 0, time.Time{})
+				p.watermark.looked(bound, time.Since(start), 0, time.Time{})
 			}
 			return err
 		})
@@ -97,7 +97,7 @@ func (p *poller) run(ctx context.Context) {
 		retry.Reset()
 		p.metrics.ListenerUp.Set(1)
 		if !bound.IsZero() {
-			p.retryIn(time.Until(full)) // what is due below the floor
+			p.retryIn(time.Until(full)) // what is due below the watermark
 		}
 		switch {
 		case found && due <= 0:

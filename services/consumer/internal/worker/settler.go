@@ -22,7 +22,7 @@ type settler struct {
 	*Consumer
 	link    *pg.Link
 	in      chan outcome
-	ending  chan struct{} // closed when no flight will be decided any more
+	ending  chan struct{} // closed when no delivery will be decided any more
 	pending [operations][]outcome
 	taken   []outcome // by the heartbeat, which is at their leases just now
 	refused [operations]refusal
@@ -53,7 +53,7 @@ func newSettler(c *Consumer, link *pg.Link) *settler {
 	}
 }
 
-// put hands an outcome over. It never blocks: there are no more flights than in has room for, and one outcome of each.
+// put hands an outcome over. It never blocks: there are no more deliveries than in has room for, and one outcome of each.
 func (s *settler) put(o outcome) { s.in <- o }
 
 // finish makes run return as soon as everything is written.
@@ -217,10 +217,10 @@ func (s *settler) batches(o op, items []outcome) [][]outcome {
 	var cut [][]outcome
 	var bytes int64
 	for i, item := range items {
-		if size := item.flight.msg.Size; i == 0 || len(cut[len(cut)-1]) >= s.most || bytes+size > mostBuried {
+		if size := item.delivery.msg.Size; i == 0 || len(cut[len(cut)-1]) >= s.most || bytes+size > mostBuried {
 			cut, bytes = append(cut, nil), 0
 		}
-		bytes += item.flight.msg.Size
+		bytes += item.delivery.msg.Size
 		cut[len(cut)-1] = append(cut[len(cut)-1], item)
 	}
 	return cut

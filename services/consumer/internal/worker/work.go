@@ -14,50 +14,50 @@ import (
 
 // work is one worker: it runs handlers, one at a time, until the buffer is closed. ctx is the handlers'.
 func (c *Consumer) work(ctx context.Context) {
-	for f := range c.buffer {
+	for d := range c.buffer {
 		signal(c.load.room)
-		if c.draining.Load() || c.held.expired(f, time.Now()) {
-			c.handBack(f) // nobody waits for its visibility timeout, and it has not been tried
+		if c.draining.Load() || c.held.expired(d, time.Now()) {
+			c.handBack(d) // nobody waits for its visibility timeout, and it has not been tried
 			continue
 		}
-		c.attempt(ctx, f)
+		c.attempt(ctx, d)
 		signal(c.load.room)
 	}
 }
 
-// attempt runs the handler on a flight and decides what becomes of it.
-func (c *Consumer) attempt(ctx context.Context, f *flight) {
+// attempt runs the handler on a delivery and decides what becomes of it.
+func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	start := time.Now()
 	deadline := start.Add(c.settings.HandlerTimeout)
 	limited, stop := context.WithDeadlineCause(ctx, deadline, handler.ErrTimeout)
 	defer stop()
-	if !c.held.start(f, deadline, cancel) {
+	if !c.held.start(d, deadline, cancel) {
 		return // lost while it waited; the heartbeat has said so
 	}
 	c.metrics.InFlight.Inc()
-	err := c.call(limited, &f.msg)
+	err := c.call(limited, &d.msg)
 	took := time.Since(start)
 	c.metrics.InFlight.Dec()
 	c.metrics.HandlerSeconds.Observe(took.Seconds())
 	c.load.worked(took)
 
-	end, _ := c.rules.decide(&f.msg, returned{err, context.Cause(limited)})
+	end, _ := c.rules.decide(&d.msg, returned{err, context.Cause(limited)})
 	stage := leaving
 	if end.op == opAck {
 		stage = acking
 	}
-	switch first, lost := c.held.decide(f, stage); {
+	switch first, lost := c.held.decide(d, stage); {
 	case !first:
 		c.held.returned()
-		c.logAbout(slog.LevelWarn, "handler returned after its message had been given up; its worker is free again", &f.msg,
+		c.logAbout(slog.LevelWarn, "handler returned after its message had been given up; its worker is free again", &d.msg,
 			slog.String("after", took.Round(time.Millisecond).String()))
 	case lost:
-		c.logAbout(slog.LevelDebug, "result of a lost lease dropped", &f.msg)
+		c.logAbout(slog.LevelDebug, "result of a lost lease dropped", &d.msg)
 	default:
-		c.logResult(&f.msg, end, err)
-		c.settler.put(c.ends(f, end))
+		c.logResult(&d.msg, end, err)
+		c.settler.put(c.ends(d, end))
 	}
 }
 
@@ -76,18 +76,18 @@ type panicked struct{ value any }
 
 func (p *panicked) Error() string { return fmt.Sprintf("handler panicked: %v", p.value) }
 
-// outcome decides how a flight ends.
-func (c *Consumer) outcome(f *flight, e event) outcome {
-	end, _ := c.rules.decide(&f.msg, e)
-	return c.ends(f, end)
+// outcome decides how a delivery ends.
+func (c *Consumer) outcome(d *delivery, e event) outcome {
+	end, _ := c.rules.decide(&d.msg, e)
+	return c.ends(d, end)
 }
 
 // ends counts what an ending says about its attempt: once, and so only when it is settled.
-func (c *Consumer) ends(f *flight, end ending) outcome {
+func (c *Consumer) ends(d *delivery, end ending) outcome {
 	if end.failure != "" {
 		c.metrics.Failed.WithLabelValues(end.failure).Inc()
 	}
-	return outcome{flight: f, ending: end}
+	return outcome{delivery: d, ending: end}
 }
 
 // logResult uses the words that users of the example look for.

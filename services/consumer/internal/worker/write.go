@@ -97,7 +97,7 @@ func (s *settler) send(ctx context.Context, o op, batch []outcome) (confirmed qu
 	return confirmed, fates, err
 }
 
-// conclude ends the flights of a batch that was written, each as its lease check came out.
+// conclude ends the deliveries of a batch that was written, each as its lease check came out.
 func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
 	var told []outcome
 	for i := range batch {
@@ -120,12 +120,12 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 		switch {
 		case item.unread && known && item.tries >= unreadTries:
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
-			s.held.drop(item.flight)
+			s.held.drop(item.delivery)
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
 			s.later(item)
 		case fate == queue.Orphaned:
-			next := s.outcome(item.flight, orphaned{})
-			s.logAbout(slog.LevelWarn, "message goes to the dead letters", &item.flight.msg,
+			next := s.outcome(item.delivery, orphaned{})
+			s.logAbout(slog.LevelWarn, "message goes to the dead letters", &item.delivery.msg,
 				slog.String("reason", next.reason), slog.String("error", next.problem))
 			s.turn(next)
 		case fate == queue.Done:
@@ -134,21 +134,21 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 			s.later(item)
 		case item.unsure && o != opAck:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
-			s.held.drop(item.flight)
+			s.held.drop(item.delivery)
 		default:
 			s.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
-			s.logAbout(slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.flight.msg,
-				slog.String("operation", o.String()), slog.Int("read_ct", int(item.flight.msg.ReadCount)))
-			s.held.drop(item.flight)
+			s.logAbout(slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.delivery.msg,
+				slog.String("operation", o.String()), slog.Int("read_ct", int(item.delivery.msg.ReadCount)))
+			s.held.drop(item.delivery)
 		}
 	}
 	signal(s.load.room)
 	s.tell(ctx, o, told)
 }
 
-// done ends a flight whose outcome is committed.
+// done ends a delivery whose outcome is committed.
 func (s *settler) done(o outcome) {
-	s.held.drop(o.flight)
+	s.held.drop(o.delivery)
 	switch o.op {
 	case opAck:
 		s.metrics.Processed.Inc()
@@ -199,9 +199,9 @@ func (s *settler) later(o outcome) {
 	s.add(o)
 }
 
-// turn makes another outcome of a flight that cannot end as planned.
+// turn makes another outcome of a delivery that cannot end as planned.
 func (s *settler) turn(into outcome) {
-	s.held.change(into.flight, leaving)
+	s.held.change(into.delivery, leaving)
 	s.add(into)
 }
 
@@ -211,7 +211,7 @@ func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err err
 	concerned := queue.SuppressedMessages(err)
 	var others, kept []outcome
 	for _, item := range batch {
-		if concerned[item.flight.msg.ID] {
+		if concerned[item.delivery.msg.ID] {
 			kept = append(kept, item)
 		} else {
 			others = append(others, item)
@@ -230,7 +230,7 @@ func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err err
 			item.kept = true
 			s.unwritten.begin(err)
 			s.logAbout(slog.LevelWarn, "A result cannot be written, a row-level trigger suppresses it (`consumer doctor` names those that can): trying again until it works",
-				&item.flight.msg, slog.String("operation", o.String()), slog.String("error", err.Error()))
+				&item.delivery.msg, slog.String("operation", o.String()), slog.String("error", err.Error()))
 		}
 		s.later(item)
 	}
@@ -242,9 +242,9 @@ func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err err
 
 // spoiled deals with an outcome that the database refuses to store for what it contains.
 func (s *settler) spoiled(o outcome, err error) {
-	s.logAbout(slog.LevelError, "the database refuses what is to be written about this message", &o.flight.msg,
+	s.logAbout(slog.LevelError, "the database refuses what is to be written about this message", &o.delivery.msg,
 		slog.String("operation", o.op.String()), slog.String("error", err.Error()))
-	next := s.outcome(o.flight, refused{o.ending, err})
+	next := s.outcome(o.delivery, refused{o.ending, err})
 	if next.ending == o.ending {
 		s.later(o)
 		return

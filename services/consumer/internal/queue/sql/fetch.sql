@@ -4,7 +4,7 @@
 --
 -- Plan: an index scan on the vt index that stops after $1 rows (statement_timestamp() is stable, so it bounds the scan;
 -- clock_timestamp() would make it a filter), then the primary key. pgmq.read instead walks the primary key and filters
--- on vt, over every invisible message in front. $3 is a bound below which nothing was due a moment ago: see floor.go.
+-- on vt, over every invisible message in front. $3 is a bound below which nothing was due a moment ago: see watermark.go.
 -- The CTE with FOR UPDATE is computed once; as a subquery in FROM the planner might run it once per row.
 --
 -- Sizes: pg_column_size is what a value takes where it is stored, and reads none of it. A compressed one may be a hundred times as

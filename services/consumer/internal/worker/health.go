@@ -1,0 +1,92 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// health is whether the database does what one kind of statement asks for. It may be there and refuse all the same: a right that is
+// missing, a table that has been dropped, a full disk, a standby. A refusal is logged when it begins, when it changes and when it
+// ends; lost connections are logged by their server.
+type health struct {
+	doing string
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	code string // SQLSTATE; empty: all is well
+	text string
+}
+
+// note takes the result of a statement.
+func (h *health) note(err error) {
+	var answer *pgconn.PgError
+	code, text := "", ""
+	if errors.As(err, &answer) {
+		code, text = answer.Code, answer.Error()
+	} else if err != nil {
+		h.log.Debug(h.doing+" failed, trying again", "error", err.Error())
+		return // no answer is no news about what the database would say
+	}
+	h.turn(code, text)
+}
+
+// turn notes why it is refused now; an empty code says that it is not.
+func (h *health) turn(code, text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch code {
+	case h.code:
+	case "":
+		h.log.Info(h.doing + " works again")
+	default:
+		h.log.Warn(h.doing+" is refused, trying again until it works", "error", text)
+	}
+	h.code, h.text = code, text
+}
+
+// now returns why it is refused; empty when all is well.
+func (h *health) now() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text
+}
+
+// suppressedRead notes that messages are due which a trigger keeps from being leased.
+func (h *health) suppressedRead(ids []int64) {
+	h.turn("suppressed", fmt.Sprintf("%d messages are due and cannot be leased, msg_id %d for one: a row-level trigger on the queue's table suppresses "+
+		"the update (`consumer doctor` names those that can)", len(ids), ids[0]))
+}
+
+// unwritten counts results whose write the database has suppressed, until each is written after all.
+type unwritten struct {
+	mu    sync.Mutex
+	count int
+	why   string
+}
+
+func (u *unwritten) begin(why error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.count++
+	u.why = why.Error()
+}
+
+func (u *unwritten) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.count--
+}
+
+// now returns how many there are and why, or an empty text.
+func (u *unwritten) now() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d results cannot be written, a trigger suppresses it: %s", u.count, u.why)
+}
