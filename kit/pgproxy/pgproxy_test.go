@@ -134,15 +134,13 @@ func TestRefusedFrozenAndSilent(t *testing.T) {
 	p.Accept()
 	conn = connect(t, p)
 	p.Freeze()
-	done := make(chan error, 1)
-	go func() {
-		_, err := conn.Exec(context.Background(), "select 1")
-		done <- err
-	}()
-	p.Thaw()
-	if err := <-done; err != nil {
-		t.Error(err)
+	frozen, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := conn.Exec(frozen, "select 1"); err == nil {
+		t.Error("something passed through the frost")
 	}
+	p.Thaw()
+	conn = connect(t, p)
 	before := p.Requests()
 	p.Silence()
 	silent, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
