@@ -19,7 +19,7 @@ type Conn struct {
 
 const (
 	idle    = iota // between two requests
-	waiting        // for the client, in the midst of a request or an answer
+	waiting        // for the client, in the midst of a request or an answer; up to here it may be closed for others
 	busy           // somebody works on its request
 	evicted
 	stateMask = 3

@@ -9,8 +9,8 @@ import (
 // patience is how often a newcomer for whom there is no room looks for it again.
 const patience = 10 * time.Millisecond
 
-// admit takes a connection in, and makes the room that it needs. While all are busy it waits, and the kernel's queue with it:
-// no request takes long. False: the listener was closed meanwhile.
+// admit takes a connection in, and makes the room that it needs. While all are busy, or have just come, it waits, and the kernel's
+// queue with it: no request takes long. False: the listener was closed meanwhile.
 func (l *Listener) admit(c *Conn) bool {
 	for {
 		l.mu.Lock()
@@ -43,6 +43,10 @@ func (l *Listener) share() int { return max(1, l.most/64) }
 // is not.
 const resting = time.Second
 
+// fresh is for how long a connection is left alone in any case: most requests are read and answered within it. When all the others
+// are busy, those that have just come would be closed for each other otherwise.
+const fresh = 250 * time.Millisecond
+
 // closeLongest closes up to n connections, those that have been idle longest, or else those that have been waiting longest for
 // their clients. It returns how many it closed.
 func (l *Listener) closeLongest(n int) int {
@@ -51,13 +55,13 @@ func (l *Listener) closeLongest(n int) int {
 		state int64
 	}
 	var idlers, others []candidate
-	before := now() - int64(resting)
+	rested, aged := now()-int64(resting), now()-int64(fresh)
 	l.mu.Lock()
 	for c := range l.conns {
 		switch state := c.state.Load(); {
-		case state&stateMask == idle && state < before:
+		case state&stateMask == idle && state < rested:
 			idlers = append(idlers, candidate{c, state})
-		case state&stateMask == idle, state&stateMask == waiting:
+		case state&stateMask <= waiting && state < aged:
 			others = append(others, candidate{c, state})
 		}
 	}
