@@ -22,6 +22,10 @@ func TestAMessageThatIsTooLargeComesWithoutItsBody(t *testing.T) {
 			if err != nil || len(f.Messages) != 3 {
 				t.Fatalf("%+v, %v", f, err)
 			}
+			// Where the row shows how large it is, nothing but the excerpt has left the database.
+			if excerpt := len(f.Messages[1].Body) > 0; excerpt != (kind != "far larger than it is") {
+				t.Errorf("%d bytes of body", len(f.Messages[1].Body))
+			}
 			for i, m := range f.Messages {
 				switch {
 				case i != 1 && m.Poison == nil:
