@@ -107,10 +107,10 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration) 
 			orders += len(u.Orders)
 		}
 	}
-	if orders > 0 {
+	if orders > 0 { // what is only found again proves nothing
 		w.cfg.OnCommit()
+		w.recovered()
 	}
-	w.recovered()
 	w.cfg.Observer.Committed(len(units), orders, took)
 	for i, u := range units {
 		o := &outcomes[i]
@@ -198,8 +198,7 @@ func (w *Writer) refuse(u *unit, err error) {
 // doubt is for units that may have been written. Trying again is safe only for those with a key: the others could be written
 // twice.
 func (w *Writer) doubt(a attempt, err error) (next []attempt) {
-	w.cfg.Log.Debug("connection lost while writing", "orders", len(a.units), "error", err)
-	w.disconnect() // if it is not lost, it is not understood
+	w.trouble("connection lost while writing orders", err)
 	var keyed []*unit
 	for _, u := range a.units {
 		u.inDoubt = true

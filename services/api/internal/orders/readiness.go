@@ -44,6 +44,7 @@ func (w *Writer) trouble(what string, err error) {
 // recovered ends what trouble has counted.
 func (w *Writer) recovered() {
 	w.failures = 0
+	w.admit.Store(false)
 	if w.notReady.Swap(nil) != nil {
 		w.cfg.Log.Info("orders can be written again")
 	}

@@ -1,13 +1,17 @@
 package orders_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/testdb"
 )
 
 // Whatever keeps orders from being written, after one order that was not the writer knows by itself, and by itself it knows that
@@ -97,4 +101,65 @@ func TestOneOrdersTroubleIsNotTheWriters(t *testing.T) {
 			b.check(t, 10)
 		})
 	}
+}
+
+// A trigger that this program knows nothing of takes neither the order that was written last nor the one it rehearses with, but takes
+// others. Of those that come one is let in now and then, so that the writer learns of it.
+func TestAnOrderIsLetInNowAndThen(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = time.Hour })
+	b.mustWrite(t, one(order(1), ""))
+	b.exec(t, `
+		create function rule() returns trigger language plpgsql as $$ begin if new.customer_name <> 'Customer 5' then raise exception 'no'; end if; return new; end $$;
+		create trigger rule before insert on orders for each row execute function rule()`)
+	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	eventually(t, "an order to be let in", func() bool { _, err := b.Write(one(order(5), "k")); return err == nil })
+	if reason := b.NotReady(); reason != "" {
+		t.Errorf("an order was written, and it is not ready: %s", reason)
+	}
+	b.check(t, 2)
+}
+
+// What is only found again is no proof that orders can be written.
+func TestAReplayDoesNotMakeTheWriterReady(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = time.Hour })
+	b.mustWrite(t, one(order(1), "k"))
+	b.exec(t, raise("orders", `errcode = 'P0001'`))
+	if _, err := b.Write(one(order(2), "")); !errors.Is(err, orders.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	eventually(t, "a replay to be let in", func() bool { result, err := b.Write(one(order(1), "k")); return err == nil && result.Replayed })
+	if b.NotReady() == "" {
+		t.Error("it is ready, and orders cannot be written")
+	}
+}
+
+// The way to the database breaks whenever an order is sent, and at nothing else.
+func TestReadinessKnowsAWayThatOrdersDoNotPass(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	proxy := testdb.NewProxy(t, url)
+	b := newWriterOn(t, proxy.URL, url, nil)
+	b.mustWrite(t, one(order(0), ""))
+	// By their ids, which begin with the same six bytes, the answers that have orders are told from all others.
+	const id = 1234567890123
+	b.exec(t, fmt.Sprintf(`select setval('orders_id_seq', %d)`, id))
+	mark := binary.BigEndian.AppendUint64(nil, id)[:6]
+	proxy.Reply(func(conn net.Conn, chunk []byte) []byte {
+		if bytes.Contains(chunk, mark) {
+			_ = conn.Close()
+		}
+		return chunk
+	})
+	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnknownOutcome) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	proxy.Reply(nil)
+	eventually(t, "the writer to know that it is over", func() bool { return b.NotReady() == "" })
 }

@@ -301,11 +301,12 @@ func TestLostReply(t *testing.T) {
 			}
 			b.check(t, 2)
 
+			b.mustWrite(t, one(order(3), "")) // after which nothing but orders is sent
 			proxy.Trap("", fault)
 			if _, err := b.Write(one(order(2), "")); !errors.Is(err, orders.ErrUnknownOutcome) {
 				t.Errorf("the order without a key: %v", err)
 			}
-			b.check(t, 3)
+			b.check(t, 4)
 			if b.gate.suspect.Load() == 0 {
 				t.Error("the monitor was not told")
 			}
