@@ -83,6 +83,46 @@ func TestWriterWithoutTheRightToInsert(t *testing.T) {
 	b.check(t, 3)
 }
 
+// What is missing from the start is known before the first order, and takes no ids.
+func TestWriterWithoutTheRightToInsertFromTheStart(t *testing.T) {
+	t.Parallel()
+	db, role, as := newRole(t, "")
+	conn := testdb.Connect(t, db)
+	change := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql+role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(`revoke insert on orders from `)
+	b := newWriterOn(t, as, db, nil)
+	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	if n := b.count(t, `select count(*) from orders_id_seq where is_called`); n != 0 {
+		t.Error("an id was drawn")
+	}
+	change(`grant insert on orders to `)
+	eventually(t, "the writer to be ready", func() bool { return b.NotReady() == "" })
+}
+
+// A session in which nothing can be written any more is not used any longer than it takes to see that.
+func TestASessionThatCannotWriteIsGivenUp(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	b.exec(t, `
+		create function spoil() returns trigger language plpgsql as $$
+		begin
+			if new.customer_name = 'Customer 7' then perform set_config('default_transaction_read_only', 'on', false); end if;
+			return new;
+		end $$;
+		create trigger spoil before insert on orders for each row execute function spoil()`)
+	b.mustWrite(t, one(order(7), ""))
+	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "an order to be written", func() bool { _, err := b.Write(one(order(2), "k")); return err == nil })
+	b.check(t, 2)
+}
+
 // Connecting takes several round trips, which together may take longer than a request has.
 func TestConnectingMayTakeLongerThanARequest(t *testing.T) {
 	t.Parallel()
