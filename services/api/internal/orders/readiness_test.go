@@ -163,3 +163,33 @@ func TestReadinessKnowsAWayThatOrdersDoNotPass(t *testing.T) {
 	proxy.Reply(nil)
 	eventually(t, "the writer to know that it is over", func() bool { return b.NotReady() == "" })
 }
+
+// While it is not ready, nobody waits to be refused: not even for a rehearsal that takes its time. One may be let in.
+func TestNobodyWaitsForAWriterThatIsNotReady(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = time.Hour })
+	b.mustWrite(t, one(order(1), ""))
+	b.exec(t, raise("orders", `errcode = 'XX000'`))
+	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	release := b.hold(t)
+	eventually(t, "a rehearsal to wait", func() bool { return b.waiting(t) == 1 })
+	const clients = 5
+	answers := make(chan error, clients)
+	for range clients {
+		go func() {
+			_, err := b.Write(one(order(1), ""))
+			answers <- err
+		}()
+	}
+	for i := range clients {
+		if i == clients-1 { // the one that was let in
+			release()
+		}
+		if err := <-answers; !errors.Is(err, orders.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
