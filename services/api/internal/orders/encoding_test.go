@@ -50,10 +50,10 @@ func TestEncodings(t *testing.T) {
 			for locations, change := range map[string]func(*orders.Request){
 				"body.customer_name": func(r *orders.Request) { r.Orders[0].CustomerName = test.holdsNot },
 				"body.product_name":  func(r *orders.Request) { r.Orders[0].ProductName = "a" + test.holdsNot },
-				"body.orders[2].product_name": func(r *orders.Request) {
+				"body.orders[0].customer_name body.orders[2].product_name": func(r *orders.Request) {
 					r.Batch = true
 					r.Orders = append(r.Orders, order(2), order(3))
-					r.Orders[2].ProductName = test.holdsNot
+					r.Orders[0].CustomerName, r.Orders[2].ProductName = test.holdsNot, test.holdsNot
 				},
 			} {
 				r := one(order(1), "")

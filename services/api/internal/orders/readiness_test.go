@@ -188,8 +188,14 @@ func TestNobodyWaitsForAWriterThatIsNotReady(t *testing.T) {
 		if i == clients-1 { // the one that was let in
 			release()
 		}
-		if err := <-answers; !errors.Is(err, orders.ErrUnavailable) {
-			t.Errorf("got %v", err)
+		select {
+		case err := <-answers:
+			if !errors.Is(err, orders.ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		case <-time.After(time.Minute):
+			release()
+			t.Fatal("they wait")
 		}
 	}
 }
