@@ -103,6 +103,8 @@ func TestHelperOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A session that nothing refers to any more is collected, and its pipe closed, which the reaper takes for the owner's end.
+	defer func() { _ = s.Close() }()
 	child := startGroup(t)
 	s.TrackPID(Group, child.Process.Pid)
 	_, _ = os.Stdout.WriteString("\nOWNS " + s.Dir() + " " + strconv.Itoa(child.Process.Pid) + "\n")

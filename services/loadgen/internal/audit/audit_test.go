@@ -530,16 +530,18 @@ func TestDuplicatesWithoutAKeyAreSeenInParallelRuns(t *testing.T) {
 	}
 	generators.Wait()
 	last.sendMore(t, 1, 1, orders.Mix{})
-	runs, err := audit.Discover(context.Background(), b.client, "test", 0, time.Second, slog.New(slog.DiscardHandler))
+	patient := quick()
+	patient.Patience = time.Minute // there is much to look at, and nothing to wait for
+	runs, err := audit.Discover(context.Background(), b.client, "test", 0, patient.Patience, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := audit.New(b.client, quick(), runs...).Run(context.Background())
+	r, err := audit.New(b.client, patient, runs...).Run(context.Background())
 	if want := b.server.Counts(); err != nil || want.Duplicated == 0 || r.Duplicated != want.Duplicated || r.Accepted != 6002 {
 		t.Fatalf("%v: %s, server: %+v", err, r.Line(), want)
 	}
 	// Who audits a part alone sees too many ids between its own, and says so.
-	alone, err := audit.New(b.client, quick(), audit.Run{Keys: first.keys, Ledger: first.ledger}, audit.Run{Keys: last.keys, Ledger: last.ledger}).Run(context.Background())
+	alone, err := audit.New(b.client, patient, audit.Run{Keys: first.keys, Ledger: first.ledger}, audit.Run{Keys: last.keys, Ledger: last.ledger}).Run(context.Background())
 	if err != nil || !slices.ContainsFunc(alone.Notes, func(n string) bool { return strings.Contains(n, "were not looked at") }) {
 		t.Fatalf("%v: %q", err, alone.Notes)
 	}
