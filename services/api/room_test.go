@@ -29,7 +29,7 @@ func stuck(t *testing.T, s *service, request string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp //nolint:bodyclose // it is not to be read
+	return resp
 }
 
 // Large answers that their clients do not take have the same budget as large requests. When it is used up, others are told to come
