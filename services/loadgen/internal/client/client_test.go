@@ -257,7 +257,7 @@ func TestFailuresAreTold(t *testing.T) {
 func TestSilenceIsATimeout(t *testing.T) {
 	t.Parallel()
 	var silent atomic.Bool
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	url := serve(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.ReadAll(r.Body) // only then does the server notice that the client has gone
 		if silent.Load() {
 			<-r.Context().Done()
