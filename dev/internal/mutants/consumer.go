@@ -46,7 +46,7 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "any order with the id is the message's", By: queue("TestMessagesAreTheirOrders"),
-			Edits: []Edit{{sql + "identify.sql", `coalesce(o.message_id = m.msg_id`, `coalesce(o.id is not null or o.message_id = m.msg_id`}},
+			Edits: []Edit{{sql + "identify.sql", `when o.id is null then false`, `when o.id is not null then true`}},
 		},
 		{
 			Breaks: "an effect that a trigger suppresses is taken for done", Quick: true, By: worker("TestAWriteThatIsSuppressedIsNotTakenForWritten"),

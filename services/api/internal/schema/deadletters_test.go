@@ -142,9 +142,13 @@ func TestRedriveBindsNoMessageToAnotherOrder(t *testing.T) {
 	}{
 		"the same moment":                        {`created_at = '2026-01-07 19:48:03.123456+00'`, `"2026-01-07T19:48:03.123456"`, true},
 		"another moment":                         {`created_at = '2026-01-07 19:48:03.123457+00'`, `"2026-01-07T19:48:03.123456+00:00"`, false},
-		"another moment, but the order names it": {`created_at = 'infinity', message_id = 8`, `"2026-01-07T19:48:03.123456+00:00"`, true},
-		"the example's local time":               {`created_at = '2026-01-07 17:48:03.123456+00', message_id = null`, `"2026-01-07T19:48:03.123456"`, true},
-		"no moment":                              {`message_id = 9`, `"soon"`, false},
+		"no moment of the order, which names it": {`created_at = 'infinity', message_id = 8`, `"2026-01-07T19:48:03.123456+00:00"`, true},
+		// As after "truncate ... restart identity" and a queue that was dropped and made again, beside its dead letters.
+		"another moment, and a msg_id that came again": {`created_at = '2026-02-07 19:48:03.123457+00', message_id = 8`, `"2026-01-07T19:48:03.123456+00:00"`, false},
+		"local time of an order that names it":         {`created_at = '2026-01-07 17:48:03.123456+00', message_id = 8`, `"2026-01-07T19:48:03.123456"`, true},
+		"no moment, but the order names it":            {`message_id = 8`, `"soon"`, true},
+		"the example's local time":                     {`created_at = '2026-01-07 17:48:03.123456+00', message_id = null`, `"2026-01-07T19:48:03.123456"`, true},
+		"no moment":                                    {`message_id = 9`, `"soon"`, false},
 	} {
 		db := withDeadLetters(t, schema.InstallSQL)
 		mustExec(t, db.conn, `update orders set `+test.order+` where id = 1`)

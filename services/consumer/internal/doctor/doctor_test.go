@@ -238,6 +238,14 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 			"filters",
 			[]string{"trigger swallow on pgmq.q_order_queue", "disable trigger swallow"},
 		},
+		"a trigger that undoes writes": {
+			func(b *bundle) {
+				b.Exec(`create function undo() returns trigger language plpgsql as $$ begin new.status = old.status; return new; end $$`)
+				b.Exec(`create trigger undo before update on public.orders for each row execute function undo()`)
+			},
+			"filters",
+			[]string{"trigger undo on orders", "disable trigger undo"},
+		},
 		"a rule": {
 			func(b *bundle) {
 				b.Exec(`create rule never as on insert to pgmq.q_order_queue_dlq do instead nothing`)

@@ -173,6 +173,9 @@ func TestMessagesAreTheirOrders(t *testing.T) {
 		"a microsecond off":                              {`update public.orders set created_at = created_at - interval '1 microsecond' where $1::bigint > 0`, false},
 		"a day off":                                      {`update public.orders set created_at = created_at - interval '1 day' where $1::bigint > 0`, false},
 		"an order of no time":                            {`update public.orders set created_at = 'infinity' where $1::bigint > 0`, false},
+		"local time, of an order that names it":          {`update public.orders set created_at = created_at - interval '1 hour', message_id = $1`, true},
+		"a day off, of an order that names it":           {`update public.orders set created_at = created_at - interval '1 day', message_id = $1`, false},
+		"an order of no time, that names it":             {`update public.orders set created_at = 'infinity', message_id = $1`, true},
 		"local time, of an order that names another":     {`update public.orders set created_at = created_at - interval '1 hour', message_id = $1 + 1`, false},
 	} {
 		b.Exec(`truncate public.orders, pgmq.q_order_queue restart identity`)

@@ -54,6 +54,37 @@ func TestAWriteThatIsSuppressedIsNotTakenForWritten(t *testing.T) {
 	}
 }
 
+// A trigger need not suppress a write, it can also change it: what it leaves of an effect, a failure or a death may be none.
+func TestAWriteThatIsUndoneIsNotTakenForWritten(t *testing.T) {
+	for name, undo := range map[string]string{
+		"everything":       `return old`,
+		"the status":       `new.status := old.status; return new`,
+		"the effect alone": `new.effects := old.effects; return new`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create function undo() returns trigger language plpgsql as $$ begin ` + undo + `; end $$`)
+			b.Exec(`create trigger undo before update on public.orders for each row execute function undo()`)
+			b.Publish(10)
+			b.Exec(`update pgmq.q_order_queue set message = message || '{"quantity": "many"}' where msg_id = 10`)
+			r := b.start(settings(), noop)
+			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+				ok, why := r.Ready()
+				return !ok && strings.Contains(why, "cannot be written")
+			})
+			if a := b.Audit(); a.Completed != 0 || a.Queued+a.Letters != 10 || a.Letters > 0 && name != "the effect alone" {
+				t.Fatalf("%+v", a)
+			}
+			b.Exec(`drop trigger undo on public.orders`)
+			if a := b.settled(); a.Completed != 9 || a.Duplicated != 0 || a.Dead != 1 || a.Letters != 1 {
+				t.Fatalf("%+v", a)
+			}
+			dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+			r.stop()
+		})
+	}
+}
+
 // One order of many that somebody's trigger protects keeps no other from its end.
 func TestOneSuppressedOrderKeepsNoOtherWaiting(t *testing.T) {
 	b := setup(t)
@@ -72,23 +103,28 @@ func TestOneSuppressedOrderKeepsNoOtherWaiting(t *testing.T) {
 	r.stop()
 }
 
-// The queue's rows cannot be leased: then the queue is not empty, and reading does not work.
+// The queue's rows cannot be leased: then the queue is not empty, and reading does not work. A lease that a trigger undoes is none either:
+// everybody would be given the same one.
 func TestAReadThatIsSuppressedIsNoEmptyQueue(t *testing.T) {
-	b := setup(t)
-	b.Exec(`create function swallow() returns trigger language plpgsql as $$ begin if old.msg_id in (3, 4) then return null; end if; return new; end $$`)
-	b.Exec(`create trigger swallow before update on pgmq.q_order_queue for each row execute function swallow()`)
-	b.Publish(10)
-	r := b.start(settings(), noop)
-	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
-		ok, why := r.Ready()
-		return !ok && strings.Contains(why, "trigger")
-	})
-	dbtest.Eventually(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
-	b.Exec(`drop trigger swallow on pgmq.q_order_queue`)
-	b.Notify()
-	b.settled()
-	dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
-	r.stop()
+	for _, kept := range []string{"null", "old"} {
+		t.Run("return "+kept, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create function keep() returns trigger language plpgsql as $$ begin if old.msg_id in (3, 4) then return ` + kept + `; end if; return new; end $$`)
+			b.Exec(`create trigger keep before update on pgmq.q_order_queue for each row execute function keep()`)
+			b.Publish(10)
+			r := b.start(settings(), noop)
+			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+				ok, why := r.Ready()
+				return !ok && strings.Contains(why, "trigger")
+			})
+			dbtest.Eventually(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
+			b.Exec(`drop trigger keep on pgmq.q_order_queue`)
+			b.Notify()
+			b.settled()
+			dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+			r.stop()
+		})
+	}
 }
 
 // Row-level security under a role of the consumer's own hides rows from reads and from writes alike; both are errors, never an empty

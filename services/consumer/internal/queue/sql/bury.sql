@@ -55,13 +55,13 @@ told as (
    where o.id = any (array[failure.order_id])
      and o.created_at = failure.created_at
      and o.status = 'pending'
-  returning o.id
+  returning o.id, o.status = 'dead' as stands
 ),
 lacking as (
   select array_agg(msg_id) as ids
     from ready
    where msg_id not in (select msg_id from sent where dead_id is not null)
-      or order_id in (select id from free where status = 'pending') and order_id not in (select id from told)
+      or order_id in (select id from free where status = 'pending') and order_id not in (select id from told where stands)
 )
 select msg_id, read_ct, enqueued_at
   from sent

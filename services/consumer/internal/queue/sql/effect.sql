@@ -1,6 +1,6 @@
 -- The tail of both acks: what the messages that are gone have done. effects counts every effect that commits, so that a
 -- second one would show: it is never guarded by the status.
--- A trigger can suppress the update of an order without an error. Then nothing of the statement may stay: see not_written.
+-- A trigger can suppress the update of an order without an error, or undo it. Then nothing of the statement may stay: see not_written.
 -- Plan: as fetch.sql; sorted, so that two statements that meet on the same orders lock them in the same order.
 done as (
   update public.orders as o
@@ -17,10 +17,10 @@ done as (
            order by order_id) as effect
    where o.id = any (array[effect.order_id])
      and o.created_at = effect.created_at
-  returning o.id
+  returning o.id, o.status = 'completed' and o.effects >= effect.times as stands
 ),
 lacking as (
-  select array_agg(msg_id) as ids from gone where order_id not in (select id from done)
+  select array_agg(msg_id) as ids from gone where order_id not in (select id from done where stands)
 )
 select msg_id, read_ct, enqueued_at,
        extract(epoch from clock_timestamp() - greatest(least(enqueued_at, clock_timestamp()), clock_timestamp() - interval '1 day'))::float8

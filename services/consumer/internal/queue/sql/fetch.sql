@@ -15,7 +15,7 @@
 -- taken from it. It is never more than read_ct was, nor less than 0, whoever wrote what is there. A read_ct at its end stays there, and
 -- one below 0 starts anew: somebody's hand has put them there.
 --
--- What a trigger has kept from being leased is in the result too, without a read_ct.
+-- What a trigger has kept from being leased, or has left as it was, is in the result too, without a read_ct.
 --
 -- "= any (array[...])" instead of "=", here and in all our joins with a table: a plain equality is an ordering too, and for
 -- its sake the planner may walk the whole primary key and compare every row with every lease, which is what it does when
@@ -69,7 +69,8 @@ select msg_id, read_ct, enqueued_at, vt, fits, size, body, headers,
        greatest(due_at, statement_timestamp() - interval '1 day'),
        extract(epoch from statement_timestamp() - greatest(due_at, statement_timestamp() - interval '1 day'))::float8
   from leased
+ where vt > due_at
 union all
 select msg_id, null, null, null, fits, size, null, null, statement_timestamp(), 0
   from taken
- where msg_id not in (select msg_id from leased)
+ where msg_id not in (select msg_id from leased where vt > due_at)

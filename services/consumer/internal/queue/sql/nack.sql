@@ -39,13 +39,13 @@ told as (
            where order_id in (select id from free)
            order by order_id, attempt desc) as failure
    where o.id = any (array[failure.order_id])
-  returning o.id
+  returning o.id, o.attempts = failure.attempt as stands
 ),
 lacking as (
   select array_agg(msg_id) as ids
     from ours
    where msg_id not in (select msg_id from back)
-      or order_id in (select id from free) and order_id not in (select id from told)
+      or order_id in (select id from free) and order_id not in (select id from told where stands)
 )
 select msg_id, read_ct, enqueued_at
   from back
