@@ -65,7 +65,7 @@ func reserve(c *fiber.Ctx, size int) error {
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, _ error) {
 	c := s.app.AcquireCtx(ctx)
 	defer s.app.ReleaseCtx(c)
-	_ = s.unread(c, refused(ctx)) // only what has no JSON fails
+	_ = s.refuse(c, refused(ctx)) // only what has no JSON fails
 	c.Response().Header.SetConnectionClose()
 }
 

@@ -37,9 +37,9 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	return nil
 }
 
-// unread answers and counts a request that could not be read, and so does not come to observe: its head or its body was too
+// refuse answers and counts a request that could not be read, and so does not come to observe: its head or its body was too
 // large, too slow or no HTTP.
-func (s *Server) unread(c *fiber.Ctx, err error) error {
+func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	if err := s.fail(c, err); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHand
 		}
 		c := s.app.AcquireCtx(ctx)
 		defer s.app.ReleaseCtx(c)
-		_ = s.unread(c, problem(http.StatusBadRequest, "the request's method is not one of HTTP's")) // only what has no JSON fails
+		_ = s.refuse(c, problem(http.StatusBadRequest, "the request's method is not one of HTTP's")) // only what has no JSON fails
 	}
 }
 

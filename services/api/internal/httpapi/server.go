@@ -101,7 +101,7 @@ func New(cfg Config) *Server {
 		CaseSensitive:         true,
 		Concurrency:           math.MaxInt32, // the listener has the bound
 		DisableStartupMessage: true,
-		ErrorHandler:          s.unread,
+		ErrorHandler:          s.refuse,
 		// A form is a body like any other: read to the end that its length gives, not to its closing boundary. What follows the
 		// boundary would be taken for the next request.
 		DisablePreParseMultipartForm: true,

@@ -126,11 +126,11 @@ func BenchmarkReadPastDelayedMessages(b *testing.B) {
 func BenchmarkReadWhileVacuumIsHeldBack(b *testing.B) {
 	const size = 100
 	for _, test := range []struct {
-		dead   int
-		floors bool
+		dead      int
+		watermark bool
 	}{{0, false}, {100_000, false}, {100_000, true}} {
 		dead := test.dead
-		b.Run(fmt.Sprintf("dead=%d,floor=%t", dead, test.floors), func(b *testing.B) {
+		b.Run(fmt.Sprintf("dead=%d,watermark=%t", dead, test.watermark), func(b *testing.B) {
 			db, q, link := benchmark(b)
 			holder, err := db.Begin(b.Context())
 			if err != nil {
@@ -143,17 +143,17 @@ func BenchmarkReadWhileVacuumIsHeldBack(b *testing.B) {
 			db.Exec(`insert into pgmq.q_order_queue (vt, message) select clock_timestamp(), '{}' from generate_series(1, $1::integer)`, dead)
 			db.Exec(`delete from pgmq.q_order_queue`)
 			messages := 0
-			var floor time.Time
+			var watermark time.Time
 			for b.Loop() {
 				b.StopTimer()
 				db.Publish(20 * size)
 				b.StartTimer()
 				for range 20 {
 					do(b, link, func(ctx context.Context, conn *pgx.Conn) error {
-						f, err := q.Fetch(ctx, conn, bounds(size, floor), time.Hour)
+						f, err := q.Fetch(ctx, conn, bounds(size, watermark), time.Hour)
 						messages += len(f.Messages)
-						if test.floors {
-							floor = f.Last.Add(-250 * time.Millisecond)
+						if test.watermark {
+							watermark = f.Last.Add(-250 * time.Millisecond)
 						}
 						return err
 					})

@@ -32,7 +32,7 @@ type Bounds struct {
 	Messages     int       // at most
 	Bytes        int64     // of bodies and headers together, but for the first message
 	MessageBytes int32     // of one message; a larger one comes without its body, as poison
-	Floor        time.Time // of due times; zero is no bound
+	Watermark    time.Time // what is due before it is not looked at; zero is no bound
 }
 
 // Fetch leases due messages for visible, as many as the bounds allow, and decodes them.
@@ -46,7 +46,7 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible tim
 	var read pgx.Batch
 	var fetched Fetched
 	read.Queue("begin")
-	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Floor), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
+	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
 		fetched, err = q.collect(rows, b)
 		return err
@@ -66,7 +66,7 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 	var read pgx.Batch
 	var fetched Fetched
 	read.Queue("begin")
-	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Floor), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
+	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
 		fetched, err = q.collect(rows, b)
 		return err
@@ -210,10 +210,10 @@ func rollback(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
-// Peek returns how long it is until the earliest message from floor on is due; negative when it is overdue already.
+// Peek returns how long it is until the earliest message from watermark on is due; negative when it is overdue already.
 // There is none when found is false. Invisible messages count as well: they are due when their lease or delay ends.
-func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, floor time.Time) (due time.Duration, found bool, err error) {
-	rows, err := conn.Query(ctx, q.peek, bound(floor))
+func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, watermark time.Time) (due time.Duration, found bool, err error) {
+	rows, err := conn.Query(ctx, q.peek, bound(watermark))
 	if err != nil {
 		return 0, false, fmt.Errorf("peek: %w", err)
 	}
@@ -227,11 +227,11 @@ func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, floor time.Time) (due 
 	return seconds(ahead[0]), true, nil
 }
 
-func bound(floor time.Time) pgtype.Timestamptz {
-	if floor.IsZero() {
+func bound(watermark time.Time) pgtype.Timestamptz {
+	if watermark.IsZero() {
 		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
 	}
-	return pgtype.Timestamptz{Time: floor, Valid: true}
+	return pgtype.Timestamptz{Time: watermark, Valid: true}
 }
 
 // seconds converts what the SQL has bounded already.

@@ -62,7 +62,7 @@ func (b *bundle) wantStale(stale []queue.Entry) {
 			return b.AckUnlocked(ctx, c, e, me)
 		},
 		"nack":                   b.Nack,
-		"nack without the order": b.NackUntold,
+		"nack without the order": b.NackMessageOnly,
 		"release":                b.Release,
 		"extend": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
 			return b.Extend(ctx, c, e, time.Hour)

@@ -32,15 +32,15 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 			_, err := q.Fetch(ctx, c, bounds(30), time.Minute)
 			return err
 		},
-		"peek":         func(ctx context.Context, c *pgx.Conn) error { _, _, err := q.Peek(ctx, c, time.Time{}); return err },
-		"ack":          func(ctx context.Context, c *pgx.Conn) error { _, err := q.Ack(ctx, c, one, me); return err },
-		"ack_unlocked": func(ctx context.Context, c *pgx.Conn) error { _, err := q.AckUnlocked(ctx, c, one, me); return err },
-		"nack":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.Nack(ctx, c, one); return err },
-		"nack_untold":  func(ctx context.Context, c *pgx.Conn) error { _, err := q.NackUntold(ctx, c, one); return err },
-		"release":      func(ctx context.Context, c *pgx.Conn) error { _, err := q.Release(ctx, c, one); return err },
-		"extend":       func(ctx context.Context, c *pgx.Conn) error { _, err := q.Extend(ctx, c, one, time.Minute); return err },
-		"bury":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.Bury(ctx, c, one, me); return err },
-		"fate":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.Fates(ctx, c, one, me); return err },
+		"peek":              func(ctx context.Context, c *pgx.Conn) error { _, _, err := q.Peek(ctx, c, time.Time{}); return err },
+		"ack":               func(ctx context.Context, c *pgx.Conn) error { _, err := q.Ack(ctx, c, one, me); return err },
+		"ack_unlocked":      func(ctx context.Context, c *pgx.Conn) error { _, err := q.AckUnlocked(ctx, c, one, me); return err },
+		"nack":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Nack(ctx, c, one); return err },
+		"nack_message_only": func(ctx context.Context, c *pgx.Conn) error { _, err := q.NackMessageOnly(ctx, c, one); return err },
+		"release":           func(ctx context.Context, c *pgx.Conn) error { _, err := q.Release(ctx, c, one); return err },
+		"extend":            func(ctx context.Context, c *pgx.Conn) error { _, err := q.Extend(ctx, c, one, time.Minute); return err },
+		"bury":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Bury(ctx, c, one, me); return err },
+		"fate":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Fates(ctx, c, one, me); return err },
 	}
 	db.Publish(1) // so that a read has orders to look up
 	if err := link.Do(t.Context(), prepare["fetch"]); err != nil {

@@ -198,8 +198,8 @@ func (p *protocol) Nack(t *rapid.T) {
 		}
 	}
 	nack := p.b.Nack
-	if rapid.Bool().Draw(t, "untold") {
-		nack = p.b.NackUntold
+	if rapid.Bool().Draw(t, "message only") {
+		nack = p.b.NackMessageOnly
 	}
 	confirmed, err := nack(p.b.ctx, p.b.conn, e)
 	p.check(t, "nack", batch, confirmed, err, leasedAs)

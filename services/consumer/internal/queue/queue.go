@@ -37,7 +37,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, ack, ackUnlocked, nack, nackUntold, release, extend, bury, fate, identify, look, describe string
+	fetch, peek, ack, ackUnlocked, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
@@ -64,7 +64,7 @@ func New(name string, lastRead bool) *Queue {
 	)
 	for file, statement := range map[string]*string{
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "nack": &q.nack,
-		"nack_untold": &q.nackUntold, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
+		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
 		"identify": &q.identify, "look": &q.look, "describe": &q.describe,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))

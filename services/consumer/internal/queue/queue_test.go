@@ -126,10 +126,10 @@ func (b *bundle) read(n int) []message.Message {
 }
 
 // bounds are those of a read of up to n messages, whatever their size.
-func bounds(n int, floor ...time.Time) queue.Bounds {
+func bounds(n int, watermark ...time.Time) queue.Bounds {
 	b := queue.Bounds{Messages: n, Bytes: 1 << 40, MessageBytes: 1 << 30}
-	if len(floor) > 0 {
-		b.Floor = floor[0]
+	if len(watermark) > 0 {
+		b.Watermark = watermark[0]
 	}
 	return b
 }

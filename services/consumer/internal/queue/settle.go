@@ -83,10 +83,10 @@ func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry) (Conf
 	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.orders, c.created, c.attempts)
 }
 
-// NackUntold is Nack without touching the orders.
-func (q *Queue) NackUntold(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+// NackMessageOnly is Nack without touching the orders.
+func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nackUntold, c.ids, c.reads, c.enqueued, c.delays, c.errors)
+	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors)
 }
 
 // Release hands messages back: due at once, their read not counted as an attempt.

@@ -25,12 +25,12 @@ func (o op) String() string { return [...]string{"ack", "nack", "bury", "release
 
 // ending is how a delivery ends, and what is written about it.
 type ending struct {
-	op      op
-	delay   time.Duration // nack
-	reason  string        // bury
-	problem string        // nack, bury: what the order is told
-	untold  bool          // nack: the order cannot be written; only the message is
-	failure string        // kind of failure that an attempt counts as, for the metric; empty: none
+	op          op
+	delay       time.Duration // nack
+	reason      string        // bury
+	problem     string        // nack, bury: what the order is told
+	messageOnly bool          // nack: the order cannot be written; only the message is
+	failure     string        // kind of failure that an attempt counts as, for the metric; empty: none
 }
 
 // event is what happened to a delivery.
@@ -139,10 +139,10 @@ func (r rules) afterRefusal(m *message.Message, planned ending, err error) endin
 	case opAck:
 		return r.failed(m, "write", fmt.Errorf("could not be written: %w", err))
 	case opNack:
-		planned.untold, planned.failure = true, ""
+		planned.messageOnly, planned.failure = true, ""
 	case opBury:
 		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
-		return ending{op: opNack, untold: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error()}
+		return ending{op: opNack, messageOnly: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error()}
 	default: // a hand-back says nothing that could be refused
 	}
 	return planned

@@ -62,9 +62,9 @@ func TestHowADeliveryEnds(t *testing.T) {
 		"its order has gone":                       {attempt: 1, event: orphaned{}, want: bury(message.ReasonUnknownOrder, "", "there is no order 42")},
 		"done, and cannot be written":              {attempt: 2, event: refused{ending{op: opAck}, failed}, want: retry(2*time.Second, "write", "could not be written: failed")},
 		"done, and cannot be written, at last":     {attempt: last, event: refused{ending{op: opAck}, failed}, want: bury(message.ReasonMaxAttempts, "write", "could not be written: failed")},
-		"failed, and its order cannot be told":     {attempt: 1, event: refused{retry(time.Second, "error", "it"), failed}, want: ending{op: opNack, untold: true, delay: time.Second, problem: "it"}},
-		"nor can its message be written":           {attempt: 1, event: refused{ending{op: opNack, untold: true, problem: "it"}, failed}, want: ending{op: opNack, untold: true, problem: "it"}},
-		"can neither be completed nor buried":      {attempt: last, event: refused{bury(message.ReasonMaxAttempts, "error", "it"), failed}, want: ending{op: opNack, untold: true, delay: time.Hour, problem: "it; and: failed"}},
+		"failed, and its order cannot be told":     {attempt: 1, event: refused{retry(time.Second, "error", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Second, problem: "it"}},
+		"nor can its message be written":           {attempt: 1, event: refused{ending{op: opNack, messageOnly: true, problem: "it"}, failed}, want: ending{op: opNack, messageOnly: true, problem: "it"}},
+		"can neither be completed nor buried":      {attempt: last, event: refused{bury(message.ReasonMaxAttempts, "error", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Hour, problem: "it; and: failed"}},
 		"handed back, and that cannot be written":  {attempt: 1, event: refused{ending{op: opRelease}, failed}, want: ending{op: opRelease}},
 	} {
 		m := &message.Message{OrderID: 42, Attempt: test.attempt, LastError: test.lastError}

@@ -56,7 +56,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 	var fetched queue.Fetched
 	start := time.Now()
 	bound, until := c.watermark.bound()
-	want.Floor = bound
+	want.Watermark = bound
 	length := c.lease.length()
 	err = link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
 		c.letSettle(ctx)
@@ -161,7 +161,7 @@ func (c *Consumer) doubt(messages []queue.Received, until time.Time) {
 	c.held.add(deliveries)
 	for _, d := range deliveries {
 		o := c.outcome(d, unstarted{})
-		o.unsure, o.unread = true, true
+		o.unsure, o.unconfirmed = true, true
 		c.settler.put(o)
 	}
 }

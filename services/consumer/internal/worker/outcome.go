@@ -11,17 +11,17 @@ type outcome struct {
 	delivery *delivery
 	ending
 
-	unsure bool      // an earlier try may have taken effect
-	unread bool      // the read that gave us the lease may not have taken effect
-	kept   bool      // the last try was suppressed by the database
-	after  time.Time // not to be tried before
-	tries  int
+	unsure      bool      // an earlier try may have taken effect
+	unconfirmed bool      // the read that gave us the lease may not have taken effect
+	kept        bool      // the last try was suppressed by the database
+	after       time.Time // not to be tried before
+	tries       int
 }
 
 func (o *outcome) entry() queue.Entry {
 	e := queue.EntryOf(&o.delivery.msg)
 	e.Delay, e.Reason, e.Error, e.Unsure = o.delay, o.reason, o.problem, o.unsure
-	if o.unread {
+	if o.unconfirmed {
 		e.Until = o.delivery.msg.Until
 	}
 	return e

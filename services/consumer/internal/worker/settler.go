@@ -188,13 +188,13 @@ func (s *settler) due(o op, now time.Time) [][]outcome {
 	if now.Before(s.refused[o].until) {
 		return nil
 	}
-	var plain, locked, untold, deferred []outcome
+	var plain, locked, messageOnly, deferred []outcome
 	for _, item := range s.pending[o] {
 		switch {
 		case item.after.After(now):
 			deferred = append(deferred, item)
-		case item.untold:
-			untold = append(untold, item)
+		case item.messageOnly:
+			messageOnly = append(messageOnly, item)
 		case item.tries > 0:
 			locked = append(locked, item) // once more, but not in the way of others
 		default:
@@ -202,7 +202,7 @@ func (s *settler) due(o op, now time.Time) [][]outcome {
 		}
 	}
 	s.pending[o] = deferred
-	return slices.Concat(s.batches(o, plain), s.batches(o, locked), s.batches(o, untold))
+	return slices.Concat(s.batches(o, plain), s.batches(o, locked), s.batches(o, messageOnly))
 }
 
 // mostBuried is how many bytes one statement moves to the dead letters: some seconds' worth for a slow disk.

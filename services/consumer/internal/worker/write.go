@@ -15,9 +15,9 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// unreadTries is how often to hand back what a read whose commit went unanswered may have leased: a server that was
+// unconfirmedTries is how often to hand back what a read whose commit went unanswered may have leased: a server that was
 // cut off from us, or hung, may come to that commit only after we have looked. Together they span about a second.
-const unreadTries = 5
+const unconfirmedTries = 5
 
 // write writes one batch of one kind. Each outcome of it either ends, or is pending again when write returns. On an error
 // that is no fault of the batch all of it is pending, to be sent again as it is.
@@ -78,8 +78,8 @@ func (s *settler) send(ctx context.Context, o op, batch []outcome) (confirmed qu
 			confirmed, err = s.queue.AckUnlocked(ctx, conn, entries, s.settings.ID)
 		case o == opAck:
 			confirmed, err = s.queue.Ack(ctx, conn, entries, s.settings.ID)
-		case o == opNack && batch[0].untold:
-			confirmed, err = s.queue.NackUntold(ctx, conn, entries)
+		case o == opNack && batch[0].messageOnly:
+			confirmed, err = s.queue.NackMessageOnly(ctx, conn, entries)
 		case o == opNack:
 			confirmed, err = s.queue.Nack(ctx, conn, entries)
 		case o == opBury:
@@ -118,7 +118,7 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 		}
 		fate, known := fates[lease]
 		switch {
-		case item.unread && known && item.tries >= unreadTries:
+		case item.unconfirmed && known && item.tries >= unconfirmedTries:
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
 			s.held.drop(item.delivery)
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
@@ -130,7 +130,7 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 			s.turn(next)
 		case fate == queue.Done:
 			s.done(item)
-		case item.unread:
+		case item.unconfirmed:
 			s.later(item)
 		case item.unsure && o != opAck:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
@@ -221,8 +221,8 @@ func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err err
 		others, kept = nil, batch
 	}
 	for _, item := range kept {
-		if o == opNack && !item.untold {
-			item.untold = true // the message can perhaps be delayed all the same
+		if o == opNack && !item.messageOnly {
+			item.messageOnly = true // the message can perhaps be delayed all the same
 			s.add(item)
 			continue
 		}
