@@ -66,8 +66,8 @@ lint: bin/golangci-lint bin/actionlint ## Lint every module and the workflows
 fmt: bin/golangci-lint ## Format all Go code
 	@set -e; for module in $(MODULES) $(CHECK_MODULES); do (cd $$module && $(CURDIR)/bin/golangci-lint fmt --config $(CURDIR)/.golangci.yml ./...); done
 
-generate: $(addprefix bin/,$(SERVICES)) ## Write what is generated: the README's configuration tables
-	@tools/readme-tables --write
+generate: $(addprefix bin/,$(SERVICES)) ## Write what is generated: the tables of docs/reference/configuration.md
+	@tools/config-tables --write
 
 verify: $(addprefix bin/,$(SERVICES)) ## Check that what is generated is current, modules are tidy and build alone
 	@tools/verify $(MODULES) $(CHECK_MODULES)

@@ -3,7 +3,7 @@
 //
 //	envconfig   the variable's name
 //	default     its value when it is not set, or set to nothing (compose files and charts do that)
-//	desc        what it means, for the table in the README
+//	desc        what it means, for [Table]
 //	allowed     what an error says that it must be; without it, what values of the field's type look like
 //	secret      "true": never shown; "url": an address whose password and tokens are not shown
 //	ignored     "true": no setting, but something computed from them

@@ -89,7 +89,7 @@ func (s *Server) describePublishing(registry huma.Registry) {
 	for _, probe := range []struct{ path, summary string }{
 		{"/health", "Whether the service is alive"},
 		{"/livez", "The same, for Kubernetes: never asks the database"},
-		{"/readyz", "Whether requests can be served: the database is there and has the schema"},
+		{"/readyz", "Whether orders can be taken: the database is there, has the schema, and takes what is written"},
 	} {
 		responses := map[string]*huma.Response{"200": {Description: "Yes", Content: content("application/json", reflect.TypeFor[Health]())}}
 		if probe.path == "/readyz" {

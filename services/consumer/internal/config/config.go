@@ -13,7 +13,7 @@ import (
 )
 
 // Config is what the consumer can be told. The tags are the single source of the names, the defaults and the
-// documentation: `consumer config` prints them as the README's table.
+// documentation: `consumer config` prints them, as docs/reference/configuration.md has them.
 type Config struct {
 	DatabaseURL postgres.Address `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" secret:"url" desc:"PostgreSQL to work on: a URL (SQLAlchemy's and JDBC's too) or key=value pairs"`
 	QueueName   string           `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue to consume; dead letters go to the queue of the same name + _dlq"`
