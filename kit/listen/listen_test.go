@@ -163,7 +163,7 @@ func TestTheLongestWaitingMakeRoom(t *testing.T) {
 		t.Error("a request of a connection that was given up may be worked on")
 	}
 	connect(t, l)
-	if log.count("as many connections as there may be") != 1 || l.Len() != 3 {
+	if log.count("connection limit reached") != 1 || l.Len() != 3 {
 		t.Errorf("%d connections, and the log is %s", l.Len(), &log.text)
 	}
 }

@@ -27,7 +27,7 @@ func (l *Listener) admit(c *Conn) bool {
 		l.full = true
 		l.mu.Unlock()
 		if !said {
-			l.log.Warn("as many connections as there may be: idle ones, and those of slow clients, are closed for others", "connections", l.most)
+			l.log.Warn("connection limit reached: idle and slow connections are closed to make room", "connections", l.most)
 		}
 		if l.closeLongest(l.share()) == 0 && !l.sleep(patience) {
 			_ = c.Conn.Close()

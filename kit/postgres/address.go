@@ -64,7 +64,7 @@ func (a *Address) Decode(text string) error {
 	r.finish()
 	// Without its parameters first: pgx's own errors may quote the part with the password.
 	if _, err := pgx.ParseConfig(base); err != nil {
-		return errors.New("user, password, host, port or database cannot be read: special characters of a password have to be percent-encoded")
+		return errors.New("user, password, host, port or database cannot be read: special characters in a password must be percent-encoded")
 	}
 	config, err := pgx.ParseConfig(join(base, r.out))
 	if err != nil {
@@ -200,7 +200,7 @@ func queryPairs(query string) (pairs []pair, err error) {
 			return nil, errors.New("its parameters must be name=value, with & between them")
 		}
 		if value, err = url.PathUnescape(value); err != nil {
-			return nil, fmt.Errorf("parameter %s is not percent-encoded rightly", key)
+			return nil, fmt.Errorf("parameter %s is not percent-encoded correctly", key)
 		}
 		pairs = append(pairs, pair{key, value})
 	}

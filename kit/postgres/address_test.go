@@ -172,7 +172,7 @@ var parameters = []struct {
 	{query: "sslmode=disable&uselibpqcompat=true&pool_size=5&encoding=utf8", ignored: "uselibpqcompat pool_size encoding"},
 	{query: "binary_parameters=yes", ignored: "binary_parameters"},
 	// Mistakes
-	{query: "sslmod=disable", wrong: "there is no parameter sslmod, and no setting of a session"},
+	{query: "sslmod=disable", wrong: "there is no parameter sslmod, and no session setting of that name"},
 	{query: "lock_timout=5s", wrong: "there is no parameter lock_timout"},
 	{query: "zeitlimit=5", wrong: "there is no parameter zeitlimit"},
 }

@@ -119,7 +119,7 @@ func (r *reading) parameter(given, value string) error {
 	case meaningless[key]:
 		r.ignored = append(r.ignored, given)
 	default:
-		return fmt.Errorf("there is no parameter %s, and no setting of a session; one that is newer than this program can be given as options=-c %s=…", given, given)
+		return fmt.Errorf("there is no parameter %s, and no session setting of that name; for a setting newer than this program write options=-c %s=…", given, given)
 	}
 	return nil
 }

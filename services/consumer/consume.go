@@ -76,6 +76,6 @@ func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, closeHan
 		w := handler.NewWebhook(s.WebhookURL, s.WebhookSecret, s.Concurrency, s.HandlerTimeout)
 		return w, w.Close
 	}
-	log.Warn("HANDLER=simulate: orders are completed without anything being done with them; for real orders set HANDLER=webhook")
+	log.Warn("HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook")
 	return &handler.Simulate{Work: s.SimulateWork, Fail: s.SimulateFailures == "example", Log: log}, func() {}
 }

@@ -165,7 +165,7 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 // The default is the example's, for trying things out. Whoever gives it real orders is to know that nothing is done with them.
 func TestSimulatingIsWarnedOf(t *testing.T) {
 	t.Parallel()
-	const warning = `"level":"WARN","msg":"HANDLER=simulate: orders are completed without anything being done with them; for real orders set HANDLER=webhook"`
+	const warning = `"level":"WARN","msg":"HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook"`
 	for handler, warned := range map[string]bool{"": true, "simulate": true, "webhook": false} {
 		t.Run("HANDLER="+handler, func(t *testing.T) {
 			t.Parallel()

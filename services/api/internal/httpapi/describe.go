@@ -146,14 +146,14 @@ func (s *Server) failed(ctx context.Context, err error) error {
 		case errors.As(err, &own):
 		case errors.As(err, &connect):
 			if s.warned.once(time.Second) {
-				s.cfg.Log.WarnContext(ctx, "no connection for a request that reads", "trace_id", p.TraceID, "error", err)
+				s.cfg.Log.WarnContext(ctx, "no database connection could be made for a request", "trace_id", p.TraceID, "error", err)
 			}
 		case errors.As(err, &refused) && (kind == database.Unready || !database.Away(err)):
 			if s.warned.once(time.Second) {
 				s.cfg.Log.WarnContext(ctx, "the database refused a request", "trace_id", p.TraceID, "error", err)
 			}
 		default:
-			s.cfg.Log.DebugContext(ctx, "database not available to a request", "trace_id", p.TraceID, "error", err)
+			s.cfg.Log.DebugContext(ctx, "the database was not available to a request", "trace_id", p.TraceID, "error", err)
 		}
 	case p.Status >= http.StatusInternalServerError:
 		s.cfg.Log.ErrorContext(ctx, "request failed", "trace_id", p.TraceID, "error", err)

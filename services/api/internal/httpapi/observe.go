@@ -56,7 +56,7 @@ func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHand
 		}
 		c := s.app.AcquireCtx(ctx)
 		defer s.app.ReleaseCtx(c)
-		_ = s.refuse(c, problem(http.StatusBadRequest, "the request's method is not one of HTTP's")) // only what has no JSON fails
+		_ = s.refuse(c, problem(http.StatusBadRequest, "the request's method is not an HTTP method")) // only what has no JSON fails
 	}
 }
 

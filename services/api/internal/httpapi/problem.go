@@ -122,13 +122,13 @@ func toProblem(err error) *Problem {
 	case database.Untranslatable(err):
 		return problem(http.StatusUnprocessableEntity, "the request has characters that the database's encoding does not have")
 	case errors.As(err, new(*pgconn.PgError)):
-		return unavailable("the database refused: the log has more")
+		return unavailable("the database refused the request; the service's log says why")
 	case errors.As(err, &framework):
 		return fromFiber(framework)
 	case errors.As(err, &status):
 		return problem(status.GetStatus(), status.Error())
 	}
-	return problem(http.StatusInternalServerError, "internal error: the log has more under the trace id")
+	return problem(http.StatusInternalServerError, "internal error; the service's log has the details under the trace id")
 }
 
 func wrong(f strictjson.Fault) Wrong {
@@ -140,7 +140,7 @@ func fromFiber(err *fiber.Error) *Problem {
 	case http.StatusNotFound:
 		return problem(err.Code, "there is nothing at this path")
 	case http.StatusMethodNotAllowed:
-		return problem(err.Code, "this path does not know the method; the Allow header has those it does")
+		return problem(err.Code, "this path does not have that method; the Allow header lists those it has")
 	}
 	return problem(err.Code, err.Message)
 }

@@ -136,7 +136,7 @@ func checkBody(c *fiber.Ctx) error {
 	header := &c.Request().Header
 	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
 		// Not worth it for what an order is, and a few bytes can unpack to gigabytes.
-		return problem(http.StatusUnsupportedMediaType, "compressed bodies are not taken", Wrong{
+		return problem(http.StatusUnsupportedMediaType, "compressed bodies are not accepted", Wrong{
 			Location: "header.Content-Encoding", Message: "must be absent or identity",
 		})
 	}

@@ -204,7 +204,7 @@ func ensureRole(ctx context.Context, tx pgx.Tx, role Role, log *slog.Logger) err
 	}
 	if !done {
 		// Since Postgres 16 CREATEROLE is for the roles that one has created oneself.
-		log.InfoContext(ctx, "the role exists and is not the migrating role's to alter: its password stays as it is", "role", role.Name)
+		log.InfoContext(ctx, "the role exists, and the role that migrates may not alter it: its password stays as it is", "role", role.Name)
 	}
 	return nil
 }

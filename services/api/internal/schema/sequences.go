@@ -81,14 +81,14 @@ func (i ids) bringUp(ctx context.Context, conn *pgx.Conn, log *slog.Logger) erro
 		return err
 	})
 	if denied(err) {
-		log.WarnContext(ctx, "a sequence is behind its table and gives out ids that are taken, and only its owner may bring it up",
+		log.WarnContext(ctx, "a sequence is behind its table and gives out ids that are taken; only its owner can correct it",
 			"sequence", *sequence, "at", was, "statement", fmt.Sprintf(`select setval('%s', %d)`, *sequence, taken))
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("bring it up: %w", err)
 	}
-	log.WarnContext(ctx, "a sequence was behind its table, as after a restore of the data alone, or a failover by logical replication; it was brought up",
+	log.WarnContext(ctx, "a sequence was behind its table, as after a restore of the data alone or a failover by logical replication; it is corrected",
 		"sequence", *sequence, "was", was, "now", max(last, taken))
 	return nil
 }

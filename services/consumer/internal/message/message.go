@@ -59,12 +59,12 @@ func UnknownOrder(id int64) *Poison {
 // when a database goes back to an earlier state, or when orders are truncated with "restart identity". found is when that order was
 // created.
 func OtherOrder(id int64, created, found Instant) *Poison {
-	named := "the message's was created at " + created.String()
+	named := "the message's order at " + created.String()
 	if created == (Instant{}) {
-		named = "the message does not say when its own was created, and is not the one that the order names"
+		named = "the message does not say when its order was created, and is not the message that the order names"
 	}
 	return &Poison{Reason: ReasonOtherOrder, OrderID: id, Problem: fmt.Sprintf(
-		"the order that has the id %d now is not the one that this message was sent for: it was created at %s, %s", id, found, named)}
+		"the order with the id %d is not the one that this message was sent for: it was created at %s, %s", id, found, named)}
 }
 
 // TooLarge is what is wrong with a message that is not to leave the database: of size bytes at least, where most are allowed.

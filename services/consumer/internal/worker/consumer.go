@@ -85,9 +85,9 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 	c.watchSteps(time.Now)
 	c.lease.visible, c.lease.log = s.Visible, log
 	c.buffer = make(chan *delivery, c.load.mostHeld)
-	c.reads.doing, c.reads.log = "Reading messages", log
+	c.reads.doing, c.reads.log = "reading messages", log
 	for o := range operations {
-		c.writes[o].doing, c.writes[o].log = "Writing results ("+o.String()+")", log
+		c.writes[o].doing, c.writes[o].log = "writing results ("+o.String()+")", log
 	}
 	return c
 }

@@ -43,7 +43,7 @@ func (h *health) turn(code, text string) {
 	case "":
 		h.log.Info(h.doing + " works again")
 	default:
-		h.log.Warn(h.doing+" is refused, trying again until it works", "error", text)
+		h.log.Warn(h.doing+" is refused by the database, trying again until it works", "error", text)
 	}
 	h.code, h.text = code, text
 }
@@ -57,8 +57,8 @@ func (h *health) now() string {
 
 // suppressedRead notes that messages are due which a trigger keeps from being leased.
 func (h *health) suppressedRead(ids []int64) {
-	h.turn("suppressed", fmt.Sprintf("%d messages are due and cannot be leased, msg_id %d for one: a row-level trigger on the queue's table suppresses "+
-		"the update (`consumer doctor` names those that can)", len(ids), ids[0]))
+	h.turn("suppressed", fmt.Sprintf("%d due messages cannot be leased (msg_id %d is one): a row-level trigger on the queue's table suppresses "+
+		"the update (`consumer doctor` names the triggers that may do that)", len(ids), ids[0]))
 }
 
 // unwritten counts results whose write the database has suppressed, until each is written after all.
@@ -88,5 +88,5 @@ func (u *unwritten) now() string {
 	if u.count == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d results cannot be written, a trigger suppresses it: %s", u.count, u.why)
+	return fmt.Sprintf("%d results cannot be written, because a trigger suppresses them: %s", u.count, u.why)
 }

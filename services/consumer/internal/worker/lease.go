@@ -31,7 +31,7 @@ func (l *lease) note(took time.Duration) {
 	l.mu.Unlock()
 	switch {
 	case before == 0 && took > 0:
-		l.log.Warn("the database is slow beside VT: leases are made longer, and messages of a consumer that dies come back later",
+		l.log.Warn("the database is slow compared with VT: leases are made longer, so the messages of a consumer that dies come back later",
 			"took", took.Round(time.Millisecond).String(), "vt", l.visible.String(), "longer_by", l.longer().Round(time.Millisecond).String())
 	case before > 0 && took == 0:
 		l.log.Info("the database is quick enough for VT again")

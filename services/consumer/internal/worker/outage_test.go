@@ -375,7 +375,7 @@ func TestARefusalIsSaidOnceAndMakesTheConsumerUnready(t *testing.T) {
 	b.Publish(1)
 	b.settled()
 	b.Exec(`alter table pgmq.q_order_queue rename to elsewhere`)
-	dbtest.Eventually(t, "it says so", func() bool { return r.log.count("Reading messages is refused") == 1 })
+	dbtest.Eventually(t, "it says so", func() bool { return r.log.count("reading messages is refused") == 1 })
 	if ok, why := r.Ready(); ok {
 		t.Errorf("ready: %s", why)
 	}
@@ -383,8 +383,8 @@ func TestARefusalIsSaidOnceAndMakesTheConsumerUnready(t *testing.T) {
 	b.Exec(`alter table pgmq.elsewhere rename to q_order_queue`)
 	b.Publish(1)
 	b.settled()
-	dbtest.Eventually(t, "it says that it works again", func() bool { return r.log.count("Reading messages works again") == 1 })
-	if r.log.count("Reading messages is refused") != 1 {
+	dbtest.Eventually(t, "it says that it works again", func() bool { return r.log.count("reading messages works again") == 1 })
+	if r.log.count("reading messages is refused") != 1 {
 		t.Error("more than one line per change of state")
 	}
 }

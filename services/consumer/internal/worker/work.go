@@ -54,7 +54,7 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 		c.logAbout(slog.LevelWarn, "handler returned after its message had been given up; its worker is free again", &d.msg,
 			slog.String("after", took.Round(time.Millisecond).String()))
 	case lost:
-		c.logAbout(slog.LevelDebug, "result of a lost lease dropped", &d.msg)
+		c.logAbout(slog.LevelDebug, "the lease was lost: the handler's result is dropped", &d.msg)
 	default:
 		c.logResult(&d.msg, end, err)
 		c.settler.put(c.ends(d, end))

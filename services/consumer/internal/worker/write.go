@@ -188,7 +188,7 @@ func (s *settler) tell(ctx context.Context, o op, items []outcome) {
 	if err := s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		return s.queue.Notify(ctx, conn, payload)
 	}); err != nil {
-		s.log.Debug("could not notify others; they look by themselves", "error", err.Error())
+		s.log.Debug("could not notify other consumers; they will find the messages by polling", "error", err.Error())
 	}
 }
 
@@ -229,7 +229,7 @@ func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err err
 		if !item.kept {
 			item.kept = true
 			s.unwritten.begin(err)
-			s.logAbout(slog.LevelWarn, "A result cannot be written, a row-level trigger suppresses it (`consumer doctor` names those that can): trying again until it works",
+			s.logAbout(slog.LevelWarn, "a result cannot be written, because a row-level trigger suppresses it (`consumer doctor` names the triggers that may do that): trying again until it works",
 				&item.delivery.msg, slog.String("operation", o.String()), slog.String("error", err.Error()))
 		}
 		s.later(item)
@@ -242,7 +242,7 @@ func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err err
 
 // spoiled deals with an outcome that the database refuses to store for what it contains.
 func (s *settler) spoiled(o outcome, err error) {
-	s.logAbout(slog.LevelError, "the database refuses what is to be written about this message", &o.delivery.msg,
+	s.logAbout(slog.LevelError, "the database refuses to store the result of this message", &o.delivery.msg,
 		slog.String("operation", o.op.String()), slog.String("error", err.Error()))
 	next := s.outcome(o.delivery, refused{o.ending, err})
 	if next.ending == o.ending {

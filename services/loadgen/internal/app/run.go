@@ -205,7 +205,7 @@ func (s *session) finish(summary *report.Summary, err error) error {
 	}
 	summary.Ended = time.Now()
 	if err := s.write(summary); err != nil {
-		s.log.Error("report", slog.Any("error", err))
+		s.log.Error("a report could not be written", slog.Any("error", err))
 		if summary.ExitCode == ExitOK {
 			summary.ExitCode = ExitFault
 		}

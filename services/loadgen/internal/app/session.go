@@ -94,10 +94,10 @@ func (s *session) watchSignal(stopSending context.CancelFunc) {
 	case <-s.signalled.Done():
 	}
 	if s.begun.Load() && !s.sent.Load() {
-		s.log.Warn("interrupted: no more orders are sent; the audit of those that were follows (once more to leave at once)")
+		s.log.Warn("interrupted: no more orders are sent; those that were sent are audited now (interrupt again to leave at once)")
 		stopSending()
 	} else {
-		s.log.Warn("interrupted: leaving with what there is")
+		s.log.Warn("interrupted: leaving with the results so far")
 		s.cancel()
 	}
 	<-s.closed

@@ -100,7 +100,7 @@ func (s *session) lastWords(summary *report.Summary) {
 	summary.Interrupted, summary.ExitCode = true, ExitInterrupted
 	if inKubernetes() {
 		if err := summary.WriteTermination(s.cfg.TerminationPath); err != nil {
-			s.log.Warn("last words", slog.Any("error", err))
+			s.log.Warn("the last summary could not be written", slog.Any("error", err))
 		}
 	}
 }
