@@ -61,7 +61,7 @@ func Reason(err error) string {
 		return "a sequence is behind its table: api migrate corrects it"
 	}
 	if strings.Contains(pgErr.Message, Incomplete) {
-		return "not all rows were written; a trigger may hold them back"
+		return "some rows are held back, perhaps by a trigger"
 	}
 	return fmt.Sprintf("database refuses with SQLSTATE %s, the log says why", pgErr.Code)
 }
