@@ -153,7 +153,7 @@ func (w *Writer) failed(a attempt, err error) (next []attempt) {
 	case doubt:
 		return w.doubt(a, err)
 	case giveUp:
-		w.trouble("orders not written", err)
+		w.noteFailure("orders not written", err)
 		settleAll(a.units, ErrUnavailable)
 	}
 	return nil
@@ -198,7 +198,7 @@ func (w *Writer) refuse(u *unit, err error) {
 // doubt is for units that may have been written. Trying again is safe only for those with a key: the others could be written
 // twice.
 func (w *Writer) doubt(a attempt, err error) (next []attempt) {
-	w.trouble("connection lost while writing orders", err)
+	w.noteFailure("connection lost while writing orders", err)
 	var keyed []*unit
 	for _, u := range a.units {
 		u.inDoubt = true

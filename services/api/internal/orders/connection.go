@@ -32,7 +32,7 @@ func (w *Writer) connect() error {
 	conn, err := connectPublisher(w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
 	if err != nil {
 		w.cfg.Observer.Failed(database.Classify(err))
-		w.trouble("writer cannot connect", err)
+		w.noteFailure("writer cannot connect", err)
 		return err
 	}
 	w.conn, w.used = conn, time.Now()

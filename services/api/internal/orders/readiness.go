@@ -25,9 +25,9 @@ func (w *Writer) NotReady() string {
 	return ""
 }
 
-// trouble counts a failure that is no order's fault, and says what it has come to: once when that is certain. It ends the
+// noteFailure counts a failure that is no order's fault, and says what it has come to: once when that is certain. It ends the
 // connection, because the next one may lead to another server and has the settings of today.
-func (w *Writer) trouble(what string, err error) {
+func (w *Writer) noteFailure(what string, err error) {
 	w.disconnect()
 	w.gate.Suspect()
 	w.failures++
@@ -41,7 +41,7 @@ func (w *Writer) trouble(what string, err error) {
 	}
 }
 
-// recovered ends what trouble has counted.
+// recovered ends what noteFailure has counted.
 func (w *Writer) recovered() {
 	w.failures = 0
 	w.admit.Store(false)
@@ -79,7 +79,7 @@ func (w *Writer) rehearse() error {
 		}
 	}
 	w.cfg.Observer.Failed(database.Classify(first))
-	w.trouble("orders cannot be written", first)
+	w.noteFailure("orders cannot be written", first)
 	w.admit.Store(true)
 	return first
 }

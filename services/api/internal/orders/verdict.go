@@ -31,7 +31,7 @@ const (
 )
 
 // judge decides by an attempt's error, its number (the first is 1) and that of its units. What it does not know is the database's
-// trouble and not the order's, because a client gives up what is refused.
+// fault and not the order's, because a client gives up what is refused.
 func judge(err error, try, units int) verdict {
 	upTo := func(most int, then verdict) verdict {
 		if try < most {

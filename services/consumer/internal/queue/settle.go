@@ -112,7 +112,7 @@ func (q *Queue) Bury(ctx context.Context, conn *pgx.Conn, entries []Entry, consu
 }
 
 // Notify wakes the consumers that listen, in a transaction of its own. Payload "" means: something is due now;
-// see RetryPayload for the other one.
+// "retry-ms:N" means: something will be, in N milliseconds.
 func (q *Queue) Notify(ctx context.Context, conn *pgx.Conn, payload string) error {
 	if _, err := conn.Exec(ctx, "select pg_notify($1, $2)", q.Channel(), payload); err != nil {
 		return fmt.Errorf("notify: %w", err)
