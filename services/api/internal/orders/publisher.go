@@ -98,8 +98,8 @@ func (p *publisher) close()                         { database.Discard(p.conn) }
 func (p *publisher) closed() bool                   { return p.conn.IsClosed() }
 func (p *publisher) ping(ctx context.Context) error { return p.conn.Ping(ctx) }
 
-// rehearse writes an order and its message and undoes it. An order that a rule about orders refuses has got past everything
-// that this is about.
+// rehearse writes an order and its message, has what a commit would check checked, and undoes it. An order that a rule about orders
+// refuses has got past everything that this is about.
 func (p *publisher) rehearse(order *Draft, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -108,6 +108,9 @@ func (p *publisher) rehearse(order *Draft, timeout time.Duration) error {
 		return fmt.Errorf("rehearse: %w", err)
 	}
 	_, err = p.publish([]*unit{{Request: Request{Orders: []Draft{*order}}}}, timeout)
+	if err == nil {
+		_, err = tx.Exec(ctx, "set constraints all immediate")
+	}
 	if undo := tx.Rollback(ctx); undo != nil && err == nil {
 		err = undo
 	}

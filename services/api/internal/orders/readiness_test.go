@@ -31,6 +31,8 @@ func TestReadinessIsWhatTheLastStatementsDid(t *testing.T) {
 		"no queue":                            {`alter table pgmq.q_order_queue rename to q_other`, `alter table pgmq.q_other rename to q_order_queue`, "schema"},
 		"no table":                            {`alter table orders rename to others`, `alter table others rename to orders`, "schema"},
 		"no disk":                             {raise("orders", `errcode = 'disk_full'`), dropRule, "disk"},
+		"no disk, as the commit finds out":    {atCommit(`raise exception 'no' using errcode = 'disk_full'`), dropRule, "disk"},
+		"a slow commit":                       {atCommit(`perform pg_sleep(30)`), dropRule, "time"},
 		"an internal error":                   {raise("orders", `errcode = 'XX000'`), dropRule, "XX000"},
 		"a raised error":                      {raise(queue, `errcode = 'P0001'`), dropRule, "P0001"},
 		"a slow statement":                    {`create function rule() returns trigger language plpgsql as 'begin perform pg_sleep(30); return new; end'; create trigger rule before insert on orders for each row execute function rule()`, dropRule, "time"},
@@ -69,6 +71,12 @@ func TestReadinessIsWhatTheLastStatementsDid(t *testing.T) {
 			b.check(t, 2)
 		})
 	}
+}
+
+// atCommit does something when an order's transaction comes to its end, and not before.
+func atCommit(sql string) string {
+	return `create function rule() returns trigger language plpgsql as $$ begin ` + sql + `; return null; end $$;
+		create constraint trigger rule after insert on orders deferrable initially deferred for each row execute function rule()`
 }
 
 // One order that the database does not take, for a reason that no rule explains, is not the end of the others.
