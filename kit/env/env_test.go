@@ -91,7 +91,7 @@ func TestEveryWrongValueIsNamedOnceAndInOneLine(t *testing.T) {
 		`SHORT="2m": must be a duration from 1s to 1m (who has the time?)`,
 		`ON="sometimes": must be true or false`, `FACTOR="much": must be a number`, `NAME="eve\nmallory": must be , anna or otto`,
 		`LIMIT="1TB": must be a size such as 65536, 512KiB or 2MiB`, `COLOUR="green": must be red or blue (no colour that there is paint for)`,
-		`TOKEN="***": must be without white space at either end`,
+		`TOKEN="***": must be without white space or invisible characters at either end`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not in: %s", want, text)
@@ -113,7 +113,7 @@ func TestAWrongValueIsShownAsItWasWritten(t *testing.T) {
 // A secret that echo, an editor or a Secret's base64 has given a newline is another secret: every request that bears it would fail.
 func TestASecretWithWhiteSpaceAtAnEndIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, secret := range []string{"s3cret\n", "s3cret\r\n", " s3cret", "s3cret\t", "\u00a0s3cret"} {
+	for _, secret := range []string{"s3cret\n", "s3cret\r\n", " s3cret", "s3cret\t", "\u00a0s3cret", "\ufeffs3cret", "s3cret\u200b", "s3cret\x00"} {
 		_, err := read(map[string]string{"TOKEN": secret})
 		if text := fmt.Sprint(err); !strings.HasPrefix(text, `wrong configuration: TOKEN="***": must be without white space`) {
 			t.Errorf("%q: %s", secret, text)
@@ -148,6 +148,7 @@ func TestASecretMayStandInAFile(t *testing.T) {
 	for name, variables := range map[string]map[string]string{
 		"two line ends":       {"TOKEN_FILE": file("s3cret\n\n")},
 		"a space":             {"TOKEN_FILE": file("s3cret \n")},
+		"a byte-order mark":   {"TOKEN_FILE": file("\ufeffs3cret\n")},
 		"nothing in it":       {"TOKEN_FILE": file("\n")},
 		"too long":            {"TOKEN_FILE": file(strings.Repeat("s3cret", 20_000))},
 		"no such file":        {"TOKEN_FILE": filepath.Join(t.TempDir(), "none")},

@@ -15,8 +15,8 @@ const FileSuffix = "_FILE"
 // maxSecret is how long a secret may be, in bytes. A file that is longer is the wrong file.
 const maxSecret = 64 << 10
 
-// findSecret applies the rule that holds for every secret: it has no white space at either end. `echo secret | base64` leaves a
-// newline there, which nobody sees and which makes another secret of it: that stops the start. The line end of a file's last line
+// findSecret applies the rule that holds for every secret: it has no white space at either end, nor anything else that cannot be seen.
+// `echo secret | base64` leaves a newline there, an editor a byte-order mark, and each makes another secret of it: that stops the start. The line end of a file's last line
 // is the file's and not the secret's. An address has no use for white space at its ends: there it is dropped.
 func (p *Problems) findSecret(lookup Lookup, name, text, kind string) (secret string, ok bool) {
 	file, _ := lookup(name + FileSuffix)
@@ -35,17 +35,21 @@ func (p *Problems) findSecret(lookup Lookup, name, text, kind string) (secret st
 			return "", false
 		}
 	}
-	trimmed := strings.TrimFunc(text, unicode.IsSpace)
+	trimmed := strings.TrimFunc(text, unseen)
 	if kind == "url" || trimmed == text {
 		return trimmed, true
 	}
 	if source == name {
-		p.add(source, mask, "without white space at either end (a newline? echo leaves one, printf does not)", "")
+		p.add(source, mask, "without white space or invisible characters at either end (a newline? echo leaves one, printf does not)", "")
 	} else {
-		p.add(source, file, "a file whose content has no white space at either end", "")
+		p.add(source, file, "a file whose content has no white space or invisible characters at either end", "")
 	}
 	p.wrong[name] = true
 	return "", false
+}
+
+func unseen(r rune) bool {
+	return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 func readSecret(path string) (string, error) {
