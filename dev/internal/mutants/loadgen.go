@@ -78,6 +78,10 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "audit/audit.go", `if err := a.probeGaps(ctx); err != nil {`, `if err := ctx.Err(); err != nil {`}},
 		},
 		{
+			Breaks: "that the queue was empty before the run is taken for its end", By: goTest(loadgen, "./internal/audit", "TestAnEmptyQueueOfThePastIsNoReasonToStopLooking"),
+			Edits: []Edit{{dir + "audit/audit.go", `(a.asOf.IsZero() || !a.asOf.Before(a.newest))`, `true`}},
+		},
+		{
 			Breaks: "an api that refuses to show an order has lost it", By: goTest(loadgen, "./internal/audit", "TestARefusalIsNoLoss"),
 			Edits: []Edit{{dir + "audit/lookup.go", `err = a.ask(ctx, func() (err error) { o, found, err = a.api.Order(ctx, id); return err })
 	return o, found, err`, `_ = a.ask(ctx, func() (err error) { o, found, err = a.api.Order(ctx, id); return err })

@@ -88,6 +88,9 @@ type Auditor struct {
 	requests atomic.Int64
 	contact  atomic.Int64 // when the api last answered, in Unix nanoseconds
 	depth    int          // of the queue when it was last asked; -1 = it does not say
+	asOf     time.Time    // when the queue was that deep; zero = it does not say
+	silent   bool         // the queue may be asked again: not to have heard from it says nothing
+	newest   time.Time    // when the last of the run's orders was made or completed, as far as was seen
 	lowest   int          // that it has been; -1 = never asked
 	effects  bool         // the api shows how often an order had its effect
 	unlisted int          // orders that the listing did not show, in the last full look
@@ -178,10 +181,11 @@ func (a *Auditor) settle(ctx context.Context, begun time.Time) error {
 		if a.askQueue(ctx) {
 			moved = time.Now()
 		}
-		drained, looked := a.depth <= 0, time.Now()
+		looked := time.Now()
 		if err := a.look(ctx, full); err != nil {
 			return err
 		}
+		drained := a.drained()
 		conclusive = conclusive || (full && drained)
 		now := time.Now()
 		t := a.tally()
@@ -289,17 +293,29 @@ func (a *Auditor) begin() {
 // stands before the run's own orders. Merely lower than last time it is every few seconds when others fill it, too.
 func (a *Auditor) askQueue(ctx context.Context) bool {
 	a.requests.Add(1)
-	a.depth = -1
+	a.depth, a.asOf = -1, time.Time{}
 	q, err := a.api.Queue(ctx)
+	var e *client.Error
+	a.silent = errors.As(err, &e) && e.Passing()
 	if err != nil || q.Depth < 0 {
 		return false
 	}
-	a.depth = q.Depth
+	a.depth, a.asOf = q.Depth, q.AsOf.Time
 	if a.lowest >= 0 && q.Depth >= a.lowest {
 		return false
 	}
 	a.lowest = q.Depth
 	return true
+}
+
+// drained is true when the queue was empty after the last of the run's orders was made and completed, so that no message of theirs can
+// be left. An api may answer with what it saw a moment ago: before the run, the queue was empty as well. An api without a queue to ask is
+// believed to have none.
+func (a *Auditor) drained() bool {
+	if a.depth < 0 {
+		return !a.silent
+	}
+	return a.depth == 0 && (a.asOf.IsZero() || !a.asOf.Before(a.newest))
 }
 
 func (a *Auditor) report(t tally) {

@@ -546,3 +546,36 @@ func TestDuplicatesWithoutAKeyAreSeenInParallelRuns(t *testing.T) {
 		t.Fatalf("%v: %q", err, alone.Notes)
 	}
 }
+
+// outdated is an api that answers as of the past for a while: before the run its queue was empty, too.
+type outdated struct {
+	audit.API
+	before time.Time
+	first  int // so many answers are of the past
+	asked  int
+}
+
+func (o *outdated) Queue(ctx context.Context) (client.Queue, error) {
+	q, err := o.API.Queue(ctx)
+	if o.asked++; o.asked <= o.first {
+		q.Depth, q.AsOf.Time = 0, o.before
+	} else {
+		q.AsOf.Time = time.Now()
+	}
+	return q, err
+}
+
+// A message that is left in the queue may bring a second effect. That the queue was empty before the run says nothing about it.
+func TestAnEmptyQueueOfThePastIsNoReasonToStopLooking(t *testing.T) {
+	t.Parallel()
+	before := time.Now()
+	b := send(t, faultyapi.Faults{}, faultyapi.Habits{}, 50, 1, orders.Mix{})
+	defer b.close()
+	api := &outdated{API: b.client, before: before, first: 3}
+	o := quick()
+	o.Patience, o.Linger = time.Minute, time.Minute
+	r, err := audit.New(api, o, audit.Run{Keys: b.keys, Ledger: b.ledger}).Run(t.Context())
+	if err != nil || r.Completed != 50 || api.asked <= api.first {
+		t.Errorf("asked %d times, of which %d answers were of the past: %+v, %v", api.asked, api.first, r, err)
+	}
+}

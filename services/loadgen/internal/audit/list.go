@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"time"
 
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/orders"
@@ -197,6 +198,11 @@ func (b *book) tail() int64 { return 16 + min(int64(len(b.marks)/20), 240) }
 
 func (a *Auditor) apply(b *book, n int, o *client.Order) {
 	a.effects = a.effects || o.Effects != nil
+	for _, t := range []time.Time{o.CreatedAt.Time, o.CompletedAt.Time} {
+		if t.After(a.newest) {
+			a.newest = t
+		}
+	}
 	if !b.apply(n, o) || o.CreatedAt.IsZero() || o.CompletedAt.IsZero() || b.marks[n]&backward != 0 {
 		return
 	}

@@ -93,6 +93,7 @@ func (c *Client) Ready(ctx context.Context) error {
 
 // Queue is the queue's state as GET /queue tells it; Depth is -1 when it does not say.
 type Queue struct {
+	AsOf        moment  `json:"as_of"` // when it was like this, by the database's clock; zero when the answer does not say
 	Depth       int     `json:"depth"`
 	InFlight    int     `json:"in_flight"`
 	Delayed     int     `json:"delayed"`
