@@ -38,6 +38,10 @@ func apiMutants() []Mutant {
 	return []attempt{{a.units[:half], 1, a.rehearsed}}`}},
 		},
 		{
+			Breaks: "what only a commit finds out is not rehearsed", By: writer("TestReadinessIsWhatTheLastStatementsDid"),
+			Edits: []Edit{{dir + "publisher.go", `set constraints all immediate`, `select 1`}},
+		},
+		{
 			Breaks: "another order under the same key is a replay", By: writer("TestKeyIsAnsweredOnce"),
 			Edits: []Edit{{dir + "unit.go", `	if !same {
 		u.settle(Result{}, ErrKeyReused)

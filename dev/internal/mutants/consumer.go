@@ -53,6 +53,14 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{sql + "effect.sql", `case when ids is null then true`, `case when true then true`}},
 		},
 		{
+			Breaks: "an effect that a trigger undoes is taken for done", By: worker("TestAWriteThatIsUndoneIsNotTakenForWritten"),
+			Edits: []Edit{{sql + "effect.sql", `(select id from done where stands)`, `(select id from done)`}},
+		},
+		{
+			Breaks: "a msg_id that came again makes a message another order's", By: queue("TestMessagesAreTheirOrders"),
+			Edits: []Edit{{sql + "identify.sql", `when o.message_id <> m.msg_id then false`, `when o.message_id is not null then o.message_id = m.msg_id`}},
+		},
+		{
 			Breaks: "a dead letter that a trigger suppresses is lost", By: worker("TestAWriteThatIsSuppressedIsNotTakenForWritten"),
 			Edits: []Edit{{sql + "bury.sql", `case when ids is null then true`, `case when true then true`}},
 		},
