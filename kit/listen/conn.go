@@ -15,6 +15,8 @@ type Conn struct {
 	owner  *Listener
 	state  atomic.Int64 // when it began, in ns since the program's start, and in the two lowest bits what it is
 	closed atomic.Bool
+
+	answered atomic.Bool // at least once
 }
 
 const (
@@ -43,9 +45,14 @@ func (c *Conn) mark(state int64) bool {
 	}
 }
 
-// Idle says that nothing is under way. When that has lasted a while, it is among the first to be closed for others. False: it is
+// Idle says that a request is answered and nothing is under way. When that has lasted a while, it is among the first to be closed for others. False: it is
 // closed already.
-func (c *Conn) Idle() bool { return c.mark(idle) }
+func (c *Conn) Idle() bool {
+	if !c.answered.Load() {
+		c.answered.Store(true)
+	}
+	return c.mark(idle)
+}
 
 // Waiting says that the client has to send, or to take, the rest of something. When there are no idle ones, the one that has
 // been waiting longest is closed.

@@ -168,6 +168,42 @@ func TestTheLongestWaitingMakeRoom(t *testing.T) {
 	}
 }
 
+// Clients that have had an answer lately and clients that have had none make room for their own kind, as long as either has its
+// half: a crowd that says nothing closes nobody who is at work, and a crowd that has had an answer each keeps nobody out.
+func TestACrowdMakesRoomForItself(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 4)
+	l.Rest(time.Hour)
+	working, w := connect(t, l)
+	another, a := connect(t, l)
+	for _, c := range []*listen.Conn{w, a} {
+		if !c.Busy() || !c.Idle() {
+			t.Fatal("it is closed")
+		}
+	}
+	silent, _ := connect(t, l)
+	newer, n := connect(t, l)
+	newest, _ := connect(t, l)
+	if !gone(t, silent) || gone(t, working) || gone(t, another) || gone(t, newer) || gone(t, newest) {
+		t.Errorf("closed: silent %v, newer %v, newest %v; working %v, another %v", gone(t, silent), gone(t, newer), gone(t, newest), gone(t, working), gone(t, another))
+	}
+
+	l, _ = bound(t, 4)
+	l.Rest(time.Hour)
+	newcomer, _ := connect(t, l)
+	crowd := make([]net.Conn, 3)
+	for i := range crowd {
+		crowd[i], n = connect(t, l)
+		if !n.Busy() || !n.Idle() {
+			t.Fatal("it is closed")
+		}
+	}
+	connect(t, l)
+	if gone(t, newcomer) || !gone(t, crowd[0]) || gone(t, crowd[1]) || gone(t, crowd[2]) {
+		t.Errorf("closed: newcomer %v, crowd %v %v %v", gone(t, newcomer), gone(t, crowd[0]), gone(t, crowd[1]), gone(t, crowd[2]))
+	}
+}
+
 func TestNobodyWhoIsWorkedForIsClosed(t *testing.T) {
 	t.Parallel()
 	l, _ := bound(t, 2)

@@ -22,6 +22,8 @@ type Listener struct {
 	log  *slog.Logger
 	most int
 
+	resting time.Duration // see the constant
+
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
 	full  bool // the log says so
@@ -33,7 +35,7 @@ type Listener struct {
 
 // New bounds a listener to so many connections at a time.
 func New(ln net.Listener, most int, log *slog.Logger) *Listener {
-	return &Listener{Listener: ln, log: log, most: most, conns: make(map[*Conn]struct{}), closed: make(chan struct{})}
+	return &Listener{Listener: ln, log: log, most: most, resting: resting, conns: make(map[*Conn]struct{}), closed: make(chan struct{})}
 }
 
 // TCP listens on an address and bounds it to so many connections at a time.
@@ -43,6 +45,25 @@ func TCP(ctx context.Context, address string, most int, log *slog.Logger) (*List
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return New(ln, most, log), nil
+}
+
+// SetBuffers bounds what the kernel keeps of each connection that comes from now on, in bytes: received, and not yet read; written,
+// and not yet taken. It is for listeners of TCP; others have no such buffers.
+func (l *Listener) SetBuffers(receive, send int) error {
+	tcp, ok := l.Listener.(*net.TCPListener)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err == nil {
+		if failed := raw.Control(func(fd uintptr) { err = setBuffers(fd, receive, send) }); failed != nil {
+			err = failed
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("set the buffers of connections: %w", err)
+	}
+	return nil
 }
 
 // Len is the number of connections.

@@ -48,26 +48,39 @@ const resting = time.Second
 const fresh = 250 * time.Millisecond
 
 // closeLongest closes up to n connections, those that have been idle longest, or else those that have been waiting longest for
-// their clients. It returns how many it closed.
+// their clients. These are of two kinds, which have had an answer and which have had none, and the more numerous kind makes room:
+// neither crowd takes more than half from the other. It returns how many it closed.
 func (l *Listener) closeLongest(n int) int {
 	type candidate struct {
 		conn  *Conn
 		state int64
 	}
-	var idlers, others []candidate
-	rested, aged := now()-int64(resting), now()-int64(fresh)
+	var idlers, strangers, others []candidate
+	unanswered := 0
+	rested, aged := now()-int64(l.resting), now()-int64(fresh)
 	l.mu.Lock()
 	for c := range l.conns {
+		answered := c.answered.Load()
+		if !answered {
+			unanswered++
+		}
 		switch state := c.state.Load(); {
+		case state&stateMask > waiting || state >= aged:
 		case state&stateMask == idle && state < rested:
 			idlers = append(idlers, candidate{c, state})
-		case state&stateMask <= waiting && state < aged:
+		case answered:
 			others = append(others, candidate{c, state})
+		default:
+			strangers = append(strangers, candidate{c, state})
 		}
+	}
+	order := [][]candidate{idlers, strangers, others}
+	if 2*unanswered < len(l.conns) {
+		order = [][]candidate{idlers, others, strangers}
 	}
 	l.mu.Unlock()
 	closed := 0
-	for _, all := range [][]candidate{idlers, others} {
+	for _, all := range order {
 		slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.state, b.state) })
 		for _, one := range all {
 			if closed < n && one.conn.evict(one.state) {

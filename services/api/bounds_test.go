@@ -16,20 +16,19 @@ func TestBoundsFollowTheMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
-		memory      int64
-		connections int
-		bodies      int64
-		said        int
+		gomemlimit int64
+		want       limits
+		said       int
 	}{
-		{math.MaxInt64, 2048, 32 << 20, 0},
-		{230 << 20, 2048, 32 << 20, 0}, // what the chart gives
-		{57 << 20, 521, 57 << 20 / 7, 2},
-		{1 << 20, 16, 2 << 20, 2}, // one batch there must be room for
+		{math.MaxInt64, limits{1000, 32 << 20, math.MaxInt64}, 0},
+		{230 << 20, limits{1000, 32 << 20, 230<<20 - 1000*60<<10}, 0}, // what the chart gives
+		{58 << 20, limits{256, (58<<20 - 256*60<<10) / 5, 58<<20 - 256*60<<10}, 2},
+		{1 << 20, limits{16, 2 << 20, 512 << 10}, 2}, // one batch there must be room for
 	} {
 		var log strings.Builder
-		connections, bodies := within(cfg, test.memory, slog.New(slog.NewTextHandler(&log, nil)))
-		if said := strings.Count(log.String(), "the limit of memory"); connections != test.connections || bodies != min(32<<20, test.bodies) || said != test.said {
-			t.Errorf("%d bytes of memory: %d connections, %d bytes of bodies, said %d times", test.memory, connections, bodies, said)
+		got := within(cfg, test.gomemlimit, slog.New(slog.NewTextHandler(&log, nil)))
+		if said := strings.Count(log.String(), "the limit of memory"); got != test.want || said != test.said {
+			t.Errorf("%d bytes of memory: %+v, want %+v; said %d times", test.gomemlimit, got, test.want, said)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	messages := queue.New(pool, cfg.QueueName)
 	watcher := queue.NewWatcher(messages)
 	defer watcher.Close()
-	connections, bodies := bounds(cfg, log)
+	limits := bounds(cfg, log)
 	server := httpapi.New(httpapi.Config{
 		Writer:         writer,
 		Store:          orders.NewStore(pool),
@@ -68,7 +68,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		RequestTimeout: cfg.RequestTimeout,
 		BodyLimit:      int(cfg.BodyLimit),
 		OrderBodyLimit: int(cfg.OrderBodyLimit),
-		BodyBudget:     bodies,
+		BodyBudget:     limits.bodies,
 		Input:          orders.Input{Example: cfg.Input == "example"},
 		APITokens:      config.Tokens(cfg.APITokens),
 		AdminTokens:    config.Tokens(cfg.AdminToken),
@@ -76,7 +76,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	})
 	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})
 
-	api, err := listen.TCP(ctx, net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)), connections, log)
+	api, err := listen.TCP(ctx, net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)), limits.connections, log)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ type Config struct {
 	BodyLimit      env.Size      `envconfig:"BODY_LIMIT" default:"2MiB" desc:"largest body of a batch of orders, and of a redrive"`
 	OrderBodyLimit env.Size      `envconfig:"ORDER_BODY_LIMIT" default:"16KiB" desc:"largest body of every other request: an order needs a few hundred bytes"`
 	BodyBudget     env.Size      `envconfig:"BODY_BUDGET" default:"32MiB" desc:"bytes of bodies larger than ORDER_BODY_LIMIT, of requests and of answers, that may be in memory at a time; beyond that requests are answered 503"`
-	MaxConnections int           `envconfig:"MAX_CONNECTIONS" default:"2048" desc:"connections of clients, at most, and never more than the limit of open files allows. When more come, those that are idle are closed for them, then those whose clients are slowest"`
+	MaxConnections int           `envconfig:"MAX_CONNECTIONS" default:"1000" desc:"connections of clients, at most, and never more than the limits of open files and of memory (GOMEMLIMIT) allow. When more come, those that are idle are closed for them, then those whose clients are slowest"`
 
 	WriteBatch int `envconfig:"WRITE_BATCH" default:"256" desc:"orders committed together at most"`
 	WriteQueue int `envconfig:"WRITE_QUEUE" default:"4096" desc:"orders that may wait for their commit; beyond that requests are answered 503"`

@@ -40,12 +40,26 @@ type Listener struct {
 	cfg *Config
 }
 
-// NewListener wraps a listener.
-func NewListener(ln *listen.Listener, cfg *Config) *Listener { return &Listener{ln, cfg} }
+// What the kernel may keep of what a client sends, and does not read, in bytes. Its own choice would be megabytes. What it takes for
+// them is twice as much, and counts towards the memory of a container, where the collector does not see it. A large batch still
+// arrives in time over half the world: a round trip brings 16 KiB.
+const (
+	receiveBuffer = 16 << 10
+	sendBuffer    = 12 << 10
+	socket        = 4 << 10 // what belongs to a connection itself
+)
 
-// kernelBuffer is what the kernel may keep of a connection in each direction; it counts towards the memory of a container. Its
-// own choice would be megabytes for clients that do not read.
-const kernelBuffer = 64 << 10
+// KernelMemory is what one connection takes of the kernel's memory at its worst, in bytes.
+const KernelMemory = 2*(receiveBuffer+sendBuffer) + socket
+
+// NewListener wraps a listener. From now on its connections have small buffers: from their first packet, so that no client sends
+// more than there is room for.
+func NewListener(ln *listen.Listener, cfg *Config) (*Listener, error) {
+	if err := ln.SetBuffers(receiveBuffer, sendBuffer); err != nil {
+		return nil, err
+	}
+	return &Listener{ln, cfg}, nil
+}
 
 // Accept waits for a connection.
 func (l *Listener) Accept() (net.Conn, error) {
@@ -56,10 +70,6 @@ func (l *Listener) Accept() (net.Conn, error) {
 	client, ok := conn.(*listen.Conn)
 	if !ok {
 		return nil, errors.New("the listener's connections are not its own")
-	}
-	if tcp, ok := client.Conn.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(kernelBuffer) // what fails here fails again, and is seen, when it is read or written
-		_ = tcp.SetWriteBuffer(kernelBuffer)
 	}
 	c := &Conn{Conn: client, client: client, cfg: l.cfg}
 	c.buf = c.small[:]

@@ -23,7 +23,16 @@ func pair(tb testing.TB, cfg Config) (client net.Conn, server *Conn) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = ln.Close() })
-	return joined(tb, NewListener(ln, complete(cfg)))
+	return joined(tb, strict(tb, ln, complete(cfg)))
+}
+
+func strict(tb testing.TB, ln *listen.Listener, cfg *Config) *Listener {
+	tb.Helper()
+	strict, err := NewListener(ln, cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return strict
 }
 
 func complete(cfg Config) *Config {
@@ -229,7 +238,7 @@ func FuzzStream(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = ln.Close() })
-	listener := NewListener(ln, complete(Config{}))
+	listener := strict(f, ln, complete(Config{}))
 	f.Fuzz(func(t *testing.T, stream []byte, packet uint8) {
 		client, server := joined(t, listener)
 		go func() { // it ends when all is sent, or the connection does

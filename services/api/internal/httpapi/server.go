@@ -131,7 +131,7 @@ func New(cfg Config) *Server {
 
 // Serve answers requests on a listener until [Server.Shutdown].
 func (s *Server) Serve(ln *listen.Listener) error {
-	strict := http1.NewListener(ln, &http1.Config{
+	strict, err := http1.NewListener(ln, &http1.Config{
 		MaxHead:     maxHead,
 		Limit:       s.bodyLimit,
 		Free:        int64(s.cfg.OrderBodyLimit),
@@ -141,6 +141,9 @@ func (s *Server) Serve(ln *listen.Listener) error {
 		HeadTimeout: headTimeout,
 		BodyTimeout: bodyTimeout,
 	})
+	if err != nil {
+		return err
+	}
 	if err := s.app.Listener(strict); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
