@@ -72,6 +72,10 @@ func (c *Conn) evict(was int64) bool {
 	if !c.state.CompareAndSwap(was, now()|evicted) {
 		return false
 	}
+	// What the client has not taken is dropped. The kernel would keep it for minutes, with no bound on how many such connections.
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
 	_ = c.Close() // nobody could do anything about an error
 	return true
 }

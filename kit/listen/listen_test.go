@@ -182,7 +182,7 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 		}
 	}
 	silent, _ := connect(t, l)
-	newer, n := connect(t, l)
+	newer, _ := connect(t, l)
 	newest, _ := connect(t, l)
 	if !gone(t, silent) || gone(t, working) || gone(t, another) || gone(t, newer) || gone(t, newest) {
 		t.Errorf("closed: silent %v, newer %v, newest %v; working %v, another %v", gone(t, silent), gone(t, newer), gone(t, newest), gone(t, working), gone(t, another))
@@ -193,6 +193,7 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 	newcomer, _ := connect(t, l)
 	crowd := make([]net.Conn, 3)
 	for i := range crowd {
+		var n *listen.Conn
 		crowd[i], n = connect(t, l)
 		if !n.Busy() || !n.Idle() {
 			t.Fatal("it is closed")
@@ -201,6 +202,21 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 	connect(t, l)
 	if gone(t, newcomer) || !gone(t, crowd[0]) || gone(t, crowd[1]) || gone(t, crowd[2]) {
 		t.Errorf("closed: newcomer %v, crowd %v %v %v", gone(t, newcomer), gone(t, crowd[0]), gone(t, crowd[1]), gone(t, crowd[2]))
+	}
+}
+
+// The kernel keeps nothing of a connection that is closed for another one: a client that does not read what it is sent would hold
+// that for minutes otherwise.
+func TestNothingIsLeftOfAConnectionThatMadeRoom(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 1)
+	slow, server := connect(t, l)
+	if _, err := server.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, l)
+	if _, err := io.Copy(io.Discard, slow); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, want a reset", err)
 	}
 }
 
