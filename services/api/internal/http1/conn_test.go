@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -163,12 +164,20 @@ func TestServerOutOfStep(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	t.Parallel()
-	budget := NewBudget(1000)
+	const buffer = 2 * answerBuffer // what a large answer takes besides itself
+	budget := NewBudget(1000 + 2*buffer)
 	budget.slow = time.Hour
-	large := postHead + "Content-Length: 600\r\n\r\n" + strings.Repeat("x", 599)
+	large := postHead + "Content-Length: " + strconv.Itoa(600+buffer) + "\r\n\r\n"
 	first, one := pair(t, Config{Budget: budget})
-	say(t, first, large+"x")
+	sent := make(chan error, 1)
+	go func() { // while it is read
+		_, err := io.WriteString(first, large+strings.Repeat("x", 600+buffer))
+		sent <- err
+	}()
 	if _, _, err := read(one); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
 	if err := one.Begin(); err != nil {
@@ -176,7 +185,7 @@ func TestBudget(t *testing.T) {
 	}
 
 	second, two := pair(t, Config{Budget: budget})
-	say(t, second, large+"x")
+	say(t, second, large)
 	if _, _, err := read(two); err == nil || two.Refusal() != errNoRoom {
 		t.Errorf("the second: %v, %v", err, two.Refusal())
 	}
@@ -185,7 +194,7 @@ func TestBudget(t *testing.T) {
 	if _, _, err := read(three); err != nil {
 		t.Errorf("a small one: %v", err)
 	}
-	if three.Reserve(401) || !three.Reserve(300) || !three.Reserve(400) || !three.Reserve(400) || budget.Used() != 1000 {
+	if three.Reserve(401) || !three.Reserve(300) || !three.Reserve(400) || !three.Reserve(400) || budget.Used() != 1000+2*buffer {
 		t.Errorf("answers: %d bytes are used", budget.Used())
 	}
 	if err := three.Close(); err != nil {
