@@ -23,7 +23,10 @@ func twinMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: CountsNoEffects, By: accounted, Quick: true,
-			Edits: []Edit{{sql + "effect.sql", `effects = o.effects + effect.times`, `effects = o.effects`}},
+			Edits: []Edit{
+				{sql + "effect.sql", `effects = o.effects + effect.times`, `effects = o.effects`},
+				{sql + "effect.sql", ` and o.effects >= effect.times as stands`, ` as stands`}, // else the ack itself notices
+			},
 		},
 		{
 			Breaks: EffectWithoutLease, By: accounted,
