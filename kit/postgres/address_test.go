@@ -218,6 +218,19 @@ func TestParametersOfOtherClients(t *testing.T) {
 	}
 }
 
+func TestTheAddressSaysHowLongConnectingMayTake(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"postgres://h/db?connect_timeout=7": 7 * time.Second, "postgres://h/db": 30 * time.Second} {
+		a, err := postgres.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Config("test", 30*time.Second).ConnectTimeout; got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
 func TestSettingsInTheAddressAreTheSessions(t *testing.T) {
 	t.Parallel()
 	u := server(t)

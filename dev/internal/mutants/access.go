@@ -78,5 +78,50 @@ func accessMutants() []Mutant {
 			Breaks: "another api is sent our token", By: suite("tokens"),
 			Edits: []Edit{{charts + "loadgen-job.yaml", `{{- else if not $loadgen.apiUrl }}`, `{{- else }}`}},
 		},
+		{
+			Breaks: "room is taken from the latest of the slow", By: goTest(api, "./internal/http1", "TestBudgetIsTakenFromTheSlowestFirst"),
+			Edits: []Edit{{api + "/internal/http1/budget.go", `cmp.Compare(b.held[x].since.UnixNano(), b.held[y].since.UnixNano())`, `cmp.Compare(b.held[y].since.UnixNano(), b.held[x].since.UnixNano())`}},
+		},
+		{
+			Breaks: "who takes more room is as good as new", By: goTest(api, "./internal/http1", "TestBudgetIsTakenFromTheSlowestFirst"),
+			Edits: []Edit{{api + "/internal/http1/budget.go", `	if !ok {
+		h.since`, `	if ok || !ok {
+		h.since`}},
+		},
+		{
+			Breaks: "each chunk may be as long as the body", By: goTest(api, "./internal/http1", "TestChunksTogetherHaveTheLimit"),
+			Edits: []Edit{{api + "/internal/http1/chunked.go", `if size > limit-int64(len(body)) {`, `if size > limit {`}},
+		},
+		{
+			Breaks: "HTTP/1.0 is told to go on", By: goTest(api, "./internal/http1", "TestGoOnIsSaidWhenTheBodyIsWanted"),
+			Edits: []Edit{{api + "/internal/http1/head.go", `h.expects = !h.http10`, `h.expects = true`}},
+		},
+		{
+			Breaks: "the server sees two lengths", By: goTest(api, "./internal/http1", "TestGoOnIsSaidWhenTheBodyIsWanted"),
+			Edits: []Edit{{api + "/internal/http1/head.go", ` || is(name, "Expect") || is(name, "Content-Length")`, ` || is(name, "Expect")`}},
+		},
+		{
+			Breaks: "of two tokens the last counts", By: goTest(api, "./internal/http1", "TestOfTwoTokensNoneIsKnown"),
+			Edits: []Edit{{api + "/internal/http1/head.go", `if seen.authorization++; seen.authorization > 1 {`, `if seen.authorization++; seen.authorization > 9 {`}},
+		},
+		{
+			Breaks: "a body in chunks has no deadline", By: goTest(api, "./internal/http1", "TestDeadlinesOfTheClient"),
+			Edits: []Edit{{api + "/internal/http1/conn.go", `if h.chunked || c.left > int64(c.w-c.r) {`, `if c.left > int64(c.w-c.r) {`}},
+		},
+		{
+			Breaks: "who connects and says nothing may stay", By: goTest(api, "./internal/http1", "TestDeadlinesOfTheClient"),
+			Edits: []Edit{{api + "/internal/http1/conn.go", `		if !c.served {
+			wait = c.cfg.HeadTimeout
+		}
+`, ``}},
+		},
+		{
+			Breaks: "what is left of a body is the next request", By: goTest(api, "./internal/http1", "TestServerOutOfStep"),
+			Edits: []Edit{{api + "/internal/http1/conn.go", `case c.begun && (len(c.out) > 0 || c.left > 0 ||`, `case c.begun && (len(c.out) > 0 ||`}},
+		},
+		{
+			Breaks: "the address does not say how long connecting may take", By: goTest("kit", "./postgres", "TestTheAddressSaysHowLongConnectingMayTake"),
+			Edits: []Edit{{"kit/postgres/address.go", `if config.ConnectTimeout == 0 {`, `if timeout > 0 {`}},
+		},
 	}
 }

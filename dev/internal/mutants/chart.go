@@ -94,5 +94,27 @@ func chartMutants() []Mutant {
 			Breaks: "an autoscaler's number is overwritten by each upgrade", By: suite("consumer"),
 			Edits: []Edit{{templates + "_numbers.tpl", `replicas: {{ min (max $now`, `replicas: {{ min (max 1`}},
 		},
+		{
+			Breaks: "who may scrape may order", By: suite("network"),
+			Edits: []Edit{{templates + "networkpolicies.yaml", `    {{- with $metricsFrom }}
+    - ports: [{port: metrics}]`, `    {{- with $metricsFrom }}
+    - ports: [{port: metrics}, {port: http}]`}},
+		},
+		{
+			Breaks: "a pod may call any Postgres", By: suite("network"),
+			Edits: []Edit{{templates + "networkpolicies.yaml", `- ports: [{port: postgres}]
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "orderflow.selectorLabels" (dict "root" $ "component" "postgres") | nindent 10 }}`, `- ports: [{port: postgres}]`}},
+		},
+		{
+			Breaks: "one answer that is late restarts a consumer", By: suite("consumer"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", `            periodSeconds: 10
+            timeoutSeconds: 3
+            failureThreshold: 3`, `            periodSeconds: 10
+            timeoutSeconds: 3
+            failureThreshold: 1`}},
+		},
 	}
 }

@@ -195,5 +195,17 @@ func consumerMutants() []Mutant {
 			Breaks: "the doctor does not miss the right to delete", By: goTest(consumer, "./internal/doctor", "TestEachMissingRightIsNoticed"),
 			Edits: []Edit{{dir + "doctor/sql/rights.sql", ` and has_table_privilege($1, 'delete')`, ``}},
 		},
+		{
+			Breaks: "a choice of answers is done", By: goTest(consumer, "./internal/handler", "TestAnAnswerDecidesAboutTheRetry"),
+			Edits: []Edit{{consumer + "/internal/handler/webhook.go", `answer.StatusCode < 300`, `answer.StatusCode <= 300`}},
+		},
+		{
+			Breaks: "a webhook's address is told to the order", By: goTest(consumer, "./internal/handler", "TestAReceiverThatHangsOrIsGoneIsTriedAgain"),
+			Edits: []Edit{{consumer + "/internal/handler/webhook.go", `return failed.Err`, `return failed`}},
+		},
+		{
+			Breaks: "an order may have the id 0", By: goTest(consumer, "./internal/message", "TestPoisonIsNamed"),
+			Edits: []Edit{{consumer + "/internal/message/message.go", `case err != nil || n < 1:`, `case err != nil:`}},
+		},
 	}
 }

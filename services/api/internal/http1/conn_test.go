@@ -37,7 +37,9 @@ func strict(tb testing.TB, ln *listen.Listener, cfg *Config) *Listener {
 }
 
 func complete(cfg Config) *Config {
-	cfg.Known = func(_, _, _ []byte) bool { return true }
+	if cfg.Known == nil {
+		cfg.Known = func(_, _, _ []byte) bool { return true }
+	}
 	if cfg.MaxHead == 0 {
 		cfg.MaxHead = 8 << 10
 	}
@@ -95,27 +97,114 @@ func read(c *Conn) (*http.Request, []byte, error) {
 
 const postHead = "POST /orders HTTP/1.1\r\nHost: x\r\n"
 
+// Each wait has its own deadline: the others are far away here.
 func TestDeadlinesOfTheClient(t *testing.T) {
 	t.Parallel()
-	for name, sent := range map[string]string{
-		"head":         "POST /orders HT",
-		"body":         postHead + "Content-Length: 5\r\n\r\n1234",
-		"chunk":        postHead + "Transfer-Encoding: chunked\r\n\r\n5\r\n1234",
-		"chunk's size": postHead + "Transfer-Encoding: chunked\r\n\r\n5",
-		"trailer":      postHead + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\n",
+	const soon = 50 * time.Millisecond
+	head := Config{HeadTimeout: soon, BodyTimeout: time.Hour, IdleTimeout: time.Hour}
+	body := Config{HeadTimeout: time.Hour, BodyTimeout: soon, IdleTimeout: time.Hour}
+	for name, test := range map[string]struct {
+		cfg  Config
+		sent string
+		want *RefusedError // nil: the connection ends without an answer
+	}{
+		"head":          {head, "POST /orders HT", errTooSlow},
+		"body":          {body, postHead + "Content-Length: 5\r\n\r\n1234", errTooSlow},
+		"chunk":         {body, postHead + "Transfer-Encoding: chunked\r\n\r\n5\r\n1234", errTooSlow},
+		"chunk's size":  {body, postHead + "Transfer-Encoding: chunked\r\n\r\n5", errTooSlow},
+		"trailer":       {body, postHead + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\n", errTooSlow},
+		"nothing":       {head, "", nil},
+		"an empty line": {head, "\r\n", nil},
 	} {
-		client, server := pair(t, Config{HeadTimeout: 50 * time.Millisecond, BodyTimeout: 50 * time.Millisecond})
-		say(t, client, sent)
-		_, _, err := read(server)
-		if refusal := server.Refusal(); refusal != errTooSlow {
-			t.Errorf("%s: %v, %v", name, refusal, err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, server := pair(t, test.cfg)
+			hangs := time.AfterFunc(30*time.Second, func() { _ = client.Close() }) // which is seen as a client that breaks off
+			defer hangs.Stop()
+			say(t, client, test.sent)
+			_, _, err := read(server)
+			if refusal := server.Refusal(); refusal != test.want || test.want == nil && !errors.Is(err, io.EOF) || !hangs.Stop() {
+				t.Errorf("%v, %v", refusal, err)
+			}
+		})
+	}
+}
+
+// A client that waits for word that it may send its body gets it when the body is wanted, and not when HTTP/1.0 does not know of such
+// a word, or the request is refused. The server behind sees one length, and no expectation.
+func TestGoOnIsSaidWhenTheBodyIsWanted(t *testing.T) {
+	t.Parallel()
+	const expecting = "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+	for name, test := range map[string]struct {
+		head string
+		cfg  Config
+		want string
+	}{
+		"HTTP/1.1":    {postHead + expecting, Config{}, "HTTP/1.1 100 Continue\r\n\r\n"},
+		"HTTP/1.0":    {"POST /orders HTTP/1.0\r\n" + expecting, Config{}, ""},
+		"a long body": {postHead + expecting, Config{Limit: func(_, _ []byte) int64 { return 4 }}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, server := pair(t, test.cfg)
+			say(t, client, test.head)
+			first := make([]byte, 1<<10)
+			n, err := server.Read(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if head := string(first[:n]); server.Refusal() == nil && (strings.Count(head, "Content-Length") != 1 || strings.Contains(head, "Expect")) {
+				t.Errorf("the server sees %q", head)
+			}
+			said := make(chan string, 1)
+			go func() { // it ends with the connection
+				interim := make([]byte, len(test.want))
+				_, _ = io.ReadFull(client, interim)
+				if len(interim) > 0 {
+					_, _ = io.WriteString(client, "12345") // it has waited for that
+				}
+				rest, _ := io.ReadAll(client)
+				said <- string(interim) + string(rest)
+			}()
+			done := make(chan struct{})
+			go func() { // likewise
+				defer close(done)
+				_, _ = server.Read(first) // asks for the body, which is not there yet
+				_ = server.Close()
+			}()
+			if test.want == "" {
+				say(t, client, "12345")
+			}
+			<-done
+			if got := <-said; got != test.want {
+				t.Errorf("the client is told %q", got)
+			}
+		})
+	}
+}
+
+// The limit is one of the whole body, however it is cut into chunks.
+func TestChunksTogetherHaveTheLimit(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]*RefusedError{"6\r\n123456\r\n4\r\n7890\r\n": nil, "6\r\n123456\r\n5\r\n7890x\r\n": errBodyTooLong} {
+		client, server := pair(t, Config{Limit: func(_, _ []byte) int64 { return 10 }})
+		say(t, client, postHead+"Transfer-Encoding: chunked\r\n\r\n"+body+"0\r\n\r\n")
+		if _, _, err := read(server); server.Refusal() != want || (err == nil) != (want == nil) {
+			t.Errorf("%q: %v, %v", body, err, server.Refusal())
 		}
 	}
-	for name, sent := range map[string]string{"nothing": "", "an empty line": "\r\n"} {
-		client, server := pair(t, Config{HeadTimeout: 50 * time.Millisecond})
-		say(t, client, sent)
-		if _, _, err := read(server); !errors.Is(err, io.EOF) || server.Refusal() != nil {
-			t.Errorf("%s: %v, %v", name, err, server.Refusal())
+}
+
+// Of two tokens, which counts differs between programs: then none opens the room for a large body.
+func TestOfTwoTokensNoneIsKnown(t *testing.T) {
+	t.Parallel()
+	known := func(_, _, authorization []byte) bool { return string(authorization) == "Bearer right" }
+	const right, wrong = "Authorization: Bearer right\r\n", "Authorization: Bearer wrong\r\n"
+	for tokens, want := range map[string]*RefusedError{right: nil, wrong: errUnknown, "": errUnknown, right + wrong: errUnknown, wrong + right: errUnknown, right + right: errUnknown} {
+		client, server := pair(t, Config{Known: known})
+		say(t, client, postHead+tokens+"Content-Length: 101\r\n\r\n"+strings.Repeat("x", 101))
+		if _, _, err := read(server); server.Refusal() != want || (err == nil) != (want == nil) {
+			t.Errorf("%q: %v, %v", tokens, err, server.Refusal())
 		}
 	}
 }
@@ -145,6 +234,22 @@ func TestServerOutOfStep(t *testing.T) {
 		if err := server.Begin(); err != nil {
 			t.Fatal(err)
 		}
+		if n, err := server.Read(make([]byte, 100)); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("got %d bytes more, %v", n, err)
+		}
+	})
+	t.Run("less, while the body is still coming", func(t *testing.T) {
+		t.Parallel()
+		client, server := pair(t, Config{})
+		cut := len(request) - 3
+		say(t, client, request[:cut])
+		if _, err := io.ReadFull(server, make([]byte, cut)); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Begin(); err != nil {
+			t.Fatal(err)
+		}
+		say(t, client, request[cut:]+request)
 		if n, err := server.Read(make([]byte, 100)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("got %d bytes more, %v", n, err)
 		}
@@ -227,6 +332,23 @@ func TestBudgetIsTakenFromTheSlow(t *testing.T) {
 	}
 	if _, err := conns[1].Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || budget.Used() != 1200 {
 		t.Errorf("the slow one: %v, %d bytes are used", err, budget.Used())
+	}
+}
+
+// Of several that are slow, the one that has had its room for longest loses it, also when it has taken more since.
+func TestBudgetIsTakenFromTheSlowestFirst(t *testing.T) {
+	t.Parallel()
+	budget := NewBudget(1200)
+	budget.slow = 0
+	conns := make([]*Conn, 3)
+	for i := range conns {
+		_, conns[i] = pair(t, Config{Budget: budget})
+	}
+	if !budget.take(conns[0], 400) || !budget.take(conns[1], 500) || !budget.take(conns[0], 100) || !budget.take(conns[2], 600) {
+		t.Fatal("there was no room")
+	}
+	if first, second := conns[0].client.Waiting(), conns[1].client.Waiting(); first || !second || budget.Used() != 1100 {
+		t.Errorf("the first is left: %v, the second: %v, %d bytes are used", first, second, budget.Used())
 	}
 }
 

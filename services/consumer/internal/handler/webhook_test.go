@@ -83,6 +83,7 @@ func TestAnAnswerDecidesAboutTheRetry(t *testing.T) {
 		"200":                        {status: 200, ok: true},
 		"204":                        {status: 204, ok: true},
 		"299":                        {status: 299, ok: true},
+		"300":                        {status: 300},
 		"302":                        {status: 302},
 		"400":                        {status: 400},
 		"401, a rotated secret":      {status: 401},
@@ -141,7 +142,7 @@ func TestAReceiverThatHangsOrIsGoneIsTriedAgain(t *testing.T) {
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	err := webhook(t, strings.Replace(gone.URL, "http://", "http://user:geheim@", 1), time.Minute).Handle(t.Context(), order)
+	err := webhook(t, strings.Replace(gone.URL, "http://", "http://user:geheim@", 1)+"/?key=geheim", time.Minute).Handle(t.Context(), order)
 	if err == nil || handler.IsPermanent(err) || strings.Contains(err.Error(), "geheim") {
 		t.Fatalf("%v", err)
 	}

@@ -71,6 +71,8 @@ func TestPoisonIsNamed(t *testing.T) {
 		`{"Order_id": 1}`:                        "bad_message: order_id is missing",
 		`{"order_id": null}`:                     "bad_message: order_id must be a whole number above 0, not null",
 		`{"order_id": "7"}`:                      `bad_message: order_id must be a whole number above 0, not "7"`,
+		`{"order_id": 0}`:                        "bad_message: order_id must be a whole number above 0, not 0",
+		`{"order_id": -1}`:                       "bad_message: order_id must be a whole number above 0, not -1",
 		`{"order_id": 9223372036854775808}`:      "bad_message: order_id must be a whole number above 0, not 9223372036854775808",
 		`{"order_id": 1, "quantity": 1.5}`:       "bad_message: quantity must be a whole number, not 1.5",
 		`{"order_id": 1, "quantity": "2"}`:       `bad_message: quantity must be a number, not "2"`,
