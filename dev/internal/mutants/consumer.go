@@ -207,5 +207,14 @@ func consumerMutants() []Mutant {
 			Breaks: "an order may have the id 0", By: goTest(consumer, "./internal/message", "TestPoisonIsNamed"),
 			Edits: []Edit{{consumer + "/internal/message/message.go", `case err != nil || n < 1:`, `case err != nil:`}},
 		},
+		{
+			Breaks: "a later effect moves the time of the first", By: queue("TestAckCountsEveryEffectSoThatADuplicateShows"),
+			Edits: []Edit{{consumer + "/internal/queue/sql/effect.sql", `completed_at = coalesce(o.completed_at, clock_timestamp())`, `completed_at = clock_timestamp()`}},
+		},
+		{
+			Breaks: "a completed order stays marked as buried", By: queue("TestAckCountsEveryEffectSoThatADuplicateShows"),
+			Edits: []Edit{{consumer + "/internal/queue/sql/effect.sql", `last_error = null,
+         dead_at = null`, `last_error = null`}},
+		},
 	}
 }

@@ -269,6 +269,8 @@ func TestAckCountsEveryEffectSoThatADuplicateShows(t *testing.T) {
 	if o := b.Order(sent[0]); o.Effects != 2 {
 		t.Fatalf("two messages of one order in one batch left %d effects", o.Effects)
 	}
+	const completed = `select completed_at::text || ', dead ' || coalesce(dead_at::text, 'never') from public.orders`
+	first := dbtest.One[string](b.DB, completed)
 	b.Send(copyOf, nil)
 	later := b.read(1)
 	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(later...), me)), later[0].ID)
@@ -280,6 +282,13 @@ func TestAckCountsEveryEffectSoThatADuplicateShows(t *testing.T) {
 	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(later...), me)), later[0].ID)
 	if o := b.Order(sent[0]); o.Effects != 4 || o.Status != "completed" {
 		t.Fatalf("a fourth one left %+v", o)
+	}
+	dbtest.One[string](b.DB, `update public.orders set status = 'dead', dead_at = now() returning status`)
+	b.Send(copyOf, nil)
+	later = b.read(1)
+	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(later...), me)), later[0].ID)
+	if last := dbtest.One[string](b.DB, completed); last != first {
+		t.Fatalf("completed at first %s; after further effects and a burial %s", first, last)
 	}
 }
 
