@@ -174,6 +174,7 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 	t.Parallel()
 	l, _ := bound(t, 4)
 	l.Rest(time.Hour)
+	l.Age()
 	working, w := connect(t, l)
 	another, a := connect(t, l)
 	for _, c := range []*listen.Conn{w, a} {
@@ -190,6 +191,7 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 
 	l, _ = bound(t, 4)
 	l.Rest(time.Hour)
+	l.Age()
 	newcomer, _ := connect(t, l)
 	crowd := make([]net.Conn, 3)
 	for i := range crowd {

@@ -22,7 +22,8 @@ type Listener struct {
 	log  *slog.Logger
 	most int
 
-	resting time.Duration // see the constant
+	resting time.Duration // see the constants
+	fresh   time.Duration
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -35,7 +36,7 @@ type Listener struct {
 
 // New bounds a listener to so many connections at a time.
 func New(ln net.Listener, most int, log *slog.Logger) *Listener {
-	return &Listener{Listener: ln, log: log, most: most, resting: resting, conns: make(map[*Conn]struct{}), closed: make(chan struct{})}
+	return &Listener{Listener: ln, log: log, most: most, resting: resting, fresh: fresh, conns: make(map[*Conn]struct{}), closed: make(chan struct{})}
 }
 
 // TCP listens on an address and bounds it to so many connections at a time.

@@ -57,7 +57,7 @@ func (l *Listener) closeLongest(n int) int {
 	}
 	var idlers, strangers, others []candidate
 	unanswered := 0
-	rested, aged := now()-int64(l.resting), now()-int64(fresh)
+	rested, aged := now()-int64(l.resting), now()-int64(l.fresh)
 	l.mu.Lock()
 	for c := range l.conns {
 		answered := c.answered.Load()
