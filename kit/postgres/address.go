@@ -64,7 +64,7 @@ func (a *Address) Decode(text string) error {
 	r.finish()
 	// Without its parameters first: pgx's own errors may quote the part with the password.
 	if _, err := pgx.ParseConfig(base); err != nil {
-		return errors.New("user, password, host, port or database cannot be read: special characters in a password must be percent-encoded")
+		return errors.New("user, password, host, port or database cannot be read: percent-encode special characters in a password")
 	}
 	config, err := pgx.ParseConfig(join(base, r.out))
 	if err != nil {
