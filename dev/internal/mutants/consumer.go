@@ -89,6 +89,10 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{sql + "nack.sql", ` and q.read_ct = lease.read_ct`, ``}},
 		},
 		{
+			Breaks: "the mark of another attempt is taken for an ack of ours", By: queue("TestTheMarkOfAnotherAttemptIsNotOurs"),
+			Edits: []Edit{{sql + "fate.sql", ` and o.attempts = lease.attempt, false)`, `, false)`}},
+		},
+		{
 			Breaks: "a hand-back does not ask for the read count", By: queue("TestNothingIsWrittenUnderAStaleLease"),
 			Edits: []Edit{{sql + "release.sql", `     and q.read_ct = lease.read_ct
 `, ``}},

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func contains(text string, parts ...string) bool {
@@ -84,13 +83,9 @@ func TestAnEngineThatHangsIsAnAttemptThatFailed(t *testing.T) {
 	}
 	t.Setenv("PATH", dir+":/usr/bin:/bin")
 	t.Setenv("DOCKER_HOST", "")
-	start := time.Now()
 	_, err := startContainer(t.Context(), Options{Say: func(string, ...any) {}})
 	if err == nil || !contains(err.Error(), "no engine answers") {
 		t.Errorf("got %v", err)
-	}
-	if took := time.Since(start); took > engineTimeout+5*time.Second {
-		t.Errorf("it took %v", took)
 	}
 }
 

@@ -54,26 +54,8 @@ func (b *bundle) wantStale(stale []queue.Entry) {
 	before := b.state(row)
 	b.Exec(`create table kept as table pgmq.q_order_queue; create table kept_orders as table public.orders`)
 	stale[0].Error = "of another life"
-	for name, end := range map[string]func(context.Context, *pgx.Conn, []queue.Entry) (queue.Confirmed, error){
-		"ack": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
-			return b.Ack(ctx, c, e, me)
-		},
-		"ack of what is not locked": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
-			return b.AckUnlocked(ctx, c, e, me)
-		},
-		"nack":                   b.Nack,
-		"nack without the order": b.NackMessageOnly,
-		"release":                b.Release,
-		"extend": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
-			return b.Extend(ctx, c, e, time.Hour)
-		},
-		"bury": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
-			e[0].Reason = message.ReasonPermanent
-			defer func() { e[0].Reason = "" }()
-			return b.Bury(ctx, c, e, me)
-		},
-	} {
-		if got := b.confirmed(end(b.ctx, b.conn, stale)); len(got) > 0 {
+	for name, write := range b.writes() {
+		if got := b.confirmed(write(b.ctx, b.conn, stale)); len(got) > 0 {
 			b.t.Errorf("%s of a lease of another life was confirmed", name)
 		}
 		if after := b.state(row); after != before {
