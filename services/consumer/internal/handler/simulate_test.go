@@ -3,7 +3,6 @@ package handler_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -43,26 +42,5 @@ func TestSimulateCanBeToldNotToFailAndHeedsItsContext(t *testing.T) {
 	cancel(handler.ErrDraining)
 	if err := h.Handle(ctx, message.Message{ID: 1, Attempt: 1}); !errors.Is(err, handler.ErrDraining) {
 		t.Fatalf("%v", err)
-	}
-}
-
-func TestErrorsSteerTheRetryThroughWrapping(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("cause")
-	if handler.Permanent(nil) != nil || handler.RetryAfter(time.Second, nil) != nil {
-		t.Fatal("no error became one")
-	}
-	if err := errors.Join(errors.New("context"), handler.Permanent(cause)); !handler.IsPermanent(err) || !errors.Is(err, cause) {
-		t.Fatalf("%v", err)
-	}
-	for want, err := range map[time.Duration]error{
-		time.Minute:               errors.Join(handler.RetryAfter(time.Minute, cause)),
-		0:                         handler.RetryAfter(-time.Minute, cause),
-		time.Minute + time.Second: fmt.Errorf("wrapped: %w", handler.NotBefore(time.Minute, cause)),
-		time.Second:               cause,
-	} {
-		if d := handler.Delay(err, time.Second); d != want || !errors.Is(err, cause) || handler.IsPermanent(err) {
-			t.Fatalf("%v: %s instead of %s", err, d, want)
-		}
 	}
 }
