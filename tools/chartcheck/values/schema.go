@@ -62,6 +62,10 @@ var definitions = map[string]any{
 			},
 		},
 	},
+	"digest": map[string]any{
+		"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$",
+		"description": "sha256: and 64 hexadecimal digits, or nothing",
+	},
 	"intOrPercent": map[string]any{
 		"anyOf": []any{
 			map[string]any{"type": "integer", "minimum": 0},

@@ -82,19 +82,17 @@ generated: {{ eq $own.existingSecret "" }}
 
 {{- define "orderflow.database.volumes" -}}
 {{- with include "orderflow.database.ca" . }}
-volumes:
-  - name: database-ca
-    secret:
-      secretName: {{ . | quote }}
+- name: database-ca
+  secret:
+    secretName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
 {{- define "orderflow.database.mounts" -}}
 {{- if include "orderflow.database.ca" . }}
-volumeMounts:
-  - name: database-ca
-    mountPath: /etc/orderflow/database-ca
-    readOnly: true
+- name: database-ca
+  mountPath: /etc/orderflow/database-ca
+  readOnly: true
 {{- end }}
 {{- end -}}
 

@@ -62,19 +62,21 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "orderflow.image" -}}
 {{- $own := (index .root.Values .service).image -}}
 {{- if $own -}}
-{{- $own -}}
+{{- include "orderflow.registry" (dict "root" .root "image" $own) -}}
 {{- else -}}
 {{- $image := .root.Values.image -}}
 {{- $path := printf "%s/%s:%s" $image.repository .service ($image.tag | default .root.Chart.AppVersion) -}}
-{{- ternary (printf "%s/%s" $image.registry $path) $path (ne $image.registry "") -}}
+{{- with index $image.digests .service -}}{{- $path = printf "%s@%s" $path . -}}{{- end -}}
+{{- $registry := .root.Values.global.imageRegistry | default $image.registry -}}
+{{- ternary (printf "%s/%s" $registry $path) $path (ne $registry "") -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "orderflow.pullSecrets" -}}
-{{- with .Values.image.pullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{/* A whole image reference, its registry replaced by global.imageRegistry: (dict "root" $ "image" <reference>) */}}
+{{- define "orderflow.registry" -}}
+{{- $registry := .root.Values.global.imageRegistry -}}
+{{- $path := regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" .image "" -}}
+{{- ternary (printf "%s/%s" $registry $path) .image (ne ($registry | default "") "") -}}
 {{- end -}}
 
 {{- define "orderflow.api.url" -}}

@@ -301,9 +301,10 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- define "orderflow.validate.metadata" -}}
 {{- $problems := list -}}
 {{- $maps := dict
-  "commonLabels" .Values.commonLabels "metrics.monitors.labels" .Values.metrics.monitors.labels "metrics.rules.labels" .Values.metrics.rules.labels
+  "commonLabels" .Values.commonLabels "commonAnnotations" .Values.commonAnnotations "metrics.monitors.labels" .Values.metrics.monitors.labels "metrics.rules.labels" .Values.metrics.rules.labels
   "metrics.dashboard.labels" .Values.metrics.dashboard.labels -}}
 {{- range list "api" "consumer" "loadgen" "postgres" -}}
+{{- $_ := set $maps (printf "%s.annotations" .) (index $.Values .).annotations -}}
 {{- $_ := set $maps (printf "%s.podLabels" .) (index $.Values .).podLabels -}}
 {{- $_ := set $maps (printf "%s.podAnnotations" .) (index $.Values .).podAnnotations -}}
 {{- end -}}
@@ -324,14 +325,15 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $database := dict "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "QUEUE_NAME" "queue.name" "METRICS_PORT" "" -}}
 {{- $own := dict
   "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "API_TOKENS" "api.tokens" "API_TOKENS_FILE" "api.tokens" "ADMIN_TOKEN" "api.adminToken" "ADMIN_TOKEN_FILE" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
+  "api.migration" (dict "PGMQ_INSTALL" "queue.pgmq" "API_DB_ROLE" "database.roles" "API_DB_PASSWORD" "database.roles" "CONSUMER_DB_ROLE" "database.roles" "CONSUMER_DB_PASSWORD" "database.roles" "METRICS_DB_ROLE" "database.roles" "METRICS_DB_PASSWORD" "database.roles")
   "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_SECRET" "consumer.webhook.existingSecret")
   "loadgen" (dict "API_URL" "loadgen.apiUrl" "API_TOKEN" "loadgen.token" "API_TOKEN_FILE" "loadgen.token" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds") -}}
 {{- /* Listening on one address would shut out probes, Services and Prometheus. */ -}}
 {{- $listening := list "API_HOST" "METRICS_HOST" -}}
-{{- range $component := list "api" "consumer" "loadgen" -}}
+{{- range $component, $variables := dict "api" .Values.api.env "api.migration" .Values.api.migration.env "consumer" .Values.consumer.env "loadgen" .Values.loadgen.env -}}
 {{- $taken := merge (dict) (get $own $component) $common (ternary dict $database (eq $component "loadgen")) -}}
 {{- $seen := dict -}}
-{{- range (index $.Values $component).env -}}
+{{- range $variables -}}
 {{- if hasKey $seen .name -}}
 {{- $problems = append $problems (printf "%s.env has %s twice: remove one." $component .name) -}}
 {{- end -}}
