@@ -156,15 +156,15 @@ func consumerMutants() []Mutant {
 		{
 			Breaks: "what is not known to be written is taken for done", By: worker("TestWhatIsNotKnownToBeWrittenIsWrittenAgain"),
 			Edits: []Edit{{dir + "worker/write.go", `case !known, fate == queue.Held,`, `case !known:
-			s.done(item)
+			l.done(item)
 		case fate == queue.Held,`}},
 		},
 		{
 			Breaks: "of a refused batch the second half is dropped after an error", By: worker("TestALostConnectionInTheMiddleOfARefusedBatchLosesNothing"),
-			Edits: []Edit{{dir + "worker/write.go", `	return errors.Join(s.write(ctx, o, batch[:half]), s.write(ctx, o, batch[half:]))`, `	if err := s.write(ctx, o, batch[:half]); err != nil {
+			Edits: []Edit{{dir + "worker/write.go", `	return errors.Join(l.write(ctx, one), l.write(ctx, two))`, `	if err := l.write(ctx, one); err != nil {
 		return errors.Join(err)
 	}
-	return s.write(ctx, o, batch[half:])`}},
+	return l.write(ctx, two)`}},
 		},
 		{
 			Breaks: "a lease is not extended while its ack waits", By: worker("TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten"),

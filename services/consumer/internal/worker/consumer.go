@@ -54,7 +54,7 @@ const (
 // Consumer consumes one queue. Make it with New and call Run once.
 type Consumer struct {
 	settings Settings
-	rules    rules
+	endings  endings
 	server   *pg.Server
 	handler  handler.Handler
 	log      *slog.Logger
@@ -80,7 +80,7 @@ type Consumer struct {
 
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
-	c := &Consumer{settings: s, rules: newRules(s.MaxAttempts, s.Backoff), server: server, handler: h, log: log, metrics: m, held: newHeld()}
+	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.Backoff), m}, server: server, handler: h, log: log, metrics: m, held: newHeld()}
 	c.load = newLoad(s, c.held, &c.steps.stuck)
 	c.watchSteps(time.Now)
 	c.lease.visible, c.lease.log = s.Visible, log
@@ -130,13 +130,16 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer stopKeeping()
 
 	c.poller = newPoller(c, listening)
-	c.settler = newSettler(c, writing)
+	c.settler = newSettler(settling{
+		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, retryIn: c.poller.retryIn, draining: c.draining.Load,
+		room: c.load.room, progress: &c.steps.settle, health: &c.writes, unwritten: &c.unwritten, log: c.log, metrics: c.metrics,
+	}, writing, c.load.mostHeld)
 	var readers, workers, keepers, writers sync.WaitGroup
-	writers.Go(func() { c.settler.run(writable) })
+	writers.Go(func() { c.settler.lane.run(writable) })
 	keepers.Go(func() {
 		(&deadlines{
 			held: c.held, visible: s.Visible, grace: graceOf(s.Visible, s.HandlerTimeout), room: c.load.room, log: c.log, metrics: c.metrics,
-			giveUp: func(d *delivery) { c.settler.put(c.outcome(d, overrun{})) },
+			giveUp: func(d *delivery) { c.settler.put(c.endings.outcome(d, overrun{})) },
 		}).run(keeping)
 	})
 	keepers.Go(func() {
@@ -194,7 +197,7 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 	c.releaseBuffered()
 	for _, d := range c.held.abandon(time.Time{}, 0) {
 		c.logAbout(slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &d.msg)
-		c.settler.put(c.outcome(d, unstarted{}))
+		c.settler.put(c.endings.outcome(d, unstarted{}))
 	}
 }
 
@@ -215,7 +218,7 @@ func (c *Consumer) releaseBuffered() {
 
 func (c *Consumer) handBack(d *delivery) {
 	if first, lost := c.held.decide(d, leaving); first && !lost {
-		c.settler.put(c.outcome(d, unstarted{}))
+		c.settler.put(c.endings.outcome(d, unstarted{}))
 	}
 }
 

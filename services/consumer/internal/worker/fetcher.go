@@ -98,12 +98,12 @@ const settleFirst = time.Second
 // letSettle waits, once the database is back, for the settler: it may hold results whose leases have run out meanwhile. Written
 // first they count; a read would take the messages over, and their handlers would run again.
 func (c *Consumer) letSettle(ctx context.Context) {
-	if !c.settler.overdue.Load() {
+	if !c.settler.overdue() {
 		return
 	}
 	limit := time.NewTimer(settleFirst)
 	defer limit.Stop()
-	for c.settler.overdue.Load() {
+	for c.settler.overdue() {
 		select {
 		case <-c.settler.caughtUp:
 		case <-limit.C:
@@ -126,7 +126,7 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until
 	hopeless := make(map[*delivery]outcome)
 	for i, m := range messages {
 		d := &delivery{msg: m.Message, until: until, renew: renewal(time.Now(), until)}
-		if end, ends := c.rules.decide(&m.Message, arrived{m.Poison}); ends {
+		if end, ends := c.endings.rules.decide(&m.Message, arrived{m.Poison}); ends {
 			d.stage = leaving
 			hopeless[d] = outcome{delivery: d, ending: end}
 		}
@@ -160,7 +160,7 @@ func (c *Consumer) doubt(messages []queue.Received, until time.Time) {
 	}
 	c.held.add(deliveries)
 	for _, d := range deliveries {
-		o := c.outcome(d, unstarted{})
+		o := c.endings.outcome(d, unstarted{})
 		o.unsure, o.unconfirmed = true, true
 		c.settler.put(o)
 	}

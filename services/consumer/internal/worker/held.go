@@ -52,14 +52,14 @@ type held struct {
 	deliveries map[*delivery]struct{}
 	stuck      int // workers whose handler goes on after its delivery has been decided
 
-	freed chan struct{} // signals that heartbeats are over, and the leases free to be written about
+	freed []chan struct{} // each signals that heartbeats are over, and the leases free to be written about
 
 	size, waiting, working atomic.Int64 // for the fetcher's arithmetic, without the lock
 	bytes                  atomic.Int64 // of bodies and headers
 }
 
 func newHeld() *held {
-	return &held{deliveries: map[*delivery]struct{}{}, freed: make(chan struct{}, 1)}
+	return &held{deliveries: map[*delivery]struct{}{}}
 }
 
 func (h *held) add(deliveries []*delivery) {
@@ -185,7 +185,18 @@ func (h *held) extended(deliveries, confirmed []*delivery, now, until time.Time)
 	for _, d := range deliveries {
 		d.busy = nobody
 	}
-	signal(h.freed)
+	for _, c := range h.freed {
+		signal(c)
+	}
+}
+
+// whenFreed returns a channel of the caller's own that signals when heartbeats are over.
+func (h *held) whenFreed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := make(chan struct{}, 1)
+	h.freed = append(h.freed, c)
+	return c
 }
 
 // settling keeps the heartbeat from what is to be settled, until settled is called. What the heartbeat is at just now is left to it.

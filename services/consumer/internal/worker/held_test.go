@@ -71,19 +71,20 @@ func TestOnlyOneWritesAboutALeaseAtATime(t *testing.T) {
 	now := time.Now()
 	h, d := holding(acking, now, now.Add(time.Minute))
 	ack := []outcome{{delivery: d}}
+	freed := h.whenFreed()
 
 	beating := h.extending([]*delivery{d})
 	if claimed, taken := h.settling(ack); len(claimed) != 0 || len(taken) != 1 {
 		t.Fatal("it is acked in the middle of its heartbeat")
 	}
 	select {
-	case <-h.freed:
+	case <-freed:
 		t.Fatal("the heartbeat is not over")
 	default:
 	}
 	h.extended(beating, nil, now, now)
 	select {
-	case <-h.freed:
+	case <-freed:
 	default:
 		t.Fatal("nobody says that the heartbeat is over")
 	}

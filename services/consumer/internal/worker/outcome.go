@@ -3,6 +3,7 @@ package worker
 import (
 	"time"
 
+	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -16,6 +17,26 @@ type outcome struct {
 	kept        bool      // the last try was suppressed by the database
 	after       time.Time // not to be tried before
 	tries       int
+}
+
+// endings makes outcomes.
+type endings struct {
+	rules   rules
+	metrics *metrics.Metrics
+}
+
+// outcome decides how a delivery ends.
+func (e endings) outcome(d *delivery, what event) outcome {
+	end, _ := e.rules.decide(&d.msg, what)
+	return e.ends(d, end)
+}
+
+// ends counts what an ending says about its attempt: once, and so only when it is settled.
+func (e endings) ends(d *delivery, end ending) outcome {
+	if end.failure != "" {
+		e.metrics.Failed.WithLabelValues(end.failure).Inc()
+	}
+	return outcome{delivery: d, ending: end}
 }
 
 func (o *outcome) entry() queue.Entry {

@@ -43,7 +43,7 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	c.metrics.HandlerSeconds.Observe(took.Seconds())
 	c.load.worked(took)
 
-	end, _ := c.rules.decide(&d.msg, returned{err, context.Cause(limited)})
+	end, _ := c.endings.rules.decide(&d.msg, returned{err, context.Cause(limited)})
 	stage := leaving
 	if end.op == opAck {
 		stage = acking
@@ -57,7 +57,7 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 		c.logAbout(slog.LevelDebug, "the lease was lost: the handler's result is dropped", &d.msg)
 	default:
 		c.logResult(&d.msg, end, err)
-		c.settler.put(c.ends(d, end))
+		c.settler.put(c.endings.ends(d, end))
 	}
 }
 
@@ -75,20 +75,6 @@ func (c *Consumer) call(ctx context.Context, m *message.Message) (err error) {
 type panicked struct{ value any }
 
 func (p *panicked) Error() string { return fmt.Sprintf("handler panicked: %v", p.value) }
-
-// outcome decides how a delivery ends.
-func (c *Consumer) outcome(d *delivery, e event) outcome {
-	end, _ := c.rules.decide(&d.msg, e)
-	return c.ends(d, end)
-}
-
-// ends counts what an ending says about its attempt: once, and so only when it is settled.
-func (c *Consumer) ends(d *delivery, end ending) outcome {
-	if end.failure != "" {
-		c.metrics.Failed.WithLabelValues(end.failure).Inc()
-	}
-	return outcome{delivery: d, ending: end}
-}
 
 // logResult uses the words that users of the example look for.
 func (c *Consumer) logResult(m *message.Message, end ending, err error) {

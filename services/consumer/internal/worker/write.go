@@ -19,100 +19,87 @@ import (
 // cut off from us, or hung, may come to that commit only after we have looked. Together they span about a second.
 const unconfirmedTries = 5
 
-// write writes one batch of one kind. Each outcome of it either ends, or is pending again when write returns. On an error
-// that is no fault of the batch all of it is pending, to be sent again as it is.
-func (s *settler) write(ctx context.Context, o op, batch []outcome) error {
-	s.steps.settle.begin(0) // again for each statement: many slow ones in a row are no hang
+// write writes one batch. Each outcome of it either ends, or is pending again when write returns. On an error that is no fault of
+// the batch all of it is pending, to be sent again as it is.
+func (l *lane) write(ctx context.Context, b batch) error {
+	l.progress.begin(0) // again for each statement: many slow ones in a row are no hang
+	o := b.statement.op()
 	start := time.Now()
-	confirmed, fates, err := s.send(ctx, o, batch)
+	confirmed, fates, err := l.send(ctx, b)
 	fault := queue.Classify(err)
-	s.metrics.StatementSeconds.WithLabelValues(o.String()).Observe(time.Since(start).Seconds())
+	l.metrics.StatementSeconds.WithLabelValues(o.String()).Observe(time.Since(start).Seconds())
 	switch {
 	case err == nil:
-		s.most = min(s.most+s.most/8+1, mostWritten)
-		s.metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(batch)))
-		s.conclude(ctx, o, batch, confirmed, fates)
+		l.most = min(l.most+l.most/8+1, mostWritten)
+		l.metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(b.items)))
+		l.conclude(ctx, b, confirmed, fates)
 		return nil
-	case fault == queue.TooLong && len(batch) > 1:
-		s.most = max(len(batch)/2, 1)
-		s.log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(batch), "error", err.Error())
-		return s.halve(ctx, o, batch)
-	case fault == queue.Spoiled && len(batch) > 1:
+	case fault == queue.TooLong && len(b.items) > 1:
+		l.most = max(len(b.items)/2, 1)
+		l.log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(b.items), "error", err.Error())
+		return l.halve(ctx, b)
+	case fault == queue.Spoiled && len(b.items) > 1:
 		// One message spoils the batch. Halving finds it in a few statements, and the others get through.
-		s.metrics.Isolated.Inc()
-		return s.halve(ctx, o, batch)
+		l.metrics.Isolated.Inc()
+		return l.halve(ctx, b)
 	case fault == queue.Spoiled:
-		s.spoiled(batch[0], err)
+		l.spoiled(b.items[0], err)
 		return nil
 	case fault == queue.Suppressed:
-		return s.suppressed(ctx, o, batch, err)
+		return l.suppressed(ctx, b, err)
 	case fault == queue.Locked:
-		s.metrics.Locked.WithLabelValues(o.String()).Inc()
-		for _, item := range batch {
-			s.later(item) // in a moment, and then only those that are free
+		l.metrics.Locked.WithLabelValues(o.String()).Inc()
+		for _, item := range b.items {
+			l.later(item) // in a moment, and then only those that are free
 		}
 		return nil
 	default:
-		for _, item := range batch {
+		for _, item := range b.items {
 			item.unsure = item.unsure || fault == queue.Unknown
-			s.add(item)
+			l.add(item)
 		}
 		return err
 	}
 }
 
-func (s *settler) halve(ctx context.Context, o op, batch []outcome) error {
-	half := len(batch) / 2
-	return errors.Join(s.write(ctx, o, batch[:half]), s.write(ctx, o, batch[half:]))
+func (l *lane) halve(ctx context.Context, b batch) error {
+	one, two := b.halves()
+	return errors.Join(l.write(ctx, one), l.write(ctx, two))
 }
 
 // send makes the round trip, and a second one when something was not confirmed: to see what became of it.
-func (s *settler) send(ctx context.Context, o op, batch []outcome) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
-	entries := make([]queue.Entry, len(batch))
-	for i := range batch {
-		entries[i] = batch[i].entry()
+func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
+	entries := make([]queue.Entry, len(b.items))
+	for i := range b.items {
+		entries[i] = b.items[i].entry()
 	}
-	err = s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		switch {
-		case o == opAck && batch[0].tries > 0:
-			confirmed, err = s.queue.AckUnlocked(ctx, conn, entries, s.settings.ID)
-		case o == opAck:
-			confirmed, err = s.queue.Ack(ctx, conn, entries, s.settings.ID)
-		case o == opNack && batch[0].messageOnly:
-			confirmed, err = s.queue.NackMessageOnly(ctx, conn, entries)
-		case o == opNack:
-			confirmed, err = s.queue.Nack(ctx, conn, entries)
-		case o == opBury:
-			confirmed, err = s.queue.Bury(ctx, conn, entries, s.settings.ID)
-		case o == opRelease:
-			confirmed, err = s.queue.Release(ctx, conn, entries)
-		}
+	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		confirmed, err = b.send(ctx, conn, l.queue, entries, l.consumer)
 		if err != nil || len(confirmed) == len(entries) {
 			return err
 		}
 		// Without this knowledge what was confirmed is settled all the same, and the rest is sent again.
-		fates, _ = s.queue.Fates(ctx, conn, missing(entries, confirmed), s.settings.ID)
+		fates, _ = l.queue.Fates(ctx, conn, missing(entries, confirmed), l.consumer)
 		return nil
 	})
 	return confirmed, fates, err
 }
 
 // conclude ends the deliveries of a batch that was written, each as its lease check came out.
-func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
+func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
+	o := b.statement.op()
 	var told []outcome
-	for i := range batch {
-		if batch[i].kept {
-			batch[i].kept = false
-			s.unwritten.end()
+	for _, item := range b.items {
+		if item.kept {
+			item.kept = false
+			l.unwritten.end()
 		}
-	}
-	for _, item := range batch {
 		lease := item.entry().Lease
 		if took, ok := confirmed[lease]; ok {
 			if o == opAck {
-				s.metrics.LatencySeconds.Observe(took.Seconds())
+				l.metrics.LatencySeconds.Observe(took.Seconds())
 			}
-			s.done(item)
+			l.done(item)
 			told = append(told, item)
 			continue
 		}
@@ -120,49 +107,49 @@ func (s *settler) conclude(ctx context.Context, o op, batch []outcome, confirmed
 		switch {
 		case item.unconfirmed && known && item.tries >= unconfirmedTries:
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
-			s.held.drop(item.delivery)
+			l.held.drop(item.delivery)
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
-			s.later(item)
+			l.later(item)
 		case fate == queue.Orphaned:
-			next := s.outcome(item.delivery, orphaned{})
-			s.logAbout(slog.LevelWarn, "message goes to the dead letters", &item.delivery.msg,
+			next := l.endings.outcome(item.delivery, orphaned{})
+			logAbout(l.log, slog.LevelWarn, "message goes to the dead letters", &item.delivery.msg,
 				slog.String("reason", next.reason), slog.String("error", next.problem))
-			s.turn(next)
+			l.turn(next)
 		case fate == queue.Done:
-			s.done(item)
+			l.done(item)
 		case item.unconfirmed:
-			s.later(item)
+			l.later(item)
 		case item.unsure && o != opAck:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
-			s.held.drop(item.delivery)
+			l.held.drop(item.delivery)
 		default:
-			s.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
-			s.logAbout(slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.delivery.msg,
+			l.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
+			logAbout(l.log, slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.delivery.msg,
 				slog.String("operation", o.String()), slog.Int("read_ct", int(item.delivery.msg.ReadCount)))
-			s.held.drop(item.delivery)
+			l.held.drop(item.delivery)
 		}
 	}
-	signal(s.load.room)
-	s.tell(ctx, o, told)
+	signal(l.room)
+	l.tell(ctx, o, told)
 }
 
 // done ends a delivery whose outcome is committed.
-func (s *settler) done(o outcome) {
-	s.held.drop(o.delivery)
+func (l *lane) done(o outcome) {
+	l.held.drop(o.delivery)
 	switch o.op {
 	case opAck:
-		s.metrics.Processed.Inc()
+		l.metrics.Processed.Inc()
 	case opNack:
-		s.metrics.Retried.Inc()
+		l.metrics.Retried.Inc()
 	case opBury:
-		s.metrics.Dead.WithLabelValues(o.reason).Inc()
+		l.metrics.Dead.WithLabelValues(o.reason).Inc()
 	case opRelease:
-		s.metrics.Released.Inc()
+		l.metrics.Released.Inc()
 	}
 }
 
 // tell lets consumers know of messages that are due now, or sooner than they would look by themselves.
-func (s *settler) tell(ctx context.Context, o op, items []outcome) {
+func (l *lane) tell(ctx context.Context, o op, items []outcome) {
 	if len(items) == 0 || o != opNack && o != opRelease {
 		return
 	}
@@ -170,47 +157,48 @@ func (s *settler) tell(ctx context.Context, o op, items []outcome) {
 	if o == opNack {
 		soonest = slices.MinFunc(items, func(a, b outcome) int { return cmp.Compare(a.delay, b.delay) }).delay
 	}
-	if !s.draining.Load() {
-		s.poller.retryIn(soonest)
+	if !l.draining() {
+		l.retryIn(soonest)
 	}
-	if soonest >= s.settings.Poll {
+	if soonest >= l.poll {
 		return
 	}
 	payload := ""
 	if o == opNack {
 		payload = fmt.Sprintf("%s%d", retryPayload, soonest.Milliseconds())
 	}
-	if s.draining.Load() {
+	if l.draining() {
 		limited, cancel := context.WithTimeout(ctx, notifyLimit)
 		defer cancel()
 		ctx = limited
 	}
-	if err := s.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return s.queue.Notify(ctx, conn, payload)
+	if err := l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return l.queue.Notify(ctx, conn, payload)
 	}); err != nil {
-		s.log.Debug("could not notify other consumers; they will find the messages by polling", "error", err.Error())
+		l.log.Debug("could not notify other consumers; they will find the messages by polling", "error", err.Error())
 	}
 }
 
 // later puts an outcome off whose row is locked by somebody.
-func (s *settler) later(o outcome) {
+func (l *lane) later(o outcome) {
 	o.tries++
 	o.after = time.Now().Add(backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries))
-	s.add(o)
+	l.add(o)
 }
 
 // turn makes another outcome of a delivery that cannot end as planned.
-func (s *settler) turn(into outcome) {
-	s.held.change(into.delivery, leaving)
-	s.add(into)
+func (l *lane) turn(into outcome) {
+	l.held.change(into.delivery, leaving)
+	l.add(into)
 }
 
 // suppressed deals with a batch of which the database has silently kept some rows from being written. Those are neither lost nor given
 // up: they wait until it works. The others are written without them.
-func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err error) error {
+func (l *lane) suppressed(ctx context.Context, b batch, err error) error {
+	o := b.statement.op()
 	concerned := queue.SuppressedMessages(err)
 	var others, kept []outcome
-	for _, item := range batch {
+	for _, item := range b.items {
 		if concerned[item.delivery.msg.ID] {
 			kept = append(kept, item)
 		} else {
@@ -218,40 +206,40 @@ func (s *settler) suppressed(ctx context.Context, o op, batch []outcome, err err
 		}
 	}
 	if len(kept) == 0 {
-		others, kept = nil, batch
+		others, kept = nil, b.items
 	}
 	for _, item := range kept {
 		if o == opNack && !item.messageOnly {
 			item.messageOnly = true // the message can perhaps be delayed all the same
-			s.add(item)
+			l.add(item)
 			continue
 		}
 		if !item.kept {
 			item.kept = true
-			s.unwritten.begin(err)
-			s.logAbout(slog.LevelWarn, "a result cannot be written, because a row-level trigger suppresses it (`consumer doctor` names the triggers that may do that): trying again until it works",
+			l.unwritten.begin(err)
+			logAbout(l.log, slog.LevelWarn, "a result cannot be written, because a row-level trigger suppresses it (`consumer doctor` names the triggers that may do that): trying again until it works",
 				&item.delivery.msg, slog.String("operation", o.String()), slog.String("error", err.Error()))
 		}
-		s.later(item)
+		l.later(item)
 	}
 	if len(others) == 0 {
 		return nil
 	}
-	return s.write(ctx, o, others)
+	return l.write(ctx, batch{b.statement, others})
 }
 
 // spoiled deals with an outcome that the database refuses to store for what it contains.
-func (s *settler) spoiled(o outcome, err error) {
-	s.logAbout(slog.LevelError, "the database refuses to store the result of this message", &o.delivery.msg,
+func (l *lane) spoiled(o outcome, err error) {
+	logAbout(l.log, slog.LevelError, "the database refuses to store the result of this message", &o.delivery.msg,
 		slog.String("operation", o.op.String()), slog.String("error", err.Error()))
-	next := s.outcome(o.delivery, refused{o.ending, err})
+	next := l.endings.outcome(o.delivery, refused{o.ending, err})
 	if next.ending == o.ending {
-		s.later(o)
+		l.later(o)
 		return
 	}
 	if o.kept {
-		s.unwritten.end()
+		l.unwritten.end()
 	}
 	next.unsure = o.unsure && next.op == o.op // an earlier try of the same statement
-	s.turn(next)
+	l.turn(next)
 }

@@ -1,0 +1,205 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// lane writes outcomes over one link. It takes whatever outcomes have gathered while the statement before was under way and
+// writes those of one kind in one statement: under load the batches grow by themselves, and an outcome that comes alone is
+// written at once.
+//
+// An outcome stays here until its fate is known. When the connection is lost in the middle, the same statement is sent
+// again: the lease check makes that safe, and what an earlier try had achieved is recognised. That goes on for as long as
+// it takes, even beyond the visibility timeout: while nobody could read, nobody has taken the lease over.
+type lane struct {
+	settling
+	settler *settler
+	link    *pg.Link
+	in      chan outcome
+	freed   <-chan struct{} // signals that heartbeats are over
+	pending [operations][]outcome
+	taken   []outcome // by the heartbeat, which is at their leases just now
+	refused [operations]refusal
+	most    int         // outcomes in one statement: less than mostWritten while the server cuts statements off for taking too long
+	overdue atomic.Bool // results wait for a connection
+}
+
+// refusal keeps one kind of statement back for a while, after the server has refused it for a reason that concerns the whole
+// kind: a right that is missing, a table that has been dropped. The other kinds go on.
+type refusal struct {
+	until time.Time
+	retry backoff.Retry
+}
+
+func (r *refusal) note(now time.Time) { r.until = now.Add(r.retry.Next()) }
+
+func (r *refusal) clear() { *r = refusal{} }
+
+// mostWritten is the size of one statement. Beyond a thousand the gain is small, and a batch that is spoiled costs more.
+const mostWritten = 1000
+
+func newLane(s settling, link *pg.Link, in chan outcome, all *settler) *lane {
+	return &lane{settling: s, settler: all, link: link, in: in, freed: s.held.whenFreed(), most: mostWritten}
+}
+
+// run writes outcomes until the settler was told to finish and nothing is left, or ctx ends.
+func (l *lane) run(ctx context.Context) {
+	var retry backoff.Retry
+	for l.gather(ctx) {
+		err := l.flush(ctx)
+		l.progress.end()
+		if err == nil {
+			retry.Reset()
+			l.overdue.Store(false)
+			signal(l.settler.caughtUp)
+			continue
+		}
+		l.overdue.Store(true)
+		pause(ctx, retry.Next())
+	}
+}
+
+// gather blocks until there is something to write. It says false when there is nothing left to wait for.
+func (l *lane) gather(ctx context.Context) bool {
+	for {
+		l.take()
+		due, waiting := l.nextDue()
+		if waiting && !time.Now().Before(due) {
+			return ctx.Err() == nil
+		}
+		ending := l.settler.ending
+		select {
+		case <-ending:
+			if l.held.size.Load() == 0 {
+				return false
+			}
+			ending = nil // what is left has been deferred
+		default:
+		}
+		later := time.NewTimer(time.Until(due))
+		if !waiting {
+			later.Stop()
+		}
+		select {
+		case o := <-l.in:
+			l.add(o)
+		case <-l.freed:
+			l.resume()
+		case <-later.C:
+		case <-ending:
+		case <-ctx.Done():
+			later.Stop()
+			return false
+		}
+		later.Stop()
+	}
+}
+
+// take adds what has gathered, without waiting.
+func (l *lane) take() {
+	for {
+		select {
+		case o := <-l.in:
+			l.add(o)
+		case <-l.freed:
+			l.resume()
+		default:
+			return
+		}
+	}
+}
+
+// resume goes on with what the heartbeat was at.
+func (l *lane) resume() {
+	for _, o := range l.taken {
+		l.add(o)
+	}
+	l.taken = nil
+}
+
+func (l *lane) add(o outcome) { l.pending[o.op] = append(l.pending[o.op], o) }
+
+func (l *lane) nextDue() (due time.Time, waiting bool) {
+	for o, list := range l.pending {
+		for i := range list {
+			at := list[i].after
+			if until := l.refused[o].until; until.After(at) {
+				at = until
+			}
+			if !waiting || at.Before(due) {
+				due, waiting = at, true
+			}
+			if due.IsZero() {
+				return due, true
+			}
+		}
+	}
+	return due, waiting
+}
+
+// flush tries to write everything that is due, acks first. An error means that the connection is lost: what is not written
+// is still pending. So is what the server refuses, but that keeps no other kind waiting.
+func (l *lane) flush(ctx context.Context) error {
+	for o := range operations {
+		batches := l.due(o, time.Now())
+		for i, b := range batches {
+			claimed, taken := l.held.settling(b.items)
+			l.taken = append(l.taken, taken...)
+			if len(claimed) == 0 {
+				continue
+			}
+			err := l.write(ctx, batch{b.statement, claimed})
+			l.held.settled(claimed)
+			l.health[o].note(err)
+			if err == nil {
+				l.refused[o].clear()
+				continue
+			}
+			for _, left := range batches[i+1:] {
+				l.pending[o] = append(l.pending[o], left.items...)
+			}
+			if !queue.Answered(err) {
+				return err
+			}
+			l.refused[o].note(time.Now())
+			break
+		}
+	}
+	return nil
+}
+
+// due takes from the pending outcomes of one kind those whose time has come, as batches that one statement can write: first the
+// new ones, then those to be tried again, which are not to be in the way of others.
+func (l *lane) due(o op, now time.Time) []batch {
+	if now.Before(l.refused[o].until) {
+		return nil
+	}
+	first, again := map[statement][]outcome{}, map[statement][]outcome{}
+	var deferred []outcome
+	for _, item := range l.pending[o] {
+		s := item.statement()
+		switch {
+		case item.after.After(now):
+			deferred = append(deferred, item)
+		case item.tries > 0:
+			again[s] = append(again[s], item)
+		default:
+			first[s] = append(first[s], item)
+		}
+	}
+	l.pending[o] = deferred
+	var batches []batch
+	for _, due := range []map[statement][]outcome{first, again} {
+		for s := range statements {
+			batches = slices.AppendSeq(batches, cut(s, due[s], l.most))
+		}
+	}
+	return batches
+}
