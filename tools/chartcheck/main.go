@@ -1,7 +1,7 @@
-// Chartcheck keeps what is generated from a chart's values.yaml current: values.schema.json, and the tables of the chart's
-// README.md between its markers.
+// Chartcheck keeps what is generated from a chart's values.yaml current: values.schema.json, the names of other charts that
+// are refused (files/instead.json), and the tables of the chart's README.md between its markers.
 //
-//	chartcheck write CHART   write both
+//	chartcheck write CHART   write them
 //	chartcheck verify CHART  fail when that would change one
 //
 // What it must never do is hold facts about the chart: those stand in values.yaml. The checks of what the chart renders are
@@ -42,6 +42,10 @@ func run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("values.schema.json: %w", err)
 	}
+	instead, err := tree.Instead()
+	if err != nil {
+		return err
+	}
 	readmePath := filepath.Join(chart, "README.md")
 	readme, err := os.ReadFile(readmePath)
 	if err != nil {
@@ -53,6 +57,7 @@ func run(args []string) error {
 	}
 	return errors.Join(
 		put(verb, filepath.Join(chart, "values.schema.json"), schema),
+		put(verb, filepath.Join(chart, "files", "instead.json"), instead),
 		put(verb, readmePath, readme),
 	)
 }

@@ -11,8 +11,11 @@ import (
 func chart(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "files"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
-		"values.yaml": "# How many pods.\nreplicas: 2\n# Where it runs.\nplace:\n  # Its name.\n  name: here\n",
+		"values.yaml": "# How many pods.\n# @synonyms replicaCount\nreplicas: 2\n# Where it runs.\nplace:\n  # Its name.\n  name: here\n",
 		"README.md":   "# Chart\n\n<!-- values -->\n<!-- /values -->\n\nThe end.\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -32,12 +35,13 @@ func TestVerifyFailsWhenSomethingIsOutOfDate(t *testing.T) {
 		t.Fatalf("just written: %v", err)
 	}
 	for name, test := range map[string]struct{ file, old, new, says string }{
-		"a default has changed":     {"values.yaml", "replicas: 2", "replicas: 3", "values.schema.json"},
-		"a description has changed": {"values.yaml", "How many pods.", "How many pods there are.", "README.md"},
-		"a value is new":            {"values.yaml", "# Where it runs.", "# Its colour.\ncolour: red\n# Where it runs.", "values.schema.json"},
-		"the schema was edited":     {"values.schema.json", "How many pods.", "Pods.", "values.schema.json"},
-		"the README was edited":     {"README.md", "How many pods.", "Pods.", "README.md"},
-		"nobody explained a value":  {"values.yaml", "# How many pods.\n", "", "replicas: has no description"},
+		"a default has changed":         {"values.yaml", "replicas: 2", "replicas: 3", "values.schema.json"},
+		"a description has changed":     {"values.yaml", "How many pods.", "How many pods there are.", "README.md"},
+		"a value is new":                {"values.yaml", "# Where it runs.", "# Its colour.\ncolour: red\n# Where it runs.", "values.schema.json"},
+		"the schema was edited":         {"values.schema.json", "How many pods.", "Pods.", "values.schema.json"},
+		"a name of other charts is new": {"values.yaml", "@synonyms replicaCount", "@synonyms pods", "instead.json"},
+		"the README was edited":         {"README.md", "How many pods.", "Pods.", "README.md"},
+		"nobody explained a value":      {"values.yaml", "# How many pods.\n", "", "replicas: has no description"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -84,6 +84,13 @@ func (v *Value) Schema() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	instead := map[string]string{}
+	if err := v.collectSynonyms(instead); err != nil {
+		return nil, err
+	}
+	if err := admit(schema, instead); err != nil {
+		return nil, err
+	}
 	schema["$schema"] = "http://json-schema.org/draft-07/schema#"
 	schema["title"] = "values.yaml"
 	schema["definitions"] = definitions

@@ -2,7 +2,8 @@
 // and the tables of the README.
 //
 // The comment over a key is its description. A line `@schema {…}` in it adds JSON schema keywords to the type that the
-// default already has, and makes a map with them a leaf: a value of its own rather than a group of values.
+// default already has, and makes a map with them a leaf: a value of its own rather than a group of values. A line `@synonyms a, b`
+// names keys by which other charts know the value: beside it, or, with a slash before them, at the root.
 package values
 
 import (
@@ -21,6 +22,7 @@ type Value struct {
 	Path        string // dotted, from the root
 	Description string
 	Keywords    map[string]any // of @schema
+	Synonyms    []string       // paths that are refused in favour of this one
 	Default     *yaml.Node
 	Children    []*Value // of a group, in the file's order
 }
@@ -49,7 +51,7 @@ func (v *Value) readChildren() error {
 		if v.Path != "" {
 			child.Path = v.Path + "." + key.Value
 		}
-		if err := child.readComment(key.HeadComment); err != nil {
+		if err := child.readComment(key.HeadComment, v.Path); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", child.Path, err))
 		}
 		v.Children = append(v.Children, child)
@@ -65,7 +67,7 @@ func (v *Value) readChildren() error {
 }
 
 // readComment takes the paragraph right over the key; rules and earlier paragraphs belong to the file's reader only.
-func (v *Value) readComment(comment string) error {
+func (v *Value) readComment(comment, parent string) error {
 	paragraphs := strings.Split(comment, "\n\n")
 	var words []string
 	for line := range strings.SplitSeq(paragraphs[len(paragraphs)-1], "\n") {
@@ -73,6 +75,16 @@ func (v *Value) readComment(comment string) error {
 		if keywords, ok := strings.CutPrefix(line, "@schema "); ok {
 			if err := json.Unmarshal([]byte(keywords), &v.Keywords); err != nil {
 				return fmt.Errorf("@schema: %w", err)
+			}
+			continue
+		}
+		if synonyms, ok := strings.CutPrefix(line, "@synonyms "); ok {
+			for name := range strings.SplitSeq(synonyms, ",") {
+				path, atRoot := strings.CutPrefix(strings.TrimSpace(name), "/")
+				if !atRoot && parent != "" {
+					path = parent + "." + path
+				}
+				v.Synonyms = append(v.Synonyms, path)
 			}
 			continue
 		}

@@ -126,3 +126,40 @@ func parse(t *testing.T, source string) *Value {
 	}
 	return root
 }
+
+func TestNamesOfOtherChartsReachTheTemplateThatRefusesThem(t *testing.T) {
+	t.Parallel()
+	tree := parse(t, `# A group.
+web:
+  # Pods.
+  # @synonyms replicaCount, /replicaCount
+  replicas: 2
+`)
+	instead, err := tree.Instead()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names map[string]string
+	if err := json.Unmarshal(instead, &names); err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != 2 || names["web.replicaCount"] != "web.replicas" || names["replicaCount"] != "web.replicas" {
+		t.Fatalf("%v", names)
+	}
+	schema, err := tree.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(schema), "Refused: use web.replicas."); got != 2 {
+		t.Errorf("the schema lets %d of 2 names pass", got)
+	}
+}
+
+func TestASynonymMustNotBeAValue(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{"# A.\n# @synonyms b\na: 1\n# B.\nb: 2\n", "# A.\n# @synonyms c\na: 1\n# B.\n# @synonyms c\nb: 2\n", "# A.\n# @synonyms /x.y\na: 1\n"} {
+		if _, err := parse(t, source).Schema(); err == nil {
+			t.Errorf("%q: no error", source)
+		}
+	}
+}

@@ -31,12 +31,7 @@ into the Secret and into the checksum annotation of the pods that use it.
 apiVersion: v1
 kind: Secret
 metadata:
-  name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "orderflow.labels" (dict "root" .root "component" .component) | nindent 4 }}
-  annotations:
-    helm.sh/resource-policy: keep
+  {{- include "orderflow.metadata" (dict "root" .root "component" .component "name" .name "annotations" (dict "helm.sh/resource-policy" "keep")) | nindent 2 }}
 type: Opaque
 stringData:
   {{- range $key, $value := .more }}

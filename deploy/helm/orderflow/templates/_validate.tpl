@@ -11,7 +11,11 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if and (semverCompare "<1.27.0-0" $kubernetes) (ne $kubernetes "v1.20.0") -}}
 {{- fail (printf "orderflow needs Kubernetes 1.27 or newer, and this cluster is %s." $kubernetes) -}}
 {{- end -}}
-{{- $problems := concat
+{{- $problems := include "orderflow.validate.names" . | fromYamlArray -}}
+{{- if $problems -}}
+{{- fail (printf "\n\nThese values have other names in this chart:\n  - %s\n" (join "\n  - " $problems)) -}}
+{{- end -}}
+{{- $problems = concat
   (include "orderflow.validate.api" . | fromYamlArray)
   (include "orderflow.validate.consumer" . | fromYamlArray)
   (include "orderflow.validate.autoscaling" . | fromYamlArray)
@@ -25,6 +29,21 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values do not go together:\n  - %s\n" (join "\n  - " $problems)) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Names by which other charts know a value of ours. */}}
+{{- define "orderflow.validate.names" -}}
+{{- $problems := list -}}
+{{- range $name, $instead := .Files.Get "files/instead.json" | fromJson -}}
+{{- $at := $.Values -}}
+{{- range splitList "." $name -}}
+{{- $at = ternary (get ($at | default dict) .) nil (kindIs "map" ($at | default dict)) -}}
+{{- end -}}
+{{- if not (or (kindIs "invalid" $at) (eq (toString $at) "")) -}}
+{{- $problems = append $problems (printf "%s: use %s." $name $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $problems -}}
 {{- end -}}
 
 {{- define "orderflow.validate.api" -}}
