@@ -27,7 +27,7 @@ func schemaMutants() []Mutant {
 		{
 			Breaks: "a redrive sends the message of a letter that stays",
 			Edits: []Edit{{
-				dir + "migrations/00007_identity.sql",
+				dir + "migrations/00005_dead_letters.sql",
 				"if written <> 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
 				"if written > 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
 			}},
@@ -35,7 +35,7 @@ func schemaMutants() []Mutant {
 		},
 		{
 			Breaks: "a redrive makes another order pending, which has the id by now",
-			Edits:  []Edit{{dir + "migrations/00007_identity.sql", "is distinct from 'other_order'", "is distinct from 'no_order'"}},
+			Edits:  []Edit{{dir + "migrations/00005_dead_letters.sql", "is distinct from 'other_order'", "is distinct from 'no_order'"}},
 			By:     schemaTest("TestRedriveLeavesAnotherOrderAlone"),
 		},
 		{
@@ -78,6 +78,11 @@ func schemaMutants() []Mutant {
 			Edits:  []Edit{{queue + "excerpt.go", "answerLimit = 1 << 20", "answerLimit = 1 << 30"}},
 			By:     goTest("services/api", "./internal/queue", "TestLargeValuesNeverReachThisProcess"),
 			Quick:  true,
+		},
+		{
+			Breaks: "the consumer starts on a schema that lacks what it uses",
+			Edits:  []Edit{{"services/consumer/internal/queue/queue.go", "const SchemaVersion = 5", "const SchemaVersion = 1"}},
+			By:     goTest("services/consumer", "./internal/queue", "TestSchemaVersionIsThatOfTheNewestMigration"),
 		},
 		{
 			Breaks: "what other programs read costs attempts",

@@ -22,7 +22,7 @@ import (
 )
 
 // SchemaVersion is the migration that this code was built for; see services/api/internal/schema.
-const SchemaVersion = 7
+const SchemaVersion = 5
 
 // DeadLetterSuffix makes the dead-letter queue's name of the queue's.
 const DeadLetterSuffix = "_dlq"

@@ -1,31 +1,41 @@
 -- +goose Up
 
--- What tells this installation from every other, for ever: made once, and restored with the database. With an order's id and
--- created_at it names an order to the outside; two installations may well call the same receiver.
-create table orderflow.installation (
-    id       uuid    not null default gen_random_uuid(),
-    only_one boolean not null primary key default true check (only_one)
-);
+-- Dead letters go back to the queue or away for good, and what could not be written is never taken for written. A trigger that
+-- returns null, or a row-level security policy, makes a statement match nothing, without an error. So row_security is off, which
+-- makes an error of a policy that would filter rows, and what was written is counted, which shows a trigger's doing.
 
-comment on table orderflow.installation is
-    'Orderflow: one row, made once. Do not change it: receivers would take orders that they know for new ones';
-
-insert into orderflow.installation default values;
-
--- Fails, so that a statement which changed less than it was to change takes nothing of it for done: a row-level trigger that
--- returned null has kept rows from being written, and says so to nobody. The detail lists the messages that are concerned.
+-- The order that a message is about; null when it is about none (not an object, no id, not a whole number, too large).
 -- +goose StatementBegin
-create function orderflow.not_written(what text, msg_ids bigint[])
-returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
+create function orderflow.order_id(message jsonb)
+returns bigint
+language sql
+immutable
+parallel safe
 as $$
-begin
-    raise exception '%', what
-        using errcode = 'OF001',
-              detail = msg_ids::text,
-              hint = 'A row-level trigger has suppressed the write. `consumer doctor` names those that can.';
-end
+    select case
+        when jsonb_typeof(message -> 'order_id') = 'number'
+         and message ->> 'order_id' ~ '^[0-9]{1,18}$'
+        then (message ->> 'order_id')::bigint
+    end;
+$$;
+-- +goose StatementEnd
+
+-- Headers as the sender wrote them, without what consumers added about retries, releases and death.
+-- +goose StatementBegin
+create function orderflow.original_headers(headers jsonb)
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+    select case jsonb_typeof(headers)
+        when 'object' then (
+            select jsonb_object_agg(h.key, h.value)
+            from jsonb_each(headers) h
+            where h.key not like 'orderflow-%'
+        )
+        else headers
+    end;
 $$;
 -- +goose StatementEnd
 
@@ -46,9 +56,10 @@ end
 $$;
 -- +goose StatementEnd
 
--- Whether a message that was sent with that msg_id is about the order that has its order_id now, with this created_at and message_id: ids come
--- again when a database goes back to an earlier state, or after "truncate ... restart identity". The consumer's identify.sql decides alike.
--- Where a message does not say when its order was created, and not as what it was sent either, the id is all there is to go by.
+-- Whether a message that was sent with the msg_id sent_as is about this order, which has its order_id now. Ids come again when a
+-- database goes back to an earlier state or after "truncate ... restart identity", and msg_ids when a queue is dropped and made
+-- again, beside the dead letters of before. So created_at decides where both have one, by whole quarters of an hour where a zone
+-- was lost (see created_at_in_utc). Where nothing but the id is known, the id has to do. The consumer's identify.sql decides alike.
 -- +goose StatementBegin
 create function orderflow.is_about(message jsonb, sent_as bigint, order_created_at timestamptz, order_message_id bigint)
 returns boolean
@@ -56,23 +67,26 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(
-        order_created_at = m.created_at
-        or order_message_id = sent_as
-        or sent_as is null and m.created_at is null
-        or order_message_id is null
-           and (m.created_at is null
-                or isfinite(order_created_at)
-                   and order_created_at between m.created_at - interval '15 hours' and m.created_at + interval '15 hours'
-                   and mod(extract(epoch from order_created_at)::numeric - extract(epoch from m.created_at)::numeric, 900) = 0),
-        false)
+    select case
+        when order_created_at = m.created_at then true
+        when order_message_id <> sent_as then false
+        when m.created_at is null then order_message_id is null or sent_as is null or order_message_id = sent_as
+        when order_created_at is null or not isfinite(order_created_at) then coalesce(order_message_id = sent_as, false)
+        when order_message_id is not null and sent_as is null then false
+        else order_created_at between m.created_at - interval '15 hours' and m.created_at + interval '15 hours'
+             and mod(extract(epoch from order_created_at)::numeric - extract(epoch from m.created_at)::numeric, 900) = 0
+    end
     from (select orderflow.moment(message ->> 'created_at') as created_at) m;
 $$;
 -- +goose StatementEnd
 
--- Redriving as before, for orders that the messages are about. Letters of other orders go back to the queue and change none.
+-- Moves dead letters from <queue>_dlq back to the queue, as new messages without a history, and their orders back to
+-- pending with fresh attempts, in the caller's transaction.
+--
+-- Not moved, and so not returned, are ids that are not there and messages whose order is completed or has its message in
+-- the queue: a second one would process the order twice.
 -- +goose StatementBegin
-create or replace function orderflow.redrive(queue text, msg_ids bigint[])
+create function orderflow.redrive(queue text, msg_ids bigint[])
 returns table (dead_msg_id bigint, new_msg_id bigint, order_id bigint)
 language plpgsql
 security definer
@@ -156,3 +170,30 @@ begin
 end
 $$;
 -- +goose StatementEnd
+
+-- Deletes dead letters from <queue>_dlq for good and returns the ids that were there. Their orders stay dead.
+-- +goose StatementBegin
+create function orderflow.delete_dead_letters(queue text, msg_ids bigint[])
+returns setof bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    kept bigint;
+begin
+    return query select pgmq.delete(queue || '_dlq', msg_ids);
+
+    execute format('select min(d.msg_id) from pgmq.%I d where d.msg_id = any ($1)', pgmq.format_table_name(queue || '_dlq', 'q'))
+    into kept
+    using msg_ids;
+    if kept is not null then
+        raise insufficient_privilege using message = format('dead letter %s cannot be deleted: a trigger on the table keeps it', kept);
+    end if;
+end
+$$;
+-- +goose StatementEnd
+
+revoke execute on function orderflow.redrive(text, bigint[])             from public;
+revoke execute on function orderflow.delete_dead_letters(text, bigint[]) from public;
