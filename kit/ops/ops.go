@@ -37,6 +37,8 @@ type Options struct {
 	Ready    Probe
 	// Profiler serves Go's: it shows what is in memory and in the command line, and can keep a core busy.
 	Profiler bool
+	// Handlers are what else the port serves, by pattern ("GET /account").
+	Handlers map[string]http.Handler
 }
 
 // Server serves the port.
@@ -80,6 +82,9 @@ func routes(o Options) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	mux.Handle("GET /livez", answer(o.Alive))
 	mux.Handle("GET /readyz", answer(o.Ready))
+	for pattern, handler := range o.Handlers {
+		mux.Handle(pattern, handler)
+	}
 	if o.Profiler {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -9,6 +9,7 @@ import (
 
 	"orderflow.example/kit/program"
 	"orderflow.example/services/loadgen/internal/config"
+	"orderflow.example/services/loadgen/internal/receive"
 	"orderflow.example/services/loadgen/internal/screen"
 )
 
@@ -33,6 +34,7 @@ const help = `loadgen creates orders, measures the answers, and proves that each
   loadgen               create ORDERS orders, CONCURRENCY at a time (or at RATE, or in STAGES), then audit them
   loadgen audit         audit a run by its id alone: loadgen audit --run ID
   loadgen capacity      find the highest rate that keeps the thresholds
+  loadgen receive       receive webhooks, verify and remember each, and account for them when it is ended
   loadgen config        print every environment variable, its default and meaning
   loadgen version       print the version
 
@@ -67,7 +69,7 @@ func New(version string) *program.Program {
 	}
 	run := command("run", (*session).runLoad)
 	return &program.Program{
-		Name: "loadgen", Version: version, Help: help, Table: config.Table, Grace: leaveGrace, Aborted: ExitInterrupted,
+		Name: "loadgen", Version: version, Help: help, Table: table, Grace: leaveGrace, Aborted: ExitInterrupted,
 		Wrap: func(stderr io.Writer) io.Writer {
 			terminal.Out = stderr
 			return terminal
@@ -86,8 +88,14 @@ func New(version string) *program.Program {
 		},
 		Commands: map[string]program.Command{
 			"": run, "run": run, "audit": command("audit", (*session).runAudit), "capacity": command("capacity", (*session).runCapacity),
+			"receive": receive.Run,
 		},
 	}
+}
+
+// table documents the settings of all commands.
+func table() string {
+	return config.Table() + "\n`loadgen receive` has settings of its own:\n\n" + receive.Table()
 }
 
 // exit is a command's result as an exit code.

@@ -1,0 +1,186 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"orderflow.example/services/loadgen/internal/receive/faults"
+	"orderflow.example/services/loadgen/internal/receive/memory"
+	"orderflow.example/services/loadgen/internal/receive/signature"
+)
+
+// What became of a request.
+const (
+	resultNew        = "new"
+	resultRepeated   = "repeated"
+	resultForged     = "forged"
+	resultStale      = "stale"
+	resultRefused    = "refused"    // by a fault that was ordered
+	resultFull       = "full"       // there was no room to remember it
+	resultUnreadable = "unreadable" // it broke off, or was too large
+)
+
+// bodyTimeout is how long a body may take to come.
+const bodyTimeout = 30 * time.Second
+
+var results = [...]string{resultNew, resultRepeated, resultForged, resultStale, resultRefused, resultFull, resultUnreadable}
+
+// receiver takes webhooks in.
+type receiver struct {
+	verifier *signature.Verifier
+	memory   *memory.Memory
+	plan     *faults.Plan
+	maxBody  int64
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	counts  map[string]int64 // by result
+	ordered map[string]int64 // faults that happened, by kind
+}
+
+func (r *receiver) count(result string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[result]++
+}
+
+func (r *receiver) happened(kind string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ordered[kind]++
+}
+
+// tallies are copies of the counts.
+func (r *receiver) tallies() (byResult, byFault map[string]int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.counts), maps.Clone(r.ordered)
+}
+
+// ServeHTTP takes one webhook: verify, remember, answer, in this order. Whatever is answered 2xx is remembered by then.
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "webhooks are sent by POST", http.StatusMethodNotAllowed)
+		return
+	}
+	// The deadline is for the body alone: one of the server's own would end a late answer, too.
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(bodyTimeout)) // HTTP/1 on TCP has them
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.maxBody))
+	_ = deadline.SetReadDeadline(time.Time{})
+	if err != nil {
+		r.count(resultUnreadable)
+		status := http.StatusBadRequest
+		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		http.Error(w, err.Error(), status)
+		return
+	}
+	id, err := r.verifier.Verify(req.Header, body, time.Now())
+	if err != nil {
+		r.reject(w, err)
+		return
+	}
+	draw := r.plan.Draw()
+	if draw.Refuse != nil {
+		r.count(resultRefused)
+		r.refuse(w, req.Context(), draw.Refuse)
+		return
+	}
+	outcome, err := r.memory.Take(read(id, body))
+	switch {
+	case errors.Is(err, memory.ErrFull):
+		r.count(resultFull)
+		http.Error(w, err.Error(), http.StatusInsufficientStorage)
+		return
+	case err != nil:
+		http.Error(w, "it cannot be remembered", http.StatusInternalServerError)
+		return
+	}
+	result := resultNew
+	if outcome == memory.Repeated {
+		result = resultRepeated
+	}
+	r.count(result)
+	r.log.Debug("webhook", slog.String("webhook_id", id), slog.String("result", result))
+	r.answer(w, req.Context(), draw, result)
+}
+
+// reject answers what nobody has signed, or not now.
+func (r *receiver) reject(w http.ResponseWriter, err error) {
+	result := resultForged
+	if errors.Is(err, signature.ErrStale) {
+		result = resultStale
+	}
+	r.count(result)
+	r.log.Debug("webhook rejected", slog.Any("error", err))
+	http.Error(w, err.Error(), http.StatusUnauthorized)
+}
+
+// refuse is a fault before a webhook is taken.
+func (r *receiver) refuse(w http.ResponseWriter, ctx context.Context, f *faults.Fault) {
+	r.happened(f.Kind)
+	if f.Kind == faults.Stall {
+		<-ctx.Done() // until the client has had enough, or this receiver ends
+		panic(http.ErrAbortHandler)
+	}
+	if f.Time > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Time.Seconds()))))
+	}
+	http.Error(w, "this fault was ordered", f.Status)
+}
+
+// answer says that a webhook is taken, or lets happen what was drawn instead.
+func (r *receiver) answer(w http.ResponseWriter, ctx context.Context, draw faults.Draw, result string) {
+	if draw.Twice {
+		r.happened(faults.Twice)
+		twice(w, ctx, draw.Late, result)
+		return
+	}
+	if draw.Late > 0 {
+		r.happened(faults.Slow)
+		pause(ctx, draw.Late)
+	}
+	if draw.Drop {
+		r.happened(faults.Drop)
+		panic(http.ErrAbortHandler) // net/http cuts the connection
+	}
+	fmt.Fprintln(w, result)
+}
+
+// twice gives one answer, and another that nobody has asked for.
+func twice(w http.ResponseWriter, ctx context.Context, late time.Duration, result string) {
+	conn, out, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		fmt.Fprintln(w, result) // HTTP/2, which this server does not speak
+		return
+	}
+	defer conn.Close()
+	for range 2 {
+		pause(ctx, late)
+		fmt.Fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s\n", len(result)+1, result)
+		if out.Flush() != nil {
+			return
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
