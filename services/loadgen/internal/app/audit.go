@@ -5,6 +5,7 @@ import (
 
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/audit"
+	"orderflow.example/services/loadgen/internal/receive"
 )
 
 // runAudit audits a run that is over, from what the api shows of it.
@@ -24,9 +25,14 @@ func (s *session) runAudit() error {
 	options := s.auditOptions()
 	options.Progress = r.auditing
 	account, err := audit.New(s.client, options, runs...).Run(s.all)
+	var received *receive.Account
+	if err == nil {
+		received, err = s.askReceiver()
+	}
 	stop()
 	summary := s.newSummary(start)
 	summary.SetAudit(&account)
+	summary.Receiver = received
 	summary.SetHistograms(nil, nil, account.E2E)
 	return s.finish(summary, err)
 }

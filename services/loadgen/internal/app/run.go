@@ -12,6 +12,7 @@ import (
 	"orderflow.example/services/loadgen/internal/load"
 	"orderflow.example/services/loadgen/internal/measure"
 	"orderflow.example/services/loadgen/internal/orders"
+	"orderflow.example/services/loadgen/internal/receive"
 	"orderflow.example/services/loadgen/internal/report"
 	"orderflow.example/services/loadgen/internal/screen"
 )
@@ -56,6 +57,7 @@ type run struct {
 	sending  time.Duration // how long it was
 	cores    float64       // that this process used meanwhile
 	account  *audit.Result
+	received *receive.Account // what the receiver of webhooks says of the orders; nil without one
 }
 
 // newRun begins a run now.
@@ -113,7 +115,18 @@ func (r *run) audit() error {
 	options.Completed = r.recorder.Completed
 	account, err := audit.New(r.client, options, audit.Run{Keys: r.keys, Ledger: r.ledger}).Run(r.all)
 	r.account = &account
+	if err == nil {
+		r.received, err = r.askReceiver()
+	}
 	return err
+}
+
+// askReceiver asks the receiver of webhooks for its account of the run, where there is one.
+func (s *session) askReceiver() (*receive.Account, error) {
+	if s.cfg.ReceiverURL == "" {
+		return nil, nil //nolint:nilnil // nobody to ask is no error
+	}
+	return receive.Ask(s.all, s.cfg.ReceiverURL, s.cfg.RunID)
 }
 
 // auditing takes in the audit's progress.

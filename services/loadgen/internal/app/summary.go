@@ -24,6 +24,7 @@ func (s *session) newSummary(start time.Time) *report.Summary {
 func (r *run) summary() *report.Summary {
 	summary := r.newSummary(r.start)
 	summary.Load = r.load()
+	summary.Receiver = r.received
 	var e2e *measure.Histogram
 	if r.account != nil {
 		summary.SetAudit(r.account)

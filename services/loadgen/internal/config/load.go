@@ -108,6 +108,7 @@ func (c *Config) checks(command string) []check {
 	checks := []check{
 		{name: "API_URL", ok: err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""},
 		{name: "API_TOKEN", ok: c.APIToken == "" || sendable(c.Token()) && (err != nil || u.User == nil)},
+		{name: "RECEIVER_URL", ok: c.ReceiverURL == "" || isURL(c.ReceiverURL)},
 		whole("ORDERS", c.Orders, 0, 1_000_000_000),
 		within("DURATION", c.Duration, 0, 30*24*time.Hour),
 		whole("CONCURRENCY", c.Concurrency, 1, 20_000),
@@ -158,6 +159,11 @@ func (c *Config) checks(command string) []check {
 		checks = append(checks, check{name: "RUN_ID", ok: c.RunID != "", why: "name the run to audit (--run ID)"})
 	}
 	return checks
+}
+
+func isURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""
 }
 
 // unanswerable is a measure that a threshold names and that cannot have a value, whatever happens, with these settings; and why.

@@ -185,11 +185,15 @@ func (a *Account) Text(out io.Writer) {
 	for _, x := range a.Faults {
 		fmt.Fprintln(out, "FAULT        "+x)
 	}
+	fmt.Fprintln(out, "receive:", a.Line())
+}
+
+// Line is the account in one line.
+func (a *Account) Line() string {
 	c := a.Received
 	if o := a.Orders; o != nil {
-		fmt.Fprintf(out, "receive: accepted=%d completed=%d dead=%d once=%d repeated=%d never=%d altered=%d forged=%d\n",
+		return fmt.Sprintf("accepted=%d completed=%d dead=%d once=%d repeated=%d never=%d altered=%d forged=%d",
 			o.Accepted, o.Completed, o.Dead, o.Once, o.Repeated, o.Never, o.Altered+c.Altered+c.Mistaken, a.Forged())
-		return
 	}
-	fmt.Fprintf(out, "receive: ids=%d once=%d repeated=%d altered=%d forged=%d\n", c.IDs, c.Once, c.Repeated, c.Altered+c.Mistaken, a.Forged())
+	return fmt.Sprintf("ids=%d once=%d repeated=%d altered=%d forged=%d", c.IDs, c.Once, c.Repeated, c.Altered+c.Mistaken, a.Forged())
 }

@@ -23,8 +23,8 @@ import (
 	"orderflow.example/services/loadgen/internal/receive/signature"
 )
 
-// exitFailed is loadgen's code for an account that does not add up.
-const exitFailed = program.ExitError(99)
+// errAccount is loadgen's code for an account that does not add up.
+const errAccount = program.ExitError(99)
 
 // requestTimeout is how long one question to the api may take.
 const requestTimeout = 10 * time.Second
@@ -102,7 +102,7 @@ func (r *receiver) finish(call *program.Call, cfg *Config, api lister) error {
 	case err != nil:
 		return err
 	case len(a.Faults) > 0:
-		return exitFailed
+		return errAccount
 	}
 	return nil
 }

@@ -266,11 +266,11 @@ func TestWithoutAnAPIItCountsWhatComes(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.id, status, c.want)
 		}
 	}
-	resp, err := http.Get(r.url) //nolint:noctx // a few lines above the end
+	resp, err := client.Get(r.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.Body.Close(); resp.StatusCode != http.StatusMethodNotAllowed {
+	if _ = resp.Body.Close(); resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Error(resp.Status)
 	}
 	if code, stdout := r.stop(); code != 0 || lastLine(stdout) != "receive: ids=3 once=1 repeated=2 altered=0 forged=0" {
@@ -393,7 +393,7 @@ func TestAwayMeansThatNobodyListens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp.Body.Close(); resp.StatusCode != http.StatusServiceUnavailable {
+		if _ = resp.Body.Close(); resp.StatusCode != http.StatusServiceUnavailable {
 			t.Error(resp.Status)
 		}
 		r.order(t, "", "")
@@ -438,7 +438,7 @@ func TestWrongOrdersAndSettingsAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp.Body.Close(); resp.StatusCode != http.StatusBadRequest {
+		if _ = resp.Body.Close(); resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("%v: %s", c, resp.Status)
 		}
 	}

@@ -95,7 +95,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	draw := r.plan.Draw()
 	if draw.Refuse != nil {
 		r.count(resultRefused)
-		r.refuse(w, req.Context(), draw.Refuse)
+		r.refuse(req.Context(), w, draw.Refuse)
 		return
 	}
 	outcome, err := r.memory.Take(read(id, body))
@@ -114,7 +114,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.count(result)
 	r.log.Debug("webhook", slog.String("webhook_id", id), slog.String("result", result))
-	r.answer(w, req.Context(), draw, result)
+	r.answer(req.Context(), w, draw, result)
 }
 
 // reject answers what nobody has signed, or not now.
@@ -129,7 +129,7 @@ func (r *receiver) reject(w http.ResponseWriter, err error) {
 }
 
 // refuse is a fault before a webhook is taken.
-func (r *receiver) refuse(w http.ResponseWriter, ctx context.Context, f *faults.Fault) {
+func (r *receiver) refuse(ctx context.Context, w http.ResponseWriter, f *faults.Fault) {
 	r.happened(f.Kind)
 	if f.Kind == faults.Stall {
 		<-ctx.Done() // until the client has had enough, or this receiver ends
@@ -142,10 +142,10 @@ func (r *receiver) refuse(w http.ResponseWriter, ctx context.Context, f *faults.
 }
 
 // answer says that a webhook is taken, or lets happen what was drawn instead.
-func (r *receiver) answer(w http.ResponseWriter, ctx context.Context, draw faults.Draw, result string) {
+func (r *receiver) answer(ctx context.Context, w http.ResponseWriter, draw faults.Draw, result string) {
 	if draw.Twice {
 		r.happened(faults.Twice)
-		twice(w, ctx, draw.Late, result)
+		twice(ctx, w, draw.Late, result)
 		return
 	}
 	if draw.Late > 0 {
@@ -160,7 +160,7 @@ func (r *receiver) answer(w http.ResponseWriter, ctx context.Context, draw fault
 }
 
 // twice gives one answer, and another that nobody has asked for.
-func twice(w http.ResponseWriter, ctx context.Context, late time.Duration, result string) {
+func twice(ctx context.Context, w http.ResponseWriter, late time.Duration, result string) {
 	conn, out, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		fmt.Fprintln(w, result) // HTTP/2, which this server does not speak

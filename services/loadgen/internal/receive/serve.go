@@ -56,7 +56,7 @@ func (p *presence) leave(grace time.Duration) {
 	if grace <= 0 || p.server.Shutdown(ctx) != nil {
 		_ = p.server.Close() // nothing more can be done
 	}
-	<-p.ended
+	_ = <-p.ended // it is http.ErrServerClosed
 }
 
 // serve keeps the port open until ctx ends, but for when the plan says that nobody is there. The port is open when it is called.

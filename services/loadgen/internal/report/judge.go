@@ -5,6 +5,7 @@ import (
 
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/receive"
 )
 
 // Rules are what the user said about what is no fault here.
@@ -19,6 +20,9 @@ func (s *Summary) Judge(rules Rules) {
 	if s.Audit != nil {
 		s.Faults = append(s.Faults, s.BrokenPromises()...)
 		s.judgeAudit(s.Audit, rules)
+	}
+	if s.Receiver != nil {
+		s.judgeReceiver(s.Receiver)
 	}
 	if s.Load != nil {
 		s.judgeLoad(&s.Load.Totals)
@@ -71,6 +75,19 @@ func (s *Summary) judgeAudit(a *audit.Result, rules Rules) {
 	}
 	if a.EffectsUnseen && !rules.EffectsWaived {
 		s.Faults = append(s.Faults, "the api shows no effects: whether the orders were processed, and once, could not be seen (AUDIT_EFFECTS=false for an api that counts none)")
+	}
+}
+
+// judgeReceiver takes over what the receiver found. An account of other orders than the run's proves nothing about these.
+func (s *Summary) judgeReceiver(a *receive.Account) {
+	for _, fault := range a.Faults {
+		s.Faults = append(s.Faults, "receiver: "+fault)
+	}
+	switch {
+	case a.Orders == nil:
+		s.Faults = append(s.Faults, "receiver: it has no API_URL, so it cannot tell what never arrived")
+	case s.Audit != nil && a.Orders.Accepted < s.Audit.Accepted:
+		s.Faults = append(s.Faults, fmt.Sprintf("receiver: it accounted for %d of %s", a.Orders.Accepted, several(int64(s.Audit.Accepted), "accepted order")))
 	}
 }
 

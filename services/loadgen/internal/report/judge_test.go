@@ -7,6 +7,7 @@ import (
 
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/receive"
 	"orderflow.example/services/loadgen/internal/report"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
@@ -46,6 +47,13 @@ func TestJudge(t *testing.T) {
 			change: func(s *report.Summary) { s.Audit.NoEffect = 1 }, rules: report.Rules{EffectsWaived: true}, fault: "1 order completed without an effect",
 		},
 		"missing, when nothing was sent": {change: func(s *report.Summary) { s.Load, s.Audit.Unknown.Orders = nil, 1 }, fault: "1 order missing: never answered, or lost"},
+
+		"received": {change: func(s *report.Summary) { s.Receiver = &receive.Account{Orders: &receive.Orders{Accepted: 10}} }},
+		"never received": {change: func(s *report.Summary) {
+			s.Receiver = &receive.Account{Orders: &receive.Orders{Accepted: 10}, Faults: []string{"1 completed and never arrived"}}
+		}, fault: "receiver: 1 completed and never arrived"},
+		"a receiver without an api":  {change: func(s *report.Summary) { s.Receiver = &receive.Account{} }, fault: "receiver: it has no API_URL"},
+		"an account of other orders": {change: func(s *report.Summary) { s.Receiver = &receive.Account{Orders: &receive.Orders{Accepted: 9}} }, fault: "receiver: it accounted for 9 of 10 accepted orders"},
 
 		"never answered":         {change: func(s *report.Summary) { s.Load.Totals.Unknown = 1 }, fault: "1 order never answered"},
 		"refused":                {change: func(s *report.Summary) { s.Load.Totals.Refused = 1 }, fault: "1 order refused though valid"},

@@ -10,6 +10,7 @@ import (
 
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/receive"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
 
@@ -31,6 +32,7 @@ type Summary struct {
 
 	Load       *Load               `json:"load,omitempty"`
 	Audit      *audit.Result       `json:"audit,omitempty"`
+	Receiver   *receive.Account    `json:"receiver,omitempty"`
 	E2E        *measure.Latency    `json:"e2e,omitempty"` // POST to completed, by the server's clock
 	Drain      *float64            `json:"drain_s,omitempty"`
 	AuditTook  float64             `json:"audit_s,omitempty"`

@@ -24,6 +24,12 @@ func (s *Summary) Text(w io.Writer) {
 	if s.Audit != nil {
 		s.auditText(w)
 	}
+	if s.Receiver != nil {
+		row(w, "receiver", s.Receiver.Line())
+		for _, x := range s.Receiver.Examples {
+			row(w, "", x)
+		}
+	}
 	if s.Capacity != nil {
 		s.capacityText(w)
 	}
