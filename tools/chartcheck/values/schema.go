@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -151,6 +152,9 @@ func (v *Value) schema() (map[string]any, error) {
 func (v *Value) required() bool {
 	if v.Group() {
 		return true
+	}
+	if kinds, several := v.Keywords["type"].([]any); several && slices.Contains(kinds, any("null")) {
+		return false // its template knows what to do without it
 	}
 	return v.Default.Kind == yaml.ScalarNode && v.Default.Tag != "!!null"
 }

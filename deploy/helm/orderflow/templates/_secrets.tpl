@@ -4,15 +4,32 @@ already holds, or new and random. So an upgrade keeps it, and so does an
 uninstall with a later install (the Secrets stay: resource-policy keep).
 
 Where nothing can be looked up (helm template, GitOps tools that render
-without a cluster) every rendering would have new passwords: name existing
-Secrets there.
+without a cluster) every rendering would have new passwords: secrets.generate
+is for there.
 
 Within one rendering the value is drawn once and remembered, because it goes
 into the Secret and into the checksum annotation of the pods that use it.
 */}}
 
+{{/* Names of the Secrets that the chart draws, or, with secrets.generate false, expects. */}}
+{{- define "orderflow.generatedSecrets" -}}
+{{- $fullname := include "orderflow.fullname" . -}}
+{{- $names := list -}}
+{{- range ternary (list "owner" "api" "consumer" "metrics") (list "owner") .Values.database.roles.separate -}}
+{{- $role := include "orderflow.role" (dict "root" $ "role" .) | fromYaml -}}
+{{- if $role.generated -}}{{- $names = append $names $role.secret -}}{{- end -}}
+{{- end -}}
+{{- if and .Values.postgres.enabled (not .Values.postgres.superuser.existingSecret) -}}{{- $names = append $names (printf "%s-postgres" $fullname) -}}{{- end -}}
+{{- if and .Values.api.adminToken.enabled (not .Values.api.adminToken.existingSecret) -}}{{- $names = append $names (printf "%s-admin" $fullname) -}}{{- end -}}
+{{- if and .Values.api.tokens.enabled (not .Values.api.tokens.existingSecret) -}}{{- $names = append $names (printf "%s-tokens" $fullname) -}}{{- end -}}
+{{- toYaml $names -}}
+{{- end -}}
+
 {{/* The value: (dict "root" $ "name" <Secret> "key" <key>) */}}
 {{- define "orderflow.generated" -}}
+{{- if not .root.Values.secrets.generate -}}
+{{- .name -}}
+{{- else -}}
 {{- if not (hasKey .root.Values "drawn") -}}
 {{- $_ := set .root.Values "drawn" dict -}}
 {{- end -}}
@@ -25,9 +42,11 @@ into the Secret and into the checksum annotation of the pods that use it.
 {{- end -}}
 {{- get $drawn $at -}}
 {{- end -}}
+{{- end -}}
 
 {{/* A whole Secret: (dict "root" $ "component" "database" "name" <Secret> "key" <key> "more" <dict of other entries>) */}}
 {{- define "orderflow.secret" -}}
+{{- if .root.Values.secrets.generate -}}
 apiVersion: v1
 kind: Secret
 metadata:
@@ -38,6 +57,7 @@ stringData:
   {{ $key }}: {{ $value | quote }}
   {{- end }}
   {{ .key }}: {{ include "orderflow.generated" (dict "root" .root "name" .name "key" .key) | quote }}
+{{- end -}}
 {{- end -}}
 
 {{/* A variable with the api's tokens, for who asks or calls the api; nothing where there are none: (dict "root" $ "name" <variable>) */}}

@@ -20,6 +20,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
   (include "orderflow.validate.consumer" . | fromYamlArray)
   (include "orderflow.validate.autoscaling" . | fromYamlArray)
   (include "orderflow.validate.loadgen" . | fromYamlArray)
+  (include "orderflow.validate.rendering" . | fromYamlArray)
   (include "orderflow.validate.database" . | fromYamlArray)
   (include "orderflow.validate.exposure" . | fromYamlArray)
   (include "orderflow.validate.memory" . | fromYamlArray)
@@ -111,7 +112,12 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if lt (int64 $of.autoscaling.minReplicas) 1 -}}
 {{- $problems = append $problems (printf "%s.autoscaling.minReplicas must be at least 1 with mode hpa: only keda scales to 0." $component) -}}
 {{- end -}}
-{{- if and (not ($of.autoscaling.hpa | default dict).metrics) (not (($of.resources | default dict).requests | default dict).cpu) -}}
+{{- $hpa := $of.autoscaling.hpa | default dict -}}
+{{- $cpu := $of.autoscaling.targetCPU | default $hpa.targetCPU -}}
+{{- if not (or $cpu $hpa.metrics) -}}
+{{- $problems = append $problems (printf "%s.autoscaling.mode is hpa, but nothing says by what: set %s.autoscaling.hpa.metrics to a metric that follows the work, or, where handlers compute rather than wait, hpa.targetCPU; or use keda." $component $component) -}}
+{{- end -}}
+{{- if and $cpu (not (($of.resources | default dict).requests | default dict).cpu) -}}
 {{- $problems = append $problems (printf "%s.autoscaling.mode is hpa on CPU, but %s.resources.requests.cpu is empty: set the request that the target is a percentage of." $component $component) -}}
 {{- end -}}
 {{- end -}}
@@ -139,6 +145,30 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- toYaml $problems -}}
 {{- end -}}
 
+{{/* What the rendering itself shows: whether there is a cluster to look things up in, and where its images come from. */}}
+{{- define "orderflow.validate.rendering" -}}
+{{- $problems := list -}}
+{{- $fullname := include "orderflow.fullname" . -}}
+{{- if and .Values.secrets.generate .Release.IsUpgrade (not (lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-api" $fullname))) -}}
+{{- range $name := include "orderflow.generatedSecrets" . | fromYamlArray -}}
+{{- if not (lookup "v1" "Secret" $.Release.Namespace $name) -}}
+{{- $problems = append $problems (printf "this upgrade sees neither the Deployment %s-api nor the Secret %s, so it would draw new passwords over those in use. Rendered without the cluster (helm template, GitOps): set secrets.generate to false, and make the Secrets yourself; the chart's README says which. After a deletion by hand: helm uninstall, and install again." $fullname $name) -}}
+{{- break -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $image := .Values.image -}}
+{{- if and (eq $image.registry "orderflow.example") (not .Values.global.imageRegistry) (ne $image.pullPolicy "Never") .Release.IsInstall -}}
+{{- range (lookup "v1" "Node" "" "").items -}}
+{{- if not (hasPrefix "kind://" (.spec.providerID | default "")) -}}
+{{- $problems = append $problems (printf "image.registry is orderflow.example, a name that nobody can own, and the node %s is no kind node that `make kind-up` has loaded the images into: `make push IMAGES=…` and set image.registry and image.repository, or, where the nodes have the images already, set image.pullPolicy to Never." .metadata.name) -}}
+{{- break -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
 {{- define "orderflow.validate.database" -}}
 {{- $problems := list -}}
 {{- $external := .Values.externalDatabase -}}
@@ -147,10 +177,12 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if or $external.host $external.existingSecret $external.caSecret -}}
 {{- $problems = append $problems "externalDatabase is set while postgres.enabled is true: set postgres.enabled to false to use it, or remove externalDatabase." -}}
 {{- end -}}
-{{- if eq (include "orderflow.postgres.memory" . | int64) 0 -}}
+{{- $memory := (.Values.postgres.resources | default dict) -}}
+{{- $memory = ($memory.limits | default dict).memory | default ($memory.requests | default dict).memory -}}
+{{- if not $memory -}}
 {{- $problems = append $problems "postgres.resources has no memory limit and no memory request, and the server's settings are sized from it: set postgres.resources.limits.memory." -}}
 {{- else if lt (include "orderflow.postgres.memory" . | int64) 128 -}}
-{{- $problems = append $problems (printf "postgres.resources gives the server %v MiB of memory: set postgres.resources.limits.memory to 128Mi or more." (include "orderflow.postgres.memory" .)) -}}
+{{- $problems = append $problems (printf "postgres.resources gives the server %s of memory%s: set postgres.resources.limits.memory to 128Mi or more." (include "orderflow.quantity" $memory) (ternary ", which is bytes" "" (regexMatch "^[0-9.]+$" (include "orderflow.quantity" $memory)))) -}}
 {{- end -}}
 {{- $made := lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-postgres" (include "orderflow.fullname" .)) | default dict -}}
 {{- $claims := ($made.spec | default dict).volumeClaimTemplates -}}
@@ -309,7 +341,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- range $component := list "api" "consumer" "loadgen" -}}
 {{- with (((index $.Values $component).resources | default dict).limits | default dict).memory -}}
 {{- if lt (include "orderflow.mib" . | int64) 16 -}}
-{{- $problems = append $problems (printf "%s.resources.limits.memory (%s) is less than a service starts with: set it to 16Mi or more (64Mi is a good beginning), or remove it." $component (include "orderflow.quantity" .)) -}}
+{{- $problems = append $problems (printf "%s.resources.limits.memory (%s%s) is less than a service starts with: set it to 16Mi or more (64Mi is a good beginning), or remove it." $component (include "orderflow.quantity" .) (ternary " bytes" "" (regexMatch "^[0-9.]+$" (include "orderflow.quantity" .)))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
