@@ -159,7 +159,8 @@ func (r *receiver) answer(ctx context.Context, w http.ResponseWriter, draw fault
 	fmt.Fprintln(w, result)
 }
 
-// twice gives one answer, and another that nobody has asked for.
+// twice gives one answer, and another that nobody has asked for. It says that the connection is over with the first: without that, any
+// client of HTTP/1.1 may take the second answer for that of its next request, which then counts as delivered and has not been.
 func twice(ctx context.Context, w http.ResponseWriter, late time.Duration, result string) {
 	conn, out, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -169,7 +170,7 @@ func twice(ctx context.Context, w http.ResponseWriter, late time.Duration, resul
 	defer conn.Close()
 	for range 2 {
 		pause(ctx, late)
-		fmt.Fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s\n", len(result)+1, result)
+		fmt.Fprintf(out, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s\n", len(result)+1, result)
 		if out.Flush() != nil {
 			return
 		}
