@@ -1,6 +1,7 @@
 // Package kit is the plumbing of Orderflow's programs, written once: how a program reads its environment, logs, starts, stops,
 // shows itself on a second port, and reaches PostgreSQL. Each part is a package of its own:
 //
+//	dial       connections whose end may vanish without a word
 //	env        settings from environment variables: reading, checking, masking, documenting
 //	listen     listeners that outlive shortages, with a bounded number of connections
 //	logging    the logger

@@ -21,12 +21,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/dial"
 )
 
 // Address is DATABASE_URL, read: where the database is, and how to connect to it.
 type Address struct {
 	config   *pgx.ConnConfig
-	keep     keepAlive
+	keep     dial.KeepAlive
 	hostAddr map[string][]string // addresses of hosts that are not to be looked up
 	settings map[string]string   // of the session
 	ignored  []string
@@ -53,7 +55,7 @@ func (a *Address) Decode(text string) error {
 		return err
 	}
 	r := &reading{
-		out: make(map[string]string), settings: make(map[string]string), keep: defaultKeepAlive,
+		out: make(map[string]string), settings: make(map[string]string), keep: dial.Default,
 		jdbc: strings.HasPrefix(strings.TrimSpace(text), "jdbc:"),
 	}
 	for _, p := range pairs {
@@ -99,7 +101,7 @@ func (a Address) Config(application string, timeout time.Duration) *pgx.ConnConf
 	}
 	// pgx speaks UTF-8. In a database of another encoding the server's default would be that one, and store each byte of a letter as one.
 	config.RuntimeParams["client_encoding"] = "UTF8"
-	config.DialFunc = a.keep.dial
+	config.DialFunc = a.keep.Dial
 	if len(a.hostAddr) > 0 {
 		config.LookupFunc = a.lookup(config.LookupFunc)
 	}

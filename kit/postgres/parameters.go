@@ -14,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/dial"
 )
 
 // reading is an address whose parameters are being read.
@@ -23,7 +25,7 @@ type reading struct {
 	settings map[string]string // of the session
 	ignored  []string
 
-	keep           keepAlive
+	keep           dial.KeepAlive
 	shuffle        bool
 	hosts, addrs   []string
 	minTLS, maxTLS uint16
@@ -135,17 +137,17 @@ func wrong(name, value string, err error) error {
 func (r *reading) special(key, value string) (err error, ok bool) { //nolint:revive // whether it is one decides what the error means
 	switch key {
 	case "keepalives", "tcpkeepalive":
-		r.keep.enable, err = boolean(value)
+		r.keep.Enable, err = boolean(value)
 	case "keepalives_idle":
-		err = seconds(value, &r.keep.idle)
+		err = seconds(value, &r.keep.Idle)
 	case "keepalives_interval":
-		err = seconds(value, &r.keep.interval)
+		err = seconds(value, &r.keep.Interval)
 	case "keepalives_count":
-		err = natural(value, &r.keep.count)
+		err = natural(value, &r.keep.Count)
 	case "tcp_user_timeout":
 		var ms int
 		if err = natural(value, &ms); ms > 0 {
-			r.keep.unacknowledged = time.Duration(ms) * time.Millisecond
+			r.keep.Unacknowledged = time.Duration(ms) * time.Millisecond
 		}
 	case "load_balance_hosts":
 		r.shuffle = value == "random"

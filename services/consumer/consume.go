@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"orderflow.example/kit/ops"
@@ -13,6 +14,7 @@ import (
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
+	"orderflow.example/services/consumer/internal/webhook"
 	"orderflow.example/services/consumer/internal/worker"
 )
 
@@ -32,8 +34,11 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 		Reachable: func(ok bool) { m.DatabaseUp.Set(map[bool]float64{true: 1}[ok]) },
 	})
 	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false)))
-	h, closeHandler := newHandler(s, log)
-	defer closeHandler()
+	h, endHandler, err := newHandler(s, log)
+	if err != nil {
+		return err
+	}
+	defer endHandler()
 	consumer := worker.New(worker.Settings{
 		ID:             s.ConsumerID,
 		Queue:          s.QueueName,
@@ -71,11 +76,23 @@ func probe(ask func() (ok bool, why string)) ops.Probe {
 	return func() (bool, any) { return ask() }
 }
 
-func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, closeHandler func()) {
+// newHandler makes the handler that the settings name. The caller ends it.
+func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, end func(), err error) {
 	if s.Handler == "webhook" {
-		w := handler.NewWebhook(s.WebhookURL, s.WebhookSecret, s.Concurrency, s.HandlerTimeout)
-		return w, w.Close
+		w, err := webhook.New(webhook.Settings{
+			URL: s.WebhookURL, Keys: s.Keys, Headers: s.Headers, Files: s.WebhookFiles(), Timeout: s.HandlerTimeout, Concurrency: s.Concurrency,
+			UserAgent: "orderflow-consumer/" + version, Log: log,
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("webhook: %w", err)
+		}
+		if len(s.Keys) == 0 {
+			log.Warn("deliveries are not signed: the receiver cannot tell them from anybody's; set WEBHOOK_SECRETS")
+		} else {
+			log.Info("deliveries are signed", "keys", s.Keys.String())
+		}
+		return w, w.Close, nil
 	}
 	log.Warn("HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook")
-	return &handler.Simulate{Work: s.SimulateWork, Fail: s.SimulateFailures == "example", Log: log}, func() {}
+	return &handler.Simulate{Work: s.SimulateWork, Fail: s.SimulateFailures == "example", Log: log}, func() {}, nil
 }

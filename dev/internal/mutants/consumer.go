@@ -175,19 +175,6 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "worker/held.go", ` && d.busy == nobody }`, ` }`}},
 		},
 		{
-			Breaks: "an answered webhook of any 4xx is final", By: goTest(consumer, "./internal/handler", "TestAnAnswerDecidesAboutTheRetry"),
-			Edits: []Edit{{dir + "handler/webhook.go", `if answer.StatusCode == http.StatusGone {`, `if answer.StatusCode/100 == 4 {`}},
-		},
-		{
-			Breaks: "a redirect of a webhook is followed", By: goTest(consumer, "./internal/handler", "TestAnAnswerDecidesAboutTheRetry"),
-			Edits: []Edit{{dir + "handler/webhook.go", `CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },`, ``}},
-		},
-		{
-			Breaks: "a webhook's signature leaves out the time", By: goTest(consumer, "./internal/handler", "TestAWebhookIsSignedAndCanBeToldApartFromItsRepetition"),
-			Edits: []Edit{{dir + "handler/webhook.go", `	mac.Write([]byte(timestamp + "."))
-`, ``}},
-		},
-		{
 			Breaks: "the backoff does not grow", By: goTest(consumer, "./internal/backoff", "TestTheBoundGrowsToTheCapAndNoFurther"),
 			Edits: []Edit{{dir + "backoff/backoff.go", `bound *= p.Multiplier`, `bound *= 1`}},
 		},
@@ -198,14 +185,6 @@ func consumerMutants() []Mutant {
 		{
 			Breaks: "the doctor does not miss the right to delete", By: goTest(consumer, "./internal/doctor", "TestEachMissingRightIsNoticed"),
 			Edits: []Edit{{dir + "doctor/sql/rights.sql", ` and has_table_privilege($1, 'delete')`, ``}},
-		},
-		{
-			Breaks: "a choice of answers is done", By: goTest(consumer, "./internal/handler", "TestAnAnswerDecidesAboutTheRetry"),
-			Edits: []Edit{{consumer + "/internal/handler/webhook.go", `answer.StatusCode < 300`, `answer.StatusCode <= 300`}},
-		},
-		{
-			Breaks: "a webhook's address is told to the order", By: goTest(consumer, "./internal/handler", "TestAReceiverThatHangsOrIsGoneIsTriedAgain"),
-			Edits: []Edit{{consumer + "/internal/handler/webhook.go", `return failed.Err`, `return failed`}},
 		},
 		{
 			Breaks: "an order may have the id 0", By: goTest(consumer, "./internal/message", "TestPoisonIsNamed"),

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -47,12 +46,7 @@ func (c *Config) check(p *env.Problems) {
 	if !printable(c.ConsumerID) || utf8.RuneCountInString(c.ConsumerID) > 200 {
 		p.Add("CONSUMER_ID", "at most 200 printable characters")
 	}
-	if c.Handler == "webhook" {
-		u, err := url.Parse(c.WebhookURL)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			p.Add("WEBHOOK_URL", "an http:// or https:// address when HANDLER=webhook")
-		}
-	}
+	c.checkWebhook(p)
 }
 
 func printable(s string) bool {

@@ -10,6 +10,7 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/postgres"
+	"orderflow.example/services/consumer/internal/webhook"
 )
 
 // Config is what the consumer can be told. The tags are the single source of the names, the defaults and the
@@ -24,7 +25,7 @@ type Config struct {
 	Prefetch        int           `envconfig:"PREFETCH" default:"0" desc:"messages that may wait for a free handler, 0 to 100000; 0 adapts to how long handlers take, up to two batches"`
 	PrefetchBytes   env.Size      `envconfig:"PREFETCH_BYTES" default:"32MiB" desc:"memory for messages that have been read, 1MiB to 16GiB; no more are read while they take more"`
 	MaxMessageBytes env.Size      `envconfig:"MAX_MESSAGE_BYTES" default:"1MiB" desc:"largest message that is read, 1KiB to 256MiB and no more than PREFETCH_BYTES; a larger one goes to the dead letters without leaving the database"`
-	MaxAttempts     int           `envconfig:"MAX_ATTEMPTS" default:"20" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes seven hours on average"`
+	MaxAttempts     int           `envconfig:"MAX_ATTEMPTS" default:"40" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes 27 hours on average"`
 	Drain           time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long running handlers may finish after SIGTERM; the process ends at most 5 s later"`
 	Poll            time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
 	ConsumerID      string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
@@ -33,8 +34,12 @@ type Config struct {
 	HandlerTimeout   time.Duration `envconfig:"HANDLER_TIMEOUT" default:"0" desc:"deadline of one attempt, less than VT; 0: 80 % of VT"`
 	SimulateWork     time.Duration `envconfig:"SIMULATE_WORK" default:"1s" desc:"simulate: how long an order takes"`
 	SimulateFailures string        `envconfig:"SIMULATE_FAILURES" default:"example" desc:"simulate: example (msg_id divisible by 2 fails once, by 6 twice) or none"`
-	WebhookURL       string        `envconfig:"WEBHOOK_URL" desc:"webhook: where orders are POSTed to" secret:"url"`
-	WebhookSecret    string        `envconfig:"WEBHOOK_SECRET" desc:"webhook: key of the HMAC-SHA256 signature; empty: not signed" secret:"true"`
+	WebhookURL       string        `envconfig:"WEBHOOK_URL" desc:"webhook: where orders are POSTed to, by way of the proxy of HTTPS_PROXY or HTTP_PROXY if there is one" secret:"url"`
+	WebhookSecrets   string        `envconfig:"WEBHOOK_SECRETS" desc:"webhook: keys that sign deliveries, separated by commas or white space: whsec_… (HMAC-SHA256, signature v1) and whsk_… (Ed25519, v1a); several while one replaces another; empty: not signed" secret:"true"`
+	WebhookHeaders   string        `envconfig:"WEBHOOK_HEADERS" desc:"webhook: headers of your own, one Name: value a line" secret:"true"`
+	WebhookCAFile    string        `envconfig:"WEBHOOK_CA_FILE" desc:"webhook: file with the authorities (PEM) of which one has to have signed the receiver's certificate; empty: the public ones. This and the next two are read again when they change"`
+	WebhookCertFile  string        `envconfig:"WEBHOOK_CERT_FILE" desc:"webhook: file with the client's certificate (PEM)"`
+	WebhookKeyFile   string        `envconfig:"WEBHOOK_KEY_FILE" desc:"webhook: file with that certificate's key (PEM)"`
 
 	BackoffBase       time.Duration `envconfig:"BACKOFF_BASE" default:"1s" desc:"upper bound of the first retry's delay; the delay is drawn between 0 and the bound"`
 	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"2h" desc:"upper bound of every retry's delay; the backoff grows to it in 13 attempts"`
@@ -45,6 +50,9 @@ type Config struct {
 	Pprof       bool   `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
 	LogLevel    string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; -v is debug"`
 	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text or auto (text on a terminal)"`
+
+	Keys    webhook.Keys    `ignored:"true"` // of WEBHOOK_SECRETS
+	Headers webhook.Headers `ignored:"true"` // of WEBHOOK_HEADERS
 }
 
 // Load reads the environment and checks it. The error has one line that names each wrong variable, its value and what is allowed.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -34,8 +35,9 @@ func TestDefaultsAreTheExamples(t *testing.T) {
 	}
 }
 
-// What a handler calls may be away for hours without a dead letter, and the wait after its return is bounded.
-func TestTheDefaultsLastForHours(t *testing.T) {
+// What a handler calls may be away for a day without a dead letter, and the wait after its return is bounded. What the table says about
+// it is the arithmetic's.
+func TestTheDefaultsLastForADay(t *testing.T) {
 	t.Parallel()
 	c, err := load(nil)
 	if err != nil {
@@ -43,11 +45,23 @@ func TestTheDefaultsLastForHours(t *testing.T) {
 	}
 	p := backoff.Policy{Base: c.BackoffBase, Max: c.BackoffMax, Multiplier: c.BackoffMultiplier}
 	var longest time.Duration
+	full := 0                                              // the attempt after which the wait is the longest that there is
 	for attempt := 1; attempt < c.MaxAttempts; attempt++ { // there is no wait after the last one
 		longest += p.Bound(attempt)
+		if full == 0 && p.Bound(attempt) == p.Max {
+			full = attempt
+		}
 	}
-	if average := longest / 2; average < 6*time.Hour || longest > 24*time.Hour || p.Bound(1) > time.Second {
+	average := longest / 2
+	if average < 24*time.Hour || p.Max > 2*time.Hour || p.Bound(1) > time.Second {
 		t.Errorf("%d attempts take %s on average, %s at most", c.MaxAttempts, average, longest)
+	}
+	for _, want := range []string{
+		fmt.Sprintf("that takes %.0f hours on average", average.Hours()), fmt.Sprintf("grows to it in %d attempts", full-1),
+	} {
+		if !strings.Contains(Table(), want) {
+			t.Errorf("the table does not say: %s", want)
+		}
 	}
 }
 
@@ -75,7 +89,10 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 		"HANDLER":            {"print"},
 		"HANDLER_TIMEOUT":    {"10s", "-1s", "1h"},
 		"SIMULATE_FAILURES":  {"all"},
-		"WEBHOOK_URL":        {"", "ftp://h", "//h"},
+		"WEBHOOK_URL":        {"", "ftp://h", "//h", "https://", "h:80"},
+		"WEBHOOK_SECRETS":    {"geheim", "whsec_geheim", ",", "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+		"WEBHOOK_HEADERS":    {"geheim", "webhook-id: 1", "X-A: 1\nX-A: 2"},
+		"WEBHOOK_CA_FILE":    {"/no/such/file", "/dev/null"},
 		"BACKOFF_BASE":       {"0"},
 		"BACKOFF_MAX":        {"1ms"},
 		"BACKOFF_MULTIPLIER": {"0.5", "NaN", "fast"},
@@ -87,8 +104,14 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 	} {
 		for _, value := range values {
 			environment := map[string]string{name: value}
-			if name == "WEBHOOK_URL" {
+			if strings.HasPrefix(name, "WEBHOOK_") {
 				environment["HANDLER"] = "webhook"
+			}
+			if strings.HasSuffix(name, "_FILE") {
+				environment["WEBHOOK_URL"] = "https://h"
+			}
+			if name == "WEBHOOK_SECRETS" || name == "WEBHOOK_HEADERS" {
+				environment["WEBHOOK_URL"] = "http://h"
 			}
 			_, err := load(environment)
 			if err == nil || strings.Count(err.Error(), "must be") != 1 {
@@ -113,20 +136,46 @@ func TestSeveralWrongValuesAreReportedTogether(t *testing.T) {
 func TestSecretsAreNeverShown(t *testing.T) {
 	t.Parallel()
 	const secret = "geheim"
+	const key = "whsec_Z2VoZWltZ2VoZWltZ2VoZWltZ2VoZWlt"
 	c, err := load(map[string]string{
 		"DATABASE_URL": "postgres://user:" + secret + "@h/d", "HANDLER": "webhook",
-		"WEBHOOK_URL": "https://u:" + secret + "@h/?token=" + secret, "WEBHOOK_SECRET": secret,
+		"WEBHOOK_URL": "https://u:" + secret + "@h/?token=" + secret, "WEBHOOK_SECRETS": key, "WEBHOOK_HEADERS": "Authorization: Bearer " + secret,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(c.Keys) != 1 || len(c.Headers) != 1 || c.Headers[0].Value != "Bearer "+secret {
+		t.Errorf("%d keys, %d headers", len(c.Keys), len(c.Headers))
+	}
 	var b bytes.Buffer
 	slog.New(slog.NewTextHandler(&b, nil)).Info("start", "config", c)
-	if strings.Contains(b.String(), secret) {
-		t.Error(b.String())
+	for _, shown := range []string{b.String(), fmt.Sprintf("%v %+v", c.Keys, c.Headers)} {
+		if strings.Contains(shown, secret) || strings.Contains(shown, key[len(key)-8:]) {
+			t.Error(shown)
+		}
 	}
-	if _, err := load(map[string]string{"WEBHOOK_SECRET": secret + "\n"}); err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "WEBHOOK_SECRET=") {
-		t.Errorf("a newline at its end: %v", err)
+	for _, variables := range []map[string]string{
+		{"WEBHOOK_SECRETS": key + "\n"}, {"WEBHOOK_SECRETS": key + "," + secret}, {"WEBHOOK_HEADERS": "X-A: b\n" + secret},
+	} {
+		if _, err := load(variables); err == nil || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), key[6:12]) || !strings.Contains(err.Error(), "WEBHOOK_") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// A file that is for a receiver by https is of no use to one by http, and half of a pair is none.
+func TestCertificatesFitTheReceiver(t *testing.T) {
+	t.Parallel()
+	for want, variables := range map[string]map[string]string{
+		`WEBHOOK_CA_FILE="/x": must be empty when WEBHOOK_URL is not https://`: {"WEBHOOK_URL": "http://h", "WEBHOOK_CA_FILE": "/x"},
+		`WEBHOOK_KEY_FILE="": must be the path of the key`:                     {"WEBHOOK_URL": "https://h", "WEBHOOK_CERT_FILE": "/x"},
+		`WEBHOOK_CERT_FILE="": must be the path of the certificate`:            {"WEBHOOK_URL": "https://h", "WEBHOOK_KEY_FILE": "/x"},
+		`WEBHOOK_CERT_FILE="/x": must be the path of a certificate`:            {"WEBHOOK_URL": "https://h", "WEBHOOK_CERT_FILE": "/x", "WEBHOOK_KEY_FILE": "/x"},
+	} {
+		variables["HANDLER"] = "webhook"
+		if _, err := load(variables); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
 	}
 }
 

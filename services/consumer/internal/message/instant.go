@@ -81,3 +81,13 @@ func parseInstant(value []byte) Instant {
 	}
 	return Instant{}
 }
+
+// AppendJSON appends the instant as RFC 3339 has it, in JSON; what that cannot say, such as infinity, is null.
+func (i Instant) AppendJSON(b []byte) []byte {
+	if finite := i.valid && i.micros != math.MaxInt64 && i.micros != math.MinInt64; finite {
+		if t := i.time(); t.Year() >= 0 && t.Year() <= 9999 {
+			return t.AppendFormat(b, `"`+time.RFC3339Nano+`"`)
+		}
+	}
+	return append(b, "null"...)
+}

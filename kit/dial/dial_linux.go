@@ -1,4 +1,4 @@
-package postgres
+package dial
 
 import (
 	"strings"
@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (k keepAlive) limitUnacknowledged(network, _ string, c syscall.RawConn) error {
+func (k KeepAlive) limitUnacknowledged(network, _ string, c syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil
 	}
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(k.unacknowledged.Milliseconds()))
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(k.Unacknowledged.Milliseconds()))
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,94 @@
+package webhook
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Files are paths of certificates in PEM. Empty ones are not used.
+type Files struct {
+	CA   string // who may have signed the receiver's certificate, instead of the public authorities
+	Cert string // the client's own, with those between it and its authority
+	Key  string
+}
+
+// IsZero says whether no file is used.
+func (f Files) IsZero() bool { return f == Files{} }
+
+// LoadCA reads a file of authorities.
+func LoadCA(path string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, shorter(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, errors.New("it has no certificate in PEM")
+	}
+	return pool, nil
+}
+
+// LoadCert reads a certificate and its key.
+func LoadCert(cert, key string) (tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	return pair, shorter(err)
+}
+
+// load reads the files.
+func (f Files) load() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.CA != "" {
+		pool, err := LoadCA(f.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.CA, err)
+		}
+		c.RootCAs = pool
+	}
+	if f.Cert != "" {
+		pair, err := LoadCert(f.Cert, f.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read %s and %s: %w", f.Cert, f.Key, err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// version tells apart what files hold at different times, without reading them. Kubernetes and cert-manager put a new file in the old one's
+// place, and so has a good program: then it is another inode.
+type version [3]struct {
+	info os.FileInfo // nil when there is none
+}
+
+func (f Files) version() (v version) {
+	for i, path := range [...]string{f.CA, f.Cert, f.Key} {
+		if path != "" {
+			v[i].info, _ = os.Stat(path) // one that is gone is another version
+		}
+	}
+	return v
+}
+
+func (v version) equal(other version) bool {
+	for i := range v {
+		a, b := v[i].info, other[i].info
+		if (a == nil) != (b == nil) {
+			return false
+		}
+		if a != nil && (!os.SameFile(a, b) || a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime())) {
+			return false
+		}
+	}
+	return true
+}
+
+// shorter is an error of the file system without the path, which is named beside it.
+func shorter(err error) error {
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
