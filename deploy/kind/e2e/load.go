@@ -6,15 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// audit is the load generator's account, as in its last line.
+// audit is the load generator's account, as in its report.
 type audit struct{ Accepted, Completed, Dead, Lost, Duplicated int }
+
+// report is what the load generator writes for programs: in full into a file, and shortened as its container's termination message.
+type report struct {
+	Faults []string
+	Audit  *audit // nil: it was ended before there was one
+}
 
 func (a audit) String() string {
 	return fmt.Sprintf("accepted=%d completed=%d dead=%d lost=%d duplicated=%d", a.Accepted, a.Completed, a.Dead, a.Lost, a.Duplicated)
@@ -28,23 +34,67 @@ func (a audit) since(b audit) audit {
 	return audit{a.Accepted - b.Accepted, a.Completed - b.Completed, a.Dead - b.Dead, a.Lost - b.Lost, a.Duplicated - b.Duplicated}
 }
 
-var auditLine = regexp.MustCompile(`(?m)^audit: accepted=(\d+) completed=(\d+) dead=(\d+) lost=(\d+) duplicated=(\d+)$`)
-
-// parseAudit sums the last lines of all generators whose log it is.
-func parseAudit(log string) (audit, error) {
-	matches := auditLine.FindAllStringSubmatch(log, -1)
-	if matches == nil {
-		return audit{}, errors.New("no audit in the log")
-	}
-	var sum audit
-	for _, match := range matches {
-		var numbers [5]int
-		for i := range numbers {
-			numbers[i], _ = strconv.Atoi(match[i+1]) // digits, by the expression
+// sum adds up what some load generators came to.
+func sum(reports []report) (total audit, err error) {
+	audits := 0
+	for _, r := range reports {
+		if r.Audit != nil {
+			total = total.plus(*r.Audit)
+			audits++
 		}
-		sum = sum.plus(audit{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]})
 	}
-	return sum, nil
+	if audits == 0 {
+		return audit{}, errors.New("no load generator has left an audit")
+	}
+	return total, nil
+}
+
+// reports are those that the load generators in some pods have left as their termination messages.
+func (c *cluster) reports(ctx context.Context, selector string) ([]report, error) {
+	var list struct {
+		Items []struct {
+			Metadata struct{ Name string }
+			Status   struct {
+				Containers []struct {
+					State struct {
+						Terminated struct{ Message string }
+					}
+				} `json:"containerStatuses"`
+			}
+		}
+	}
+	if err := c.get(ctx, &list, "pods", "--selector", selector); err != nil {
+		return nil, err
+	}
+	var reports []report
+	for _, pod := range list.Items {
+		for _, container := range pod.Status.Containers {
+			message := container.State.Terminated.Message
+			if message == "" { // it was killed before it could say anything
+				continue
+			}
+			r, err := decode[report]([]byte(message))
+			if err != nil {
+				return nil, fmt.Errorf("the termination message of pod %s is no report: %w: %s", pod.Metadata.Name, err, message)
+			}
+			reports = append(reports, r)
+		}
+	}
+	return reports, nil
+}
+
+// helmTest runs `helm test` for a release, and returns the audit of its pod.
+func (s *suite) helmTest(ctx context.Context, release string) (audit, error) {
+	if log, err := s.cluster.helmRun(ctx, "test", release, "--logs", "--timeout", "2m"); err != nil {
+		return audit{}, fmt.Errorf("%w\n%s", err, tail(log, 15))
+	}
+	reports, err := s.cluster.reports(ctx, "app.kubernetes.io/component=test,app.kubernetes.io/instance="+release)
+	if err != nil {
+		return audit{}, err
+	}
+	got, err := sum(reports)
+	s.total = s.total.plus(got)
+	return got, err
 }
 
 // load is a run of the load generator in the cluster: the chart's own Job.
@@ -125,14 +175,17 @@ func (l *load) wait(ctx context.Context) (audit, error) {
 		failed = broken
 		return succeeded || broken, err
 	})
-	log, logErr := l.suite.cluster.kubectl(ctx, "logs", "--selector", "job-name="+l.job, "--tail=-1")
-	if err := errors.Join(err, logErr); err != nil {
-		return audit{}, fmt.Errorf("%w\n%s", err, tail(log, 15))
+	if err != nil {
+		return audit{}, fmt.Errorf("%w\n%s", err, l.log(ctx))
 	}
-	got, err := parseAudit(log)
+	reports, err := l.suite.cluster.reports(ctx, "job-name="+l.job)
+	if err != nil {
+		return audit{}, err
+	}
+	got, err := sum(reports)
 	l.suite.total = l.suite.total.plus(got)
 	if err != nil || failed {
-		return got, errors.Join(err, fmt.Errorf("%s failed:\n%s", l.job, tail(log, 25)))
+		return got, errors.Join(err, fmt.Errorf("%s failed: %v\n%s", l.job, reports, l.log(ctx)))
 	}
 	if got.Lost+got.Duplicated > 0 || got.Accepted != got.Completed+got.Dead {
 		return got, fmt.Errorf("%s: %s", l.job, got)
@@ -140,43 +193,47 @@ func (l *load) wait(ctx context.Context) (audit, error) {
 	return got, nil
 }
 
+// log is the end of what the run has logged, for people.
+func (l *load) log(ctx context.Context) string {
+	text, err := l.suite.cluster.kubectl(ctx, "logs", "--selector", "job-name="+l.job, "--tail=25")
+	if err != nil {
+		return err.Error()
+	}
+	return tail(text, 25)
+}
+
 // auditAgain lets a load generator outside the cluster audit the run by its id, through the api alone.
 func (l *load) auditAgain(ctx context.Context) (audit, error) {
-	var got audit
-	err := l.suite.withAPI(ctx, func(url string) error {
-		cmd := exec.CommandContext(ctx, l.suite.loadgen, "audit", "--run", l.run, "--api", url)
-		log, err := cmd.CombinedOutput()
+	file, err := os.CreateTemp("", "report-*.json")
+	if err != nil {
+		return audit{}, err
+	}
+	defer os.Remove(file.Name()) //nolint:errcheck // it is in the directory for temporary files
+	if err := file.Close(); err != nil {
+		return audit{}, err
+	}
+	err = l.suite.withAPI(ctx, func(url string) error {
+		log, err := exec.CommandContext(ctx, l.suite.loadgen, "audit", "--run", l.run, "--api", url, "--json", file.Name()).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("loadgen audit: %w\n%s", err, tail(string(log), 15))
 		}
-		got, err = parseAudit(string(log))
-		return err
+		return nil
 	})
+	if err != nil {
+		return audit{}, err
+	}
+	text, err := os.ReadFile(file.Name())
+	if err != nil {
+		return audit{}, err
+	}
+	r, err := decode[report](text)
+	if err != nil {
+		return audit{}, err
+	}
+	got, err := sum([]report{r})
 	l.suite.total.Lost += got.Lost
 	l.suite.total.Duplicated += got.Duplicated
 	return got, err
-}
-
-// terminationMessage is what the run left for `kubectl describe`.
-func (l *load) terminationMessage(ctx context.Context) (string, error) {
-	var list struct {
-		Items []struct {
-			Status struct {
-				Containers []struct {
-					State struct {
-						Terminated struct{ Message string }
-					}
-				} `json:"containerStatuses"`
-			}
-		}
-	}
-	if err := l.suite.cluster.get(ctx, &list, "pods", "--selector", "job-name="+l.job); err != nil {
-		return "", err
-	}
-	if len(list.Items) == 0 || len(list.Items[0].Status.Containers) == 0 {
-		return "", errors.New("the Job has no pod")
-	}
-	return list.Items[0].Status.Containers[0].State.Terminated.Message, nil
 }
 
 func tail(text string, lines int) string {
@@ -184,7 +241,7 @@ func tail(text string, lines int) string {
 	return "      | " + strings.Join(all[max(0, len(all)-lines):], "\n      | ")
 }
 
-// decode is for answers of the api.
+// decode reads JSON.
 func decode[T any](text []byte) (T, error) {
 	var value T
 	err := json.Unmarshal(text, &value)

@@ -64,15 +64,10 @@ func neighbour(ctx context.Context, s *suite) error {
 		return err
 	}
 	say("a second release is ready, on a database of its own")
-	log, err := s.cluster.helmRun(ctx, "test", name, "--logs", "--timeout", "2m")
+	got, err := s.helmTest(ctx, name)
 	if err != nil {
 		return err
 	}
-	got, err := parseAudit(log)
-	if err != nil {
-		return err
-	}
-	s.total = s.total.plus(got)
 	say("its helm test: %s", got)
 
 	hpa, err := s.cluster.kubectl(ctx, "get", "hpa", name+"-orderflow-consumer", "--output", "jsonpath={.spec.minReplicas}-{.spec.maxReplicas}")

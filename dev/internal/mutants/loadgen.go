@@ -46,16 +46,12 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "thresholds/thresholds.go", `r := Result{Condition: t.text, Actual: "no value"}`, `r := Result{Condition: t.text, Actual: "no value", OK: true}`}},
 		},
 		{
-			Breaks: "no effect on any completed order is waived", Quick: true, By: goTest(loadgen, "./internal/app", "TestCompletedOrdersWithoutAnEffectFailTheRun"),
-			Edits: []Edit{{dir + "audit/result.go", `(!a.effects || a.opt.NoEffects)`, `true`}},
-		},
-		{
-			Breaks: "an order that shows no effects has had one", By: goTest(loadgen, "./internal/app", "TestWithoutEffectsTheVerdictIsWeaker"),
-			Edits: []Edit{{dir + "audit/book.go", `(o.Effects == nil || *o.Effects < 1)`, `o.Effects != nil && *o.Effects < 1`}},
+			Breaks: "an order without an effect has had one", Quick: true, By: goTest(loadgen, "./internal/app", "TestCompletedOrdersWithoutAnEffectFailTheRun"),
+			Edits: []Edit{{dir + "audit/book.go", `o.Effects < 1`, `o.Effects < 0`}},
 		},
 		{
 			Breaks: "a second effect is not seen", By: goTest(loadgen, "./internal/audit", "TestAuditComesToTheServersOwnNumbers"),
-			Edits: []Edit{{dir + "audit/book.go", `*o.Effects > 1`, `*o.Effects > 2`}},
+			Edits: []Edit{{dir + "audit/book.go", `o.Effects > 1`, `o.Effects > 2`}},
 		},
 		{
 			Breaks: "an order that is missing once is lost", By: goTest(loadgen, "./internal/audit", "TestAnOrderThatIsMissingOnceIsNotLost"),
@@ -71,7 +67,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "the same order twice is one", By: goTest(loadgen, "./internal/audit", "TestAuditSeesARunInBatches"),
-			Edits: []Edit{{dir + "audit/book.go", `if !slices.Contains(b.extra[n], id) {`, `if slices.Contains(b.extra[n], id) {`}},
+			Edits: []Edit{{dir + "audit/book.go", `if !slices.Contains(b.others[n], o.ID) {`, `if slices.Contains(b.others[n], o.ID) {`}},
 		},
 		{
 			Breaks: "an order made again without its key is not looked for", By: goTest(loadgen, "./internal/audit", "TestDuplicatesWithoutAKeyAreSeenInParallelRuns"),
@@ -79,12 +75,12 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "that the queue was empty before the run is taken for its end", By: goTest(loadgen, "./internal/audit", "TestAnEmptyQueueOfThePastIsNoReasonToStopLooking"),
-			Edits: []Edit{{dir + "audit/audit.go", `(a.asOf.IsZero() || !a.asOf.Before(a.newest))`, `true`}},
+			Edits: []Edit{{dir + "audit/audit.go", `!q.AsOf.Before(a.newest)`, `true`}},
 		},
 		{
 			Breaks: "an api that refuses to show an order has lost it", By: goTest(loadgen, "./internal/audit", "TestARefusalIsNoLoss"),
-			Edits: []Edit{{dir + "audit/lookup.go", `err = a.ask(ctx, func() (err error) { o, found, err = a.api.Order(ctx, id); return err })
-	return o, found, err`, `_ = a.ask(ctx, func() (err error) { o, found, err = a.api.Order(ctx, id); return err })
+			Edits: []Edit{{dir + "audit/reader.go", `err = r.ask(ctx, func() (err error) { o, found, err = r.api.Order(ctx, id); return err })
+	return o, found, err`, `_ = r.ask(ctx, func() (err error) { o, found, err = r.api.Order(ctx, id); return err })
 	return o, found, nil`}},
 		},
 		{
@@ -93,7 +89,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "an error of the server's is final", By: goTest(loadgen, "./internal/load", "TestJudgeOfAValidOrder"),
-			Edits: []Edit{{dir + "load/retry.go", `case a.Failure != client.None, a.Status >= 500, passing(a.Status):`, `case a.Failure != client.None, a.Status > 500, passing(a.Status):`}},
+			Edits: []Edit{{dir + "load/retry.go", `case a.Status >= 500:`, `case a.Status > 500:`}},
 		},
 		{
 			Breaks: "Retry-After is not honoured", By: goTest(loadgen, "./internal/load", "TestRetryAfterIsHonoured"),
@@ -117,7 +113,25 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "an answer that is not the order is taken for it", By: goTest(loadgen, "./internal/audit", "TestAnIdThatIsAnothersIsNoOrder"),
-			Edits: []Edit{{dir + "audit/lookup.go", `if err != nil || !found || (int64(o.ID) == id && b.names(n, &o)) {`, `if err != nil || !found || int64(o.ID) == id {`}},
+			Edits: []Edit{{dir + "audit/look.go", `case there && b.names(n, &o):`, `case there:`}, {dir + "audit/look.go", `case there:
+					b.miss(`, `case false:
+					b.miss(`}},
+		},
+		{
+			Breaks: "a listing that shows other orders than asked for is believed", By: goTest(loadgen, "./internal/audit", "TestAListingThatBreaksItsContractEndsTheAudit"),
+			Edits: []Edit{{dir + "audit/reader.go", `if !strings.HasPrefix(o.Key, prefix) {`, `if false {`}},
+		},
+		{
+			Breaks: "a large run is listed while it is being processed", By: goTest(loadgen, "./internal/audit", "TestALargeRunIsListedWhenItIsDone"),
+			Edits: []Edit{{dir + "audit/audit.go", `min(a.open, a.pages()) <= cheap`, `true`}},
+		},
+		{
+			Breaks: "an answer with other data than were sent is taken", By: goTest(loadgen, "./internal/load", "TestSuccessesThatBreakTheContractAreCounted"),
+			Edits: []Edit{{dir + "load/worker.go", `o.ID != 0 && text != ""`, `false && text != ""`}},
+		},
+		{
+			Breaks: "the termination message leaves the audit out", By: goTest(loadgen, "./internal/report", "TestTheTerminationMessageIsTheReportThatFits"),
+			Edits: []Edit{{dir + "report/files.go", `short.Audit = &account`, `short.Audit = nil`}},
 		},
 	}
 }

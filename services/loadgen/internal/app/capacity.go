@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/arrivals"
@@ -85,7 +84,7 @@ func (s *session) capacityStep(rate float64, n int, conditions thresholds.List) 
 		step.E2EP99 = sum.E2E.P99
 	}
 	if sum.Audit != nil {
-		step.Audit, step.Drain = strings.TrimPrefix(sum.Audit.Line(), "audit: "), sum.Audit.Drain.Seconds()
+		step.Audit, step.Drain = sum.Audit.String(), sum.Audit.Drain.Seconds()
 	}
 	sum.Thresholds = step.Thresholds
 	sum.Judge(s.rules())

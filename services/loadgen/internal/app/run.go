@@ -45,6 +45,24 @@ func (s *session) runLoad() error {
 	return s.finish(r.summary(), err)
 }
 
+// runAudit audits a run that is over, from what the api shows of it.
+func (s *session) runAudit() error {
+	s.sent.Store(true)
+	if err := s.awaitReady(s.all); err != nil {
+		return s.fail(err)
+	}
+	parts, err := audit.Discover(s.all, s.client, s.cfg.RunID, s.cfg.Orders, s.cfg.AuditPatience)
+	if err != nil {
+		return s.fail(err)
+	}
+	r := s.newRun(s.cfg.RunID, arrivals.Profile{})
+	r.view.Audit(audit.Progress{})
+	stop := r.watch("")
+	err = r.audit(parts...)
+	stop()
+	return s.finish(r.summary(), err)
+}
+
 // run is one run under way: orders under one run id, what is measured of them, and their account.
 type run struct {
 	*session
@@ -55,7 +73,6 @@ type run struct {
 	recorder *measure.Recorder
 	view     screen.View
 	sending  time.Duration // how long it was
-	cores    float64       // that this process used meanwhile
 	account  *audit.Result
 	received *receive.Account // what the receiver of webhooks says of the orders; nil without one
 }
@@ -82,9 +99,9 @@ func (r *run) send(ctx context.Context, limit int) {
 	}
 	g := &load.Generator{
 		Plan: load.Plan{
-			Keys:      r.keys,
-			Mix:       orders.Mix{Seed: cfg.Seed, Poison: float64(cfg.PoisonShare), Oversized: float64(cfg.OversizedShare), Duplicate: float64(cfg.DuplicateShare)},
-			Oversized: int(cfg.OversizedBytes), Limit: limit, Bulk: cfg.Bulk,
+			Keys:  r.keys,
+			Mix:   orders.Mix{Seed: cfg.Seed, Poison: float64(cfg.PoisonShare), Duplicate: float64(cfg.DuplicateShare)},
+			Limit: limit, Bulk: cfg.Bulk,
 			Workers: cfg.Concurrency, Duration: cfg.Duration,
 			Schedule: schedule, Peak: r.profile.Peak(), MaxInFlight: cfg.MaxInFlight, MaxLate: cfg.MaxLate,
 			Retry: load.Retry{For: cfg.RetryFor, Base: cfg.BackoffBase, Max: cfg.BackoffMax},
@@ -92,7 +109,6 @@ func (r *run) send(ctx context.Context, limit int) {
 		NewPoster: func() load.Poster { return r.client.NewPoster(cfg.Bulk > 1) },
 		Ledger:    r.ledger, Recorder: r.recorder, Log: r.log,
 	}
-	cpu := processCPU()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -103,17 +119,19 @@ func (r *run) send(ctx context.Context, limit int) {
 	case <-r.all.Done(): // whoever has asked twice does not wait for requests that hang: the ledger and the recorder know what there is
 	}
 	r.sending = time.Since(r.start)
-	r.cores = (processCPU() - cpu).Seconds() / r.sending.Seconds()
 }
 
 func (r *run) open() bool { return r.profile.Peak() > 0 }
 
-// audit accounts for the orders.
-func (r *run) audit() error {
-	options := r.auditOptions()
-	options.Progress = r.auditing
-	options.Completed = r.recorder.Completed
-	account, err := audit.New(r.client, options, audit.Run{Keys: r.keys, Ledger: r.ledger}).Run(r.all)
+// audit accounts for the orders: those that were sent, or those of an earlier run's parts.
+func (r *run) audit(parts ...audit.Run) error {
+	options := audit.DefaultOptions(r.cfg.AuditPatience)
+	options.Concurrency, options.Log, options.Progress = r.cfg.AuditConcurrency, r.log, r.auditing
+	if parts == nil {
+		parts = []audit.Run{{Keys: r.keys, Ledger: r.ledger}}
+		options.Completed = r.recorder.Completed
+	}
+	account, err := audit.New(r.client, options, parts...).Run(r.all)
 	r.account = &account
 	if err == nil {
 		r.received, err = r.askReceiver()
@@ -137,15 +155,9 @@ func (r *run) auditing(p audit.Progress) {
 	}
 }
 
-func (s *session) auditOptions() audit.Options {
-	options := audit.DefaultOptions(s.cfg.AuditPatience)
-	options.Concurrency, options.Log, options.NoEffects = s.cfg.AuditConcurrency, s.log, !s.cfg.AuditEffects
-	return options
-}
-
 // rules are the settings that say what is no fault.
 func (s *session) rules() report.Rules {
-	return report.Rules{DeadAllowed: s.cfg.Thresholds.About("dead"), EffectsWaived: !s.cfg.AuditEffects}
+	return report.Rules{DeadAllowed: s.cfg.Thresholds.About("dead")}
 }
 
 // watch shows the progress and polls the queue until the returned function is called.
@@ -175,18 +187,13 @@ func (r *run) watch(title string) (stop func()) {
 	}
 }
 
-// pollQueue asks for the queue's state every second, for the screen and the chart, as long as the api has a GET /queue.
+// pollQueue asks for the queue's state every second, for the screen and the chart.
 func (r *run) pollQueue(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	for refused := 0; refused < 3; {
-		q, err := r.client.Queue(ctx)
-		switch {
-		case err == nil && q.Depth >= 0:
-			refused = 0
+	for {
+		if q, err := r.client.Queue(ctx); err == nil {
 			r.recorder.Queue(time.Now(), q)
-		case err == nil || isRefusal(err):
-			refused++
 		}
 		select {
 		case <-ticker.C:
@@ -194,7 +201,6 @@ func (r *run) pollQueue(ctx context.Context) {
 			return
 		}
 	}
-	r.log.Debug("no queue state", slog.String("reason", "GET /queue is not answered with a depth"))
 }
 
 // finish evaluates the thresholds, writes what is to be written and decides the exit code. err is a fault of loadgen's own, or that of a

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/arrivals"
-	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/measure"
 	"orderflow.example/services/loadgen/internal/report"
 )
@@ -23,13 +21,17 @@ func (s *session) newSummary(start time.Time) *report.Summary {
 // summary sums the run up.
 func (r *run) summary() *report.Summary {
 	summary := r.newSummary(r.start)
-	summary.Load = r.load()
 	summary.Receiver = r.received
 	var e2e *measure.Histogram
 	if r.account != nil {
 		summary.SetAudit(r.account)
 		e2e = r.account.E2E
 	}
+	if r.command == "audit" { // nothing was sent
+		summary.SetHistograms(nil, nil, e2e)
+		return summary
+	}
+	summary.Load = r.load()
 	summary.SetHistograms(r.recorder.Post(), r.recorder.Service(), e2e)
 	return summary
 }
@@ -39,7 +41,7 @@ func (r *run) load() *report.Load {
 	snap := r.recorder.Snapshot(time.Now())
 	l := &report.Load{
 		Model: "closed", Shape: fmt.Sprintf("%d workers", r.cfg.Concurrency), Seconds: r.sending.Seconds(), Bulk: r.cfg.Bulk, Totals: snap.Totals,
-		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(), Cores: r.cores, Series: r.recorder.Series(),
+		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(), Series: r.recorder.Series(),
 		Stalls: []report.StallSeconds{},
 	}
 	for _, x := range snap.Stalls {
@@ -90,25 +92,13 @@ func (s *session) write(summary *report.Summary) error {
 	if s.cfg.ReportHTML != "" {
 		errs = append(errs, summary.WriteHTML(s.cfg.ReportHTML))
 	}
-	if inKubernetes() {
-		errs = append(errs, summary.WriteTermination(s.cfg.TerminationPath))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, summary.WriteTermination(s.cfg.TerminationPath))...)
 }
 
 // lastWords leaves what is known before the audit as the termination message: after a SIGTERM, Kubernetes may not wait for the rest.
 func (s *session) lastWords(summary *report.Summary) {
 	summary.Interrupted, summary.ExitCode = true, ExitInterrupted
-	if inKubernetes() {
-		if err := summary.WriteTermination(s.cfg.TerminationPath); err != nil {
-			s.log.Warn("the last summary could not be written", slog.Any("error", err))
-		}
+	if err := summary.WriteTermination(s.cfg.TerminationPath); err != nil {
+		s.log.Warn("the last summary could not be written", slog.Any("error", err))
 	}
-}
-
-func inKubernetes() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
-
-func isRefusal(err error) bool {
-	var e *client.Error
-	return errors.As(err, &e) && !e.Passing()
 }

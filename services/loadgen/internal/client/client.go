@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -15,12 +14,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Client is a pool of connections to one api. It is safe for concurrent use; what is sent over it is made by Posters and Readers.
+// Client is a pool of connections to one api. It is safe for concurrent use.
 type Client struct {
 	pool    *fasthttp.HostClient
 	base    string
 	timeout time.Duration
-	large   *http.Client
 	agent   string
 	auth    string // the Authorization header: of the token, or of the URL's user and password; "" = none
 }
@@ -83,17 +81,19 @@ func New(o Options) (*Client, error) {
 	if secure {
 		c.pool.TLSConfig = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
 	}
-	// An oversized body is refused while it is still being written; net/http reads the answer meanwhile, fasthttp would only see the
-	// broken pipe.
-	c.large = &http.Client{Timeout: o.Timeout, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}}
 	return c, nil
 }
 
 // Close drops the idle connections.
-func (c *Client) Close() {
-	c.pool.CloseIdleConnections()
-	c.large.CloseIdleConnections()
-}
+func (c *Client) Close() { c.pool.CloseIdleConnections() }
 
-// Conns is the number of open connections.
-func (c *Client) Conns() int { return c.pool.ConnsCount() }
+// prepare puts into a request what every one bears.
+func (c *Client) prepare(req *fasthttp.Request, path string) {
+	req.SetRequestURI(c.base + path)
+	if c.agent != "" {
+		req.Header.SetUserAgent(c.agent)
+	}
+	if c.auth != "" {
+		req.Header.Set("Authorization", c.auth)
+	}
+}

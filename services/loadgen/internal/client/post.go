@@ -1,12 +1,12 @@
 package client
 
 import (
-	"bytes"
-	"io"
-	"net/http"
+	"encoding/json"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"orderflow.example/services/loadgen/internal/orders"
 )
 
 // Answer is what one try brought.
@@ -15,11 +15,15 @@ type Answer struct {
 	Status     int
 	Replayed   bool          // the answer of an earlier try with the same key
 	RetryAfter time.Duration // 0 when the api did not say
-	IDs        []int64       // of the orders, in order; valid until the Poster's next Post
-	Altered    int           // orders that the answer shows with other data than were sent
-	Deviation  string        // of the first of them
+	Orders     []Receipt     // of a success, as they were sent; none when the answer cannot be read; valid until the Poster's next Post
 	Err        error         // behind Failure
 	Body       []byte        // of an answer that is not a success; valid until the Poster's next Post
+}
+
+// Receipt is what a success says of an order.
+type Receipt struct {
+	ID int64 `json:"id"` // 0 when it does not say
+	orders.Data
 }
 
 // Accepted says whether the orders were taken.
@@ -30,32 +34,20 @@ type Poster struct {
 	c    *Client
 	req  *fasthttp.Request
 	resp *fasthttp.Response
-	ids  []int64
-	sent []receipt
-	got  []receipt
 	bulk bool
 }
 
 // NewPoster is a sender of single orders, or of batches.
 func (c *Client) NewPoster(bulk bool) *Poster {
 	p := &Poster{c: c, req: fasthttp.AcquireRequest(), resp: fasthttp.AcquireResponse(), bulk: bulk}
-	p.req.Header.SetMethod(fasthttp.MethodPost)
-	p.req.SetRequestURI(c.postURL(bulk))
-	p.req.Header.SetContentType("application/json")
-	if c.agent != "" {
-		p.req.Header.SetUserAgent(c.agent)
-	}
-	if c.auth != "" {
-		p.req.Header.Set("Authorization", c.auth)
-	}
-	return p
-}
-
-func (c *Client) postURL(bulk bool) string {
+	path := "/orders"
 	if bulk {
-		return c.base + "/orders/batch"
+		path = "/orders/batch"
 	}
-	return c.base + "/orders"
+	c.prepare(p.req, path)
+	p.req.Header.SetMethod(fasthttp.MethodPost)
+	p.req.Header.SetContentType("application/json")
+	return p
 }
 
 // Release gives the buffers back; the Poster is not to be used afterwards.
@@ -75,49 +67,25 @@ func (p *Poster) Post(key, body []byte) Answer {
 	a := Answer{Status: p.resp.StatusCode(), Body: p.resp.Body()}
 	if a.Accepted() {
 		a.Replayed = string(p.resp.Header.Peek("Idempotency-Replayed")) == "true"
-		p.compare(&a, body)
+		a.Orders, a.Body = p.receipts(a.Body), nil
 		return a
 	}
 	a.RetryAfter = retryAfter(string(p.resp.Header.Peek("Retry-After")), time.Now())
 	return a
 }
 
-// compare reads the ids of a success, and holds its data against what was sent.
-func (p *Poster) compare(a *Answer, body []byte) {
-	p.got, p.sent, p.ids = appendReceipts(p.got[:0], a.Body), appendReceipts(p.sent[:0], body), p.ids[:0]
-	for i := range p.got {
-		if p.got[i].id != 0 {
-			p.ids = append(p.ids, p.got[i].id)
+// receipts reads a success. One that cannot be read names no orders, and is judged as such.
+func (p *Poster) receipts(body []byte) []Receipt {
+	if p.bulk {
+		var batch struct{ Orders []Receipt }
+		if json.Unmarshal(body, &batch) != nil {
+			return nil
 		}
-		if len(p.got) != len(p.sent) {
-			continue
-		}
-		if d := p.got[i].deviation(&p.sent[i]); d != "" {
-			if a.Altered++; a.Altered == 1 {
-				a.Deviation = d
-			}
-		}
+		return batch.Orders
 	}
-	a.IDs, a.Body = p.ids, nil
-}
-
-// PostLarge sends a body that is expected to be refused before it was read. A connection that the api closes on it counts as
-// a refusal too: HTTP lets a server do that, and then the answer may be lost.
-func (p *Poster) PostLarge(key, body []byte) Answer {
-	req, err := http.NewRequest(http.MethodPost, p.c.postURL(p.bulk), bytes.NewReader(body)) //nolint:noctx // the client's timeout bounds it
-	if err != nil {
-		return Answer{Failure: Broken, Err: err}
+	var one Receipt
+	if json.Unmarshal(body, &one) != nil {
+		return nil
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", string(key))
-	if p.c.auth != "" {
-		req.Header.Set("Authorization", p.c.auth)
-	}
-	resp, err := p.c.large.Do(req)
-	if err != nil {
-		return Answer{Failure: classify(err), Err: err}
-	}
-	defer resp.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the status is the answer; what can be read of the body is for messages
-	return Answer{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()), Body: text}
+	return []Receipt{one}
 }

@@ -4,12 +4,43 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"orderflow.example/services/loadgen/internal/orders"
 )
+
+// Order is an order as the api shows it.
+type Order struct {
+	ID int64 `json:"id"`
+	orders.Data
+	Status      string    `json:"status"` // pending, completed or dead
+	Attempts    int       `json:"attempts"`
+	Effects     int       `json:"effects"`         // how often it was processed
+	Key         string    `json:"idempotency_key"` // "" = none
+	LastError   string    `json:"last_error"`
+	CreatedAt   time.Time `json:"created_at"`
+	CompletedAt time.Time `json:"completed_at"` // zero = not yet
+}
+
+// Page is one page of a listing; Next is the cursor of the one after it, empty at the end.
+type Page struct {
+	Orders []Order `json:"orders"`
+	Next   string  `json:"next_cursor"`
+}
+
+// Queue is the queue's state.
+type Queue struct {
+	AsOf        time.Time `json:"as_of"` // when it was like this, by the database's clock
+	Depth       int       `json:"depth"`
+	InFlight    int       `json:"in_flight"`
+	Delayed     int       `json:"delayed"`
+	DeadLetters int       `json:"dead_letters"`
+}
 
 // Error is a read that brought no usable answer.
 type Error struct {
@@ -33,9 +64,57 @@ func (e *Error) Passing() bool {
 	return e.Status == 0 || e.Status >= 500 || e.Status == 429 || e.Status == 408
 }
 
-// Get reads a path and returns the body of a success; anything else is an *Error. It does not wait longer than the client's timeout, and not
-// when the context has ended: what is still under way then is read to its end by a goroutine that the timeout bounds.
-func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
+// Ready says whether the api can take orders.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := c.fetch(ctx, "/readyz")
+	return err
+}
+
+// Queue asks for the queue's state.
+func (c *Client) Queue(ctx context.Context) (Queue, error) { return get[Queue](ctx, c, "/queue") }
+
+// Order asks for one order; false when the api knows none with this id.
+func (c *Client) Order(ctx context.Context, id int64) (Order, bool, error) {
+	o, err := get[Order](ctx, c, "/orders/"+strconv.FormatInt(id, 10))
+	var e *Error
+	if errors.As(err, &e) && e.Status == fasthttp.StatusNotFound {
+		return Order{}, false, nil
+	}
+	if err == nil && o.ID != id {
+		err = &Error{Path: fmt.Sprintf("/orders/%d", id), Status: fasthttp.StatusOK, Err: fmt.Errorf("the answer is about order %d", o.ID)}
+	}
+	return o, err == nil, err
+}
+
+// List asks for one page of the orders whose key begins with prefix, in the order of their keys, from a cursor on.
+func (c *Client) List(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
+	q := url.Values{"limit": {strconv.Itoa(limit)}, "idempotency_key_prefix": {prefix}}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	path := "/orders?" + q.Encode()
+	page, err := get[Page](ctx, c, path)
+	if err == nil && page.Orders == nil {
+		err = &Error{Path: path, Status: fasthttp.StatusOK, Err: errors.New("the answer has no list of orders")}
+	}
+	return page, err
+}
+
+// get reads what stands at a path; the error is an *Error, or the context's.
+func get[T any](ctx context.Context, c *Client, path string) (v T, err error) {
+	body, err := c.fetch(ctx, path)
+	if err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
+		return v, &Error{Path: path, Status: fasthttp.StatusOK, Err: err}
+	}
+	return v, nil
+}
+
+// fetch returns the body of a success. It does not wait longer than the client's timeout, and not when the context has ended: what is
+// still under way then is read to its end by a goroutine that the timeout bounds.
+func (c *Client) fetch(ctx context.Context, path string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -45,7 +124,7 @@ func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		body, err := c.get(path)
+		body, err := c.do(path)
 		answered <- answer{body, err}
 	}()
 	select {
@@ -56,18 +135,11 @@ func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-func (c *Client) get(path string) ([]byte, error) {
+func (c *Client) do(path string) ([]byte, error) {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
-	req.SetRequestURI(c.base + path)
-	req.Header.Set("Accept", "application/json")
-	if c.agent != "" {
-		req.Header.SetUserAgent(c.agent)
-	}
-	if c.auth != "" {
-		req.Header.Set("Authorization", c.auth)
-	}
+	c.prepare(req, path)
 	req.SetTimeout(c.timeout)
 	if err := c.pool.Do(req, resp); err != nil {
 		return nil, &Error{Path: path, Err: err}
@@ -76,75 +148,4 @@ func (c *Client) get(path string) ([]byte, error) {
 		return nil, &Error{Path: path, Status: status, RetryAfter: retryAfter(string(resp.Header.Peek("Retry-After")), time.Now())}
 	}
 	return append([]byte(nil), resp.Body()...), nil
-}
-
-// Ready says whether the api answers and is ready: /readyz, or /health where there is no /readyz, or the listing where there is neither.
-func (c *Client) Ready(ctx context.Context) error {
-	var err error
-	for _, path := range [...]string{"/readyz", "/health", "/orders?limit=1"} {
-		_, err = c.Get(ctx, path)
-		var e *Error
-		if !errors.As(err, &e) || (e.Status != fasthttp.StatusNotFound && e.Status != fasthttp.StatusMethodNotAllowed) {
-			return err
-		}
-	}
-	return err
-}
-
-// Queue is the queue's state as GET /queue tells it; Depth is -1 when it does not say.
-type Queue struct {
-	AsOf        moment  `json:"as_of"` // when it was like this, by the database's clock; zero when the answer does not say
-	Depth       int     `json:"depth"`
-	InFlight    int     `json:"in_flight"`
-	Delayed     int     `json:"delayed"`
-	DeadLetters int     `json:"dead_letters"`
-	OldestAge   float64 `json:"oldest_age_seconds"`
-}
-
-// Queue asks for the queue's state.
-func (c *Client) Queue(ctx context.Context) (Queue, error) {
-	q := Queue{Depth: -1}
-	body, err := c.Get(ctx, "/queue")
-	if err != nil {
-		return q, err
-	}
-	if err := json.Unmarshal(body, &q); err != nil && q.Depth < 0 {
-		return q, &Error{Path: "/queue", Status: fasthttp.StatusOK, Err: err}
-	}
-	return q, nil
-}
-
-// Order asks for one order; false when the api knows none with this id.
-func (c *Client) Order(ctx context.Context, id int64) (Order, bool, error) {
-	path := "/orders/" + strconv.FormatInt(id, 10)
-	body, err := c.Get(ctx, path)
-	var e *Error
-	if errors.As(err, &e) && (e.Status == fasthttp.StatusNotFound || e.Status == fasthttp.StatusGone) {
-		return Order{}, false, nil
-	}
-	if err != nil {
-		return Order{}, false, err
-	}
-	var o Order
-	if err := unmarshal(body, &o); err != nil || o.ID == 0 {
-		return Order{}, false, &Error{Path: path, Status: fasthttp.StatusOK, Err: errors.New("the answer is not an order")}
-	}
-	return o, true, nil
-}
-
-// List asks for one page of orders: those whose key begins with prefix, or all when it is empty, from a cursor on.
-func (c *Client) List(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
-	q := url.Values{"limit": {strconv.Itoa(limit)}}
-	if prefix != "" {
-		q.Set("idempotency_key_prefix", prefix)
-	}
-	if cursor != "" {
-		q.Set("cursor", cursor)
-	}
-	path := "/orders?" + q.Encode()
-	body, err := c.Get(ctx, path)
-	if err != nil {
-		return Page{}, err
-	}
-	return ParsePage(path, body)
 }

@@ -5,7 +5,6 @@ package config
 import (
 	"time"
 
-	"orderflow.example/kit/env"
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
@@ -23,10 +22,8 @@ type Config struct {
 	Arrivals    string          `envconfig:"ARRIVALS" default:"constant" desc:"open model: evenly spaced, or poisson (independent customers)" allowed:"constant or poisson"`
 	Bulk        int             `envconfig:"BULK" default:"1" desc:"orders in one request; above 1 they go to POST /orders/batch" allowed:"a whole number from 1 to 1000"`
 
-	PoisonShare    Share    `envconfig:"POISON_SHARE" default:"0" desc:"share of requests that are invalid orders and must be refused with a 400, 413, 415 or 422 (broken JSON, missing fields, wrong values); a poisonous message cannot be made over HTTP" allowed:"a share such as 1% or 0.01, at most 90%"`
-	OversizedShare Share    `envconfig:"OVERSIZED_SHARE" default:"0" desc:"share of requests whose body is OVERSIZED_BYTES long and must be refused with a 413 or 422" allowed:"a share such as 1% or 0.01, at most 90%"`
-	DuplicateShare Share    `envconfig:"DUPLICATE_SHARE" default:"0" desc:"share of requests that send an order again under its key, while the first may still be under way; the answer must be the first one's" allowed:"a share such as 1% or 0.01, at most 90%"`
-	OversizedBytes env.Size `envconfig:"OVERSIZED_BYTES" default:"3MiB" desc:"size of an oversized body" allowed:"a size such as 512KiB or 3MiB, from 1KiB to 64MiB"`
+	PoisonShare    Share `envconfig:"POISON_SHARE" default:"0" desc:"share of requests that are invalid orders and must be refused with a 400, 413, 415 or 422 (broken JSON, missing fields, wrong values); a poisonous message cannot be made over HTTP" allowed:"a share such as 1% or 0.01, at most 90%"`
+	DuplicateShare Share `envconfig:"DUPLICATE_SHARE" default:"0" desc:"share of requests that send an order again under its key, while the first may still be under way; the answer must be the first one's" allowed:"a share such as 1% or 0.01, at most 90%"`
 
 	RunID string `envconfig:"RUN_ID" desc:"name of the run; every idempotency key begins with it; the same name again replays the run instead of creating new orders; empty = a new one" allowed:"1 to 100 letters, digits, dots, dashes and underscores"`
 	Index int    `envconfig:"JOB_COMPLETION_INDEX" default:"0" desc:"number of this generator among parallel ones with the same RUN_ID (Kubernetes sets it in an indexed Job)" allowed:"a whole number from 0 to 99999"`
@@ -42,7 +39,6 @@ type Config struct {
 
 	Audit            bool          `envconfig:"AUDIT" default:"true" desc:"wait until every order is completed or dead and account for each" allowed:"true or false"`
 	AuditPatience    time.Duration `envconfig:"AUDIT_PATIENCE" default:"1m" desc:"the audit waits as long as there is progress; orders still pending this long after the last of it are stuck" allowed:"a duration from 0s to 24h"`
-	AuditEffects     bool          `envconfig:"AUDIT_EFFECTS" default:"true" desc:"every completed order must show its effect; false for an api that shows or counts none" allowed:"true or false"`
 	ReceiverURL      string        `envconfig:"RECEIVER_URL" desc:"second port of a loadgen receive that the consumers send webhooks to: after the audit it has to account for the run's orders, too" secret:"url" allowed:"an http:// or https:// URL"`
 	AuditConcurrency int           `envconfig:"AUDIT_CONCURRENCY" default:"8" desc:"requests of the audit under way at most" allowed:"a whole number from 1 to 256"`
 
@@ -50,7 +46,7 @@ type Config struct {
 
 	ReportJSON       string        `envconfig:"REPORT_JSON" desc:"write the result as JSON to this file (--json)" allowed:"a path"`
 	ReportHTML       string        `envconfig:"REPORT_HTML" desc:"write the result as one self-contained page to this file (--html)" allowed:"a path"`
-	TerminationPath  string        `envconfig:"TERMINATION_MESSAGE_PATH" default:"/dev/termination-log" desc:"in Kubernetes, where the summary goes as the container's termination message" allowed:"a path"`
+	TerminationPath  string        `envconfig:"TERMINATION_MESSAGE_PATH" default:"/dev/termination-log" desc:"where the summary goes as the container's termination message, in JSON; only if there is such a file, as in Kubernetes" allowed:"a path"`
 	Progress         string        `envconfig:"PROGRESS" default:"auto" desc:"what is shown meanwhile: screen, lines, off, or auto (screen on a terminal, else lines)" allowed:"auto, screen, lines or off"`
 	ProgressInterval time.Duration `envconfig:"PROGRESS_INTERVAL" default:"5s" desc:"time between two lines of progress" allowed:"a duration from 100ms to 1h"`
 	MetricsHost      string        `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty = all" allowed:"a host name or an IP address"`

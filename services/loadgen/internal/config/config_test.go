@@ -101,7 +101,7 @@ func TestADurationNeedsNoNumberOfOrders(t *testing.T) {
 func TestEveryWrongValueIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := load("run", "ORDERS", "many", "RATE", "-1", "STAGES", "5", "ARRIVALS", "weird", "API_URL", "localhost:8000", "POISON_SHARE", "150%", "RUN_ID", "a b",
-		"THRESHOLDS", "p99<5", "BACKOFF_MAX", "1ms", "AUDIT_PATIENCE", "-1s", "OVERSIZED_BYTES", "1GB", "LOG_LEVEL", "loud")
+		"THRESHOLDS", "p99<5", "BACKOFF_MAX", "1ms", "AUDIT_PATIENCE", "-1s", "LOG_LEVEL", "loud")
 	if !errors.Is(err, env.ErrConfiguration) {
 		t.Fatalf("got %v", err)
 	}
@@ -111,7 +111,7 @@ func TestEveryWrongValueIsNamedAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		`ORDERS="many": must be a whole number from 0 to 1000000000`, `RATE="-1"`, `STAGES="5"`, `ARRIVALS="weird": must be constant or poisson`, `API_URL="localhost:8000": must be an http:// or https:// URL`,
-		`POISON_SHARE="150%"`, `RUN_ID="a b"`, `THRESHOLDS="p99<5"`, `BACKOFF_MAX="1ms"`, `AUDIT_PATIENCE="-1s"`, `OVERSIZED_BYTES="1GB"`, `LOG_LEVEL="loud"`,
+		`POISON_SHARE="150%"`, `RUN_ID="a b"`, `THRESHOLDS="p99<5"`, `BACKOFF_MAX="1ms"`, `AUDIT_PATIENCE="-1s"`, `LOG_LEVEL="loud"`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not in: %s", want, text)

@@ -104,7 +104,6 @@ func (c *Config) checks(command string) []check {
 		return check{name: name, ok: slices.Contains(values, value)}
 	}
 	u, err := url.Parse(c.APIURL)
-	sum := c.PoisonShare + c.OversizedShare + c.DuplicateShare
 	checks := []check{
 		{name: "API_URL", ok: err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""},
 		{name: "API_TOKEN", ok: c.APIToken == "" || sendable(c.Token()) && (err != nil || u.User == nil)},
@@ -119,8 +118,7 @@ func (c *Config) checks(command string) []check {
 		},
 		oneOf("ARRIVALS", c.Arrivals, "constant", "poisson"),
 		whole("BULK", c.Bulk, 1, 1000),
-		{name: "POISON_SHARE", ok: sum <= 0.9, why: "the shares together are above 90%"},
-		whole("OVERSIZED_BYTES", int(c.OversizedBytes), 1<<10, 64<<20),
+		{name: "POISON_SHARE", ok: c.PoisonShare+c.DuplicateShare <= 0.9, why: "the shares together are above 90%"},
 		{name: "RUN_ID", ok: c.RunID == "" || runIDForm.MatchString(c.RunID)},
 		whole("JOB_COMPLETION_INDEX", c.Index, 0, 99_999),
 		within("REQUEST_TIMEOUT", c.RequestTimeout, 10*time.Millisecond, 10*time.Minute),

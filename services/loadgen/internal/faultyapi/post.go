@@ -3,291 +3,188 @@ package faultyapi
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"orderflow.example/services/loadgen/internal/orders"
 )
 
-// fault is what is done wrong with one order.
-type fault int
-
-const (
-	fine fault = iota
-	drop
-	dropLater
-	duplicateRow
-	duplicateNoKey
-	duplicateEffect
-	noEffect
-	resetCommitted
-	resetForgetful
-	resetBefore
-	unavailable
-	refuse
-	stuck
-	deadEnd
-	hopeless
-	hopelessMade
-	reuse
-	unlisted
-	hide
-	backward
-	alter
-	noID
-	wrongAnswer
-)
-
-// pick decides, once for each key.
-func (s *Server) pick() fault {
-	f, x := &s.Faults, s.random.Float64()
-	for i, share := range [...]float64{
-		f.Drop, f.DropLater, f.DuplicateRow, f.DuplicateNoKey, f.DuplicateEffect, f.NoEffect, f.ResetCommitted, f.ResetForgetful, f.ResetBefore,
-		f.Unavailable, f.Refuse, f.Stuck, f.Dead, f.Hopeless, f.HopelessMade, f.Reuse, f.Unlisted,
-		f.Hide, f.Backward, f.Alter, f.NoID, f.WrongAnswer,
-	} {
-		if x < share {
-			return fault(i + 1)
-		}
-		x -= share
-	}
-	return fine
+// request is what is remembered of an idempotency key.
+type request struct {
+	fault     Fault
+	ids       []int64   // of its orders, once they were made
+	retryFrom time.Time // a retry before is too soon
+	answered  bool      // a 201 was sent
+	repeated  bool      // ReplayNewID has made it again
 }
-
-const bodyLimit = 2 << 20
 
 func (s *Server) post(w http.ResponseWriter, r *http.Request) {
-	var b body
-	if !s.read(w, r, &b) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
 		return
 	}
-	if err := b.valid(); err != nil && !s.Faults.AcceptInvalid {
-		s.invalid(w, 422, err.Error())
-		return
+	batch := struct{ Orders []orders.Data }{make([]orders.Data, 1)}
+	isBatch := r.URL.Path != "/orders"
+	if isBatch {
+		err = json.Unmarshal(body, &batch)
+	} else {
+		err = json.Unmarshal(body, &batch.Orders[0])
 	}
-	s.take(w, r.Header.Get("Idempotency-Key"), []body{b}, false)
-}
-
-func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
-	var batch struct {
-		Orders []body `json:"orders"`
+	status := 201
+	if err != nil {
+		status = 400
 	}
-	if !s.read(w, r, &batch) {
-		return
-	}
-	for i := range batch.Orders {
-		if err := batch.Orders[i].valid(); err != nil {
-			s.invalid(w, 422, "orders["+strconv.Itoa(i)+"]: "+err.Error())
-			return
+	for _, d := range batch.Orders {
+		if status == 201 && !valid(d) {
+			status = 422
 		}
 	}
-	if len(batch.Orders) == 0 || len(batch.Orders) > 1000 {
-		problem(w, 422, "orders: from 1 to 1000")
-		return
-	}
-	s.take(w, r.Header.Get("Idempotency-Key"), batch.Orders, true)
-}
-
-func (s *Server) read(w http.ResponseWriter, r *http.Request, v any) bool {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		s.count(func(c *Counts) { c.Oversized++ })
-		problem(w, cmp.Or(s.Faults.InvalidStatus, 413), "body too large")
-		return false
-	}
-	if err != nil {
-		return false
-	}
-	if err := json.Unmarshal(text, v); err != nil && !s.Faults.AcceptInvalid {
-		s.invalid(w, 400, "not an order")
-		return false
-	}
-	return true
-}
-
-func (s *Server) invalid(w http.ResponseWriter, status int, detail string) {
-	s.count(func(c *Counts) { c.BadRequests++ })
-	problem(w, cmp.Or(s.Faults.InvalidStatus, status), detail)
-}
-
-func (s *Server) count(f func(c *Counts)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f(&s.counts)
+	if status != 201 {
+		s.counts.Invalid++
+		problem(w, cmp.Or(s.InvalidStatus, status))
+		return
+	}
+	shown, ok := s.take(w, r.Header.Get("Idempotency-Key"), batch.Orders, isBatch)
+	switch {
+	case !ok:
+	case isBatch:
+		writeJSON(w, 201, map[string]any{"orders": shown})
+	default:
+		writeJSON(w, 201, shown[0])
+	}
 }
 
-// take makes the orders of one request, or whatever it does instead.
-func (s *Server) take(w http.ResponseWriter, key string, bodies []body, batch bool) {
-	s.mu.Lock()
-	if s.Faults.HangAfter > 0 && s.counts.Accepted >= s.Faults.HangAfter {
+func valid(d orders.Data) bool {
+	for _, name := range []string{d.Customer, d.Product} {
+		if strings.TrimSpace(name) == "" || strings.ContainsRune(name, 0) || len(name) > 200 {
+			return false
+		}
+	}
+	return d.Quantity >= 1 && d.Price >= 0
+}
+
+// take makes the orders of one request and returns them as they are to be shown; or it answers with whatever it does instead.
+func (s *Server) take(w http.ResponseWriter, key string, sent []orders.Data, batch bool) ([]map[string]any, bool) {
+	if s.HangAfter > 0 && s.counts.Accepted >= s.HangAfter {
 		s.counts.Hung++
 		s.mu.Unlock()
 		<-s.closed
-		return
+		s.mu.Lock()
+		return nil, false
 	}
-	now := time.Now()
 	if key == "" {
 		s.counts.MissingKey++
 	}
-	e := s.keys[key]
-	first := e == nil
-	if first {
-		e = &entry{fault: s.pick()}
-		s.keys[key] = e
+	r, known := s.requests[key]
+	if !known {
+		r = &request{fault: s.pick()}
+		s.requests[key] = r
+		s.counts.Orders[r.fault] += len(sent)
 	}
-	n := len(bodies)
-	switch {
-	case e.fault == refuse:
-		s.counts.Refused += n
-		s.mu.Unlock()
-		problem(w, 422, "not today")
-		return
-	case e.fault == resetBefore && first:
-		s.counts.Resets++
-		s.mu.Unlock()
-		reset(w)
-		return
-	case e.fault == hopeless, e.fault == hopelessMade:
-		if first && e.fault == hopeless {
-			s.counts.Hopeless += n
-		}
-		if first && e.fault == hopelessMade {
-			s.create(e, key, bodies, batch, now)
-			s.counts.HopelessMade += n
-		}
-		s.mu.Unlock()
-		w.Header().Set("Retry-After", "86400")
-		problem(w, 503, "come back tomorrow")
-		return
-	case e.fault == unavailable && first:
-		s.counts.Unavailable++
-		e.retryFrom = now.Add(s.Faults.RetryAfter)
-		s.mu.Unlock()
-		w.Header().Set("Retry-After", strconv.Itoa(int(s.Faults.RetryAfter/time.Second)))
-		problem(w, 503, "try again later")
-		return
-	case now.Before(e.retryFrom):
+	now := time.Now()
+	if now.Before(r.retryFrom) {
 		s.counts.TooSoon++
 	}
-	replay := e.ids != nil
+	replay := r.ids != nil
 	switch {
-	case !replay:
-		s.create(e, key, bodies, batch, now)
-	case s.Faults.ReplayNewID && e.answered:
-		if e.replayedID == 0 {
-			e.replayedID = s.insert(key, bodies[0], now).id
-			s.sorted = false
-			s.counts.Duplicated++
-		}
-		e.ids = []int64{e.replayedID}
-	case s.Faults.ReplayOther && e.answered:
-		e.ids = []int64{s.rows[s.random.IntN(len(s.rows))].id}
-	}
-	if !replay && (e.fault == resetCommitted || e.fault == resetForgetful) {
-		s.counts.Resets++
-		if e.fault == resetForgetful {
-			e.ids, e.fault = nil, fine // the retry makes it again
-			s.counts.Duplicated += n
-		}
-		s.mu.Unlock()
+	case r.fault == Refuse:
+		problem(w, 422)
+		return nil, false
+	case r.fault == Busy && !known:
+		r.retryFrom = now.Add(s.RetryAfter)
+		unavailable(w, s.RetryAfter)
+		return nil, false
+	case r.fault == Away:
+		unavailable(w, aDay)
+		return nil, false
+	case r.fault == ResetBefore && !known:
 		reset(w)
-		return
+		return nil, false
+	case !replay:
+		s.make(r, key, sent, batch)
+	case s.ReplayNewID && r.answered && !r.repeated:
+		r.ids, r.repeated = []int64{s.insert(key, sent[0]).id}, true
+		s.counts.Repeats++
+	case s.ReplayOther && r.answered:
+		r.ids = []int64{s.orders[s.random.IntN(len(s.orders))].id}
 	}
-	if replay {
+	switch {
+	case r.fault == AwayMade:
+		unavailable(w, aDay)
+		return nil, false
+	case r.fault == ResetAfter && !replay:
+		reset(w)
+		return nil, false
+	case replay:
 		s.counts.Replays++
 		w.Header().Set("Idempotency-Replayed", "true")
 	}
-	if !e.answered {
-		e.answered = true
-		s.counts.Accepted += n
+	if !r.answered {
+		r.answered = true
+		s.counts.Accepted += len(sent)
 	}
-	shown := make([]map[string]any, 0, n)
-	for i, id := range e.ids {
-		o := s.find(id)
-		if o == nil {
-			o = &order{id: id, key: key, body: bodies[min(i, n-1)], created: now}
-		}
-		row := s.show(o, o.created)
-		switch e.fault {
-		case reuse:
-			row = s.show(&order{id: id, key: key, body: bodies[min(i, n-1)], created: now}, now)
-		case noID:
-			delete(row, "id")
-			s.counts.NoID++
-		case wrongAnswer:
-			row["quantity"] = 77
-			s.counts.WrongAnswers++
-		}
-		shown = append(shown, row)
-	}
-	s.mu.Unlock()
-	if batch {
-		writeJSON(w, 201, map[string]any{"orders": shown})
-		return
-	}
-	writeJSON(w, 201, shown[0])
+	return s.receipts(r, sent), true
 }
 
-// create makes the rows that the entry's fault lets it make. The caller holds the lock.
-func (s *Server) create(e *entry, key string, bodies []body, batch bool, now time.Time) {
-	s.sorted = false
-	if e.fault == reuse && len(s.rows) == 0 {
-		e.fault = fine // there is no earlier one
-	}
-	if e.fault == reuse {
-		for range bodies {
-			e.ids = append(e.ids, s.rows[s.random.IntN(len(s.rows))].id)
+// make makes a request's orders, with its fault.
+func (s *Server) make(r *request, key string, sent []orders.Data, batch bool) {
+	for i, d := range sent {
+		if r.fault == WrongID {
+			r.ids = append(r.ids, s.orders[s.random.IntN(len(s.orders))].id)
+			continue
 		}
-		s.counts.Dropped += len(bodies)
-		return
-	}
-	for i, b := range bodies {
-		stored := key
+		storedKey := key
 		if batch {
-			stored = key + "\x1f" + strconv.Itoa(i)
+			storedKey += orders.ElementSeparator + strconv.Itoa(i)
 		}
-		o := s.insert(stored, b, now)
-		e.ids = append(e.ids, o.id)
-		switch e.fault {
-		case drop:
-			o.gone = now
-			s.counts.Dropped++
-		case dropLater:
-			o.gone = o.completed
-			s.counts.Dropped++
-		case duplicateRow:
-			s.insert(stored, b, now)
-			s.counts.Duplicated++
-		case duplicateNoKey:
-			s.insert("", b, now)
-			s.counts.Duplicated++
-		case duplicateEffect:
-			o.effects = 2
-			s.counts.Duplicated++
-		case noEffect:
-			o.effects = 0
-			s.counts.WithoutEffect++
-		case stuck:
-			o.completed = time.Time{}
-			s.counts.Stuck++
-		case deadEnd:
-			o.dead = true
-			s.counts.Dead++
-		case unlisted:
-			o.unlisted = true
-			s.counts.Unlisted++
-		case hide:
-			o.hidden = true
-			s.counts.Hidden++
-		case backward:
-			o.completed = now.Add(-3 * time.Second)
-			s.counts.Backward++
-		case alter:
-			o.body.Quantity = new(float64)
-			*o.body.Quantity = 77
-			s.counts.Altered++
+		o := s.insert(storedKey, d)
+		r.ids = append(r.ids, o.id)
+		if change := stored[r.fault]; change != nil {
+			change(s, o)
 		}
 	}
+}
+
+// receipts are the orders of a request as its answer shows them.
+func (s *Server) receipts(r *request, sent []orders.Data) []map[string]any {
+	shown := make([]map[string]any, len(r.ids))
+	for i, id := range r.ids {
+		o := *s.find(id)
+		if r.fault == WrongID {
+			o.data = sent[i]
+		}
+		shown[i] = o.show(o.created)
+		switch r.fault {
+		case NoID:
+			delete(shown[i], "id")
+		case WrongAnswer:
+			shown[i]["quantity"] = 77
+		}
+	}
+	return shown
+}
+
+const aDay = 24 * time.Hour
+
+func unavailable(w http.ResponseWriter, retryAfter time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	problem(w, 503)
+}
+
+// reset ends a connection the hard way: the client sees a reset, not an end.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // without it the close is merely ruder than it could be
+	}
+	_ = conn.Close() // that is the point
 }

@@ -41,13 +41,12 @@ type Ledger struct {
 	mu        sync.Mutex
 	claimed   int
 	conflicts []Conflict
-	repeated  map[int]bool // first orders of requests that were sent again as duplicates
 	chunks    atomic.Pointer[[]*chunk]
 }
 
 // New is an empty ledger of a run whose requests carry `bulk` orders.
 func New(start time.Time, bulk int) *Ledger {
-	l := &Ledger{Start: start, Bulk: max(1, bulk), repeated: map[int]bool{}}
+	l := &Ledger{Start: start, Bulk: max(1, bulk)}
 	l.chunks.Store(&[]*chunk{})
 	return l
 }
@@ -130,20 +129,6 @@ func (l *Ledger) Accept(n int, id int64) bool {
 	defer l.mu.Unlock()
 	l.conflicts = append(l.conflicts, Conflict{N: n, First: first, Second: id})
 	return false
-}
-
-// MarkRepeated notes that the request whose first order is n is sent again, not because it failed but as a duplicate.
-func (l *Ledger) MarkRepeated(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.repeated[n] = true
-}
-
-// Repeated says whether a duplicate of the request whose first order is n was sent.
-func (l *Ledger) Repeated(n int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.repeated[n]
 }
 
 // Refuse notes that the api will not take the order; an order that was accepted before stays accepted.

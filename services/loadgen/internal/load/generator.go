@@ -20,17 +20,15 @@ import (
 // Poster sends one request at a time; client.Poster is one.
 type Poster interface {
 	Post(key, body []byte) client.Answer
-	PostLarge(key, body []byte) client.Answer
 	Release()
 }
 
 // Plan says what to send.
 type Plan struct {
-	Keys      orders.Keys
-	Mix       orders.Mix
-	Oversized int // bytes
-	Limit     int // orders at most; 0 = no limit
-	Bulk      int // orders in a request
+	Keys  orders.Keys
+	Mix   orders.Mix
+	Limit int // orders at most; 0 = no limit
+	Bulk  int // orders in a request
 
 	Workers  int           // closed model
 	Duration time.Duration // closed model: no new requests after this; 0 = no end

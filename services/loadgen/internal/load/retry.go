@@ -40,34 +40,19 @@ const (
 )
 
 // judge reads an answer. Network faults and what an overloaded, restarting or conflicting server says are tried again; what else is not the
-// expected answer would only be said again.
+// expected answer would only be said again. What must be refused is no reason for a server to fail: an error of its own (500) is a wrong answer.
 func judge(kind orders.Kind, a *client.Answer) verdict {
-	switch kind {
-	case orders.Poison:
-		return refusal(a, 400, 413, 415, 422)
-	case orders.Oversized:
-		if a.Failure == client.Reset {
-			return asExpected // HTTP lets a server close on a body that it will not read
-		}
-		return refusal(a, 413, 422)
-	}
-	switch {
-	case a.Accepted():
-		return asExpected
-	case a.Failure != client.None, a.Status >= 500, passing(a.Status):
-		return again
-	}
-	return wrong
-}
-
-// refusal judges the answer to what must be refused. That is no reason for a server to fail: an error of its own (500) is a wrong answer, and only
-// what says nothing about the request is tried again.
-func refusal(a *client.Answer, expected ...int) verdict {
 	switch {
 	case a.Failure != client.None, a.Status >= 502 && a.Status <= 504, passing(a.Status):
 		return again
-	case slices.Contains(expected, a.Status):
+	case kind == orders.Poison && slices.Contains([]int{400, 413, 415, 422}, a.Status):
 		return asExpected
+	case kind == orders.Poison:
+		return wrong
+	case a.Accepted():
+		return asExpected
+	case a.Status >= 500:
+		return again
 	}
 	return wrong
 }

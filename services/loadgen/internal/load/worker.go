@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,9 +27,9 @@ func (w *worker) release() { w.poster.Release() }
 // send sees request number seq through to its end. due is zero in the closed model: the request is due when it is sent. It returns
 // false when there is nothing left to send.
 func (w *worker) send(ctx context.Context, seq int, due time.Time) bool {
-	switch kind := w.g.Plan.Mix.Kind(seq); kind {
-	case orders.Poison, orders.Oversized:
-		w.sendWrong(ctx, kind, seq, due)
+	switch w.g.Plan.Mix.Kind(seq) {
+	case orders.Poison:
+		w.sendPoison(ctx, seq, due)
 		return true
 	case orders.Duplicate:
 		if first, count := w.g.Ledger.Last(); count > 0 {
@@ -60,24 +61,22 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 		return false
 	}
 	w.prepare(first, count)
-	now := time.Now()
-	if due.IsZero() {
-		due = now
-	}
-	for i := range count {
-		w.g.Ledger.MarkSent(first+i, now)
-	}
-	w.g.Recorder.Begin(orders.Valid, count, due, now)
-	r := w.try(ctx, orders.Valid, now, w.poster.Post)
-	if r.cause != "" && w.g.Ledger.Repeated(first) {
-		r.cause = "" // the answer may be a replay of the duplicate's
+	r, due := w.request(ctx, orders.Valid, count, due, func(now time.Time) {
+		for i := range count {
+			w.g.Ledger.MarkSent(first+i, now)
+		}
+	})
+	if w.g.Plan.Mix.Duplicate > 0 {
+		r.cause = "" // the answer may be a replay of a duplicate's
 	}
 	w.g.Recorder.End(count, due, r.ended, r.outcome, r.answer.Replayed, r.cause)
 	switch r.outcome {
 	case measure.Accepted:
 		if !w.accept(first, count, &r) {
 			// The duplicate's answer was faster, and was taken for right.
-			w.g.Recorder.Contradicted(func() string { return fmt.Sprintf("%s: another id than the first time: %v", w.key, r.answer.IDs) })
+			w.g.Recorder.Contradicted(func() string {
+				return fmt.Sprintf("%s: another id than the first time: %d", w.key, r.answer.Orders[0].ID)
+			})
 		}
 		if r.answer.Status != 201 && r.tries == 1 && !r.answer.Replayed {
 			w.g.Recorder.Broken(measure.Not201, int64(count), func() string { return fmt.Sprintf("%s: status %d", w.key, r.answer.Status) })
@@ -94,20 +93,19 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 }
 
 // accept notes a success: the orders' ids, and what breaks the contract. It returns false when an order already had another id.
-func (w *worker) accept(first, count int, r *result) bool {
-	a, same := &r.answer, true
-	if len(a.IDs) != count {
-		w.g.Recorder.Broken(measure.NoID, int64(count), func() string { return fmt.Sprintf("%s: status %d with %d ids", w.key, a.Status, len(a.IDs)) })
+func (w *worker) accept(first, count int, r *result) (same bool) {
+	shown := r.answer.Orders
+	if len(shown) != count || slices.ContainsFunc(shown, func(o client.Receipt) bool { return o.ID == 0 }) {
+		w.g.Recorder.Broken(measure.NoID, int64(count), func() string { return fmt.Sprintf("%s: status %d without an id", w.key, r.answer.Status) })
+		shown = make([]client.Receipt, count)
 	}
-	if a.Altered > 0 {
-		w.g.Recorder.Broken(measure.Altered, int64(a.Altered), func() string { return fmt.Sprintf("%s: %s", w.key, a.Deviation) })
-	}
-	for i := range count {
-		id := int64(0)
-		if len(a.IDs) == count {
-			id = a.IDs[i]
+	same = true
+	for i, o := range shown {
+		same = w.g.Ledger.Accept(first+i, o.ID) && same
+		if text := o.Deviation(orders.Of(orders.Number(w.g.Plan.Keys.Index, first+i))); o.ID != 0 && text != "" {
+			r.deviation = text
+			w.g.Recorder.Broken(measure.Altered, 1, func() string { return fmt.Sprintf("%s: %s", w.key, text) })
 		}
-		same = w.g.Ledger.Accept(first+i, id) && same
 	}
 	return same
 }
@@ -115,49 +113,41 @@ func (w *worker) accept(first, count int, r *result) bool {
 // sendDuplicate sends the latest orders' request once more. That may still be under way, so that the two race.
 func (w *worker) sendDuplicate(ctx context.Context, first, count int, due time.Time) {
 	w.prepare(first, count)
-	now := time.Now()
-	if due.IsZero() {
-		due = now
-	}
-	w.g.Recorder.Begin(orders.Duplicate, count, due, now)
-	w.g.Ledger.MarkRepeated(first)
-	r := w.try(ctx, orders.Duplicate, now, w.poster.Post)
-	same := r.outcome == measure.Accepted && w.accept(first, count, &r) && r.answer.Altered == 0
+	r, _ := w.request(ctx, orders.Duplicate, count, due, nil)
+	same := r.outcome == measure.Accepted && w.accept(first, count, &r) && r.deviation == ""
 	w.g.Recorder.EndSpecial(orders.Duplicate, r.outcome, same, func() string {
 		switch {
 		case r.outcome == measure.Refused:
 			return fmt.Sprintf("%s: status %d", w.key, r.answer.Status)
-		case r.answer.Altered > 0:
-			return fmt.Sprintf("%s: %s", w.key, r.answer.Deviation)
+		case r.deviation != "":
+			return fmt.Sprintf("%s: %s", w.key, r.deviation)
 		}
-		return fmt.Sprintf("%s: another id than the first time: %v", w.key, r.answer.IDs)
+		return fmt.Sprintf("%s: another id than the first time: %d", w.key, r.answer.Orders[0].ID)
 	})
 }
 
-// sendWrong sends what must be refused.
-func (w *worker) sendWrong(ctx context.Context, kind orders.Kind, seq int, due time.Time) {
+// sendPoison sends what must be refused.
+func (w *worker) sendPoison(ctx context.Context, seq int, due time.Time) {
 	p := &w.g.Plan
 	w.key = p.Keys.AppendWrong(w.key[:0], seq)
-	name, post := "", w.poster.Post
-	if kind == orders.Poison {
-		name = orders.PoisonName(p.Mix.Seed, seq)
-		w.body = orders.AppendPoison(w.body[:0], p.Mix.Seed, seq, p.Bulk)
-	} else {
-		name, post = strconv.Itoa(p.Oversized)+" bytes", w.poster.PostLarge
-		w.body = orders.AppendOversized(w.body[:0], p.Oversized)
-	}
+	w.body = orders.AppendPoison(w.body[:0], p.Mix.Seed, seq, p.Bulk)
+	r, _ := w.request(ctx, orders.Poison, p.Bulk, due, nil)
+	w.g.Recorder.EndSpecial(orders.Poison, r.outcome, r.expected, func() string {
+		return fmt.Sprintf("%s (%s): status %d", w.key, orders.PoisonName(p.Mix.Seed, seq), r.answer.Status)
+	})
+}
+
+// request sends the prepared request of some orders. It returns how that ended, and when it was due: in the closed model that is now.
+func (w *worker) request(ctx context.Context, kind orders.Kind, count int, due time.Time, begun func(now time.Time)) (result, time.Time) {
 	now := time.Now()
 	if due.IsZero() {
 		due = now
 	}
-	w.g.Recorder.Begin(kind, p.Bulk, due, now)
-	r := w.try(ctx, kind, now, post)
-	w.g.Recorder.EndSpecial(kind, r.outcome, r.expected, func() string {
-		return fmt.Sprintf("%s (%s): status %d", w.key, name, r.answer.Status)
-	})
-	if cap(w.body) > 1<<20 {
-		w.body = nil // a thousand workers must not each keep an oversized body
+	if begun != nil {
+		begun(now)
 	}
+	w.g.Recorder.Begin(kind, count, due, now)
+	return w.try(ctx, kind, now), due
 }
 
 // result is how a request ended.
@@ -167,13 +157,14 @@ type result struct {
 	ended   time.Time
 	tries   int
 
-	expected bool   // the answer is what it must be
-	cause    string // what became of the try whose answer was lost, when the order turned out to be committed
-	last     string // the last fault
+	expected  bool   // the answer is what it must be
+	deviation string // of a success: how the last altered order differs from what was sent
+	cause     string // what became of the try whose answer was lost, when the order turned out to be committed
+	last      string // the last fault
 }
 
 // try sends the prepared request until it is answered, its time is up or the run is interrupted.
-func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time, post func(key, body []byte) client.Answer) result {
+func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time) result {
 	r := result{}
 	retry := w.g.Plan.Retry
 	waiting := begun
@@ -185,7 +176,7 @@ func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time, pos
 				waiting = sent // what the last answer asked for was not this request's waiting
 			}
 		}
-		r.answer = post(w.key, w.body)
+		r.answer = w.poster.Post(w.key, w.body)
 		r.ended = time.Now()
 		r.tries++
 		verdict := judge(kind, &r.answer)

@@ -17,24 +17,23 @@ const maxExamples = 10
 type Recorder struct {
 	start time.Time
 
-	mu        sync.Mutex
-	total     Totals
-	post      *Histogram
-	service   *Histogram
-	recent    recent
-	series    series
-	stalls    stallWatch
-	inFlight  int64
-	firstSent time.Time
-	lastSent  time.Time
-	lastDue   time.Time
-	queue     client.Queue
+	mu       sync.Mutex
+	total    Totals
+	post     *Histogram
+	service  *Histogram
+	recent   recent
+	series   series
+	stalls   stallWatch
+	inFlight int64
+	lastSent time.Time
+	lastDue  time.Time
+	queue    *client.Queue // as last asked; nil = not yet
 }
 
 // NewRecorder begins to measure at start.
 func NewRecorder(start time.Time) *Recorder {
 	return &Recorder{
-		start: start, post: NewHistogram(), service: NewHistogram(), recent: newRecent(start), queue: client.Queue{Depth: -1},
+		start: start, post: NewHistogram(), service: NewHistogram(), recent: newRecent(start),
 		total: Totals{Status: map[int]int64{}, Failures: map[string]int64{}, Unheard: map[string]int64{}, Wrong: map[string]Special{}, Broken: map[string]int64{}},
 	}
 }
@@ -48,9 +47,6 @@ func (r *Recorder) Begin(kind orders.Kind, count int, due, now time.Time) {
 	r.total.Carried += int64(count)
 	if kind == orders.Valid {
 		r.total.Sent += int64(count)
-	}
-	if r.firstSent.IsZero() {
-		r.firstSent = now
 	}
 	if now.After(r.lastSent) {
 		r.lastSent = now
@@ -217,7 +213,7 @@ func (r *Recorder) Paused(d time.Duration) {
 func (r *Recorder) Queue(now time.Time, q client.Queue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queue = q
+	r.queue = &q
 	r.series.at(now.Sub(r.start)).depth(q.Depth)
 }
 

@@ -119,7 +119,7 @@ const (
 	fewPoints   = 24
 )
 
-func (s *series) summary() Series {
+func (s *series) summary() *Series {
 	sent := int64(0)
 	for i := range s.points {
 		sent += s.points[i].Sent
@@ -127,7 +127,7 @@ func (s *series) summary() Series {
 	for n := len(s.points); n > shownPoints || (n > 2*fewPoints && sent/int64(n) < steadyCount); n = len(s.points) {
 		s.halve()
 	}
-	out := Series{Width: s.width, Millis: s.width.Milliseconds(), Points: make([]Point, len(s.points))}
+	out := &Series{Width: s.width, Millis: s.width.Milliseconds(), Points: make([]Point, len(s.points))}
 	for i := range s.points {
 		p := &s.points[i]
 		q := Point{

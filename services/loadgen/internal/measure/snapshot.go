@@ -8,17 +8,16 @@ import (
 
 // Snapshot is the state of a run while it goes on.
 type Snapshot struct {
-	Elapsed   time.Duration
-	Totals    Totals
-	InFlight  int64
-	P50       time.Duration // of POST, over the last seconds
-	P99       time.Duration
-	Max       time.Duration
-	Queue     client.Queue
-	FirstSent time.Time
-	LastSent  time.Time
-	LastDue   time.Time
-	Stalls    []Stall
+	Elapsed  time.Duration
+	Totals   Totals
+	InFlight int64
+	P50      time.Duration // of POST, over the last seconds
+	P99      time.Duration
+	Max      time.Duration
+	Queue    *client.Queue // as last asked; nil = not yet
+	LastSent time.Time
+	LastDue  time.Time
+	Stalls   []Stall
 }
 
 // Snapshot is the state now.
@@ -28,7 +27,7 @@ func (r *Recorder) Snapshot(now time.Time) Snapshot {
 	h := r.recent.at(now)
 	return Snapshot{
 		Elapsed: now.Sub(r.start), Totals: r.total.clone(), InFlight: r.inFlight, P50: h.Percentile(50), P99: h.Percentile(99), Max: h.Max(),
-		Queue: r.queue, FirstSent: r.firstSent, LastSent: r.lastSent, LastDue: r.lastDue, Stalls: append([]Stall(nil), r.stalls.found...),
+		Queue: r.queue, LastSent: r.lastSent, LastDue: r.lastDue, Stalls: append([]Stall(nil), r.stalls.found...),
 	}
 }
 
@@ -48,7 +47,7 @@ func (r *Recorder) Service() *Histogram {
 }
 
 // Series is the run over time.
-func (r *Recorder) Series() Series {
+func (r *Recorder) Series() *Series {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.series.summary()

@@ -75,7 +75,7 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	counter(arrivalsDesc, t.Dropped, "dropped")
 	counter(stallsDesc, int64(len(snap.Stalls)))
 	ch <- prometheus.MustNewConstMetric(flightDesc, prometheus.GaugeValue, float64(snap.InFlight))
-	if snap.Queue.Depth >= 0 {
+	if snap.Queue != nil {
 		ch <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(snap.Queue.Depth))
 	}
 	post := w.recorder.Post()

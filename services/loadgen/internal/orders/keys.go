@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -30,12 +31,12 @@ func (k Keys) appendPrefix(dst []byte) []byte {
 
 // Append appends the key of the request whose first order is n.
 func (k Keys) Append(dst []byte, n int) []byte {
-	return appendPadded(k.appendPrefix(dst), n)
+	return fmt.Appendf(k.appendPrefix(dst), "%0*d", numberWidth, n)
 }
 
 // AppendWrong appends the key of a request that is wrong on purpose. It is none of the keys that Parse knows.
 func (k Keys) AppendWrong(dst []byte, seq int) []byte {
-	return appendPadded(append(k.appendPrefix(dst), 'x'), seq)
+	return fmt.Appendf(k.appendPrefix(dst), "x%0*d", numberWidth, seq)
 }
 
 // String is the key under which order n is stored, when its request carried `bulk` orders.
@@ -46,14 +47,8 @@ func (k Keys) String(n, bulk int) string {
 	return string(k.Append(nil, n-n%bulk)) + ElementSeparator + strconv.Itoa(n%bulk)
 }
 
-func appendPadded(dst []byte, n int) []byte {
-	var buffer [20]byte
-	digits := strconv.AppendInt(buffer[:0], int64(n), 10)
-	for range numberWidth - len(digits) {
-		dst = append(dst, '0')
-	}
-	return append(dst, digits...)
-}
+// Readable is a stored key as people can read it.
+func Readable(key string) string { return strings.ReplaceAll(key, ElementSeparator, "#") }
 
 // Parse finds which generator's which order a stored key of the run names. A run whose id begins with another's (a and a-0) is
 // told apart: what follows a run's id is exactly two numbers.
@@ -84,11 +79,8 @@ func Parse(run, key string) (index, n int, ok bool) {
 }
 
 func parseNumber(text string) (int, bool) {
-	if text == "" || len(text) > 12 || strings.TrimLeft(text, "0123456789") != "" {
-		return 0, false
-	}
-	n, err := strconv.Atoi(text)
-	return n, err == nil
+	n, err := strconv.ParseUint(text, 10, 40) // unlike Atoi it takes no sign
+	return int(n), err == nil
 }
 
 // Element is the place in its batch that a stored key names; 0 when it names none.

@@ -7,34 +7,24 @@ type Kind uint8
 const (
 	Valid     Kind = iota // an order, to be accepted
 	Poison                // an invalid order, to be refused with a 4xx that says so
-	Oversized             // a body that is too large, to be refused with a 413 or 422
 	Duplicate             // an order that was sent before, to be answered as it was
-	Kinds                 // how many there are
 )
 
-var kindNames = [Kinds]string{"valid", "poison", "oversized", "duplicate"}
-
-func (k Kind) String() string { return kindNames[k] }
+func (k Kind) String() string { return [...]string{"valid", "poison", "duplicate"}[k] }
 
 // Mix says which of a run's requests are of which kind. It follows from the seed and the request's number alone, so that workers
 // need not agree on anything and a second run makes the same choice.
 type Mix struct {
-	Seed                         uint64
-	Poison, Oversized, Duplicate float64 // shares, 0 to 1
+	Seed              uint64
+	Poison, Duplicate float64 // shares, 0 to 1
 }
 
 // Kind is the kind of request number seq.
 func (m Mix) Kind(seq int) Kind {
-	if m.Poison+m.Oversized+m.Duplicate == 0 {
-		return Valid
-	}
-	x := float64(hash(m.Seed, uint64(seq))>>11) / (1 << 53)
-	switch {
+	switch x := float64(hash(m.Seed, uint64(seq))>>11) / (1 << 53); {
 	case x < m.Poison:
 		return Poison
-	case x < m.Poison+m.Oversized:
-		return Oversized
-	case x < m.Poison+m.Oversized+m.Duplicate:
+	case x < m.Poison+m.Duplicate:
 		return Duplicate
 	}
 	return Valid

@@ -9,23 +9,57 @@ import (
 	"strings"
 )
 
-// The example's data: Customer N, Product N, quantity N % 10 + 1, price 10.0 + N % 50.
-const (
-	customerPrefix = "Customer "
-	productPrefix  = "Product "
-)
+// Data is what a customer orders.
+type Data struct {
+	Customer string  `json:"customer_name"`
+	Product  string  `json:"product_name"`
+	Quantity int     `json:"quantity"`
+	Price    float64 `json:"price"`
+}
 
-// PerIndex is the distance between the N of two parallel generators' first orders, so that their customers differ too.
-const PerIndex = 100_000_000
+const customerPrefix = "Customer "
+
+// perIndex is the distance between the N of two parallel generators' first orders, so that their customers differ too.
+const perIndex = 100_000_000
 
 // Number is the N in the data of a generator's order n.
-func Number(index, n int) int { return index*PerIndex + n }
+func Number(index, n int) int { return index*perIndex + n }
 
-// AppendJSON appends the order with data N as JSON.
+// Place is the inverse of Number: the generator and its order.
+func Place(number int) (index, n int) { return number / perIndex, number % perIndex }
+
+// Of is the order with the number N. The data are the example's: Customer N, Product N, quantity N % 10 + 1, price 10.0 + N % 50.
+func Of(number int) Data {
+	digits := strconv.Itoa(number)
+	return Data{customerPrefix + digits, "Product " + digits, number%10 + 1, float64(10 + number%50)}
+}
+
+// Number is the N that these are the data of; false when they are no run's.
+func (d Data) Number() (int, bool) {
+	n, err := strconv.Atoi(strings.TrimPrefix(d.Customer, customerPrefix))
+	return n, err == nil && n >= 0 && d == Of(n)
+}
+
+// Deviation says how an order differs from what was sent; "" when it does not.
+func (d Data) Deviation(sent Data) string {
+	switch {
+	case d.Customer != sent.Customer:
+		return fmt.Sprintf("customer_name %q instead of %q", d.Customer, sent.Customer)
+	case d.Product != sent.Product:
+		return fmt.Sprintf("product_name %q instead of %q", d.Product, sent.Product)
+	case d.Quantity != sent.Quantity:
+		return fmt.Sprintf("quantity %d instead of %d", d.Quantity, sent.Quantity)
+	case math.Abs(d.Price-sent.Price) > 0.001:
+		return fmt.Sprintf("price %g instead of %g", d.Price, sent.Price)
+	}
+	return ""
+}
+
+// AppendJSON appends the order with the number N as JSON.
 func AppendJSON(dst []byte, number int) []byte {
-	dst = append(dst, `{"customer_name":"`+customerPrefix...)
+	dst = append(dst, `{"customer_name":"Customer `...)
 	dst = strconv.AppendInt(dst, int64(number), 10)
-	dst = append(dst, `","product_name":"`+productPrefix...)
+	dst = append(dst, `","product_name":"Product `...)
 	dst = strconv.AppendInt(dst, int64(number), 10)
 	dst = append(dst, `","quantity":`...)
 	dst = strconv.AppendInt(dst, int64(number%10+1), 10)
@@ -34,7 +68,7 @@ func AppendJSON(dst []byte, number int) []byte {
 	return append(dst, `.0}`...)
 }
 
-// AppendBatchJSON appends the body of a POST /orders/batch with count orders from data N on.
+// AppendBatchJSON appends the body of a POST /orders/batch with count orders from the number N on.
 func AppendBatchJSON(dst []byte, number, count int) []byte {
 	dst = append(dst, `{"orders":[`...)
 	for i := range count {
@@ -45,32 +79,3 @@ func AppendBatchJSON(dst []byte, number, count int) []byte {
 	}
 	return append(dst, `]}`...)
 }
-
-// NumberOf is the N of the order that a customer's name stands for, for servers that do not show idempotency keys; false when it is nobody's.
-func NumberOf(customer string) (int, bool) {
-	digits, ok := strings.CutPrefix(customer, customerPrefix)
-	if !ok || len(digits) > 18 || (len(digits) > 1 && digits[0] == '0') || strings.TrimLeft(digits, "0123456789") != "" {
-		return 0, false
-	}
-	n, err := strconv.Atoi(digits)
-	return n, err == nil
-}
-
-// Deviation says how an order's data differ from those of data N; "" when they do not. What is empty or nil is not shown and does not differ.
-func Deviation(number int, customer, product string, quantity, price *float64) string {
-	digits := strconv.Itoa(number)
-	switch {
-	case customer != "" && customer != customerPrefix+digits:
-		return fmt.Sprintf("customer_name %q instead of %q", customer, customerPrefix+digits)
-	case product != "" && product != productPrefix+digits:
-		return fmt.Sprintf("product_name %q instead of %q", product, productPrefix+digits)
-	case quantity != nil && *quantity != float64(number%10+1):
-		return fmt.Sprintf("quantity %g instead of %d", *quantity, number%10+1)
-	case price != nil && math.Abs(*price-float64(10+number%50)) > 0.001:
-		return fmt.Sprintf("price %g instead of %d", *price, 10+number%50)
-	}
-	return ""
-}
-
-// Place is the generator and the order that the data N stands for: the inverse of Number.
-func Place(number int) (index, n int) { return number / PerIndex, number % PerIndex }

@@ -12,13 +12,6 @@ import (
 	"orderflow.example/services/loadgen/internal/orders"
 )
 
-type body struct {
-	Customer string  `json:"customer_name"`
-	Product  string  `json:"product_name"`
-	Quantity int     `json:"quantity"`
-	Price    float64 `json:"price"`
-}
-
 func TestOrdersHaveTheExamplesData(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]string{
@@ -35,32 +28,36 @@ func TestOrdersHaveTheExamplesData(t *testing.T) {
 func TestAnOrderIsRecognisedByItsData(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		index, n := rapid.IntRange(0, 1000).Draw(t, "index"), rapid.IntRange(0, orders.PerIndex-1).Draw(t, "n")
-		var b body
-		if err := json.Unmarshal(orders.AppendJSON(nil, orders.Number(index, n)), &b); err != nil {
+		index, n := rapid.IntRange(0, 1000).Draw(t, "index"), rapid.IntRange(0, 99_999_999).Draw(t, "n")
+		var d orders.Data
+		if err := json.Unmarshal(orders.AppendJSON(nil, orders.Number(index, n)), &d); err != nil {
 			t.Fatal(err)
 		}
-		number, ok := orders.NumberOf(b.Customer)
+		number, ok := d.Number()
 		if i, m := orders.Place(number); !ok || i != index || m != n {
-			t.Fatalf("%+v: %d of %d, %v", b, m, i, ok)
+			t.Fatalf("%+v: %d of %d, %v", d, m, i, ok)
 		}
-		quantity := float64(b.Quantity)
-		if d := orders.Deviation(number, b.Customer, b.Product, &quantity, &b.Price); d != "" {
-			t.Fatalf("%+v: %s", b, d)
+		if text := d.Deviation(orders.Of(number)); text != "" {
+			t.Fatalf("%+v: %s", d, text)
 		}
-		if d := orders.Deviation(number, "", "", nil, nil); d != "" {
-			t.Fatalf("what is not shown differs: %s", d)
-		}
-		quantity++
-		if d := orders.Deviation(number, b.Customer, b.Product, &quantity, &b.Price); !strings.HasPrefix(d, "quantity ") {
-			t.Fatalf("another quantity: %q", d)
-		}
-		if d := orders.Deviation(number+1, b.Customer, b.Product, nil, nil); !strings.HasPrefix(d, "customer_name ") {
-			t.Fatalf("another customer: %q", d)
+		for field, change := range map[string]func(d *orders.Data){
+			"customer_name ": func(d *orders.Data) { d.Customer += "0" }, "product_name ": func(d *orders.Data) { d.Product = "" },
+			"quantity ": func(d *orders.Data) { d.Quantity++ }, "price ": func(d *orders.Data) { d.Price -= 0.01 },
+		} {
+			other := d
+			change(&other)
+			if text := other.Deviation(d); !strings.HasPrefix(text, field) {
+				t.Fatalf("another %s: %q", field, text)
+			}
+			if m, ok := other.Number(); ok {
+				t.Fatalf("%+v is taken for order %d", other, m)
+			}
 		}
 	})
 	for _, name := range []string{"Customer ", "Customer x", "Customer 01", "Customer -1", "customer 1", "Customer 99999999999999999999", "Customer 1 "} {
-		if _, ok := orders.NumberOf(name); ok {
+		d := orders.Of(1)
+		d.Customer = name
+		if _, ok := d.Number(); ok {
 			t.Errorf("%q is nobody's", name)
 		}
 	}
@@ -107,13 +104,13 @@ func FuzzParseKey(f *testing.F) {
 
 func TestMixKeepsItsShares(t *testing.T) {
 	t.Parallel()
-	m := orders.Mix{Seed: 42, Poison: 0.1, Oversized: 0.02, Duplicate: 0.3}
+	m := orders.Mix{Seed: 42, Poison: 0.1, Duplicate: 0.3}
 	const all = 100_000
-	var counts [orders.Kinds]int
+	counts := map[orders.Kind]int{}
 	for i := range all {
 		counts[m.Kind(i)]++
 	}
-	for kind, share := range map[orders.Kind]float64{orders.Valid: 0.58, orders.Poison: 0.1, orders.Oversized: 0.02, orders.Duplicate: 0.3} {
+	for kind, share := range map[orders.Kind]float64{orders.Valid: 0.6, orders.Poison: 0.1, orders.Duplicate: 0.3} {
 		if got := float64(counts[kind]) / all; math.Abs(got-share) > 0.005 {
 			t.Errorf("%s: %.4f", kind, got)
 		}
@@ -127,19 +124,16 @@ func TestPoisonsAreNoOrders(t *testing.T) {
 	for seq := range 200 {
 		text := orders.AppendPoison(nil, 1, seq, 1)
 		seen[orders.PoisonName(1, seq)] = true
-		var b body
-		if err := json.Unmarshal(text, &b); err == nil && b.Quantity > 0 && b.Price >= 0 && strings.TrimSpace(b.Customer) != "" && b.Product != "" &&
-			!strings.Contains(b.Customer, "\x00") {
+		var d orders.Data
+		if err := json.Unmarshal(text, &d); err == nil && d.Quantity > 0 && d.Price >= 0 && strings.TrimSpace(d.Customer) != "" && d.Product != "" &&
+			!strings.Contains(d.Customer, "\x00") && len(d.Customer) < 1000 {
 			t.Errorf("%s is an order", text)
 		}
 		if batch := orders.AppendPoison(nil, 1, seq, 3); !bytes.Contains(batch, text) {
 			t.Errorf("%s does not hold %s", batch, text)
 		}
 	}
-	if len(seen) != 9 {
+	if len(seen) != 10 {
 		t.Errorf("kinds of poison: %v", seen)
-	}
-	if got := len(orders.AppendOversized(nil, 3<<20)); got != 3<<20 {
-		t.Errorf("oversized: %d bytes", got)
 	}
 }

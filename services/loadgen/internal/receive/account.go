@@ -102,13 +102,14 @@ func (r *receiver) compare(ctx context.Context, api lister, run string, a *Accou
 
 func (r *receiver) compareOne(sum *Orders, o *client.Order, a *Account) {
 	sum.Accepted++
-	kept, came := r.memory.Of(memory.Order{ID: int64(o.ID), Created: created(o)})
+	order, data := shown(o)
+	kept, came := r.memory.Of(order)
 	switch o.Status {
 	case "completed":
 		sum.Completed++
 		if !came {
 			sum.Never++
-			a.example("order %d was completed and never arrived", int64(o.ID))
+			a.example("order %d was completed and never arrived", o.ID)
 		}
 	case "dead":
 		sum.Dead++
@@ -126,9 +127,9 @@ func (r *receiver) compareOne(sum *Orders, o *client.Order, a *Account) {
 	} else {
 		sum.Once++
 	}
-	if field := kept.Data.Other(data(o)); field != "" {
+	if field := kept.Data.Other(data); field != "" {
 		sum.Altered++
-		a.example("order %d arrived with another %s than the api shows", int64(o.ID), field)
+		a.example("order %d arrived with another %s than the api shows", o.ID, field)
 	}
 }
 

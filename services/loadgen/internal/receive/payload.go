@@ -2,9 +2,11 @@ package receive
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/receive/memory"
@@ -16,10 +18,15 @@ type payload struct {
 	Data json.RawMessage `json:"data"`
 }
 
-// order is one as a message has it, which calls its id order_id, or as the api shows it.
+// order is one as a message has it, which calls its id order_id, or as the api shows it. Whoever sends it may write numbers in quotes.
 type order struct {
-	client.Order
-	OrderID int64 `json:"order_id"`
+	ID       int64       `json:"id"`
+	OrderID  int64       `json:"order_id"`
+	Customer string      `json:"customer_name"`
+	Product  string      `json:"product_name"`
+	Quantity json.Number `json:"quantity"`
+	Price    json.Number `json:"price"`
+	Created  string      `json:"created_at"`
 }
 
 // read finds out which order a webhook is about, and with which data. Of any other payload it keeps what tells it from others.
@@ -34,11 +41,8 @@ func read(id string, body []byte) memory.Webhook {
 				o = order{}
 			}
 		}
-		if o.OrderID == 0 {
-			o.OrderID = int64(o.ID)
-		}
-		if o.OrderID != 0 {
-			w.Order, w.Data = memory.Order{ID: o.OrderID, Created: created(&o.Order)}, data(&o.Order)
+		if key := cmp.Or(o.OrderID, o.ID); key != 0 {
+			w.Order, w.Data = memory.Order{ID: key, Created: moment(o.Created)}, o.data()
 			return w
 		}
 	}
@@ -53,22 +57,29 @@ func known(err error) bool {
 	return err == nil || errors.As(err, &odd) && odd.Field != ""
 }
 
-// created is when an order was created, in microseconds; 0 when it does not say.
-func created(o *client.Order) int64 {
-	if o.CreatedAt.IsZero() {
-		return 0
+// moment is a time in microseconds; without a zone it is UTC, as the Python example writes it. 0 when it is none.
+func moment(text string) int64 {
+	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UnixMicro()
+		}
 	}
-	return o.CreatedAt.UnixMicro()
+	return 0
 }
 
 // data stands for what an order is about. What is not shown is empty.
-func data(o *client.Order) memory.Data {
-	fields := [4]string{o.CustomerName, o.ProductName}
-	if o.Quantity != nil {
-		fields[2] = memory.Number(float64(*o.Quantity))
-	}
-	if o.Price != nil {
-		fields[3] = memory.Number(float64(*o.Price))
+func (o *order) data() memory.Data {
+	fields := [4]string{o.Customer, o.Product}
+	for i, number := range []json.Number{o.Quantity, o.Price} {
+		if f, err := number.Float64(); err == nil {
+			fields[2+i] = memory.Number(f)
+		}
 	}
 	return memory.DataOf(fields)
+}
+
+// shown is the order that the api shows, as it is remembered.
+func shown(o *client.Order) (memory.Order, memory.Data) {
+	return memory.Order{ID: o.ID, Created: o.CreatedAt.UnixMicro()},
+		memory.DataOf([4]string{o.Customer, o.Product, memory.Number(float64(o.Quantity)), memory.Number(o.Price)})
 }

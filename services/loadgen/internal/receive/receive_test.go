@@ -125,10 +125,10 @@ func (h webhook) status(t *testing.T, url string) int {
 }
 
 // accepted makes orders at an api and returns the webhooks that tell of them.
-func accepted(t *testing.T, n int, f faultyapi.Faults) (*faultyapi.Server, []webhook) {
+func accepted(t *testing.T, n int) (*faultyapi.Server, []webhook) {
 	t.Helper()
-	api := &faultyapi.Server{Faults: f}
-	if err := api.Start(""); err != nil {
+	api := &faultyapi.Server{}
+	if err := api.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = api.Close() })
@@ -162,7 +162,7 @@ func accepted(t *testing.T, n int, f faultyapi.Faults) (*faultyapi.Server, []web
 
 func TestRepetitionsAreCountedAndAllowed(t *testing.T) {
 	t.Parallel()
-	api, webhooks := accepted(t, 20, faultyapi.Faults{})
+	api, webhooks := accepted(t, 20)
 	report := filepath.Join(t.TempDir(), "account.json")
 	r := start(t, "API_URL", api.URL, "RUN_ID", "hooks", "REPORT_JSON", report, "RECEIVER_KEYS", earlier+","+secret)
 	for i, h := range webhooks {
@@ -228,7 +228,7 @@ func TestEachBrokenPromiseFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			api, webhooks := accepted(t, 5, faultyapi.Faults{})
+			api, webhooks := accepted(t, 5)
 			r := start(t, "API_URL", api.URL)
 			for _, h := range c.change(webhooks) {
 				want := http.StatusOK

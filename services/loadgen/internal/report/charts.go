@@ -2,7 +2,6 @@ package report
 
 import (
 	"math"
-	"slices"
 
 	"orderflow.example/services/loadgen/internal/measure"
 )
@@ -11,14 +10,13 @@ import (
 const fewestPoints = 4
 
 // charts are the pictures of a run; those without anything to show are left out.
-func (s *Summary) charts() []drawn {
+func (s *Summary) charts() []chart {
 	var all []chart
-	if l := s.Load; l != nil && len(l.Series.Points) > 0 {
-		if len(during(l)) >= fewestPoints {
-			all = append(all, rateChart(l), postChart(l), e2eChart(l))
+	if l := s.Load; l != nil && l.Series != nil {
+		if points := l.during(); len(points) >= fewestPoints {
+			all = append(all, l.rateChart(points), l.postChart(points), e2eChart(points))
 		}
-		all = append(all, queueChart(l))
-		all = append(all, histogramChart("POST latency: histogram", "orders by how long their answer took", "s1", l.Post))
+		all = append(all, queueChart(l.Series.Points), histogramChart("POST latency: histogram", "orders by how long their answer took", "s1", l.Post))
 	}
 	if s.E2E != nil {
 		all = append(all, histogramChart("POST to completed: histogram", "orders by how long they took until they were processed", "s3", *s.E2E))
@@ -26,116 +24,96 @@ func (s *Summary) charts() []drawn {
 	if s.Capacity != nil {
 		all = append(all, capacityChart(s.Capacity))
 	}
-	var out []drawn
-	for i := range all {
-		if !all[i].empty() {
-			out = append(out, all[i].draw())
+	var out []chart
+	for _, c := range all {
+		if c.drawable() {
+			out = append(out, c)
 		}
 	}
 	return out
 }
 
-// during is the part of the series in which orders were sent or answered.
-func during(l *Load) []measure.Point {
+// during is the part of the series in which orders were sent or answered, but for its last step: that is rarely a whole one, and would look like
+// a collapse.
+func (l *Load) during() []measure.Point {
 	points := l.Series.Points
 	for len(points) > 1 {
-		if p := points[len(points)-1]; p.Sent != 0 || p.Accepted != 0 || p.Errors != 0 || p.Due != 0 {
+		if p := points[len(points)-1]; p.Sent+p.Accepted+p.Errors+p.Due != 0 {
 			break
 		}
 		points = points[:len(points)-1]
 	}
+	if n := len(points); n > fewestPoints && l.Seconds < points[n-1].At+float64(l.Series.Millis)/1250 {
+		points = points[:n-1]
+	}
 	return points
 }
 
-func column(points []measure.Point, value func(p *measure.Point) float64) []float64 {
-	ys := make([]float64, len(points))
+// column makes a curve of a value of each point.
+func column(name, class string, points []measure.Point, value func(p *measure.Point) float64) line {
+	l := line{Name: name, Class: class}
 	for i := range points {
-		ys[i] = value(&points[i])
+		l.ys = append(l.ys, value(&points[i]))
 	}
-	return ys
+	return l
 }
 
-func optional(v *float64) float64 {
-	if v == nil {
+// milliseconds makes a curve of a latency; where nothing was measured there is a gap.
+func milliseconds(name, class string, points []measure.Point, value func(p *measure.Point) *float64) line {
+	return column(name, class, points, func(p *measure.Point) float64 {
+		if v := value(p); v != nil {
+			return *v
+		}
 		return math.NaN()
-	}
-	return *v
+	})
 }
 
-func times(points []measure.Point) []float64 {
-	return column(points, func(p *measure.Point) float64 { return p.At })
+// overTime is a chart over the time of some points.
+func overTime(title, note string, points []measure.Point, lines ...line) chart {
+	xs := column("", "", points, func(p *measure.Point) float64 { return p.At })
+	return chart{Title: title, Note: note, Lines: lines, xs: xs.ys, xLabel: clock, yLabel: count}
 }
 
-func stallBands(l *Load) [][2]float64 {
-	var bands [][2]float64
+func (l *Load) stalled() (bands [][2]float64) {
 	for _, s := range l.Stalls {
 		bands = append(bands, [2]float64{s.At, s.At + s.For})
 	}
 	return bands
 }
 
-func rateChart(l *Load) chart {
-	points := during(l)
-	width := float64(l.Series.Millis) / 1000
-	bulk := float64(max(1, l.Bulk))
-	c := chart{
-		Title: "Rate", Note: "a second; shaded: nothing was answered", xs: times(points), bands: stallBands(l), shade: "bad", xLabel: clock, yLabel: count,
-		lines: []line{
-			{Name: "accepted", Class: "s1", area: true, ys: column(points, func(p *measure.Point) float64 { return float64(p.Accepted) / width })},
-			{Name: "sent", Class: "s2", ys: column(points, func(p *measure.Point) float64 { return float64(p.Sent) / width })},
-		},
-	}
-	if l.Intended > 0 {
-		c.lines = append(c.lines, line{Name: "intended", Class: "s0", ys: column(points, func(p *measure.Point) float64 { return float64(p.Due) / width })})
-	}
-	if l.Totals.Failed > 0 {
-		c.lines = append(c.lines, line{Name: "failed tries", Class: "bad", ys: column(points, func(p *measure.Point) float64 { return float64(p.Errors) * bulk / width })})
-	}
-	// The last step of a run is rarely a whole one; as a rate it would look like a collapse.
-	if n := len(points); n > 3 && l.Seconds < points[n-1].At+width*0.8 {
-		c.xs = c.xs[:n-1]
-		for i := range c.lines {
-			c.lines[i].ys = c.lines[i].ys[:n-1]
-		}
-	}
+func (l *Load) rateChart(points []measure.Point) chart {
+	second := float64(l.Series.Millis) / 1000
+	c := overTime("Rate", "orders a second; shaded: nothing was answered", points,
+		column("accepted", "s1", points, func(p *measure.Point) float64 { return float64(p.Accepted) / second }),
+		column("sent", "s2", points, func(p *measure.Point) float64 { return float64(p.Sent) / second }),
+		column("intended", "s0", points, func(p *measure.Point) float64 { return float64(p.Due) / second }),
+		column("failed tries", "bad", points, func(p *measure.Point) float64 { return float64(p.Errors) / second }))
+	c.Lines[0].filled, c.shaded = true, l.stalled()
 	return c
 }
 
-func postChart(l *Load) chart {
-	points := during(l)
-	return chart{
-		Title: "POST latency", Note: since(l) + " until it was answered, retries included, for orders of that time; logarithmic", Log: true, xs: times(points), bands: stallBands(l), shade: "bad",
-		xLabel: clock, yLabel: axisMillis,
-		lines: []line{
-			{Name: "max", Class: "s4", ys: column(points, func(p *measure.Point) float64 { return optional(p.Max) })},
-			{Name: "p99", Class: "s3", ys: column(points, func(p *measure.Point) float64 { return optional(p.P99) })},
-			{Name: "p90", Class: "s2", ys: column(points, func(p *measure.Point) float64 { return optional(p.P90) })},
-			{Name: "p50", Class: "s1", ys: column(points, func(p *measure.Point) float64 { return optional(p.P50) })},
-		},
-	}
-}
-
-func since(l *Load) string {
+func (l *Load) postChart(points []measure.Point) chart {
+	since := "from when it was sent"
 	if l.Model == "open" {
-		return "from when it was due"
+		since = "from when it was due"
 	}
-	return "from when it was sent"
+	c := overTime("POST latency", since+" until it was answered, retries included, for orders of that time", points,
+		milliseconds("max", "s4", points, func(p *measure.Point) *float64 { return p.Max }), milliseconds("p99", "s3", points, func(p *measure.Point) *float64 { return p.P99 }),
+		milliseconds("p90", "s2", points, func(p *measure.Point) *float64 { return p.P90 }), milliseconds("p50", "s1", points, func(p *measure.Point) *float64 { return p.P50 }))
+	c.logY, c.yLabel, c.shaded = true, axisMillis, l.stalled()
+	return c
 }
 
-func e2eChart(l *Load) chart {
-	points := during(l)
-	return chart{
-		Title: "POST to completed", Note: "by the server's clock, for orders sent at that time; logarithmic", Log: true, xs: times(points), xLabel: clock, yLabel: axisMillis,
-		lines: []line{
-			{Name: "p99", Class: "s3", ys: column(points, func(p *measure.Point) float64 { return optional(p.E2EP99) })},
-			{Name: "p50", Class: "s1", ys: column(points, func(p *measure.Point) float64 { return optional(p.E2EP50) })},
-		},
-	}
+func e2eChart(points []measure.Point) chart {
+	c := overTime("POST to completed", "by the server's clock, for orders sent at that time", points,
+		milliseconds("p99", "s3", points, func(p *measure.Point) *float64 { return p.E2EP99 }), milliseconds("p50", "s1", points, func(p *measure.Point) *float64 { return p.E2EP50 }))
+	c.logY, c.yLabel = true, axisMillis
+	return c
 }
 
-func queueChart(l *Load) chart {
+func queueChart(all []measure.Point) chart {
 	var points []measure.Point
-	for _, p := range l.Series.Points {
+	for _, p := range all {
 		if p.Depth != nil {
 			points = append(points, p)
 		}
@@ -143,54 +121,42 @@ func queueChart(l *Load) chart {
 	if len(points) < fewestPoints {
 		return chart{}
 	}
-	return chart{
-		Title: "Queue depth", Note: "messages, as GET /queue tells it, until every order was settled", xs: times(points), xLabel: clock, yLabel: count,
-		lines: []line{{Name: "messages", Class: "s2", area: true, ys: column(points, func(p *measure.Point) float64 { return float64(*p.Depth) })}},
-	}
+	c := overTime("Queue depth", "messages, until every order was settled", points, column("messages", "s2", points, func(p *measure.Point) float64 { return float64(*p.Depth) }))
+	c.Lines[0].filled = true
+	return c
 }
 
+// histogramChart draws each bar as a step of one curve.
 func histogramChart(title, note, class string, h measure.Latency) chart {
-	if len(h.Bars) == 0 {
-		return chart{}
-	}
-	c := chart{Title: title, Note: note, Bars: true, logX: true, xLabel: axisMillis, yLabel: count}
-	// The axis goes over whole decades; a histogram of one bar would otherwise be one block.
-	from, to := math.Floor(math.Log10(h.Bars[0].From)+1e-9), math.Ceil(math.Log10(h.Bars[len(h.Bars)-1].To)-1e-9)
-	step := math.Log10(h.Bars[0].To / h.Bars[0].From)
-	n := int(math.Round((to - from) / step))
-	l := line{Name: "orders", Class: class, ys: make([]float64, n)}
-	for i := range n + 1 {
-		c.xs = append(c.xs, math.Pow(10, from+float64(i)*step))
-	}
+	c := chart{Title: title, Note: note, logX: true, xLabel: axisMillis, yLabel: count, Lines: []line{{Name: "orders", Class: class, filled: true}}}
+	l := &c.Lines[0]
 	for _, b := range h.Bars {
-		i := int(math.Round((math.Log10(b.From) - from) / step))
-		l.ys[min(max(i, 0), n-1)] += float64(b.Count)
+		c.xs = append(c.xs, b.From, b.To)
+		l.ys = append(l.ys, float64(b.Count), float64(b.Count))
 	}
-	c.lines = []line{l}
 	return c
 }
 
 func capacityChart(c *Capacity) chart {
-	steps := sortedSteps(c)
-	// A rate that was tried twice stands with its last try.
-	slices.Reverse(steps)
-	steps = slices.CompactFunc(steps, func(a, b Step) bool { return a.Rate == b.Rate })
-	slices.Reverse(steps)
-	out := chart{Title: "Capacity", Note: "latency by rate; logarithmic", Log: true, xLabel: count, yLabel: axisMillis}
-	names := []line{{Name: "POST p99", Class: "s3"}, {Name: "POST p50", Class: "s1"}, {Name: "POST to completed p99", Class: "s2"}}
-	for _, x := range steps {
+	out := chart{Title: "Capacity", Note: "latency by rate; shaded: the thresholds held", logX: true, logY: true, xLabel: count, yLabel: axisMillis}
+	out.Lines = []line{{Name: "POST p99", Class: "s3"}, {Name: "POST p50", Class: "s1"}, {Name: "POST to completed p99", Class: "s2"}}
+	for _, x := range c.sorted() {
+		if n := len(out.xs); n > 0 && out.xs[n-1] == x.Rate { // a rate that was tried twice stands with its last try
+			out.xs = out.xs[:n-1]
+			for i := range out.Lines {
+				out.Lines[i].ys = out.Lines[i].ys[:n-1]
+			}
+		}
 		out.xs = append(out.xs, x.Rate)
 		for i, v := range [...]float64{x.PostP99, x.PostP50, x.E2EP99} {
 			if v == 0 {
 				v = math.NaN()
 			}
-			names[i].ys = append(names[i].ys, v)
+			out.Lines[i].ys = append(out.Lines[i].ys, v)
 		}
 	}
-	out.lines = names
-	if c.Best > 0 {
-		out.bands, out.shade = [][2]float64{{steps[0].Rate, c.Best}}, "ok"
-		out.Note = "latency by rate; logarithmic; shaded: the thresholds held"
+	if c.Best > 0 && len(out.xs) > 0 {
+		out.shaded = [][2]float64{{out.xs[0], c.Best}}
 	}
 	return out
 }

@@ -10,8 +10,7 @@ import (
 
 // Rules are what the user said about what is no fault here.
 type Rules struct {
-	DeadAllowed   bool // a threshold says how many orders may be dead
-	EffectsWaived bool // the api is known to show no effects
+	DeadAllowed bool // a threshold says how many orders may be dead
 }
 
 // Judge lists what is wrong with the run, in words. The audit's promise needs no threshold: it is always judged, and a run that shows nothing
@@ -52,7 +51,6 @@ func (s *Summary) BrokenPromises() []string {
 		{a.Duplicated, "%s duplicated: made or processed more than once"},
 		{a.Altered, "%s altered: stored with other data than were sent"},
 		{a.Misnamed, "%s misnamed: answered with a wrong id"},
-		{a.Hidden, "%s hidden: listed, and not known by id (of " + grouped(int64(a.Asked)) + " that were asked for)"},
 		{a.NoEffect, "%s completed without an effect"},
 		{a.RefusedFound, "%s refused, and made all the same"},
 	} {
@@ -72,9 +70,6 @@ func (s *Summary) judgeAudit(a *audit.Result, rules Rules) {
 	}
 	if !rules.DeadAllowed {
 		s.fault(int64(a.Dead), "%s dead: given up by the consumer (a threshold such as dead<=5 says how many may be)")
-	}
-	if a.EffectsUnseen && !rules.EffectsWaived {
-		s.Faults = append(s.Faults, "the api shows no effects: whether the orders were processed, and once, could not be seen (AUDIT_EFFECTS=false for an api that counts none)")
 	}
 }
 
@@ -98,10 +93,10 @@ func (s *Summary) judgeLoad(t *measure.Totals) {
 	s.fault(t.Broken[measure.NoID], "%s accepted without an id in the answer")
 	s.fault(t.Broken[measure.Not201], "%s accepted with another status than 201")
 	if n := t.WronglyAnswered(); n > 0 {
-		s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" answered wrongly")
+		s.Faults = append(s.Faults, several(n, "poison or duplicate request")+" answered wrongly")
 	}
 	if n := t.Unanswered(); n > 0 {
-		s.Faults = append(s.Faults, several(n, "poison, oversized or duplicate request")+" never answered")
+		s.Faults = append(s.Faults, several(n, "poison or duplicate request")+" never answered")
 	}
 	if t.Dropped > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s arrivals were dropped: the api was not sent the load that was asked for", grouped(t.Dropped), grouped(t.Due)))

@@ -1,9 +1,8 @@
-// Package report turns a run's measures and its audit into what people and programs read: the final table, the JSON and HTML files, and
-// the one line that others test for. It computes nothing that decides about the run except the values that thresholds compare.
+// Package report turns a run's measures and its audit into one Summary, says what is wrong with it, and writes it for people (the final table, a
+// page) and for programs (JSON). It measures and asks nothing itself.
 package report
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -38,9 +37,9 @@ type Summary struct {
 	AuditTook  float64             `json:"audit_s,omitempty"`
 	Thresholds []thresholds.Result `json:"thresholds,omitempty"`
 	Capacity   *Capacity           `json:"capacity,omitempty"`
-	Settings   map[string]string   `json:"settings"` // those that differ from the defaults
+	Settings   map[string]string   `json:"settings,omitempty"` // those that differ from the defaults
 
-	post, service, e2e *measure.Histogram
+	histograms map[string]*measure.Histogram // by the first word of the measures that are taken from them: post, service, e2e
 }
 
 // Load is what was sent and how it was answered.
@@ -56,39 +55,13 @@ type Load struct {
 	Post     measure.Latency `json:"post"`    // due (open) or first sent (closed) to answered, retries included
 	Service  measure.Latency `json:"service"` // one try, sent to answered
 	Stalls   []StallSeconds  `json:"stalls"`
-	Cores    float64         `json:"own_cpu_cores"` // that the load generator used itself while sending
-	Series   measure.Series  `json:"series"`
+	Series   *measure.Series `json:"series,omitempty"`
 }
 
 // StallSeconds is a stall in seconds.
 type StallSeconds struct {
 	At  float64 `json:"at_s"`
 	For float64 `json:"for_s"`
-}
-
-// Capacity is the outcome of a capacity search.
-type Capacity struct {
-	Best       float64 `json:"best_rate"`  // the highest rate that kept the thresholds; 0 when none did
-	Ceiling    bool    `json:"at_ceiling"` // CAPACITY_MAX was kept: there may be more
-	Conditions string  `json:"conditions"`
-	Steps      []Step  `json:"steps"`
-}
-
-// Step is one rate that was tried.
-type Step struct {
-	Rate       float64             `json:"rate"`
-	Achieved   float64             `json:"achieved_rate"`
-	PostP50    float64             `json:"post_p50_ms"`
-	PostP99    float64             `json:"post_p99_ms"`
-	E2EP99     float64             `json:"e2e_p99_ms"`
-	ErrorRate  float64             `json:"error_rate"`
-	Dropped    int64               `json:"dropped"`
-	Drain      float64             `json:"drain_s"`
-	Audit      string              `json:"audit"`
-	OK         bool                `json:"ok"`
-	Thresholds []thresholds.Result `json:"thresholds"`
-	Faults     []string            `json:"faults,omitempty"` // the conditions that were not kept among them
-	Broken     []string            `json:"-"`                // those that no load excuses
 }
 
 // SetAudit puts the account in.
@@ -102,7 +75,7 @@ func (s *Summary) SetAudit(a *audit.Result) {
 
 // SetHistograms keeps the histograms that thresholds on percentiles are computed from; any may be nil.
 func (s *Summary) SetHistograms(post, service, e2e *measure.Histogram) {
-	s.post, s.service, s.e2e = post, service, e2e
+	s.histograms = map[string]*measure.Histogram{"post": post, "service": service, "e2e": e2e}
 	if e2e != nil && e2e.Count() > 0 {
 		l := e2e.Summary()
 		s.E2E = &l
@@ -111,19 +84,26 @@ func (s *Summary) SetHistograms(post, service, e2e *measure.Histogram) {
 
 // Value is the value of a measure that a threshold names; false when the run has none.
 func (s *Summary) Value(metric string) (float64, bool) {
-	if name, ok := strings.CutPrefix(metric, "post_"); ok {
-		return histogramValue(s.post, name)
+	first, rest, _ := strings.Cut(metric, "_")
+	if h, ok := s.histograms[first]; ok {
+		return histogramValue(h, rest)
 	}
-	if name, ok := strings.CutPrefix(metric, "service_"); ok {
-		return histogramValue(s.service, name)
+	if a := s.Audit; a != nil {
+		if metric == "drain" {
+			return a.Drain.Seconds(), a.HasDrain
+		}
+		n, ok := map[string]int{
+			"accepted": a.Accepted, "completed": a.Completed, "dead": a.Dead, "lost": a.Lost, "duplicated": a.Duplicated, "stuck": a.Stuck,
+			"unknown": a.Unknown.Orders, "refused": a.Refused,
+		}[metric]
+		if ok {
+			return float64(n), true
+		}
 	}
-	if name, ok := strings.CutPrefix(metric, "e2e_"); ok {
-		return histogramValue(s.e2e, name)
+	if s.Load == nil {
+		return 0, false
 	}
-	if v, ok := s.auditValue(metric); ok {
-		return v, true
-	}
-	return s.loadValue(metric)
+	return s.Load.value(metric)
 }
 
 func histogramValue(h *measure.Histogram, name string) (float64, bool) {
@@ -142,70 +122,25 @@ func histogramValue(h *measure.Histogram, name string) (float64, bool) {
 	return h.Percentile(p).Seconds(), err == nil
 }
 
-func (s *Summary) auditValue(metric string) (float64, bool) {
-	if s.Audit == nil {
-		return 0, false
-	}
-	a := s.Audit
+func (l *Load) value(metric string) (float64, bool) {
+	t := &l.Totals
 	switch metric {
-	case "accepted":
-		return float64(a.Accepted), true
-	case "completed":
-		return float64(a.Completed), true
-	case "dead":
-		return float64(a.Dead), true
-	case "lost":
-		return float64(a.Lost), true
-	case "duplicated":
-		return float64(a.Duplicated), true
-	case "stuck":
-		return float64(a.Stuck), true
-	case "unknown":
-		return float64(a.Unknown.Orders), true
-	case "refused":
-		return float64(a.Refused), true
-	case "drain":
-		return a.Drain.Seconds(), a.HasDrain
-	}
-	return 0, false
-}
-
-func (s *Summary) loadValue(metric string) (float64, bool) {
-	if s.Load == nil {
-		return 0, false
-	}
-	t := &s.Load.Totals
-	switch metric {
-	case "accepted":
-		return float64(t.Accepted), true
-	case "unknown":
-		return float64(t.Unknown), true
-	case "refused":
-		return float64(t.Refused), true
-	case "errors":
-		return float64(t.Failed), true
 	case "error_rate":
 		return t.ErrorRate(), t.Tries > 0
-	case "retries":
-		return float64(t.Retries), true
-	case "wrongly_answered":
-		return float64(t.WronglyAnswered()), true
-	case "late":
-		return float64(t.Late), true
 	case "late_rate":
-		return float64(t.Late) / math.Max(1, float64(t.Due)), t.Due > 0
-	case "dropped":
-		return float64(t.Dropped), true
+		return float64(t.Late) / float64(max(1, t.Due)), t.Due > 0
 	case "dropped_rate":
-		return float64(t.Dropped) / math.Max(1, float64(t.Due)), t.Due > 0
+		return float64(t.Dropped) / float64(max(1, t.Due)), t.Due > 0
 	case "max_lateness":
 		return t.MaxLate / 1000, true
-	case "stalls":
-		return float64(len(s.Load.Stalls)), true
 	case "rate":
-		return s.Load.Achieved, true
+		return l.Achieved, true
 	case "rate_kept":
-		return s.Load.Kept, s.Load.Intended > 0
+		return l.Kept, l.Intended > 0
 	}
-	return 0, false
+	n, ok := map[string]int64{
+		"accepted": t.Accepted, "unknown": t.Unknown, "refused": t.Refused, "errors": t.Failed, "retries": t.Retries,
+		"wrongly_answered": t.WronglyAnswered(), "late": t.Late, "dropped": t.Dropped, "stalls": int64(len(l.Stalls)),
+	}[metric]
+	return float64(n), ok
 }

@@ -10,13 +10,18 @@ import (
 	"time"
 
 	"orderflow.example/services/loadgen/internal/measure"
+	"orderflow.example/services/loadgen/internal/orders"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
 
-// Text writes the final table. Its last line is the audit's, for programs and people alike.
+// Text writes the final table. Its last line is the audit's.
 func (s *Summary) Text(w io.Writer) {
+	text := s.RunID
+	if s.Index > 0 {
+		text += fmt.Sprintf(" (generator %d)", s.Index)
+	}
 	fmt.Fprintln(w)
-	s.head(w)
+	row(w, "run", text+" against "+s.API)
 	if s.Load != nil {
 		s.loadText(w)
 	}
@@ -31,14 +36,10 @@ func (s *Summary) Text(w io.Writer) {
 		}
 	}
 	if s.Capacity != nil {
-		s.capacityText(w)
+		s.Capacity.text(w, s.Interrupted)
 	}
 	for _, t := range s.Thresholds {
-		sign := "✓"
-		if !t.OK {
-			sign = "✗"
-		}
-		row(w, "threshold", fmt.Sprintf("%s %s (%s)", sign, t.Condition, t.Actual))
+		row(w, "threshold", fmt.Sprintf("%s %s (%s)", sign(t.OK), t.Condition, t.Actual))
 	}
 	for _, x := range s.Warnings {
 		row(w, "WARNING", x)
@@ -50,19 +51,18 @@ func (s *Summary) Text(w io.Writer) {
 		row(w, "interrupted", "by a signal: this is what there was until then")
 	}
 	if s.Audit != nil {
-		fmt.Fprintln(w, s.Audit.Line())
+		fmt.Fprintln(w, "audit:", s.Audit.Figures)
 	}
+}
+
+func sign(ok bool) string {
+	if ok {
+		return "✓"
+	}
+	return "✗"
 }
 
 func row(w io.Writer, name, text string) { fmt.Fprintf(w, "%-12s %s\n", name, text) }
-
-func (s *Summary) head(w io.Writer) {
-	text := s.RunID
-	if s.Index > 0 {
-		text += fmt.Sprintf(" (generator %d)", s.Index)
-	}
-	row(w, "run", text+" against "+s.API)
-}
 
 func (s *Summary) loadText(w io.Writer) {
 	l, t := s.Load, &s.Load.Totals
@@ -104,7 +104,7 @@ func (s *Summary) loadText(w io.Writer) {
 	}
 	for _, list := range [][]string{t.WrongExamples, t.BrokenExamples} {
 		for _, x := range list[:min(len(list), 3)] {
-			row(w, "  answer", strings.ReplaceAll(x, "\x1f", "#"))
+			row(w, "  answer", orders.Readable(x))
 		}
 	}
 	if len(l.Stalls) > 0 {
@@ -140,25 +140,22 @@ func stallsText(stalls []StallSeconds) string {
 }
 
 func (s *Summary) latencyText(w io.Writer) {
-	rows := []struct {
+	type named struct {
 		name string
 		l    *measure.Latency
-	}{{"e2e", s.E2E}}
-	if s.Load != nil {
-		rows = append([]struct {
-			name string
-			l    *measure.Latency
-		}{{"post", &s.Load.Post}, {"service", &s.Load.Service}}, rows...)
 	}
-	head := false
+	var rows []named
+	if s.Load != nil {
+		rows = append(rows, named{"post", &s.Load.Post}, named{"service", &s.Load.Service})
+	}
+	if s.E2E != nil {
+		rows = append(rows, named{"e2e", s.E2E})
+	}
+	rows = slices.DeleteFunc(rows, func(r named) bool { return r.l.Count == 0 })
+	if len(rows) > 0 {
+		fmt.Fprintf(w, "%-12s %9s %9s %9s %9s %9s %9s %9s\n", "latency", "p50", "p90", "p95", "p99", "p99.9", "p99.99", "max")
+	}
 	for _, r := range rows {
-		if r.l == nil || r.l.Count == 0 {
-			continue
-		}
-		if !head {
-			head = true
-			fmt.Fprintf(w, "%-12s %9s %9s %9s %9s %9s %9s %9s\n", "latency", "p50", "p90", "p95", "p99", "p99.9", "p99.99", "max")
-		}
 		fmt.Fprintf(w, "  %-10s", r.name)
 		for _, v := range []float64{r.l.P50, r.l.P90, r.l.P95, r.l.P99, r.l.P999, r.l.P9999, r.l.Max} {
 			fmt.Fprintf(w, " %9s", millis(v))
@@ -188,8 +185,12 @@ func (s *Summary) auditText(w io.Writer) {
 			row(w, "", fmt.Sprintf("%s %s", grouped(int64(x.n)), x.what))
 		}
 	}
-	if u := s.unknown(); u != "" {
-		row(w, "unknown", u)
+	if u := a.Unknown; u.Orders > 0 {
+		text := fmt.Sprintf("%d never answered: %d not found, %d completed, %d dead, %d pending", u.Orders, u.Missing, u.Completed, u.Dead, u.Pending)
+		if n := u.Orders - u.Missing - u.Completed - u.Dead - u.Pending; n > 0 {
+			text += fmt.Sprintf(", %d not looked for", n)
+		}
+		row(w, "unknown", text)
 	}
 	for _, e := range a.Examples {
 		text := e.Key
@@ -205,7 +206,7 @@ func (s *Summary) auditText(w io.Writer) {
 		if e.LastError != "" {
 			text += fmt.Sprintf(" last_error=%q", e.LastError)
 		}
-		row(w, "  "+e.Fault, strings.ReplaceAll(text, "\x1f", "#")+": "+e.Note)
+		row(w, "  "+e.Fault, orders.Readable(text)+": "+e.Note)
 	}
 	for _, n := range a.Notes {
 		row(w, "note", n)

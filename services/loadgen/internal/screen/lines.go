@@ -47,17 +47,20 @@ func lines(ctx context.Context, v *View, o Options) {
 }
 
 func line(log *slog.Logger, v *View, s *state) {
+	if s.Queue != nil {
+		log = log.With(slog.Int("queue_depth", s.Queue.Depth))
+	}
 	if s.auditing {
 		p := s.progress
 		log.Info(fmt.Sprintf("audit %3.0f%%: %d of %d settled", s.done*100, p.Completed+p.Dead, p.Accepted),
 			slog.Int("accepted", p.Accepted), slog.Int("completed", p.Completed), slog.Int("dead", p.Dead), slog.Int("pending", p.Pending),
-			slog.Int("missing", p.Missing), slog.Bool("estimated", p.Estimated), slog.Int("queue_depth", s.Queue.Depth))
+			slog.Int("missing", p.Missing), slog.Bool("estimated", p.Estimated))
 		return
 	}
 	t := &s.Totals
 	log.Info(fmt.Sprintf("sending %3.0f%%: %d accepted, %.0f/s, p50 %s, p99 %s", s.done*100, t.Accepted, s.rate, thresholds.Duration(s.P50), thresholds.Duration(s.P99)),
 		slog.Int64("sent", t.Sent), slog.Int64("accepted", t.Accepted), slog.Int("total", v.Total), slog.Float64("rate", s.rate),
 		slog.Float64("p50_ms", s.P50.Seconds()*1000), slog.Float64("p99_ms", s.P99.Seconds()*1000),
-		slog.Int64("in_flight", s.InFlight), slog.Int("queue_depth", s.Queue.Depth), slog.Int64("failed_tries", t.Failed), slog.Int64("retries", t.Retries),
+		slog.Int64("in_flight", s.InFlight), slog.Int64("failed_tries", t.Failed), slog.Int64("retries", t.Retries),
 		slog.Int64("late", t.Late), slog.Int64("dropped", t.Dropped))
 }

@@ -118,7 +118,7 @@ func (m *model) View() string {
 		flight += bad.Render(fmt.Sprintf("  dropped %d", t.Dropped))
 	}
 	line("in flight", flight)
-	if q := s.Queue; q.Depth >= 0 {
+	if q := s.Queue; q != nil {
 		line("backlog", fmt.Sprintf("%s  %s", bold.Render(strconv.Itoa(q.Depth)),
 			faint.Render(fmt.Sprintf("in flight %d  delayed %d  dead letters %d", q.InFlight, q.Delayed, q.DeadLetters))))
 	}

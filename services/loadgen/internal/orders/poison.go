@@ -1,8 +1,8 @@
 package orders
 
 import (
-	"bytes"
 	"strconv"
+	"strings"
 )
 
 // poisons are invalid orders, each wrong in one way. %N is the request's number.
@@ -16,6 +16,7 @@ var poisons = [...]struct{ name, body string }{
 	{"negative_price", `{"customer_name":"Customer %N","product_name":"Product %N","quantity":1,"price":-1}`},
 	{"blank_name", `{"customer_name":"   ","product_name":"Product %N","quantity":1,"price":10.0}`},
 	{"nul_in_name", `{"customer_name":"Customer \u0000 %N","product_name":"Product %N","quantity":1,"price":10.0}`},
+	{"long_name", `{"customer_name":"Customer %N ` + strings.Repeat("a", 5000) + `","product_name":"Product %N","quantity":1,"price":10.0}`},
 }
 
 // PoisonName is what is wrong with the poison request number seq.
@@ -26,11 +27,11 @@ func poison(seed uint64, seq int) int {
 }
 
 // poisonNumber keeps the good orders of a spoiled batch apart from the run's own.
-const poisonNumber = PerIndex / 2
+const poisonNumber = perIndex / 2
 
 // AppendPoison appends the invalid order of request number seq; in a batch of more than one it spoils the whole batch.
 func AppendPoison(dst []byte, seed uint64, seq, bulk int) []byte {
-	bad := bytes.ReplaceAll([]byte(poisons[poison(seed, seq)].body), []byte("%N"), strconv.AppendInt(nil, int64(seq), 10))
+	bad := strings.ReplaceAll(poisons[poison(seed, seq)].body, "%N", strconv.Itoa(seq))
 	if bulk <= 1 {
 		return append(dst, bad...)
 	}
@@ -41,12 +42,4 @@ func AppendPoison(dst []byte, seed uint64, seq, bulk int) []byte {
 	}
 	dst = append(dst, bad...)
 	return append(dst, `]}`...)
-}
-
-// AppendOversized appends an order whose name makes it size bytes long.
-func AppendOversized(dst []byte, size int) []byte {
-	const head, tail = `{"customer_name":"`, `","product_name":"Product","quantity":1,"price":10.0}`
-	dst = append(dst, head...)
-	dst = append(dst, bytes.Repeat([]byte{'a'}, max(1, size-len(head)-len(tail)))...)
-	return append(dst, tail...)
 }

@@ -1,0 +1,199 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/ledger"
+	"orderflow.example/services/loadgen/internal/orders"
+)
+
+// look brings the books up to date: from the listing when full, and by id for what that leaves open.
+func (a *Auditor) look(ctx context.Context, full bool) error {
+	if !full {
+		_, err := a.lookup(ctx, (*book).open)
+		a.count()
+		return err
+	}
+	for _, b := range a.books {
+		for n := range b.orders {
+			b.orders[n].mark &^= seen
+		}
+	}
+	if err := a.read.list(ctx, a.prefix(), a.take); err != nil {
+		return err
+	}
+	found, err := a.lookup(ctx, func(b *book, n int) bool {
+		return b.orders[n].mark&seen == 0 && (b.ledger.State(n) == ledger.Accepted || b.orders[n].id != 0)
+	})
+	if err == nil {
+		a.looked, a.unlisted = true, found
+	}
+	a.count()
+	return err
+}
+
+// confirm takes the second look at the orders that the last one missed for the first time.
+func (a *Auditor) confirm(ctx context.Context) error {
+	if a.tally.unconfirmed == 0 {
+		return nil
+	}
+	if !wait(ctx, a.opt.Confirm) {
+		return ctx.Err()
+	}
+	_, err := a.lookup(ctx, func(b *book, n int) bool { return b.open(n) && b.orders[n].mark&missed != 0 })
+	a.count()
+	return err
+}
+
+// prefix is what the keys of all parts begin with.
+func (a *Auditor) prefix() string {
+	if len(a.books) == 1 {
+		return a.books[0].keys.Prefix()
+	}
+	return a.run + "-"
+}
+
+// take notes an order that the api shows, if it is one of the run's.
+func (a *Auditor) take(o *client.Order) {
+	index, n, ok := orders.Parse(a.run, o.Key)
+	if !ok && o.Key == "" { // made without its key: known by what was ordered
+		number, _ := o.Number()
+		index, n = orders.Place(number)
+		ok = number > 0 || o.Data == orders.Of(0)
+	}
+	for _, b := range a.books {
+		if ok && b.keys.Index == index && n < len(b.orders) {
+			a.put(b, n, o)
+		}
+	}
+}
+
+// put notes order n as the api shows it.
+func (a *Auditor) put(b *book, n int, o *client.Order) {
+	newly := b.take(n, o)
+	if o.CreatedAt.After(a.newest) {
+		a.newest = o.CreatedAt
+	}
+	if o.CompletedAt.After(a.newest) {
+		a.newest = o.CompletedAt
+	}
+	if !newly || o.CompletedAt.IsZero() {
+		return
+	}
+	if o.CreatedAt.After(a.created) {
+		a.created = o.CreatedAt
+	}
+	if o.CompletedAt.After(a.finished) {
+		a.finished = o.CompletedAt
+	}
+	took := o.CompletedAt.Sub(o.CreatedAt)
+	a.e2e.Record(took)
+	if a.opt.Completed != nil {
+		a.opt.Completed(b.ledger.SentAt(n), took)
+	}
+}
+
+// lookup asks one by one for the orders that `which` picks, and returns how many were there.
+func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (found int, err error) {
+	var mu sync.Mutex // of the books and found
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(a.opt.Concurrency)
+	for _, b := range a.books {
+		for n := range b.orders {
+			mu.Lock()
+			wanted, id := which(b, n), b.id(n)
+			mu.Unlock()
+			if !wanted || ctx.Err() != nil {
+				continue
+			}
+			group.Go(func() error {
+				o, there, err := client.Order{}, false, error(nil)
+				if id != 0 {
+					o, there, err = a.read.order(ctx, id)
+				}
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case there && b.names(n, &o):
+					found++
+					a.put(b, n, &o)
+				case there:
+					b.miss(n, fmt.Sprintf("id %d is another order: %s", id, orders.Readable(o.Key)))
+				default:
+					b.miss(n, "")
+				}
+				return nil
+			})
+		}
+	}
+	return found, group.Wait()
+}
+
+// probeGaps looks at the ids between the run's own: an order made a second time without its key stands there, where no listing by key
+// shows it.
+func (a *Auditor) probeGaps(ctx context.Context) error {
+	ids, ok := a.gaps()
+	if !ok {
+		a.note("the ids between the run's own are too many and were not looked at: orders made a second time without a key could not be seen")
+		return nil
+	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(a.opt.Concurrency)
+	for _, id := range ids {
+		group.Go(func() error {
+			o, there, err := a.read.order(ctx, id)
+			if err != nil || !there {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			a.take(&o)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// gaps are the ids from a little before the run's first order to a little beyond its last that are none of its known
+// orders; false when there are too many to look at (more than a twentieth of the run, or a thousand), as when other clients are busy.
+func (a *Auditor) gaps() ([]int64, bool) {
+	var known []int64
+	for _, b := range a.books {
+		for n := range b.orders {
+			if id := b.id(n); id != 0 && b.orders[n].mark&lost == 0 { // a lost one's id may be that of an order that is not known
+				known = append(known, id)
+			}
+		}
+		for _, ids := range b.others {
+			known = append(known, ids...)
+		}
+	}
+	if len(known) == 0 {
+		return nil, true
+	}
+	slices.Sort(known)
+	most := max(1_000, a.size()/20)
+	tail := int64(16 + min(a.size()/20, 240)) // what may have been under way at the ends
+	next := max(1, known[0]-tail)
+	known = append(known, known[len(known)-1]+tail+1)
+	var gaps []int64
+	for _, id := range known {
+		for ; next < id; next++ {
+			if gaps = append(gaps, next); len(gaps) > most {
+				return nil, false
+			}
+		}
+		next = id + 1
+	}
+	return gaps, true
+}
