@@ -125,7 +125,8 @@ func (a *Auditor) settle(ctx context.Context) error {
 			return err
 		}
 		// A message that is still in the queue may bring a second effect: what shows is final when it was looked up after the queue was empty.
-		if !full || !a.waited(begun) && !(a.open == 0 && a.empty(queue)) {
+		final := a.waited(begun) || a.open == 0 && a.empty(queue)
+		if !full || !final {
 			if !wait(ctx, a.pause(time.Since(begun))) {
 				return ctx.Err()
 			}

@@ -104,7 +104,9 @@ func TestAnswersNameEveryOrder(t *testing.T) {
 		{true, "/orders/batch", `[` + rows + `]`, nil},
 		{true, "/orders/batch", `{"orders":[]}`, nil},
 		{false, "/orders", rows[:strings.Index(rows, "},")+1], both[:1]},
-		{false, "/orders", `{"id":"1"}`, nil}, {false, "/orders", `<html>`, nil}, {false, "/orders", ``, nil},
+		{false, "/orders", `{"id":"1"}`, nil},
+		{false, "/orders", `<html>`, nil},
+		{false, "/orders", ``, nil},
 	} {
 		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != test.path {
