@@ -7,8 +7,9 @@
 //	logging    the logger
 //	program    commands and flags, signals, exit codes
 //	ops        the second port: metrics, probes, profiles
-//	pgproxy    for tests: breaks connections to PostgreSQL at chosen moments
 //	postgres   DATABASE_URL, sessions, and which errors will not pass
+//	pgproxy    for tests and chaos: breaks connections to PostgreSQL at chosen moments
+//	testdb     for tests: a database of one's own
 //
 // It is a module outside the workspace, which each service joins by a replace directive, so that each service still builds alone.
 // It must never know what an order, a message or a queue is: what the services share of those is SQL and JSON, and no code.

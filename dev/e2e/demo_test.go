@@ -17,7 +17,7 @@ import (
 
 	"orderflow.example/dev/internal/ps"
 	"orderflow.example/dev/internal/stack"
-	"orderflow.example/dev/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // demo is a running `dev demo` that is not on a terminal.
@@ -139,7 +139,7 @@ func (d *demo) nothingLeft(t *testing.T) {
 func TestDemosAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	private := startDemo(t, "SIMULATE_WORK=100ms", "CONSUMERS=2")
-	given := startDemo(t, "SIMULATE_WORK=100ms", "DATABASE_URL="+testdb.New(t, true), prebuilt(t))
+	given := startDemo(t, "SIMULATE_WORK=100ms", "DATABASE_URL="+testdb.New(t), prebuilt(t))
 	for _, d := range []*demo{private, given} {
 		if code := d.wait(t); code != 0 {
 			t.Fatalf("exit code %d", code)

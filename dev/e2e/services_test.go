@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,13 +17,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/dev/internal/stack"
-	"orderflow.example/dev/internal/tcpproxy"
-	"orderflow.example/dev/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 func TestOrdersAreProcessedThoughTheyFailAtFirst(t *testing.T) {
 	t.Parallel()
-	database := testdb.New(t, true)
+	database := testdb.New(t)
 	b := setup(t, database)
 	ctx := bounded(t)
 	api, err := b.stack.StartAPI(ctx, "api")
@@ -108,22 +104,9 @@ func TestWrongConfigurationEndsAtOnceWithOneLine(t *testing.T) {
 
 func TestAnAbsentDatabaseIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(testdb.New(t, true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy, err := tcpproxy.New(u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy.Refuse(true)
-	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(proxy.Port()))
-	t.Cleanup(func() {
-		if err := proxy.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	b := setup(t, u.String())
+	proxy := testdb.Proxy(t, testdb.New(t))
+	proxy.Refuse()
+	b := setup(t, proxy.URL)
 	ctx := bounded(t)
 	var nodes []*stack.Node
 	for service, name := range map[stack.Service]string{stack.API: "api", stack.Consumer: "consumer-1"} {
@@ -147,7 +130,7 @@ func TestAnAbsentDatabaseIsWaitedFor(t *testing.T) {
 			t.Errorf("%s has ended: %v", n.Name, n.Process().Failure())
 		}
 	}
-	proxy.Refuse(false)
+	proxy.Accept()
 	for _, n := range nodes {
 		if err := n.WaitReady(ctx); err != nil {
 			t.Error(err)
@@ -172,7 +155,7 @@ func get(ctx context.Context, url string) int {
 
 func TestReplicasAndAMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
-	database := testdb.New(t, false)
+	database := testdb.Empty(t)
 	b := setup(t, database)
 	ctx := bounded(t)
 	errs := make([]error, 3)
@@ -198,7 +181,7 @@ func TestReplicasAndAMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
 
 func TestASecondSignalEndsAConsumerAtOnce(t *testing.T) {
 	t.Parallel()
-	b := setup(t, testdb.New(t, true))
+	b := setup(t, testdb.New(t))
 	ctx := bounded(t)
 	api, err := b.stack.StartAPI(ctx, "api")
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 	"orderflow.example/dev/internal/ports"
 	"orderflow.example/dev/internal/stack"
-	"orderflow.example/dev/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 const anOrder = `{"customer_name":"Customer","product_name":"Product","quantity":1,"price":1}`
@@ -118,7 +118,7 @@ func (o *output) count(part string) int {
 func TestConnectionsStayBelowTheLimitOfOpenFiles(t *testing.T) {
 	t.Parallel()
 	b := programsFor(t)
-	database := testdb.New(t, true)
+	database := testdb.New(t)
 	var log output
 	api := b.start(t, stack.API, 200, &log, "DATABASE_URL="+database)
 	idle(t, api.url, 500)
@@ -141,7 +141,7 @@ func TestConnectionsStayBelowTheLimitOfOpenFiles(t *testing.T) {
 func TestAShortageOfDescriptorsPasses(t *testing.T) {
 	t.Parallel()
 	b := programsFor(t)
-	database := testdb.New(t, true)
+	database := testdb.New(t)
 	for _, service := range []stack.Service{stack.API, stack.Consumer} {
 		t.Run(string(service), func(t *testing.T) {
 			t.Parallel()
@@ -187,7 +187,7 @@ func TestAShortageOfDescriptorsPasses(t *testing.T) {
 func TestTheSecondPortStaysReachable(t *testing.T) {
 	t.Parallel()
 	b := programsFor(t)
-	database := testdb.New(t, true)
+	database := testdb.New(t)
 	consumer := b.start(t, stack.Consumer, 100, io.Discard, "DATABASE_URL="+database)
 	idle(t, consumer.metrics, 300)
 	for range 20 {
@@ -202,7 +202,7 @@ func TestTheSecondPortStaysReachable(t *testing.T) {
 func TestLogsThatCannotBeWrittenStopNothing(t *testing.T) {
 	t.Parallel()
 	b := programsFor(t)
-	database := testdb.New(t, true)
+	database := testdb.New(t)
 	for name, open := range map[string]func() (*os.File, error){
 		"a pipe that nobody reads": func() (*os.File, error) {
 			r, w, err := os.Pipe()

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/dev/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // What the chart gives the api (deploy/helm/orderflow/values.yaml): a limit of memory, of which the runtime has nine tenths.
@@ -34,7 +34,7 @@ const (
 // Thousands of clients that take their time, in every way there is, cost less memory than the chart gives, and nobody who wants to
 // order something is kept out meanwhile.
 func TestSlowClientsNeitherTakeTheMemoryNorKeepOthersOut(t *testing.T) {
-	database := testdb.New(t, true)
+	database := testdb.New(t)
 	b := setup(t, database)
 	ctx := bounded(t)
 	api, err := b.stack.StartAPI(ctx, "api", "GOMEMLIMIT="+goMemory, "REQUEST_TIMEOUT=30s")

@@ -14,7 +14,7 @@ import (
 	"orderflow.example/dev/internal/mutants"
 	"orderflow.example/dev/internal/proc"
 	"orderflow.example/dev/internal/stack"
-	"orderflow.example/dev/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // account is what the load generator's report says.
@@ -132,7 +132,7 @@ func TestOrdersAreAccountedFor(t *testing.T) {
 	for name, scenario := range audited {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t, testdb.New(t, true))
+			b := setup(t, testdb.New(t))
 			if a := scenario(t, &b); a.ExitCode != 0 || len(a.Faults) > 0 || a.Audit.Accepted == 0 || a.Audit.Completed != a.Audit.Accepted {
 				t.Errorf("%+v", a)
 			}
@@ -170,7 +170,7 @@ func TestBrokenBuildsTurnTheAuditRed(t *testing.T) {
 			}
 			binaries := maps.Clone(programs.binaries)
 			maps.Copy(binaries, changed)
-			b := setupWith(t, testdb.New(t, true), binaries)
+			b := setupWith(t, testdb.New(t), binaries)
 			a := audited[test.scenario](t, &b)
 			if a.ExitCode != 99 || !strings.Contains(strings.Join(a.Faults, "\n"), test.fault) {
 				t.Errorf("exit code %d, faults %q; want 99 and %q", a.ExitCode, a.Faults, test.fault)

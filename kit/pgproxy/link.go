@@ -47,19 +47,22 @@ func (l *link) end() {
 
 // reset cuts the connection without a goodbye.
 func (l *link) reset() {
-	for _, conn := range []net.Conn{l.client, l.server} {
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0)
-		}
-		_ = conn.Close()
+	reset(l.client)
+	reset(l.server)
+}
+
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // with what has not been read thrown away
 	}
+	_ = conn.Close()
 }
 
 // pass is false when nothing passes any more.
 func (l *link) pass() bool {
 	l.proxy.pass()
 	if l.silent.Load() {
-		<-l.proxy.over
+		<-l.proxy.ctx.Done()
 		return false
 	}
 	return true
@@ -72,7 +75,7 @@ func (l *link) linger() {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-l.proxy.over:
+		case <-l.proxy.ctx.Done():
 		}
 	}
 }
@@ -136,23 +139,40 @@ func (l *link) authenticate() bool {
 // forward passes the client's messages on, one at a time, and watches for the trap's statement.
 func (l *link) forward() {
 	defer l.end()
+	var uncommitted *trap
 	for {
 		message, err := l.backend.Receive()
 		if err != nil || !l.pass() {
 			return
 		}
-		if t := l.watch(message); t != nil {
-			if t.fault == Unsent {
-				t.spring(l.reset)
-				return
-			}
+		switch t := l.watch(message); {
+		case t == nil:
+		case t.fault == Unsent:
+			l.proxy.spring(t, l.reset)
+			return
+		case t.fault == Uncommitted:
+			uncommitted = t
+		default:
 			l.fate.Store(t)
+		}
+		if uncommitted != nil && commits(message) {
+			l.proxy.spring(uncommitted, l.reset)
+			return
 		}
 		l.frontend.Send(message)
 		if l.frontend.Flush() != nil {
 			return
 		}
 	}
+}
+
+// commits tells whether a message commits what came before it, or is a statement that commits itself.
+func commits(message pgproto3.FrontendMessage) bool {
+	switch message.(type) {
+	case *pgproto3.Sync, *pgproto3.Query:
+		return true
+	}
+	return false
 }
 
 // watch follows what the client asks for, and returns the trap that it has walked into.
@@ -186,17 +206,17 @@ func (l *link) backward() {
 		if t := l.fate.Load(); t != nil {
 			switch {
 			case t.fault == Unanswered && complete:
-				t.spring(l.reset)
+				l.proxy.spring(t, l.reset)
 				return
 			case t.fault == Unanswered:
 				continue
 			case t.fault == Unfinished && complete:
-				_ = l.backend.Flush() // what is left of the reply
-				t.spring(l.end)       // a reset would take what was sent along
+				_ = l.backend.Flush()    // what is left of the reply
+				l.proxy.spring(t, l.end) // a reset would take what was sent along
 				return
 			case t.fault == Held && complete:
 				l.fate.Store(nil)
-				t.spring(func() {})
+				l.proxy.spring(t, func() {})
 				<-l.proxy.held
 			}
 		}

@@ -2,7 +2,8 @@ package pgproxy_test
 
 import (
 	"context"
-	"os"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/testdb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -17,16 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func start(t *testing.T) *pgproxy.Proxy {
 	t.Helper()
 	t.Parallel()
-	server := os.Getenv("TEST_DATABASE_URL")
-	if server == "" {
-		t.Fatal("no Postgres to test on: run `make test`, or set TEST_DATABASE_URL (superuser)")
-	}
-	p, err := pgproxy.New(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	return p
+	return testdb.Proxy(t, testdb.Empty(t))
 }
 
 func connect(t *testing.T, p *pgproxy.Proxy) *pgx.Conn {
@@ -43,22 +36,15 @@ func connect(t *testing.T, p *pgproxy.Proxy) *pgx.Conn {
 func sequence(t *testing.T, p *pgproxy.Proxy) (conn *pgx.Conn, value func() int64) {
 	t.Helper()
 	looking := connect(t, p)
-	name := "proxied_" + time.Now().UTC().Format("150405_000000000") + "_" + t.Name()[len(t.Name())-4:]
-	quoted := pgx.Identifier{name}.Sanitize()
-	if _, err := looking.Exec(t.Context(), "create sequence "+quoted); err != nil {
+	if _, err := looking.Exec(t.Context(), "create sequence proxied"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if _, err := looking.Exec(context.Background(), "drop sequence "+quoted); err != nil {
-			t.Error(err)
-		}
-	})
 	conn = connect(t, p)
-	if _, err := conn.Prepare(t.Context(), "next", "select nextval('"+quoted+"')"); err != nil {
+	if _, err := conn.Prepare(t.Context(), "next", "select nextval('proxied')"); err != nil {
 		t.Fatal(err)
 	}
 	return conn, func() (n int64) {
-		if err := looking.QueryRow(context.Background(), "/* look */ select last_value - (not is_called)::integer from "+quoted).Scan(&n); err != nil {
+		if err := looking.QueryRow(context.Background(), "/* look */ select last_value - (not is_called)::integer from proxied").Scan(&n); err != nil {
 			t.Error(err)
 		}
 		return n
@@ -90,10 +76,50 @@ func TestEachFaultHappensAtItsMoment(t *testing.T) {
 				t.Error("nothing has happened")
 			}
 			<-sprung
-			if !before || got != test.rows || value() != test.ran {
-				t.Errorf("called before: %v, %d rows, run %d times", before, got, value())
+			if !before || got != test.rows || value() != test.ran || p.Sprung() != 1 {
+				t.Errorf("called before: %v, %d rows, run %d times, sprung %d times", before, got, value(), p.Sprung())
 			}
 		})
+	}
+}
+
+// However a client sends its statement, what the trap catches is rolled back or committed, and the next connection works.
+func TestTheFaultDecidesWhatIsCommitted(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[pgproxy.Fault]int{pgproxy.Unsent: 0, pgproxy.Uncommitted: 0, pgproxy.Unanswered: 1} {
+		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+			t.Run(fmt.Sprint(fault, " ", mode), func(t *testing.T) {
+				p := start(t)
+				conn := connect(t, p)
+				if _, err := conn.Exec(t.Context(), "create table t (n int)"); err != nil {
+					t.Fatal(err)
+				}
+				p.TrapFunc(func(sql string) bool { return strings.Contains(sql, "into t") }, fault)
+				if _, err := conn.Exec(t.Context(), "select 1"); err != nil {
+					t.Fatalf("another statement: %v", err)
+				}
+				if _, err := conn.Exec(t.Context(), "insert into t values ($1)", mode, 1); err == nil {
+					t.Error("the client has not noticed")
+				}
+				again := connect(t, p)
+				var n int
+				if err := again.QueryRow(t.Context(), "select count(*) from t").Scan(&n); err != nil || n != want || p.Sprung() != 1 {
+					t.Errorf("%d rows after %d traps, want %d after 1 (%v)", n, p.Sprung(), want, err)
+				}
+				p.Trap("insert", fault)
+				p.Disarm()
+				if _, err := again.Exec(t.Context(), "insert into t values ($1)", 2); err != nil {
+					t.Errorf("a trap that was taken back: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestLongAnswersPass(t *testing.T) {
+	var long string
+	if err := connect(t, start(t)).QueryRow(t.Context(), "select repeat('x', 1000000)").Scan(&long); err != nil || len(long) != 1_000_000 {
+		t.Errorf("%d bytes, %v", len(long), err)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package pgproxy owns a proxy in front of PostgreSQL that breaks connections at chosen moments, as networks and servers do: before a
-// statement arrives, after it has run but before its reply is seen, or never answering at all.
+// statement arrives or before it is committed, after it has run but before its reply is seen, or never answering at all.
 //
-// It must never change what it passes on, and never be part of a service: it is for tests.
+// It must never change what it passes on, and never be part of a service: it is for tests and for what makes faults.
 package pgproxy
 
 import (
@@ -21,6 +21,8 @@ type Fault int
 const (
 	// Unsent cuts the connection before the statement reaches the server.
 	Unsent Fault = iota
+	// Uncommitted cuts the connection after the statement has reached the server, before what would commit it: the server rolls back.
+	Uncommitted
 	// Unanswered lets the server run the statement to its end, then cuts the connection without passing the reply on.
 	Unanswered
 	// Unfinished passes the reply on but for its last message, which says that the transaction is over.
@@ -36,31 +38,26 @@ type Proxy struct {
 	target   string
 	listener net.Listener
 	running  sync.WaitGroup
+	ctx      context.Context //nolint:containedctx // the proxy's life, for what it dials
+	cancel   context.CancelFunc
 	requests atomic.Int64
+	sprung   atomic.Int64
 	delay    atomic.Int64
 
 	mu       sync.Mutex
 	links    map[*link]struct{}
 	refusing bool
 	frozen   chan struct{} // not nil: nothing is forwarded until it is closed
-	over     chan struct{} // closed at the end
 	held     chan struct{} // closed by Release
 	trap     *trap
 }
 
 // trap is one armed fault.
 type trap struct {
-	statement string
-	fault     Fault
-	before    func()
-	sprung    chan struct{}
-}
-
-// spring does what is to be done at the moment of the fault.
-func (t *trap) spring(cut func()) {
-	t.before()
-	cut()
-	close(t.sprung)
+	match  func(statement string) bool
+	fault  Fault
+	before []func()
+	sprung chan struct{}
 }
 
 // New starts a proxy before the server of a database's URL. Connections by way of it are not encrypted. The caller closes it.
@@ -73,7 +70,8 @@ func New(database string) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{target: u.Host, listener: listener, links: map[*link]struct{}{}, held: make(chan struct{}), over: make(chan struct{})}
+	p := &Proxy{target: u.Host, listener: listener, links: map[*link]struct{}{}, held: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	u.Host = listener.Addr().String()
 	p.URL = u.String()
 	p.running.Go(p.accept)
@@ -83,24 +81,46 @@ func New(database string) (*Proxy, error) {
 // Close ends the proxy and its connections.
 func (p *Proxy) Close() {
 	_ = p.listener.Close()
-	close(p.over)
+	p.cancel()
 	p.Thaw()
 	p.Release()
 	p.Refuse()
 	p.running.Wait()
 }
 
-// Trap arms a fault for the next statement whose text begins with statement; an empty one is any. What is returned is closed when that has
-// happened. The functions are called just before the connection is cut, or the reply held.
+// Trap arms a fault for the next statement whose text begins with statement; an empty one is any. It takes the place of a trap that
+// still waits. What is returned is closed when the fault has happened. The functions are called just before the connection is cut, or
+// the reply held.
 func (p *Proxy) Trap(statement string, fault Fault, before ...func()) <-chan struct{} {
+	return p.TrapFunc(func(text string) bool { return strings.HasPrefix(text, statement) }, fault, before...)
+}
+
+// TrapFunc is [Proxy.Trap] for the next statement whose text matches.
+func (p *Proxy) TrapFunc(match func(statement string) bool, fault Fault, before ...func()) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trap = &trap{statement: statement, fault: fault, sprung: make(chan struct{}), before: func() {
-		for _, f := range before {
-			f()
-		}
-	}}
+	p.trap = &trap{match: match, fault: fault, before: before, sprung: make(chan struct{})}
 	return p.trap.sprung
+}
+
+// Disarm takes back a trap that still waits.
+func (p *Proxy) Disarm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trap = nil
+}
+
+// Sprung is how many faults have happened.
+func (p *Proxy) Sprung() int { return int(p.sprung.Load()) }
+
+// spring does what is to be done at the moment of a fault.
+func (p *Proxy) spring(t *trap, cut func()) {
+	for _, f := range t.before {
+		f()
+	}
+	cut()
+	p.sprung.Add(1)
+	close(t.sprung)
 }
 
 // Release lets held replies through.
@@ -177,25 +197,27 @@ func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
-			return
+			return // closed
 		}
-		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.target)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		l := newLink(p, client, server)
-		if !p.take(l) {
-			l.end()
-			continue
-		}
-		p.running.Go(func() {
-			l.run()
-			p.mu.Lock()
-			delete(p.links, l)
-			p.mu.Unlock()
-		})
+		p.running.Go(func() { p.serve(client) })
 	}
+}
+
+func (p *Proxy) serve(client net.Conn) {
+	server, err := new(net.Dialer).DialContext(p.ctx, "tcp", p.target)
+	if err != nil {
+		reset(client)
+		return
+	}
+	l := newLink(p, client, server)
+	if !p.take(l) {
+		l.reset()
+		return
+	}
+	l.run()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
 }
 
 // take takes a connection on, unless new ones are refused: asked and done at once, so that none slips through between a refusal and its
@@ -224,7 +246,7 @@ func (p *Proxy) pass() {
 func (p *Proxy) trapped(statement string) *trap {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.trap == nil || !strings.HasPrefix(statement, p.trap.statement) {
+	if p.trap == nil || !p.trap.match(statement) {
 		return nil
 	}
 	t := p.trap

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -38,17 +39,17 @@ func Refusal(err error) string {
 	return ""
 }
 
-// refusals by SQLSTATE (PostgreSQL's appendix A).
+// refusals by SQLSTATE. Not all that they mean here is in their names.
 var refusals = map[string]string{
-	"28P01": "database refuses the password",                        // also an unknown role, which the server does not tell from that
-	"28000": "database refuses the role",                            // unknown, may not log in, or no line in pg_hba.conf
-	"3D000": "database does not exist",                              //
-	"42501": "role may not connect to the database",                 // no CONNECT privilege
-	"42704": "database does not know a parameter of DATABASE_URL",   // unrecognized configuration parameter
-	"22023": "database refuses the value of a parameter",            // invalid_parameter_value
-	"55000": "database takes no connections",                        // datallowconn = false
-	"0A000": "database does not speak this version of the protocol", //
-	"08P01": "connection pooler refuses the connection",             // PgBouncer: a user, database or parameter that it does not know
+	pgerrcode.InvalidPassword:                   "database refuses the password", // also an unknown role, which the server does not tell from that
+	pgerrcode.InvalidAuthorizationSpecification: "database refuses the role",     // unknown, may not log in, or no line in pg_hba.conf
+	pgerrcode.InvalidCatalogName:                "database does not exist",
+	pgerrcode.InsufficientPrivilege:             "role may not connect to the database",               // no CONNECT privilege
+	pgerrcode.UndefinedObject:                   "database does not know a parameter of DATABASE_URL", // unrecognized configuration parameter
+	pgerrcode.InvalidParameterValue:             "database refuses the value of a parameter",          // invalid_parameter_value
+	pgerrcode.ObjectNotInPrerequisiteState:      "database takes no connections",                      // datallowconn = false
+	pgerrcode.FeatureNotSupported:               "database does not speak this version of the protocol",
+	pgerrcode.ProtocolViolation:                 "connection pooler refuses the connection", // PgBouncer: a user, database or parameter that it does not know
 }
 
 // Brief is the text of an error in one line: pgx lists one for each address and each try with and without TLS, mostly the same.

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/testdb"
 )
 
 func connect(t *testing.T, address string) (*pgx.Conn, error) {
@@ -49,7 +51,7 @@ func TestLettersSurviveADatabaseOfAnotherEncoding(t *testing.T) {
 	// What the database cannot hold is refused, and not stored as something else.
 	var refused *pgconn.PgError
 	err = conn.QueryRow(t.Context(), `select $1::text`, "東京").Scan(&back)
-	if !errors.As(err, &refused) || refused.Code != "22P05" {
+	if !errors.As(err, &refused) || refused.Code != pgerrcode.UntranslatableCharacter {
 		t.Errorf("%v", err)
 	}
 }
@@ -71,14 +73,13 @@ func TestADatabaseWithoutAnEncodingIsReadAsTheBytesItHas(t *testing.T) {
 // A policy that hides rows makes a statement match nothing, which looks like success. It has to be an error.
 func TestARowLevelSecurityPolicyIsAnErrorAndNoFilter(t *testing.T) {
 	t.Parallel()
-	u := database(t, "")
+	role, password := testdb.Role(t, "role"), "secret"
+	u := database(t)
 	owner, err := connect(t, u.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	role, password := name("role"), "secret"
-	admin(t, fmt.Sprintf("create role %s login password '%s'", role, password))
-	t.Cleanup(func() { admin(t, "drop role "+role) })
+	testdb.Admin(t, fmt.Sprintf("create role %s login password '%s'", role, password))
 	for _, statement := range []string{
 		"create table things (id integer)", "insert into things values (1)", "grant all on things to " + role,
 		"alter table things enable row level security", "create policy nobody on things using (false)",
@@ -95,7 +96,7 @@ func TestARowLevelSecurityPolicyIsAnErrorAndNoFilter(t *testing.T) {
 	}
 	for _, statement := range []string{"select id from things", "update things set id = 2", "delete from things"} {
 		var refused *pgconn.PgError
-		if tag, err := conn.Exec(t.Context(), statement); !errors.As(err, &refused) || refused.Code != "42501" {
+		if tag, err := conn.Exec(t.Context(), statement); !errors.As(err, &refused) || refused.Code != pgerrcode.InsufficientPrivilege {
 			t.Errorf("%s: %s, %v", statement, tag, err)
 		}
 	}
@@ -117,12 +118,10 @@ func speaksTLS(t *testing.T) (yes bool) {
 // What the server refuses for good is told from a server that is away.
 func TestRefusalsAreToldFromOutages(t *testing.T) {
 	t.Parallel()
-	base := database(t, "")
-	role := name("role")
-	admin(t, fmt.Sprintf("create role %s nologin password 'secret'", role), fmt.Sprintf("revoke connect on database %s from public", base.Path[1:]))
-	stranger := name("role")
-	admin(t, fmt.Sprintf("create role %s login password 'secret'", stranger))
-	t.Cleanup(func() { admin(t, "drop role "+role, "drop role "+stranger) })
+	role, stranger := testdb.Role(t, "role"), testdb.Role(t, "stranger")
+	base := database(t)
+	testdb.Admin(t, fmt.Sprintf("create role %s nologin password 'secret'", role), fmt.Sprintf("revoke connect on database %s from public", base.Path[1:]))
+	testdb.Admin(t, fmt.Sprintf("create role %s login password 'secret'", stranger))
 	with := func(change func(u *url.URL)) string {
 		u := *base
 		change(&u)
@@ -204,8 +203,8 @@ func TestBriefIsOneLineWithoutRepetition(t *testing.T) {
 // What a server refuses of a session's settings costs that setting and not the connection; a stricter limit of somebody else's stays.
 func TestSettingsAreMadeWhereTheyCanBe(t *testing.T) {
 	t.Parallel()
-	u := database(t, "")
-	admin(t, "alter database "+u.Path[1:]+" set statement_timeout = '2s'", "alter database "+u.Path[1:]+" set lock_timeout = '1h'")
+	u := database(t)
+	testdb.Admin(t, "alter database "+u.Path[1:]+" set statement_timeout = '2s'", "alter database "+u.Path[1:]+" set lock_timeout = '1h'")
 	conn, err := connect(t, u.String())
 	if err != nil {
 		t.Fatal(err)

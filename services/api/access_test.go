@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 const (

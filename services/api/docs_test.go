@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 func TestDocumentation(t *testing.T) {

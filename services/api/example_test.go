@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // exampleCase is a request in testdata/example.json, with what the FastAPI example answers to it; the file says how that was

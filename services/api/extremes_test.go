@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // extremes are what a column of a type can hold and nobody of ours would write: SQL expressions. Another PGMQ client may, or a hand.

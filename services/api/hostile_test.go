@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/cursor"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 // Whatever a client can send ends in an answer below 500: every call of the OpenAPI document, with everything that can be wrong
@@ -273,7 +273,7 @@ func TestNothingThatAClientSendsIsAFaultOfOurs(t *testing.T) {
 	for name, env := range map[string]map[string]string{
 		"strict":  {"DATABASE_URL": testdb.New(t)},
 		"example": {"DATABASE_URL": testdb.New(t), "INPUT": "example"},
-		"LATIN1":  {"DATABASE_URL": testdb.Encoded(t, "LATIN1")},
+		"LATIN1":  {"DATABASE_URL": encoded(t, "LATIN1")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

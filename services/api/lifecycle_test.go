@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,7 +15,7 @@ import (
 	"time"
 
 	"orderflow.example/kit/program"
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // hold takes a lock that stops orders from being written until it is let go.
@@ -170,11 +168,7 @@ func TestReplicasAndMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	var migration sync.WaitGroup
-	migration.Go(func() {
-		if code := run(context.Background(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != program.OK {
-			t.Errorf("migrate: exit code %d", code)
-		}
-	})
+	migration.Go(func() { runMigrate(t, db, nil) })
 	one := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true"})
 	two := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true"})
 	three := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "false"})
@@ -190,8 +184,7 @@ func TestReplicasAndMigrationStartTogetherOnAnEmptyDatabase(t *testing.T) {
 // The schema is current, and the roles cannot be set up just now. That is no reason to go without them.
 func TestMigratingIsTriedUntilTheRolesAreThere(t *testing.T) {
 	t.Parallel()
-	role := "orderflow_test_later_" + strings.ToLower(rand.Text()[:8])
-	t.Cleanup(func() { testdb.DropRole(t, role) })
+	role := testdb.Role(t, "later")
 	db := testdb.New(t)
 	conn := testdb.Connect(t, db)
 	if _, err := conn.Exec(t.Context(), `
@@ -221,9 +214,7 @@ func TestWaitsForTheSchema(t *testing.T) {
 	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusServiceUnavailable {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
-	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{"DATABASE_URL": db}), &bytes.Buffer{}, newLines()); code != program.OK {
-		t.Errorf("migrate: exit code %d", code)
-	}
+	runMigrate(t, db, nil)
 	s.awaitReady(t)
 	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
 		t.Errorf("got %d %s", a.status, a.body)

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/cursor"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 // pages walks a list to its end and returns the ids in order.

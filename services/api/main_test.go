@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -18,14 +19,13 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/program"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 	}
-	code := testdb.Run(m)
+	code := m.Run()
 	client.CloseIdleConnections()
 	http.DefaultClient.CloseIdleConnections()
 	// fasthttp looks for idle workers every ten seconds, the last time after the server has ended; and keeps a clock.
@@ -184,6 +184,16 @@ func eventually(tb testing.TB, what string, holds func() bool) {
 			tb.Fatalf("waited in vain for: %s", what)
 		case <-tick.C:
 		}
+	}
+}
+
+// runMigrate runs `api migrate` on a database.
+func runMigrate(tb testing.TB, db string, env map[string]string) {
+	tb.Helper()
+	settings := map[string]string{"DATABASE_URL": db}
+	maps.Copy(settings, env)
+	if code := run(tb.Context(), []string{"migrate"}, environment(settings), &bytes.Buffer{}, newLines()); code != program.OK {
+		tb.Errorf("migrate: exit code %d", code)
 	}
 }
 

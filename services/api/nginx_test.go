@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // nginxConfig keeps one connection to the api and sends everybody's requests over it, as a proxy in front of a service does.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 func TestPostWritesOrderAndMessageTogether(t *testing.T) {

@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"orderflow.example/kit/pgproxy"
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 func TestStartWhileTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
-	proxy := testdb.NewProxy(t, db)
+	proxy := testdb.Proxy(t, db)
 	proxy.Refuse()
 	// Who waited for the database would wait longer than the test does.
 	s := start(t, map[string]string{"DATABASE_URL": proxy.URL, "MIGRATE_ON_START": "true", "REQUEST_TIMEOUT": "1m"})
@@ -115,7 +115,7 @@ func TestOutagesUnderLoad(t *testing.T) {
 			t.Parallel()
 			const timeout = 300 * time.Millisecond
 			db := testdb.New(t)
-			proxy := testdb.NewProxy(t, db)
+			proxy := testdb.Proxy(t, db)
 			s := started(t, map[string]string{"DATABASE_URL": proxy.URL, "REQUEST_TIMEOUT": timeout.String()})
 			l := startLoad(t, s, 8)
 			l.recovered(t, time.Now())

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // pooler is a PgBouncer in front of a database.

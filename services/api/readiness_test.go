@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // Whatever the reason why orders cannot be written, readiness says no and why, without anybody asking it for orders any more, and

@@ -1,29 +1,21 @@
 package main
 
 import (
-	"bytes"
-	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
-	"orderflow.example/kit/program"
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // leastPrivileged is a migrated database of its own, the role that the migration made for the api, and the database's address as
 // that role.
 func leastPrivileged(t *testing.T) (db, role, asRole string) {
 	t.Helper()
-	role = "orderflow_test_api_" + strings.ToLower(rand.Text()[:8])
-	t.Cleanup(func() { testdb.DropRole(t, role) })
+	role = testdb.Role(t, "api")
 	db = testdb.Empty(t)
-	if code := run(t.Context(), []string{"migrate"}, environment(map[string]string{
-		"DATABASE_URL": db, "API_DB_ROLE": role, "API_DB_PASSWORD": "pw",
-	}), &bytes.Buffer{}, newLines()); code != program.OK {
-		t.Fatalf("migrate: exit code %d", code)
-	}
+	runMigrate(t, db, map[string]string{"API_DB_ROLE": role, "API_DB_PASSWORD": "pw"})
 	u, err := url.Parse(db)
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // stuck is a client that asks for a large answer, and reads its head only.

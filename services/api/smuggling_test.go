@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // exchange sends bytes on one connection, says that no more will come, and returns every answer until the server closes.

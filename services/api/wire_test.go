@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // raw sends bytes that no HTTP client would and returns the answer.

@@ -3,7 +3,6 @@ package chaos_test
 import (
 	"context"
 	"maps"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"orderflow.example/dev/internal/mutants"
 	"orderflow.example/dev/internal/session"
 	"orderflow.example/dev/internal/stack"
+	"orderflow.example/kit/testdb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,10 +24,6 @@ const atOnce = 4
 // open builds the programs and returns the short version of the suite on the tests' Postgres.
 func open(t *testing.T) *chaos.Suite {
 	t.Helper()
-	server, template := os.Getenv("TEST_DATABASE_URL"), os.Getenv("TEST_TEMPLATE")
-	if server == "" || template == "" {
-		t.Fatal("no Postgres for tests: run `make test`, or set TEST_DATABASE_URL and TEST_TEMPLATE")
-	}
 	s, err := session.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +43,7 @@ func open(t *testing.T) *chaos.Suite {
 	}
 	plan := chaos.ShortPlan()
 	plan.Untimed = true
-	return &chaos.Suite{Session: s, Binaries: binaries, ServerURL: server, Template: template, Plan: plan}
+	return &chaos.Suite{Session: s, Binaries: binaries, ServerURL: testdb.Server(t), Template: testdb.Template(t), Plan: plan}
 }
 
 // The short version of `dev chaos`: every fault, against the real binaries under load, each ended by both audits.

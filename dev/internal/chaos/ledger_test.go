@@ -4,13 +4,13 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/dev/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
 
 // The database's own account sees what the load generator's cannot: a status without an effect, an effect without a status.
 func TestTheLedgerSeesEveryContradiction(t *testing.T) {
 	t.Parallel()
-	r := &Rig{databaseURL: testdb.New(t, true), causeAt: time.Now()}
+	r := &Rig{databaseURL: testdb.New(t), causeAt: time.Now()}
 	if l, err := r.readLedger(t.Context()); err != nil || l != (ledger{}) {
 		t.Fatalf("of an empty database: %+v, %v", l, err)
 	}
@@ -72,7 +72,7 @@ func TestALeaseThatWasTakenOverIsSeen(t *testing.T) {
 	}{"by the one who had it": {2, true}, "by the one before": {1, false}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &Rig{databaseURL: testdb.New(t, true), causeAt: time.Now()}
+			r := &Rig{databaseURL: testdb.New(t), causeAt: time.Now()}
 			if err := r.sql(t.Context(), `select pgmq.send('order_queue', '{}');
 				insert into orders (customer_name, product_name, quantity, price, message_id) select 'c', 'p', 1, 1, msg_id from pgmq.q_order_queue;
 				update pgmq.q_order_queue set read_ct = 3, headers = '{"orderflow-delivered": 3, "orderflow-released": 1}'`); err != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"orderflow.example/dev/internal/tcpproxy"
+	"orderflow.example/kit/pgproxy"
 )
 
 func apiFaults() []Fault {
@@ -66,17 +66,16 @@ func publishes(sql string) bool {
 }
 
 // trapAgain arms a trap again and again on all proxies and counts how often they have cut a connection.
-func (r *Rig) trapAgain(ctx context.Context, interval time.Duration, trap func(n int) tcpproxy.Trap) error {
+func (r *Rig) trapAgain(ctx context.Context, interval time.Duration, match func(sql string) bool, fault func(n int) pgproxy.Fault) error {
 	err := r.every(ctx, interval, func(n int) error {
 		for _, p := range r.proxies {
-			t := trap(n)
-			p.Arm(&t)
+			p.TrapFunc(match, fault(n))
 		}
 		return nil
 	})
 	sprung := 0
 	for _, p := range r.proxies {
-		p.Arm(nil)
+		p.Disarm()
 		sprung += p.Sprung()
 	}
 	r.ended()
@@ -91,11 +90,11 @@ func cut(ctx context.Context, r *Rig) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
-	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), func(n int) tcpproxy.Trap {
+	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), settles, func(n int) pgproxy.Fault {
 		if n%4 == 3 { // and now and then every connection at once, wherever it is
 			r.proxies[r.rand.IntN(len(r.proxies))].Cut()
 		}
-		return tcpproxy.Trap{Match: settles, When: tcpproxy.MidTransaction}
+		return pgproxy.Uncommitted
 	})
 	if err != nil {
 		return err
@@ -110,9 +109,7 @@ func replyLost(ctx context.Context, r *Rig) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
-	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), func(int) tcpproxy.Trap {
-		return tcpproxy.Trap{Match: settles, When: tcpproxy.ReplyLost}
-	})
+	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), settles, func(int) pgproxy.Fault { return pgproxy.Unanswered })
 	if err != nil {
 		return err
 	}
@@ -126,11 +123,11 @@ func apiReplyLost(ctx context.Context, r *Rig) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
-	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), func(n int) tcpproxy.Trap {
+	err := r.trapAgain(ctx, pick(r.plan, 500*time.Millisecond, 300*time.Millisecond), publishes, func(n int) pgproxy.Fault {
 		if n%2 == 1 {
-			return tcpproxy.Trap{Match: publishes, When: tcpproxy.MidTransaction}
+			return pgproxy.Uncommitted
 		}
-		return tcpproxy.Trap{Match: publishes, When: tcpproxy.ReplyLost}
+		return pgproxy.Unanswered
 	})
 	if err != nil {
 		return err
@@ -156,11 +153,11 @@ func silence(ctx context.Context, r *Rig) error {
 	if err := r.until(ctx, "the victim has work", func() (bool, error) { return holdsLeases(ctx, victim), nil }); err != nil {
 		return err
 	}
-	r.proxies[0].Hold(true)
+	r.proxies[0].Freeze()
 	if err := r.wait(ctx, silent); err != nil {
 		return err
 	}
-	r.proxies[0].Hold(false)
+	r.proxies[0].Thaw()
 	r.ended()
 	if err := r.account(ctx); err != nil {
 		return err

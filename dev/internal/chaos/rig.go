@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	mathrand "math/rand/v2"
-	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,7 +18,7 @@ import (
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/proc"
 	"orderflow.example/dev/internal/stack"
-	"orderflow.example/dev/internal/tcpproxy"
+	"orderflow.example/kit/pgproxy"
 )
 
 // Rig is one fault's system: a database of its own, its services, its load, and what was observed.
@@ -38,7 +37,7 @@ type Rig struct {
 	stack     *stack.Stack
 	api       *stack.Node
 	consumers []*stack.Node
-	proxies   []*tcpproxy.Proxy
+	proxies   []*pgproxy.Proxy
 	expected  map[*stack.Node]*proc.Process // processes that nobody was meant to end
 
 	loadgen  *proc.Process
@@ -171,17 +170,12 @@ func (r *Rig) expect(n *stack.Node) { r.expected[n] = n.Process() }
 
 // proxy puts a proxy before the database and returns the URL through it.
 func (r *Rig) proxy() (string, error) {
-	u, err := url.Parse(r.databaseURL)
-	if err != nil {
-		return "", errors.New("the database's URL cannot be read")
-	}
-	p, err := tcpproxy.New(u.Host)
+	p, err := pgproxy.New(r.databaseURL)
 	if err != nil {
 		return "", err
 	}
 	r.proxies = append(r.proxies, p)
-	u.Host = "127.0.0.1:" + strconv.Itoa(p.Port())
-	return u.String(), nil
+	return p.URL, nil
 }
 
 // line keeps what may explain a failure.
@@ -350,7 +344,7 @@ func (r *Rig) close(ctx context.Context) error {
 		errs = append(errs, r.stack.Stop(ctx))
 	}
 	for _, p := range r.proxies {
-		errs = append(errs, p.Close())
+		p.Close()
 	}
 	if r.server != nil {
 		errs = append(errs, r.server.Close(ctx))

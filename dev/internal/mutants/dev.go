@@ -9,7 +9,16 @@ func devMutants() []Mutant {
 	judge := goTest(dev, "./internal/chaos", "TestJudge")
 	failed := goTest(dev, "./internal/chaos", "TestFailed")
 	ledger := goTest(dev, "./internal/chaos", "TestTheLedgerSeesEveryContradiction")
+	commits := goTest("kit", "./pgproxy", "TestTheFaultDecidesWhatIsCommitted")
 	return []Mutant{
+		{
+			Breaks: "the proxy cuts only after the commit that it is to prevent", By: commits,
+			Edits: []Edit{{"kit/pgproxy/link.go", "case *pgproto3.Sync, *pgproto3.Query:", "case *pgproto3.Terminate:"}},
+		},
+		{
+			Breaks: "the proxy cuts before the commit that it is to let through", By: commits,
+			Edits: []Edit{{"kit/pgproxy/link.go", "case t.fault == Unsent:", "case t.fault == Unsent, t.fault == Unanswered:"}},
+		},
 		{
 			Breaks: "chaos: every check is kept", By: judge, Quick: true,
 			Edits: []Edit{{dir + "verdict.go", `Want: fmt.Sprint(want), OK: ok})`, `Want: fmt.Sprint(want), OK: ok || true})`}},

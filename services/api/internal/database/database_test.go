@@ -14,22 +14,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
-	"orderflow.example/services/api/internal/testdb"
 )
 
-func TestMain(m *testing.M) {
-	code := testdb.Run(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestClassify(t *testing.T) {
 	t.Parallel()
@@ -42,24 +36,24 @@ func TestClassify(t *testing.T) {
 		away bool
 	}{
 		{nil, database.OK, false},
-		{state("23505", "ERROR"), database.Duplicate, false},
-		{state("23514", "ERROR"), database.Refused, false},
-		{state("22P05", "ERROR"), database.Refused, false},
-		{state("P0001", "ERROR"), database.Refused, false},
-		{state("P0004", "ERROR"), database.Refused, false},
-		{state("40P01", "ERROR"), database.Conflict, true},
-		{state("57P01", "FATAL"), database.Lost, true},
-		{state("57P03", "FATAL"), database.Unavailable, true},
-		{state("57014", "ERROR"), database.Unavailable, true},
-		{state("53100", "ERROR"), database.Unavailable, true},
-		{state("53300", "FATAL"), database.Unavailable, true},
-		{state("25006", "ERROR"), database.Unavailable, true},
-		{state("42P01", "ERROR"), database.Unready, true},
-		{state("42501", "ERROR"), database.Unready, true},
-		{state("08006", "FATAL"), database.Lost, true},
-		{state("XX000", "FATAL"), database.Lost, true},
-		{state("XX000", "ERROR"), database.Fault, false},
-		{state("42601", "ERROR"), database.Fault, false},
+		{state(pgerrcode.UniqueViolation, "ERROR"), database.Duplicate, false},
+		{state(pgerrcode.CheckViolation, "ERROR"), database.Refused, false},
+		{state(pgerrcode.UntranslatableCharacter, "ERROR"), database.Refused, false},
+		{state(pgerrcode.RaiseException, "ERROR"), database.Refused, false},
+		{state(pgerrcode.AssertFailure, "ERROR"), database.Refused, false},
+		{state(pgerrcode.DeadlockDetected, "ERROR"), database.Conflict, true},
+		{state(pgerrcode.AdminShutdown, "FATAL"), database.Lost, true},
+		{state(pgerrcode.CannotConnectNow, "FATAL"), database.Unavailable, true},
+		{state(pgerrcode.QueryCanceled, "ERROR"), database.Unavailable, true},
+		{state(pgerrcode.DiskFull, "ERROR"), database.Unavailable, true},
+		{state(pgerrcode.TooManyConnections, "FATAL"), database.Unavailable, true},
+		{state(pgerrcode.ReadOnlySQLTransaction, "ERROR"), database.Unavailable, true},
+		{state(pgerrcode.UndefinedTable, "ERROR"), database.Unready, true},
+		{state(pgerrcode.InsufficientPrivilege, "ERROR"), database.Unready, true},
+		{state(pgerrcode.ConnectionFailure, "FATAL"), database.Lost, true},
+		{state(pgerrcode.InternalError, "FATAL"), database.Lost, true},
+		{state(pgerrcode.InternalError, "ERROR"), database.Fault, false},
+		{state(pgerrcode.SyntaxError, "ERROR"), database.Fault, false},
 		{state("", ""), database.Fault, false},
 		{io.ErrUnexpectedEOF, database.Lost, true},
 		{&net.OpError{Op: "read", Err: errors.New("reset")}, database.Lost, true},
@@ -133,7 +127,7 @@ func TestARefusalIsNoOutage(t *testing.T) {
 
 func TestMonitorKnows(t *testing.T) {
 	t.Parallel()
-	proxy := testdb.NewProxy(t, testdb.New(t))
+	proxy := testdb.Proxy(t, testdb.New(t))
 	proxy.Refuse()
 	cfg := testdb.Config(t, proxy.URL, 300*time.Millisecond)
 	unfit, prepared := make(chan bool, 1), make(chan bool, 1000)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -43,7 +44,10 @@ const (
 // ErrLost is a connection found closed before the outcome of its statement was confirmed.
 var ErrLost = errors.New("connection lost before the outcome was confirmed")
 
-// Classify tells what err means. It is the only place that knows SQLSTATEs (PostgreSQL's appendix A).
+// transactionTimeout is PostgreSQL 17's, which pgerrcode does not have yet.
+const transactionTimeout = "25P04"
+
+// Classify tells what err means for a statement that was sent. [Reason] has the words for it.
 func Classify(err error) Kind {
 	if err == nil {
 		return OK
@@ -56,25 +60,27 @@ func Classify(err error) Kind {
 		return classifyConnection(err)
 	}
 	switch pgErr.Code {
-	case "23505": // unique_violation
+	case pgerrcode.UniqueViolation:
 		return Duplicate
-	case "40001", "40P01": // serialization_failure, deadlock_detected
+	case pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected:
 		return Conflict
-	case "26000", "42P05", "0A000": // no such prepared statement, one that is there already, "cached plan must not change result type"
+	case pgerrcode.InvalidSQLStatementName, pgerrcode.DuplicatePreparedStatement,
+		pgerrcode.FeatureNotSupported: // "cached plan must not change result type"
 		return Stale
-	case "57P01", "57P02", "57P05": // admin_shutdown, crash_shutdown, idle_session_timeout: in the middle of a statement or not
+	case pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.IdleSessionTimeout: // in the middle of a statement or not
 		return Lost
-	case "25P03", "25P04": // idle_in_transaction_session_timeout, transaction_timeout
+	case pgerrcode.IdleInTransactionSessionTimeout, transactionTimeout:
 		return Lost
-	case "57014", "55P03": // query_canceled (statement_timeout), lock_not_available
+	case pgerrcode.QueryCanceled, pgerrcode.LockNotAvailable: // statement_timeout, lock_timeout
 		return Unavailable
-	case "25006": // read_only_sql_transaction: a standby, until it is promoted
+	case pgerrcode.ReadOnlySQLTransaction: // a standby, until it is promoted
 		return Unavailable
-	case "42P01", "42883", "3F000", "42703": // undefined table, function, schema or column: not migrated (yet)
+	case pgerrcode.UndefinedTable, pgerrcode.UndefinedFunction, pgerrcode.InvalidSchemaName, pgerrcode.UndefinedColumn: // not migrated (yet)
 		return Unready
-	case "42501": // insufficient_privilege: until somebody grants it
+	case pgerrcode.InsufficientPrivilege: // until somebody grants it
 		return Unready
 	}
+	// By class, and not by the codes that pgerrcode lists: a trigger may raise any.
 	switch pgErr.Code[:min(2, len(pgErr.Code))] {
 	case "08": // connection exception
 		return Lost
@@ -107,14 +113,14 @@ func classifyConnection(err error) Kind {
 // TimedOut tells whether the server was there and something took longer than it may: the statement, or waiting for a lock.
 func TimedOut(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == "57014" || pgErr.Code == "55P03")
+	return errors.As(err, &pgErr) && (pgErr.Code == pgerrcode.QueryCanceled || pgErr.Code == pgerrcode.LockNotAvailable)
 }
 
 // Untranslatable tells whether a statement had text that the database's encoding does not have. What is sent back is never at fault:
 // every encoding of a server's is a part of UTF-8.
 func Untranslatable(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "22P05"
+	return errors.As(err, &pgErr) && pgErr.Code == pgerrcode.UntranslatableCharacter
 }
 
 // Away tells whether err means that the database cannot be used for now: what is to be answered with 503.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
@@ -34,30 +35,30 @@ func Reason(err error) string {
 		return away
 	}
 	switch pgErr.Code {
-	case "25006": // read_only_sql_transaction
+	case pgerrcode.ReadOnlySQLTransaction:
 		return readOnly
-	case "26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement
+	case pgerrcode.InvalidSQLStatementName, pgerrcode.DuplicatePreparedStatement:
 		return "prepared statements do not last: there is a connection pool in transaction mode in between; connect to PostgreSQL itself, or through a pool in session mode"
-	case "42501": // insufficient_privilege
+	case pgerrcode.InsufficientPrivilege:
 		if pgErr.Routine == "check_enable_rls" { // the only sign that does not depend on the server's language
 			return "row-level security applies to the role: exempt it (bypassrls), or disable it on the table"
 		}
 		return "the role lacks a right: api migrate gives it"
-	case "42P01", "42883", "3F000", "42703": // undefined table, function, schema, column
+	case pgerrcode.UndefinedTable, pgerrcode.UndefinedFunction, pgerrcode.InvalidSchemaName, pgerrcode.UndefinedColumn:
 		return "the schema is not complete: api migrate makes it"
-	case "53100": // disk_full
+	case pgerrcode.DiskFull:
 		return "database's disk is full"
-	case "53200": // out_of_memory
+	case pgerrcode.OutOfMemory:
 		return "database is out of memory"
-	case "53300": // too_many_connections
+	case pgerrcode.TooManyConnections:
 		return "database has no connection left"
-	case "57014": // query_canceled
+	case pgerrcode.QueryCanceled:
 		return "database does not finish in time"
-	case "55P03": // lock_not_available
+	case pgerrcode.LockNotAvailable:
 		return "somebody holds a lock"
-	case "57P03": // cannot_connect_now
+	case pgerrcode.CannotConnectNow:
 		return "database is starting up or shutting down"
-	case "23505": // unique_violation
+	case pgerrcode.UniqueViolation:
 		return "a sequence is behind its table: api migrate corrects it"
 	}
 	if strings.Contains(pgErr.Message, Incomplete) {

@@ -2,28 +2,19 @@ package notify_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/notify"
-	"orderflow.example/services/api/internal/testdb"
 )
 
-func TestMain(m *testing.M) {
-	code := testdb.Run(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type open struct{ never chan struct{} }
 
@@ -88,7 +79,7 @@ func TestEndsWithWhatWasAskedFor(t *testing.T) {
 	t.Parallel()
 	url := testdb.New(t)
 	conn := listen(t, url, "orderflow_order_queue")
-	n, stop := start(t, url, testdb.Queue)
+	n, stop := start(t, url, "order_queue")
 	n.Kick()
 	n.Kick()
 	stop()
@@ -102,7 +93,7 @@ func TestOutlivesItsConnection(t *testing.T) {
 	t.Parallel()
 	url := testdb.New(t)
 	conn := listen(t, url, "orderflow_order_queue")
-	n, _ := start(t, url, testdb.Queue)
+	n, _ := start(t, url, "order_queue")
 	for range 3 {
 		n.Kick()
 		await(t, conn)

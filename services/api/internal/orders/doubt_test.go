@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 // An order that may have been written is never said not to have been, whatever keeps the writer from finding out.
@@ -19,7 +19,7 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 	t.Run("the database is away afterwards", func(t *testing.T) {
 		t.Parallel()
 		url := testdb.New(t)
-		proxy := testdb.NewProxy(t, url)
+		proxy := testdb.Proxy(t, url)
 		b := newWriterOn(t, proxy.URL, url, nil)
 		b.mustWrite(t, one(order(0), ""))
 		proxy.Trap("", pgproxy.Unanswered, proxy.Refuse)
@@ -32,7 +32,7 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 	t.Run("its time is up while the writer connects", func(t *testing.T) {
 		t.Parallel()
 		url := testdb.New(t)
-		proxy := testdb.NewProxy(t, url)
+		proxy := testdb.Proxy(t, url)
 		b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) {
 			c.Timeout = 3 * time.Second
 			c.Database.ConnectTimeout = time.Minute

@@ -3,16 +3,30 @@ package orders_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/schema"
 	"orderflow.example/services/api/internal/strictjson"
-	"orderflow.example/services/api/internal/testdb"
 )
+
+// encoded is a migrated database with an encoding of its own.
+func encoded(t *testing.T, encoding string) string {
+	t.Helper()
+	url := testdb.Encoded(t, encoding)
+	cfg := testdb.Config(t, url, time.Minute)
+	if err := schema.Migrate(t.Context(), cfg, schema.Options{Queue: "order_queue"}, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
 
 // What a database cannot hold is refused, by the name of the field; what it can comes back as it was sent, from the table and in
 // the message, whatever the encoding of the database or of the role.
@@ -28,7 +42,7 @@ func TestEncodings(t *testing.T) {
 	} {
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
-			url := testdb.Encoded(t, encoding)
+			url := encoded(t, encoding)
 			b := newWriterOn(t, url+"&client_encoding=LATIN1", url, nil)
 			b.exec(t, `set client_encoding = UTF8`)
 			b.mustWrite(t, one(order(0), ""))
@@ -83,7 +97,7 @@ func TestEncodings(t *testing.T) {
 // A database without an encoding holds whatever bytes others have written. They can be read, and are valid in an answer.
 func TestBytesThatAreNoText(t *testing.T) {
 	t.Parallel()
-	url := testdb.Encoded(t, "SQL_ASCII")
+	url := encoded(t, "SQL_ASCII")
 	conn := testdb.Connect(t, url)
 	if _, err := conn.PgConn().Exec(t.Context(), `
 		set client_encoding = SQL_ASCII;

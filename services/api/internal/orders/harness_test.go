@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,19 +12,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
-	"orderflow.example/services/api/internal/testdb"
 )
 
-func TestMain(m *testing.M) {
-	code := testdb.Run(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -79,7 +71,7 @@ func newWriterOn(tb testing.TB, writes, looks string, change func(*orders.Writer
 	cfg := testdb.Config(tb, writes, time.Second)
 	b := &bench{url: looks, db: testdb.Connect(tb, looks), observed: &observed{}, gate: &gate{never: make(chan struct{})}}
 	wc := orders.WriterConfig{
-		Database: cfg, Queue: testdb.Queue, MaxBatch: 256, MaxQueue: 4096, Timeout: 10 * time.Second,
+		Database: cfg, Queue: "order_queue", MaxBatch: 256, MaxQueue: 4096, Timeout: 10 * time.Second,
 		OnCommit: func() { b.kicks.Add(1) }, Observer: b.observed, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 // Two replicas write the same few keys at the same time, with the same or other values, alone and in batches. Whatever the

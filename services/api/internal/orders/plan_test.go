@@ -7,8 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 // large is a table in which the wrong plan would show: everything completed but for a few.

@@ -1,25 +1,22 @@
 package orders_test
 
 import (
-	"crypto/rand"
 	"errors"
 	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 // newRole makes a database and a role with the attributes, which may do there what the api may, and its URL.
 func newRole(t *testing.T, attributes string) (database, role, asRole string) {
 	t.Helper()
-	role = "orderflow_test_writer_" + strings.ToLower(rand.Text()[:8])
-	t.Cleanup(func() { testdb.DropRole(t, role) }) // after the database
+	role = testdb.Role(t, "writer")
 	database = testdb.New(t)
 	if _, err := testdb.Connect(t, database).Exec(t.Context(), `
 		create role `+role+` login password 'pw' `+attributes+`;
@@ -127,7 +124,7 @@ func TestASessionThatCannotWriteIsGivenUp(t *testing.T) {
 func TestConnectingMayTakeLongerThanARequest(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	proxy := testdb.NewProxy(t, db)
+	proxy := testdb.Proxy(t, db)
 	proxy.Delay(80 * time.Millisecond)
 	b := newWriterOn(t, proxy.URL, db, func(c *orders.WriterConfig) { c.Timeout = 300 * time.Millisecond })
 	eventually(t, "an order to be written", func() bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/api/internal/database"
@@ -77,9 +78,9 @@ func breaksRule(err error) bool {
 		return false
 	}
 	switch pgErr.Code {
-	case "23503", "23514", "23P01": // foreign_key_violation, check_violation, exclusion_violation
+	case pgerrcode.ForeignKeyViolation, pgerrcode.CheckViolation, pgerrcode.ExclusionViolation:
 		return true
-	case "23505": // unique_violation
+	case pgerrcode.UniqueViolation:
 		switch keyColumns(err) {
 		case "", "id", "message_id", "idempotency_key": // these are ours
 			return false
@@ -96,7 +97,7 @@ func isUnfit(err error) bool {
 		return false
 	}
 	switch pgErr.Code {
-	case "22P05", "22021", "22001": // untranslatable_character, character_not_in_repertoire, string_data_right_truncation
+	case pgerrcode.UntranslatableCharacter, pgerrcode.CharacterNotInRepertoire, pgerrcode.StringDataRightTruncationDataException:
 		return true
 	}
 	return false

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
-	"orderflow.example/services/api/internal/testdb"
 )
 
 func TestRequestsThatGatherShareATransaction(t *testing.T) {
@@ -290,7 +290,7 @@ func TestLostReply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := testdb.New(t)
-			proxy := testdb.NewProxy(t, url)
+			proxy := testdb.Proxy(t, url)
 			b := newWriterOn(t, proxy.URL, url, nil)
 			b.mustWrite(t, one(order(0), ""))
 
@@ -373,7 +373,7 @@ func TestWriterEndsWithWhatIsWaiting(t *testing.T) {
 	url := testdb.New(t)
 	cfg := testdb.Config(t, url, time.Second)
 	w := orders.NewWriter(orders.WriterConfig{
-		Database: cfg, Queue: testdb.Queue, MaxBatch: 4, MaxQueue: 100, Timeout: 10 * time.Second,
+		Database: cfg, Queue: "order_queue", MaxBatch: 4, MaxQueue: 100, Timeout: 10 * time.Second,
 		OnCommit: func() {}, Observer: &observed{}, Log: slog.New(slog.DiscardHandler),
 	}, &gate{never: make(chan struct{})})
 	var wg sync.WaitGroup

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,10 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"orderflow.example/services/api/internal/testdb"
+	"orderflow.example/kit/testdb"
 )
-
-func TestMain(m *testing.M) { os.Exit(testdb.Run(m)) }
 
 // counting is a queue, a connection to its database, and the number of bytes that the queue's connections have read.
 func counting(t *testing.T) (*Queue, *pgx.Conn, *atomic.Int64) {
@@ -36,7 +33,7 @@ func counting(t *testing.T) (*Queue, *pgx.Conn, *atomic.Int64) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return New(pool, testdb.Queue), testdb.Connect(t, url), &read
+	return New(pool, "order_queue"), testdb.Connect(t, url), &read
 }
 
 type counted struct {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -34,8 +35,8 @@ func hindered(err error) bool {
 		return false
 	}
 	switch pgErr.Code {
-	case "XX000", // "tuple concurrently updated", which has no code of its own
-		"42710", "23505": // the role was not there when it was looked for, and is now
+	case pgerrcode.InternalError, // "tuple concurrently updated", which has no code of its own
+		pgerrcode.DuplicateObject, pgerrcode.UniqueViolation: // the role was not there when it was looked for, and is now
 		return true
 	}
 	return false

@@ -3,20 +3,18 @@ package schema_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -35,13 +33,7 @@ type database struct {
 func newDatabase(t *testing.T) *database {
 	t.Helper()
 
-	name := "schema_test_" + random(t)
-	admin := connect(t, adminConfig(t))
-	mustExec(t, admin, "create database "+name)
-	t.Cleanup(func() { mustExec(t, admin, "drop database "+name+" with (force)") })
-
-	cfg := adminConfig(t)
-	cfg.Database = name
+	cfg := testdb.Config(t, testdb.Empty(t), time.Minute)
 	return &database{t: t, cfg: cfg, conn: connect(t, cfg), log: &logBuffer{}}
 }
 
@@ -69,7 +61,7 @@ func (db *database) as(role, password string) *pgx.ConnConfig {
 // newRole returns the name of a role for this test, which need not exist, and drops it when the test ends.
 func (db *database) newRole(part string) string {
 	db.t.Helper()
-	name := "schema test " + random(db.t) + " " + part // with a space, so that it needs quoting
+	name := "schema test " + testdb.Name(part) // with a space, so that it needs quoting
 	quoted := pgx.Identifier{name}.Sanitize()
 	admin := connect(db.t, db.cfg)
 	db.t.Cleanup(func() {
@@ -90,15 +82,7 @@ func (db *database) newRole(part string) string {
 // adminConfig is the superuser's configuration for the maintenance database.
 func adminConfig(t *testing.T) *pgx.ConnConfig {
 	t.Helper()
-	url := os.Getenv("TEST_DATABASE_URL")
-	if url == "" {
-		t.Fatal("run make test (or set TEST_DATABASE_URL to a Postgres superuser's URL)")
-	}
-	address, err := postgres.Parse(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address.Config("orderflow-api", time.Minute)
+	return testdb.Config(t, testdb.Server(t), time.Minute)
 }
 
 func connect(t *testing.T, cfg *pgx.ConnConfig) *pgx.Conn {
@@ -213,7 +197,7 @@ func wantTable(t *testing.T, conn *pgx.Conn, sql, want string) {
 // denied tells whether Postgres refused something for want of rights.
 func denied(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "42501"
+	return errors.As(err, &pgErr) && pgErr.Code == pgerrcode.InsufficientPrivilege
 }
 
 // eventually waits for a condition that another session brings about.
@@ -230,15 +214,6 @@ func eventually(t *testing.T, what string, condition func() bool) {
 			t.Fatal("waited in vain until ", what)
 		}
 	}
-}
-
-func random(t *testing.T) string {
-	t.Helper()
-	var b [6]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		t.Fatal(err)
-	}
-	return hex.EncodeToString(b[:])
 }
 
 // logBuffer collects log lines of any number of goroutines.

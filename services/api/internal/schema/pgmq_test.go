@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -271,7 +272,7 @@ func TestPGMQFunctions(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				conn := connect(t, db.cfg)
-				name := "t_" + random(t)
+				name := testdb.Name("t")
 				mustExec(t, conn, `set timezone = 'UTC'`)
 				mustExec(t, conn, `select pgmq.create($1)`, name)
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -274,7 +275,6 @@ func tryExec(ctx context.Context, tx pgx.Tx, statement string) (done bool, err e
 
 // denied tells whether Postgres refused something for want of rights.
 func denied(err error) bool {
-	const insufficientPrivilege = "42501"
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == insufficientPrivilege
+	return errors.As(err, &pgErr) && pgErr.Code == pgerrcode.InsufficientPrivilege
 }

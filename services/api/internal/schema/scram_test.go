@@ -2,25 +2,16 @@ package schema
 
 import (
 	"encoding/base64"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
+	"orderflow.example/kit/testdb"
 )
 
 // The server's own verifier of a password, made again with the server's salt, must come out the same.
 func TestScramVerifierIsWhatPostgresMakes(t *testing.T) {
 	t.Parallel()
-	url := os.Getenv("TEST_DATABASE_URL")
-	if url == "" {
-		t.Fatal("run make test (or set TEST_DATABASE_URL to a Postgres superuser's URL)")
-	}
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
+	conn := testdb.Connect(t, testdb.Server(t))
 
 	for _, password := range []string{"pencil", `p@ss'w"ord\$1;--%41 `, strings.Repeat("long", 100)} {
 		tx, err := conn.Begin(t.Context())

@@ -4,20 +4,15 @@ package dbtest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/url"
-	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/testdb"
 )
 
 // QueueName is the queue that the template has.
@@ -31,91 +26,28 @@ type DB struct {
 }
 
 // Address is the database's, as the program reads it.
-func (d *DB) Address() postgres.Address { return Address(d.tb, d.URL) }
+func (d *DB) Address() postgres.Address {
+	d.tb.Helper()
+	return testdb.Address(d.tb, d.URL)
+}
 
 // Proxy is one in front of the database, which can break connections.
 func (d *DB) Proxy() *pgproxy.Proxy {
 	d.tb.Helper()
-	proxy, err := pgproxy.New(d.URL)
-	if err != nil {
-		d.tb.Fatal(err)
-	}
-	d.tb.Cleanup(proxy.Close)
-	return proxy
+	return testdb.Proxy(d.tb, d.URL)
 }
-
-// Address reads a DATABASE_URL.
-func Address(tb testing.TB, text string) postgres.Address {
-	tb.Helper()
-	address, err := postgres.Parse(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return address
-}
-
-var serial atomic.Int64
 
 // New makes a database from the template and drops it when the test ends.
 func New(tb testing.TB) *DB {
 	tb.Helper()
-	server, template := os.Getenv("TEST_DATABASE_URL"), os.Getenv("TEST_TEMPLATE")
-	if server == "" || template == "" {
-		tb.Fatal("no Postgres to test on: run `make test`, or set TEST_DATABASE_URL (superuser, database postgres) and TEST_TEMPLATE " +
-			"(a database migrated by `api migrate`)")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	admin, err := pgx.Connect(ctx, server)
-	if err != nil {
-		tb.Fatalf("connect to TEST_DATABASE_URL: %v", err)
-	}
-	defer admin.Close(ctx)
-	name := fmt.Sprintf("consumer_test_%d_%d_%d", os.Getpid(), time.Now().UnixNano()%1e9, serial.Add(1))
-	create := fmt.Sprintf("create database %s template %s", name, pgx.Identifier{template}.Sanitize())
-	if err := retry(ctx, func() error { _, err := admin.Exec(ctx, create); return err }); err != nil {
-		tb.Fatalf("create database: %v", err)
-	}
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		admin, err := pgx.Connect(ctx, server)
-		if err != nil {
-			tb.Errorf("connect to drop %s: %v", name, err)
-			return
-		}
-		defer admin.Close(ctx)
-		if _, err := admin.Exec(ctx, "drop database "+name+" with (force)"); err != nil {
-			tb.Errorf("drop database: %v", err)
-		}
-	})
-	address, err := url.Parse(server)
-	if err != nil {
-		tb.Fatalf("TEST_DATABASE_URL must be a URL: %v", err)
-	}
-	address.Path = "/" + name
-	pool, err := pgxpool.New(ctx, address.String())
+	d := &DB{URL: testdb.New(tb), tb: tb}
+	pool, err := pgxpool.New(tb.Context(), d.URL)
 	if err != nil {
 		tb.Fatalf("connect to test database: %v", err)
 	}
 	tb.Cleanup(pool.Close)
-	return &DB{Pool: pool, URL: address.String(), tb: tb}
-}
-
-// retry: while somebody looks into the template, it cannot be copied.
-func retry(ctx context.Context, try func() error) error {
-	for {
-		err := try()
-		var answer *pgconn.PgError
-		if !errors.As(err, &answer) || answer.Code != "55006" {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	d.Pool = pool
+	return d
 }
 
 // Exec runs a statement that has to work.

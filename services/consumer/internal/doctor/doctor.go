@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -171,10 +172,12 @@ func holders(ctx context.Context, conn *pgx.Conn, q *queue.Queue) ([]Holder, err
 	return found, nil
 }
 
-func denied(err error) bool { return code(err) == "42501" }
+func denied(err error) bool { return code(err) == pgerrcode.InsufficientPrivilege }
 
 // missing: no such function or schema, because the migrations have not been applied.
-func missing(err error) bool { return code(err) == "42883" || code(err) == "3F000" }
+func missing(err error) bool {
+	return code(err) == pgerrcode.UndefinedFunction || code(err) == pgerrcode.InvalidSchemaName
+}
 
 func code(err error) string {
 	var answer *pgconn.PgError

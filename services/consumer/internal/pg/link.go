@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -200,11 +201,14 @@ func useless(err error) bool {
 		return false
 	}
 	switch answer.Code {
-	case "25006", // read-only: we talk to a standby, or to a primary that has been demoted
-		"25P02",                   // a failed transaction that was not rolled back
-		"26000", "0A000", "42P05", // prepared statements that are not what we think they are
-		"57P01", "57P02", "57P03", "57P05": // the server says goodbye
+	case pgerrcode.ReadOnlySQLTransaction: // we talk to a standby, or to a primary that has been demoted
 		return true
+	case pgerrcode.InFailedSQLTransaction: // it was not rolled back
+		return true
+	case pgerrcode.InvalidSQLStatementName, pgerrcode.FeatureNotSupported, pgerrcode.DuplicatePreparedStatement:
+		return true // prepared statements are not what we think they are
+	case pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.CannotConnectNow, pgerrcode.IdleSessionTimeout:
+		return true // the server says goodbye
 	}
 	return answer.Code[:2] == "08"
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/pg"
 )
@@ -68,7 +69,7 @@ func TestASilentAddressHidesNoOther(t *testing.T) {
 	}
 	address.Host = silent.Addr().String() + "," + address.Host
 	address.RawQuery = "sslmode=disable&connect_timeout=1"
-	server := pg.NewServer(dbtest.Address(t, address.String()), "test", slog.New(slog.DiscardHandler), pg.Observer{})
+	server := pg.NewServer(testdb.Address(t, address.String()), "test", slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink("test", nil)
 	defer link.Close()
 	if err := link.Do(t.Context(), func(ctx context.Context, conn *pgx.Conn) error { return conn.Ping(ctx) }); err != nil {

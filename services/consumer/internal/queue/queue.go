@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -192,15 +193,17 @@ func Classify(err error) Fault {
 		return Unknown
 	}
 	switch code := answer.Code; {
-	case code == "55P03", code == "40P01", code == "40001":
+	case code == pgerrcode.LockNotAvailable, code == pgerrcode.DeadlockDetected, code == pgerrcode.SerializationFailure:
 		return Locked
-	case code[:2] == "22", code[:2] == "23", code[:2] == "P0", code == "54000", code == "54001", code == "XX001", code == "XX002":
+	case code[:2] == "22", code[:2] == "23", code[:2] == "P0", // by class, and not by the codes that pgerrcode lists: a trigger may raise any
+		code == pgerrcode.ProgramLimitExceeded, code == pgerrcode.StatementTooComplex,
+		code == pgerrcode.DataCorrupted, code == pgerrcode.IndexCorrupted:
 		return Spoiled
 	case code == notWritten:
 		return Suppressed
-	case code == "57014":
+	case code == pgerrcode.QueryCanceled:
 		return TooLong
-	case code == "57P01", code == "57P02", code[:2] == "08":
+	case code == pgerrcode.AdminShutdown, code == pgerrcode.CrashShutdown, code[:2] == "08":
 		return Unknown // the session was ended, perhaps just after the commit
 	default:
 		return Refused

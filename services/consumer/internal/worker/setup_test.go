@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
@@ -74,7 +75,7 @@ func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler, p
 	b.t.Helper()
 	r := &running{t: b.t, metrics: metrics.New("test", s.Queue, "test"), log: &logged{}, ended: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server := pg.NewServer(dbtest.Address(b.t, address), s.ID, log, pg.Observer{
+	server := pg.NewServer(testdb.Address(b.t, address), s.ID, log, pg.Observer{
 		Connected: func(link string, again bool) {
 			if again {
 				r.metrics.Reconnects.WithLabelValues(link).Inc()
