@@ -9,7 +9,8 @@
 //	ignored     "true": no setting, but something computed from them
 //
 // A type with a Decode(string) error method reads itself, as envconfig has it; its error says why a value is wrong. It may have a method
-// Allowed() string instead of the tag.
+// Allowed() string instead of the tag. An error with a method Sentence() string says instead that something else is wrong, which the
+// value names.
 //
 // The package must never show a secret, read a variable twice, or stop at the first mistake: a start with three wrong values
 // names all three.
@@ -43,6 +44,10 @@ func Read(lookup Lookup, target any) *Problems {
 		}
 		p.given[name] = text
 		if err := decode(field, text, value); err != nil {
+			if sentence := elsewhere(err); sentence != "" {
+				p.say(name, sentence)
+				continue
+			}
 			p.refuse(name, expected(field), reason(field.Type, text, err))
 		}
 	}
@@ -124,6 +129,19 @@ func expected(field reflect.StructField) string {
 	default:
 		return "another text"
 	}
+}
+
+// elsewhere is what the error of a type that reads itself says by a method Sentence: the value is as it must be, and what it names, a
+// file say, is not.
+func elsewhere(err error) string {
+	if parse := (*envconfig.ParseError)(nil); errors.As(err, &parse) {
+		err = parse.Err // it does not unwrap
+	}
+	var e interface{ Sentence() string }
+	if errors.As(err, &e) {
+		return e.Sentence()
+	}
+	return ""
 }
 
 // reason is why a text could not be read, where that is more than what is allowed says.

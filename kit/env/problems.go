@@ -38,6 +38,14 @@ func (p *Problems) Err() error {
 	return fmt.Errorf("%w: %s", ErrConfiguration, strings.Join(p.sentences, "; "))
 }
 
+// say adds a sentence of its own.
+func (p *Problems) say(name, sentence string) {
+	if !p.wrong[name] {
+		p.wrong[name] = true
+		p.sentences = append(p.sentences, name+": "+sentence)
+	}
+}
+
 func (p *Problems) refuse(name, must, why string) {
 	value := p.given[name]
 	switch p.fields[name].Tag.Get("secret") {

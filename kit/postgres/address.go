@@ -32,7 +32,8 @@ type Address struct {
 	hostAddr map[string][]string // addresses of hosts that are not to be looked up
 	settings map[string]string   // of the session
 	ignored  []string
-	writable bool // of several hosts, one that takes writes is wanted
+	password *password // of a file; nil: config's
+	writable bool      // of several hosts, one that takes writes is wanted
 }
 
 // Allowed is what an error says that an address must be.
@@ -68,13 +69,20 @@ func (a *Address) Decode(text string) error {
 	if _, err := pgx.ParseConfig(base); err != nil {
 		return errors.New("user, password, host, port or database cannot be read: percent-encode special characters in a password")
 	}
+	if err := r.findFiles(); err != nil {
+		return err
+	}
 	config, err := pgx.ParseConfig(join(base, r.out))
 	if err != nil {
 		return cmp.Or(errors.Unwrap(err), errors.New("the parameters do not go together"))
 	}
 	// As every secret: a newline at an end, which nobody sees, makes another one of it.
 	if p := os.Getenv("PGPASSWORD"); p != "" && p == config.Password && strings.TrimFunc(p, unicode.IsSpace) != p {
-		return errors.New("PGPASSWORD has white space at an end (a newline? echo leaves one, printf does not)")
+		return elsewhere("PGPASSWORD has white space at an end (a newline? echo leaves one, printf does not)")
+	}
+	fromFile, err := findPassword(config)
+	if err != nil {
+		return err
 	}
 	if err := r.limitTLS(config); err != nil {
 		return err
@@ -82,11 +90,17 @@ func (a *Address) Decode(text string) error {
 	if r.shuffle {
 		shuffle(config)
 	}
-	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config)}
+	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config), password: fromFile}
 	_, given := r.out["target_session_attrs"]
 	a.writable = !given && len(a.hosts()) > 1
 	return nil
 }
+
+// elsewhere says that something is wrong that an address names, and not the address.
+type elsewhere string
+
+func (e elsewhere) Error() string    { return string(e) }
+func (e elsewhere) Sentence() string { return string(e) }
 
 // Config is what pgx connects with. Application is the session's name, and timeout how long one attempt to connect to one host may take;
 // both unless the address says otherwise. The connections have the settings of [session] and of the address.
@@ -110,6 +124,9 @@ func (a Address) Config(application string, timeout time.Duration) *pgx.ConnConf
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.AfterConnect = session(a.settings, config.ConnectTimeout)
+	if a.password != nil {
+		a.password.apply(&config.Config)
+	}
 	return config
 }
 

@@ -119,7 +119,7 @@ var parameters = []struct {
 	{query: "target_session_attrs=fastest", wrong: "do not go together"},
 	{query: "sslmode=prefer"},
 	{query: "sslmode=sometimes", wrong: "sslmode is invalid"},
-	{query: "sslmode=disable&sslrootcert=/no/such/file", wrong: "unable to read CA file"},
+	{query: "sslmode=disable&sslrootcert=/no/such/file", wrong: "its sslrootcert is the file /no/such/file, which cannot be read"},
 	{query: "channel_binding=prefer"},
 	{query: "channel_binding=perhaps", wrong: "do not go together"},
 	{query: "options=-c%20geqo%3Doff"},

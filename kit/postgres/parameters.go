@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -265,6 +266,28 @@ func (r *reading) finish() {
 	if own {
 		r.out["port"] = strings.Join(ports, ",")
 	}
+}
+
+// findFiles looks for the files that the address names. pgx's own error would read as one of the address.
+func (r *reading) findFiles() error {
+	for _, parameter := range []string{"sslrootcert", "sslcert", "sslkey"} {
+		path := r.out[parameter]
+		if path == "" || parameter == "sslrootcert" && path == "system" {
+			continue
+		}
+		file, err := os.Open(path) //nolint:gosec // the operator names it
+		if err == nil {
+			err = file.Close()
+		}
+		if err != nil {
+			why := err
+			if p := (*os.PathError)(nil); errors.As(err, &p) {
+				why = p.Err
+			}
+			return elsewhere(fmt.Sprintf("its %s is the file %s, which cannot be read: %v (in Kubernetes: has the Secret that key?)", parameter, path, why))
+		}
+	}
+	return nil
 }
 
 // hostAddresses are those that hostaddr gives to the hosts of an address, in their order.
