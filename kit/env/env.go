@@ -34,7 +34,7 @@ type Lookup = func(name string) (value string, set bool)
 // Read fills the struct that target points to and returns what is wrong so far. The caller adds its own checks to that and then
 // asks for [Problems.Err].
 func Read(lookup Lookup, target any) *Problems {
-	p := &Problems{fields: make(map[string]reflect.StructField), given: make(map[string]string), wrong: make(map[string]bool)}
+	p := &Problems{fields: make(map[string]reflect.StructField), given: make(map[string]string), wrong: make(map[string]bool), files: make(map[string]string)}
 	for field, value := range fields(target) {
 		name := field.Tag.Get("envconfig")
 		p.fields[name] = field

@@ -19,6 +19,7 @@ type Problems struct {
 	fields    map[string]reflect.StructField
 	given     map[string]string // what was read for each variable
 	wrong     map[string]bool
+	files     map[string]string // of secrets
 }
 
 // Add says that a variable is not what it must be: "from 1 to 10", say. The value is added, masked when it is secret.
@@ -29,6 +30,9 @@ func (p *Problems) Refuse(name, why string) { p.refuse(name, expected(p.fields[n
 
 // Named reports whether a variable has been complained about: then the field does not hold what the user meant.
 func (p *Problems) Named(name string) bool { return p.wrong[name] }
+
+// File is that from which a secret was read; empty when it was not in one.
+func (p *Problems) File(name string) string { return p.files[name] }
 
 // Err is nil when nothing is wrong, and otherwise one line with every problem.
 func (p *Problems) Err() error {

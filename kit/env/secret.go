@@ -16,7 +16,7 @@ func (p *Problems) findSecret(lookup Lookup, name, text, kind string) (found str
 		p.wrong[name] = true
 		return "", false
 	case file != "":
-		source = name + FileSuffix
+		source, p.files[name] = name+FileSuffix, file
 		var err error
 		if text, err = secret.Content(file); err != nil {
 			p.add(source, file, "the path of a file that holds "+name, err.Error())

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/testdb"
 )
 
 // rotating is a role whose password is in a file, and a way to connect as it.
@@ -26,9 +27,8 @@ type rotating struct {
 // The environment belongs to the process: tests with it do not run beside others.
 func newRotating(t *testing.T) *rotating {
 	t.Helper()
-	r := &rotating{t: t, role: name("rotating"), file: filepath.Join(t.TempDir(), "password")}
-	admin(t, fmt.Sprintf("create role %s login password 'first'", r.role))
-	t.Cleanup(func() { admin(t, "drop role "+r.role) })
+	r := &rotating{t: t, role: testdb.Role(t, "rotating"), file: filepath.Join(t.TempDir(), "password")}
+	testdb.Admin(t, fmt.Sprintf("create role %s login password 'first'", r.role))
 	r.write("first")
 	t.Setenv("PGPASSWORD_FILE", r.file)
 	u := server(t)
@@ -53,7 +53,7 @@ func (r *rotating) write(text string) {
 
 func (r *rotating) alter(text string) {
 	r.t.Helper()
-	admin(r.t, fmt.Sprintf("alter role %s password '%s'", r.role, text))
+	testdb.Admin(r.t, fmt.Sprintf("alter role %s password '%s'", r.role, text))
 }
 
 // connect tries up to twice: a password that the server does not take yet alternates with the former one.

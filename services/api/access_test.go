@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -234,5 +236,31 @@ func TestStrangersLargeBodiesAreNotRead(t *testing.T) {
 			}
 			_ = conn.Close()
 		}
+	}
+}
+
+// A Secret is changed under a running api: the new token opens it, and the old one no longer does.
+func TestTokensOfAFileChangeWithoutARestart(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tokens")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(callerToken + "\n")
+	s := withTokens(t, "API_TOKENS", "", "API_TOKENS_FILE", path)
+	status := func(token string) int { return s.do(t, http.MethodGet, "/queue", "", bearer(token)).status }
+	if before, after := status(callerToken), status(callerToken2); before != http.StatusOK || after != http.StatusUnauthorized {
+		t.Fatalf("at the start: %d, %d", before, after)
+	}
+	write(callerToken2 + "\n")
+	s.log.await(t, "tokens have changed")
+	if before, after := status(callerToken), status(callerToken2); before != http.StatusUnauthorized || after != http.StatusOK {
+		t.Errorf("after the change: %d, %d", before, after)
+	}
+	if admin := status(adminToken); admin != http.StatusOK {
+		t.Errorf("the admin's token, which has not changed: %d", admin)
 	}
 }

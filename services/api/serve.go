@@ -26,13 +26,8 @@ const ownConnections = 3
 // serve runs the service until ctx ends (the first signal), and then brings it to its end in order: readiness first, then
 // requests, then what they have left to be written, and the connections last.
 func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	for name, list := range map[string]string{"API_TOKENS": cfg.APITokens, "ADMIN_TOKEN": cfg.AdminToken} {
-		for _, token := range config.Tokens(list) {
-			if len(token) < config.WeakToken {
-				log.WarnContext(ctx, "a token is short enough to be guessed: give it 16 random characters or more", "variable", name)
-			}
-		}
-	}
+	tokens := newTokenFiles(cfg, log)
+	tokens.warn(ctx)
 	counters := metrics.New(version)
 	monitor := database.NewMonitor(cfg.Database, prepare(cfg, log), log)
 	pool, err := database.NewPool(context.Background(), cfg.Database, cfg.DBMaxConns-ownConnections,
@@ -70,8 +65,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		OrderBodyLimit: int(cfg.OrderBodyLimit),
 		BodyBudget:     limits.bodies,
 		Input:          orders.Input{Example: cfg.Input == "example"},
-		APITokens:      config.Tokens(cfg.APITokens),
-		AdminTokens:    config.Tokens(cfg.AdminToken),
+		APITokens:      tokens.api.now,
+		AdminTokens:    tokens.admin.now,
 		LogRequests:    cfg.LogRequests,
 	})
 	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})
@@ -97,6 +92,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer stopNotifier()
 	stopWriter := background(writer.Run)
 	defer stopWriter()
+	stopTokens := background(func(ctx context.Context) { tokens.follow(ctx, server.SetTokens) })
+	defer stopTokens()
 	stopSummary := background(func(ctx context.Context) { summarize(ctx, server, log) })
 	defer stopSummary()
 	stopServing := background(func(context.Context) { failed <- server.Serve(api) })

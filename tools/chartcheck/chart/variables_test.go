@@ -28,7 +28,7 @@ func TestServicesKnowTheVariablesTheyAreGiven(t *testing.T) {
 	t.Parallel()
 	binaries := binaries(t)
 	// Read by libraries: pgx and the Go runtime.
-	elsewhere := []string{"PGUSER", "PGPASSWORD", "GOMEMLIMIT"}
+	elsewhere := []string{"PGUSER", "PGPASSWORD_FILE", "GOMEMLIMIT"}
 	known := map[string][]string{}
 	for container, service := range map[string]string{"api": "api", "migrate": "api", "consumer": "consumer", "loadgen": "loadgen", "test": "loadgen"} {
 		known[container] = append(variables(t, filepath.Join(binaries, service)), elsewhere...)

@@ -6,9 +6,10 @@ How pods reach the database, and as whom. There are four roles:
   consumer  messages in, orders' outcome; cannot create orders
   metrics   reads
 
-The migration creates the last three and sets their passwords. Passwords travel
-as PGPASSWORD beside a DATABASE_URL without one: so they may contain anything,
-and no printed URL can show them.
+The migration creates the last three and sets their passwords. Passwords are
+files of mounted Secrets (PGPASSWORD_FILE), which the services read again for each
+connection: a Secret may change under a running pod, passwords may contain
+anything, and no printed URL can show them.
 */}}
 
 {{- define "orderflow.postgres.host" -}}
@@ -21,18 +22,30 @@ and no printed URL can show them.
 {{- end -}}
 
 {{- define "orderflow.postgres.sslmode" -}}
-{{- /* Inside the cluster, behind a NetworkPolicy, the bundled server has no certificate. */ -}}
-{{- ternary "disable" .Values.externalDatabase.sslmode .Values.postgres.enabled -}}
+{{- if not .Values.postgres.enabled -}}
+{{- .Values.externalDatabase.sslmode -}}
+{{- else -}}
+{{- ternary "verify-full" "disable" .Values.postgres.tls.enabled -}}
+{{- end -}}
 {{- end -}}
 
+{{/* Secret with the certificate authority that services verify by; empty for the public ones, or none. */}}
 {{- define "orderflow.database.ca" -}}
-{{- if not .Values.postgres.enabled }}{{ .Values.externalDatabase.caSecret }}{{ end -}}
+{{- if not .Values.postgres.enabled -}}
+{{- .Values.externalDatabase.caSecret -}}
+{{- else if .Values.postgres.tls.enabled -}}
+{{- include "orderflow.postgres.tlsSecret" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "orderflow.postgres.tlsSecret" -}}
+{{- .Values.postgres.tls.existingSecret | default (printf "%s-postgres-tls" (include "orderflow.fullname" .)) -}}
 {{- end -}}
 
 {{- define "orderflow.database.url" -}}
 {{- $host := include "orderflow.postgres.host" . -}}
 postgres://{{ ternary (printf "[%s]" $host) $host (contains ":" $host) }}:{{ include "orderflow.postgres.port" . }}/{{ .Values.database.name }}?sslmode={{ include "orderflow.postgres.sslmode" . }}
-{{- if include "orderflow.database.ca" . }}&sslrootcert=/etc/orderflow/database-ca/{{ .Values.externalDatabase.caKey }}{{ end -}}
+{{- if include "orderflow.database.ca" . }}&sslrootcert={{ include "orderflow.secretFile" (dict "for" "database-ca" "secret" (include "orderflow.database.ca" .) "key" (ternary "ca.crt" .Values.externalDatabase.caKey .Values.postgres.enabled)) }}{{ end -}}
 {{- end -}}
 
 {{/*
@@ -73,26 +86,36 @@ generated: {{ eq $own.existingSecret "" }}
   valueFrom:
     secretKeyRef: {name: {{ $role.secret | quote }}, key: {{ $role.userKey | quote }}}
   {{- end }}
-- name: PGPASSWORD
-  valueFrom:
-    secretKeyRef: {name: {{ $role.secret | quote }}, key: {{ $role.key | quote }}}
+- name: PGPASSWORD_FILE
+  value: {{ include "orderflow.secretFile" (dict "for" (printf "database-%s" .role) "secret" $role.secret "key" $role.key) | quote }}
 - name: QUEUE_NAME
   value: {{ .root.Values.queue.name | quote }}
 {{- end -}}
 
+{{/* Volumes of what the roles need to reach the database, and their mounts: (dict "root" $ "roles" (list "api")) */}}
 {{- define "orderflow.database.volumes" -}}
-{{- with include "orderflow.database.ca" . }}
+{{- range .roles }}
+{{- $role := include "orderflow.role" (dict "root" $.root "role" .) | fromYaml }}
+{{ include "orderflow.secretVolume" (dict "for" (printf "database-%s" .) "secret" $role.secret) }}
+{{- end }}
+{{- with include "orderflow.database.ca" .root }}
 - name: database-ca
   secret:
     secretName: {{ . | quote }}
+    {{- /* Nobody but the server needs its key. */}}
+    {{- if $.root.Values.postgres.enabled }}
+    items: [{key: ca.crt, path: ca.crt}]
+    {{- end }}
 {{- end }}
 {{- end -}}
 
 {{- define "orderflow.database.mounts" -}}
-{{- if include "orderflow.database.ca" . }}
-- name: database-ca
-  mountPath: /etc/orderflow/database-ca
-  readOnly: true
+{{- range .roles }}
+{{- $role := include "orderflow.role" (dict "root" $.root "role" .) | fromYaml }}
+{{ include "orderflow.secretMount" (dict "for" (printf "database-%s" .) "secret" $role.secret) }}
+{{- end }}
+{{- with include "orderflow.database.ca" .root }}
+{{ include "orderflow.secretMount" (dict "for" "database-ca" "secret" .) }}
 {{- end }}
 {{- end -}}
 
@@ -110,6 +133,10 @@ new password.
 {{- $value = include "orderflow.generated" (dict "root" $.root "name" $role.secret "key" $role.key) -}}
 {{- end -}}
 {{- $seen = append $seen $value -}}
+{{- end -}}
+{{- /* A certificate authority is read at the start only. */ -}}
+{{- if and .root.Values.postgres.enabled .root.Values.postgres.tls.enabled (not .root.Values.postgres.tls.existingSecret) -}}
+{{- $seen = append $seen (include "orderflow.postgres.tls" .root | fromYaml).ca -}}
 {{- end -}}
 {{- join "/" $seen | sha256sum -}}
 {{- end -}}

@@ -13,6 +13,14 @@ include_if_exists '{{ include "orderflow.postgres.pgdata" . }}/postgresql.conf'
 listen_addresses = '*'
 max_connections = {{ $connections }}
 
+{{- if .Values.postgres.tls.enabled }}
+
+# Read again at each reload, which the passwords container asks for when the Secret changes.
+ssl = on
+ssl_cert_file = '/etc/orderflow/tls/tls.crt'
+ssl_key_file = '/etc/orderflow/tls/tls.key'
+{{- end }}
+
 # Memory, from a limit of {{ $memory }} MiB.
 shared_buffers = {{ div $memory 4 }}MB
 effective_cache_size = {{ div (mul $memory 5) 8 }}MB

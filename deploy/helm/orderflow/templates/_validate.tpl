@@ -368,7 +368,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- define "orderflow.validate.env" -}}
 {{- $problems := list -}}
 {{- $common := dict "LOG_LEVEL" "log.level" "LOG_FORMAT" "log.format" "GOMEMLIMIT" "resources.limits.memory" -}}
-{{- $database := dict "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "QUEUE_NAME" "queue.name" "METRICS_PORT" "" -}}
+{{- $database := dict "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "PGPASSWORD_FILE" "database.roles" "QUEUE_NAME" "queue.name" "METRICS_PORT" "" -}}
 {{- $own := dict
   "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "API_TOKENS" "api.tokens" "API_TOKENS_FILE" "api.tokens" "ADMIN_TOKEN" "api.adminToken" "ADMIN_TOKEN_FILE" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
   "api.migration" (dict "PGMQ_INSTALL" "queue.pgmq" "API_DB_ROLE" "database.roles" "API_DB_PASSWORD" "database.roles" "CONSUMER_DB_ROLE" "database.roles" "CONSUMER_DB_PASSWORD" "database.roles" "METRICS_DB_ROLE" "database.roles" "METRICS_DB_PASSWORD" "database.roles")

@@ -55,7 +55,10 @@ type Config struct {
 	LogRequests bool   `envconfig:"LOG_REQUESTS" default:"false" desc:"a line for every request at level info (at debug there always is)"`
 
 	// Database is how to connect to DATABASE_URL.
-	Database *pgx.ConnConfig `ignored:"true"`
+	// APITokensFile and AdminTokenFile are the files that these were read from, and can be read from again. Empty: none.
+	APITokensFile  string          `ignored:"true"`
+	AdminTokenFile string          `ignored:"true"`
+	Database       *pgx.ConnConfig `ignored:"true"`
 }
 
 // connectTimeout is how long an attempt to connect may take when the URL says nothing. Postgres on a network answers in
@@ -106,6 +109,7 @@ func (c *Config) check(p *env.Problems) {
 	logging.Check(p, c.LogLevel, c.LogFormat)
 	checkTokens(p, "API_TOKENS", c.APITokens)
 	checkTokens(p, "ADMIN_TOKEN", c.AdminToken)
+	c.APITokensFile, c.AdminTokenFile = p.File("API_TOKENS"), p.File("ADMIN_TOKEN")
 	c.checkRoles(p)
 }
 

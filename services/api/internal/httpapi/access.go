@@ -32,6 +32,21 @@ func (t tokens) have(token string) bool {
 	return found == 1
 }
 
+// access is who may call what.
+type access struct {
+	callers tokens // open every call but those that change dead letters; none: everybody may call
+	admins  tokens // open every call; none: those that change dead letters are off
+}
+
+func (a *access) admit(token string) bool {
+	return len(a.callers) == 0 || a.callers.have(token) || a.admins.have(token)
+}
+
+// SetTokens replaces the tokens: the next request is asked for one of these.
+func (s *Server) SetTokens(callers, admins []string) {
+	s.access.Store(&access{callers: newTokens(callers...), admins: newTokens(admins...)})
+}
+
 // openToAll are the paths that need no token: probes, which Kubernetes and load balancers ask, and the page that shows the API's
 // documentation, which holds nothing until it is given a token.
 var openToAll = map[string]bool{"/health": true, "/livez": true, "/readyz": true, "/": true, "/docs": true, "/redoc": true}
@@ -42,10 +57,11 @@ var openToAll = map[string]bool{"/health": true, "/livez": true, "/readyz": true
 // A wrong token costs its sender the connection and us a sum. There is no lock after so many tries: behind a proxy all clients
 // have one address, and whoever tries tokens would lock out those that have one. A token must be long instead.
 func (s *Server) authenticate(c *fiber.Ctx) error {
-	if len(s.callers) == 0 || openToAll[c.Path()] {
+	access := s.access.Load()
+	if len(access.callers) == 0 || openToAll[c.Path()] {
 		return c.Next()
 	}
-	if token, given := bearer(c); !s.callers.have(token) && !s.admins.have(token) {
+	if token, given := bearer(c); !access.admit(token) {
 		return s.unauthorized(c, given, "this call needs the header Authorization: Bearer with one of the API_TOKENS")
 	}
 	return c.Next()
@@ -62,12 +78,13 @@ func (s *Server) authorizeAdmin(ctx huma.Context, next func(huma.Context)) {
 }
 
 func (s *Server) admit(c *fiber.Ctx) error {
-	if len(s.admins) == 0 {
+	access := s.access.Load()
+	if len(access.admins) == 0 {
 		return problem(http.StatusForbidden, "this call is off: the service has no ADMIN_TOKEN")
 	}
 	token, given := bearer(c)
-	if !s.admins.have(token) {
-		if len(s.callers) > 0 { // or it would not have come so far
+	if !access.admins.have(token) {
+		if len(access.callers) > 0 { // or it would not have come so far
 			return problem(http.StatusForbidden, "this call needs the ADMIN_TOKEN: one of the API_TOKENS is not enough")
 		}
 		return s.unauthorized(c, given, "this call needs the header Authorization: Bearer with the ADMIN_TOKEN")

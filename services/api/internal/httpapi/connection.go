@@ -22,9 +22,9 @@ func (s *Server) bodyLimit(method, target []byte) int64 {
 func (s *Server) known(_, target, authorization []byte) bool {
 	token := bearerToken(string(authorization))
 	if string(http1.Path(target)) == redrivePath {
-		return s.admins.have(token)
+		return s.access.Load().admins.have(token)
 	}
-	return len(s.callers) == 0 || s.callers.have(token) || s.admins.have(token)
+	return s.access.Load().admit(token)
 }
 
 // inStep answers what was handed on as a request, and nothing else; and what was read when there is room for the answer.

@@ -119,7 +119,7 @@ var docsPage []byte
 // describeTokens says which calls need a token, when there are any.
 func (s *Server) describeTokens() {
 	document := s.api.OpenAPI()
-	if len(s.callers) == 0 {
+	if len(s.cfg.APITokens) == 0 {
 		return
 	}
 	document.Security = []map[string][]string{{"token": {}}}

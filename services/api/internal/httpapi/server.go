@@ -73,8 +73,7 @@ type Server struct {
 	served   atomic.Int64
 	draining atomic.Bool
 	level    slog.Level // of the line for each request
-	callers  tokens
-	admins   tokens
+	access   atomic.Pointer[access]
 	warned   rarely // of a request without a connection
 	refused  rarely // of a request without a token
 }
@@ -91,7 +90,8 @@ const (
 
 // New makes a server; nothing is served until [Server.Serve].
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, level: slog.LevelDebug, callers: newTokens(cfg.APITokens...), admins: newTokens(cfg.AdminTokens...)}
+	s := &Server{cfg: cfg, level: slog.LevelDebug}
+	s.SetTokens(cfg.APITokens, cfg.AdminTokens)
 	if cfg.LogRequests {
 		s.level = slog.LevelInfo
 	}
