@@ -41,8 +41,11 @@ func runChaos(ctx context.Context, env *environment, _ []string) (code int, err 
 	defer func() { err = errors.Join(err, closeServer(ctx, p.server)) }()
 
 	suite := &chaos.Suite{
-		Session: env.session, Binaries: p.binaries, ServerURL: p.server.URL(), Template: "chaos_template", Plan: plan, Log: logs.line,
+		Session: env.session, Binaries: p.binaries, ServerURL: p.server.URL(), Template: "chaos_template", Plan: plan,
 		PostgresFrom: os.Getenv("POSTGRES_FROM"),
+	}
+	if logs.dir != "" {
+		suite.Log = logs.line
 	}
 	template, err := stack.CreateDatabase(ctx, p.server.URL(), suite.Template, "")
 	if err != nil {
@@ -129,9 +132,6 @@ func openLogs(dir string) (*faultLogs, error) {
 }
 
 func (l *faultLogs) line(fault, line string) {
-	if l.dir == "" {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f, ok := l.files[fault]

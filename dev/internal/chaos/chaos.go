@@ -121,8 +121,16 @@ type Suite struct {
 	Plan      Plan
 	// PostgresFrom is where a fault's own server comes from, as in postgres.Options.
 	PostgresFrom string
-	// Log gets every line of the services of a fault; may be nil.
+	// Log gets every line of the services of a fault, which then say more; may be nil.
 	Log func(fault, line string)
+}
+
+// logLevel is that of the services: without somebody who keeps all lines, only what may explain a failure.
+func (s *Suite) logLevel() string {
+	if s.Log == nil {
+		return "warn"
+	}
+	return "info"
 }
 
 // skipError is returned by a fault that cannot be run on this machine.

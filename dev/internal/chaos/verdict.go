@@ -1,51 +1,19 @@
 package chaos
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"orderflow.example/dev/internal/stack"
 )
 
 // What is judged and how stands here, apart from how it comes to be known, so that a table can show that each broken promise fails.
 
-// account is what the load generator says of its own orders, in the JSON report that it leaves.
-type account struct {
-	ExitCode int      `json:"exit_code"`
-	Faults   []string `json:"faults"`
-	Audit    *figures `json:"audit"`
-}
-
-// figures are those of the load generator's audit.
-type figures struct {
-	Accepted   int64 `json:"accepted"`
-	Completed  int64 `json:"completed"`
-	Dead       int64 `json:"dead"`
-	Lost       int64 `json:"lost"`
-	Duplicated int64 `json:"duplicated"`
-}
-
-// readAccount reads the load generator's report. One without an audit is an error: nothing was accounted for.
-func readAccount(path string) (account, error) {
-	var a account
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return a, fmt.Errorf("loadgen's report: %w", err)
-	}
-	if err := json.Unmarshal(text, &a); err != nil {
-		return a, fmt.Errorf("loadgen's report: %w", err)
-	}
-	if a.Audit == nil {
-		return a, fmt.Errorf("loadgen's report has no audit (exit code %d, %s)", a.ExitCode, strings.Join(a.Faults, "; "))
-	}
-	return a, nil
-}
-
 // evidence is what is known of a fault's orders when everything has come to rest.
 type evidence struct {
-	account   account
+	account   stack.Report
 	exitCode  int    // of the load generator's process
 	ledger    ledger // the database's own
 	unsettled error  // why not every order was settled and the queue empty; nil when they were

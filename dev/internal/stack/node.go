@@ -166,7 +166,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-p.Done():
-			if taken := portTaken(p); taken == nil || tries == 5 || n.wanted("API_PORT") != 0 {
+			if !n.portTaken() || tries == 5 || n.wanted("API_PORT") != 0 {
 				return p.Failure()
 			}
 			tries++
@@ -178,6 +178,13 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// portTaken tells whether somebody else listens on a port of the node's, which has ended.
+func (n *Node) portTaken() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return ports.Taken(n.port) || ports.Taken(n.metrics)
 }
 
 // Ready asks the node once whether it is ready. The answer's body says what is missing.
