@@ -100,6 +100,7 @@ type demonstration struct {
 	stack     *stack.Stack
 	run       string
 	consumers int
+	simulated bool // the work, and its failures
 	orders    int
 	database  string
 
@@ -156,8 +157,12 @@ func (d *demonstration) work(ctx context.Context) (int, error) {
 		return exitFault, err
 	}
 	d.view.title(stack.API, "api "+api.URL())
+	receiver, err := d.stack.StartWanted(ctx, api)
+	if err != nil {
+		return exitFault, err
+	}
 	for i := range d.consumers {
-		if _, err := d.stack.LaunchNode(ctx, stack.Consumer, fmt.Sprintf("consumer-%d", i+1)); err != nil {
+		if _, err := d.stack.LaunchNode(ctx, stack.Consumer, fmt.Sprintf("consumer-%d", i+1), receiver.Deliveries()...); err != nil {
 			return exitFault, err
 		}
 	}
@@ -172,7 +177,12 @@ func (d *demonstration) work(ctx context.Context) (int, error) {
 		d.view.title(stack.Consumer, fmt.Sprintf("%d consumers", d.consumers))
 	}
 
-	loadgen, err := d.stack.Loadgen(api, nil)
+	d.simulated = receiver == nil
+	var account []string
+	if receiver != nil {
+		account = []string{"RECEIVER_URL=" + receiver.MetricsURL()}
+	}
+	loadgen, err := d.stack.Loadgen(api, nil, account...)
 	if err != nil {
 		return exitFault, err
 	}

@@ -54,7 +54,11 @@ func (d *demonstration) summary(counts []attempts, audit stack.Audit, source str
 		}
 		fmt.Fprintf(out, "  %6d orders %s at attempt %d\n", c.orders, c.status, c.attempts)
 	}
-	fmt.Fprintf(out, "  %6d failed at least once and %d of these twice, as simulated: they were retried with backoff\n", failedOnce, failedTwice)
+	simulated := ""
+	if d.simulated {
+		simulated = ", as simulated"
+	}
+	fmt.Fprintf(out, "  %6d failed at least once and %d of these twice%s: they were retried with backoff\n", failedOnce, failedTwice, simulated)
 	if _, screen := d.view.(screenView); screen { // otherwise it has just been printed
 		for _, line := range d.printed {
 			fmt.Fprintln(out, line)

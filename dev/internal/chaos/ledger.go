@@ -69,6 +69,11 @@ func (r *Rig) gather(ctx context.Context, a stack.Report, exitCode int) (evidenc
 	if e.probedCompleted, err = r.scalar(ctx, `select count(*) from public.orders where id = any($1) and status = 'completed'`, probed); err != nil {
 		return e, err
 	}
+	if r.receiver != nil {
+		if e.received, err = r.receiver.Received(ctx); err != nil {
+			return e, err
+		}
+	}
 	for n, p := range r.expected {
 		e.lives = append(e.lives, life{n.Name, n.Process() == p && p.Running()})
 	}

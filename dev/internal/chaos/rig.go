@@ -36,6 +36,8 @@ type Rig struct {
 	stack     *stack.Stack
 	api       *stack.Node
 	consumers []*stack.Node
+	receiver  *stack.Node // of webhooks; nil with another handler
+	usually   string      // the faults that it has been ordered to have while nothing is wrong: the work itself
 	proxies   []*pgproxy.Proxy
 	expected  map[*stack.Node]*proc.Process // processes that nobody was meant to end
 
@@ -119,6 +121,9 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 	}
 	r.expect(r.api)
 	r.lag = startLag(ctx, r.api.MetricsURL()+"/livez")
+	if err := r.startHandler(ready, with.consumer); err != nil {
+		return err
+	}
 	for range with.consumers {
 		env := with.consumer
 		if with.proxied == "consumers" {
@@ -153,7 +158,7 @@ func (r *Rig) concurrency(handlers float64) string {
 func (r *Rig) vt() int { return pick(r.plan, 5, 2) }
 
 func (r *Rig) addConsumer(ctx context.Context, env ...string) error {
-	n, err := r.stack.StartConsumer(ctx, fmt.Sprintf("consumer-%d", len(r.consumers)+1), env...)
+	n, err := r.stack.StartConsumer(ctx, fmt.Sprintf("consumer-%d", len(r.consumers)+1), r.handled(env)...)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -24,6 +25,46 @@ func sound() evidence {
 		ledger:  ledger{completed: 109, redelivered: 3, mostAttempts: 2, lastBefore: after(time.Second), firstAfter: after(2 * time.Second)},
 		probes:  10, probed: 9, probedCompleted: 9,
 		causeAt: causeAt, lag: 100 * time.Millisecond, lives: []life{{"api", true}, {"consumer-1", true}},
+	}
+}
+
+// received is the account of a receiver that all 109 orders came to.
+func received(t *testing.T, change string) *stack.Received {
+	t.Helper()
+	var a stack.Received
+	for _, text := range []string{`{"received": {"ids": 109, "repetitions": 5}, "requests": {"new": 109, "repeated": 5}, "orders": {"accepted": 109, "once": 105, "repeated": 4}, "faults": []}`, change} {
+		if err := json.Unmarshal([]byte(text), &a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &a
+}
+
+// What a receiver did not get, or not as it was, fails the fault. What it got more than once does not.
+func TestJudgeReceived(t *testing.T) {
+	t.Parallel()
+	for change, want := range map[string]string{
+		`{}`:                                  "",
+		`{"orders": {"repeated": 50}}`:        "",
+		`{"requests": {"stale": 3}}`:          "",
+		`{"orders": {"never": 1}}`:            "orders completed that never arrived",
+		`{"orders": {"altered": 1}}`:          "orders that arrived altered, or under another's id",
+		`{"received": {"altered": 1}}`:        "orders that arrived altered, or under another's id",
+		`{"received": {"mistaken": 1}}`:       "orders that arrived altered, or under another's id",
+		`{"received": {"renamed": 1}}`:        "orders that arrived under two ids",
+		`{"requests": {"forged": 1}}`:         "webhooks without a valid signature",
+		`{"orders": {"accepted": 108}}`:       "orders that the receiver accounted for",
+		`{"orders": null}`:                    "orders that the receiver accounted for",
+		`{"faults": ["something new"]}`:       "receiver",
+		`{"orders": {"never": 1, "once": 0}}`: "orders completed that never arrived",
+	} {
+		e := sound()
+		e.received = received(t, change)
+		var r Result
+		r.judge(Fault{Recovery: fiveSeconds}, Plan{}, e)
+		if got := broken(r); strings.Join(got, ", ") != want {
+			t.Errorf("%s: broken: %q, want %q", change, got, want)
+		}
 	}
 }
 

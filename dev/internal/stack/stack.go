@@ -126,7 +126,7 @@ func (s *Stack) startNode(ctx context.Context, service Service, name string, env
 	return n, n.WaitReady(ctx)
 }
 
-// LaunchNode starts an api or a consumer without waiting until it is ready.
+// LaunchNode starts a service without waiting until it is ready.
 func (s *Stack) LaunchNode(_ context.Context, service Service, name string, env ...string) (*Node, error) {
 	n := &Node{Name: name, Service: service, stack: s, env: env}
 	if err := n.pickPorts(); err != nil {
@@ -139,11 +139,11 @@ func (s *Stack) LaunchNode(_ context.Context, service Service, name string, env 
 // stopGrace is how long a service may take to end after SIGTERM: longer than the longest drain by default (consumer: 20 s + 4 s).
 const stopGrace = 30 * time.Second
 
-// Stop ends all services in the order that loses nothing of what is under way: consumers, then the api. Postgres and the load
-// generator are their owners'.
+// Stop ends all services in the order that loses nothing of what is under way: consumers, then receivers, which ask the api for their
+// account, then the api. Postgres and the load generator are their owners'.
 func (s *Stack) Stop(ctx context.Context) error {
 	var errs []error
-	for _, service := range []Service{Consumer, API} {
+	for _, service := range []Service{Consumer, Receiver, API} {
 		nodes := s.Nodes(service)
 		results := make([]error, len(nodes))
 		var stops sync.WaitGroup
