@@ -10,6 +10,7 @@ import (
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/config"
 	"orderflow.example/services/consumer/internal/doctor"
+	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
@@ -33,7 +34,7 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 		},
 		Reachable: func(ok bool) { m.DatabaseUp.Set(map[bool]float64{true: 1}[ok]) },
 	})
-	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false)))
+	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false), effectFunction(s)))
 	h, endHandler, err := newHandler(s, log)
 	if err != nil {
 		return err
@@ -50,6 +51,7 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 		MaxAttempts:    s.MaxAttempts,
 		Visible:        s.Visibility(),
 		HandlerTimeout: s.HandlerTimeout,
+		WorkLanes:      s.EffectConnections,
 		Drain:          s.Drain,
 		Poll:           s.Poll,
 		Backoff:        backoff.Policy{Base: s.BackoffBase, Max: s.BackoffMax, Multiplier: s.BackoffMultiplier},
@@ -78,7 +80,10 @@ func probe(ask func() (ok bool, why string)) ops.Probe {
 
 // newHandler makes the handler that the settings name. The caller ends it.
 func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, end func(), err error) {
-	if s.Handler == "webhook" {
+	switch s.Handler {
+	case "sql":
+		return effectFunction(s), func() {}, nil
+	case "webhook":
 		w, err := webhook.New(webhook.Settings{
 			URL: s.WebhookURL, Keys: s.Keys, Headers: s.Headers, Files: s.WebhookFiles(), Timeout: s.HandlerTimeout, Concurrency: s.Concurrency,
 			UserAgent: "orderflow-consumer/" + version, Log: log,
@@ -93,6 +98,15 @@ func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, end func
 		}
 		return w, w.Close, nil
 	}
-	log.Warn("HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook")
+	log.Warn("HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook or HANDLER=sql")
 	return &handler.Simulate{Work: s.SimulateWork, Fail: s.SimulateFailures == "example", Log: log}, func() {}, nil
+}
+
+// effectFunction is the one of HANDLER=sql; nil with another handler.
+func effectFunction(s *config.Config) *effect.Function {
+	if s.Handler != "sql" {
+		return nil
+	}
+	name, _ := effect.ParseName(s.EffectFunction) // it has been checked
+	return effect.NewFunction(name)
 }

@@ -165,13 +165,13 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 // The default is the example's, for trying things out. Whoever gives it real orders is to know that nothing is done with them.
 func TestSimulatingIsWarnedOf(t *testing.T) {
 	t.Parallel()
-	const warning = `"level":"WARN","msg":"HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook"`
-	for handler, warned := range map[string]bool{"": true, "simulate": true, "webhook": false} {
+	const warning = `"level":"WARN","msg":"HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook or HANDLER=sql"`
+	for handler, warned := range map[string]bool{"": true, "simulate": true, "webhook": false, "sql": false} {
 		t.Run("HANDLER="+handler, func(t *testing.T) {
 			t.Parallel()
 			settings := map[string]string{}
 			if handler != "" {
-				settings = map[string]string{"HANDLER": handler, "WEBHOOK_URL": "http://127.0.0.1:1/"}
+				settings = map[string]string{"HANDLER": handler, "WEBHOOK_URL": "http://127.0.0.1:1/", "EFFECT_FUNCTION": "shop.fulfil"}
 			}
 			s := start(t, dbtest.New(t), settings)
 			dbtest.Eventually(t, "it has started", func() bool { return strings.Contains(s.log.String(), "Starting consumer for queue") })

@@ -50,7 +50,7 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "an effect that a trigger suppresses is taken for done", Quick: true, By: worker("TestAWriteThatIsSuppressedIsNotTakenForWritten"),
-			Edits: []Edit{{sql + "effect.sql", `case when ids is null then true`, `case when true then true`}},
+			Edits: []Edit{{sql + "acked.sql", `case when ids is null then true`, `case when true then true`}},
 		},
 		{
 			Breaks: "an effect that a trigger undoes is taken for done", By: worker("TestAWriteThatIsUndoneIsNotTakenForWritten"),

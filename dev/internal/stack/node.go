@@ -19,16 +19,15 @@ import (
 	"orderflow.example/dev/internal/proc"
 )
 
-// Node is one api, consumer or receiver: a process that can be ended and started again with the same name, ports and settings.
+// Node is one api or one consumer: a process that can be ended and started again with the same name, ports and settings.
 type Node struct {
 	Name    string
 	Service Service
 	stack   *Stack
 	env     []string
-	key     string // that a receiver's webhooks are signed with
 
 	mu      sync.Mutex
-	port    int // of an api or a receiver
+	port    int // of the api
 	metrics int
 	process *proc.Process
 }
@@ -82,12 +81,8 @@ func (n *Node) pickPorts() error {
 	if n.metrics, err = ports.Free(); err != nil {
 		return err
 	}
-	if n.Service == Consumer {
+	if n.Service != API {
 		return nil
-	}
-	if n.Service == Receiver {
-		n.port, err = ports.Free()
-		return err
 	}
 	if len(n.stack.Nodes(API)) == 0 {
 		n.port = n.wanted("API_PORT")
@@ -102,7 +97,7 @@ func (n *Node) pickPorts() error {
 	return err
 }
 
-// URL is where an api or a receiver answers.
+// URL is where the api answers.
 func (n *Node) URL() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -132,10 +127,7 @@ func (n *Node) Start() error {
 	if n.process != nil && n.process.Running() {
 		return fmt.Errorf("%s is running already", n.Name)
 	}
-	var env []string
-	if n.Service != Receiver {
-		env = append(env, "DATABASE_URL="+n.stack.opts.DatabaseURL)
-	}
+	env := []string{"DATABASE_URL=" + n.stack.opts.DatabaseURL}
 	for _, host := range []string{"API_HOST", "METRICS_HOST"} { // nobody else's business, unless somebody says so
 		if n.value(host) == "" {
 			env = append(env, host+"=127.0.0.1")
@@ -147,16 +139,11 @@ func (n *Node) Start() error {
 	env = append(env, n.env...)
 	// The ports are ours to choose, whatever the environment says.
 	env = append(env, "METRICS_PORT="+strconv.Itoa(n.metrics))
-	program, args := n.Service, []string(nil)
-	switch n.Service {
-	case API:
+	if n.Service == API {
 		env = append(env, "API_PORT="+strconv.Itoa(n.port))
-	case Receiver:
-		env = append(env, "RECEIVER_PORT="+strconv.Itoa(n.port))
-		program, args = Loadgen, []string{"receive"}
 	}
 	p, err := proc.Start(n.stack.opts.Session, proc.Spec{
-		Name: n.Name, Path: n.stack.opts.Binaries[program], Args: args,
+		Name: n.Name, Path: n.stack.opts.Binaries[n.Service],
 		Env: n.stack.environ(n.Service, env...), Lines: n.stack.opts.Lines,
 	})
 	if err != nil {
@@ -179,7 +166,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-p.Done():
-			if !n.portTaken() || tries == 5 || n.wanted("API_PORT") != 0 {
+			if taken := portTaken(p); taken == nil || tries == 5 || n.wanted("API_PORT") != 0 {
 				return p.Failure()
 			}
 			tries++
@@ -191,13 +178,6 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// portTaken tells whether somebody else listens on a port of the node's, which has ended.
-func (n *Node) portTaken() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return ports.Taken(n.port) || ports.Taken(n.metrics)
 }
 
 // Ready asks the node once whether it is ready. The answer's body says what is missing.

@@ -10,6 +10,7 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/logging"
+	"orderflow.example/services/consumer/internal/effect"
 )
 
 // PGMQ allows 47 bytes for a queue's name, and ours must leave room for "_dlq".
@@ -40,13 +41,21 @@ func (c *Config) check(p *env.Problems) {
 	if (c.HandlerTimeout < 0 || c.HandlerTimeout >= c.Visibility()) && !p.Named("VT") {
 		p.Add("HANDLER_TIMEOUT", fmt.Sprintf("more than 0 and less than VT (%s), or 0 for 80 %% of it", c.Visibility()))
 	}
-	env.OneOf(p, "HANDLER", c.Handler, "simulate", "webhook")
+	env.OneOf(p, "HANDLER", c.Handler, "simulate", "webhook", "sql")
 	env.OneOf(p, "SIMULATE_FAILURES", c.SimulateFailures, "example", "none")
 	logging.Check(p, c.LogLevel, c.LogFormat)
 	if !printable(c.ConsumerID) || utf8.RuneCountInString(c.ConsumerID) > 200 {
 		p.Add("CONSUMER_ID", "at most 200 printable characters")
 	}
 	c.checkWebhook(p)
+	c.checkEffect(p)
+}
+
+func (c *Config) checkEffect(p *env.Problems) {
+	env.Between(p, "EFFECT_CONNECTIONS", c.EffectConnections, 1, 100)
+	if _, err := effect.ParseName(c.EffectFunction); err != nil && (c.Handler == "sql" || c.EffectFunction != "") {
+		p.Add("EFFECT_FUNCTION", "a function's name with its schema, such as shop.fulfil; HANDLER=sql needs one")
+	}
 }
 
 func printable(s string) bool {

@@ -30,7 +30,7 @@ type Config struct {
 	Poll            time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
 	ConsumerID      string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
 
-	Handler          string        `envconfig:"HANDLER" default:"simulate" desc:"what to do with an order: webhook, or simulate, which completes it without doing anything"`
+	Handler          string        `envconfig:"HANDLER" default:"simulate" desc:"what to do with an order: webhook, sql, or simulate, which completes it without doing anything"`
 	HandlerTimeout   time.Duration `envconfig:"HANDLER_TIMEOUT" default:"0" desc:"deadline of one attempt, less than VT; 0: 80 % of VT"`
 	SimulateWork     time.Duration `envconfig:"SIMULATE_WORK" default:"1s" desc:"simulate: how long an order takes"`
 	SimulateFailures string        `envconfig:"SIMULATE_FAILURES" default:"example" desc:"simulate: example (msg_id divisible by 2 fails once, by 6 twice) or none"`
@@ -40,6 +40,9 @@ type Config struct {
 	WebhookCAFile    string        `envconfig:"WEBHOOK_CA_FILE" desc:"webhook: file with the authorities (PEM) of which one has to have signed the receiver's certificate; empty: the public ones. This and the next two are read again when they change"`
 	WebhookCertFile  string        `envconfig:"WEBHOOK_CERT_FILE" desc:"webhook: file with the client's certificate (PEM)"`
 	WebhookKeyFile   string        `envconfig:"WEBHOOK_KEY_FILE" desc:"webhook: file with that certificate's key (PEM)"`
+
+	EffectFunction    string `envconfig:"EFFECT_FUNCTION" desc:"sql: the function, as schema.name, that is called with orders in the transaction of their ack; see docs/handlers.md"`
+	EffectConnections int    `envconfig:"EFFECT_CONNECTIONS" default:"2" desc:"sql: transactions at the same time, each on a connection of its own, 1 to 100"`
 
 	BackoffBase       time.Duration `envconfig:"BACKOFF_BASE" default:"1s" desc:"upper bound of the first retry's delay; the delay is drawn between 0 and the bound"`
 	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"2h" desc:"upper bound of every retry's delay; the backoff grows to it in 13 attempts"`

@@ -93,6 +93,8 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 		"WEBHOOK_SECRETS":    {"geheim", "whsec_geheim", ",", "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
 		"WEBHOOK_HEADERS":    {"geheim", "webhook-id: 1", "X-A: 1\nX-A: 2"},
 		"WEBHOOK_CA_FILE":    {"/no/such/file", "/dev/null"},
+		"EFFECT_FUNCTION":    {"", "fulfil", "shop.fulfil()", `shop."ful`, "shop.fulfil; drop table orders", "1.2"},
+		"EFFECT_CONNECTIONS": {"0", "101"},
 		"BACKOFF_BASE":       {"0"},
 		"BACKOFF_MAX":        {"1ms"},
 		"BACKOFF_MULTIPLIER": {"0.5", "NaN", "fast"},
@@ -106,6 +108,9 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 			environment := map[string]string{name: value}
 			if strings.HasPrefix(name, "WEBHOOK_") {
 				environment["HANDLER"] = "webhook"
+			}
+			if name == "EFFECT_FUNCTION" {
+				environment["HANDLER"] = "sql"
 			}
 			if strings.HasSuffix(name, "_FILE") {
 				environment["WEBHOOK_URL"] = "https://h"

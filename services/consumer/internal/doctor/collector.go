@@ -8,14 +8,16 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
 // Collector examines the database when it is scraped, at most once every Every: without a scraper nothing is asked.
 type Collector struct {
-	link  *pg.Link
-	queue *queue.Queue
+	link     *pg.Link
+	queue    *queue.Queue
+	function *effect.Function
 
 	mu   sync.Mutex
 	last *Figures
@@ -28,9 +30,9 @@ const Every = 15 * time.Second
 // scrapeLimit is how long a scrape waits for the database.
 const scrapeLimit = 1500 * time.Millisecond
 
-// NewCollector returns a collector that examines q through a link of its own, which is closed after each use.
-func NewCollector(server *pg.Server, q *queue.Queue) *Collector {
-	return &Collector{link: server.NewLink("doctor", nil), queue: q}
+// NewCollector returns a collector that examines q, and the function if there is one, through a link of its own, which is closed after each use.
+func NewCollector(server *pg.Server, q *queue.Queue, function *effect.Function) *Collector {
+	return &Collector{link: server.NewLink("doctor", nil), queue: q, function: function}
 }
 
 var (
@@ -108,7 +110,7 @@ func (c *Collector) figures() *Figures {
 	defer c.link.Close()
 	c.last, c.at = nil, time.Now()
 	_ = c.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		c.last, err = Examine(ctx, conn, c.queue)
+		c.last, err = Examine(ctx, conn, c.queue, c.function)
 		return err
 	}) // an outage has metrics of its own
 	return c.last

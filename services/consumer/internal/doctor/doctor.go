@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -41,8 +42,9 @@ type Figures struct {
 	Tables      []Table
 	Holders     []Holder // of vacuum, the oldest first
 	Waiting     *time.Duration
-	Letters     int // dead letters, counted up to 100,000
-	Consumers   int // as far as this role may see
+	Letters     int     // dead letters, counted up to 100,000
+	Consumers   int     // as far as this role may see
+	Effect      *Effect // EFFECT_FUNCTION; nil: there is none
 	Settings    map[string]string
 	NotifyUsage float64 // share of the server's notification queue that is in use
 }
@@ -64,6 +66,12 @@ type Filter struct {
 	Off               string // the statement that ends it
 }
 
+// Effect is a function of the user's, and what the database has under its name.
+type Effect struct {
+	Name string
+	effect.Description
+}
+
 // Holder is what keeps vacuum from removing rows that died after it began.
 type Holder struct {
 	Kind, Name string
@@ -72,8 +80,8 @@ type Holder struct {
 	Detail     string
 }
 
-// Examine measures. q says which queue.
-func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue) (*Figures, error) {
+// Examine measures. q says which queue, function which function does the work of orders; nil: none.
+func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue, function *effect.Function) (*Figures, error) {
 	f := &Figures{Settings: map[string]string{}}
 	var err error
 	if f.Description, err = q.Describe(ctx, conn); err != nil {
@@ -90,6 +98,13 @@ func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue) (*Figures, err
 	}
 	if !f.Description.Tables {
 		return f, nil
+	}
+	if function != nil {
+		found, err := function.Describe(ctx, conn)
+		if err != nil {
+			return nil, err
+		}
+		f.Effect = &Effect{function.String(), found}
 	}
 	table, letters := q.Tables()
 	rows, err := conn.Query(ctx, statement("rights", q), table, letters)

@@ -12,6 +12,7 @@ import (
 
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/doctor"
+	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -39,7 +40,7 @@ func setup(t *testing.T) *bundle {
 // examine returns the figures and, by check, the findings.
 func (b *bundle) examine() (*doctor.Figures, map[string]doctor.Finding) {
 	b.t.Helper()
-	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false))
+	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false), nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func (b *bundle) wantAdvice(check string, words ...string) {
 func TestAHealthyDatabaseNeedsNoAdvice(t *testing.T) {
 	b := setup(t)
 	b.Publish(3)
-	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false))
+	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,3 +358,25 @@ func TestEachMissingRightIsNoticed(t *testing.T) {
 }
 
 func rand() string { return fmt.Sprint(time.Now().UnixNano()) }
+
+func TestItSaysHowTheFunctionIsCalledOrWhyItCannotBe(t *testing.T) {
+	b := setup(t)
+	look := func() doctor.Finding {
+		f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false), effect.NewFunction(pgx.Identifier{"shop", "fulfil"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(f.Findings(), func(f doctor.Finding) bool { return f.Check == "effect" })
+		return f.Findings()[i]
+	}
+	if f := look(); !strings.Contains(f.Finding, "orders wait") || !strings.Contains(f.Advice, "create it") {
+		t.Errorf("%+v", f)
+	}
+	b.Exec(`create schema shop; create function shop.fulfil(orders public.orders[]) returns void language sql as ''`)
+	if f := look(); !strings.Contains(f.Finding, "all orders") || f.Advice != "" {
+		t.Errorf("%+v", f)
+	}
+	if _, findings := b.examine(); findings["effect"] != (doctor.Finding{}) {
+		t.Errorf("without a function: %+v", findings["effect"])
+	}
+}

@@ -32,7 +32,7 @@ func (f *Figures) Findings() []Finding {
 	if !f.Description.Tables {
 		return list
 	}
-	return slices.Concat(list, []Finding{f.rights(), f.filters(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
+	return slices.Concat(list, []Finding{f.rights()}, f.effect(), []Finding{f.filters(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
 		[]Finding{f.settingsThatHurt(), f.notifications()})
 }
 
@@ -55,6 +55,21 @@ func (f *Figures) rights() Finding {
 		c.Advice = "Run `api migrate` with CONSUMER_DB_ROLE=" + f.Role + ", or grant it."
 	}
 	return c
+}
+
+// effect is about EFFECT_FUNCTION.
+func (f *Figures) effect() []Finding {
+	if f.Effect == nil {
+		return nil
+	}
+	c := Finding{Check: "effect", Finding: f.Effect.Name + " is called with all orders of a transaction", Advice: f.Effect.Advice}
+	switch {
+	case f.Effect.Problem != "":
+		c.Finding = f.Effect.Problem + ": orders wait"
+	case f.Effect.Argument == "order":
+		c.Finding = f.Effect.Name + " is called once for each order"
+	}
+	return []Finding{c}
 }
 
 // filters are what makes a write match nothing. What has been suppressed is never taken for written, and so waits for ever.

@@ -33,6 +33,7 @@ type Link struct {
 	conn     *pgx.Conn
 	before   bool // has been connected once
 	timeout  time.Duration
+	fixed    bool      // timeout stays as it is
 	answered time.Time // when the connection last did
 }
 
@@ -45,6 +46,9 @@ func (s *Server) NewLink(name string, setup func(context.Context, *pgx.Conn) err
 // a name, an attempt at one address of the server, or a statement. So whoever watches can tell a hang from a long way to a connection, which leads
 // past as many addresses as DATABASE_URL and the name service have, each with a time limit of its own. To be called before the first Do.
 func (l *Link) Watch(begins func(mayTake time.Duration)) { l.begins = begins }
+
+// Limit gives the link's calls a deadline of their own, for what may take as long as somebody else allows. To be called before the first Do.
+func (l *Link) Limit(d time.Duration) { l.timeout, l.fixed = d, true }
 
 // NewListeningLink returns a link on which waiting for notifications can be broken off without losing the connection.
 func (s *Server) NewListeningLink(name string, setup func(context.Context, *pgx.Conn) error) *Link {
@@ -70,7 +74,7 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 	switch {
 	case err == nil:
 		l.answered = time.Now()
-		if l.answered.Sub(start) < l.timeout/8 { // well within: what was slow is quick again
+		if !l.fixed && l.answered.Sub(start) < l.timeout/8 { // well within: what was slow is quick again
 			l.timeout = max(l.timeout/2, statementTimeout)
 		}
 		l.server.noteUp()
@@ -78,7 +82,9 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 		l.drop()
 		l.server.doubt()
 		l.server.noteDown(l.name, fmt.Errorf("no answer within %s", l.timeout))
-		l.timeout = min(2*l.timeout, statementTimeoutMax)
+		if !l.fixed {
+			l.timeout = min(2*l.timeout, statementTimeoutMax)
+		}
 	case l.conn.IsClosed() || useless(err):
 		l.drop()
 	}

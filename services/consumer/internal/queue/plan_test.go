@@ -32,9 +32,16 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 			_, err := q.Fetch(ctx, c, bounds(30), time.Minute)
 			return err
 		},
-		"peek":              func(ctx context.Context, c *pgx.Conn) error { _, _, err := q.Peek(ctx, c, time.Time{}); return err },
-		"ack":               func(ctx context.Context, c *pgx.Conn) error { _, err := q.Ack(ctx, c, one, me); return err },
-		"ack_unlocked":      func(ctx context.Context, c *pgx.Conn) error { _, err := q.AckUnlocked(ctx, c, one, me); return err },
+		"peek":         func(ctx context.Context, c *pgx.Conn) error { _, _, err := q.Peek(ctx, c, time.Time{}); return err },
+		"ack":          func(ctx context.Context, c *pgx.Conn) error { _, err := q.Ack(ctx, c, one, me); return err },
+		"ack_unlocked": func(ctx context.Context, c *pgx.Conn) error { _, err := q.AckUnlocked(ctx, c, one, me); return err },
+		"ack_open": func(ctx context.Context, c *pgx.Conn) error {
+			open, err := q.OpenAck(ctx, c, one, me, queue.Session{}, queue.Session{})
+			if err == nil {
+				_, err = open.Commit(ctx, queue.Session{}) // with ack_stands
+			}
+			return err
+		},
 		"nack":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Nack(ctx, c, one); return err },
 		"nack_message_only": func(ctx context.Context, c *pgx.Conn) error { _, err := q.NackMessageOnly(ctx, c, one); return err },
 		"release":           func(ctx context.Context, c *pgx.Conn) error { _, err := q.Release(ctx, c, one); return err },
@@ -67,7 +74,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 		}
 	}
 	check := func(when string) {
-		for _, name := range append(slices.Collect(maps.Keys(prepare)), "identify") { // identify comes with fetch
+		for _, name := range append(slices.Collect(maps.Keys(prepare)), "identify", "ack_stands") { // these come with others
 			plan := planOf(t, link, name)
 			if whole := wholeScan(plan); whole != "" {
 				t.Errorf("%s, %s: reads all of a table or an index, at %q:\n%s", when, name, whole, plan)

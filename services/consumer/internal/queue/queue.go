@@ -38,7 +38,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, ack, ackUnlocked, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe string
+	fetch, peek, ack, ackUnlocked, ackOpen, ackStands, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
@@ -57,6 +57,7 @@ func New(name string, lastRead bool) *Queue {
 		"{queue}", q.table,
 		"{last_read}", last,
 		"{effect}", load("effect"),
+		"{acked}", load("acked"),
 		// Headers are an object or nothing; should somebody have sent anything else, it is kept under a name of its own.
 		"{headers}", "case coalesce(jsonb_typeof(q.headers), 'none') when 'object' then q.headers when 'none' then '{}'::jsonb "+
 			"else jsonb_build_object('orderflow-headers', q.headers) end",
@@ -64,7 +65,7 @@ func New(name string, lastRead bool) *Queue {
 			"then least(greatest((q.headers ->> 'orderflow-delivered')::numeric, 0), q.read_ct)::bigint else 0 end",
 	)
 	for file, statement := range map[string]*string{
-		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "nack": &q.nack,
+		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_open": &q.ackOpen, "ack_stands": &q.ackStands, "nack": &q.nack,
 		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
 		"identify": &q.identify, "look": &q.look, "describe": &q.describe,
 	} {

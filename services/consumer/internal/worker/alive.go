@@ -5,13 +5,17 @@ import "time"
 // steps are what each loop is at.
 type steps struct {
 	fetch, settle, heartbeat, poll progress
-	stuck                          progress // no worker is free of a handler that ignores its deadline
+	stuck                          progress   // no worker is free of a handler that ignores its deadline
+	work                           []progress // of each lane for work in acks
 }
 
 // watchSteps chooses the clock that steps are measured by.
 func (c *Consumer) watchSteps(now func() time.Time) {
 	for _, p := range []*progress{&c.steps.fetch, &c.steps.settle, &c.steps.heartbeat, &c.steps.poll, &c.steps.stuck} {
 		p.now = now
+	}
+	for i := range c.steps.work {
+		c.steps.work[i].now = now
 	}
 }
 
@@ -31,6 +35,11 @@ func (c *Consumer) Alive() (ok bool, why string) {
 	} {
 		if d := loop.progress.overdue(); d > 0 {
 			return false, loop.hangs + d.Round(time.Second).String()
+		}
+	}
+	for i := range c.steps.work {
+		if d := c.steps.work[i].overdue(); d > 0 {
+			return false, "a transaction with the work of orders has not moved for " + d.Round(time.Second).String()
 		}
 	}
 	return true, "moving"

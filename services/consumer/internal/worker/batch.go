@@ -16,6 +16,7 @@ type statement int
 const (
 	ack statement = iota
 	ackUnlocked
+	ackWithWork
 	nack
 	nackMessageOnly
 	bury
@@ -27,6 +28,9 @@ const (
 func (o *outcome) statement() statement {
 	switch o.op {
 	case opAck:
+		if o.work != nil {
+			return ackWithWork
+		}
 		if o.tries > 0 {
 			return ackUnlocked
 		}
@@ -45,7 +49,14 @@ func (o *outcome) statement() statement {
 
 // op is the kind of outcome that it writes.
 func (s statement) op() op {
-	return [...]op{ack: opAck, ackUnlocked: opAck, nack: opNack, nackMessageOnly: opNack, bury: opBury, release: opRelease}[s]
+	return [...]op{ack: opAck, ackUnlocked: opAck, ackWithWork: opAck, nack: opNack, nackMessageOnly: opNack, bury: opBury, release: opRelease}[s]
+}
+
+func (s statement) String() string {
+	if s == ackWithWork {
+		return "ack_with_work"
+	}
+	return s.op().String()
 }
 
 // batch is what one statement is to write.

@@ -11,6 +11,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
@@ -38,6 +40,7 @@ type Settings struct {
 	MaxAttempts    int
 	Visible        time.Duration // visibility timeout
 	HandlerTimeout time.Duration
+	WorkLanes      int // transactions at a time for work that the handler leaves to the ack
 	Drain          time.Duration
 	Poll           time.Duration
 	Backoff        backoff.Policy
@@ -57,6 +60,7 @@ type Consumer struct {
 	endings  endings
 	server   *pg.Server
 	handler  handler.Handler
+	leaving  effect.Handler // the handler, if it leaves work to the ack
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 
@@ -74,6 +78,7 @@ type Consumer struct {
 	steps                 steps
 	reads                 health
 	writes                [operations]health
+	effects               health
 	unwritten             unwritten
 	lastReceived          time.Time // of a log line; the fetcher's
 }
@@ -81,6 +86,11 @@ type Consumer struct {
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
 	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.Backoff), m}, server: server, handler: h, log: log, metrics: m, held: newHeld()}
+	if leaving, ok := h.(effect.Handler); ok {
+		c.leaving = leaving
+		c.steps.work = make([]progress, min(s.WorkLanes, s.Concurrency))
+	}
+	c.effects.doing, c.effects.log = "doing the work of orders in the transaction of their ack", log
 	c.load = newLoad(s, c.held, &c.steps.stuck)
 	c.watchSteps(time.Now)
 	c.lease.visible, c.lease.log = s.Visible, log
@@ -130,12 +140,18 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer stopKeeping()
 
 	c.poller = newPoller(c, listening)
-	c.settler = newSettler(settling{
+	parts := settling{
 		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, retryIn: c.poller.retryIn, draining: c.draining.Load,
-		room: c.load.room, progress: &c.steps.settle, health: &c.writes, unwritten: &c.unwritten, log: c.log, metrics: c.metrics,
-	}, writing, c.load.mostHeld)
-	var readers, workers, keepers, writers sync.WaitGroup
-	writers.Go(func() { c.settler.lane.run(writable) })
+		room: c.load.room, progress: &c.steps.settle, note: func(o op, err error) { c.writes[o].note(err) }, unwritten: &c.unwritten,
+		log: c.log, metrics: c.metrics,
+	}
+	c.settler = newSettler(parts, writing, c.load.mostHeld)
+	defer c.addWorkLanes(parts)()
+	lanes, stopLanes := context.WithCancel(working)
+	defer stopLanes()
+	var readers, workers, keepers, writers, workWriters sync.WaitGroup
+	writers.Go(func() { c.settler.run(writable) })
+	workWriters.Go(func() { c.settler.runWork(lanes) })
 	keepers.Go(func() {
 		(&deadlines{
 			held: c.held, visible: s.Visible, grace: graceOf(s.Visible, s.HandlerTimeout), room: c.load.room, log: c.log, metrics: c.metrics,
@@ -155,6 +171,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	c.drain(&readers, &workers, stopWorking)
+	stopLanes()
+	workWriters.Wait()
 	stopKeeping()
 	keepers.Wait()
 
@@ -174,7 +192,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.CancelCauseFunc) {
 	c.draining.Store(true)
 	c.log.Info("draining: no more messages are fetched",
-		"in_flight", c.held.working.Load(), "buffered", c.held.waiting.Load(), "timeout", c.settings.Drain.String())
+		"in_flight", c.held.working.Load()+c.held.inAck.Load(), "buffered", c.held.waiting.Load(), "timeout", c.settings.Drain.String())
 	c.releaseBuffered()
 	fetched := finished(readers)
 	worked := make(chan struct{})
@@ -183,12 +201,13 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 		c.releaseBuffered()
 		close(c.buffer) // the workers' end; the fetcher was the only one to send
 		workers.Wait()
+		c.held.workDone()
 		close(worked)
 	}()
 	if within(worked, c.settings.Drain) {
 		return
 	}
-	c.log.Warn("DRAIN_TIMEOUT is over: running handlers are cancelled", "in_flight", c.held.working.Load())
+	c.log.Warn("DRAIN_TIMEOUT is over: running handlers are cancelled", "in_flight", c.held.working.Load()+c.held.inAck.Load())
 	stopWorking(handler.ErrDraining)
 	if within(worked, handlerGrace) {
 		return
@@ -222,23 +241,59 @@ func (c *Consumer) handBack(d *delivery) {
 	}
 }
 
+// addWorkLanes opens what it takes to do the work that the handler leaves to the ack, if it leaves any. The function that it returns closes it.
+func (c *Consumer) addWorkLanes(parts settling) (closeLinks func()) {
+	if c.leaving == nil {
+		return func() {}
+	}
+	s := c.settings
+	n := len(c.steps.work)
+	parts.note = func(_ op, err error) { c.effects.note(err) }
+	var links []*pg.Link
+	for i := range n {
+		w := &work{runner: c.leaving.Runner(), limit: s.HandlerTimeout, lease: &c.lease, took: func(orders int, took time.Duration) {
+			// As the workers would count it: there are so many more of them than lanes.
+			c.load.worked(orders, took*time.Duration(s.Concurrency)/time.Duration(n))
+		}}
+		link := newWorkLink(c.server, w)
+		parts.progress = &c.steps.work[i]
+		link.Watch(parts.progress.begin)
+		links = append(links, link)
+		c.settler.addWorkLane(parts, link, w)
+	}
+	return func() {
+		for _, link := range links {
+			link.Close()
+		}
+	}
+}
+
 // waitForSchema waits until the database has what we were built for. It says false when ctx ended first.
 func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 	var retry backoff.Retry
 	said := ""
 	for ctx.Err() == nil {
 		var d queue.Description
+		var unfit *effect.UnfitError
 		err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			d, err = queue.New(c.settings.Queue, false).Describe(ctx, conn)
 			if err == nil && d.Ready() {
 				c.queue = queue.New(c.settings.Queue, d.LastRead)
 				err = c.queue.ReadInstallation(ctx, conn)
 			}
+			if err == nil && d.Ready() && c.leaving != nil {
+				err = c.leaving.Runner().Prepare(ctx, conn)
+			}
 			return err
 		})
-		c.reads.note(err)
+		if errors.As(err, &unfit) {
+			c.effects.note(err)
+		} else {
+			c.reads.note(err)
+		}
 		c.steps.fetch.end()
 		if err == nil && d.Ready() {
+			c.effects.note(nil)
 			c.schemaReady.Store(true)
 			c.metrics.SchemaReady.Set(1)
 			return true
@@ -262,6 +317,8 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, why + " since " + since.UTC().Format(time.RFC3339)
 	case c.reads.now() != "":
 		return false, "reading is refused: " + c.reads.now()
+	case c.effects.now() != "":
+		return false, c.effects.now()
 	case !c.schemaReady.Load():
 		return false, "database schema is not there yet"
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/services/consumer/internal/effect"
 )
 
 // health is whether the database does what one kind of statement asks for. It may be there and refuse all the same: a right that is
@@ -24,10 +26,14 @@ type health struct {
 // note takes the result of a statement.
 func (h *health) note(err error) {
 	var answer *pgconn.PgError
+	var unfit *effect.UnfitError
 	code, text := "", ""
-	if errors.As(err, &answer) {
+	switch {
+	case errors.As(err, &unfit):
+		code, text = "unfit", unfit.Why
+	case errors.As(err, &answer):
 		code, text = answer.Code, answer.Error()
-	} else if err != nil {
+	case err != nil:
 		h.log.Debug(h.doing+" failed, trying again", "error", err.Error())
 		return // no answer is no news about what the database would say
 	}

@@ -20,6 +20,7 @@ type delivery struct {
 	cancel   context.CancelCauseFunc
 	lost     bool // another consumer has it
 	warned   bool // its handler has been cancelled because the lease ran out
+	working  bool // it waits for work in the transaction of its ack, or is in the middle of it
 }
 
 // bytes is what the delivery's message takes in memory.
@@ -54,12 +55,14 @@ type held struct {
 
 	freed []chan struct{} // each signals that heartbeats are over, and the leases free to be written about
 
-	size, waiting, working atomic.Int64 // for the fetcher's arithmetic, without the lock
-	bytes                  atomic.Int64 // of bodies and headers
+	size, waiting, working atomic.Int64  // for the fetcher's arithmetic, without the lock
+	inAck                  atomic.Int64  // whose work is in the transaction of the ack
+	inAckOver              chan struct{} // signals that there is none such any more
+	bytes                  atomic.Int64  // of bodies and headers
 }
 
 func newHeld() *held {
-	return &held{deliveries: map[*delivery]struct{}{}}
+	return &held{deliveries: map[*delivery]struct{}{}, inAckOver: make(chan struct{}, 1)}
 }
 
 func (h *held) add(deliveries []*delivery) {
@@ -87,6 +90,34 @@ func (h *held) start(d *delivery, deadline time.Time, cancel context.CancelCause
 	h.waiting.Add(-1)
 	h.working.Add(1)
 	return true
+}
+
+// work notes that a delivery that is being acked has work in the transaction of its ack. It is over when the delivery ends otherwise or
+// for good.
+func (h *held) work(d *delivery) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d.stage == acking && !d.working {
+		d.working = true
+		h.inAck.Add(1)
+	}
+}
+
+func (h *held) workOver(d *delivery) {
+	if !d.working {
+		return
+	}
+	d.working = false
+	if h.inAck.Add(-1) == 0 {
+		signal(h.inAckOver)
+	}
+}
+
+// workDone waits until no delivery has work in the transaction of its ack.
+func (h *held) workDone() {
+	for h.inAck.Load() > 0 {
+		<-h.inAckOver
+	}
 }
 
 // decide moves a delivery to its end (acking or leaving). Only the first to call it may settle the delivery; lost says that
@@ -121,6 +152,9 @@ func (h *held) change(d *delivery, to stage) {
 	if d.stage == acking || d.stage == leaving {
 		d.stage = to
 	}
+	if to == leaving {
+		h.workOver(d)
+	}
 }
 
 // drop forgets a delivery whose lease has ended.
@@ -132,6 +166,7 @@ func (h *held) drop(d *delivery) {
 
 func (h *held) dropLocked(d *delivery) {
 	d.stage = gone
+	h.workOver(d)
 	if _, held := h.deliveries[d]; held {
 		h.bytes.Add(-d.bytes())
 	}
@@ -212,6 +247,28 @@ func (h *held) settling(batch []outcome) (claimed, taken []outcome) {
 		claimed = append(claimed, o)
 	}
 	return claimed, taken
+}
+
+// renewed notes that whoever settles deliveries has extended their leases until then.
+func (h *held) renewed(deliveries []*delivery, now, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range deliveries {
+		d.until, d.renew = until, renewal(now, until)
+	}
+}
+
+// ending returns the deliveries of a batch whose leases end before then.
+func (h *held) ending(batch []outcome, then time.Time) []*delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var found []*delivery
+	for _, o := range batch {
+		if o.delivery.until.Before(then) {
+			found = append(found, o.delivery)
+		}
+	}
+	return found
 }
 
 // settled lets the heartbeat have again what could not be settled.

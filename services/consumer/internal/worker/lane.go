@@ -1,12 +1,16 @@
 package worker
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
@@ -22,12 +26,13 @@ type lane struct {
 	settling
 	settler *settler
 	link    *pg.Link
+	work    *work // of a lane for acks with work; else nil
 	in      chan outcome
 	freed   <-chan struct{} // signals that heartbeats are over
 	pending [operations][]outcome
 	taken   []outcome // by the heartbeat, which is at their leases just now
 	refused [operations]refusal
-	most    int         // outcomes in one statement: less than mostWritten while the server cuts statements off for taking too long
+	most    int         // outcomes in one statement: less than mostWritten while statements take too long
 	overdue atomic.Bool // results wait for a connection
 }
 
@@ -102,9 +107,9 @@ func (l *lane) gather(ctx context.Context) bool {
 	}
 }
 
-// take adds what has gathered, without waiting.
+// take adds what has gathered, without waiting. A lane for work leaves to the others what it cannot begin with at once.
 func (l *lane) take() {
-	for {
+	for l.work == nil || len(l.pending[opAck]) < l.most {
 		select {
 		case o := <-l.in:
 			l.add(o)
@@ -157,7 +162,7 @@ func (l *lane) flush(ctx context.Context) error {
 			}
 			err := l.write(ctx, batch{b.statement, claimed})
 			l.held.settled(claimed)
-			l.health[o].note(err)
+			l.note(o, err)
 			if err == nil {
 				l.refused[o].clear()
 				continue
@@ -165,7 +170,8 @@ func (l *lane) flush(ctx context.Context) error {
 			for _, left := range batches[i+1:] {
 				l.pending[o] = append(l.pending[o], left.items...)
 			}
-			if !queue.Answered(err) {
+			var unfit *effect.UnfitError
+			if !queue.Answered(err) && !errors.As(err, &unfit) {
 				return err
 			}
 			l.refused[o].note(time.Now())
@@ -175,31 +181,44 @@ func (l *lane) flush(ctx context.Context) error {
 	return nil
 }
 
+// group is what outcomes of one batch have in common.
+type group struct {
+	again     bool
+	statement statement
+	company   int
+}
+
+func (g group) compare(other group) int {
+	if g.again != other.again {
+		return map[bool]int{false: -1, true: 1}[g.again]
+	}
+	return cmp.Or(cmp.Compare(g.statement, other.statement), cmp.Compare(g.company, other.company))
+}
+
 // due takes from the pending outcomes of one kind those whose time has come, as batches that one statement can write: first the
 // new ones, then those to be tried again, which are not to be in the way of others.
 func (l *lane) due(o op, now time.Time) []batch {
 	if now.Before(l.refused[o].until) {
 		return nil
 	}
-	first, again := map[statement][]outcome{}, map[statement][]outcome{}
 	var deferred []outcome
+	due := map[group][]outcome{}
 	for _, item := range l.pending[o] {
-		s := item.statement()
-		switch {
-		case item.after.After(now):
+		if item.after.After(now) {
 			deferred = append(deferred, item)
-		case item.tries > 0:
-			again[s] = append(again[s], item)
-		default:
-			first[s] = append(first[s], item)
+			continue
 		}
+		g := group{again: item.tries > 0, statement: item.statement(), company: item.company}
+		due[g] = append(due[g], item)
 	}
 	l.pending[o] = deferred
 	var batches []batch
-	for _, due := range []map[statement][]outcome{first, again} {
-		for s := range statements {
-			batches = slices.AppendSeq(batches, cut(s, due[s], l.most))
+	for _, g := range slices.SortedFunc(maps.Keys(due), group.compare) {
+		most := l.most
+		if g.company > 0 {
+			most = min(most, g.company)
 		}
+		batches = slices.AppendSeq(batches, cut(g.statement, due[g], most))
 	}
 	return batches
 }

@@ -42,10 +42,10 @@ func newLoad(s Settings, h *held, stuck *progress) *load {
 	}
 }
 
-// worked notes how long a handler took.
-func (l *load) worked(took time.Duration) {
+// worked notes how long workers were occupied with some messages.
+func (l *load) worked(messages int, took time.Duration) {
 	l.spent.Add(int64(took))
-	l.count.Add(1)
+	l.count.Add(int64(messages))
 }
 
 // ahead is how many messages may wait for a worker. With quick handlers that is two batches, so that one is worked on
@@ -78,7 +78,7 @@ func (l *load) want() (want queue.Bounds, ahead int) {
 	free := l.settings.Concurrency - stuck
 	l.noteBlocked(free <= 0)
 	ahead = l.ahead()
-	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load())
+	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load()+l.held.inAck.Load())
 	room := min(free+ahead-waiting-working, l.mostHeld-int(l.held.size.Load()), l.batch)
 	bytes := l.settings.HeldBytes - l.held.bytes.Load()
 	if free <= 0 || room <= 0 || bytes <= 0 {

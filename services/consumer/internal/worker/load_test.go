@@ -16,14 +16,14 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 		t.Fatalf("at first %+v with %d ahead: as many as there are workers", n, ahead)
 	}
 	for range 100 {
-		l.worked(time.Second)
+		l.worked(1, time.Second)
 		l.ahead()
 	}
 	if got := l.ahead(); got != 7 {
 		t.Fatalf("%d ahead of handlers that take a second", got)
 	}
 	for range 100 {
-		l.worked(10 * time.Microsecond)
+		l.worked(1, 10*time.Microsecond)
 		l.ahead()
 	}
 	if got := l.ahead(); got != 60 {

@@ -17,6 +17,9 @@ type outcome struct {
 	kept        bool      // the last try was suppressed by the database
 	after       time.Time // not to be tried before
 	tries       int
+
+	work    any // to be done in the transaction of the ack, if any
+	company int // the most that may be written with it, because a statement with more failed; 0: as many as there are
 }
 
 // endings makes outcomes.

@@ -1,7 +1,10 @@
 package worker
 
 import (
+	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"orderflow.example/services/consumer/internal/metrics"
@@ -20,31 +23,78 @@ type settling struct {
 	draining  func() bool
 	room      chan struct{} // signalled when leases have ended
 	progress  *progress
-	health    *[operations]health
+	note      func(op, error) // tells how a statement went
 	unwritten *unwritten
 	log       *slog.Logger
 	metrics   *metrics.Metrics
 }
 
-// settler writes how leases end. It hands each outcome to the lane that writes outcomes of its kind.
+// settler writes how leases end. It hands each outcome to a lane that writes outcomes of its kind: there is one for most of them, and
+// several for acks with work in their transaction.
 type settler struct {
-	lane     *lane
+	held     *held
+	plain    *lane
+	forWork  []*lane
+	work     chan outcome  // to the lanes for work
 	ending   chan struct{} // closed when no delivery will be decided any more
-	caughtUp chan struct{} // signals that no lane is overdue any more
+	caughtUp chan struct{} // signals that a lane is not overdue any more
 }
 
-// newSettler returns one that writes over link; there are never more than most deliveries at a time.
+// newSettler returns one that writes over link. There are never more than most deliveries at a time.
 func newSettler(s settling, link *pg.Link, most int) *settler {
-	all := &settler{ending: make(chan struct{}), caughtUp: make(chan struct{}, 1)}
-	all.lane = newLane(s, link, make(chan outcome, most), all)
+	all := &settler{held: s.held, work: make(chan outcome, most), ending: make(chan struct{}), caughtUp: make(chan struct{}, 1)}
+	all.plain = newLane(s, link, make(chan outcome, most), all)
 	return all
 }
 
-// put hands an outcome over. It never blocks: there are no more deliveries than in has room for, and one outcome of each.
-func (s *settler) put(o outcome) { s.lane.in <- o }
+// addWorkLane adds one that writes acks with work over link.
+func (s *settler) addWorkLane(parts settling, link *pg.Link, w *work) {
+	l := newLane(parts, link, s.work, s)
+	l.work, l.most = w, firstWork
+	s.forWork = append(s.forWork, l)
+}
 
-// finish makes the lanes end as soon as everything is written.
+// put hands an outcome over. It never blocks: there are no more deliveries than there is room for, and one outcome of each.
+func (s *settler) put(o outcome) {
+	if o.statement() == ackWithWork {
+		s.held.work(o.delivery)
+		s.work <- o
+		return
+	}
+	s.plain.in <- o
+}
+
+// run runs the lane for all but work, until the settler was told to finish and nothing is left, or ctx ends.
+func (s *settler) run(ctx context.Context) { s.plain.run(ctx) }
+
+// runWork runs the lanes for work until ctx ends. What they have not written then is handed back.
+func (s *settler) runWork(ctx context.Context) {
+	var lanes sync.WaitGroup
+	for _, l := range s.forWork {
+		lanes.Go(func() {
+			l.run(ctx)
+			l.handBack()
+		})
+	}
+	lanes.Wait()
+	if len(s.forWork) == 0 {
+		return
+	}
+	for {
+		select {
+		case o := <-s.work:
+			s.forWork[0].add(o)
+		default:
+			s.forWork[0].handBack()
+			return
+		}
+	}
+}
+
+// finish makes run return as soon as everything is written.
 func (s *settler) finish() { close(s.ending) }
 
 // overdue says whether results wait for a connection: nothing is to be read before them.
-func (s *settler) overdue() bool { return s.lane.overdue.Load() }
+func (s *settler) overdue() bool {
+	return s.plain.overdue.Load() || slices.ContainsFunc(s.forWork, func(l *lane) bool { return l.overdue.Load() })
+}

@@ -37,11 +37,13 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 		return // lost while it waited; the heartbeat has said so
 	}
 	c.metrics.InFlight.Inc()
-	err := c.call(limited, &d.msg)
+	work, err := c.call(limited, &d.msg)
 	took := time.Since(start)
 	c.metrics.InFlight.Dec()
 	c.metrics.HandlerSeconds.Observe(took.Seconds())
-	c.load.worked(took)
+	if work == nil {
+		c.load.worked(1, took) // else it is not over yet
+	}
 
 	end, _ := c.endings.rules.decide(&d.msg, returned{err, context.Cause(limited)})
 	stage := leaving
@@ -56,20 +58,25 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	case lost:
 		c.logAbout(slog.LevelDebug, "the lease was lost: the handler's result is dropped", &d.msg)
 	default:
-		c.logResult(&d.msg, end, err)
-		c.settler.put(c.endings.ends(d, end))
+		logResult(c.log, &d.msg, end, err)
+		o := c.endings.ends(d, end)
+		o.work = work
+		c.settler.put(o)
 	}
 }
 
 // call keeps a panic from taking other messages down with it.
-func (c *Consumer) call(ctx context.Context, m *message.Message) (err error) {
+func (c *Consumer) call(ctx context.Context, m *message.Message) (work any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &panicked{p}
+			work, err = nil, &panicked{p}
 			c.logAbout(slog.LevelError, "handler panicked", m, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	return c.handler.Handle(ctx, *m)
+	if c.leaving != nil {
+		return c.leaving.Leave(ctx, *m)
+	}
+	return nil, c.handler.Handle(ctx, *m)
 }
 
 type panicked struct{ value any }
@@ -77,18 +84,18 @@ type panicked struct{ value any }
 func (p *panicked) Error() string { return fmt.Sprintf("handler panicked: %v", p.value) }
 
 // logResult uses the words that users of the example look for.
-func (c *Consumer) logResult(m *message.Message, end ending, err error) {
+func logResult(log *slog.Logger, m *message.Message, end ending, err error) {
 	switch end.op {
 	case opAck:
-		c.logAbout(slog.LevelDebug, "Order "+strconv.FormatInt(m.OrderID, 10)+" processed successfully", m)
+		logAbout(log, slog.LevelDebug, "Order "+strconv.FormatInt(m.OrderID, 10)+" processed successfully", m)
 	case opNack:
-		c.logAbout(slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, will retry later", m,
+		logAbout(log, slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, will retry later", m,
 			slog.String("error", end.problem), slog.String("retry_in", end.delay.Round(time.Millisecond).String()))
 	case opBury:
-		c.logAbout(slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, goes to the dead letters", m,
+		logAbout(log, slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, goes to the dead letters", m,
 			slog.String("reason", end.reason), slog.String("error", end.problem))
 	case opRelease:
-		c.logAbout(slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" handed back, its handler was interrupted", m,
+		logAbout(log, slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" handed back, its handler was interrupted", m,
 			slog.Any("error", err))
 	}
 }

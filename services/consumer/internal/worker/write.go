@@ -27,13 +27,18 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	start := time.Now()
 	confirmed, fates, err := l.send(ctx, b)
 	fault := queue.Classify(err)
-	l.metrics.StatementSeconds.WithLabelValues(o.String()).Observe(time.Since(start).Seconds())
+	l.metrics.StatementSeconds.WithLabelValues(b.statement.String()).Observe(time.Since(start).Seconds())
+	var worked *workError
 	switch {
 	case err == nil:
-		l.most = min(l.most+l.most/8+1, mostWritten)
+		if l.work == nil {
+			l.most = min(l.most+l.most/8+1, mostWritten)
+		}
 		l.metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(b.items)))
 		l.conclude(ctx, b, confirmed, fates)
 		return nil
+	case errors.As(err, &worked):
+		return l.workFailed(b, worked)
 	case fault == queue.TooLong && len(b.items) > 1:
 		l.most = max(len(b.items)/2, 1)
 		l.log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(b.items), "error", err.Error())
@@ -72,6 +77,9 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 	entries := make([]queue.Entry, len(b.items))
 	for i := range b.items {
 		entries[i] = b.items[i].entry()
+	}
+	if b.statement == ackWithWork {
+		return l.sendWork(ctx, b, entries)
 	}
 	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		confirmed, err = b.send(ctx, conn, l.queue, entries, l.consumer)
@@ -189,7 +197,7 @@ func (l *lane) later(o outcome) {
 // turn makes another outcome of a delivery that cannot end as planned.
 func (l *lane) turn(into outcome) {
 	l.held.change(into.delivery, leaving)
-	l.add(into)
+	l.settler.put(into)
 }
 
 // suppressed deals with a batch of which the database has silently kept some rows from being written. Those are neither lost nor given

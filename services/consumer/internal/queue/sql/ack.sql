@@ -18,3 +18,4 @@ gone as (
   returning q.msg_id, q.read_ct, q.enqueued_at, lease.order_id, lease.created_at, lease.attempt
 ),
 {effect}
+{acked}

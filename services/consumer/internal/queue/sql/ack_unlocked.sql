@@ -28,5 +28,6 @@ kept as (
   select array_agg(msg_id) as ids from free where msg_id not in (select msg_id from gone)
 ),
 {effect}
+{acked}
    and (select case when ids is null then true else orderflow.not_written('a message has not been deleted', ids) end from kept)
 

@@ -1,4 +1,4 @@
--- The tail of both acks: what the messages that are gone have done. effects counts every effect that commits, so that a
+-- The tail of all acks: what the messages that are gone have done. effects counts every effect that commits, so that a
 -- second one would show: it is never guarded by the status.
 -- A trigger can suppress the update of an order without an error, or undo it. Then nothing of the statement may stay: see not_written.
 -- Plan: as fetch.sql; sorted, so that two statements that meet on the same orders lock them in the same order.
@@ -17,12 +17,8 @@ done as (
            order by order_id) as effect
    where o.id = any (array[effect.order_id])
      and o.created_at = effect.created_at
-  returning o.id, o.status = 'completed' and o.effects >= effect.times as stands
+  returning o.id, o.effects, o.status = 'completed' and o.effects >= effect.times as stands
 ),
 lacking as (
   select array_agg(msg_id) as ids from gone where order_id not in (select id from done where stands)
 )
-select msg_id, read_ct, enqueued_at,
-       extract(epoch from clock_timestamp() - greatest(least(enqueued_at, clock_timestamp()), clock_timestamp() - interval '1 day'))::float8
-  from gone
- where (select case when ids is null then true else orderflow.not_written('an order has not been marked as completed', ids) end from lacking)

@@ -1,0 +1,144 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/message"
+)
+
+// OpenAck is an ack whose transaction is open for work of somebody else's, which commits if and only if the ack does. It begins with
+// the lease check: what that refuses is not in Acked, and no work is to be done for it. Either Commit or Rollback ends it.
+//
+// The work may do what it likes to its session. What is of consequence to us is set anew with each ack, and once more before the
+// commit: the role, isolation, limits on time, and what our plans rely on.
+type OpenAck struct {
+	Acked []Acked
+
+	queue *Queue
+	conn  *pgx.Conn
+}
+
+// Acked is a message that the open transaction has acknowledged.
+type Acked struct {
+	Lease
+	OrderID int64
+	Created message.Instant
+	First   bool // its order was not completed before
+	Effects int32
+	Took    time.Duration // since its publication, by the database's clock
+}
+
+// UndoneError is the end of an ack that the work in its transaction has undone, by deleting or changing an order of it for instance.
+type UndoneError struct{ Messages []int64 }
+
+func (e *UndoneError) Error() string {
+	return fmt.Sprintf("the work in the ack's transaction has undone the ack (msg_id %v): it changed what says that the order is completed, or put the message back", e.Messages)
+}
+
+// OpenAck begins a transaction and acknowledges in it the messages whose lease holds and whose rows nobody has locked. From then on
+// they are nobody else's until the transaction ends, however long it takes. own are the settings of a session that our statements
+// rely on, theirs those that others' statements are to be run with.
+func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string, own, theirs Session) (*OpenAck, error) {
+	c := split(entries)
+	open := &OpenAck{queue: q, conn: conn}
+	var b pgx.Batch
+	b.Queue("begin isolation level read committed, read write")
+	restore(&b, own)
+	b.Queue(q.ackOpen, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer).Query(func(rows pgx.Rows) error {
+		var a Acked
+		var took float64
+		_, err := pgx.ForEachRow(rows, []any{&a.ID, &a.ReadCount, &a.EnqueuedAt, &a.OrderID, &a.Created, &a.First, &a.Effects, &took}, func() error {
+			a.Took = seconds(took)
+			open.Acked = append(open.Acked, a)
+			return nil
+		})
+		return err
+	})
+	b.Queue(setLocal, theirs.names, theirs.values)
+	if err := conn.SendBatch(ctx, &b).Close(); err != nil {
+		rollback(ctx, conn)
+		return nil, fmt.Errorf("ack: %w", err)
+	}
+	return open, nil
+}
+
+// Commit checks that the ack still stands, and commits. What fails is rolled back.
+func (o *OpenAck) Commit(ctx context.Context, own Session) (Confirmed, error) {
+	var b pgx.Batch
+	restore(&b, own)
+	b.Queue("set constraints all immediate") // triggers that were put off may do what the check is to see
+	var ids, orders []int64
+	var created []message.Instant
+	var effects []int32
+	for _, a := range o.Acked {
+		ids, orders, created, effects = append(ids, a.ID), append(orders, a.OrderID), append(created, a.Created), append(effects, a.Effects)
+	}
+	var undone []int64
+	b.Queue(o.queue.ackStands, ids, orders, created, effects).Query(func(rows pgx.Rows) (err error) {
+		undone, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		return err
+	})
+	err := o.conn.SendBatch(ctx, &b).Close()
+	if err == nil && len(undone) > 0 {
+		err = &UndoneError{undone}
+	}
+	if err == nil {
+		_, err = o.conn.Exec(ctx, commitAck)
+	}
+	if err != nil {
+		o.Rollback(ctx)
+		return nil, fmt.Errorf("commit ack: %w", err)
+	}
+	confirmed := make(Confirmed, len(o.Acked))
+	for _, a := range o.Acked {
+		confirmed[a.Lease] = a.Took
+	}
+	return confirmed, nil
+}
+
+// Leases are those of some of the acknowledged messages.
+func (o *OpenAck) Leases(messages []int64) map[Lease]bool {
+	found := map[Lease]bool{}
+	for _, a := range o.Acked {
+		if slices.Contains(messages, a.ID) {
+			found[a.Lease] = true
+		}
+	}
+	return found
+}
+
+// Rollback undoes the ack and all that was done with it.
+func (o *OpenAck) Rollback(ctx context.Context) { rollback(ctx, o.conn) }
+
+// commitAck is told from the commits of others.
+const commitAck = "/* orderflow consumer: ack_commit */ commit"
+
+// Session is how a session is set while a part of the transaction runs.
+type Session struct{ names, values []string }
+
+// NewSession takes settings by their names.
+func NewSession(settings map[string]string) Session {
+	var s Session
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		s.names, s.values = append(s.names, name), append(s.values, settings[name])
+	}
+	return s
+}
+
+// setLocal makes settings until the end of the transaction, those that the server knows.
+const setLocal = `select pg_catalog.set_config(s.name, s.value, true)
+  from unnest($1::text[], $2::text[]) as s (name, value)
+ where pg_catalog.current_setting(s.name, true) is not null`
+
+// restore makes the session ours again, whatever somebody has done to it.
+func restore(b *pgx.Batch, own Session) {
+	b.Queue("reset session authorization")
+	b.Queue("reset role")
+	b.Queue(setLocal, own.names, own.values)
+}

@@ -1,0 +1,253 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// work is what a lane has that writes acks with work in their transaction: a user's function, or what a handler has left (see package
+// effect). There are several such lanes, each with a transaction of its own, and other outcomes have theirs: however slow the work is, it
+// keeps none of them waiting.
+type work struct {
+	runner effect.Runner
+	limit  time.Duration // of one transaction's work: HANDLER_TIMEOUT
+	lease  *lease
+	took   func(orders int, took time.Duration)
+
+	ours, theirs queue.Session // how the session is to be set for statements of ours, and for the work
+}
+
+const (
+	// firstWork is how many orders a lane's first transaction has, as long as it is not known how long they take.
+	firstWork = 16
+	// workHorizon is how long a transaction is to take at most, where there is enough to do: long enough for batches that are worth a
+	// commit, and short for whoever waits for a row that the work has locked.
+	workHorizon = 250 * time.Millisecond
+	// workGrace is what the server gets beyond the limit, to cut a statement off by itself.
+	workGrace = time.Second
+	// openGrace is for the statements around the work.
+	openGrace = 3 * time.Second
+)
+
+// newWorkLink returns a link for a lane's work.
+func newWorkLink(server *pg.Server, w *work) *pg.Link {
+	link := server.NewLink("work", func(ctx context.Context, conn *pgx.Conn) error {
+		ours, theirs, err := pg.Shared(ctx, conn, w.limit)
+		if err != nil {
+			return err
+		}
+		w.ours, w.theirs = queue.NewSession(ours), queue.NewSession(theirs)
+		return pg.NoticeLoss(ctx, conn)
+	})
+	link.Limit(w.limit + workGrace + openGrace)
+	return link
+}
+
+// workError is how a transaction with work in it has failed.
+type workError struct {
+	err      error
+	fault    effect.Fault
+	unsure   bool                 // it may have taken effect all the same
+	failure  error                // Own, Overrun: the order's, as a handler's error
+	culprits map[queue.Lease]bool // Own: whose it is, where that is known
+}
+
+func (e *workError) Error() string { return e.err.Error() }
+
+func (e *workError) Unwrap() error { return e.err }
+
+// sendWork writes a batch of acks with their work in one transaction. Its lease check comes first. What that confirms nobody else can read
+// until the transaction has ended, since its rows are locked; but should it fail, the leases have to hold for what comes then.
+func (l *lane) sendWork(ctx context.Context, b batch, entries []queue.Entry) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
+	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		if err := l.work.runner.Prepare(ctx, conn); err != nil {
+			var unfit *effect.UnfitError
+			if errors.As(err, &unfit) {
+				return &workError{err: err, fault: effect.Unfit}
+			}
+			return err
+		}
+		if err := l.extend(ctx, conn, b.items); err != nil {
+			return err
+		}
+		open, err := l.queue.OpenAck(ctx, conn, entries, l.consumer, l.work.ours, l.work.theirs)
+		if err != nil {
+			return err
+		}
+		if confirmed, err = l.finishWork(ctx, conn, open, b); err != nil {
+			return err
+		}
+		if len(confirmed) < len(entries) {
+			// Without this knowledge what was confirmed is settled all the same, and the rest is sent again.
+			fates, _ = l.queue.Fates(ctx, conn, missing(entries, confirmed), l.consumer)
+		}
+		return nil
+	})
+	return confirmed, fates, err
+}
+
+// extend makes leases hold beyond the work, where they do not yet.
+func (l *lane) extend(ctx context.Context, conn *pgx.Conn, items []outcome) error {
+	short := l.held.ending(items, time.Now().Add(l.work.limit+workGrace))
+	if len(short) == 0 {
+		return nil
+	}
+	byLease := make(map[queue.Lease]*delivery, len(short))
+	entries := make([]queue.Entry, len(short))
+	for i, d := range short {
+		entries[i] = queue.EntryOf(&d.msg)
+		byLease[entries[i].Lease] = d
+	}
+	sent, length := time.Now(), l.work.lease.length()
+	confirmed, err := l.queue.Extend(ctx, conn, entries, length)
+	if err != nil {
+		return err
+	}
+	l.metrics.Extended.Add(float64(len(confirmed)))
+	extended := make([]*delivery, 0, len(confirmed))
+	for lease := range confirmed {
+		extended = append(extended, byLease[lease])
+	}
+	l.held.renewed(extended, time.Now(), sent.Add(length))
+	return nil
+}
+
+// finishWork does the work of what has been acknowledged, once an order, and commits.
+func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenAck, b batch) (queue.Confirmed, error) {
+	left := make(map[queue.Lease]any, len(b.items))
+	for i := range b.items {
+		left[b.items[i].entry().Lease] = b.items[i].work
+	}
+	var orders []effect.Order
+	var leases []queue.Lease
+	seen := map[int64]bool{}
+	for _, a := range open.Acked {
+		if a.First && !seen[a.OrderID] {
+			seen[a.OrderID] = true
+			orders, leases = append(orders, effect.Order{ID: a.OrderID, Work: left[a.Lease]}), append(leases, a.Lease)
+		}
+	}
+	start := time.Now()
+	if len(orders) > 0 {
+		limited, cancel := context.WithTimeout(ctx, l.work.limit+workGrace)
+		err := l.work.runner.Run(limited, conn, orders)
+		overdue := limited.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err != nil {
+			open.Rollback(ctx)
+			failed := &workError{err: err, fault: effect.Judge(err, time.Since(start), l.work.limit)}
+			if overdue {
+				failed.fault = effect.Overrun // we had to hang up; nothing was committed
+			}
+			var one *effect.FailedError
+			switch {
+			case errors.As(err, &one):
+				failed.culprits = map[queue.Lease]bool{leases[one.At]: true}
+			case len(leases) == 1:
+				failed.culprits = map[queue.Lease]bool{leases[0]: true}
+			}
+			return nil, l.failure(ctx, conn, failed)
+		}
+	}
+	confirmed, err := open.Commit(ctx, l.work.ours)
+	if err != nil {
+		failed := &workError{err: err, fault: effect.Judge(err, time.Since(start), l.work.limit)}
+		failed.unsure = failed.fault == effect.Lost
+		var undone *queue.UndoneError
+		if errors.As(err, &undone) {
+			failed.fault, failed.culprits = effect.Own, open.Leases(undone.Messages)
+		}
+		return nil, l.failure(ctx, conn, failed)
+	}
+	took := time.Since(start)
+	l.work.took(len(confirmed), took)
+	each := max(took/time.Duration(max(len(confirmed), 1)), time.Microsecond)
+	l.most = min(max(int(workHorizon/each), 1), 2*l.most, mostWritten)
+	return confirmed, nil
+}
+
+// failure adds what the failure means as a handler's error.
+func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *workError) error {
+	switch f.fault {
+	case effect.Overrun:
+		f.failure = handler.ErrTimeout
+	case effect.Own:
+		f.failure = effect.Failure(ctx, conn, f.err)
+	default: // no order's
+	}
+	return f
+}
+
+// workFailed decides what becomes of a batch whose transaction has failed. Nothing of it took effect, unless that is unsure. Where an order is
+// at fault and it is not known which, all are tried again in smaller company, until it stands alone. They go back to where the lanes take
+// from, so that heartbeats can extend them meanwhile and the other lanes help.
+func (l *lane) workFailed(b batch, f *workError) error {
+	alone, half := len(b.items) == 1, max(len(b.items)/2, 1)
+	switch f.fault {
+	case effect.Unfit, effect.Lost:
+		for _, item := range b.items {
+			item.unsure = item.unsure || f.unsure
+			l.add(item)
+		}
+		return f
+	case effect.Conflict, effect.Cancelled:
+		l.metrics.Locked.WithLabelValues(b.statement.op().String()).Inc()
+		l.log.Debug("the work of a batch ran into another transaction, or somebody cancelled it; once more", "batch", len(b.items), "error", f.Error())
+		l.most = half
+		for _, item := range b.items {
+			item.company = half
+			l.later(item)
+		}
+		return nil
+	case effect.Overrun:
+		l.most = half
+	case effect.Own:
+	}
+	if !alone && f.culprits == nil {
+		l.metrics.Isolated.Inc()
+	}
+	for _, item := range b.items {
+		switch {
+		case alone, f.culprits[item.entry().Lease]:
+			l.fail(item, f)
+		case f.culprits == nil:
+			item.company = half
+			l.settler.put(item)
+		default:
+			l.settler.put(item)
+		}
+	}
+	return nil
+}
+
+// fail ends an order's attempt as if its handler had failed: the work is a part of it.
+func (l *lane) fail(o outcome, f *workError) {
+	what := returned{err: f.failure}
+	if f.fault == effect.Overrun {
+		what.cause = handler.ErrTimeout
+	}
+	next := l.endings.outcome(o.delivery, what)
+	logResult(l.log, &o.delivery.msg, next.ending, f.failure)
+	l.turn(next)
+}
+
+// handBack releases what is left when the lane has to end: it has not taken effect, or the release will find out that it has.
+func (l *lane) handBack() {
+	l.resume()
+	for _, items := range l.pending {
+		for _, item := range items {
+			next := l.endings.outcome(item.delivery, returned{handler.ErrDraining, handler.ErrDraining})
+			next.unsure = item.unsure
+			l.turn(next)
+		}
+	}
+	l.pending = [operations][]outcome{}
+}

@@ -1,0 +1,412 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/pgproxy"
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/worker"
+)
+
+// shop is a user's schema. Its table has no constraint that could hide a second effect.
+const shop = `create schema shop; create table shop.shipments (order_id bigint, quantity integer)`
+
+// ship and shipOne are the two forms of a user's function; each calls shop.rules, which tests replace.
+const (
+	rules = `create or replace function shop.rules(o public.orders) returns void language plpgsql as $$ begin %s end $$`
+	ship  = `create or replace function shop.ship(orders public.orders[]) returns void language plpgsql as $$ begin
+		insert into shop.shipments select o.id, o.quantity from unnest(orders) as o;
+		perform shop.rules(o) from unnest(orders) as o;
+	end $$`
+	shipOne = `create or replace function shop.ship(o public.orders) returns void language plpgsql as $$ begin
+		insert into shop.shipments values (o.id, o.quantity);
+		perform shop.rules(o);
+	end $$`
+)
+
+func (b *bundle) shop(form, does string) *effect.Function {
+	b.t.Helper()
+	b.Exec(shop)
+	b.Exec(fmt.Sprintf(rules, does))
+	b.Exec(form)
+	return effect.NewFunction(pgx.Identifier{"shop", "ship"})
+}
+
+// shipped wants exactly one shipment for each completed order, and none for any other.
+func (b *bundle) shipped() {
+	b.t.Helper()
+	wrong := dbtest.All[string](b.DB, `
+		select format('order %s is %s and has %s shipments', o.id, o.status, count(s.order_id))
+		  from public.orders as o left join shop.shipments as s on s.order_id = o.id
+		 group by o.id, o.status
+		having count(s.order_id) <> case when o.status = 'completed' then 1 else 0 end`)
+	if len(wrong) > 0 {
+		b.t.Errorf("%d orders have a wrong number of effects: %s", len(wrong), strings.Join(wrong, "; "))
+	}
+}
+
+func workSettings() worker.Settings {
+	s := settings()
+	s.WorkLanes = 3
+	return s
+}
+
+func TestAFunctionsEffectIsCommittedWithTheAck(t *testing.T) {
+	for name, form := range map[string]string{"all at once": ship, "one at a time": shipOne} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			f := b.shop(form, ``)
+			b.Publish(300)
+			r := b.start(workSettings(), f)
+			if a := b.settled(); a.Completed != 300 {
+				t.Fatalf("%+v", a)
+			}
+			r.stop()
+			b.shipped()
+			if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1 or effects <> 1 or processed_by is null`); n != 0 {
+				t.Errorf("%d orders are not marked as after any ack", n)
+			}
+		})
+	}
+}
+
+// Wherever the connection is lost, and whether or not the commit had come through: each order has one effect, and one attempt.
+func TestAConnectionLostAroundAnEffectNeitherLosesNorRepeatsIt(t *testing.T) {
+	for _, statement := range []string{named("ack_open"), named("effect"), named("ack_stands"), named("ack_commit")} {
+		for fault, when := range map[pgproxy.Fault]string{pgproxy.Unsent: "before it is sent", pgproxy.Unanswered: "before it is answered"} {
+			t.Run(statement+" "+when, func(t *testing.T) {
+				b := setup(t)
+				f := b.shop(ship, ``)
+				proxy, address := b.proxied()
+				sprung := proxy.Trap(statement, fault)
+				b.Publish(50)
+				r := b.startOn(address, workSettings(), f)
+				within(t, "the connection is cut", sprung)
+				if a := b.settled(); a.Completed != 50 {
+					t.Fatalf("%+v", a)
+				}
+				r.stop()
+				b.shipped()
+				if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 {
+					t.Errorf("%d orders have had more than one attempt", n)
+				}
+				if got := r.metric("lease_lost_total"); got != 0 {
+					t.Errorf("%v leases are said to be lost", got)
+				}
+			})
+		}
+	}
+}
+
+// What one order's work raises is that order's failure, and says what it means by its SQLSTATE. Its neighbours' effects stand.
+func TestAnErrorOfOneOrdersWorkIsItsOwn(t *testing.T) {
+	for name, form := range map[string]string{"all at once": ship, "one at a time": shipOne} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			f := b.shop(form, `
+				if o.id = 10 then raise exception 'no such product: %', o.product_name; end if;
+				if o.id = 20 then raise exception 'not shippable' using errcode = 'OF410'; end if;
+				if o.id = 30 then raise exception 'not yet' using errcode = 'OF425', detail = '1 hour'; end if;
+				if o.id = 40 then perform 1 / (o.quantity - o.quantity); end if;`)
+			b.Publish(100)
+			s := workSettings()
+			s.MaxAttempts = 3
+			r := b.start(s, f)
+			dbtest.Eventually(t, "all but one have an end", func() bool { a := b.Audit(); return a.Pending == 1 && a.Queued == 1 })
+			for id, want := range map[int64]struct {
+				status, problem string
+				attempts        int
+			}{
+				10: {"dead", "no such product: Product 10 (SQLSTATE P0001)", 3},
+				20: {"dead", "not shippable (SQLSTATE OF410)", 1},
+				30: {"pending", "not yet (SQLSTATE OF425)", 1},
+				40: {"dead", "division by zero (SQLSTATE 22012)", 3},
+			} {
+				o := b.Order(id)
+				if o.Status != want.status || o.LastError == nil || *o.LastError != want.problem || o.Attempts != want.attempts {
+					t.Errorf("order %d: %+v %v", id, o, *o.LastError)
+				}
+			}
+			if a := b.Audit(); a.Completed != 96 || a.Letters != 3 {
+				t.Errorf("%+v", a)
+			}
+			if late := dbtest.One[float64](b.DB, `select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_order_queue`); late < 3000 || late > 3600 {
+				t.Errorf("the order that is to wait an hour waits %.0f s", late)
+			}
+			if reasons := dbtest.All[string](b.DB, `select headers->'orderflow-dead'->>'reason' from pgmq.q_order_queue_dlq order by 1`); strings.Join(reasons, " ") != "max_attempts max_attempts permanent" {
+				t.Errorf("dead letters: %v", reasons)
+			}
+			r.stop()
+			b.shipped()
+		})
+	}
+}
+
+// A function that is not there, or not for us to call, is nobody's failed attempt: orders wait, readiness says what to do, and when it
+// is there again, in whatever form, all goes on.
+func TestAFunctionThatCannotBeCalledKeepsOrdersBack(t *testing.T) {
+	b := setup(t)
+	f := b.shop(ship, ``)
+	b.Publish(10)
+	r := b.start(workSettings(), f)
+	b.settled()
+	b.Exec(`drop function shop.ship(public.orders[])`)
+	b.Publish(10)
+	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+		ok, why := r.Ready()
+		return !ok && strings.Contains(why, "there is no function shop.ship") && strings.Contains(why, "create it")
+	})
+	b.Exec(shipOne)
+	if a := b.settled(); a.Completed != 20 {
+		t.Fatalf("%+v", a)
+	}
+	dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+	r.stop()
+	b.shipped()
+	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1 or last_error is not null`); n != 0 {
+		t.Errorf("%d orders were said to have failed", n)
+	}
+}
+
+// Before there is a function nothing is read.
+func TestWithoutItsFunctionAConsumerWaits(t *testing.T) {
+	b := setup(t)
+	b.Publish(5)
+	r := b.start(workSettings(), effect.NewFunction(pgx.Identifier{"shop", "ship"}))
+	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+		ok, why := r.Ready()
+		return !ok && strings.Contains(why, "there is no schema shop")
+	})
+	b.shop(ship, ``)
+	b.settled()
+	r.stop()
+	b.shipped()
+}
+
+// Whatever a function does to its transaction, its session or our tables: an order that counts as completed has its effect once, an
+// order that does not has none, and the next orders are none the worse for it.
+func TestAFunctionCanUndoOrRepeatNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		does      string
+		completed int // of ten, where it does that to order 5
+		problem   string
+	}{
+		"marks its order as pending":    {`update public.orders set status = 'pending' where id = o.id;`, 9, "undone the ack"},
+		"counts another effect":         {`update public.orders set effects = 7 where id = o.id;`, 9, "undone the ack"},
+		"deletes its order":             {`delete from public.orders where id = o.id;`, 9, "undone the ack"},
+		"deletes its message":           {`delete from pgmq.q_order_queue where message->>'order_id' = o.id::text;`, 10, ""},
+		"puts its message back":         {`insert into pgmq.q_order_queue (msg_id, vt, message) overriding system value values (o.id, clock_timestamp(), '{}');`, 9, "undone the ack"},
+		"commits":                       {`commit;`, 9, "invalid transaction termination"},
+		"rolls back":                    {`rollback;`, 9, "invalid transaction termination"},
+		"becomes another role":          {`set role shop_nobody;`, 10, ""},
+		"becomes another role, locally": {`set local role shop_nobody;`, 10, ""},
+		"wants no limit":                {`set statement_timeout = 1; set lock_timeout = 1;`, 10, ""},
+		"wants another isolation":       {`set session characteristics as transaction isolation level serializable;`, 10, ""},
+		"wants a read-only transaction": {`set local transaction_read_only = on;`, 10, ""},
+		"reads only from now on":        {`set default_transaction_read_only = on;`, 10, ""},
+		"looks elsewhere":               {`set search_path = shop, pg_catalog; create or replace function shop.clock_timestamp() returns timestamptz language sql as 'select null::timestamptz';`, 10, ""},
+		"locks all orders":              {`lock table public.orders in access exclusive mode;`, 10, ""},
+		"notifies":                      {`perform pg_notify('orderflow_order_queue', '');`, 10, ""},
+		"puts a check off":              {`insert into shop.checked values (o.id);`, 9, "violates foreign key constraint"},
+		"undoes the ack at the end":     {`insert into shop.late values (o.id);`, 9, "undone the ack"},
+		"catches its own error":         {`begin perform 1/0; exception when division_by_zero then null; end;`, 10, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			role := strings.ReplaceAll(dbtest.One[string](b.DB, `select current_database()`), "consumer_test", "shop_nobody")
+			b.Exec(`create role ` + role)
+			t.Cleanup(func() {
+				b.Exec(`drop owned by ` + role + `; drop role ` + role)
+			})
+			f := b.shop(shipOne, `if o.id = 5 then `+strings.ReplaceAll(test.does, "shop_nobody", role)+` end if;`)
+			b.Exec(`grant usage on schema shop to ` + role + `; grant insert on shop.shipments to ` + role)
+			b.Exec(`create table shop.checks (id bigint primary key);
+				create table shop.checked (order_id bigint references shop.checks deferrable initially deferred);
+				create table shop.late (order_id bigint);
+				create function shop.undo() returns trigger language plpgsql as $$ begin
+					update public.orders set status = 'pending' where id = new.order_id;
+					return null;
+				end $$;
+				create constraint trigger undo after insert on shop.late deferrable initially deferred for each row execute function shop.undo()`)
+			b.Publish(10)
+			s := workSettings()
+			s.MaxAttempts, s.WorkLanes = 2, 1
+			r := b.start(s, f)
+			dbtest.Eventually(t, "every order has an end", func() bool { a := b.Audit(); return a.Completed+a.Dead == 10 && a.Queued == 0 })
+			if a := b.Audit(); a.Completed != test.completed || a.Duplicated != 0 {
+				t.Errorf("%+v", a)
+			}
+			if o := b.Order(5); test.problem != "" && (o.LastError == nil || !strings.Contains(*o.LastError, test.problem)) {
+				t.Errorf("order 5: %+v, %v", o, o.LastError)
+			}
+			b.Exec(fmt.Sprintf(rules, ``))
+			b.Publish(10)
+			dbtest.Eventually(t, "the next have an end", func() bool { return b.Audit().Completed == test.completed+10 })
+			r.stop()
+			b.shipped()
+			if ok := dbtest.One[bool](b.DB, `select bool_and(processed_by = 'under-test') from public.orders where status = 'completed'`); !ok {
+				t.Error("orders are not marked as ours")
+			}
+		})
+	}
+}
+
+// The function's own time is limited: with others for the batch, which then is tried in smaller ones, and alone for the order.
+func TestAFunctionThatTakesTooLongFailsItsOrder(t *testing.T) {
+	b := setup(t)
+	f := b.shop(ship, `if o.id = 7 then perform pg_sleep(600); end if;`)
+	b.Publish(20)
+	s := workSettings()
+	s.MaxAttempts, s.HandlerTimeout = 1, time.Second
+	r := b.start(s, f)
+	if a := b.settled(); a.Completed != 19 || a.Dead != 1 {
+		t.Fatalf("%+v", a)
+	}
+	if o := b.Order(7); o.LastError == nil || !strings.Contains(*o.LastError, "HANDLER_TIMEOUT") {
+		t.Errorf("%+v", o)
+	}
+	r.stop()
+	b.shipped()
+}
+
+// A function that is at work for long keeps nobody else waiting: other lanes go on, and so do failures.
+func TestSlowWorkKeepsNoOtherOrderWaiting(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `
+		if o.id = 1 then perform pg_advisory_xact_lock(4711); end if;
+		if o.id = 2 then raise exception 'no'; end if;`)
+	hold, err := b.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	if _, err := hold.Exec(t.Context(), `select pg_advisory_lock(4711)`); err != nil {
+		t.Fatal(err)
+	}
+	b.Publish(1)
+	s := workSettings()
+	s.MaxAttempts = 2
+	r := b.start(s, f)
+	dbtest.Eventually(t, "the slow one is at work", func() bool {
+		return dbtest.One[bool](b.DB, `select exists (select from pg_locks where locktype = 'advisory' and not granted)`)
+	})
+	b.Publish(39)
+	dbtest.Eventually(t, "all others have an end", func() bool { a := b.Audit(); return a.Completed == 38 && a.Dead == 1 })
+	if _, err := hold.Exec(t.Context(), `select pg_advisory_unlock(4711)`); err != nil {
+		t.Fatal(err)
+	}
+	b.settled()
+	r.stop()
+	b.shipped()
+}
+
+// A drain gives work its time. What is not over then is rolled back, and is no attempt.
+func TestADrainRollsBackWhatIsNotOver(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `perform pg_advisory_xact_lock_shared(4711);`)
+	hold, err := b.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	if _, err := hold.Exec(t.Context(), `select pg_advisory_lock(4711)`); err != nil {
+		t.Fatal(err)
+	}
+	b.Publish(20)
+	s := workSettings()
+	s.Drain = 100 * time.Millisecond
+	r := b.start(s, f)
+	dbtest.Eventually(t, "some are at work", func() bool {
+		return dbtest.One[bool](b.DB, `select exists (select from pg_locks where locktype = 'advisory' and not granted)`)
+	})
+	r.stop()
+	if n := dbtest.One[int](b.DB, `select count(*) from shop.shipments`); n != 0 {
+		t.Errorf("%d effects were committed", n)
+	}
+	if n := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp()`); n != 20 {
+		t.Errorf("only %d of 20 can be read again at once", n)
+	}
+	if _, err := hold.Exec(t.Context(), `select pg_advisory_unlock(4711)`); err != nil {
+		t.Fatal(err)
+	}
+	again := b.start(workSettings(), f)
+	b.settled()
+	again.stop()
+	b.shipped()
+	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 {
+		t.Errorf("%d orders were charged for an attempt that we broke off", n)
+	}
+}
+
+// Leases hold while work goes on, for what waits behind it as well, and two consumers never do the same order's work.
+func TestLeasesHoldWhileWorkGoesOn(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `perform pg_sleep(1);`)
+	b.Publish(12)
+	s := workSettings()
+	s.Visible, s.HandlerTimeout, s.WorkLanes = 4*time.Second, 3*time.Second, 2
+	one := b.start(s, f)
+	s.ID = "another"
+	two := b.start(s, effect.NewFunction(pgx.Identifier{"shop", "ship"}))
+	b.settled()
+	one.stop()
+	two.stop()
+	b.shipped()
+	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 {
+		t.Errorf("%d orders have had more than one attempt", n)
+	}
+}
+
+// A second message of an order that is completed is acknowledged, and does the order's work no second time.
+func TestWorkIsDoneOnceAnOrder(t *testing.T) {
+	b := setup(t)
+	f := b.shop(ship, ``)
+	b.Publish(3)
+	b.Exec(`select pgmq.send('order_queue', message, headers) from pgmq.q_order_queue`)
+	r := b.start(workSettings(), f)
+	dbtest.Eventually(t, "the queue is empty", func() bool { return b.Audit().Queued == 0 })
+	r.stop()
+	b.shipped()
+}
+
+// Two transactions that are in each other's way are nobody's failed attempt.
+func TestADeadlockIsNoAttempt(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `
+		update shop.stock set n = n - 1 where product = (o.id + pg_backend_pid()) % 2;
+		update shop.stock set n = n - 1 where product = (o.id + pg_backend_pid() + 1) % 2;`)
+	b.Exec(`create table shop.stock (product integer primary key, n integer); insert into shop.stock values (0, 1000), (1, 1000)`)
+	b.Publish(100)
+	s := workSettings()
+	s.MaxAttempts = 1
+	r := b.start(s, f)
+	if a := b.settled(); a.Completed != 100 {
+		t.Fatalf("%+v", a)
+	}
+	r.stop()
+	b.shipped()
+	if n := dbtest.One[int](b.DB, `select sum(n)::integer from shop.stock`); n != 1800 {
+		t.Errorf("stock is %d", n)
+	}
+}
+
+// inserts is a handler in Go that leaves one row to the transaction of the ack.
+type inserts struct{}
+
+func (inserts) Handle(context.Context, message.Message) error { return nil }
+
+func (inserts) Runner() effect.Runner { return effect.Statements{} }
+
+func (inserts) Leave(_ context.Context, m message.Message) (any, error) {
+	var work pgx.Batch
+	work.Queue(`insert into shop.shipments values ($1, 1)`, m.OrderID)
+	return &work, nil
+}
