@@ -88,7 +88,7 @@ vuln: bin/govulncheck ## Look for known vulnerabilities in what is built (its da
 bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run
 	@exec bin/dev bench
 
-chaos: bin/dev ## Faults against the real binaries under load, each ended by an audit (FAULTS=, RATE=, SEED=)
+chaos: bin/dev ## Faults against the real binaries under load, each ended by an audit (FAULTS=, HANDLER=, RATE=, SEED=)
 	@exec bin/dev chaos
 
 ##@ Build

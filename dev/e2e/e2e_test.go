@@ -91,17 +91,6 @@ func (l *lines) add(line proc.Line) {
 	l.all = append(l.all, line.Process+" | "+line.Text)
 }
 
-func (l *lines) count(part string) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.all {
-		if strings.Contains(line, part) {
-			n++
-		}
-	}
-	return n
-}
-
 func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -221,7 +221,7 @@ func TestLogsThatCannotBeWrittenStopNothing(t *testing.T) {
 					t.Skip(err)
 				}
 				defer stderr.Close()
-				p := b.start(t, service, 0, stderr, "DATABASE_URL="+database, "LOG_REQUESTS=true", "LOG_LEVEL=debug")
+				p := b.start(t, service, 0, stderr, "DATABASE_URL="+database, "LOG_REQUESTS=all", "LOG_LEVEL=debug")
 				if service == stack.API {
 					if status, err := postOnce(t.Context(), p.url+"/orders", anOrder); status != http.StatusCreated {
 						t.Errorf("an order was answered %d, %v", status, err)

@@ -1,40 +1,27 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/dev/internal/mutants"
-	"orderflow.example/dev/internal/proc"
 	"orderflow.example/dev/internal/stack"
 	"orderflow.example/kit/testdb"
 )
 
-// account is what the load generator's report says.
-type account struct {
-	ExitCode int      `json:"exit_code"`
-	Faults   []string `json:"faults"`
-	Audit    struct {
-		Accepted, Completed, Dead, Lost, Duplicated int
-	} `json:"audit"`
-}
-
 // audited are runs that end in the load generator's audit. With sound programs each is green; each shows the audit something else.
-var audited = map[string]func(t *testing.T, b *bundle) account{
-	"undisturbed": func(t *testing.T, b *bundle) account {
+var audited = map[string]func(t *testing.T, b *bundle) stack.Report{
+	"undisturbed": func(t *testing.T, b *bundle) stack.Report {
 		api := b.api(t)
 		b.consumer(t, "SIMULATE_WORK=0")
 		return b.load(t, api, "ORDERS=1200").end(t)
 	},
 	// What the api has answered before it was killed has to be there afterwards.
-	"the api is killed": func(t *testing.T, b *bundle) account {
+	"the api is killed": func(t *testing.T, b *bundle) stack.Report {
 		api := b.api(t)
 		b.consumer(t, "SIMULATE_WORK=0")
 		load := b.load(t, api, "ORDERS=0", "DURATION=4s", "CONCURRENCY=4")
@@ -49,7 +36,7 @@ var audited = map[string]func(t *testing.T, b *bundle) account{
 		return load.end(t)
 	},
 	// Somebody else takes messages over while their handlers run: what those did must not count.
-	"leases are lost": func(t *testing.T, b *bundle) account {
+	"leases are lost": func(t *testing.T, b *bundle) stack.Report {
 		api := b.api(t)
 		b.consumer(t, "SIMULATE_WORK=3s", "CONCURRENCY=50", "VT=30")
 		load := b.load(t, api, "ORDERS=20")
@@ -94,37 +81,32 @@ func (b *bundle) until(t *testing.T, what, sql string) {
 }
 
 // run is a load generator under way.
-type run struct {
-	process *proc.Process
-	report  string
-}
+type run struct{ *stack.Load }
 
 func (b *bundle) load(t *testing.T, api *stack.Node, env ...string) run {
 	t.Helper()
-	r := run{report: filepath.Join(t.TempDir(), "report.json")}
-	env = append([]string{"PROGRESS=off", "LOG_FORMAT=json", "AUDIT_PATIENCE=10s", "REPORT_JSON=" + r.report}, env...)
-	var err error
-	if r.process, err = b.stack.Loadgen(api, nil, env...); err != nil {
+	load, err := b.stack.Loadgen(api, nil, append([]string{"PROGRESS=off", "LOG_FORMAT=json", "AUDIT_PATIENCE=10s"}, env...)...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return run{load}
 }
 
-func (r run) end(t *testing.T) account {
+// end waits for the end of the run and reads its report, which must say the exit code that the process had.
+func (r run) end(t *testing.T) stack.Report {
 	t.Helper()
-	code, err := r.process.Wait(bounded(t))
+	code, err := r.Wait(bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(r.report)
-	if err != nil {
+	report, err := r.Report()
+	if err != nil || report.ExitCode != code {
+		t.Fatalf("exit code %d: %v, %+v", code, err, report)
+	}
+	if _, err := report.Account(); err != nil {
 		t.Fatal(err)
 	}
-	var a account
-	if err := json.Unmarshal(text, &a); err != nil || a.ExitCode != code {
-		t.Fatalf("exit code %d: %v\n%s", code, err, text)
-	}
-	return a
+	return report
 }
 
 func TestOrdersAreAccountedFor(t *testing.T) {

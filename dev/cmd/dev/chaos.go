@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 	"orderflow.example/dev/internal/stack"
 )
 
-// runChaos runs the chaos suite: FAULTS (names; all without), RATE, DURATION, SEED, SHORT=true; CHAOS_LOGS=DIR keeps the services'
+// runChaos runs the chaos suite: FAULTS (names; all without), HANDLER (simulate, webhook), RATE, DURATION, SEED, SHORT=true; CHAOS_LOGS=DIR keeps the services'
 // logs, a file for each fault. It always runs on servers of its own: it crashes them.
 func runChaos(ctx context.Context, env *environment, _ []string) (code int, err error) {
 	plan, err := readPlan()
@@ -41,8 +43,11 @@ func runChaos(ctx context.Context, env *environment, _ []string) (code int, err 
 	defer func() { err = errors.Join(err, closeServer(ctx, p.server)) }()
 
 	suite := &chaos.Suite{
-		Session: env.session, Binaries: p.binaries, ServerURL: p.server.URL(), Template: "chaos_template", Plan: plan, Log: logs.line,
+		Session: env.session, Binaries: p.binaries, ServerURL: p.server.URL(), Template: "chaos_template", Plan: plan,
 		PostgresFrom: os.Getenv("POSTGRES_FROM"),
+	}
+	if logs.dir != "" {
+		suite.Log = logs.line
 	}
 	template, err := stack.CreateDatabase(ctx, p.server.URL(), suite.Template, "")
 	if err != nil {
@@ -88,6 +93,9 @@ func readPlan() (chaos.Plan, error) {
 		plan = chaos.ShortPlan()
 	}
 	var errs []error
+	if plan.Handler = os.Getenv("HANDLER"); plan.Handler != "" && !slices.Contains(chaos.Handlers, plan.Handler) {
+		errs = append(errs, fmt.Errorf("HANDLER=%q: must be one of %s", plan.Handler, strings.Join(chaos.Handlers, ", ")))
+	}
 	if text := os.Getenv("RATE"); text != "" {
 		rate, err := strconv.ParseFloat(text, 64)
 		if err != nil || rate < 1 || rate > 100_000 {
@@ -129,9 +137,6 @@ func openLogs(dir string) (*faultLogs, error) {
 }
 
 func (l *faultLogs) line(fault, line string) {
-	if l.dir == "" {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f, ok := l.files[fault]

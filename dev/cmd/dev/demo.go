@@ -51,21 +51,25 @@ func demo(ctx context.Context, env *environment, _ []string) (code int, err erro
 	})
 	code, err = d.show(ctx)
 	err = errors.Join(err, d.stack.Stop(cleanup))
-	if err != nil || d.audit == "" {
+	if err != nil || d.load == nil {
+		return code, err
+	}
+	report, err := d.load.Report()
+	if err != nil || report.Audit == nil { // it was broken off, or asked not to account for its orders
 		return code, err
 	}
 	counts, err := countAttempts(ctx, d.database, run)
 	if err != nil {
 		return code, err
 	}
-	d.summary(counts, p.server.Source, time.Since(started))
+	d.summary(counts, *report.Audit, p.server.Source, time.Since(started))
 	return code, nil
 }
 
 // demoEnvironment is how the demo differs from the services' defaults: it shows each order. What a person has set comes first.
 func demoEnvironment(orders int, run string) []string {
 	env := []string{"LOG_FORMAT=json", "RUN_ID=" + run}
-	defaults := []string{"PROGRESS_INTERVAL=1s", "LOG_REQUESTS=true", "LOG_LEVEL=debug"}
+	defaults := []string{"PROGRESS_INTERVAL=1s", "LOG_LEVEL=debug"}
 	if orders > quietFrom {
 		defaults = []string{"PROGRESS_INTERVAL=1s"}
 	}
@@ -77,6 +81,18 @@ func demoEnvironment(orders int, run string) []string {
 	return env
 }
 
+// apiEnvironment likewise: of the requests it shows those that change something. What the demo asks to show the queue, and what the audit
+// reads, would drown the orders.
+func apiEnvironment(orders int) []string {
+	if orders > quietFrom || os.Getenv("LOG_LEVEL") != "" {
+		return nil
+	}
+	if os.Getenv("LOG_REQUESTS") != "" {
+		return []string{"LOG_LEVEL=info"}
+	}
+	return []string{"LOG_LEVEL=info", "LOG_REQUESTS=changes"}
+}
+
 // demonstration is a running demo.
 type demonstration struct {
 	env       *environment
@@ -84,32 +100,28 @@ type demonstration struct {
 	stack     *stack.Stack
 	run       string
 	consumers int
+	simulated bool // the work, and its failures
 	orders    int
 	database  string
 
-	mu     sync.Mutex
-	report []string // what loadgen printed as its result
-	audit  string   // its last line
+	load *stack.Load // once it has been started
+
+	mu      sync.Mutex
+	printed []string // by the load generator, as its result
 }
 
-// line takes a line of any service: the load generator's results are kept for the end.
+// line shows a line of any service. What the load generator prints as its result is kept, to be shown again when the screen is gone.
 func (d *demonstration) line(l proc.Line) {
 	service := stack.Consumer
 	switch l.Process {
 	case "api":
-		// What the demo asks itself to show the queue, and what the audit reads, would drown the orders.
-		if strings.Contains(l.Text, `"msg":"GET `) {
-			return
-		}
 		service = stack.API
 	case "loadgen":
 		service = stack.Loadgen
 		if l.Stream == proc.Stdout {
 			d.mu.Lock()
-			if strings.HasPrefix(l.Text, "audit: ") {
-				d.audit = l.Text
-			} else if len(d.report) < 200 {
-				d.report = append(d.report, l.Text)
+			if len(d.printed) < 200 {
+				d.printed = append(d.printed, l.Text)
 			}
 			d.mu.Unlock()
 		}
@@ -140,13 +152,17 @@ func (d *demonstration) show(ctx context.Context) (code int, err error) {
 
 func (d *demonstration) work(ctx context.Context) (int, error) {
 	d.view.status(screen.Status{Phase: "starting", Orders: int64(d.orders)})
-	api, err := d.stack.StartAPI(ctx, "api")
+	api, err := d.stack.StartAPI(ctx, "api", apiEnvironment(d.orders)...)
 	if err != nil {
 		return exitFault, err
 	}
 	d.view.title(stack.API, "api "+api.URL())
+	receiver, err := d.stack.StartWanted(ctx, api)
+	if err != nil {
+		return exitFault, err
+	}
 	for i := range d.consumers {
-		if _, err := d.stack.LaunchNode(ctx, stack.Consumer, fmt.Sprintf("consumer-%d", i+1)); err != nil {
+		if _, err := d.stack.LaunchNode(ctx, stack.Consumer, fmt.Sprintf("consumer-%d", i+1), receiver.Deliveries()...); err != nil {
 			return exitFault, err
 		}
 	}
@@ -161,10 +177,16 @@ func (d *demonstration) work(ctx context.Context) (int, error) {
 		d.view.title(stack.Consumer, fmt.Sprintf("%d consumers", d.consumers))
 	}
 
-	loadgen, err := d.stack.Loadgen(api, nil)
+	d.simulated = receiver == nil
+	var account []string
+	if receiver != nil {
+		account = []string{"RECEIVER_URL=" + receiver.MetricsURL()}
+	}
+	loadgen, err := d.stack.Loadgen(api, nil, account...)
 	if err != nil {
 		return exitFault, err
 	}
+	d.load = loadgen
 	d.view.title(stack.Loadgen, "loadgen "+d.run)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
@@ -174,7 +196,7 @@ func (d *demonstration) work(ctx context.Context) (int, error) {
 			d.view.status(d.status(ctx, api, "done"))
 			return loadgen.ExitCode(), nil
 		case <-ctx.Done():
-			return exitInterrupted, stack.Interrupt(context.WithoutCancel(ctx), loadgen)
+			return exitInterrupted, loadgen.Interrupt(context.WithoutCancel(ctx))
 		case <-tick.C:
 			d.view.status(d.status(ctx, api, "running"))
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/dev/internal/stack"
 )
 
 // attempts says how many orders of the run needed how many attempts.
@@ -39,7 +41,7 @@ func countAttempts(ctx context.Context, databaseURL, run string) ([]attempts, er
 }
 
 // summary prints what the demo has shown. The audit's line is the last, as scripts expect it.
-func (d *demonstration) summary(counts []attempts, source string, took time.Duration) {
+func (d *demonstration) summary(counts []attempts, audit stack.Audit, source string, took time.Duration) {
 	out := d.env.stdout
 	fmt.Fprintf(out, "\nOrderflow demo: %d consumer(s), %s, %.1f s\n", d.consumers, source, took.Seconds())
 	failedOnce, failedTwice := 0, 0
@@ -52,11 +54,16 @@ func (d *demonstration) summary(counts []attempts, source string, took time.Dura
 		}
 		fmt.Fprintf(out, "  %6d orders %s at attempt %d\n", c.orders, c.status, c.attempts)
 	}
-	fmt.Fprintf(out, "  %6d failed at least once and %d of these twice, as simulated: they were retried with backoff\n", failedOnce, failedTwice)
+	simulated := ""
+	if d.simulated {
+		simulated = ", as simulated"
+	}
+	fmt.Fprintf(out, "  %6d failed at least once and %d of these twice%s: they were retried with backoff\n", failedOnce, failedTwice, simulated)
 	if _, screen := d.view.(screenView); screen { // otherwise it has just been printed
-		for _, line := range d.report {
+		for _, line := range d.printed {
 			fmt.Fprintln(out, line)
 		}
+		return
 	}
-	fmt.Fprintln(out, d.audit)
+	fmt.Fprintln(out, "audit:", audit)
 }

@@ -37,8 +37,12 @@ func up(ctx context.Context, env *environment, _ []string) (code int, err error)
 	if err != nil {
 		return exitFault, err
 	}
+	receiver, err := running.StartWanted(ctx, api)
+	if err != nil {
+		return exitFault, err
+	}
 	for i := range consumers {
-		if _, err := running.StartConsumer(ctx, fmt.Sprintf("consumer-%d", i+1)); err != nil {
+		if _, err := running.StartConsumer(ctx, fmt.Sprintf("consumer-%d", i+1), receiver.Deliveries()...); err != nil {
 			return exitFault, err
 		}
 	}
@@ -55,12 +59,16 @@ Orderflow is up. Ctrl-C stops it%s.
 	for _, n := range running.Nodes(stack.Consumer) {
 		env.say("  %-11s %s/metrics", n.Name, n.MetricsURL())
 	}
-	env.say("  %-11s %s/metrics\n", "api", api.MetricsURL())
+	env.say("  %-11s %s/metrics", "api", api.MetricsURL())
+	if receiver != nil {
+		env.say("  %-11s %s/account; faults: curl -X PUT -d 'slow:10%%' %s/faults", "receiver", receiver.MetricsURL(), receiver.MetricsURL())
+	}
+	env.say("")
 
 	ended := make(chan *stack.Node)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	for _, service := range stack.Services {
+	for _, service := range []stack.Service{stack.API, stack.Consumer, stack.Receiver} {
 		for _, n := range running.Nodes(service) {
 			go func() {
 				select {

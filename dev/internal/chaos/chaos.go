@@ -23,6 +23,8 @@ type Plan struct {
 	Duration time.Duration // of the cause, while load goes on before, during and after it
 	Seed     uint64
 	Short    bool // the same faults in a few seconds
+	// Handler is what the consumers do with an order, one of Handlers; empty: simulate.
+	Handler string
 	// Untimed judges no duration but a recovery that takes ten times as long as it may: for `make test`, which shares its machine
 	// with whatever else is going on.
 	Untimed bool
@@ -48,6 +50,8 @@ type Fault struct {
 	Title string
 	// OwnServer gives the fault a Postgres of its own, because it stops, crashes or pauses it.
 	OwnServer bool
+	// Handler is the one that the fault is about; empty: it is run with the plan's.
+	Handler string
 	// Recovery is the bar for the time from the cause's end until the system is as before.
 	Recovery func(Plan) time.Duration
 	// Run brings the system up, breaks it under load, and accounts for all orders.
@@ -59,7 +63,7 @@ func fiveSeconds(Plan) time.Duration { return 5 * time.Second }
 
 // Faults are all faults, in the order in which they are run.
 func Faults() []Fault {
-	return slices.Concat(consumerFaults(), apiFaults(), postgresFaults(), networkFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
+	return slices.Concat(consumerFaults(), apiFaults(), postgresFaults(), networkFaults(), receiverFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
 }
 
 // Select returns the named faults; all without a name.
@@ -102,6 +106,7 @@ type Result struct {
 	Lost        int64
 	Duplicated  int64
 	Redelivered int64
+	Repeated    int64 // that came to the webhooks' receiver more than once
 	Recovery    time.Duration
 	Bar         time.Duration // for the recovery; 0 without one
 	Took        time.Duration
@@ -121,8 +126,16 @@ type Suite struct {
 	Plan      Plan
 	// PostgresFrom is where a fault's own server comes from, as in postgres.Options.
 	PostgresFrom string
-	// Log gets every line of the services of a fault; may be nil.
+	// Log gets every line of the services of a fault, which then say more; may be nil.
 	Log func(fault, line string)
+}
+
+// logLevel is that of the services: without somebody who keeps all lines, only what may explain a failure.
+func (s *Suite) logLevel() string {
+	if s.Log == nil {
+		return "warn"
+	}
+	return "info"
 }
 
 // skipError is returned by a fault that cannot be run on this machine.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/dev/internal/stack"
 )
 
 // ledgerSQL counts what the orders say of themselves. effects is raised with every effect that commits and guarded by nothing: an
@@ -49,7 +51,7 @@ func (r *Rig) readLedger(ctx context.Context) (ledger, error) {
 }
 
 // gather collects what is known of all orders, once they have come to rest.
-func (r *Rig) gather(ctx context.Context, a account, exitCode int) (evidence, error) {
+func (r *Rig) gather(ctx context.Context, a stack.Report, exitCode int) (evidence, error) {
 	e := evidence{account: a, exitCode: exitCode, causeAt: r.causeAt.Add(r.skew), lag: r.lag.most()}
 	// The load generator waits for its own orders; the prober's last ones may need a moment more. The queue may hold a message of
 	// an order that is settled (a second delivery): what it would do has to be seen too.
@@ -66,6 +68,11 @@ func (r *Rig) gather(ctx context.Context, a account, exitCode int) (evidence, er
 	var err error
 	if e.probedCompleted, err = r.scalar(ctx, `select count(*) from public.orders where id = any($1) and status = 'completed'`, probed); err != nil {
 		return e, err
+	}
+	if r.receiver != nil {
+		if e.received, err = r.receiver.Received(ctx); err != nil {
+			return e, err
+		}
 	}
 	for n, p := range r.expected {
 		e.lives = append(e.lives, life{n.Name, n.Process() == p && p.Running()})

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	mathrand "math/rand/v2"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,10 +36,12 @@ type Rig struct {
 	stack     *stack.Stack
 	api       *stack.Node
 	consumers []*stack.Node
+	receiver  *stack.Node // of webhooks; nil with another handler
+	usually   string      // the faults that it has been ordered to have while nothing is wrong: the work itself
 	proxies   []*pgproxy.Proxy
 	expected  map[*stack.Node]*proc.Process // processes that nobody was meant to end
 
-	loadgen  *proc.Process
+	loadgen  *stack.Load
 	prober   *prober
 	lag      *lag
 	leases   *leases
@@ -48,8 +49,6 @@ type Rig struct {
 	causeAt  time.Time // the cause's end
 
 	result Result
-
-	report string // where the load generator leaves its account
 
 	mu    sync.Mutex
 	lines []string // warnings and errors of the services
@@ -104,7 +103,7 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 	}
 	r.stack = stack.New(stack.Options{
 		Session: r.suite.Session, Binaries: r.suite.Binaries, DatabaseURL: r.databaseURL,
-		Env: []string{"LOG_FORMAT=json", "LOG_LEVEL=info"}, Lines: r.line,
+		Env: []string{"LOG_FORMAT=json", "LOG_LEVEL=" + r.suite.logLevel()}, Lines: r.line,
 	})
 	apiEnv := with.api
 	if with.proxied == "api" {
@@ -122,6 +121,9 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 	}
 	r.expect(r.api)
 	r.lag = startLag(ctx, r.api.MetricsURL()+"/livez")
+	if err := r.startHandler(ready, with.consumer); err != nil {
+		return err
+	}
 	for range with.consumers {
 		env := with.consumer
 		if with.proxied == "consumers" {
@@ -156,7 +158,7 @@ func (r *Rig) concurrency(handlers float64) string {
 func (r *Rig) vt() int { return pick(r.plan, 5, 2) }
 
 func (r *Rig) addConsumer(ctx context.Context, env ...string) error {
-	n, err := r.stack.StartConsumer(ctx, fmt.Sprintf("consumer-%d", len(r.consumers)+1), env...)
+	n, err := r.stack.StartConsumer(ctx, fmt.Sprintf("consumer-%d", len(r.consumers)+1), r.handled(env)...)
 	if err != nil {
 		return err
 	}
@@ -178,16 +180,13 @@ func (r *Rig) proxy() (string, error) {
 	return p.URL, nil
 }
 
-// line keeps what may explain a failure.
+// line keeps the last lines, which may explain a failure.
 func (r *Rig) line(l proc.Line) {
 	if r.suite.Log != nil {
 		r.suite.Log(r.fault.Name, time.Now().Format("15:04:05.000 ")+l.Process+" | "+l.Text)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l.Process != string(stack.Loadgen) && (strings.Contains(l.Text, `"level":"INFO"`) || strings.Contains(l.Text, "simulated failure")) {
-		return
-	}
 	if len(r.lines) == keptLines {
 		r.lines = r.lines[1:]
 	}
@@ -214,12 +213,7 @@ func (r *Rig) loadFor(ctx context.Context, d time.Duration, env ...string) error
 		"SEED=" + strconv.FormatUint(r.plan.Seed, 10), "RUN_ID=load", "PROGRESS=off", "LOG_LEVEL=warn", "LOG_FORMAT=json",
 		"AUDIT_PATIENCE=90s",
 	}, env...)
-	dir, err := r.suite.Session.Mkdir("report")
-	if err != nil {
-		return err
-	}
-	r.report = filepath.Join(dir, "loadgen.json")
-	env = append(env, "REPORT_JSON="+r.report)
+	var err error
 	if r.loadgen, err = r.stack.Loadgen(r.api, nil, env...); err != nil {
 		return err
 	}
@@ -311,11 +305,14 @@ func (r *Rig) account(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := readAccount(r.report)
+	report, err := r.loadgen.Report()
+	if err == nil {
+		_, err = report.Account()
+	}
 	if err != nil {
 		return errors.Join(err, r.loadgen.Failure())
 	}
-	e, err := r.gather(ctx, a, code)
+	e, err := r.gather(ctx, report, code)
 	if err != nil {
 		return err
 	}

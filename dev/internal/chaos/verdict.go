@@ -1,51 +1,19 @@
 package chaos
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"orderflow.example/dev/internal/stack"
 )
 
 // What is judged and how stands here, apart from how it comes to be known, so that a table can show that each broken promise fails.
 
-// account is what the load generator says of its own orders, in the JSON report that it leaves.
-type account struct {
-	ExitCode int      `json:"exit_code"`
-	Faults   []string `json:"faults"`
-	Audit    *figures `json:"audit"`
-}
-
-// figures are those of the load generator's audit.
-type figures struct {
-	Accepted   int64 `json:"accepted"`
-	Completed  int64 `json:"completed"`
-	Dead       int64 `json:"dead"`
-	Lost       int64 `json:"lost"`
-	Duplicated int64 `json:"duplicated"`
-}
-
-// readAccount reads the load generator's report. One without an audit is an error: nothing was accounted for.
-func readAccount(path string) (account, error) {
-	var a account
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return a, fmt.Errorf("loadgen's report: %w", err)
-	}
-	if err := json.Unmarshal(text, &a); err != nil {
-		return a, fmt.Errorf("loadgen's report: %w", err)
-	}
-	if a.Audit == nil {
-		return a, fmt.Errorf("loadgen's report has no audit (exit code %d, %s)", a.ExitCode, strings.Join(a.Faults, "; "))
-	}
-	return a, nil
-}
-
 // evidence is what is known of a fault's orders when everything has come to rest.
 type evidence struct {
-	account   account
+	account   stack.Report
 	exitCode  int    // of the load generator's process
 	ledger    ledger // the database's own
 	unsettled error  // why not every order was settled and the queue empty; nil when they were
@@ -53,6 +21,8 @@ type evidence struct {
 	probes          int64 // orders that the prober wanted
 	probed          int64 // that were answered 201
 	probedCompleted int64 // of these
+
+	received *stack.Received // the receiver's account; nil without one
 
 	causeAt time.Time     // the cause's end, by the database's clock
 	lag     time.Duration // of this machine
@@ -83,6 +53,9 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	r.check(r.Duplicated == 0, "orders processed twice", r.Duplicated, 0)
 	r.check(e.ledger.mismatched == 0, "orders whose status and ledger disagree", e.ledger.mismatched, 0)
 	r.check(r.Accepted == r.Completed+r.Dead, "accepted = completed + dead", r.Completed+r.Dead, r.Accepted)
+	if e.received != nil {
+		r.judgeReceived(e.received)
+	}
 	for _, l := range e.lives {
 		r.check(l.running, l.name+" lives on", alive(l.running), alive(true))
 	}
@@ -96,6 +69,24 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	}
 	r.check(e.ledger.firstAfter != nil, "orders posted after the cause's end that were completed", e.ledger.firstAfter != nil, true)
 	r.check(r.Recovery <= bar, "recovery", r.Recovery, bar)
+}
+
+// judgeReceived holds what arrived at the receiver against what the api accepted. Repetitions are counted and allowed.
+func (r *Result) judgeReceived(a *stack.Received) {
+	o, altered, forged := a.Orders, a.Received.Altered+a.Received.Mistaken, a.Requests["forged"]
+	if o == nil {
+		r.check(false, "orders that the receiver accounted for", 0, r.Accepted)
+		return
+	}
+	altered += o.Altered
+	r.Repeated = o.Repeated
+	r.check(o.Accepted >= r.Accepted, "orders that the receiver accounted for", o.Accepted, r.Accepted)
+	r.check(o.Never == 0, "orders completed that never arrived", o.Never, 0)
+	r.check(altered == 0, "orders that arrived altered, or under another's id", altered, 0)
+	r.check(a.Received.Renamed == 0, "orders that arrived under two ids", a.Received.Renamed, 0)
+	r.check(forged == 0, "webhooks without a valid signature", forged, 0)
+	r.measured(len(a.Faults) == 0, "receiver", fmt.Sprintf("%d once, %d repeated (%d repetitions), %d never, %d altered, %d forged",
+		o.Once, o.Repeated, a.Received.Repetitions, o.Never, altered, forged), "none never, altered or forged")
 }
 
 func alive(yes bool) string {

@@ -2,12 +2,13 @@ package chaos
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"orderflow.example/dev/internal/stack"
 )
 
 var causeAt = time.Date(2026, 1, 7, 19, 48, 3, 0, time.UTC)
@@ -20,10 +21,50 @@ func after(d time.Duration) *time.Time {
 // sound is the evidence of a fault that broke nothing: 100 orders of the load generator's, 10 of the prober's, one of them refused.
 func sound() evidence {
 	return evidence{
-		account: account{Audit: &figures{Accepted: 100, Completed: 100}},
+		account: stack.Report{Audit: &stack.Audit{Accepted: 100, Completed: 100}},
 		ledger:  ledger{completed: 109, redelivered: 3, mostAttempts: 2, lastBefore: after(time.Second), firstAfter: after(2 * time.Second)},
 		probes:  10, probed: 9, probedCompleted: 9,
 		causeAt: causeAt, lag: 100 * time.Millisecond, lives: []life{{"api", true}, {"consumer-1", true}},
+	}
+}
+
+// received is the account of a receiver that all 109 orders came to.
+func received(t *testing.T, change string) *stack.Received {
+	t.Helper()
+	var a stack.Received
+	for _, text := range []string{`{"received": {"ids": 109, "repetitions": 5}, "requests": {"new": 109, "repeated": 5}, "orders": {"accepted": 109, "once": 105, "repeated": 4}, "faults": []}`, change} {
+		if err := json.Unmarshal([]byte(text), &a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &a
+}
+
+// What a receiver did not get, or not as it was, fails the fault. What it got more than once does not.
+func TestJudgeReceived(t *testing.T) {
+	t.Parallel()
+	for change, want := range map[string]string{
+		`{}`:                                  "",
+		`{"orders": {"repeated": 50}}`:        "",
+		`{"requests": {"stale": 3}}`:          "",
+		`{"orders": {"never": 1}}`:            "orders completed that never arrived",
+		`{"orders": {"altered": 1}}`:          "orders that arrived altered, or under another's id",
+		`{"received": {"altered": 1}}`:        "orders that arrived altered, or under another's id",
+		`{"received": {"mistaken": 1}}`:       "orders that arrived altered, or under another's id",
+		`{"received": {"renamed": 1}}`:        "orders that arrived under two ids",
+		`{"requests": {"forged": 1}}`:         "webhooks without a valid signature",
+		`{"orders": {"accepted": 108}}`:       "orders that the receiver accounted for",
+		`{"orders": null}`:                    "orders that the receiver accounted for",
+		`{"faults": ["something new"]}`:       "receiver",
+		`{"orders": {"never": 1, "once": 0}}`: "orders completed that never arrived",
+	} {
+		e := sound()
+		e.received = received(t, change)
+		var r Result
+		r.judge(Fault{Recovery: fiveSeconds}, Plan{}, e)
+		if got := broken(r); strings.Join(got, ", ") != want {
+			t.Errorf("%s: broken: %q, want %q", change, got, want)
+		}
 	}
 }
 
@@ -174,35 +215,6 @@ func TestAnswers(t *testing.T) {
 	var r Result
 	if r.accepts(Plan{Untimed: true}, 0, nil, causeAt, time.Second); !r.Failed() {
 		t.Error("no order was taken again, and that is no fault where durations are not judged")
-	}
-}
-
-// A report without an account is none.
-func TestReadAccount(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		text string
-		ok   bool
-	}{
-		"whole":       {`{"exit_code": 99, "faults": ["1 order lost"], "audit": {"accepted": 7, "completed": 6, "lost": 1}}`, true},
-		"no audit":    {`{"exit_code": 1, "faults": ["the api did not answer"]}`, false},
-		"cut short":   {`{"exit_code": 0, "audit": {"acc`, false},
-		"nothing yet": {``, false},
-	} {
-		path := filepath.Join(t.TempDir(), "r.json")
-		if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		a, err := readAccount(path)
-		if (err == nil) != test.ok {
-			t.Errorf("%s: %v", name, err)
-		}
-		if test.ok && (a.ExitCode != 99 || a.Audit.Accepted != 7 || a.Audit.Completed != 6 || a.Audit.Lost != 1 || len(a.Faults) != 1) {
-			t.Errorf("%s: %+v", name, a)
-		}
-	}
-	if _, err := readAccount(filepath.Join(t.TempDir(), "none.json")); err == nil {
-		t.Error("no report: no error")
 	}
 }
 

@@ -6,6 +6,10 @@ func apiMutants() []Mutant {
 	writer := func(test string) Test { return goTest(api, "./internal/orders", test) }
 	return []Mutant{
 		{
+			Breaks: "LOG_REQUESTS=changes shows what is only read", By: goTest(api, ".", "TestWhichRequestsAreLogged"),
+			Edits: []Edit{{api + "/internal/httpapi/observe.go", `"changes" && !fiber.IsMethodSafe(c.Method())`, `"changes" && fiber.IsMethodSafe(c.Method())`}},
+		},
+		{
 			Breaks: "an order in doubt is answered: nothing was written", Quick: true, By: writer("TestAnOrderInDoubtIsNotSaidToBeUnwritten"),
 			Edits: []Edit{{dir + "unit.go", `if u.inDoubt && (errors.Is(err, ErrUnavailable)`, `if false && (errors.Is(err, ErrUnavailable)`}},
 		},

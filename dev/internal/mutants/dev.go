@@ -12,6 +12,10 @@ func devMutants() []Mutant {
 	commits := goTest("kit", "./pgproxy", "TestTheFaultDecidesWhatIsCommitted")
 	return []Mutant{
 		{
+			Breaks: "a port that somebody has taken is not noticed", By: goTest(dev, "./internal/ports", "TestTakenIsWhereSomebodyListens"),
+			Edits: []Edit{{dev + "/internal/ports/ports.go", "port != 0 && listenable(port) != nil", "false"}},
+		},
+		{
 			Breaks: "the proxy cuts only after the commit that it is to prevent", By: commits,
 			Edits: []Edit{{"kit/pgproxy/link.go", "case *pgproto3.Sync, *pgproto3.Query:", "case *pgproto3.Terminate:"}},
 		},

@@ -53,6 +53,9 @@ func Prefer(want int) (int, error) {
 	return Free()
 }
 
+// Taken tells whether somebody listens on a port by now: the reason, perhaps, why a server that was given it has not started.
+func Taken(port int) bool { return port != 0 && listenable(port) != nil }
+
 func listenable(port int) error {
 	var config net.ListenConfig
 	l, err := config.Listen(context.Background(), "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))

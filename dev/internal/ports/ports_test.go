@@ -47,3 +47,23 @@ func TestPreferFallsBackWhenSomebodyListens(t *testing.T) {
 		t.Fatalf("Prefer(%d) gave a port on which somebody listens", taken)
 	}
 }
+
+func TestTakenIsWhereSomebodyListens(t *testing.T) {
+	t.Parallel()
+	port, err := ports.Free()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ports.Taken(port) || ports.Taken(0) {
+		t.Error("a free port, or none, is taken")
+	}
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if !ports.Taken(port) {
+		t.Error("a port on which somebody listens is not taken")
+	}
+}

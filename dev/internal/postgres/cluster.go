@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -60,7 +59,7 @@ func startCluster(ctx context.Context, opts Options, bin string, user *syscall.C
 		if err == nil {
 			return server, nil
 		}
-		if try < 5 && strings.Contains(err.Error(), "Address already in use") {
+		if try < 5 && ports.Taken(c.port) {
 			continue
 		}
 		return nil, errors.Join(fmt.Errorf("%s: %w", bin, err), c.remove(context.WithoutCancel(ctx)))

@@ -90,8 +90,7 @@ func startContainer(ctx context.Context, opts Options) (*Server, error) {
 			return server, nil
 		}
 		err = errors.Join(err, c.remove(context.WithoutCancel(ctx)))
-		taken := strings.Contains(err.Error(), "already allocated") || strings.Contains(err.Error(), "already in use")
-		if !taken || try == 5 {
+		if !ports.Taken(port) || try == 5 {
 			return nil, err
 		}
 	}

@@ -19,15 +19,16 @@ import (
 	"orderflow.example/dev/internal/proc"
 )
 
-// Node is one api or one consumer: a process that can be ended and started again with the same name, ports and settings.
+// Node is one api, consumer or receiver: a process that can be ended and started again with the same name, ports and settings.
 type Node struct {
 	Name    string
 	Service Service
 	stack   *Stack
 	env     []string
+	key     string // that a receiver's webhooks are signed with
 
 	mu      sync.Mutex
-	port    int // of the api
+	port    int // of an api or a receiver
 	metrics int
 	process *proc.Process
 }
@@ -81,8 +82,12 @@ func (n *Node) pickPorts() error {
 	if n.metrics, err = ports.Free(); err != nil {
 		return err
 	}
-	if n.Service != API {
+	if n.Service == Consumer {
 		return nil
+	}
+	if n.Service == Receiver {
+		n.port, err = ports.Free()
+		return err
 	}
 	if len(n.stack.Nodes(API)) == 0 {
 		n.port = n.wanted("API_PORT")
@@ -97,7 +102,7 @@ func (n *Node) pickPorts() error {
 	return err
 }
 
-// URL is where the api answers.
+// URL is where an api or a receiver answers.
 func (n *Node) URL() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -127,7 +132,10 @@ func (n *Node) Start() error {
 	if n.process != nil && n.process.Running() {
 		return fmt.Errorf("%s is running already", n.Name)
 	}
-	env := []string{"DATABASE_URL=" + n.stack.opts.DatabaseURL}
+	var env []string
+	if n.Service != Receiver {
+		env = append(env, "DATABASE_URL="+n.stack.opts.DatabaseURL)
+	}
 	for _, host := range []string{"API_HOST", "METRICS_HOST"} { // nobody else's business, unless somebody says so
 		if n.value(host) == "" {
 			env = append(env, host+"=127.0.0.1")
@@ -139,11 +147,16 @@ func (n *Node) Start() error {
 	env = append(env, n.env...)
 	// The ports are ours to choose, whatever the environment says.
 	env = append(env, "METRICS_PORT="+strconv.Itoa(n.metrics))
-	if n.Service == API {
+	program, args := n.Service, []string(nil)
+	switch n.Service {
+	case API:
 		env = append(env, "API_PORT="+strconv.Itoa(n.port))
+	case Receiver:
+		env = append(env, "RECEIVER_PORT="+strconv.Itoa(n.port))
+		program, args = Loadgen, []string{"receive"}
 	}
 	p, err := proc.Start(n.stack.opts.Session, proc.Spec{
-		Name: n.Name, Path: n.stack.opts.Binaries[n.Service],
+		Name: n.Name, Path: n.stack.opts.Binaries[program], Args: args,
 		Env: n.stack.environ(n.Service, env...), Lines: n.stack.opts.Lines,
 	})
 	if err != nil {
@@ -166,7 +179,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-p.Done():
-			if taken := portTaken(p); taken == nil || tries == 5 || n.wanted("API_PORT") != 0 {
+			if !n.portTaken() || tries == 5 || n.wanted("API_PORT") != 0 {
 				return p.Failure()
 			}
 			tries++
@@ -178,6 +191,13 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// portTaken tells whether somebody else listens on a port of the node's, which has ended.
+func (n *Node) portTaken() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return ports.Taken(n.port) || ports.Taken(n.metrics)
 }
 
 // Ready asks the node once whether it is ready. The answer's body says what is missing.

@@ -1,14 +1,14 @@
 package stack
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
 // Queue is what `GET /queue` of the api says. It is computed at most once a second.
@@ -27,10 +27,10 @@ func (n *Node) Queue(ctx context.Context) (Queue, error) {
 	return q, n.get(ctx, n.URL()+"/queue", n.Token(), func(body io.Reader) error { return json.NewDecoder(body).Decode(&q) })
 }
 
-// Metrics reads the node's metrics: each name with the sum over its labels.
+// Metrics reads the node's counters and gauges: each name with the sum over its labels.
 func (n *Node) Metrics(ctx context.Context) (map[string]float64, error) {
 	sums := map[string]float64{}
-	return sums, n.get(ctx, n.MetricsURL()+"/metrics", "", func(body io.Reader) error { return parseMetrics(body, sums) })
+	return sums, n.get(ctx, n.MetricsURL()+"/metrics", "", func(body io.Reader) error { return sumMetrics(body, sums) })
 }
 
 func (n *Node) get(ctx context.Context, url, token string, read func(io.Reader) error) error {
@@ -52,35 +52,20 @@ func (n *Node) get(ctx context.Context, url, token string, read func(io.Reader) 
 	return read(io.LimitReader(resp.Body, 4<<20))
 }
 
-// parseMetrics reads Prometheus's text format: `name{label="value"} 12.5`.
-func parseMetrics(body io.Reader, sums map[string]float64) error {
-	lines := bufio.NewScanner(body)
-	for lines.Scan() {
-		line := lines.Text()
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		var name, rest string
-		if open := strings.IndexByte(line, '{'); open >= 0 {
-			end := strings.LastIndexByte(line, '}')
-			if end < open {
-				return fmt.Errorf("a metric without the end of its labels: %q", line)
-			}
-			name, rest = line[:open], line[end+1:]
-		} else {
-			name, rest, _ = strings.Cut(line, " ")
-		}
-		fields := strings.Fields(rest) // the value, and possibly a time
-		if len(fields) == 0 {
-			return fmt.Errorf("a metric without a value: %q", line)
-		}
-		value, err := strconv.ParseFloat(fields[0], 64)
-		if err != nil {
-			return fmt.Errorf("a metric with a wrong value: %q", line)
-		}
-		sums[name] += value
+// sumMetrics reads counters and gauges in Prometheus' text format.
+func sumMetrics(body io.Reader, sums map[string]float64) error {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(body)
+	if err != nil {
+		return fmt.Errorf("read metrics: %w", err)
 	}
-	return lines.Err()
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			// A metric has one of them; the others are 0.
+			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+		}
+	}
+	return nil
 }
 
 // Progress is what the consumers have done since they were started.

@@ -3,12 +3,10 @@ package stack
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"orderflow.example/dev/internal/proc"
@@ -128,7 +126,7 @@ func (s *Stack) startNode(ctx context.Context, service Service, name string, env
 	return n, n.WaitReady(ctx)
 }
 
-// LaunchNode starts an api or a consumer without waiting until it is ready.
+// LaunchNode starts a service without waiting until it is ready.
 func (s *Stack) LaunchNode(_ context.Context, service Service, name string, env ...string) (*Node, error) {
 	n := &Node{Name: name, Service: service, stack: s, env: env}
 	if err := n.pickPorts(); err != nil {
@@ -138,26 +136,14 @@ func (s *Stack) LaunchNode(_ context.Context, service Service, name string, env 
 	return n, n.Start()
 }
 
-// Loadgen starts the load generator against an api. It ends by itself; its last line on standard output is the audit's.
-func (s *Stack) Loadgen(api *Node, args []string, env ...string) (*proc.Process, error) {
-	env = append([]string{"API_URL=" + api.URL(), "METRICS_PORT=-1"}, env...)
-	if lookup(s.environ(Loadgen, env...), "API_TOKEN") == "" {
-		env = append(env, "API_TOKEN="+api.Token())
-	}
-	return proc.Start(s.opts.Session, proc.Spec{
-		Name: string(Loadgen), Path: s.opts.Binaries[Loadgen], Args: args,
-		Env: s.environ(Loadgen, env...), Lines: s.opts.Lines,
-	})
-}
-
 // stopGrace is how long a service may take to end after SIGTERM: longer than the longest drain by default (consumer: 20 s + 4 s).
 const stopGrace = 30 * time.Second
 
-// Stop ends all services in the order that loses nothing of what is under way: consumers, then the api. Postgres and the load
-// generator are their owners'.
+// Stop ends all services in the order that loses nothing of what is under way: consumers, then receivers, which ask the api for their
+// account, then the api. Postgres and the load generator are their owners'.
 func (s *Stack) Stop(ctx context.Context) error {
 	var errs []error
-	for _, service := range []Service{Consumer, API} {
+	for _, service := range []Service{Consumer, Receiver, API} {
 		nodes := s.Nodes(service)
 		results := make([]error, len(nodes))
 		var stops sync.WaitGroup
@@ -168,24 +154,4 @@ func (s *Stack) Stop(ctx context.Context) error {
 		errs = append(errs, results...)
 	}
 	return errors.Join(errs...)
-}
-
-// Interrupt ends a process that was started by Loadgen: it prints what it has and ends.
-func Interrupt(ctx context.Context, p *proc.Process) error {
-	if p == nil || !p.Running() {
-		return nil
-	}
-	return p.Stop(ctx, syscall.SIGINT, stopGrace)
-}
-
-// errPortTaken says that another process was faster to listen.
-var errPortTaken = errors.New("address already in use")
-
-func portTaken(p *proc.Process) error {
-	for _, line := range p.Tail() {
-		if strings.Contains(line, "address already in use") {
-			return fmt.Errorf("%s: %w", p.Name(), errPortTaken)
-		}
-	}
-	return nil
 }

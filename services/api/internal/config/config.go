@@ -52,7 +52,7 @@ type Config struct {
 
 	LogLevel    string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, JSON otherwise"`
-	LogRequests bool   `envconfig:"LOG_REQUESTS" default:"false" desc:"a line for every request at level info (at debug there always is)"`
+	LogRequests string `envconfig:"LOG_REQUESTS" default:"none" desc:"which requests have a line at level info: none, changes (those that ask for one), or all; at debug all have"`
 
 	// Database is how to connect to DATABASE_URL.
 	// APITokensFile and AdminTokenFile are the files that these were read from, and can be read from again. Empty: none.
@@ -106,6 +106,7 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "DB_MAX_CONNS", c.DBMaxConns, 4, 1000)
 	env.OneOf(p, "INPUT", c.Input, "strict", "example")
 	env.OneOf(p, "PGMQ_INSTALL", c.PGMQInstall, "auto", "extension", "sql")
+	env.OneOf(p, "LOG_REQUESTS", c.LogRequests, "none", "changes", "all")
 	logging.Check(p, c.LogLevel, c.LogFormat)
 	checkTokens(p, "API_TOKENS", c.APITokens)
 	checkTokens(p, "ADMIN_TOKEN", c.AdminToken)

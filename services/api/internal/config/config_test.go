@@ -68,7 +68,7 @@ func TestWrongValues(t *testing.T) {
 		"BODY_LIMIT":      {"0", "1TB", "-1", "2 MiB extra", "999GiB"},
 		"PGMQ_INSTALL":    {"yes"},
 		"LOG_FORMAT":      {"xml"},
-		"LOG_REQUESTS":    {"sometimes"},
+		"LOG_REQUESTS":    {"sometimes", "true"},
 		"API_HOST":        {"http://localhost", "a b"},
 		"API_DB_PASSWORD": {"without a role"},
 		"API_DB_ROLE":     {"postgres", "pg_api", "public", strings.Repeat("r", 64)},

@@ -64,13 +64,22 @@ func (s *Server) count(c *fiber.Ctx, t trace, route string, took time.Duration) 
 	status := c.Response().StatusCode()
 	s.served.Add(1)
 	s.cfg.Observer.Request(known(c.Method()), route, status, took)
-	if ctx := c.UserContext(); s.cfg.Log.Enabled(ctx, s.level) {
+	if ctx, level := c.UserContext(), s.level(c); s.cfg.Log.Enabled(ctx, level) {
 		attrs := []slog.Attr{slog.Duration("duration", took.Round(time.Microsecond)), slog.String("trace_id", t.id())}
 		if w, ok := c.Locals(writtenKey).(written); ok {
 			attrs = append(attrs, slog.Int64("order_id", w.orderID), slog.Int64("msg_id", w.msgID))
 		}
-		s.cfg.Log.LogAttrs(ctx, s.level, fmt.Sprintf("%s %s %d", c.Method(), c.Path(), status), attrs...)
+		s.cfg.Log.LogAttrs(ctx, level, fmt.Sprintf("%s %s %d", c.Method(), c.Path(), status), attrs...)
 	}
+}
+
+// level is that of a request's line.
+func (s *Server) level(c *fiber.Ctx) slog.Level {
+	switch {
+	case s.cfg.LogRequests == "all", s.cfg.LogRequests == "changes" && !fiber.IsMethodSafe(c.Method()):
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
 }
 
 // known is a method as a label, which outlives the request: what fiber returns is the request's own memory.

@@ -62,7 +62,7 @@ type Config struct {
 	Input          orders.Input
 	APITokens      []string // open every call but those that change dead letters; none: everybody may call
 	AdminTokens    []string // open every call; none: those that change dead letters are off
-	LogRequests    bool
+	LogRequests    string   // whose lines are at level info and not at debug: none, changes or all
 }
 
 // Server serves the API.
@@ -72,7 +72,6 @@ type Server struct {
 	api      huma.API
 	served   atomic.Int64
 	draining atomic.Bool
-	level    slog.Level // of the line for each request
 	access   atomic.Pointer[access]
 	warned   rarely // of a request without a connection
 	refused  rarely // of a request without a token
@@ -90,11 +89,8 @@ const (
 
 // New makes a server; nothing is served until [Server.Serve].
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, level: slog.LevelDebug}
+	s := &Server{cfg: cfg}
 	s.SetTokens(cfg.APITokens, cfg.AdminTokens)
-	if cfg.LogRequests {
-		s.level = slog.LevelInfo
-	}
 	s.app = fiber.New(fiber.Config{
 		AppName:               "orderflow",
 		BodyLimit:             cfg.BodyLimit,

@@ -86,9 +86,13 @@ func (c *Client) Order(ctx context.Context, id int64) (Order, bool, error) {
 	return o, err == nil, err
 }
 
-// List asks for one page of the orders whose key begins with prefix, in the order of their keys, from a cursor on.
+// List asks for one page of the orders whose key begins with prefix, in the order of their keys, or of all orders when it is empty, from
+// a cursor on.
 func (c *Client) List(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
-	q := url.Values{"limit": {strconv.Itoa(limit)}, "idempotency_key_prefix": {prefix}}
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	if prefix != "" {
+		q.Set("idempotency_key_prefix", prefix)
+	}
 	if cursor != "" {
 		q.Set("cursor", cursor)
 	}

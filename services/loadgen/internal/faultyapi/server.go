@@ -148,6 +148,10 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.counts.Listings++
 	q := r.URL.Query()
 	prefix, limit := q.Get("idempotency_key_prefix"), 50
+	if q.Has("idempotency_key_prefix") && prefix == "" {
+		problem(w, 422)
+		return
+	}
 	if text := q.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 1000 {

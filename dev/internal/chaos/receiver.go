@@ -1,0 +1,103 @@
+package chaos
+
+import (
+	"context"
+	"time"
+)
+
+// receiverFaults are about what the webhook handler calls. They are run with this handler, whichever the plan names.
+func receiverFaults() []Fault {
+	one := func(name, title string, run func(ctx context.Context, r *Rig) error) Fault {
+		return Fault{Name: name, Title: title, Handler: HandlerWebhook, Recovery: tenSeconds, Run: run}
+	}
+	return []Fault{
+		one("receiver-killed", "SIGKILL the webhooks' receiver every 2 s", receiverKilled),
+		one("receiver-away", "nobody listens where the webhooks go", ordered("away")),
+		one("receiver-slow", "the receiver answers after 5 s", ordered("slow:100%:5s")),
+		one("receiver-401", "the receiver answers 401", ordered("401")),
+		one("receiver-429", "the receiver answers 429, and asks for 2 s", ordered("429:100%:2s")),
+		one("receiver-flapping", "the receiver comes and goes every second", receiverFlapping),
+		one("receiver-answers-lost", "a third of the receiver's answers is lost, others come twice", answersLost),
+	}
+}
+
+// tenSeconds is the bar for a receiver that has come back: it has to be noticed, and the load goes up again step by step.
+func tenSeconds(Plan) time.Duration { return 10 * time.Second }
+
+// calling are the consumers' settings: an order takes 50 ms at the receiver, and a call may take longer than the receiver's 5 s.
+func (r *Rig) calling() settings {
+	return settings{consumers: 2, consumer: []string{"SIMULATE_WORK=50ms", "SIMULATE_FAILURES=none", "VT=10", "BACKOFF_MAX=5s", r.concurrency(100)}}
+}
+
+// called brings the system up under load, does something to the receiver, lets it be as before, and accounts for everything.
+func called(ctx context.Context, r *Rig, cause func() error) error {
+	if err := r.up(ctx, r.calling()); err != nil {
+		return err
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	if err := cause(); err != nil {
+		return err
+	}
+	if err := r.receiver.Order(ctx, r.usually, 0); err != nil {
+		return err
+	}
+	r.ended()
+	return r.account(ctx)
+}
+
+// ordered is a fault that lasts as long as the cause.
+func ordered(fault string) func(ctx context.Context, r *Rig) error {
+	return func(ctx context.Context, r *Rig) error {
+		err := called(ctx, r, func() error {
+			if err := r.receiver.Order(ctx, fault, 0); err != nil {
+				return err
+			}
+			return r.wait(ctx, r.plan.Duration)
+		})
+		if err != nil {
+			return err
+		}
+		r.measured(r.result.Dead == 0, "orders given up because the receiver was not fit", r.result.Dead, 0)
+		return nil
+	}
+}
+
+func receiverKilled(ctx context.Context, r *Rig) error {
+	return called(ctx, r, func() error {
+		return r.every(ctx, 2*time.Second, func(int) error {
+			r.receiver.Kill()
+			if err := r.receiver.Start(); err != nil {
+				return err
+			}
+			r.expect(r.receiver)
+			return r.receiver.WaitReady(ctx)
+		})
+	})
+}
+
+func receiverFlapping(ctx context.Context, r *Rig) error {
+	return called(ctx, r, func() error {
+		return r.every(ctx, time.Second, func(n int) error {
+			if n%2 == 0 {
+				return r.receiver.Order(ctx, "away", 0)
+			}
+			return r.receiver.Order(ctx, r.usually, 0)
+		})
+	})
+}
+
+func answersLost(ctx context.Context, r *Rig) error {
+	err := called(ctx, r, func() error {
+		if err := r.receiver.Order(ctx, r.usually+",drop:33%,twice:10%:20ms", 0); err != nil {
+			return err
+		}
+		return r.wait(ctx, r.plan.Duration)
+	})
+	if err != nil {
+		return err
+	}
+	r.check(r.result.Repeated > 0, "orders that came to the receiver again because the answer was lost", r.result.Repeated, "some")
+	return nil
+}

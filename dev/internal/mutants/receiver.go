@@ -1,0 +1,90 @@
+package mutants
+
+// receiverMutants make a receiver of webhooks that believes what it must not, forgets, or finds nothing wrong.
+func receiverMutants() []Mutant {
+	const dir = loadgen + "/internal/receive/"
+	memory := func(name string) Test { return goTest(loadgen, "./internal/receive/memory", name) }
+	command := func(name string) Test { return goTest(loadgen, "./internal/receive", name) }
+	signed := goTest(loadgen, "./internal/receive/signature", "TestEveryPartIsSigned")
+	judge := goTest("dev", "./internal/chaos", "TestJudgeReceived")
+	promise := command("TestEachBrokenPromiseFails")
+	return []Mutant{
+		{
+			Breaks: "a webhook without a valid signature is taken", Quick: true, By: signed,
+			Edits: []Edit{{dir + "signature/verify.go", `if !v.signed(`, `if false && !v.signed(`}},
+		},
+		{
+			Breaks: "a signature does not cover the webhook's id", By: signed,
+			Edits: []Edit{{dir + "signature/verify.go", `append(signed, id...)`, `append(signed, "msg_1"...)`}},
+		},
+		{
+			Breaks: "an old webhook is taken", By: signed,
+			Edits: []Edit{{dir + "signature/verify.go", `away > tolerance || `, ``}},
+		},
+		{
+			Breaks: "only the first of several secrets is good", By: goTest(loadgen, "./internal/receive/signature", "TestWhatTheReferenceLibrarySignsIsValid"),
+			Edits: []Edit{{dir + "signature/verify.go", `range v.Keys.secrets {`, `range v.Keys.secrets[:1] {`}},
+		},
+		{
+			Breaks: "the receiver answers before the id is in its file", Quick: true, By: memory("TestWhatWasTakenIsInTheFile"),
+			Edits: []Edit{{dir + "memory/memory.go", `return outcome, written.wait()`, `_ = written
+	return outcome, nil`}},
+		},
+		{
+			Breaks: "a restarted receiver has forgotten everything", By: memory("TestARestartForgetsNothing"),
+			Edits: []Edit{{dir + "memory/file.go", `recall(parseRecord(line))`, `_ = parseRecord(line)`}},
+		},
+		{
+			Breaks: "a state file that is damaged in the middle is cut off there", By: memory("TestADamagedEndIsCutOffAndOtherDamageStops"),
+			Edits: []Edit{{dir + "memory/file.go", `case dropped > 0:`, `case false:`}},
+		},
+		{
+			Breaks: "what could not be written counts as taken", By: memory("TestAFileThatCannotBeWrittenRefuses"),
+			Edits: []Edit{{dir + "memory/file.go", `x.err = w.err`, ``}},
+		},
+		{
+			Breaks: "the receiver takes what it cannot remember", By: memory("TestNothingIsTakenThatCannotBeRemembered"),
+			Edits: []Edit{{dir + "memory/memory.go", `return New, ErrFull`, `return New, nil`}},
+		},
+		{
+			Breaks: "another order under a known id is a repetition like any other", By: promise,
+			Edits: []Edit{{dir + "memory/memory.go", `case r.order != k.Order:`, `case false:`}},
+		},
+		{
+			Breaks: "an order under two ids goes unnoticed", By: promise,
+			Edits: []Edit{{dir + "memory/memory.go", `k.Flags = Renamed`, ``}, {dir + "memory/memory.go", `m.counts.Renamed++`, ``}},
+		},
+		{
+			Breaks: "an order that never arrived is no fault", Quick: true, By: promise,
+			Edits: []Edit{{dir + "account.go", `fault(int64(o.Never), "completed and never arrived")`, ``}},
+		},
+		{
+			Breaks: "an order that arrived altered is no fault", By: promise,
+			Edits: []Edit{{dir + "account.go", `fault(int64(o.Altered), "arrived with other data than the api shows")`, ``}},
+		},
+		{
+			Breaks: "a forged webhook is no fault", By: promise,
+			Edits: []Edit{{dir + "account.go", `fault(a.Forged(), "forged: no valid signature")`, ``}},
+		},
+		{
+			Breaks: "anybody may order faults", By: command("TestFaultsAreOrderedFromThisMachineOrWithAToken"),
+			Edits: []Edit{{dir + "control.go", `return bearer && allowed`, `return bearer`}},
+		},
+		{
+			Breaks: "a receiver that is away listens", By: command("TestAwayMeansThatNobodyListens"),
+			Edits: []Edit{{dir + "serve.go", `case away && here:`, `case false:`}},
+		},
+		{
+			Breaks: "the receiver's faults do not fail the run", By: goTest(loadgen, "./internal/report", "TestJudge"),
+			Edits: []Edit{{loadgen + "/internal/report/judge.go", `s.Faults = append(s.Faults, "receiver: "+fault)`, `_ = fault`}},
+		},
+		{
+			Breaks: "chaos passes orders that never arrived", Quick: true, By: judge,
+			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(o.Never == 0, `, `r.check(true, `}},
+		},
+		{
+			Breaks: "chaos passes an account of other orders", By: judge,
+			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(o.Accepted >= r.Accepted, `, `r.check(true, `}},
+		},
+	}
+}
