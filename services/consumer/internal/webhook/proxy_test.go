@@ -22,7 +22,7 @@ func TestTheEnvironmentsProxyIsUsed(t *testing.T) {
 	}
 	t.Parallel()
 	called := make(chan string, 10)
-	proxy := receiver(t, func(w http.ResponseWriter, r *http.Request) {
+	proxy := receiver(t, func(_ http.ResponseWriter, r *http.Request) {
 		called <- r.URL.String() + " " + r.Header.Get("Webhook-Id")
 	})
 	withUser := strings.Replace(proxy, "http://", "http://user:geheim@", 1)

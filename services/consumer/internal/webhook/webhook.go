@@ -73,8 +73,8 @@ func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 		}
 		return handler.Unavailable(w.failure("webhook: " + unaddressed(err)))
 	}
-	excerpt := read(answer.Body)
-	return w.judge(answer, excerpt)
+	defer answer.Body.Close()
+	return w.judge(answer, read(answer.Body))
 }
 
 // request is one attempt at an order, signed.
@@ -124,14 +124,10 @@ const bodyLimit = 250 * time.Millisecond
 // excerptBytes is how much of an answer's body is looked at.
 const excerptBytes = 512
 
-// read returns the beginning of an answer's body, and ends it. A body that drips must not hold up what its status has decided: closing it
-// ends the read.
+// read returns the beginning of an answer's body. A body that drips must not hold up what its status has decided: closing it ends the read.
 func read(body io.ReadCloser) []byte {
 	slow := time.AfterFunc(bodyLimit, func() { _ = body.Close() })
-	defer func() {
-		slow.Stop()
-		_ = body.Close()
-	}()
+	defer slow.Stop()
 	// What is read to the end can be used again; who answers with more than this pays with a new connection.
 	excerpt, _ := io.ReadAll(io.LimitReader(body, excerptBytes)) // an error text, best effort
 	_, _ = io.CopyN(io.Discard, body, 64<<10)                    // likewise

@@ -96,7 +96,7 @@ func TestADeliveryIsAStandardWebhook(t *testing.T) {
 	if err := library.Verify(got.body, got.head); err != nil {
 		t.Errorf("a library does not verify it: %v", err)
 	}
-	var stamp json.Number = json.Number(got.head.Get("Webhook-Timestamp"))
+	stamp := json.Number(got.head.Get("Webhook-Timestamp"))
 	seconds, err := stamp.Int64()
 	if at := time.Unix(seconds, 0); err != nil || at.Before(before) || at.After(time.Now()) {
 		t.Errorf("made at %s", stamp)
