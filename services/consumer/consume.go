@@ -85,7 +85,7 @@ func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, end func
 		return effectFunction(s), func() {}, nil
 	case "webhook":
 		w, err := webhook.New(webhook.Settings{
-			URL: s.WebhookURL, Keys: s.Keys, Headers: s.Headers, Files: s.WebhookFiles(), Timeout: s.HandlerTimeout, Concurrency: s.Concurrency,
+			URL: s.WebhookURL, Keys: s.Keys, Headers: s.Headers, Files: s.Files, Timeout: s.HandlerTimeout, Concurrency: s.Concurrency,
 			UserAgent: "orderflow-consumer/" + version, Log: log,
 		})
 		if err != nil {

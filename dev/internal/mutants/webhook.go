@@ -74,7 +74,7 @@ func webhookMutants() []Mutant {
 		},
 		{
 			Breaks: "each dead connection of HTTP/1.1 costs an attempt", By: test("TestDeadConnectionsOfHTTP1CostOneAttempt"),
-			Edits: []Edit{{dir + "webhook.go", `			client.CloseIdleConnections()
+			Edits: []Edit{{dir + "webhook.go", `			s.http.CloseIdleConnections()
 `, ``}},
 		},
 		{
@@ -84,11 +84,27 @@ func webhookMutants() []Mutant {
 		},
 		{
 			Breaks: "changed certificates are not read", By: test("TestTheClientsCertificateIsReadAgainWhenItsFilesChange"),
-			Edits: []Edit{{dir + "client.go", `if found.equal(c.made) {`, `if true || found.equal(c.made) {`}},
+			Edits: []Edit{{dir + "sender.go", `if found.equal(s.made) {`, `if true || found.equal(s.made) {`}},
+		},
+		{
+			Breaks: "a webhook's keys are not read again", By: test("TestKeysAreReplacedWithoutADeliveryThatIsRefused"),
+			Edits: []Edit{{dir + "settings.go", `{s.Files.Keys, func`, `{"", func`}},
+		},
+		{
+			Breaks: "a webhook's headers are not read again", By: test("TestTheAddressAndTheHeadersAreReadAgainWhenTheirFilesChange"),
+			Edits: []Edit{{dir + "settings.go", `{s.Files.Headers, func`, `{"", func`}},
+		},
+		{
+			Breaks: "the program forgets where a webhook's keys were read", By: goTest(consumer, "./internal/config", "TestWhatStoodInAFileCanBeReadAgain"),
+			Edits: []Edit{{consumer + "/internal/config/webhook.go", `Keys: p.File("WEBHOOK_SECRETS"), `, ``}},
+		},
+		{
+			Breaks: "the program forgets a webhook's headers", By: goTest(consumer, ".", "TestOrdersAreDeliveredAsStandardWebhooks"),
+			Edits: []Edit{{consumer + "/consume.go", `Headers: s.Headers, `, ``}},
 		},
 		{
 			Breaks: "connections are kept that the old certificates made", By: test("TestTheReceiversAuthorityIsReadAgainWhenItsFileChanges"),
-			Edits: []Edit{{dir + "client.go", `	c.now = next
+			Edits: []Edit{{dir + "sender.go", `	s.now = next
 `, ``}},
 		},
 		{

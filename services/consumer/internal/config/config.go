@@ -37,7 +37,7 @@ type Config struct {
 	WebhookURL       string        `envconfig:"WEBHOOK_URL" desc:"webhook: where orders are POSTed to, by way of the proxy of HTTPS_PROXY or HTTP_PROXY if there is one" secret:"url"`
 	WebhookSecrets   string        `envconfig:"WEBHOOK_SECRETS" desc:"webhook: keys that sign deliveries, separated by commas or white space: whsec_… (HMAC-SHA256, signature v1) and whsk_… (Ed25519, v1a); several while one replaces another; empty: not signed" secret:"true"`
 	WebhookHeaders   string        `envconfig:"WEBHOOK_HEADERS" desc:"webhook: headers of your own, one Name: value a line" secret:"true"`
-	WebhookCAFile    string        `envconfig:"WEBHOOK_CA_FILE" desc:"webhook: file with the authorities (PEM) of which one has to have signed the receiver's certificate; empty: the public ones. This and the next two are read again when they change"`
+	WebhookCAFile    string        `envconfig:"WEBHOOK_CA_FILE" desc:"webhook: file with the authorities (PEM) of which one has to have signed the receiver's certificate; empty: the public ones. All files of the webhook are read again when they change"`
 	WebhookCertFile  string        `envconfig:"WEBHOOK_CERT_FILE" desc:"webhook: file with the client's certificate (PEM)"`
 	WebhookKeyFile   string        `envconfig:"WEBHOOK_KEY_FILE" desc:"webhook: file with that certificate's key (PEM)"`
 
@@ -56,6 +56,7 @@ type Config struct {
 
 	Keys    webhook.Keys    `ignored:"true"` // of WEBHOOK_SECRETS
 	Headers webhook.Headers `ignored:"true"` // of WEBHOOK_HEADERS
+	Files   webhook.Files   `ignored:"true"` // of WEBHOOK_…_FILE
 }
 
 // Load reads the environment and checks it. The error has one line that names each wrong variable, its value and what is allowed.

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/webhook"
 )
 
 func load(variables map[string]string) (*Config, error) {
@@ -165,6 +168,33 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		if _, err := load(variables); err == nil || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), key[6:12]) || !strings.Contains(err.Error(), "WEBHOOK_") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+func TestWhatStoodInAFileCanBeReadAgain(t *testing.T) {
+	t.Parallel()
+	variables := map[string]string{"HANDLER": "webhook"}
+	want := webhook.Files{}
+	for name, of := range map[string]struct {
+		content string
+		path    *string
+	}{
+		"WEBHOOK_URL":     {"https://h\n", &want.URL},
+		"WEBHOOK_SECRETS": {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\nwhsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=\n", &want.Keys},
+		"WEBHOOK_HEADERS": {"A: b\nC: d\n", &want.Headers},
+	} {
+		*of.path = filepath.Join(t.TempDir(), name)
+		variables[name+"_FILE"] = *of.path
+		if err := os.WriteFile(*of.path, []byte(of.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := load(variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Files != want || c.WebhookURL != "https://h" || len(c.Keys) != 2 || len(c.Headers) != 2 {
+		t.Errorf("%+v instead of %+v, %d keys, %d headers", c.Files, want, len(c.Keys), len(c.Headers))
 	}
 }
 

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"net/url"
+	"strings"
 
 	"orderflow.example/kit/env"
 	"orderflow.example/services/consumer/internal/webhook"
@@ -19,12 +19,15 @@ func (c *Config) checkWebhook(p *env.Problems) {
 	if c.Handler != "webhook" {
 		return
 	}
-	u, err := url.Parse(c.WebhookURL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		p.Add("WEBHOOK_URL", "an http:// or https:// address when HANDLER=webhook")
+	if err := webhook.CheckURL(c.WebhookURL); err != nil {
+		p.Add("WEBHOOK_URL", err.Error()+" when HANDLER=webhook")
 		return
 	}
-	c.checkFiles(p, u.Scheme == "https")
+	c.checkFiles(p, strings.HasPrefix(strings.ToLower(c.WebhookURL), "https:"))
+	c.Files = webhook.Files{
+		CA: c.WebhookCAFile, Cert: c.WebhookCertFile, Key: c.WebhookKeyFile,
+		URL: p.File("WEBHOOK_URL"), Keys: p.File("WEBHOOK_SECRETS"), Headers: p.File("WEBHOOK_HEADERS"),
+	}
 }
 
 func (c *Config) checkFiles(p *env.Problems, encrypted bool) {
@@ -51,9 +54,4 @@ func (c *Config) checkFiles(p *env.Problems, encrypted bool) {
 			p.Add("WEBHOOK_CERT_FILE", "the path of a certificate in PEM, with its key in WEBHOOK_KEY_FILE: "+err.Error())
 		}
 	}
-}
-
-// WebhookFiles are its certificates.
-func (c *Config) WebhookFiles() webhook.Files {
-	return webhook.Files{CA: c.WebhookCAFile, Cert: c.WebhookCertFile, Key: c.WebhookKeyFile}
 }

@@ -24,7 +24,7 @@ const longestPatience = time.Hour
 //
 // A 4xx says more about the moment than about the order, as a rule: a secret that is being rotated (401), a deploy (404), an attempt
 // that the receiver is still at work on (409), a receiver that does not know of a new field yet (422).
-func (w *Webhook) judge(answer *http.Response, excerpt []byte) error {
+func (s *sender) judge(answer *http.Response, excerpt []byte, now time.Time) error {
 	status := answer.StatusCode
 	if status >= 200 && status < 300 {
 		return nil
@@ -36,8 +36,8 @@ func (w *Webhook) judge(answer *http.Response, excerpt []byte) error {
 	if len(excerpt) > 0 {
 		text += ": " + string(excerpt)
 	}
-	failure := w.failure(text)
-	after, asked := retryAfter(answer.Header.Get("Retry-After"), w.now())
+	failure := s.failure(text)
+	after, asked := retryAfter(answer.Header.Get("Retry-After"), now)
 	switch {
 	case status == http.StatusGone:
 		return handler.Permanent(failure)

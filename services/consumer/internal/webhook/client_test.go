@@ -141,12 +141,7 @@ func writePEM(t *testing.T, path, kind string, der ...[]byte) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(path+".new", content.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	write(t, path, content.String())
 }
 
 // All calls share one connection of HTTP/2. When it dies without a word, those that were on it fail, once each, and no later one does.

@@ -8,11 +8,14 @@ import (
 	"os"
 )
 
-// Files are paths of certificates in PEM. Empty ones are not used.
+// Files are paths. Empty ones are not used. What they hold may change while orders are delivered: the next call has it.
 type Files struct {
-	CA   string // who may have signed the receiver's certificate, instead of the public authorities
-	Cert string // the client's own, with those between it and its authority
-	Key  string
+	CA      string // certificates, in PEM: who may have signed the receiver's, instead of the public authorities
+	Cert    string // the client's own, with those between it and its authority
+	Key     string // of that
+	URL     string // this and the next two as the settings have them: one line end at the end does not count
+	Keys    string
+	Headers string
 }
 
 // IsZero says whether no file is used.
@@ -37,8 +40,8 @@ func LoadCert(cert, key string) (tls.Certificate, error) {
 	return pair, shorter(err)
 }
 
-// load reads the files.
-func (f Files) load() (*tls.Config, error) {
+// certificates reads the first three.
+func (f Files) certificates() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.CA != "" {
 		pool, err := LoadCA(f.CA)
@@ -59,12 +62,12 @@ func (f Files) load() (*tls.Config, error) {
 
 // version tells apart what files hold at different times, without reading them. Kubernetes and cert-manager put a new file in the old one's
 // place, and so has a good program: then it is another inode.
-type version [3]struct {
+type version [6]struct {
 	info os.FileInfo // nil when there is none
 }
 
 func (f Files) version() (v version) {
-	for i, path := range [...]string{f.CA, f.Cert, f.Key} {
+	for i, path := range [...]string{f.CA, f.Cert, f.Key, f.URL, f.Keys, f.Headers} {
 		if path != "" {
 			v[i].info, _ = os.Stat(path) // one that is gone is another version
 		}

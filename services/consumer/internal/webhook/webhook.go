@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,81 +17,68 @@ import (
 	"orderflow.example/services/consumer/internal/message"
 )
 
-// Settings are where orders go, and how.
-type Settings struct {
-	URL         string
-	Keys        Keys          // none: deliveries are not signed
-	Headers     Headers       // of the user's own
-	Files       Files         // certificates
-	Timeout     time.Duration // the longest that a call may take, whatever its context allows
-	Concurrency int           // calls at once, at most
-	UserAgent   string
-	Log         *slog.Logger
-}
-
 // Webhook is a handler that POSTs each order to a URL and takes the answer for the result (see judge). The receiver tells repetitions by
 // webhook-id, which is the same for every attempt at an order and for its redrives, and which no other order ever has
 // ([message.OrderKey]).
 type Webhook struct {
 	settings Settings
-	client   *client
-	hide     redactor
+	senders  *senders
 	now      func() time.Time
 }
 
 // New returns a handler. The caller closes it. The error is about the certificates.
 func New(s Settings) (*Webhook, error) {
-	c, err := newClient(s)
+	senders, err := newSenders(s)
 	if err != nil {
 		return nil, err
 	}
-	return &Webhook{settings: s, client: c, hide: newRedactor(s), now: time.Now}, nil
+	return &Webhook{settings: s, senders: senders, now: time.Now}, nil
 }
 
 // Close ends idle connections.
-func (w *Webhook) Close() { w.client.close() }
+func (w *Webhook) Close() { w.senders.close() }
 
 // Handle makes one call.
 func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 	limited, stop := context.WithTimeoutCause(ctx, w.settings.Timeout, handler.ErrTimeout)
 	defer stop()
-	call, err := w.request(limited, &m)
+	s := w.senders.current()
+	call, err := w.request(limited, s, &m)
 	if err != nil {
-		return handler.Unavailable(w.failure("webhook: " + unaddressed(err))) // a wrong address is no order's fault
+		return handler.Unavailable(s.failure("webhook: " + unaddressed(err))) // a wrong address is no order's fault
 	}
-	client := w.client.current()
-	answer, err := client.Do(call)
+	answer, err := s.http.Do(call)
 	if err != nil {
 		cause := context.Cause(limited)
 		if cause == nil || errors.Is(cause, handler.ErrTimeout) {
 			// Other connections of the pool may have died with this one: a firewall that forgets, forgets them all.
-			client.CloseIdleConnections()
+			s.http.CloseIdleConnections()
 		}
 		if cause != nil {
 			return cause
 		}
-		return handler.Unavailable(w.failure("webhook: " + unaddressed(err)))
+		return handler.Unavailable(s.failure("webhook: " + unaddressed(err)))
 	}
 	defer answer.Body.Close()
-	return w.judge(answer, read(answer.Body))
+	return s.judge(answer, read(answer.Body), w.now())
 }
 
 // request is one attempt at an order, signed.
-func (w *Webhook) request(ctx context.Context, m *message.Message) (*http.Request, error) {
+func (w *Webhook) request(ctx context.Context, s *sender, m *message.Message) (*http.Request, error) {
 	body := payload(m)
-	call, err := http.NewRequestWithContext(ctx, http.MethodPost, w.settings.URL, bytes.NewReader(body))
+	call, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range w.settings.Headers {
+	for _, h := range s.headers {
 		call.Header.Set(h.Name, h.Value)
 	}
 	id, now := m.OrderKey(), w.now()
 	call.Header.Set("Content-Type", "application/json")
 	call.Header.Set("Webhook-Id", id)
 	call.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
-	if len(w.settings.Keys) > 0 {
-		call.Header.Set("Webhook-Signature", w.settings.Keys.Sign(id, now, body))
+	if len(s.keys) > 0 {
+		call.Header.Set("Webhook-Signature", s.keys.Sign(id, now, body))
 	}
 	call.Header.Set("Orderflow-Attempt", strconv.Itoa(m.Attempt))
 	if m.Traceparent != "" {
@@ -135,7 +121,7 @@ func read(body io.ReadCloser) []byte {
 }
 
 // failure is an error whose text may be shown to anybody: it goes to the order and to the log.
-func (w *Webhook) failure(text string) error { return errors.New(w.hide.clean(text)) }
+func (s *sender) failure(text string) error { return errors.New(s.hide.clean(text)) }
 
 // unaddressed is the text of a client's error without the URL, which may hold credentials.
 func unaddressed(err error) string {
