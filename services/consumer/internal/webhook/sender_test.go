@@ -97,8 +97,13 @@ func TestTheAddressAndTheHeadersAreReadAgainWhenTheirFilesChange(t *testing.T) {
 	}
 	w := open(t, webhook.Settings{URL: first, Headers: headers, Files: files})
 	for _, step := range []struct{ path, content, called string }{
-		{files.URL, first, "first a"}, {files.Headers, "Authorization: b\n", "first b"}, {files.URL, second + "\n", "second b"},
-		{files.URL, "nonsense", "second b"}, {files.Headers, "nonsense", "second b"}, {files.URL, first, "second b"}, {files.Headers, "Authorization: c", "first c"},
+		{files.URL, first, "first a"},
+		{files.Headers, "Authorization: b\n", "first b"},
+		{files.URL, second + "\n", "second b"},
+		{files.URL, "nonsense", "second b"},
+		{files.Headers, "nonsense", "second b"},
+		{files.URL, first, "second b"},
+		{files.Headers, "Authorization: c", "first c"},
 	} {
 		write(t, step.path, step.content)
 		if err := w.Handle(t.Context(), order()); err != nil {
