@@ -9,8 +9,8 @@ import (
 
 	"orderflow.example/kit/program"
 	"orderflow.example/services/loadgen/internal/config"
+	"orderflow.example/services/loadgen/internal/progress"
 	"orderflow.example/services/loadgen/internal/receive"
-	"orderflow.example/services/loadgen/internal/screen"
 )
 
 // The exit codes, as k6 has them where it has one.
@@ -43,8 +43,8 @@ Flags (each is the twin of an environment variable; before or after the command)
   --orders N            ORDERS          --concurrency N       CONCURRENCY
   --rate R              RATE            --duration D          DURATION
   --stages LIST         STAGES          --thresholds LIST     THRESHOLDS
-  --json FILE           REPORT_JSON     --html FILE           REPORT_HTML
-  -v                    LOG_LEVEL=debug -h                    this help
+  --json FILE           REPORT_JSON     -v                    LOG_LEVEL=debug
+  -h                    this help
 
 Exit codes: 0 all is well; 99 a threshold or the audit failed (dead orders, too, unless a threshold on dead allows them); 130 interrupted, after printing what there is;
 2 wrong configuration; 1 a fault of loadgen's own, such as an api that never was ready.
@@ -52,7 +52,7 @@ Exit codes: 0 all is well; 99 a threshold or the audit failed (dead orders, too,
 
 // New is the program loadgen.
 func New(version string) *program.Program {
-	terminal := new(screen.Terminal)
+	terminal := new(progress.Terminal)
 	command := func(name string, run func(*session) error) program.Command {
 		return func(ctx context.Context, call *program.Call) error {
 			cfg, err := config.Load(name, call.Lookup)
@@ -80,7 +80,6 @@ func New(version string) *program.Program {
 			{Name: "orders", Variable: "ORDERS"},
 			{Name: "thresholds", Variable: "THRESHOLDS"},
 			{Name: "json", Variable: "REPORT_JSON"},
-			{Name: "html", Variable: "REPORT_HTML"},
 			{Name: "duration", Variable: "DURATION", Commands: sending},
 			{Name: "concurrency", Variable: "CONCURRENCY", Commands: sending},
 			{Name: "rate", Variable: "RATE", Commands: sending},

@@ -108,7 +108,7 @@ func TestEveryFaultIsNamedWithItsNumber(t *testing.T) {
 		},
 	})
 	file := filepath.Join(t.TempDir(), "r.json")
-	e := run(t, nil, "--orders", "2000", "--json", file, "--html", filepath.Join(t.TempDir(), "r.html"))
+	e := run(t, nil, "--orders", "2000", "--json", file)
 	c := s.Counts()
 	if e.code != app.ExitThresholds {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
@@ -346,28 +346,22 @@ func TestASignalBeforeTheFirstOrderLeavesAtOnce(t *testing.T) {
 func TestAReportThatCannotBeWrittenIsSaidBeforeTheRun(t *testing.T) {
 	environment(t)
 	s := faulty(t, faultyapi.Behaviour{})
-	for _, flag := range []string{"--json", "--html"} {
-		e := run(t, nil, flag, filepath.Join(t.TempDir(), "no", "such", "folder"))
-		if e.code != app.ExitFault || !strings.Contains(e.stderr, "no such file") || strings.Count(e.stderr, "\n") != 1 {
-			t.Errorf("%s: exit %d\n%s", flag, e.code, e.stderr)
-		}
+	e := run(t, nil, "--json", filepath.Join(t.TempDir(), "no", "such", "folder"))
+	if e.code != app.ExitFault || !strings.Contains(e.stderr, "no such file") || strings.Count(e.stderr, "\n") != 1 {
+		t.Errorf("exit %d\n%s", e.code, e.stderr)
 	}
 	if c := s.Counts(); c.Created != 0 {
 		t.Errorf("%+v", c)
 	}
 }
 
-// A run that did not send what it was to send says so, and its page is not simply green.
+// A run that did not send what it was to send says so.
 func TestDroppedArrivalsAreAWarning(t *testing.T) {
 	environment(t, "MAX_IN_FLIGHT", "1", "MAX_LATE", "10ms")
 	faulty(t, faultyapi.Behaviour{StallEvery: 100 * time.Millisecond, StallFor: 50 * time.Millisecond})
-	file := filepath.Join(t.TempDir(), "r.html")
-	e := run(t, nil, "--rate", "500", "--duration", "1s", "--html", file)
+	e := run(t, nil, "--rate", "500", "--duration", "1s")
 	if e.code != app.ExitOK || !strings.Contains(e.stdout, "WARNING") || !strings.Contains(e.stdout, "arrivals were dropped") {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
-	}
-	if body, err := os.ReadFile(file); err != nil || !bytes.Contains(body, []byte(`class="verdict warn"`)) {
-		t.Fatalf("%v", err)
 	}
 }
 
@@ -470,13 +464,9 @@ func TestTheTerminationMessageIsTheSummary(t *testing.T) {
 func TestCapacityPrintsTheCurve(t *testing.T) {
 	environment(t, "CAPACITY_MIN", "50", "CAPACITY_MAX", "100", "CAPACITY_MEASURE", "1s", "CAPACITY_WARMUP", "0s", "METRICS_PORT", "0")
 	faulty(t, faultyapi.Behaviour{})
-	file := filepath.Join(t.TempDir(), "c.html")
-	e := run(t, nil, "capacity", "--thresholds", "post_p50<20s,lost==0", "--html", file)
+	e := run(t, nil, "capacity", "--thresholds", "post_p50<20s,lost==0")
 	if e.code != app.ExitOK || !strings.Contains(e.stdout, "at least 100/s") || strings.Count(e.stdout, "✓") != 2 {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
-	}
-	if body, err := os.ReadFile(file); err != nil || !bytes.Contains(body, []byte("<b>Capacity</b>")) {
-		t.Fatalf("%v", err)
 	}
 	if e := run(t, nil, "capacity", "--thresholds", "post_p50<1ns"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "not even 50 orders/s") {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)

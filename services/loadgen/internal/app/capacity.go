@@ -18,10 +18,9 @@ const capacityThresholds = "post_p99<100ms,error_rate<0.1%,dropped==0,rate_kept>
 // runCapacity finds the highest rate that keeps the thresholds. Every rate is a run of its own (<run>-s01, -s02 …): a warm-up that does not
 // count, then the time that does; when a threshold is about the audit's results, the orders are audited before the next rate.
 func (s *session) runCapacity() error {
-	if err := s.awaitReady(s.all); err != nil {
+	if err := s.awaitReady(); err != nil {
 		return s.fail(err)
 	}
-	s.sent.Store(true) // an interrupted search ends at once: half a step says nothing
 	s.cfg.Orders, s.cfg.Duration = 0, 0
 	conditions := s.cfg.Thresholds
 	if len(conditions) == 0 {
@@ -56,22 +55,22 @@ func (s *session) capacityStep(rate float64, n int, conditions thresholds.List) 
 	id := fmt.Sprintf("%s-s%02d", s.cfg.RunID, n)
 	if s.cfg.CapacityWarmup > 0 {
 		warm := s.newRun(id+"w", arrivals.Constant(rate, s.cfg.CapacityWarmup))
-		stop := warm.watch(fmt.Sprintf("capacity: warming up at %g/s", rate))
-		warm.send(s.all, 0)
+		stop := warm.watch(fmt.Sprintf("warming up at %g/s", rate))
+		warm.send(0)
 		stop()
 	}
 	r := s.newRun(id, arrivals.Constant(rate, s.cfg.CapacityMeasure))
-	stop := r.watch(fmt.Sprintf("capacity: measuring %g/s", rate))
-	r.send(s.all, 0)
+	stop := r.watch(fmt.Sprintf("measuring %g/s", rate))
+	r.send(0)
 	var err error
-	if conditions.NeedsAudit() && s.all.Err() == nil {
-		err = r.audit()
+	if conditions.NeedsAudit() && !s.interrupted() {
+		err = r.audit(s.once)
 	}
 	stop()
 	if err != nil {
 		return nil, err
 	}
-	if s.all.Err() != nil {
+	if s.interrupted() { // half a step says nothing
 		return nil, context.Canceled
 	}
 	sum := r.summary()

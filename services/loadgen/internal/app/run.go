@@ -2,8 +2,7 @@ package app
 
 import (
 	"context"
-	"errors"
-	"log/slog"
+	"sync"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/arrivals"
@@ -12,14 +11,13 @@ import (
 	"orderflow.example/services/loadgen/internal/load"
 	"orderflow.example/services/loadgen/internal/measure"
 	"orderflow.example/services/loadgen/internal/orders"
+	"orderflow.example/services/loadgen/internal/progress"
 	"orderflow.example/services/loadgen/internal/receive"
-	"orderflow.example/services/loadgen/internal/report"
-	"orderflow.example/services/loadgen/internal/screen"
 )
 
 // runLoad is the plain command: wait for the api, send, audit, report.
 func (s *session) runLoad() error {
-	if err := s.awaitReady(s.sending); err != nil {
+	if err := s.awaitReady(); err != nil {
 		return s.fail(err)
 	}
 	var profile arrivals.Profile
@@ -30,16 +28,20 @@ func (s *session) runLoad() error {
 		profile = arrivals.Constant(s.cfg.Rate, s.cfg.Duration)
 	}
 	r := s.newRun(s.cfg.RunID, profile)
-	stop := r.watch("")
-	s.begun.Store(true)
-	r.send(s.sending, s.cfg.Orders)
-	s.sent.Store(true)
-	if s.interrupted() {
-		s.lastWords(r.summary())
+	stop := r.watch("sending")
+	told := context.AfterFunc(s.once, func() {
+		s.log.Warn("interrupted: no more orders are sent; those that were sent are audited now (interrupt again to leave at once)")
+	})
+	r.send(s.cfg.Orders)
+	told()
+	ctx := s.once
+	if s.interrupted() { // who asks once wants to know what became of the orders that were sent
+		ctx = s.twice
+		r.lastWords()
 	}
 	var err error
 	if s.cfg.Audit {
-		err = r.audit()
+		err = r.audit(ctx)
 	}
 	stop()
 	return s.finish(r.summary(), err)
@@ -47,18 +49,17 @@ func (s *session) runLoad() error {
 
 // runAudit audits a run that is over, from what the api shows of it.
 func (s *session) runAudit() error {
-	s.sent.Store(true)
-	if err := s.awaitReady(s.all); err != nil {
+	if err := s.awaitReady(); err != nil {
 		return s.fail(err)
 	}
-	parts, err := audit.Discover(s.all, s.client, s.cfg.RunID, s.cfg.Orders, s.cfg.AuditPatience)
+	parts, err := audit.Discover(s.once, s.client, s.cfg.RunID, s.cfg.Orders, s.cfg.AuditPatience)
 	if err != nil {
 		return s.fail(err)
 	}
 	r := s.newRun(s.cfg.RunID, arrivals.Profile{})
 	r.view.Audit(audit.Progress{})
 	stop := r.watch("")
-	err = r.audit(parts...)
+	err = r.audit(s.once, parts...)
 	stop()
 	return s.finish(r.summary(), err)
 }
@@ -71,7 +72,7 @@ type run struct {
 	profile  arrivals.Profile // of the open model
 	ledger   *ledger.Ledger
 	recorder *measure.Recorder
-	view     screen.View
+	view     progress.View
 	sending  time.Duration // how long it was
 	account  *audit.Result
 	received *receive.Account // what the receiver of webhooks says of the orders; nil without one
@@ -86,8 +87,8 @@ func (s *session) newRun(id string, profile arrivals.Profile) *run {
 	}
 }
 
-// send sends orders until there were limit (0 = no limit), the profile or the duration is over, or the context ends.
-func (r *run) send(ctx context.Context, limit int) {
+// send sends orders until there were limit (0 = no limit), the profile or the duration is over, or a signal comes.
+func (r *run) send(limit int) {
 	cfg := r.cfg
 	var schedule *arrivals.Schedule
 	switch {
@@ -112,11 +113,11 @@ func (r *run) send(ctx context.Context, limit int) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		g.Run(ctx, r.start)
+		g.Run(r.once, r.start)
 	}()
 	select {
 	case <-done:
-	case <-r.all.Done(): // whoever has asked twice does not wait for requests that hang: the ledger and the recorder know what there is
+	case <-r.twice.Done(): // whoever has asked twice does not wait for requests that hang: the ledger and the recorder know what there is
 	}
 	r.sending = time.Since(r.start)
 }
@@ -124,27 +125,18 @@ func (r *run) send(ctx context.Context, limit int) {
 func (r *run) open() bool { return r.profile.Peak() > 0 }
 
 // audit accounts for the orders: those that were sent, or those of an earlier run's parts.
-func (r *run) audit(parts ...audit.Run) error {
+func (r *run) audit(ctx context.Context, parts ...audit.Run) error {
 	options := audit.DefaultOptions(r.cfg.AuditPatience)
 	options.Concurrency, options.Log, options.Progress = r.cfg.AuditConcurrency, r.log, r.auditing
 	if parts == nil {
 		parts = []audit.Run{{Keys: r.keys, Ledger: r.ledger}}
-		options.Completed = r.recorder.Completed
 	}
-	account, err := audit.New(r.client, options, parts...).Run(r.all)
+	account, err := audit.New(r.client, options, parts...).Run(ctx)
 	r.account = &account
-	if err == nil {
-		r.received, err = r.askReceiver()
+	if err == nil && r.cfg.ReceiverURL != "" {
+		r.received, err = receive.Ask(ctx, r.cfg.ReceiverURL, r.cfg.RunID)
 	}
 	return err
-}
-
-// askReceiver asks the receiver of webhooks for its account of the run, where there is one.
-func (s *session) askReceiver() (*receive.Account, error) {
-	if s.cfg.ReceiverURL == "" {
-		return nil, nil //nolint:nilnil // nobody to ask is no error
-	}
-	return receive.Ask(s.all, s.cfg.ReceiverURL, s.cfg.RunID)
 }
 
 // auditing takes in the audit's progress.
@@ -155,45 +147,34 @@ func (r *run) auditing(p audit.Progress) {
 	}
 }
 
-// rules are the settings that say what is no fault.
-func (s *session) rules() report.Rules {
-	return report.Rules{DeadAllowed: s.cfg.Thresholds.About("dead")}
-}
-
 // watch shows the progress and polls the queue until the returned function is called.
-func (r *run) watch(title string) (stop func()) {
-	ctx, cancel := context.WithCancel(r.all)
-	r.view.Title, r.view.Run, r.view.API, r.view.Recorder, r.view.Profile = title, r.keys.Run, r.apiURL(), r.recorder, r.profile
-	r.view.Total, r.view.Length = r.cfg.Orders, r.cfg.Duration
+func (r *run) watch(doing string) (stop func()) {
+	ctx, cancel := context.WithCancel(r.twice)
+	r.view.Doing, r.view.Recorder, r.view.Total, r.view.Length = doing, r.recorder, r.cfg.Orders, r.cfg.Duration
 	if l := r.profile.Length(); l > 0 {
 		r.view.Length = l
 	}
 	if r.metrics != nil {
 		r.metrics.Watch(r.recorder)
 	}
-	polled, shown := make(chan struct{}), make(chan struct{})
-	r.background.Go(func() {
-		defer close(polled)
-		r.pollQueue(ctx)
-	})
-	r.background.Go(func() {
-		defer close(shown)
-		screen.Show(ctx, &r.view, screen.Options{Mode: r.cfg.Progress, Every: r.cfg.ProgressInterval, Log: r.log, Terminal: r.out})
+	var watching sync.WaitGroup
+	watching.Go(func() { r.pollQueue(ctx) })
+	watching.Go(func() {
+		progress.Show(ctx, &r.view, progress.Options{Mode: r.cfg.Progress, Every: r.cfg.ProgressInterval, Log: r.log, Terminal: r.terminal})
 	})
 	return func() {
 		cancel()
-		<-polled
-		<-shown
+		watching.Wait()
 	}
 }
 
-// pollQueue asks for the queue's state every second, for the screen and the chart.
+// pollQueue asks for the queue's state every second, for the progress and the metrics.
 func (r *run) pollQueue(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
 		if q, err := r.client.Queue(ctx); err == nil {
-			r.recorder.Queue(time.Now(), q)
+			r.recorder.Queue(q)
 		}
 		select {
 		case <-ticker.C:
@@ -201,34 +182,4 @@ func (r *run) pollQueue(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// finish evaluates the thresholds, writes what is to be written and decides the exit code. err is a fault of loadgen's own, or that of a
-// context that a signal ended.
-func (s *session) finish(summary *report.Summary, err error) error {
-	summary.Interrupted = s.interrupted()
-	if summary.Capacity == nil {
-		summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		summary.Faults = append(summary.Faults, err.Error())
-	}
-	summary.Judge(s.rules())
-	switch {
-	case summary.Interrupted:
-		summary.ExitCode = ExitInterrupted
-	case err != nil:
-		summary.ExitCode = ExitFault
-	case len(summary.Faults) > 0:
-		summary.ExitCode = ExitThresholds
-	}
-	summary.Ended = time.Now()
-	if err := s.write(summary); err != nil {
-		s.log.Error("a report could not be written", slog.Any("error", err))
-		if summary.ExitCode == ExitOK {
-			summary.ExitCode = ExitFault
-		}
-	}
-	summary.Text(s.call.Stdout)
-	return exit(summary.ExitCode)
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"orderflow.example/kit/env"
@@ -15,37 +13,28 @@ import (
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/config"
 	"orderflow.example/services/loadgen/internal/metrics"
-	"orderflow.example/services/loadgen/internal/screen"
+	"orderflow.example/services/loadgen/internal/progress"
+	"orderflow.example/services/loadgen/internal/report"
 )
 
 // session is what every command has: settings, a log, connections to the api, and the contexts that signals end.
 type session struct {
-	call    *program.Call
-	cfg     *config.Config
-	command string
-	log     *slog.Logger
-	out     *screen.Terminal
-	client  *client.Client
-	metrics *metrics.Server // nil when it is off
+	call     *program.Call
+	cfg      *config.Config
+	command  string
+	log      *slog.Logger
+	terminal *progress.Terminal
+	client   *client.Client
+	metrics  *metrics.Server // nil when it is off
 
-	signalled context.Context // ends with the first signal
-	sending   context.Context // ends with the first signal
-	all       context.Context // ends with the second, or with the first when nothing is being sent any more
-	cancel    context.CancelFunc
-
-	begun      atomic.Bool // sending has begun
-	sent       atomic.Bool // sending is over: the next signal ends everything
-	closed     chan struct{}
-	background sync.WaitGroup
+	once  context.Context // ends with the first signal
+	twice context.Context // ends with the second
 }
 
-func newSession(ctx context.Context, call *program.Call, cfg *config.Config, command string, terminal *screen.Terminal) (*session, error) {
-	for path, what := range map[string]string{cfg.ReportJSON: "REPORT_JSON", cfg.ReportHTML: "REPORT_HTML"} {
-		if err := writable(path); err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
+func newSession(ctx context.Context, call *program.Call, cfg *config.Config, command string, terminal *progress.Terminal) (*session, error) {
+	if err := writable(cfg.ReportJSON); err != nil {
+		return nil, fmt.Errorf("REPORT_JSON: %w", err)
 	}
-	log := call.Log
 	conns := cfg.Concurrency
 	if cfg.Open() || command == "capacity" {
 		conns = cfg.MaxInFlight
@@ -56,21 +45,13 @@ func newSession(ctx context.Context, call *program.Call, cfg *config.Config, com
 	if err != nil {
 		return nil, err
 	}
-	var served *metrics.Server
+	s := &session{call: call, cfg: cfg, command: command, log: call.Log, terminal: terminal, client: c, once: ctx, twice: call.Twice}
 	if cfg.MetricsPort >= 0 {
-		if served, err = metrics.Start(ctx, cfg.MetricsHost, cfg.MetricsPort, cfg.Pprof, log); err != nil {
+		if s.metrics, err = metrics.Start(ctx, cfg.MetricsHost, cfg.MetricsPort, cfg.Pprof, s.log); err != nil {
 			return nil, err
 		}
 	}
-	s := &session{call: call, cfg: cfg, command: command, log: log, out: terminal, client: c, metrics: served, signalled: ctx, closed: make(chan struct{})}
-	s.all, s.cancel = context.WithCancel(call.Twice)
-	var stopSending context.CancelFunc
-	s.sending, stopSending = context.WithCancel(s.all)
-	s.background.Go(func() {
-		defer stopSending()
-		s.watchSignal(stopSending)
-	})
-	log.Info("starting", slog.String("command", command), slog.String("version", call.Version), slog.String("run_id", cfg.RunID), slog.Any("settings", cfg.Changed()))
+	s.log.Info("starting", slog.String("command", command), slog.String("version", call.Version), slog.String("run_id", cfg.RunID), slog.Any("settings", cfg.Changed()))
 	return s, nil
 }
 
@@ -86,37 +67,45 @@ func writable(path string) error {
 	return f.Close()
 }
 
-// watchSignal ends the sending with the first signal, or everything when nothing is being sent (not yet, or not any more).
-func (s *session) watchSignal(stopSending context.CancelFunc) {
-	select {
-	case <-s.closed:
-		return
-	case <-s.signalled.Done():
-	}
-	if s.begun.Load() && !s.sent.Load() {
-		s.log.Warn("interrupted: no more orders are sent; those that were sent are audited now (interrupt again to leave at once)")
-		stopSending()
-	} else {
-		s.log.Warn("interrupted: leaving with the results so far")
-		s.cancel()
-	}
-	<-s.closed
-}
-
 // interrupted says whether there was a signal.
-func (s *session) interrupted() bool { return s.signalled.Err() != nil }
+func (s *session) interrupted() bool { return s.once.Err() != nil }
 
 func (s *session) close() {
-	close(s.closed)
-	s.cancel()
-	s.background.Wait()
 	s.client.Close()
 	if s.metrics != nil {
 		s.metrics.Close()
 	}
 }
 
-// fail reports a fault of loadgen's own.
+// apiURL is the api's address without a password that it may bear.
+func (s *session) apiURL() string { return env.MaskURL(s.cfg.APIURL) }
+
+// awaitReady waits until the api is ready to take orders.
+func (s *session) awaitReady() error {
+	deadline := time.Now().Add(s.cfg.ReadyTimeout)
+	var logged time.Time
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := s.client.Ready(s.once)
+		if err == nil {
+			s.log.Info("API Server is ready!", slog.String("api", s.apiURL()))
+			return nil
+		}
+		if time.Now().Add(pause).After(deadline) && !s.interrupted() {
+			return fmt.Errorf("the api at %s was not ready within %s: %w", s.apiURL(), s.cfg.ReadyTimeout, err)
+		}
+		if time.Since(logged) >= time.Second {
+			logged = time.Now()
+			s.log.Info("API Server is not ready...", slog.Any("error", err))
+		}
+		select {
+		case <-time.After(pause):
+		case <-s.once.Done():
+			return s.once.Err()
+		}
+	}
+}
+
+// fail ends a command that has nothing to report.
 func (s *session) fail(err error) error {
 	if s.interrupted() && errors.Is(err, context.Canceled) {
 		s.log.Warn("interrupted before there was anything to report")
@@ -125,37 +114,41 @@ func (s *session) fail(err error) error {
 	return err
 }
 
-// awaitReady waits until the api is ready to take orders.
-func (s *session) awaitReady(ctx context.Context) error {
-	deadline := time.Now().Add(s.cfg.ReadyTimeout)
-	pause := 100 * time.Millisecond
-	var logged time.Time
-	for {
-		err := s.client.Ready(ctx)
-		if err == nil {
-			s.log.Info("API Server is ready!", slog.String("api", s.apiURL()))
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if time.Now().Add(pause).After(deadline) {
-			return fmt.Errorf("the api at %s was not ready within %s: %w", s.apiURL(), s.cfg.ReadyTimeout, err)
-		}
-		if time.Since(logged) >= time.Second {
-			logged = time.Now()
-			s.log.Info("API Server is not ready...", slog.Any("error", err))
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		}
-		pause = min(2*pause, time.Second)
+// finish evaluates the thresholds, writes what is to be written and decides the exit code. err is a fault of loadgen's own, or that of a
+// context that a signal ended.
+func (s *session) finish(summary *report.Summary, err error) error {
+	summary.Interrupted = s.interrupted()
+	if summary.Capacity == nil {
+		summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
 	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		summary.Faults = append(summary.Faults, err.Error())
+	}
+	summary.Judge(s.rules())
+	switch {
+	case summary.Interrupted:
+		summary.ExitCode = ExitInterrupted
+	case err != nil:
+		summary.ExitCode = ExitFault
+	case len(summary.Faults) > 0:
+		summary.ExitCode = ExitThresholds
+	}
+	summary.Ended = time.Now()
+	written := summary.WriteTermination(s.cfg.TerminationPath)
+	if s.cfg.ReportJSON != "" {
+		written = errors.Join(written, summary.WriteJSON(s.cfg.ReportJSON))
+	}
+	if written != nil {
+		s.log.Error("a report could not be written", slog.Any("error", written))
+		if summary.ExitCode == ExitOK {
+			summary.ExitCode = ExitFault
+		}
+	}
+	summary.Text(s.call.Stdout)
+	return exit(summary.ExitCode)
 }
 
-// apiURL is the api's address without a password that it may bear.
-func (s *session) apiURL() string { return env.MaskURL(s.cfg.APIURL) }
+// rules are the settings that say what is no fault.
+func (s *session) rules() report.Rules {
+	return report.Rules{DeadAllowed: s.cfg.Thresholds.About("dead")}
+}

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -41,7 +40,7 @@ func (r *run) load() *report.Load {
 	snap := r.recorder.Snapshot(time.Now())
 	l := &report.Load{
 		Model: "closed", Shape: fmt.Sprintf("%d workers", r.cfg.Concurrency), Seconds: r.sending.Seconds(), Bulk: r.cfg.Bulk, Totals: snap.Totals,
-		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(), Series: r.recorder.Series(),
+		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(),
 		Stalls: []report.StallSeconds{},
 	}
 	for _, x := range snap.Stalls {
@@ -83,22 +82,11 @@ func (r *run) shape() string {
 	return text + ", " + r.cfg.Arrivals + " arrivals"
 }
 
-// write writes the files that were asked for.
-func (s *session) write(summary *report.Summary) error {
-	var errs []error
-	if s.cfg.ReportJSON != "" {
-		errs = append(errs, summary.WriteJSON(s.cfg.ReportJSON))
-	}
-	if s.cfg.ReportHTML != "" {
-		errs = append(errs, summary.WriteHTML(s.cfg.ReportHTML))
-	}
-	return errors.Join(append(errs, summary.WriteTermination(s.cfg.TerminationPath))...)
-}
-
 // lastWords leaves what is known before the audit as the termination message: after a SIGTERM, Kubernetes may not wait for the rest.
-func (s *session) lastWords(summary *report.Summary) {
+func (r *run) lastWords() {
+	summary := r.summary()
 	summary.Interrupted, summary.ExitCode = true, ExitInterrupted
-	if err := summary.WriteTermination(s.cfg.TerminationPath); err != nil {
-		s.log.Warn("the last summary could not be written", slog.Any("error", err))
+	if err := summary.WriteTermination(r.cfg.TerminationPath); err != nil {
+		r.log.Warn("the last summary could not be written", slog.Any("error", err))
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Profile is a rate over time. It answers both ways: how many arrivals are due by a moment, and when the n-th is due.
+// Profile is a rate over time. It says when the n-th arrival is due.
 type Profile struct {
 	segments []segment
 	total    float64 // arrivals in all; +Inf when the rate goes on for ever
@@ -54,20 +54,6 @@ func (p Profile) Length() time.Duration {
 	return seconds(last.start + last.length)
 }
 
-// Rate is the arrivals a second intended at an offset from the start; 0 outside the profile.
-func (p Profile) Rate(at time.Duration) float64 {
-	t := at.Seconds()
-	for _, g := range p.segments {
-		if t >= g.start && t < g.start+g.length {
-			if math.IsInf(g.length, 1) {
-				return g.from
-			}
-			return g.from + (g.to-g.from)*(t-g.start)/g.length
-		}
-	}
-	return 0
-}
-
 // Peak is the highest rate that the profile reaches.
 func (p Profile) Peak() float64 {
 	peak := 0.0
@@ -77,23 +63,7 @@ func (p Profile) Peak() float64 {
 	return peak
 }
 
-// Due is the number of arrivals due by an offset from the start: the area under the rate.
-func (p Profile) Due(at time.Duration) float64 {
-	t, due := at.Seconds(), 0.0
-	for _, g := range p.segments {
-		x := min(t-g.start, g.length)
-		if x <= 0 {
-			break
-		}
-		due = g.before + g.from*x
-		if !math.IsInf(g.length, 1) {
-			due += (g.to - g.from) / (2 * g.length) * x * x
-		}
-	}
-	return due
-}
-
-// At is the offset at which the area under the rate reaches n: the inverse of Due. The second value is false when it never does.
+// At is the offset at which the area under the rate, which is the number of arrivals due, reaches n. The second value is false when it never does.
 func (p Profile) At(n float64) (time.Duration, bool) {
 	if n >= p.total {
 		return 0, false

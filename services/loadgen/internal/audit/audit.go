@@ -34,8 +34,7 @@ type Options struct {
 	Linger      time.Duration // how long to wait for the queue to be empty once every order is settled
 	Concurrency int           // requests under way at most
 	Log         *slog.Logger
-	Progress    func(Progress)                           // told after each look; may be nil
-	Completed   func(sent time.Time, took time.Duration) // told of each completed order once; may be nil
+	Progress    func(Progress) // told after each look; may be nil
 }
 
 // DefaultOptions are what the command uses, but for the patience.

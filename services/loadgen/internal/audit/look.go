@@ -92,11 +92,7 @@ func (a *Auditor) put(b *book, n int, o *client.Order) {
 	if o.CompletedAt.After(a.finished) {
 		a.finished = o.CompletedAt
 	}
-	took := o.CompletedAt.Sub(o.CreatedAt)
-	a.e2e.Record(took)
-	if a.opt.Completed != nil {
-		a.opt.Completed(b.ledger.SentAt(n), took)
-	}
+	a.e2e.Record(o.CompletedAt.Sub(o.CreatedAt))
 }
 
 // lookup asks one by one for the orders that `which` picks, and returns how many were there.

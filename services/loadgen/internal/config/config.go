@@ -45,9 +45,8 @@ type Config struct {
 	Thresholds thresholds.List `envconfig:"THRESHOLDS" desc:"conditions on the result, as in post_p99<50ms,e2e_p99<1s,error_rate<0.1%; exit code 99 when one does not hold; dead orders fail the run unless one says how many may be, as dead<=5 does" allowed:"a list such as post_p99<50ms,lost==0"`
 
 	ReportJSON       string        `envconfig:"REPORT_JSON" desc:"write the result as JSON to this file (--json)" allowed:"a path"`
-	ReportHTML       string        `envconfig:"REPORT_HTML" desc:"write the result as one self-contained page to this file (--html)" allowed:"a path"`
 	TerminationPath  string        `envconfig:"TERMINATION_MESSAGE_PATH" default:"/dev/termination-log" desc:"where the summary goes as the container's termination message, in JSON; only if there is such a file, as in Kubernetes" allowed:"a path"`
-	Progress         string        `envconfig:"PROGRESS" default:"auto" desc:"what is shown meanwhile: screen, lines, off, or auto (screen on a terminal, else lines)" allowed:"auto, screen, lines or off"`
+	Progress         string        `envconfig:"PROGRESS" default:"auto" desc:"what is shown meanwhile: lines of the log, off, or auto (on a terminal one line that is drawn again and again, else lines)" allowed:"auto, lines or off"`
 	ProgressInterval time.Duration `envconfig:"PROGRESS_INTERVAL" default:"5s" desc:"time between two lines of progress" allowed:"a duration from 100ms to 1h"`
 	MetricsHost      string        `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty = all" allowed:"a host name or an IP address"`
 	MetricsPort      int           `envconfig:"METRICS_PORT" default:"-1" desc:"port of /metrics, /livez and /readyz while it runs; 0 = any free port, -1 = off" allowed:"a whole number from -1 to 65535"`

@@ -130,7 +130,7 @@ func (c *Config) checks(command string) []check {
 		within("READY_TIMEOUT", c.ReadyTimeout, 0, 24*time.Hour),
 		within("AUDIT_PATIENCE", c.AuditPatience, 0, 24*time.Hour),
 		whole("AUDIT_CONCURRENCY", c.AuditConcurrency, 1, 256),
-		oneOf("PROGRESS", c.Progress, "auto", "screen", "lines", "off"),
+		oneOf("PROGRESS", c.Progress, "auto", "lines", "off"),
 		within("PROGRESS_INTERVAL", c.ProgressInterval, 100*time.Millisecond, time.Hour),
 		{name: "METRICS_HOST", ok: net.ParseIP(c.MetricsHost) != nil || !strings.ContainsAny(c.MetricsHost, ":/ ")},
 		whole("METRICS_PORT", c.MetricsPort, -1, 65535),

@@ -125,7 +125,7 @@ func (g *Generator) open(ctx context.Context, start time.Time) {
 			}
 			left -= g.Plan.Bulk
 		}
-		g.Recorder.Due(g.Plan.Bulk, a.Due)
+		g.Recorder.Due()
 		select {
 		case queue <- a:
 		default:

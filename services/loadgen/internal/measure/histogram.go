@@ -80,14 +80,6 @@ type Latency struct {
 	P999  float64 `json:"p99_9_ms"`
 	P9999 float64 `json:"p99_99_ms"`
 	Max   float64 `json:"max_ms"`
-	Bars  []Bar   `json:"histogram,omitempty"`
-}
-
-// Bar is one bar of a histogram's picture: how many durations lie from From to To.
-type Bar struct {
-	From  float64 `json:"from_ms"`
-	To    float64 `json:"to_ms"`
-	Count int64   `json:"count"`
 }
 
 // Summary is the histogram in numbers.
@@ -95,30 +87,8 @@ func (h *Histogram) Summary() Latency {
 	at := func(p float64) float64 { return ms(h.Percentile(p)) }
 	return Latency{
 		Count: h.Count(), Min: ms(h.Min()), Mean: ms(h.Mean()), P50: at(50), P75: at(75), P90: at(90), P95: at(95), P99: at(99),
-		P999: at(99.9), P9999: at(99.99), Max: ms(h.Max()), Bars: h.bars(),
+		P999: at(99.9), P9999: at(99.99), Max: ms(h.Max()),
 	}
-}
-
-// bars groups the durations in bars that each end at a fixed ratio to the one before, as latencies spread over powers of ten.
-func (h *Histogram) bars() []Bar {
-	if h.Count() == 0 {
-		return nil
-	}
-	const perDecade = 12
-	place := func(us int64) int { return int(math.Floor(math.Log10(float64(max(us, 1))) * perDecade)) }
-	edge := func(i int) float64 { return math.Pow(10, float64(i)/perDecade) / 1000 }
-	first, last := place(h.h.Min()), place(h.h.Max())
-	bars := make([]Bar, last-first+1)
-	for i := range bars {
-		bars[i] = Bar{From: edge(first + i), To: edge(first + i + 1)}
-	}
-	for _, b := range h.h.Distribution() {
-		if b.Count > 0 {
-			i := min(max(place((b.From+b.To)/2)-first, 0), len(bars)-1)
-			bars[i].Count += b.Count
-		}
-	}
-	return bars
 }
 
 func ms(d time.Duration) float64 { return math.Round(float64(d)/1e3) / 1e3 }

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/orders"
 )
@@ -13,7 +11,7 @@ import (
 func TestHistogramIsExactToThreeDigits(t *testing.T) {
 	t.Parallel()
 	h := NewHistogram()
-	if h.Percentile(99) != 0 || h.Max() != 0 || h.Mean() != 0 || h.Summary().Bars != nil {
+	if h.Percentile(99) != 0 || h.Max() != 0 || h.Mean() != 0 {
 		t.Fatal("an empty histogram has values")
 	}
 	for i := 1; i <= 100_000; i++ {
@@ -24,73 +22,13 @@ func TestHistogramIsExactToThreeDigits(t *testing.T) {
 			t.Errorf("p%g: %s", p, got)
 		}
 	}
-	s := h.Summary()
-	total := int64(0)
-	for i, b := range s.Bars {
-		total += b.Count
-		if b.From >= b.To || (i > 0 && b.From != s.Bars[i-1].To) {
-			t.Errorf("bar %d: %+v", i, b)
-		}
-	}
-	if total != 100_000 || s.Count != 100_000 {
-		t.Errorf("%d in bars, %d in all", total, s.Count)
+	if s := h.Summary(); s.Count != 100_000 || s.P99 < 989 || s.P99 > 991 || s.Max < 999 {
+		t.Errorf("%+v", s)
 	}
 	h.Record(-time.Second)
 	h.Record(1000 * time.Hour)
 	if h.Count() != 100_002 || h.Max() < 23*time.Hour {
 		t.Errorf("values out of range: %d, max %s", h.Count(), h.Max())
-	}
-}
-
-// However long a run is, no order falls out of its picture, and the picture stays small.
-func TestSeriesKeepsEveryCount(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		var s series
-		sent, latencies := int64(0), int64(0)
-		last := time.Duration(0)
-		for range rapid.IntRange(1, 200).Draw(t, "events") {
-			last += time.Duration(rapid.Int64Range(0, int64(20*time.Minute)).Draw(t, "gap"))
-			p := s.at(last - time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "back")))
-			n := rapid.Int64Range(1, 50).Draw(t, "n")
-			p.Sent += n
-			p.record(time.Millisecond)
-			sent, latencies = sent+n, latencies+1
-		}
-		if len(s.points) > maxPoints {
-			t.Fatalf("%d points", len(s.points))
-		}
-		gotSent, gotLatencies := int64(0), int64(0)
-		for i := range s.points {
-			gotSent += s.points[i].Sent
-			if h := s.points[i].post; h != nil {
-				gotLatencies += h.Count()
-			}
-		}
-		if gotSent != sent || gotLatencies != latencies {
-			t.Fatalf("%d of %d orders, %d of %d latencies", gotSent, sent, gotLatencies, latencies)
-		}
-		out := s.summary()
-		gotSent = 0
-		for _, p := range out.Points {
-			gotSent += p.Sent
-		}
-		if gotSent != sent || len(out.Points) > shownPoints {
-			t.Fatalf("the summary has %d of %d orders in %d points", gotSent, sent, len(out.Points))
-		}
-	})
-}
-
-// The 99th percentile of a few is their maximum, and not shown as anything else.
-func TestAPercentileOfAFewIsNotShown(t *testing.T) {
-	t.Parallel()
-	var s series
-	for i := range 101 {
-		s.at(0).record(time.Millisecond)
-		s.at(0).recordCompleted(time.Millisecond)
-		if p := s.summary().Points[0]; (p.P99 != nil) != (i >= 99) || (p.E2EP99 != nil) != (i >= 99) || p.P50 == nil || p.Max == nil {
-			t.Fatalf("of %d: %+v", i+1, p)
-		}
 	}
 }
 
@@ -142,7 +80,7 @@ func TestRecorderCountsByWhatHappened(t *testing.T) {
 	start := time.Now()
 	r := NewRecorder(start)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	r.Due(10, at(0))
+	r.Due()
 	r.Begin(orders.Valid, 10, at(0), at(25))
 	r.Try(Try{Kind: orders.Valid, Begun: at(25), Ended: at(30), Waiting: at(25), Failed: true}, &client.Answer{Failure: client.Reset})
 	r.Try(Try{Kind: orders.Valid, Begun: at(40), Ended: at(50), Waiting: at(25), Retry: true}, &client.Answer{Status: 201})

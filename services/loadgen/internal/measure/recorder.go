@@ -22,7 +22,6 @@ type Recorder struct {
 	post     *Histogram
 	service  *Histogram
 	recent   recent
-	series   series
 	stalls   stallWatch
 	inFlight int64
 	lastSent time.Time
@@ -58,17 +57,13 @@ func (r *Recorder) Begin(kind orders.Kind, count int, due, now time.Time) {
 		r.total.Late++
 		r.total.MaxLate = max(r.total.MaxLate, ms(late))
 	}
-	p := r.series.at(now.Sub(r.start))
-	p.Sent += int64(count)
-	p.InFlight = max(p.InFlight, r.inFlight)
 }
 
 // Due notes an arrival that the schedule asked for, whether or not it could be sent.
-func (r *Recorder) Due(count int, due time.Time) {
+func (r *Recorder) Due() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.total.Due++
-	r.series.at(due.Sub(r.start)).Due += int64(count)
 }
 
 // Drop notes an arrival that was never sent.
@@ -103,7 +98,6 @@ func (r *Recorder) Try(t Try, a *client.Answer) {
 	}
 	if t.Failed {
 		r.total.Failed++
-		r.series.at(t.Ended.Sub(r.start)).Errors++
 	}
 	if t.Kind == orders.Valid && a.Accepted() {
 		r.service.Record(t.Ended.Sub(t.Begun))
@@ -133,7 +127,6 @@ func (r *Recorder) End(count int, due, ended time.Time, outcome Outcome, replaye
 	switch outcome {
 	case Accepted:
 		r.total.Accepted += int64(count)
-		r.series.at(ended.Sub(r.start)).Accepted += int64(count)
 		if replayed {
 			r.total.Replayed += int64(count)
 			if cause != "" {
@@ -152,8 +145,6 @@ func (r *Recorder) End(count int, due, ended time.Time, outcome Outcome, replaye
 	took := ended.Sub(due)
 	r.post.Record(took)
 	r.recent.record(ended, took)
-	// By when it was due: so a stall shows as what those who came during it had to wait, and not as a gap.
-	r.series.at(due.Sub(r.start)).record(took)
 }
 
 // EndSpecial notes how a request that is not a plain order ended; example says what was wrong with the answer.
@@ -210,16 +201,8 @@ func (r *Recorder) Paused(d time.Duration) {
 }
 
 // Queue notes the queue's state.
-func (r *Recorder) Queue(now time.Time, q client.Queue) {
+func (r *Recorder) Queue(q client.Queue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queue = &q
-	r.series.at(now.Sub(r.start)).depth(q.Depth)
-}
-
-// Completed notes, for the picture over time, how long an order sent at `sent` took to be completed.
-func (r *Recorder) Completed(sent time.Time, took time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.series.at(sent.Sub(r.start)).recordCompleted(took)
 }

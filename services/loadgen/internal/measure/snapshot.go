@@ -46,13 +46,6 @@ func (r *Recorder) Service() *Histogram {
 	return r.service.Clone()
 }
 
-// Series is the run over time.
-func (r *Recorder) Series() *Series {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.series.summary()
-}
-
 // recent holds the latencies of the last five to ten seconds.
 type recent struct {
 	now, before *Histogram

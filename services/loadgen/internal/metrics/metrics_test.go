@@ -54,7 +54,7 @@ func TestMetricsFollowTheRun(t *testing.T) {
 	r.End(1, now, now.Add(20*time.Millisecond), measure.Accepted, false, "")
 	r.Begin(orders.Valid, 1, now, now)
 	r.Try(measure.Try{Kind: orders.Valid, Begun: now, Ended: now, Waiting: now, Failed: true}, &client.Answer{Failure: client.Reset})
-	r.Queue(now, client.Queue{Depth: 17})
+	r.Queue(client.Queue{Depth: 17})
 	text := get(t, c, url+"/metrics")
 	for _, want := range []string{
 		`orderflow_loadgen_orders_total{outcome="accepted"} 1`, `orderflow_loadgen_orders_total{outcome="sent"} 2`, `orderflow_loadgen_tries_total{answer="201"} 1`,

@@ -12,12 +12,8 @@ func (s *Summary) WriteJSON(path string) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return write("JSON report", path, append(body, '\n'))
-}
-
-func write(what, path string, body []byte) error {
-	if err := os.WriteFile(path, body, 0o644); err != nil { //nolint:gosec // a report is there to be read by others
-		return fmt.Errorf("write the %s: %w", what, err)
+	if err := os.WriteFile(path, append(body, '\n'), 0o644); err != nil { //nolint:gosec // a report is there to be read by others
+		return fmt.Errorf("write the JSON report: %w", err)
 	}
 	return nil
 }
@@ -52,13 +48,8 @@ func (s *Summary) Termination() []byte {
 	short.Settings = nil
 	if s.Load != nil {
 		load := *s.Load
-		load.Series, load.Stalls, load.Post.Bars, load.Service.Bars = nil, nil, nil, nil
+		load.Stalls = nil
 		short.Load = &load
-	}
-	if s.E2E != nil {
-		e2e := *s.E2E
-		e2e.Bars = nil
-		short.E2E = &e2e
 	}
 	if s.Audit != nil {
 		account := *s.Audit

@@ -3,12 +3,8 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,14 +26,13 @@ func faulty(t *testing.T) *report.Summary {
 	for i := range 1000 {
 		due := start.Add(time.Duration(i) * 10 * time.Millisecond)
 		took := time.Duration(1+i%50) * time.Millisecond
-		r.Due(1, due)
+		r.Due()
 		r.Begin(orders.Valid, 1, due, due)
 		r.Try(measure.Try{Kind: orders.Valid, Begun: due, Ended: due.Add(took), Waiting: due}, &client.Answer{Status: 201})
 		r.End(1, due, due.Add(took), measure.Accepted, i%100 == 0, "reset")
-		r.Completed(due, took*20)
 		e2e.Record(took * 20)
 		if i%100 == 0 {
-			r.Queue(due, client.Queue{Depth: i / 10})
+			r.Queue(client.Queue{Depth: i / 10})
 		}
 	}
 	var conditions thresholds.List
@@ -49,7 +44,7 @@ func faulty(t *testing.T) *report.Summary {
 		Faults: []string{},
 		Load: &report.Load{
 			Model: "open", Shape: "100 orders/s, constant arrivals", Seconds: 10, Intended: 100, Achieved: 99.9, Kept: 0.999, Bulk: 1, Totals: r.Snapshot(start).Totals,
-			Post: r.Post().Summary(), Service: r.Service().Summary(), Stalls: []report.StallSeconds{{At: 2, For: 1.5}}, Series: r.Series(),
+			Post: r.Post().Summary(), Service: r.Service().Summary(), Stalls: []report.StallSeconds{{At: 2, For: 1.5}},
 		},
 	}
 	account := &audit.Result{
@@ -116,12 +111,7 @@ func TestJSONHoldsTheNumbers(t *testing.T) {
 			Examples       []struct{ Key string }
 		} `json:"audit"`
 		Load struct {
-			Post   struct{ Count int64 }
-			Series struct {
-				Points []struct {
-					At float64 `json:"at_s"`
-				}
-			}
+			Post struct{ Count int64 }
 		} `json:"load"`
 		E2E struct {
 			P99 float64 `json:"p99_ms"`
@@ -130,83 +120,12 @@ func TestJSONHoldsTheNumbers(t *testing.T) {
 	if err := json.Unmarshal(body, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Schema != 1 || got.Audit.Accepted != 1000 || got.Audit.Lost != 50 || len(got.Audit.Examples) != 200 || got.Load.Post.Count != 1000 || len(got.Load.Series.Points) == 0 ||
+	if got.Schema != 1 || got.Audit.Accepted != 1000 || got.Audit.Lost != 50 || len(got.Audit.Examples) != 200 || got.Load.Post.Count != 1000 ||
 		got.E2E.P99 < 990 || got.E2E.P99 > 1010 {
 		t.Fatalf("%+v", got)
 	}
 	if err := faulty(t).WriteJSON(filepath.Join(t.TempDir(), "no", "such", "folder.json")); err == nil {
 		t.Fatal("a folder that is not there was written to")
-	}
-}
-
-var (
-	outside = regexp.MustCompile(`(?i)(?:src|href|url|@import)\s*[=(:]\s*["']?(?:https?:)?//`)
-	badNum  = regexp.MustCompile(`NaN|Inf|[^<]!\(|%!`)
-)
-
-// The page needs nothing from anywhere, says nothing that is not a number where one belongs, and cannot be broken by what an api answers.
-func TestThePageStandsAlone(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "r.html")
-	s := faulty(t)
-	s.Capacity = &report.Capacity{Best: 800, Conditions: "post_p99<50ms", Steps: []report.Step{
-		{Rate: 400, Achieved: 400, PostP50: 1, PostP99: 4, OK: true}, {Rate: 800, Achieved: 800, PostP50: 2, PostP99: 20, OK: true}, {Rate: 1600, Achieved: 1200, PostP50: 200, PostP99: 900},
-	}}
-	if err := s.WriteHTML(path); err != nil {
-		t.Fatal(err)
-	}
-	body, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := string(body)
-	if m := outside.FindString(page); m != "" {
-		t.Errorf("it loads %s", m)
-	}
-	if m := badNum.FindString(page); m != "" {
-		t.Errorf("it says %s", m)
-	}
-	if strings.Contains(page, "<script>1") || strings.Contains(page, "<b>boom") {
-		t.Error("what came from outside is markup")
-	}
-	for _, want := range []string{"Rate", "POST latency", "POST to completed", "Queue depth", "histogram", "Capacity", "prefers-color-scheme: dark", "<path", "audit: accepted=1000", "verdict bad", "RATE"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("%s is missing", want)
-		}
-	}
-	// Every picture is a well-formed SVG.
-	pictures := regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(page, -1)
-	if len(pictures) != 7 {
-		t.Errorf("%d pictures", len(pictures))
-	}
-	for _, p := range pictures {
-		d := xml.NewDecoder(strings.NewReader(p))
-		for {
-			if _, err := d.Token(); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Fatalf("%v in %s", err, p)
-			}
-		}
-	}
-}
-
-func TestAPageOfAlmostNothing(t *testing.T) {
-	t.Parallel()
-	for name, s := range map[string]*report.Summary{
-		"nothing":       {Faults: []string{}},
-		"no answers":    {Load: &report.Load{Model: "closed", Series: measure.NewRecorder(time.Now()).Series()}},
-		"only an audit": {Audit: &audit.Result{}},
-	} {
-		path := filepath.Join(t.TempDir(), "r.html")
-		if err := s.WriteHTML(path); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		body, err := os.ReadFile(path)
-		if m := badNum.Find(body); err != nil || m != nil {
-			t.Errorf("%s: %v %s", name, err, m)
-		}
-		s.Text(io.Discard)
 	}
 }
 
@@ -230,7 +149,7 @@ func TestTheTerminationMessageIsTheReportThatFits(t *testing.T) {
 			s.Faults = append(s.Faults, strings.Repeat("a fault ", 20))
 		}
 	}
-	if len(s.Audit.Examples) != 200 || s.Load.Series == nil {
+	if len(s.Audit.Examples) != 200 {
 		t.Fatal("the report itself was shortened")
 	}
 	path := filepath.Join(t.TempDir(), "termination-log")
@@ -248,40 +167,6 @@ func TestTheTerminationMessageIsTheReportThatFits(t *testing.T) {
 	}
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, s.Termination()) {
 		t.Fatalf("%v: %s", err, got)
-	}
-}
-
-// A curve of two points says nothing, and one that has none is not in the legend.
-func TestCurvesNeedPoints(t *testing.T) {
-	t.Parallel()
-	draw := func(points int) string {
-		s := &report.Summary{Load: &report.Load{Model: "closed", Bulk: 1, Seconds: float64(points), Series: &measure.Series{Millis: 1000}}}
-		p50 := 2.0
-		for i := range points {
-			s.Load.Series.Points = append(s.Load.Series.Points, measure.Point{At: float64(i), Sent: 10, Accepted: 10, P50: &p50})
-		}
-		path := filepath.Join(t.TempDir(), "r.html")
-		if err := s.WriteHTML(path); err != nil {
-			t.Fatal(err)
-		}
-		body, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
-	}
-	if page := draw(3); strings.Contains(page, "<figure>") {
-		t.Error("three points are drawn as a curve")
-	}
-	page := draw(4)
-	if !strings.Contains(page, ">p50</span>") || strings.Contains(page, ">p99</span>") {
-		t.Error("the legend does not name what there is")
-	}
-	// From 1 ms to 10 ms there would be but two labels.
-	for _, label := range []string{"2 ms", "5 ms"} {
-		if !strings.Contains(page, ">"+label+"<") {
-			t.Errorf("the axis has no %s", label)
-		}
 	}
 }
 

@@ -55,7 +55,6 @@ type Load struct {
 	Post     measure.Latency `json:"post"`    // due (open) or first sent (closed) to answered, retries included
 	Service  measure.Latency `json:"service"` // one try, sent to answered
 	Stalls   []StallSeconds  `json:"stalls"`
-	Series   *measure.Series `json:"series,omitempty"`
 }
 
 // StallSeconds is a stall in seconds.

@@ -1,20 +1,18 @@
-package screen
+package progress
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
 	"go.uber.org/goleak"
 
-	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/measure"
@@ -71,75 +69,69 @@ func running(start time.Time) *View {
 	}
 	r.Begin(orders.Valid, 1, start, start)
 	r.Try(measure.Try{Kind: orders.Valid, Begun: start, Ended: start, Waiting: start, Failed: true}, &client.Answer{Status: 503})
-	r.Queue(start, client.Queue{Depth: 321, InFlight: 30, Delayed: 4, DeadLetters: 2})
-	return &View{Run: "run-1", API: "http://api", Total: 1000, Recorder: r, Profile: arrivals.Constant(1000, 0)}
+	r.Queue(client.Queue{Depth: 321, InFlight: 30, Delayed: 4, DeadLetters: 2})
+	return &View{Doing: "sending", Total: 1000, Recorder: r}
 }
 
-var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
-
-func plain(s string) string { return escapes.ReplaceAllString(s, "") }
-
-func TestTheScreenShowsTheRunAndThenTheAudit(t *testing.T) {
+func TestTheLineShowsTheRunAndThenTheAudit(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
 	v := running(start)
-	m := &model{view: v, width: 80, terminal: &Terminal{}}
-	m.now = v.look(start, nil)
-	m.before = m.now
-	m.look(start.Add(2 * time.Second))
-	text := plain(m.View())
-	for _, want := range []string{"loadgen run-1 → http://api", "50%  500 of 1000 orders", "of 1000/s", "p50 4.0", "in flight  1", "321  in flight 30  delayed 4  dead letters 2", "1 (1 × 503)"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is not in\n%s", want, text)
-		}
+	before := v.look(start, nil)
+	s := v.look(start.Add(2*time.Second), &before)
+	if got, want := s.line(), "sending  50%: 500 accepted, 0/s, p50 4.01ms, p99 4.01ms, 1 in flight, 1 failed tries, 321 in the queue, 2 dead letters"; got != want {
+		t.Errorf("%s\nshould be\n%s", got, want)
 	}
 	v.Audit(audit.Progress{Accepted: 1000, Completed: 700, Dead: 50, Pending: 240, Missing: 10})
-	m.look(start.Add(4 * time.Second))
-	if text = plain(m.View()); !strings.Contains(text, "75%  750 of 1000 settled  10 missing") {
-		t.Errorf("%s", text)
+	s = v.look(start.Add(4*time.Second), &s)
+	if got, want := s.line(), "audit  75%: 750 of 1000 settled, 10 missing, 321 in the queue, 2 dead letters"; got != want {
+		t.Errorf("%s\nshould be\n%s", got, want)
 	}
-	for _, width := range []int{200, 60, 40, 20} {
-		before := m.width
-		if _, cmd := m.Update(tea.WindowSizeMsg{Width: width}); (cmd != nil) != (width < before) {
-			t.Errorf("from %d to %d columns: the screen is cleared when it gets narrower, and only then", before, width)
-		}
-		if m.View() == "" {
-			t.Errorf("nothing at %d columns", width)
-		}
-	}
-	m.Update(end{})
-	if m.View() != "" {
-		t.Error("it stays when it is over")
+	v.Audit(audit.Progress{Accepted: 1000, Completed: 900, Pending: 100, Estimated: true})
+	s = v.look(start.Add(6*time.Second), &s)
+	if got := s.line(); !strings.HasPrefix(got, "audit  90%: about 900 of 1000 settled") || s.rate != 75 {
+		t.Errorf("%s, %g/s", got, s.rate)
 	}
 }
 
-func TestTheScreenRunsUntilItsContextEnds(t *testing.T) {
+// The log goes on above the line, which goes away at the end.
+func TestALogLineIsWrittenAboveTheProgress(t *testing.T) {
 	t.Parallel()
 	out := newBuffer()
 	terminal := &Terminal{Out: out}
+	for _, write := range []func(){
+		func() { fmt.Fprintln(terminal, "before") }, func() { terminal.draw("50%") }, func() { fmt.Fprintln(terminal, "meanwhile") },
+		func() { terminal.draw("60%") }, func() { terminal.draw("") }, func() { fmt.Fprintln(terminal, "afterwards") },
+	} {
+		write()
+	}
+	shown := strings.NewReplacer(cutOff, "", fold, "", clearLine, "<").Replace(out.String())
+	if want := "before\n<50%<meanwhile\n50%<60%<afterwards\n"; shown != want {
+		t.Errorf("%q, want %q", shown, want)
+	}
+}
+
+// tty is a buffer that takes itself for a terminal.
+type tty struct{ *buffer }
+
+func (tty) Terminal() bool { return true }
+
+func TestOnATerminalOneLineIsDrawnUntilTheContextEnds(t *testing.T) {
+	t.Parallel()
+	out := newBuffer()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan struct{})
 	v := running(time.Now())
 	go func() {
 		defer close(done)
-		Show(ctx, v, Options{Mode: "screen", Log: slog.New(slog.DiscardHandler), Terminal: terminal})
+		Show(ctx, v, Options{Mode: "auto", Terminal: &Terminal{Out: tty{out}}})
 	}()
-	out.await(t, "run-1")
-	// A log line goes through the screen, above it.
-	if _, err := terminal.Write([]byte("a line of the log\n")); err != nil {
-		t.Fatal(err)
-	}
-	out.await(t, "a line of the log")
-	terminal.resize(20)
-	if _, err := terminal.Write([]byte("a long line of the log, to its end\n")); err != nil {
-		t.Fatal(err)
-	}
-	out.await(t, "g, to its end")
+	out.await(t, cutOff+"sending")
 	cancel()
 	<-done
-	if _, err := terminal.Write([]byte("afterwards\n")); err != nil || !strings.HasSuffix(out.String(), "afterwards\n") {
-		t.Fatalf("%v: %q", err, out.String())
+	if !strings.HasSuffix(out.String(), clearLine+cutOff+fold) || strings.Contains(out.String(), "\n") {
+		t.Errorf("%q", out.String())
 	}
 }
 
@@ -179,14 +171,4 @@ func TestOffShowsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	Show(ctx, running(time.Now()), Options{Mode: "off", Terminal: &Terminal{}})
-}
-
-func TestSparkline(t *testing.T) {
-	t.Parallel()
-	if got := spark([]float64{0, 1, 2, 4}); got != "▁▃▅█" {
-		t.Errorf("%s", got)
-	}
-	if got := spark([]float64{0, 0}); got != "▁▁" {
-		t.Errorf("%s", got)
-	}
 }

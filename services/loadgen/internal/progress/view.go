@@ -1,24 +1,20 @@
-// Package screen shows a run while it goes on: a live screen on a terminal, otherwise a line every few seconds. It only looks: what it shows
+// Package progress shows a run while it goes on: one line on a terminal, otherwise a line of the log every few seconds. It only looks: what it shows
 // is read from the recorder, and nothing waits for it.
-package screen
+package progress
 
 import (
 	"sync"
 	"time"
 
-	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
 )
 
 // View is what there is to see.
 type View struct {
-	Title    string // what this run is part of; may be empty
-	Run      string
-	API      string
+	Doing    string        // what the sending is for
 	Total    int           // orders to send; 0 = as many as fit into Length
 	Length   time.Duration // of the sending; 0 = until Total
-	Profile  arrivals.Profile
 	Recorder *measure.Recorder
 
 	mu       sync.Mutex
@@ -36,6 +32,7 @@ func (v *View) Audit(p audit.Progress) {
 // state is the view at one moment.
 type state struct {
 	measure.Snapshot
+	doing    string
 	auditing bool
 	progress audit.Progress
 	rate     float64 // orders accepted (while sending) or settled (while auditing) a second since the state before
@@ -44,7 +41,7 @@ type state struct {
 
 // look takes the state now; before is the one that the rate counts from.
 func (v *View) look(now time.Time, before *state) state {
-	s := state{Snapshot: v.Recorder.Snapshot(now)}
+	s := state{Snapshot: v.Recorder.Snapshot(now), doing: v.Doing}
 	v.mu.Lock()
 	s.auditing, s.progress = v.auditing, v.progress
 	v.mu.Unlock()
