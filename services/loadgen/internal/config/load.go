@@ -3,11 +3,8 @@ package config
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"hash/fnv"
 	"io"
-	"math"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -16,6 +13,7 @@ import (
 	"unicode"
 
 	"orderflow.example/kit/env"
+	"orderflow.example/kit/logging"
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
@@ -24,11 +22,7 @@ import (
 func Load(command string, lookup env.Lookup) (*Config, error) {
 	cfg := &Config{}
 	problems := env.Read(lookup, cfg)
-	for _, c := range cfg.checks(command) {
-		if !c.ok {
-			problems.Refuse(c.name, c.why)
-		}
-	}
+	cfg.check(problems, command)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
@@ -82,81 +76,58 @@ func sendable(token string) bool {
 	return token != "" && strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-// check is one condition on a variable, and why it does not hold where there is more to say than what is allowed.
-type check struct {
-	name string
-	ok   bool
-	why  string
-}
-
 var runIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
-// checks holds what a single value's type cannot say: ranges, and values that do not go together.
-func (c *Config) checks(command string) []check {
-	within := func(name string, d, low, high time.Duration) check {
-		return check{name: name, ok: d >= low && d <= high}
+// check holds what a single value's type cannot say: ranges, and values that do not go together.
+func (c *Config) check(p *env.Problems, command string) {
+	must := func(name string, ok bool, why string) {
+		if !ok {
+			p.Refuse(name, why)
+		}
 	}
-	whole := func(name string, n, low, high int) check { return check{name: name, ok: n >= low && n <= high} }
-	number := func(name string, f, low, high float64) check {
-		return check{name: name, ok: !math.IsNaN(f) && f >= low && f <= high}
-	}
-	oneOf := func(name, value string, values ...string) check {
-		return check{name: name, ok: slices.Contains(values, value)}
-	}
+	must("API_URL", isURL(c.APIURL), "")
 	u, err := url.Parse(c.APIURL)
-	checks := []check{
-		{name: "API_URL", ok: err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""},
-		{name: "API_TOKEN", ok: c.APIToken == "" || sendable(c.Token()) && (err != nil || u.User == nil)},
-		{name: "RECEIVER_URL", ok: c.ReceiverURL == "" || isURL(c.ReceiverURL)},
-		whole("ORDERS", c.Orders, 0, 1_000_000_000),
-		within("DURATION", c.Duration, 0, 30*24*time.Hour),
-		whole("CONCURRENCY", c.Concurrency, 1, 20_000),
-		number("RATE", c.Rate, 0, 1_000_000),
-		{
-			name: "STAGES", ok: len(c.Stages) == 0 || arrivals.NewProfile(c.Rate, c.Stages).Total() > 0,
-			why: "every rate is 0",
-		},
-		oneOf("ARRIVALS", c.Arrivals, "constant", "poisson"),
-		whole("BULK", c.Bulk, 1, 1000),
-		{name: "POISON_SHARE", ok: c.PoisonShare+c.DuplicateShare <= 0.9, why: "the shares together are above 90%"},
-		{name: "RUN_ID", ok: c.RunID == "" || runIDForm.MatchString(c.RunID)},
-		whole("JOB_COMPLETION_INDEX", c.Index, 0, 99_999),
-		within("REQUEST_TIMEOUT", c.RequestTimeout, 10*time.Millisecond, 10*time.Minute),
-		within("RETRY_FOR", c.RetryFor, 0, 24*time.Hour),
-		within("BACKOFF_BASE", c.BackoffBase, time.Millisecond, time.Minute),
-		within("BACKOFF_MAX", c.BackoffMax, max(c.BackoffBase, time.Millisecond), 10*time.Minute),
-		whole("MAX_IN_FLIGHT", c.MaxInFlight, 1, 20_000),
-		within("MAX_LATE", c.MaxLate, 10*time.Millisecond, 10*time.Minute),
-		within("READY_TIMEOUT", c.ReadyTimeout, 0, 24*time.Hour),
-		within("AUDIT_PATIENCE", c.AuditPatience, 0, 24*time.Hour),
-		whole("AUDIT_CONCURRENCY", c.AuditConcurrency, 1, 256),
-		oneOf("PROGRESS", c.Progress, "auto", "lines", "off"),
-		within("PROGRESS_INTERVAL", c.ProgressInterval, 100*time.Millisecond, time.Hour),
-		{name: "METRICS_HOST", ok: net.ParseIP(c.MetricsHost) != nil || !strings.ContainsAny(c.MetricsHost, ":/ ")},
-		whole("METRICS_PORT", c.MetricsPort, -1, 65535),
-		oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error"),
-		oneOf("LOG_FORMAT", c.LogFormat, "auto", "json", "text"),
-		number("CAPACITY_MIN", c.CapacityMin, 1, 1_000_000),
-		number("CAPACITY_MAX", c.CapacityMax, c.CapacityMin, 1_000_000),
-		within("CAPACITY_WARMUP", c.CapacityWarmup, 0, 10*time.Minute),
-		within("CAPACITY_MEASURE", c.CapacityMeasure, time.Second, time.Hour),
-		number("CAPACITY_PRECISION", float64(c.CapacityPrecision), 0.001, 0.5),
+	must("API_TOKEN", c.APIToken == "" || sendable(c.Token()) && (err != nil || u.User == nil), "")
+	must("RECEIVER_URL", c.ReceiverURL == "" || isURL(c.ReceiverURL), "")
+	env.Between(p, "ORDERS", c.Orders, 0, 1_000_000_000)
+	env.Between(p, "DURATION", c.Duration, 0, 30*24*time.Hour)
+	env.Between(p, "CONCURRENCY", c.Concurrency, 1, 20_000)
+	env.Between(p, "RATE", c.Rate, 0, 1_000_000)
+	must("STAGES", len(c.Stages) == 0 || arrivals.NewProfile(c.Rate, c.Stages).Total() > 0, "every rate is 0")
+	env.OneOf(p, "ARRIVALS", c.Arrivals, "constant", "poisson")
+	env.Between(p, "BULK", c.Bulk, 1, 1000)
+	must("POISON_SHARE", c.PoisonShare+c.DuplicateShare <= 0.9, "the shares together are above 90%")
+	must("RUN_ID", c.RunID == "" || runIDForm.MatchString(c.RunID), "")
+	env.Between(p, "JOB_COMPLETION_INDEX", c.Index, 0, 99_999)
+	env.Between(p, "REQUEST_TIMEOUT", c.RequestTimeout, 10*time.Millisecond, 10*time.Minute)
+	env.Between(p, "RETRY_FOR", c.RetryFor, 0, 24*time.Hour)
+	env.Between(p, "BACKOFF_BASE", c.BackoffBase, time.Millisecond, time.Minute)
+	env.Between(p, "BACKOFF_MAX", c.BackoffMax, max(c.BackoffBase, time.Millisecond), 10*time.Minute)
+	env.Between(p, "MAX_IN_FLIGHT", c.MaxInFlight, 1, 20_000)
+	env.Between(p, "MAX_LATE", c.MaxLate, 10*time.Millisecond, 10*time.Minute)
+	env.Between(p, "READY_TIMEOUT", c.ReadyTimeout, 0, 24*time.Hour)
+	env.Between(p, "AUDIT_PATIENCE", c.AuditPatience, 0, 24*time.Hour)
+	env.Between(p, "AUDIT_CONCURRENCY", c.AuditConcurrency, 1, 256)
+	env.OneOf(p, "PROGRESS", c.Progress, "auto", "lines", "off")
+	env.Between(p, "PROGRESS_INTERVAL", c.ProgressInterval, 100*time.Millisecond, time.Hour)
+	env.Host(p, "METRICS_HOST", c.MetricsHost)
+	env.Between(p, "METRICS_PORT", c.MetricsPort, -1, 65535)
+	logging.Check(p, c.LogLevel, c.LogFormat)
+	env.Between(p, "CAPACITY_MIN", c.CapacityMin, 1, 1_000_000)
+	env.Between(p, "CAPACITY_MAX", c.CapacityMax, c.CapacityMin, 1_000_000)
+	env.Between(p, "CAPACITY_WARMUP", c.CapacityWarmup, 0, 10*time.Minute)
+	env.Between(p, "CAPACITY_MEASURE", c.CapacityMeasure, time.Second, time.Hour)
+	env.Between(p, "CAPACITY_PRECISION", c.CapacityPrecision, 0.001, 0.5)
+	if metric, why := c.unanswerable(command); metric != "" {
+		p.Refuse("THRESHOLDS", metric+" can have no value: "+why)
 	}
-	without, why := c.unanswerable(command)
-	checks = append(checks, check{name: "THRESHOLDS", ok: without == "", why: fmt.Sprintf("%s can have no value: %s", without, why)})
 	switch command {
 	case "run":
-		checks = append(checks, check{
-			name: "ORDERS", ok: c.Orders != 0 || c.Duration > 0 || len(c.Stages) > 0,
-			why: "0 needs a DURATION or STAGES, or the run would never end",
-		}, check{
-			name: "DURATION", ok: c.Duration == 0 || len(c.Stages) == 0,
-			why: "STAGES bring their own durations",
-		})
+		must("ORDERS", c.Orders != 0 || c.Duration > 0 || len(c.Stages) > 0, "0 needs a DURATION or STAGES, or the run would never end")
+		must("DURATION", c.Duration == 0 || len(c.Stages) == 0, "STAGES bring their own durations")
 	case "audit":
-		checks = append(checks, check{name: "RUN_ID", ok: c.RunID != "", why: "name the run to audit (--run ID)"})
+		must("RUN_ID", c.RunID != "", "name the run to audit (--run ID)")
 	}
-	return checks
 }
 
 func isURL(text string) bool {

@@ -12,17 +12,12 @@ import (
 // longest is the longest time that a histogram tells apart; what is longer counts as this.
 const longest = 24 * time.Hour
 
-// Histogram holds durations from a microsecond on, exact to three digits (fine) or two (coarse, an eighth of the size). Not safe for
-// concurrent use.
+// Histogram holds durations from a microsecond on, exact to three digits. Not safe for concurrent use.
 type Histogram struct{ h *hdrhistogram.Histogram }
 
-// NewHistogram is an empty one with three exact digits.
+// NewHistogram is an empty one.
 func NewHistogram() *Histogram {
 	return &Histogram{h: hdrhistogram.New(1, longest.Microseconds(), 3)}
-}
-
-func newCoarse() *Histogram {
-	return &Histogram{h: hdrhistogram.New(1, longest.Microseconds(), 2)}
 }
 
 // Record adds a duration.
@@ -31,14 +26,8 @@ func (h *Histogram) Record(d time.Duration) {
 	_ = h.h.RecordValue(us) // refuses only values out of the range that the line above keeps
 }
 
-// Merge adds another's durations.
-func (h *Histogram) Merge(other *Histogram) { h.h.Merge(other.h) }
-
 // Clone is a copy.
 func (h *Histogram) Clone() *Histogram { return &Histogram{h: h.h.Clone()} }
-
-// Reset empties it.
-func (h *Histogram) Reset() { h.h.Reset() }
 
 // Count is the number of durations.
 func (h *Histogram) Count() int64 { return h.h.TotalCount() }

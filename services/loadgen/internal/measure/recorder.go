@@ -21,7 +21,6 @@ type Recorder struct {
 	total    Totals
 	post     *Histogram
 	service  *Histogram
-	recent   recent
 	stalls   stallWatch
 	inFlight int64
 	lastSent time.Time
@@ -32,7 +31,7 @@ type Recorder struct {
 // NewRecorder begins to measure at start.
 func NewRecorder(start time.Time) *Recorder {
 	return &Recorder{
-		start: start, post: NewHistogram(), service: NewHistogram(), recent: newRecent(start),
+		start: start, post: NewHistogram(), service: NewHistogram(),
 		total: Totals{Status: map[int]int64{}, Failures: map[string]int64{}, Unheard: map[string]int64{}, Wrong: map[string]Special{}, Broken: map[string]int64{}},
 	}
 }
@@ -142,9 +141,7 @@ func (r *Recorder) End(count int, due, ended time.Time, outcome Outcome, replaye
 		r.total.Unknown += int64(count)
 		return
 	}
-	took := ended.Sub(due)
-	r.post.Record(took)
-	r.recent.record(ended, took)
+	r.post.Record(ended.Sub(due))
 }
 
 // EndSpecial notes how a request that is not a plain order ended; example says what was wrong with the answer.

@@ -11,9 +11,8 @@ type Snapshot struct {
 	Elapsed  time.Duration
 	Totals   Totals
 	InFlight int64
-	P50      time.Duration // of POST, over the last seconds
+	P50      time.Duration // of POST, so far
 	P99      time.Duration
-	Max      time.Duration
 	Queue    *client.Queue // as last asked; nil = not yet
 	LastSent time.Time
 	LastDue  time.Time
@@ -24,9 +23,8 @@ type Snapshot struct {
 func (r *Recorder) Snapshot(now time.Time) Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h := r.recent.at(now)
 	return Snapshot{
-		Elapsed: now.Sub(r.start), Totals: r.total.clone(), InFlight: r.inFlight, P50: h.Percentile(50), P99: h.Percentile(99), Max: h.Max(),
+		Elapsed: now.Sub(r.start), Totals: r.total.clone(), InFlight: r.inFlight, P50: r.post.Percentile(50), P99: r.post.Percentile(99),
 		Queue: r.queue, LastSent: r.lastSent, LastDue: r.lastDue, Stalls: append([]Stall(nil), r.stalls.found...),
 	}
 }
@@ -44,41 +42,4 @@ func (r *Recorder) Service() *Histogram {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.service.Clone()
-}
-
-// recent holds the latencies of the last five to ten seconds.
-type recent struct {
-	now, before *Histogram
-	since       time.Time
-}
-
-const recentSpan = 5 * time.Second
-
-func newRecent(start time.Time) recent {
-	return recent{now: newCoarse(), before: newCoarse(), since: start}
-}
-
-func (r *recent) record(at time.Time, d time.Duration) {
-	r.turn(at)
-	r.now.Record(d)
-}
-
-func (r *recent) at(now time.Time) *Histogram {
-	r.turn(now)
-	h := r.before.Clone()
-	h.Merge(r.now)
-	return h
-}
-
-func (r *recent) turn(now time.Time) {
-	switch age := now.Sub(r.since); {
-	case age < recentSpan:
-		return
-	case age < 2*recentSpan:
-		r.now, r.before = r.before, r.now
-	default:
-		r.before.Reset()
-	}
-	r.now.Reset()
-	r.since = now
 }

@@ -79,7 +79,7 @@ func TestTheLineShowsTheRunAndThenTheAudit(t *testing.T) {
 	v := running(start)
 	before := v.look(start, nil)
 	s := v.look(start.Add(2*time.Second), &before)
-	if got, want := s.line(), "sending  50%: 500 accepted, 0/s, p50 4.01ms, p99 4.01ms, 1 in flight, 1 failed tries, 321 in the queue, 2 dead letters"; got != want {
+	if got, want := s.line(), "sending  50%: 500 accepted, 0/s, p50 4.00ms, p99 4.00ms, 1 in flight, 1 failed tries, 321 in the queue, 2 dead letters"; got != want {
 		t.Errorf("%s\nshould be\n%s", got, want)
 	}
 	v.Audit(audit.Progress{Accepted: 1000, Completed: 700, Dead: 50, Pending: 240, Missing: 10})

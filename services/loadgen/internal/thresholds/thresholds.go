@@ -5,6 +5,7 @@ package thresholds
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -42,11 +43,19 @@ const (
 	Number             // 812.5
 )
 
-var plain = map[string]Unit{
-	"accepted": Count, "completed": Count, "dead": Count, "lost": Count, "duplicated": Count, "stuck": Count, "unknown": Count,
-	"refused": Count, "wrongly_answered": Count, "errors": Count, "retries": Count, "late": Count, "dropped": Count, "stalls": Count,
-	"error_rate": Ratio, "dropped_rate": Ratio, "late_rate": Ratio, "rate_kept": Ratio,
-	"rate": Number, "drain": Time, "max_lateness": Time,
+// subject is what a condition can be about: how its values are written, and whether an audit and the sending of orders can tell them.
+type subject struct {
+	unit        Unit
+	audit, load bool
+}
+
+var subjects = map[string]subject{
+	"accepted": {Count, true, true}, "unknown": {Count, true, true}, "refused": {Count, true, true},
+	"completed": {Count, true, false}, "dead": {Count, true, false}, "lost": {Count, true, false}, "duplicated": {Count, true, false},
+	"stuck": {Count, true, false}, "drain": {Time, true, false},
+	"wrongly_answered": {Count, false, true}, "errors": {Count, false, true}, "retries": {Count, false, true}, "late": {Count, false, true},
+	"dropped": {Count, false, true}, "stalls": {Count, false, true}, "error_rate": {Ratio, false, true}, "dropped_rate": {Ratio, false, true},
+	"late_rate": {Ratio, false, true}, "rate_kept": {Ratio, false, true}, "rate": {Number, false, true}, "max_lateness": {Time, false, true},
 }
 
 var (
@@ -54,23 +63,20 @@ var (
 	percentile = regexp.MustCompile(`^(?:post|service|e2e)_(?:p(\d{1,2}(?:\.\d{1,3})?|100)|min|max|avg)$`)
 )
 
-// UnitOf is the unit of a measure; false when there is no such measure.
-func UnitOf(metric string) (Unit, bool) {
-	if unit, ok := plain[metric]; ok {
-		return unit, true
+// find is the subject of a measure's name; false when there is no such measure.
+func find(metric string) (subject, bool) {
+	if percentile.MatchString(metric) {
+		e2e := strings.HasPrefix(metric, "e2e_")
+		return subject{Time, e2e, !e2e}, true
 	}
-	return Time, percentile.MatchString(metric)
+	s, ok := subjects[metric]
+	return s, ok
 }
 
 // Metrics lists what a condition may be about, for messages and documentation.
 func Metrics() string {
 	names := []string{"post_pNN", "service_pNN", "e2e_pNN (NN from 0 to 100, such as 99.9; also _min, _avg, _max)"}
-	rest := make([]string, 0, len(plain))
-	for name := range plain {
-		rest = append(rest, name)
-	}
-	slices.Sort(rest)
-	return strings.Join(append(names, rest...), ", ")
+	return strings.Join(append(names, slices.Sorted(maps.Keys(subjects))...), ", ")
 }
 
 // Decode reads a list; envconfig and the flag call it. An empty text is no conditions.
@@ -105,11 +111,11 @@ func parse(part string) (Threshold, error) {
 		return Threshold{}, fmt.Errorf("%q is not a condition such as post_p99<50ms", strings.TrimSpace(part))
 	}
 	t := Threshold{Metric: m[1], Op: m[2], text: m[1] + m[2] + m[3]}
-	unit, ok := UnitOf(t.Metric)
+	about, ok := find(t.Metric)
 	if !ok {
 		return Threshold{}, fmt.Errorf("%q is none of %s", t.Metric, Metrics())
 	}
-	value, err := parseValue(m[3], unit)
+	value, err := parseValue(m[3], about.unit)
 	if err != nil {
 		return Threshold{}, fmt.Errorf("%q: %w", t.text, err)
 	}
@@ -147,8 +153,8 @@ func (l List) Evaluate(value func(metric string) (float64, bool)) []Result {
 		v, ok := value(t.Metric)
 		r := Result{Condition: t.text, Actual: "no value"}
 		if ok {
-			unit, _ := UnitOf(t.Metric)
-			r.OK, r.Actual = t.holds(v), Format(v, unit)
+			about, _ := find(t.Metric)
+			r.OK, r.Actual = t.holds(v), Format(v, about.unit)
 		}
 		results = append(results, r)
 	}
@@ -181,19 +187,11 @@ func (l List) NeedsAudit() bool {
 	return slices.ContainsFunc(l, func(t Threshold) bool { return OfAudit(t.Metric) && !OfLoad(t.Metric) })
 }
 
-// What the audit can tell, and which of it the sending can tell, too.
-var (
-	auditMetrics = []string{"completed", "dead", "lost", "duplicated", "stuck", "drain", "accepted", "unknown", "refused"}
-	bothMetrics  = []string{"accepted", "unknown", "refused"}
-)
-
 // OfAudit says whether an audit has a value for the measure.
-func OfAudit(metric string) bool {
-	return strings.HasPrefix(metric, "e2e_") || slices.Contains(auditMetrics, metric)
-}
+func OfAudit(metric string) bool { s, _ := find(metric); return s.audit }
 
 // OfLoad says whether the sending of orders has.
-func OfLoad(metric string) bool { return !OfAudit(metric) || slices.Contains(bothMetrics, metric) }
+func OfLoad(metric string) bool { s, _ := find(metric); return s.load }
 
 // Format writes a value in its unit.
 func Format(v float64, unit Unit) string {
