@@ -72,7 +72,7 @@ func TestTextEndsWithTheAuditsLine(t *testing.T) {
 		t.Fatalf("last line: %s", got)
 	}
 	for _, want := range []string{
-		"100/s intended", "1.50s at 2.0s", "✗ post_p99<5ms (50.0ms)", "✓ e2e_p99<10s", "30 stuck", "3 never answered: 2 not found", "a note", "FAULT        50 orders lost", "10 × reset",
+		"100/s intended", "1.50s at 2.0s", "✗ post_p99<5ms (50.0ms)", "✓ e2e_p99<10s", "FAULT        30 orders stuck", "3 never answered: 2 not found", "a note", "FAULT        50 orders lost", "10 × reset",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, out.String())

@@ -72,17 +72,16 @@ func (s *Summary) loadText(w io.Writer) {
 		sent += fmt.Sprintf(" of %s/s intended (%.1f%%)", rate(l.Intended), l.Kept*100)
 	}
 	row(w, "sent", sent)
-	answers := fmt.Sprintf("%s accepted", grouped(t.Accepted))
-	for _, x := range []struct {
-		n    int64
-		what string
-	}{{t.Refused, "refused"}, {t.Unknown, "never answered"}, {t.Replayed, "replayed"}, {t.Sent - t.Accepted - t.Refused - t.Unknown, "still under way"}} {
-		if x.n > 0 {
-			answers += fmt.Sprintf(", %s %s", grouped(x.n), x.what)
-		}
+	row(w, "orders", listed(part{t.Accepted, "accepted"}, part{t.Refused, "refused"}, part{t.Unknown, "never answered"}, part{t.Replayed, "replayed"},
+		part{t.Sent - t.Accepted - t.Refused - t.Unknown, "still under way"}))
+	tries := maps.Clone(t.Failures)
+	if tries == nil {
+		tries = map[string]int64{}
 	}
-	row(w, "orders", answers)
-	row(w, "tries", triesText(t))
+	for status, n := range t.Status {
+		tries[strconv.Itoa(status)] = n
+	}
+	row(w, "tries", fmt.Sprintf("%s: %s; %s retries, error rate %s", grouped(t.Tries), counts(tries), grouped(t.Retries), thresholds.Format(t.ErrorRate(), thresholds.Ratio)))
 	if len(t.Unheard) > 0 {
 		row(w, "", "answers lost after the commit (the retry was a replay): "+counts(t.Unheard))
 	}
@@ -99,44 +98,16 @@ func (s *Summary) loadText(w io.Writer) {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(t.Wrong)) {
 		x := t.Wrong[kind]
-		row(w, kind, fmt.Sprintf("%s sent, %s answered as expected, %s wrongly, %s not at all",
-			grouped(x.Sent), grouped(x.Expected), grouped(x.Wrong), grouped(x.Unheard)))
+		row(w, kind, listed(part{x.Sent, "sent"}, part{x.Expected, "answered as expected"}, part{x.Wrong, "wrongly"}, part{x.Unheard, "not at all"}))
 	}
 	for _, list := range [][]string{t.WrongExamples, t.BrokenExamples} {
 		for _, x := range list[:min(len(list), 3)] {
 			row(w, "  answer", orders.Readable(x))
 		}
 	}
-	if len(l.Stalls) > 0 {
-		row(w, "stalls", stallsText(l.Stalls))
+	for _, x := range l.Stalls[:min(len(l.Stalls), 6)] {
+		row(w, "stall", fmt.Sprintf("%.2fs at %.1fs, in which nothing was answered", x.For, x.At))
 	}
-}
-
-func triesText(t *measure.Totals) string {
-	status := map[string]int64{}
-	for code, n := range t.Status {
-		status[strconv.Itoa(code)] = n
-	}
-	text := fmt.Sprintf("%s: %s", grouped(t.Tries), counts(status))
-	if len(t.Failures) > 0 {
-		if len(status) > 0 {
-			text += ", "
-		}
-		text += counts(t.Failures)
-	}
-	return text + fmt.Sprintf("; %s retries, error rate %s", grouped(t.Retries), thresholds.Format(t.ErrorRate(), thresholds.Ratio))
-}
-
-func stallsText(stalls []StallSeconds) string {
-	const most = 6
-	var parts []string
-	for _, x := range stalls[:min(len(stalls), most)] {
-		parts = append(parts, fmt.Sprintf("%.2fs at %.1fs", x.For, x.At))
-	}
-	if len(stalls) > most {
-		parts = append(parts, "…")
-	}
-	return fmt.Sprintf("%s in which nothing was answered: %s", several(int64(len(stalls)), "time"), strings.Join(parts, ", "))
 }
 
 func (s *Summary) latencyText(w io.Writer) {
@@ -170,27 +141,9 @@ func (s *Summary) auditText(w io.Writer) {
 	if a.HasDrain {
 		row(w, "drain", thresholds.Duration(a.Drain)+" from when the last order was made to when the last one was processed")
 	}
-	for _, x := range []struct {
-		n    int
-		what string
-	}{
-		{a.Stuck, "stuck: still pending"},
-		{a.Undetermined, "undetermined: the audit was cut short"},
-		{a.Altered, "altered: stored with other data than were sent"},
-		{a.Misnamed, "misnamed: answered with a wrong id"},
-		{a.NoEffect, "completed without an effect"},
-		{a.RefusedFound, "refused, and there all the same"},
-	} {
-		if x.n > 0 {
-			row(w, "", fmt.Sprintf("%s %s", grouped(int64(x.n)), x.what))
-		}
-	}
 	if u := a.Unknown; u.Orders > 0 {
-		text := fmt.Sprintf("%d never answered: %d not found, %d completed, %d dead, %d pending", u.Orders, u.Missing, u.Completed, u.Dead, u.Pending)
-		if n := u.Orders - u.Missing - u.Completed - u.Dead - u.Pending; n > 0 {
-			text += fmt.Sprintf(", %d not looked for", n)
-		}
-		row(w, "unknown", text)
+		row(w, "unknown", grouped(int64(u.Orders))+" never answered: "+listed(part{int64(u.Missing), "not found"}, part{int64(u.Completed), "completed"},
+			part{int64(u.Dead), "dead"}, part{int64(u.Pending), "pending"}, part{int64(u.Orders - u.Missing - u.Completed - u.Dead - u.Pending), "not looked for"}))
 	}
 	for _, e := range a.Examples {
 		text := e.Key
@@ -221,21 +174,30 @@ func counts(m map[string]int64) string {
 	return strings.Join(parts, ", ")
 }
 
+// part is some of a whole.
+type part struct {
+	n    int64
+	what string
+}
+
+// listed names the parts that there are.
+func listed(parts ...part) string {
+	var out []string
+	for _, p := range parts {
+		if p.n > 0 {
+			out = append(out, grouped(p.n)+" "+p.what)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 // grouped writes a whole number with commas between its thousands.
 func grouped(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	sign := ""
-	if n < 0 {
-		sign, digits = "-", digits[1:]
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
 	}
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(d)
-	}
-	return sign + b.String()
+	return text
 }
 
 func rate(r float64) string {
