@@ -13,7 +13,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "a threshold on another measure allows dead orders", By: goTest(loadgen, "./internal/app", "TestDeadOrdersFailTheRunUnlessAThresholdAllowsThem"),
-			Edits: []Edit{{dir + "app/run.go", `s.cfg.Thresholds.About("dead")`, `true`}},
+			Edits: []Edit{{dir + "app/session.go", `s.cfg.Thresholds.About("dead")`, `true`}},
 		},
 		{
 			Breaks: "lost orders are no fault", Quick: true, By: judge,
@@ -37,7 +37,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "a threshold that is not held is no fault", Quick: true, By: goTest(loadgen, "./internal/app", "TestThresholdsDecideWithoutAnAudit"),
-			Edits: []Edit{{dir + "app/run.go", `summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)`, `if s.cfg.Audit {
+			Edits: []Edit{{dir + "app/session.go", `summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)`, `if s.cfg.Audit {
 			summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
 		}`}},
 		},
@@ -101,11 +101,11 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "a second id for an order goes unnoticed", By: goTest(loadgen, "./internal/load", "TestADuplicateThatOvertakesIsHeldAgainstTheFirstAnswer"),
-			Edits: []Edit{{dir + "ledger/ledger.go", `l.conflicts = append(l.conflicts, Conflict{N: n, First: first, Second: id})`, ``}},
+			Edits: []Edit{{dir + "ledger/ledger.go", `l.conflicts = append(l.conflicts, Conflict{N: n, First: e.id, Second: id})`, ``}},
 		},
 		{
 			Breaks: "a fault does not change the exit code", Quick: true, By: goTest(loadgen, "./internal/app", "TestEveryFaultIsNamedWithItsNumber"),
-			Edits: []Edit{{dir + "app/run.go", `summary.ExitCode = ExitThresholds`, `summary.ExitCode = ExitOK`}},
+			Edits: []Edit{{dir + "app/session.go", `summary.ExitCode = ExitThresholds`, `summary.ExitCode = ExitOK`}},
 		},
 		{
 			Breaks: "a capacity search overlooks lost orders", By: goTest(loadgen, "./internal/app", "TestCapacityDoesNotOverlookABrokenPromise"),
