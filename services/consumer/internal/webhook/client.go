@@ -11,10 +11,11 @@ import (
 
 // Bounds of how long the parts of a call may take, each no longer than the whole.
 const (
-	longestConnect = 5 * time.Second
-	longestSilence = 5 * time.Second
-	idleConnection = 90 * time.Second
-	longestHead    = 64 << 10 // bytes
+	longestConnect  = 5 * time.Second
+	shortestSilence = time.Second // a receiver is not to be pinged more often
+	longestSilence  = 5 * time.Second
+	idleConnection  = 90 * time.Second
+	longestHead     = 64 << 10 // bytes
 )
 
 // newClient makes a client. A connection that is dead without a word is found out: one of HTTP/2, which all calls share, by a ping after a
@@ -25,7 +26,7 @@ func newClient(s Settings) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	connect, silence := min(s.Timeout, longestConnect), min(s.Timeout/4, longestSilence)
+	connect, silence := min(s.Timeout, longestConnect), min(max(s.Timeout/4, shortestSilence), longestSilence)
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -54,7 +55,10 @@ func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 			// Other connections of the pool may have died with this one: a firewall that forgets, forgets them all.
 			s.http.CloseIdleConnections()
 		}
-		if cause != nil {
+		switch {
+		case errors.Is(cause, handler.ErrTimeout):
+			return fmt.Errorf("webhook: no answer: %w", cause)
+		case cause != nil:
 			return cause
 		}
 		return handler.Unavailable(s.failure("webhook: " + unaddressed(err)))
