@@ -20,6 +20,8 @@ type audit struct{ Accepted, Completed, Dead, Lost, Duplicated int }
 type report struct {
 	Faults []string
 	Audit  *audit // nil: it was ended before there was one
+	// Receiver is the account of the webhooks' receiver, where there is one.
+	Receiver *received
 }
 
 func (a audit) String() string {

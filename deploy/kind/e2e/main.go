@@ -33,6 +33,7 @@ var scenarios = []scenario{
 	{"f", "poison ends in dead letters, and redrive works", poison},
 	{"g", "upgrades restart what they should, and nothing else", upgrade},
 	{"h", "uninstall, install: the kept volume is found again", reinstall},
+	{"i", "webhooks to a receiver that loses answers, refuses and goes away: each order arrives", webhook},
 	{"j", "a second release: external database, given secrets, autoscaler", neighbour},
 	{"k", "what all that cost: memory, restarts; and the metrics that dashboard and alerts ask for", figures},
 }

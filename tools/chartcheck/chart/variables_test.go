@@ -30,7 +30,7 @@ func TestServicesKnowTheVariablesTheyAreGiven(t *testing.T) {
 	// Read by libraries: pgx and the Go runtime.
 	elsewhere := []string{"PGUSER", "PGPASSWORD_FILE", "GOMEMLIMIT"}
 	known := map[string][]string{}
-	for container, service := range map[string]string{"api": "api", "migrate": "api", "consumer": "consumer", "loadgen": "loadgen", "test": "loadgen"} {
+	for container, service := range map[string]string{"api": "api", "migrate": "api", "consumer": "consumer", "loadgen": "loadgen", "receiver": "loadgen", "test": "loadgen"} {
 		known[container] = append(variables(t, filepath.Join(binaries, service)), elsewhere...)
 	}
 	everyPod(t, func(t *testing.T, object Object, pod corev1.PodTemplateSpec) {

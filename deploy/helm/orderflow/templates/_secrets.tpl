@@ -23,6 +23,7 @@ into the Secret and into the checksum annotation of the pods that use it.
 {{- if and .Values.postgres.enabled .Values.postgres.tls.enabled (not .Values.postgres.tls.existingSecret) -}}{{- $names = append $names (printf "%s-postgres-tls" $fullname) -}}{{- end -}}
 {{- if and .Values.api.adminToken.enabled (not .Values.api.adminToken.existingSecret) -}}{{- $names = append $names (printf "%s-admin" $fullname) -}}{{- end -}}
 {{- if and .Values.api.tokens.enabled (not .Values.api.tokens.existingSecret) -}}{{- $names = append $names (printf "%s-tokens" $fullname) -}}{{- end -}}
+{{- if .Values.receiver.enabled -}}{{- $names = append $names (include "orderflow.receiver.name" .) -}}{{- end -}}
 {{- toYaml $names -}}
 {{- end -}}
 

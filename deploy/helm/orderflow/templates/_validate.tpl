@@ -83,7 +83,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if ge (add (include "orderflow.ms" $consumer.drainTimeout) 5000) (mul (include "orderflow.consumer.grace" .) 1000) -}}
 {{- $problems = append $problems (printf "consumer.terminationGracePeriodSeconds (%v) must be more than consumer.drainTimeout (%s) + 5 s for the last acks: raise it, or leave it empty to have it derived." $consumer.terminationGracePeriodSeconds $consumer.drainTimeout) -}}
 {{- end -}}
-{{- $problems = concat $problems (include "orderflow.validate.webhook" $consumer | fromYamlArray) -}}
+{{- $problems = concat $problems (include "orderflow.validate.webhook" (ternary (dict "handler" $consumer.handler "webhook" (merge (include "orderflow.receiver.webhook" . | fromYaml) $consumer.webhook)) $consumer (and .Values.receiver.enabled (eq $consumer.handler "webhook"))) | fromYamlArray) (include "orderflow.validate.receiver" . | fromYamlArray) -}}
 {{- if gt (include "orderflow.ms" $consumer.backoff.base | int64) (include "orderflow.ms" $consumer.backoff.max | int64) -}}
 {{- $problems = append $problems (printf "consumer.backoff.base (%s) must not be more than consumer.backoff.max (%s): lower the first or raise the second." $consumer.backoff.base $consumer.backoff.max) -}}
 {{- end -}}
@@ -289,7 +289,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if and $api.service.nodePort (eq $api.service.type "ClusterIP") -}}
 {{- $problems = append $problems "api.service.nodePort is set, but api.service.type is ClusterIP: set the type to NodePort or LoadBalancer, or remove nodePort." -}}
 {{- end -}}
-{{- if and (eq .Values.consumer.handler "webhook") .Values.networkPolicy.enabled .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.consumer) -}}
+{{- if and (eq .Values.consumer.handler "webhook") (not .Values.receiver.enabled) .Values.networkPolicy.enabled .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.consumer) -}}
 {{- $problems = append $problems "networkPolicy.egress.enabled is true, but networkPolicy.egress.consumer is empty, so the consumer could not reach consumer.webhook.url: allow it there." -}}
 {{- end -}}
 {{- range $component := list "api" "consumer" -}}
@@ -373,7 +373,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
   "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "API_TOKENS" "api.tokens" "API_TOKENS_FILE" "api.tokens" "ADMIN_TOKEN" "api.adminToken" "ADMIN_TOKEN_FILE" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
   "api.migration" (dict "PGMQ_INSTALL" "queue.pgmq" "API_DB_ROLE" "database.roles" "API_DB_PASSWORD" "database.roles" "CONSUMER_DB_ROLE" "database.roles" "CONSUMER_DB_PASSWORD" "database.roles" "METRICS_DB_ROLE" "database.roles" "METRICS_DB_PASSWORD" "database.roles")
   "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_URL_FILE" "consumer.webhook.urlKey" "WEBHOOK_SECRETS" "consumer.webhook.existingSecret" "WEBHOOK_SECRETS_FILE" "consumer.webhook.existingSecret" "WEBHOOK_HEADERS" "consumer.webhook.headersKey" "WEBHOOK_HEADERS_FILE" "consumer.webhook.headersKey" "WEBHOOK_CA_FILE" "consumer.webhook.tls" "WEBHOOK_CERT_FILE" "consumer.webhook.tls" "WEBHOOK_KEY_FILE" "consumer.webhook.tls")
-  "loadgen" (dict "API_URL" "loadgen.apiUrl" "API_TOKEN" "loadgen.token" "API_TOKEN_FILE" "loadgen.token" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds") -}}
+  "loadgen" (dict "API_URL" "loadgen.apiUrl" "API_TOKEN" "loadgen.token" "API_TOKEN_FILE" "loadgen.token" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds" "RECEIVER_URL" "receiver.enabled") -}}
 {{- /* Listening on one address would shut out probes, Services and Prometheus. */ -}}
 {{- $listening := list "API_HOST" "METRICS_HOST" -}}
 {{- range $component, $variables := dict "api" .Values.api.env "api.migration" .Values.api.migration.env "consumer" .Values.consumer.env "loadgen" .Values.loadgen.env -}}
