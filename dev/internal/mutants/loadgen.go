@@ -118,6 +118,10 @@ func loadgenMutants() []Mutant {
 					b.miss(`}},
 		},
 		{
+			Breaks: "another client's order without a key is taken for the run's", By: goTest(loadgen, "./internal/audit", "TestAnotherClientsOrderIsNoDuplicate"),
+			Edits: []Edit{{dir + "orders/orders.go", `n >= 0 && d == Of(n)`, `n >= 0`}},
+		},
+		{
 			Breaks: "a listing that shows other orders than asked for is believed", By: goTest(loadgen, "./internal/audit", "TestAListingThatBreaksItsContractEndsTheAudit"),
 			Edits: []Edit{{dir + "audit/reader.go", `if !strings.HasPrefix(o.Key, prefix) {`, `if false {`}},
 		},

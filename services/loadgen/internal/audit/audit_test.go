@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -545,6 +546,22 @@ func (d *draining) List(_ context.Context, _, cursor string, limit int) (page cl
 
 func (*draining) Order(context.Context, int64) (client.Order, bool, error) {
 	return client.Order{}, false, nil
+}
+
+// What another client ordered without a key, in between, is not taken for the run's because the customer's name is like one of its.
+func TestAnotherClientsOrderIsNoDuplicate(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Behaviour{}, 10, 1, orders.Mix{})
+	defer b.close()
+	p := b.client.NewPoster(false)
+	defer p.Release()
+	body := fmt.Sprintf(`{"customer_name":"Customer %d","product_name":"Lamp","quantity":1,"price":9.5}`, orders.Number(b.keys.Index, 4))
+	if a := p.Post(nil, []byte(body)); !a.Accepted() {
+		t.Fatalf("%+v", a)
+	}
+	if r := b.audit(t); r.Completed != 10 || r.Duplicated != 0 {
+		t.Errorf("%s: %+v", r.String(), r.Examples)
+	}
 }
 
 // outdated is an api that answers as of the past for a while: before the run its queue was empty, too.

@@ -62,10 +62,10 @@ func (a *Auditor) prefix() string {
 // take notes an order that the api shows, if it is one of the run's.
 func (a *Auditor) take(o *client.Order) {
 	index, n, ok := orders.Parse(a.run, o.Key)
-	if !ok && o.Key == "" { // made without its key: known by what was ordered
-		number, _ := o.Number()
+	if o.Key == "" { // made without its key: known by what was ordered
+		var number int
+		number, ok = o.Number()
 		index, n = orders.Place(number)
-		ok = number > 0 || o.Data == orders.Of(0)
 	}
 	for _, b := range a.books {
 		if ok && b.keys.Index == index && n < len(b.orders) {

@@ -37,8 +37,6 @@ type Page struct {
 type Queue struct {
 	AsOf        time.Time `json:"as_of"` // when it was like this, by the database's clock
 	Depth       int       `json:"depth"`
-	InFlight    int       `json:"in_flight"`
-	Delayed     int       `json:"delayed"`
 	DeadLetters int       `json:"dead_letters"`
 }
 

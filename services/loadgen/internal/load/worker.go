@@ -61,11 +61,11 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 		return false
 	}
 	w.prepare(first, count)
-	r, due := w.request(ctx, orders.Valid, count, due, func(now time.Time) {
-		for i := range count {
-			w.g.Ledger.MarkSent(first+i, now)
-		}
-	})
+	now := time.Now()
+	for i := range count {
+		w.g.Ledger.MarkSent(first+i, now)
+	}
+	r, due := w.request(ctx, orders.Valid, count, now, due)
 	if w.g.Plan.Mix.Duplicate > 0 {
 		r.cause = "" // the answer may be a replay of a duplicate's
 	}
@@ -113,7 +113,7 @@ func (w *worker) accept(first, count int, r *result) (same bool) {
 // sendDuplicate sends the latest orders' request once more. That may still be under way, so that the two race.
 func (w *worker) sendDuplicate(ctx context.Context, first, count int, due time.Time) {
 	w.prepare(first, count)
-	r, _ := w.request(ctx, orders.Duplicate, count, due, nil)
+	r, _ := w.request(ctx, orders.Duplicate, count, time.Now(), due)
 	same := r.outcome == measure.Accepted && w.accept(first, count, &r) && r.deviation == ""
 	w.g.Recorder.EndSpecial(orders.Duplicate, r.outcome, same, func() string {
 		switch {
@@ -131,20 +131,16 @@ func (w *worker) sendPoison(ctx context.Context, seq int, due time.Time) {
 	p := &w.g.Plan
 	w.key = p.Keys.AppendWrong(w.key[:0], seq)
 	w.body = orders.AppendPoison(w.body[:0], p.Mix.Seed, seq, p.Bulk)
-	r, _ := w.request(ctx, orders.Poison, p.Bulk, due, nil)
+	r, _ := w.request(ctx, orders.Poison, p.Bulk, time.Now(), due)
 	w.g.Recorder.EndSpecial(orders.Poison, r.outcome, r.expected, func() string {
 		return fmt.Sprintf("%s (%s): status %d", w.key, orders.PoisonName(p.Mix.Seed, seq), r.answer.Status)
 	})
 }
 
 // request sends the prepared request of some orders. It returns how that ended, and when it was due: in the closed model that is now.
-func (w *worker) request(ctx context.Context, kind orders.Kind, count int, due time.Time, begun func(now time.Time)) (result, time.Time) {
-	now := time.Now()
+func (w *worker) request(ctx context.Context, kind orders.Kind, count int, now, due time.Time) (result, time.Time) {
 	if due.IsZero() {
 		due = now
-	}
-	if begun != nil {
-		begun(now)
 	}
 	w.g.Recorder.Begin(kind, count, due, now)
 	return w.try(ctx, kind, now), due

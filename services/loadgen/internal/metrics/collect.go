@@ -22,21 +22,14 @@ var (
 	arrivalsDesc = desc("arrivals_total", "Open model: requests due, sent late, and dropped.", "state")
 	flightDesc   = desc("in_flight", "Requests under way.")
 	stallsDesc   = desc("stalls_total", "Times in which requests waited and none was answered.")
-	postDesc     = desc("post_seconds", "From when an order was due (open model) or first sent (closed) to its answer.", "quantile")
-	serviceDesc  = desc("service_seconds", "One accepted try, from sending to answer.", "quantile")
-	countDesc    = desc("post_count_total", "Orders' requests that post_seconds is about.")
+	postDesc     = desc("post_seconds", "From when an order was due (open model) or first sent (closed) to its answer.")
+	serviceDesc  = desc("service_seconds", "One accepted try, from sending to answer.")
 	queueDesc    = desc("queue_depth", "The queue's depth as the api tells it.")
 	auditDesc    = desc("audit_orders", "Orders of the run by what the audit knows of them.", "state")
 )
 
-// Describe names the metrics.
-func (s *Server) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range [...]*prometheus.Desc{
-		ordersDesc, triesDesc, retriesDesc, failedDesc, unheardDesc, arrivalsDesc, flightDesc, stallsDesc, postDesc, serviceDesc, countDesc, queueDesc, auditDesc,
-	} {
-		ch <- d
-	}
-}
+// Describe promises nothing: which metrics there are depends on how far the run is.
+func (s *Server) Describe(chan<- *prometheus.Desc) {}
 
 // Collect reads the recorder.
 func (s *Server) Collect(ch chan<- prometheus.Metric) {
@@ -78,15 +71,14 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	if snap.Queue != nil {
 		ch <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(snap.Queue.Depth))
 	}
-	post := w.recorder.Post()
-	counter(countDesc, post.Count())
-	quantiles(ch, postDesc, post)
-	quantiles(ch, serviceDesc, w.recorder.Service())
+	summary(ch, postDesc, w.recorder.Post())
+	summary(ch, serviceDesc, w.recorder.Service())
 }
 
-func quantiles(ch chan<- prometheus.Metric, d *prometheus.Desc, h *measure.Histogram) {
-	for _, q := range [...]string{"0.5", "0.9", "0.95", "0.99", "0.999", "0.9999", "1"} {
-		f, _ := strconv.ParseFloat(q, 64) // they are the numbers above
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, h.Percentile(f*100).Seconds(), q)
+func summary(ch chan<- prometheus.Metric, d *prometheus.Desc, h *measure.Histogram) {
+	quantiles := map[float64]float64{}
+	for _, q := range [...]float64{0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 1} {
+		quantiles[q] = h.Percentile(q * 100).Seconds()
 	}
+	ch <- prometheus.MustNewConstSummary(d, uint64(h.Count()), h.Mean().Seconds()*float64(h.Count()), quantiles)
 }

@@ -58,7 +58,7 @@ func TestMetricsFollowTheRun(t *testing.T) {
 	text := get(t, c, url+"/metrics")
 	for _, want := range []string{
 		`orderflow_loadgen_orders_total{outcome="accepted"} 1`, `orderflow_loadgen_orders_total{outcome="sent"} 2`, `orderflow_loadgen_tries_total{answer="201"} 1`,
-		`orderflow_loadgen_tries_total{answer="reset"} 1`, `orderflow_loadgen_in_flight 1`, `orderflow_loadgen_queue_depth 17`, `orderflow_loadgen_post_seconds{quantile="0.99"} 0.02`,
+		`orderflow_loadgen_tries_total{answer="reset"} 1`, `orderflow_loadgen_in_flight 1`, `orderflow_loadgen_queue_depth 17`, `orderflow_loadgen_post_seconds{quantile="0.99"} 0.02`, `orderflow_loadgen_post_seconds_count 1`,
 		`orderflow_loadgen_audit_orders{state="completed"} 4`, `orderflow_loadgen_failed_tries_total 1`,
 	} {
 		if !strings.Contains(text, want) {

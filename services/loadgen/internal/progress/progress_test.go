@@ -69,7 +69,7 @@ func running(start time.Time) *View {
 	}
 	r.Begin(orders.Valid, 1, start, start)
 	r.Try(measure.Try{Kind: orders.Valid, Begun: start, Ended: start, Waiting: start, Failed: true}, &client.Answer{Status: 503})
-	r.Queue(client.Queue{Depth: 321, InFlight: 30, Delayed: 4, DeadLetters: 2})
+	r.Queue(client.Queue{Depth: 321, DeadLetters: 2})
 	return &View{Doing: "sending", Total: 1000, Recorder: r}
 }
 
