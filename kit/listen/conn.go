@@ -8,30 +8,34 @@ import (
 	"time"
 )
 
-// Conn is a connection that its listener may close for another one, unless it is [Conn.Busy]. Whoever serves it says what it
-// is doing; a new one is waiting for its first request.
+// Conn is a connection that its listener may close for another one while its client is waited for, and never while the server works on its
+// request. Whoever serves it says which it is: [Conn.Idle], [Conn.Waiting], [Conn.Busy]. A new one is waiting for its first request.
 type Conn struct {
 	net.Conn
 	owner  *Listener
-	state  atomic.Int64 // when it began, in ns since the program's start, and in the two lowest bits what it is
+	state  atomic.Int64 // what it is, in the two lowest bits, and since when, in ns since the program's start
 	closed atomic.Bool
 
 	answered atomic.Bool // at least once
 }
 
+// The states of a connection. Each call of a method that sets one begins it anew; the listener alone sets the last, and nothing follows it.
 const (
-	idle    = iota // between two requests
-	waiting        // for the client, in the midst of a request or an answer; up to here it may be closed for others
-	busy           // somebody works on its request
-	evicted
+	idle      = iota // the client has had its answer, and has not begun another request
+	waiting          // the client is sending its request, or taking its answer
+	busy             // the server works on the request
+	evicted          // closed for another one
 	stateMask = 3
 )
+
+// evictable tells whether the listener may close a connection in this state.
+func evictable(state int64) bool { return state&stateMask <= waiting }
 
 var programStart = time.Now()
 
 func now() int64 { return int64(time.Since(programStart)) &^ stateMask }
 
-// mark is false when the connection has been given up for another one.
+// mark sets the state. False: the connection has been closed for another one.
 func (c *Conn) mark(state int64) bool {
 	next := now() | state
 	for {
@@ -45,8 +49,8 @@ func (c *Conn) mark(state int64) bool {
 	}
 }
 
-// Idle says that a request is answered and nothing is under way. When that has lasted a while, it is among the first to be closed for others. False: it is
-// closed already.
+// Idle says that a request is answered and nothing is under way. When that has lasted a while, the connection is among the first to be
+// closed for others. Like its siblings it is false when it has been closed already.
 func (c *Conn) Idle() bool {
 	if !c.answered.Load() {
 		c.answered.Store(true)
@@ -54,11 +58,11 @@ func (c *Conn) Idle() bool {
 	return c.mark(idle)
 }
 
-// Waiting says that the client has to send, or to take, the rest of something. When there are no idle ones, the one that has
-// been waiting longest is closed.
+// Waiting says that the client has to send, or to take, the rest of something. When no connection is idle, those that have been waiting
+// longest are closed.
 func (c *Conn) Waiting() bool { return c.mark(waiting) }
 
-// Busy says that a request is being worked on: it will not be closed.
+// Busy says that the server works on a request: until another state is set, the connection is not closed for others.
 func (c *Conn) Busy() bool { return c.mark(busy) }
 
 // Evict closes the connection when its client has kept it waiting for longer than that.
@@ -67,7 +71,7 @@ func (c *Conn) Evict(longer time.Duration) bool {
 	return was&stateMask == waiting && now()-was&^stateMask > int64(longer) && c.evict(was)
 }
 
-// evict closes the connection if it still is what it was when it was chosen.
+// evict closes the connection if its state is still the one in which it was chosen.
 func (c *Conn) evict(was int64) bool {
 	if !c.state.CompareAndSwap(was, now()|evicted) {
 		return false

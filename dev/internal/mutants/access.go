@@ -12,12 +12,12 @@ func accessMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "a call needs no token", By: live("TestEveryCallNeedsAToken"),
-			Edits: []Edit{{http + "access.go", `if len(s.callers) == 0 || openToAll[c.Path()] {`, `if len(s.callers) == 0 || c.Path() == "/queue" || openToAll[c.Path()] {`}},
+			Edits: []Edit{{http + "access.go", `if len(access.callers) == 0 || openToAll[c.Path()] {`, `if len(access.callers) == 0 || c.Path() == "/queue" || openToAll[c.Path()] {`}},
 		},
 		{
 			Breaks: "a caller's token opens the admin's calls", By: live("TestEveryCallNeedsAToken"),
-			Edits: []Edit{{http + "access.go", `	if !s.admins.have(token) {
-		if len`, `	if !s.admins.have(token) && !s.callers.have(token) {
+			Edits: []Edit{{http + "access.go", `	if !access.admins.have(token) {
+		if len`, `	if !access.admins.have(token) && !access.callers.have(token) {
 		if len`}},
 		},
 		{
@@ -29,7 +29,7 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "room is held for a stranger's body", By: live("TestStrangersLargeBodiesAreNotRead"),
-			Edits: []Edit{{http + "connection.go", `return len(s.callers) == 0 || s.callers.have(token) || s.admins.have(token)`, `return true`}},
+			Edits: []Edit{{http + "connection.go", `return s.access.Load().admit(token)`, `return true`}},
 		},
 		{
 			Breaks: "a foreign web page makes orders", By: live("TestBodyIsSaidToBeJSON"),
@@ -110,14 +110,14 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "who connects and says nothing may stay", By: goTest(api, "./internal/http1", "TestDeadlinesOfTheClient"),
-			Edits: []Edit{{api + "/internal/http1/conn.go", `		if !c.served {
+			Edits: []Edit{{api + "/internal/http1/conn.go", `		if c.stage == first {
 			wait = c.cfg.HeadTimeout
 		}
 `, ``}},
 		},
 		{
 			Breaks: "what is left of a body is the next request", By: goTest(api, "./internal/http1", "TestServerOutOfStep"),
-			Edits: []Edit{{api + "/internal/http1/conn.go", `case c.begun && (len(c.out) > 0 || c.left > 0 ||`, `case c.begun && (len(c.out) > 0 ||`}},
+			Edits: []Edit{{api + "/internal/http1/conn.go", `case c.stage == begun && (len(c.out) > 0 || c.left > 0 ||`, `case c.stage == begun && (len(c.out) > 0 ||`}},
 		},
 		{
 			Breaks: "the address does not say how long connecting may take", By: goTest("kit", "./postgres", "TestTheAddressSaysHowLongConnectingMayTake"),

@@ -34,8 +34,8 @@ func chartMutants() []Mutant {
 		{
 			Breaks: "problems with the values are found and not said", By: suite("validate"),
 			Edits: []Edit{{templates + "_validate.tpl", `{{- if $problems -}}
-{{- fail`, `{{- if and $problems false -}}
-{{- fail`}},
+{{- fail (printf "\n\nThese values do not go together`, `{{- if and $problems false -}}
+{{- fail (printf "\n\nThese values do not go together`}},
 		},
 		{
 			Breaks: "a run whose audit failed is tried again", By: suite("loadgen"),
@@ -60,11 +60,15 @@ func chartMutants() []Mutant {
 		},
 		{
 			Breaks: "the services may write to their root file systems", By: goTest(chartcheck, "./chart", "TestPodsAreHardenedBeyondThat"),
-			Edits: []Edit{{templates + "_pod.tpl", `readOnlyRootFilesystem: true`, `readOnlyRootFilesystem: false`}},
+			Edits: []Edit{{chartDir + "/values.yaml", `  # @synonyms containerSecurityContext
+  securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+  # Annotations of the Deployment itself`, `  # @synonyms containerSecurityContext
+  securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: false, capabilities: {drop: [ALL]}}
+  # Annotations of the Deployment itself`}},
 		},
 		{
 			Breaks: "pods may run as root", By: goTest(chartcheck, "./chart", "TestPodsSatisfyPodSecurityRestricted"),
-			Edits: []Edit{{templates + "_pod.tpl", `runAsNonRoot: true`, `runAsNonRoot: false`}},
+			Edits: []Edit{{chartDir + "/values.yaml", `podSecurityContext: {runAsNonRoot: true, runAsUser: 999`, `podSecurityContext: {runAsNonRoot: false, runAsUser: 999`}},
 		},
 		{
 			Breaks: "generated passwords change with every upgrade", By: suite("secrets"),
@@ -72,7 +76,7 @@ func chartMutants() []Mutant {
 		},
 		{
 			Breaks: "an uninstall takes the passwords of a volume that stays", By: suite("secrets"),
-			Edits: []Edit{{templates + "_secrets.tpl", `    helm.sh/resource-policy: keep`, `    helm.sh/resource-policy: delete`}},
+			Edits: []Edit{{templates + "_secrets.tpl", `(dict "helm.sh/resource-policy" "keep")`, `(dict "helm.sh/resource-policy" "delete")`}},
 		},
 		{
 			Breaks: "the services are given the owner's password", By: suite("api"),
@@ -80,15 +84,11 @@ func chartMutants() []Mutant {
 		},
 		{
 			Breaks: "liveness asks the database", By: suite("api"),
-			Edits: []Edit{{templates + "api-deployment.yaml", `          livenessProbe:
-            httpGet: {path: /livez, port: http}`, `          livenessProbe:
-            httpGet: {path: /readyz, port: http}`}},
+			Edits: []Edit{{templates + "_pod.tpl", `$alive := dict "httpGet" (dict "path" "/livez"`, `$alive := dict "httpGet" (dict "path" "/readyz"`}},
 		},
 		{
 			Breaks: "a consumer is ready before it has the database", By: suite("consumer"),
-			Edits: []Edit{{templates + "consumer-deployment.yaml", `          readinessProbe:
-            httpGet: {path: /readyz, port: metrics}`, `          readinessProbe:
-            httpGet: {path: /livez, port: metrics}`}},
+			Edits: []Edit{{templates + "_pod.tpl", `$ready := dict "httpGet" (dict "path" "/readyz"`, `$ready := dict "httpGet" (dict "path" "/livez"`}},
 		},
 		{
 			Breaks: "an autoscaler's number is overwritten by each upgrade", By: suite("consumer"),
@@ -110,11 +110,7 @@ func chartMutants() []Mutant {
 		},
 		{
 			Breaks: "one answer that is late restarts a consumer", By: suite("consumer"),
-			Edits: []Edit{{templates + "consumer-deployment.yaml", `            periodSeconds: 10
-            timeoutSeconds: 3
-            failureThreshold: 3`, `            periodSeconds: 10
-            timeoutSeconds: 3
-            failureThreshold: 1`}},
+			Edits: []Edit{{templates + "_pod.tpl", `(dict "periodSeconds" 10 "timeoutSeconds" 3 "failureThreshold" 3) $alive`, `(dict "periodSeconds" 10 "timeoutSeconds" 3 "failureThreshold" 1) $alive`}},
 		},
 	}
 }

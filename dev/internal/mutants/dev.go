@@ -86,8 +86,8 @@ func devMutants() []Mutant {
 			Edits: []Edit{{dir + "prober.go", `r.check(false, "accepts orders again after"`, `r.check(p.Untimed, "accepts orders again after"`}},
 		},
 		{
-			Breaks: "chaos: a report without an audit is an account", By: goTest(dev, "./internal/chaos", "TestReadAccount"),
-			Edits: []Edit{{dir + "verdict.go", `if a.Audit == nil {`, `if a.Audit == nil && a.ExitCode == 0 {`}},
+			Breaks: "a report of the load generator without an audit is an account", By: goTest(dev, "./internal/stack", "TestReportIsRead"),
+			Edits: []Edit{{dev + "/internal/stack/loadgen.go", `if r.Audit == nil {`, `if r.Audit == nil && r.ExitCode == 0 {`}},
 		},
 	}
 }

@@ -44,7 +44,7 @@ func TestALargeAnswerIsSentInLargePieces(t *testing.T) {
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_ = server.next() // there is none
+	_ = server.readRequest() // there is none
 	if size := option(t, server, syscall.SO_SNDBUF); size != small || budget.Used() != 0 {
 		t.Errorf("after it: %d bytes, and %d of the budget", size, budget.Used())
 	}

@@ -1,11 +1,3 @@
-// Package http1 stands between the clients' connections and the HTTP server. It reads each request off its connection by the
-// letter of RFC 9112, hands on one request at a time, to its end and not a byte further, and refuses the rest. So whatever the
-// server behind makes of a request, it cannot take a part of one for another.
-//
-// What is hostile costs little here: an idle connection has a small buffer, a large body needs room in a budget before it is
-// read, and every wait for the client has its deadline.
-//
-// It must never hand on a request that it has not understood as a whole, nor anything that follows a refused one.
 package http1
 
 import (
@@ -19,65 +11,6 @@ import (
 
 	"orderflow.example/kit/listen"
 )
-
-// Config is what all connections have in common.
-type Config struct {
-	MaxHead int                               // bytes of a request's head
-	Limit   func(method, target []byte) int64 // bytes of a request's body
-	Free    int64                             // bytes of a body that need no room in the budget
-	// Known tells whether the sender of a request may have room in the budget; authorization is the value of that field, nil when it
-	// is not given once. Who is not known is refused before his body is read.
-	Known  func(method, target, authorization []byte) bool
-	Budget *Budget
-
-	// How long a client may take: to begin its next request, to send its head, and its body.
-	IdleTimeout, HeadTimeout, BodyTimeout time.Duration
-}
-
-// Listener hands out connections that are read as the package says.
-type Listener struct {
-	*listen.Listener
-	cfg *Config
-}
-
-// What the kernel may keep of what a client sends, and does not read, in bytes. Its own choice would be megabytes. What it takes for
-// them is twice as much, and counts towards the memory of a container, where the collector does not see it. A large batch still
-// arrives in time over half the world: a round trip brings 16 KiB.
-const (
-	receiveBuffer = 16 << 10
-	sendBuffer    = 12 << 10
-	socket        = 4 << 10 // what belongs to a connection itself
-
-	// While a large answer is sent, which would take forty times as long otherwise. It has room in the budget.
-	answerBuffer = 64 << 10
-)
-
-// KernelMemory is what one connection takes of the kernel's memory at its worst, in bytes.
-const KernelMemory = 2*(receiveBuffer+sendBuffer) + socket
-
-// NewListener wraps a listener. From now on its connections have small buffers: from their first packet, so that no client sends
-// more than there is room for.
-func NewListener(ln *listen.Listener, cfg *Config) (*Listener, error) {
-	if err := ln.SetBuffers(receiveBuffer, sendBuffer); err != nil {
-		return nil, err
-	}
-	return &Listener{ln, cfg}, nil
-}
-
-// Accept waits for a connection.
-func (l *Listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	client, ok := conn.(*listen.Conn)
-	if !ok {
-		return nil, errors.New("the listener's connections are not its own")
-	}
-	c := &Conn{Conn: client, client: client, cfg: l.cfg}
-	c.buf = c.small[:]
-	return c, nil
-}
 
 // Conn is a client's connection as the server sees it. One goroutine reads and writes it; Close is for any.
 type Conn struct {
@@ -94,14 +27,23 @@ type Conn struct {
 	left    int64    // bytes of the body that come after that
 	chunks  *chunked // its body is still to be put together
 	expects bool     // the client waits for word that it may send its body
-	handed  bool     // it is the server's, who has not begun to work on it
-	begun   bool     // the server works on it, or has
-	served  bool     // there was one before
+	stage   stage
 	refusal *RefusedError
 	answer  int64 // bytes that are reserved for its answer
 
 	lingers atomic.Bool
 }
+
+// stage is how far the server is with the requests of a connection. It has one after the other, and the next one only when it has begun to
+// work on the one before.
+type stage byte
+
+const (
+	first    stage = iota // the first one has not been read yet
+	handedOn              // one has been handed on: the server reads it, and has not begun to work on it
+	begun                 // the server works on it, or has
+	next                  // the next one has not been read yet
+)
 
 // chunked is a request whose body comes in chunks.
 type chunked struct {
@@ -117,7 +59,7 @@ var ErrOutOfStep = errors.New("the server and the connection do not mean the sam
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		switch {
-		case c.begun && (len(c.out) > 0 || c.left > 0 || c.chunks != nil):
+		case c.stage == begun && (len(c.out) > 0 || c.left > 0 || c.chunks != nil):
 			return 0, io.EOF // the body was not read to its end: what is left of it is not the next request
 		case len(c.out) > 0:
 			n := copy(p, c.out)
@@ -135,23 +77,23 @@ func (c *Conn) Read(p []byte) (int, error) {
 				return 0, c.failed(err)
 			}
 			return n, nil
-		case c.handed:
+		case c.stage == handedOn:
 			return 0, ErrOutOfStep
 		default:
-			if err := c.next(); err != nil {
+			if err := c.readRequest(); err != nil {
 				return 0, err
 			}
 		}
 	}
 }
 
-// Begin tells that the server begins to work on a request. An error: it must not be answered; it is none that was handed on
+// Begin tells that the server begins to work on the request that it has read: from now on the connection is not closed for others. An error: it must not be answered; it is none that was handed on
 // ([ErrOutOfStep]), or the connection is gone.
 func (c *Conn) Begin() error {
-	handed := c.handed
-	c.handed, c.begun = false, true
+	was := c.stage
+	c.stage = begun
 	switch {
-	case !handed:
+	case was != handedOn:
 		return ErrOutOfStep
 	case !c.client.Busy():
 		return net.ErrClosed
@@ -186,20 +128,23 @@ func (c *Conn) setSendBuffer(size int) {
 	}
 }
 
-// next reads the next request's head, and decides about it.
-func (c *Conn) next() error {
+// readRequest reads a request's head, and hands the request on or refuses it.
+func (c *Conn) readRequest() error {
 	c.cfg.Budget.release(c)
 	if c.answer > 0 {
 		c.setSendBuffer(sendBuffer)
 	}
-	c.begun, c.answer = false, 0
+	c.answer = 0
 	c.compact()
-	if c.served && !c.client.Idle() {
-		return net.ErrClosed
+	if c.stage != first {
+		c.stage = next
+		if !c.client.Idle() {
+			return net.ErrClosed
+		}
 	}
 	if c.r == c.w {
 		wait := c.cfg.IdleTimeout
-		if !c.served {
+		if c.stage == first {
 			wait = c.cfg.HeadTimeout
 		}
 		if err := c.client.SetReadDeadline(time.Now().Add(wait)); err != nil {
@@ -209,7 +154,7 @@ func (c *Conn) next() error {
 			return io.EOF // nobody asks anything
 		}
 	}
-	if c.served && !c.client.Waiting() {
+	if c.stage == next && !c.client.Waiting() {
 		return net.ErrClosed
 	}
 	raw, err := c.head()
@@ -225,7 +170,7 @@ func (c *Conn) next() error {
 	if refusal != nil {
 		return c.refused(refusal)
 	}
-	c.handed, c.served = true, true
+	c.stage = handedOn
 	return nil
 }
 
@@ -268,46 +213,6 @@ func (c *Conn) accept(h *head, raw []byte) *RefusedError {
 		}
 	}
 	return nil
-}
-
-// head waits for a whole head and returns it; it stays in the buffer.
-func (c *Conn) head() ([]byte, error) {
-	late := false
-	for line, at := 0, 0; ; {
-		for {
-			end := bytes.IndexByte(c.buf[c.r+at:c.w], '\n')
-			if end < 0 {
-				at = c.w - c.r
-				break
-			}
-			end += at
-			if end == line || c.buf[c.r+end-1] != '\r' {
-				return nil, malformed("a line does not end with CRLF")
-			}
-			at = end + 1
-			switch {
-			case end-1 > line:
-				line = at
-			case line > 0:
-				return c.buf[c.r : c.r+at], nil
-			default: // an empty line before a request is read over (RFC 9112, section 2.2)
-				c.r += at
-				at = 0
-			}
-		}
-		if c.w-c.r >= c.cfg.MaxHead {
-			return nil, errHeadTooLong
-		}
-		if !late {
-			late = true
-			if err := c.client.SetReadDeadline(time.Now().Add(c.cfg.HeadTimeout)); err != nil {
-				return nil, err
-			}
-		}
-		if err := c.fill(); err != nil {
-			return nil, err
-		}
-	}
 }
 
 // body reads from the body of a request that told its length.
@@ -355,62 +260,6 @@ func (c *Conn) goOn() error {
 	c.expects = false
 	_, err := io.WriteString(c.client, "HTTP/1.1 100 Continue\r\n\r\n")
 	return err
-}
-
-// readLine reads a line and returns it without its end.
-func (c *Conn) readLine(longest int, tooLong *RefusedError) ([]byte, error) {
-	for at := 0; ; {
-		if end := bytes.IndexByte(c.buf[c.r+at:c.w], '\n'); end >= 0 {
-			line := c.buf[c.r : c.r+at+end]
-			if len(line)+1 > longest {
-				return nil, tooLong
-			}
-			if len(line) == 0 || line[len(line)-1] != '\r' {
-				return nil, malformed("a line does not end with CRLF")
-			}
-			c.r += len(line) + 1
-			return line[:len(line)-1], nil
-		}
-		at = c.w - c.r
-		if at >= longest {
-			return nil, tooLong
-		}
-		if err := c.fill(); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// fill reads more into the buffer, which it makes larger when it is full, up to the longest head.
-func (c *Conn) fill() error {
-	if c.r == c.w {
-		c.r, c.w = 0, 0
-	}
-	if c.w == len(c.buf) {
-		buf := c.buf
-		if c.r == 0 {
-			buf = make([]byte, min(4*len(c.buf), max(c.cfg.MaxHead, len(c.buf)+1)))
-		}
-		c.w = copy(buf, c.buf[c.r:c.w])
-		c.r, c.buf = 0, buf
-	}
-	n, err := c.client.Read(c.buf[c.w:])
-	c.w += n
-	if n > 0 {
-		return nil
-	}
-	return err
-}
-
-// compact moves what is left in the buffer, the beginning of the next request, to its front, and to the small one if it can.
-func (c *Conn) compact() {
-	buf := c.buf
-	if c.w-c.r <= len(c.small) {
-		buf = c.small[:]
-	}
-	c.w = copy(buf, c.buf[c.r:c.w])
-	c.r, c.buf = 0, buf
-	c.out = nil
 }
 
 // refused makes the server see a request that has begun and cannot be read: so it answers.
