@@ -1,0 +1,169 @@
+// Package gate owns the rules by which all consumers of a queue answer one question alike: may messages be fetched now, and how many?
+// An operator's pause says no. So does the breaker, which opens when what the handlers call is down, and then lets one order at a time
+// through, as a probe. After that, and when what is called asks for patience, a limit keeps the rate down.
+//
+// The shared state is one row of the database. Its times are the database's, and whoever changes it does so by Step, a pure function.
+// What only concerns one consumer, the results of its own attempts, is a Window and a Meter.
+//
+// The package must never wait, look at a clock, or talk to anybody.
+package gate
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// State is what the consumers of a queue share. The zero State is a gate that stands open wide: a queue without a row.
+type State struct {
+	PausedAt time.Time // by an operator; zero: not paused
+	PausedBy string
+
+	Open       bool      // the breaker: what the handlers call is down
+	Since      time.Time // when it opened or closed last
+	Reason     string    // why it opened last; empty when all is well again
+	Failures   int       // probes that failed in a row, and openings during a recovery: the next probe comes the later
+	ProbeAt    time.Time // the next probe comes no earlier
+	Prober     string    // the consumer that probes; empty: nobody
+	ProbeUntil time.Time // the right to probe lasts until then, unless it is extended
+
+	// Orders a second before the outage: what the consumers did, each added once, or what arrived, whichever is more. 0: not known.
+	Normal  float64
+	RatedBy []string // consumers whose rates Normal has
+
+	Arrivals  int64     // messages that had ever been sent at ArrivedAt
+	ArrivedAt time.Time // zero: nothing is measured
+
+	Limit    Limit
+	Tokens   float64 // messages that may be fetched at TokensAt
+	TokensAt time.Time
+
+	PatienceUntil time.Time // what is called has asked for no calls until then
+}
+
+// Limit is a rate that grows: Base orders a second at At, Growth times as many with each second. The zero Limit is none.
+type Limit struct {
+	Base   float64
+	Growth float64
+	At     time.Time
+}
+
+// Policy is how the consumers use the gate.
+type Policy struct {
+	ProbeFirst time.Duration // between the opening and the first probe; doubled with each that fails
+	ProbeMost  time.Duration // and never more than this
+}
+
+const (
+	// ProbeLease is how long the right to probe outlasts its holder's last sign of life.
+	ProbeLease = 5 * time.Second
+	// catchUp times the normal rate is the most that is sent while the backlog of an outage is worked off. Rates are measured over ten
+	// seconds and vary, hence less than the 2 that nobody is to see.
+	catchUp = 1.5
+	// floor is the rate in orders a second that anybody is trusted with.
+	floor = 10.0
+	// A recovery begins with a sixteenth of what it leads to, and is there after three seconds.
+	rampFrom, rampGrowth = 1.0 / 16, 2.5
+	// What asks for patience gets less, and then more by a tenth each second until it asks again.
+	easeTo, easeGrowth = 0.7, 1.1
+	// easeEvery is how often the limit is lowered at most: one refusal comes with many others of the same moment.
+	easeEvery = time.Second
+	// settled is how old a limit has to be before it is lifted for want of work.
+	settled = 10 * time.Second
+	// unlimited is a rate that needs no limit.
+	unlimited = 100_000.0
+	// longestPatience bounds what one answer can ask of all workers together. The order that it is about waits as long as it was told.
+	longestPatience = 10 * time.Minute
+	// rating is how long arrivals are counted for a rate.
+	rating = 10 * time.Second
+	// burst is how much of a limit may come at once.
+	burst = 100 * time.Millisecond
+	// ask is how often a consumer that may not fetch looks again, whoever tells it to; pace is how often one that has a limit does.
+	ask, pace = time.Second, 50 * time.Millisecond
+	mostRates = 1000
+)
+
+// Paused says whether an operator has stopped the queue.
+func (s State) Paused() bool { return !s.PausedAt.IsZero() }
+
+// Limited says whether there is a limit.
+func (s State) Limited() bool { return s.Limit.Base > 0 }
+
+// Recovering says whether an outage has ended so recently that failures are still counted as part of it.
+func (s State) Recovering(now time.Time) bool {
+	return !s.Open && s.Limited() && s.Limit.Growth == rampGrowth && now.Sub(s.Since) < settled
+}
+
+// Rate is the limit now, in orders a second; infinite without one.
+func (s State) Rate(now time.Time) float64 {
+	if !s.Limited() {
+		return math.Inf(1)
+	}
+	seconds := min(max(now.Sub(s.Limit.At), 0), 5*time.Minute).Seconds()
+	rate := s.Limit.Base * math.Pow(s.Limit.Growth, seconds)
+	if s.Normal > 0 {
+		rate = min(rate, s.most())
+	}
+	return rate
+}
+
+// most is what a recovery leads to.
+func (s State) most() float64 { return catchUp * max(s.Normal, floor) }
+
+// sane is the state without what no consumer can have written: by somebody's hand, or because the database's clock has gone back, as it may
+// with a failover. Nothing in it can stop the consumers for longer than the rules would.
+func (s State) sane(now time.Time, p Policy) State {
+	for _, past := range []*time.Time{&s.Since, &s.ArrivedAt, &s.TokensAt} {
+		if past.After(now) {
+			*past = now
+		}
+	}
+	for _, soon := range []struct {
+		at   *time.Time
+		most time.Duration
+	}{{&s.ProbeAt, p.ProbeMost}, {&s.ProbeUntil, ProbeLease}, {&s.PatienceUntil, longestPatience}, {&s.Limit.At, longestPatience}} {
+		if latest := now.Add(soon.most); soon.at.After(latest) {
+			*soon.at = latest
+		}
+	}
+	for _, number := range []*float64{&s.Normal, &s.Limit.Base, &s.Limit.Growth, &s.Tokens} {
+		if math.IsNaN(*number) || *number < 0 {
+			*number = 0
+		}
+		*number = min(*number, 10*unlimited)
+	}
+	if s.Limited() {
+		s.Limit.Growth = min(max(s.Limit.Growth, easeGrowth), rampGrowth)
+		s.Limit.Base = max(s.Limit.Base, 1)
+	}
+	s.Failures = min(max(s.Failures, 0), 1000)
+	if len(s.RatedBy) > mostRates {
+		s.RatedBy = s.RatedBy[:mostRates]
+	}
+	return s
+}
+
+// measure notes how many messages arrive while what is normal has to be known.
+func (s State) measure(now time.Time, arrivals int64) State {
+	switch elapsed := now.Sub(s.ArrivedAt); {
+	case !s.Open && !s.Limited():
+		s.Arrivals, s.ArrivedAt = 0, time.Time{}
+		return s
+	case s.ArrivedAt.IsZero(), arrivals < s.Arrivals:
+	case elapsed < rating:
+		return s
+	case s.Open || s.Normal > 0: // of an outage. What only asks for patience has no normal rate
+		s.Normal = max(s.Normal, min(float64(arrivals-s.Arrivals)/elapsed.Seconds(), unlimited))
+	}
+	s.Arrivals, s.ArrivedAt = arrivals, now
+	return s
+}
+
+// rated adds a consumer's own rate to what is normal, once for each outage.
+func (s State) rated(by string, rate float64) State {
+	if s.Open && rate > 0 && len(s.RatedBy) < mostRates && !slices.Contains(s.RatedBy, by) {
+		s.Normal += rate
+		s.RatedBy = append(slices.Clone(s.RatedBy), by)
+	}
+	return s
+}
