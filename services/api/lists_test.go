@@ -191,6 +191,9 @@ func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
 	if asOf, _ := got["as_of"].(string); !exampleTime.MatchString(asOf) {
 		t.Errorf("as_of is %q", asOf)
 	}
+	if consuming := first.json(t)["consuming"]; fmt.Sprint(consuming) != "map[reason: since:<nil> state:running]" {
+		t.Errorf("consuming: %v", consuming)
+	}
 	s.post(t, "/orders", orderJSON(7))
 	if again := s.get(t, "/queue"); again.body != first.body {
 		t.Errorf("looked again at once: %s", again.body)
@@ -199,6 +202,35 @@ func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
 	rates := s.get(t, "/queue").json(t)["rates"].(map[string]any)
 	if rates["enqueued_per_second"] == nil || fmt.Sprint(rates["enqueued_per_second"]) == "0" || fmt.Sprint(rates["completed_per_second"]) != "0" {
 		t.Errorf("rates are %v", rates)
+	}
+}
+
+// What keeps the consumers from their work is the queue's to say.
+func TestTheQueueSaysWhatItsConsumersAreAt(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	conn := testdb.Connect(t, db)
+	for _, test := range []struct{ change, state, reason string }{
+		{`insert into orderflow.gate (queue, revision, breaker_open, since, reason) values ('order_queue', 1, true, now(), 'nobody is there')`, "breaker_open", "nobody is there"},
+		{`update orderflow.gate set paused_at = now(), paused_by = 'me'`, "paused", "me"},
+		{`update orderflow.gate set paused_at = null, breaker_open = false, limit_base = 10, limit_at = now()`, "limited", "nobody is there"},
+		{`update orderflow.gate set limit_base = 0, patience_until = now() + interval '1 hour'`, "limited", "nobody is there"},
+		{`update orderflow.gate set patience_until = now()`, "running", ""},
+		{`delete from orderflow.gate`, "running", ""},
+	} {
+		if _, err := conn.Exec(t.Context(), test.change); err != nil {
+			t.Fatal(err)
+		}
+		var consuming map[string]any
+		eventually(t, test.state, func() bool {
+			consuming = s.get(t, "/queue").json(t)["consuming"].(map[string]any)
+			return consuming["state"] == test.state
+		})
+		since, _ := consuming["since"].(string)
+		if consuming["reason"] != test.reason || exampleTime.MatchString(since) == (test.state == "running") {
+			t.Errorf("%s: %v", test.state, consuming)
+		}
 	}
 }
 

@@ -55,6 +55,9 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 		Drain:          s.Drain,
 		Poll:           s.Poll,
 		Backoff:        backoff.Policy{Base: s.BackoffBase, Max: s.BackoffMax, Multiplier: s.BackoffMultiplier},
+		Breaker: worker.Breaker{
+			Share: s.BreakerShare, Least: s.BreakerAttempts, ProbeFirst: s.BreakerProbeInterval, ProbeMost: s.BreakerProbeMax,
+		},
 	}, server, h, log, m)
 
 	if s.MetricsPort >= 0 {

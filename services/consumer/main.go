@@ -20,6 +20,9 @@ const help = `consumer: processes orders from a PGMQ queue, each exactly once in
 
   consumer            consume until SIGTERM or SIGINT; a second one exits at once
   consumer doctor     look at the database and say what is wrong with it (exit code 1 when something is)
+  consumer pause      stop the queue: no consumer begins with another order, until resume
+  consumer resume     end a pause
+  consumer status     say whether the queue is worked on: running, paused, the breaker is open, a limit
   consumer config     print the environment variables as a table
   consumer version    print the version
 
@@ -31,7 +34,8 @@ Exit codes: 0 ok, 1 fault, 2 wrong configuration.
 
 var consumer = &program.Program{
 	Name: "consumer", Version: version, Help: help, Table: config.Table,
-	Commands: map[string]program.Command{"": configured(consume), "serve": configured(consume), "doctor": configured(examine)},
+	Commands: map[string]program.Command{"": configured(consume), "serve": configured(consume), "doctor": configured(examine),
+		"pause": configured(pause), "resume": configured(resume), "status": configured(status)},
 }
 
 // configured reads the settings for a command.

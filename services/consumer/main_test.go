@@ -186,6 +186,45 @@ func TestSimulatingIsWarnedOf(t *testing.T) {
 	}
 }
 
+// An operator stops the queue, and what runs and what is started meanwhile obeys until he lets it go on.
+func TestAQueueIsPausedByCommand(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	settings := map[string]string{"DATABASE_URL": db.URL, "CONSUMER_ID": "the operator"}
+	command := func(name, want string) {
+		t.Helper()
+		if code, stdout, stderr := call(t, settings, name); code != 0 || !strings.HasPrefix(stdout, "order_queue: "+want) {
+			t.Errorf("%s: %d %s%s", name, code, stdout, stderr)
+		}
+	}
+	command("status", "running")
+	s := start(t, db, map[string]string{"SIMULATE_WORK": "0", "SIMULATE_FAILURES": "none", "POLL_INTERVAL": "5m"})
+	db.Publish(3)
+	dbtest.Eventually(t, "it works", func() bool { return db.Audit().Completed == 3 })
+	command("pause", "paused since ")
+	command("status", "paused since ")
+	dbtest.Eventually(t, "it has heard", func() bool { _, body := s.get(t, "/readyz"); return strings.Contains(body, "by the operator") })
+	late := start(t, db, map[string]string{"SIMULATE_WORK": "0", "SIMULATE_FAILURES": "none", "POLL_INTERVAL": "5m"})
+	dbtest.Eventually(t, "one that is started later knows", func() bool { return strings.Contains(late.log.String(), "consuming is paused") })
+	db.Publish(3)
+	command("pause", "paused since ")
+	if a := db.Audit(); a.Completed != 3 {
+		t.Errorf("%+v", a)
+	}
+	command("resume", "running")
+	dbtest.Eventually(t, "they work again", func() bool { return db.Audit().Completed == 6 })
+	for _, one := range []*started{s, late} {
+		one.signals <- syscall.SIGTERM
+		if code := one.end(t); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	settings["DATABASE_URL"] = "postgres://u:geheim@127.0.0.1:1/d"
+	if code, _, stderr := call(t, settings, "pause"); code != 1 || !strings.Contains(stderr, "cannot pause") || strings.Contains(stderr, "geheim") {
+		t.Errorf("%d %s", code, stderr)
+	}
+}
+
 func TestASecondSignalExitsAtOnce(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)

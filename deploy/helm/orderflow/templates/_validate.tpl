@@ -87,6 +87,9 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if gt (include "orderflow.ms" $consumer.backoff.base | int64) (include "orderflow.ms" $consumer.backoff.max | int64) -}}
 {{- $problems = append $problems (printf "consumer.backoff.base (%s) must not be more than consumer.backoff.max (%s): lower the first or raise the second." $consumer.backoff.base $consumer.backoff.max) -}}
 {{- end -}}
+{{- if gt (include "orderflow.ms" $consumer.breaker.probeInterval | int64) (include "orderflow.ms" $consumer.breaker.probeMax | int64) -}}
+{{- $problems = append $problems (printf "consumer.breaker.probeInterval (%s) must not be more than consumer.breaker.probeMax (%s): lower the first or raise the second." $consumer.breaker.probeInterval $consumer.breaker.probeMax) -}}
+{{- end -}}
 {{- toYaml $problems -}}
 {{- end -}}
 
@@ -321,6 +324,8 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
   (list "consumer.simulate.work" $consumer.simulate.work "0s" "1h")
   (list "consumer.backoff.base" $consumer.backoff.base "1ms" "1h")
   (list "consumer.backoff.max" $consumer.backoff.max "1ms" "24h")
+  (list "consumer.breaker.probeInterval" $consumer.breaker.probeInterval "10ms" "10m")
+  (list "consumer.breaker.probeMax" $consumer.breaker.probeMax "10ms" "10m")
   (list "loadgen.duration" .Values.loadgen.duration "0s" "720h") -}}
 {{- $ms := include "orderflow.ms" (index . 1) | int64 -}}
 {{- if or (lt $ms (include "orderflow.ms" (index . 2) | int64)) (gt $ms (include "orderflow.ms" (index . 3) | int64)) -}}
@@ -372,7 +377,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $own := dict
   "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "API_TOKENS" "api.tokens" "API_TOKENS_FILE" "api.tokens" "ADMIN_TOKEN" "api.adminToken" "ADMIN_TOKEN_FILE" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
   "api.migration" (dict "PGMQ_INSTALL" "queue.pgmq" "API_DB_ROLE" "database.roles" "API_DB_PASSWORD" "database.roles" "CONSUMER_DB_ROLE" "database.roles" "CONSUMER_DB_PASSWORD" "database.roles" "METRICS_DB_ROLE" "database.roles" "METRICS_DB_PASSWORD" "database.roles")
-  "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_URL_FILE" "consumer.webhook.urlKey" "WEBHOOK_SECRETS" "consumer.webhook.existingSecret" "WEBHOOK_SECRETS_FILE" "consumer.webhook.existingSecret" "WEBHOOK_HEADERS" "consumer.webhook.headersKey" "WEBHOOK_HEADERS_FILE" "consumer.webhook.headersKey" "WEBHOOK_CA_FILE" "consumer.webhook.tls" "WEBHOOK_CERT_FILE" "consumer.webhook.tls" "WEBHOOK_KEY_FILE" "consumer.webhook.tls")
+  "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "BREAKER_SHARE" "consumer.breaker.share" "BREAKER_ATTEMPTS" "consumer.breaker.attempts" "BREAKER_PROBE_INTERVAL" "consumer.breaker.probeInterval" "BREAKER_PROBE_MAX" "consumer.breaker.probeMax" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_URL_FILE" "consumer.webhook.urlKey" "WEBHOOK_SECRETS" "consumer.webhook.existingSecret" "WEBHOOK_SECRETS_FILE" "consumer.webhook.existingSecret" "WEBHOOK_HEADERS" "consumer.webhook.headersKey" "WEBHOOK_HEADERS_FILE" "consumer.webhook.headersKey" "WEBHOOK_CA_FILE" "consumer.webhook.tls" "WEBHOOK_CERT_FILE" "consumer.webhook.tls" "WEBHOOK_KEY_FILE" "consumer.webhook.tls")
   "loadgen" (dict "API_URL" "loadgen.apiUrl" "API_TOKEN" "loadgen.token" "API_TOKEN_FILE" "loadgen.token" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds" "RECEIVER_URL" "receiver.enabled") -}}
 {{- /* Listening on one address would shut out probes, Services and Prometheus. */ -}}
 {{- $listening := list "API_HOST" "METRICS_HOST" -}}

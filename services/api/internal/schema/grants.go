@@ -36,6 +36,7 @@ const (
 	vacuumHolders     = "orderflow.vacuum_holders()"
 	notWritten        = "orderflow.not_written(text, bigint[])"
 	installation      = "orderflow.installation"
+	gateTable         = "orderflow.gate"
 )
 
 // ordersMarks are the columns that processing an order changes; nothing of what the customer ordered is among them.
@@ -91,6 +92,7 @@ func (o objects) apiGrants() []grant {
 		grant{on: onSequence, object: o.orderIDs, privileges: []string{"usage", "select"}},
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
+		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
 		grant{on: onFunction, object: redrive, privileges: []string{"execute"}},
 		grant{on: onFunction, object: deleteDeadLetters, privileges: []string{"execute"}},
 	)
@@ -105,6 +107,8 @@ func (o objects) consumerGrants() []grant {
 		// Sending returns the new id, which takes select.
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: installation, privileges: []string{"select"}},
+		// Whoever opens or closes the breaker does so for all.
+		grant{on: onTable, object: gateTable, privileges: []string{"select", "insert", "update"}},
 		grant{on: onFunction, object: notWritten, privileges: []string{"execute"}},
 		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)
@@ -117,6 +121,7 @@ func (o objects) metricsGrants() []grant {
 		grant{on: onSequence, object: o.orderIDs, privileges: []string{"select"}},
 		grant{on: onTable, object: o.queue, privileges: []string{"select"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
+		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
 		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)
 }
@@ -126,7 +131,7 @@ func (o objects) metricsGrants() []grant {
 func (o objects) apply(ctx context.Context, tx pgx.Tx, role string, grants []grant) (denied []string, err error) {
 	quoted := pgx.Identifier{role}.Sanitize()
 
-	for _, table := range []string{ordersTable, versionTable, installation, o.queue, o.deadLetters} {
+	for _, table := range []string{ordersTable, versionTable, installation, gateTable, o.queue, o.deadLetters} {
 		if _, err := tryExec(ctx, tx, "revoke all on table "+table+" from "+quoted); err != nil {
 			return nil, fmt.Errorf("revoke rights on %s: %w", table, err)
 		}

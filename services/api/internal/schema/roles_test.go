@@ -86,6 +86,9 @@ const (
 	createTable   = `create table orderflow.mine ()`
 	dropOrders    = `drop table orders`
 	listen        = `listen orderflow_jobs`
+	readGate      = `select breaker_open from orderflow.gate`
+	openBreaker   = `insert into orderflow.gate (queue, revision, breaker_open) values ('jobs', 1, true) on conflict (queue) do update set breaker_open = true`
+	deleteGate    = `delete from orderflow.gate`
 	notify        = `select pg_notify('orderflow_jobs', '')`
 )
 
@@ -96,8 +99,9 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 		readOrders, countsOrders, drawOrderID, insertOrder, markOrder, changeOrder, renameOrder, deleteOrder, truncateTable,
 		send, sendBatch, read, peek, setVT, nack, ack, archive, purge, bury, readDead, deleteDead, redrive, removeDead,
 		holders, metrics, metricsAll, version, fakeVersion, createQueue, dropQueue, createTable, dropOrders, listen, notify,
+		readGate, openBreaker, deleteGate,
 	}
-	everyone := []string{readOrders, peek, readDead, metrics, metricsAll, version, listen, notify}
+	everyone := []string{readOrders, readGate, peek, readDead, metrics, metricsAll, version, listen, notify}
 
 	forEachFlavour(t, func(t *testing.T, install schema.Install) {
 		db, roles := withRoles(t, install)
@@ -106,7 +110,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 			may  []string
 		}{
 			{roles.API, []string{countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead}},
-			{roles.Consumer, []string{markOrder, read, setVT, nack, ack, bury, holders}},
+			{roles.Consumer, []string{openBreaker, markOrder, read, setVT, nack, ack, bury, holders}},
 			{roles.Metrics, []string{countsOrders, holders}},
 		} {
 			conn := connect(t, db.as(part.role.Name, password))

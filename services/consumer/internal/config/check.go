@@ -38,6 +38,13 @@ func (c *Config) check(p *env.Problems) {
 		p.Add("BACKOFF_MAX", fmt.Sprintf("at least BACKOFF_BASE (%s)", c.BackoffBase))
 	}
 	env.Between(p, "BACKOFF_MULTIPLIER", c.BackoffMultiplier, 1, 10)
+	env.Between(p, "BREAKER_SHARE", c.BreakerShare, 0, 1)
+	env.Between(p, "BREAKER_ATTEMPTS", c.BreakerAttempts, 3, 10_000)
+	env.Between(p, "BREAKER_PROBE_INTERVAL", c.BreakerProbeInterval, 10*time.Millisecond, 10*time.Minute)
+	env.Between(p, "BREAKER_PROBE_MAX", c.BreakerProbeMax, 10*time.Millisecond, 10*time.Minute)
+	if c.BreakerProbeMax < c.BreakerProbeInterval && !p.Named("BREAKER_PROBE_INTERVAL") {
+		p.Add("BREAKER_PROBE_MAX", fmt.Sprintf("at least BREAKER_PROBE_INTERVAL (%s)", c.BreakerProbeInterval))
+	}
 	if (c.HandlerTimeout < 0 || c.HandlerTimeout >= c.Visibility()) && !p.Named("VT") {
 		p.Add("HANDLER_TIMEOUT", fmt.Sprintf("more than 0 and less than VT (%s), or 0 for 80 %% of it", c.Visibility()))
 	}

@@ -48,6 +48,11 @@ type Config struct {
 	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"2h" desc:"upper bound of every retry's delay; the backoff grows to it in 13 attempts"`
 	BackoffMultiplier float64       `envconfig:"BACKOFF_MULTIPLIER" default:"2" desc:"how the bound grows with each attempt, 1 to 10"`
 
+	BreakerShare         float64       `envconfig:"BREAKER_SHARE" default:"0.5" desc:"the breaker opens when more than this share of the last attempts found what the handler calls unavailable, 0 to 1; 0: never"`
+	BreakerAttempts      int           `envconfig:"BREAKER_ATTEMPTS" default:"10" desc:"attempts that it takes to open the breaker, at three different orders at least, 3 to 10000"`
+	BreakerProbeInterval time.Duration `envconfig:"BREAKER_PROBE_INTERVAL" default:"1s" desc:"wait between the opening of the breaker and the first probe; doubled with each that fails"`
+	BreakerProbeMax      time.Duration `envconfig:"BREAKER_PROBE_MAX" default:"5s" desc:"longest wait between two probes: about how late a return is noticed"`
+
 	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty: all"`
 	MetricsPort int    `envconfig:"METRICS_PORT" default:"9101" desc:"port of /metrics, /livez and /readyz; 0: any free port, -1: off"`
 	Pprof       bool   `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`

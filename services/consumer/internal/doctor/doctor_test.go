@@ -316,6 +316,9 @@ var granted = map[string]string{
 	"update (processed_by) on public.orders":                    "update of public.orders",
 	"update (dead_at) on public.orders":                         "update of public.orders",
 	"select on orderflow.installation":                          "select on orderflow.installation",
+	"select on orderflow.gate":                                  "select, insert and update on orderflow.gate",
+	"insert on orderflow.gate":                                  "select, insert and update on orderflow.gate",
+	"update on orderflow.gate":                                  "select, insert and update on orderflow.gate",
 	"select on public.orderflow_migrations":                     "",
 	"execute on function orderflow.not_written(text, bigint[])": "execute on orderflow.not_written",
 }

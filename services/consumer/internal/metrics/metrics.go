@@ -17,6 +17,8 @@ type Metrics struct {
 	Retried    prometheus.Counter
 	Dead       *prometheus.CounterVec // by reason
 	Released   prometheus.Counter
+	Openings   prometheus.Counter
+	Probes     *prometheus.CounterVec // by result
 	LeaseLost  *prometheus.CounterVec // by the operation that noticed
 	Isolated   prometheus.Counter
 	Locked     *prometheus.CounterVec // by operation
@@ -25,6 +27,9 @@ type Metrics struct {
 	Wakeups    *prometheus.CounterVec // by cause
 	Reconnects *prometheus.CounterVec // by link
 
+	BreakerOpen prometheus.Gauge
+	Paused      prometheus.Gauge
+	RateLimit   prometheus.Gauge
 	InFlight    prometheus.Gauge
 	Buffered    prometheus.Gauge
 	Held        prometheus.Gauge
@@ -55,10 +60,12 @@ func New(version, queue, handler string) *Metrics {
 
 		Received:   f.counter("messages_received_total", "Messages read from the queue."),
 		Processed:  f.counter("messages_processed_total", "Messages whose effect was committed and that were deleted."),
-		Failed:     f.counters("messages_failed_total", "Attempts that failed: error, permanent, panic, timeout or write.", "kind"),
+		Failed:     f.counters("messages_failed_total", "Attempts that failed: error, permanent, panic, throttled, timeout, unavailable or write. Those that the breaker does not count are among them.", "kind"),
 		Retried:    f.counter("messages_retried_total", "Failed messages that were given back to be tried again."),
 		Dead:       f.counters("messages_dead_total", "Messages moved to the dead letters.", "reason"),
 		Released:   f.counter("messages_released_total", "Messages handed back without an attempt."),
+		Openings:   f.counter("breaker_openings_total", "Times that this consumer has seen the breaker open."),
+		Probes:     f.counters("breaker_probes_total", "Probes of this consumer while the breaker was open: answered, failed, or unused when there was nothing to probe with.", "result"),
 		LeaseLost:  f.counters("lease_lost_total", "Leases that another consumer had taken over when we came to use them.", "operation"),
 		Isolated:   f.counter("batch_isolations_total", "Times that a batch was halved because a message spoils it."),
 		Locked:     f.counters("lock_conflicts_total", "Statements that were given up, to be tried again, because somebody held a row of theirs.", "operation"),
@@ -67,6 +74,9 @@ func New(version, queue, handler string) *Metrics {
 		Wakeups:    f.counters("wakeups_total", "Times that the fetcher was woken: notification, due or poll.", "cause"),
 		Reconnects: f.counters("reconnects_total", "Connections made again after a loss.", "link"),
 
+		BreakerOpen: f.gauge("breaker_open", "1 while the breaker of the queue is open: what the handlers call is unavailable."),
+		Paused:      f.gauge("paused", "1 while an operator has stopped the queue."),
+		RateLimit:   f.gauge("rate_limit", "Orders a second that all consumers together may fetch; 0 when there is no limit."),
 		InFlight:    f.gauge("messages_in_flight", "Messages that a handler works on."),
 		Buffered:    f.gauge("messages_buffered", "Messages that wait for a free handler."),
 		Held:        f.gauge("leases_held", "Leases held: buffered, worked on, or waiting to be written back."),
@@ -99,8 +109,11 @@ func New(version, queue, handler string) *Metrics {
 
 // start makes the series exist before their first event, so that a rate over them sees it.
 func (m *Metrics) start() {
-	for _, kind := range []string{"error", "permanent", "panic", "timeout", "write"} {
+	for _, kind := range []string{"error", "permanent", "panic", "throttled", "timeout", "unavailable", "write"} {
 		m.Failed.WithLabelValues(kind)
+	}
+	for _, result := range []string{"answered", "failed", "unused"} {
+		m.Probes.WithLabelValues(result)
 	}
 	for _, reason := range []string{"max_attempts", "permanent", "not_an_object", "bad_message", "unknown_order", "other_order", "too_large", "unreadable"} {
 		m.Dead.WithLabelValues(reason)

@@ -169,7 +169,7 @@ func BenchmarkPeek(b *testing.B) {
 	db.Publish(10_000)
 	for b.Loop() {
 		do(b, link, func(ctx context.Context, conn *pgx.Conn) error {
-			_, _, err := q.Peek(ctx, conn, time.Time{})
+			_, err := q.Peek(ctx, conn, time.Time{})
 			return err
 		})
 	}

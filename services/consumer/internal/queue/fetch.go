@@ -210,21 +210,24 @@ func rollback(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
-// Peek returns how long it is until the earliest message from watermark on is due; negative when it is overdue already.
-// There is none when found is false. Invisible messages count as well: they are due when their lease or delay ends.
-func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, watermark time.Time) (due time.Duration, found bool, err error) {
-	rows, err := conn.Query(ctx, q.peek, bound(watermark))
-	if err != nil {
-		return 0, false, fmt.Errorf("peek: %w", err)
+// Peeked is what a look at the queue shows.
+type Peeked struct {
+	Found bool          // there is a message, due or not
+	Due   time.Duration // until the earliest one is due; negative when it is overdue already
+	Gate  int64         // revision of the queue's gate, 0 when it has none
+}
+
+// Peek looks for the earliest message from watermark on. Invisible messages count as well: they are due when their lease or delay ends.
+func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, watermark time.Time) (Peeked, error) {
+	var p Peeked
+	var due *float64
+	if err := conn.QueryRow(ctx, q.peek, bound(watermark), q.Name).Scan(&due, &p.Gate); err != nil {
+		return Peeked{}, fmt.Errorf("peek: %w", err)
 	}
-	ahead, err := pgx.CollectRows(rows, pgx.RowTo[float64])
-	if err != nil {
-		return 0, false, fmt.Errorf("peek: %w", err)
+	if due != nil {
+		p.Found, p.Due = true, seconds(*due)
 	}
-	if len(ahead) == 0 {
-		return 0, false, nil
-	}
-	return seconds(ahead[0]), true, nil
+	return p, nil
 }
 
 func bound(watermark time.Time) pgtype.Timestamptz {

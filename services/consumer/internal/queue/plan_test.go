@@ -32,7 +32,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 			_, err := q.Fetch(ctx, c, bounds(30), time.Minute)
 			return err
 		},
-		"peek":         func(ctx context.Context, c *pgx.Conn) error { _, _, err := q.Peek(ctx, c, time.Time{}); return err },
+		"peek":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.Peek(ctx, c, time.Time{}); return err },
 		"ack":          func(ctx context.Context, c *pgx.Conn) error { _, err := q.Ack(ctx, c, one, me); return err },
 		"ack_unlocked": func(ctx context.Context, c *pgx.Conn) error { _, err := q.AckUnlocked(ctx, c, one, me); return err },
 		"ack_open": func(ctx context.Context, c *pgx.Conn) error {
@@ -47,6 +47,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 		"release":           func(ctx context.Context, c *pgx.Conn) error { _, err := q.Release(ctx, c, one); return err },
 		"extend":            func(ctx context.Context, c *pgx.Conn) error { _, err := q.Extend(ctx, c, one, time.Minute); return err },
 		"bury":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Bury(ctx, c, one, me); return err },
+		"gate_read":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.ReadGate(ctx, c); return err },
 		"fate":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Fates(ctx, c, one, me); return err },
 	}
 	db.Publish(1) // so that a read has orders to look up

@@ -38,7 +38,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, ack, ackUnlocked, ackOpen, ackStands, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe string
+	fetch, peek, ack, ackUnlocked, ackOpen, ackStands, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe, gateRead, gateWrite string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
@@ -68,6 +68,7 @@ func New(name string, lastRead bool) *Queue {
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_open": &q.ackOpen, "ack_stands": &q.ackStands, "nack": &q.nack,
 		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
 		"identify": &q.identify, "look": &q.look, "describe": &q.describe,
+		"gate_read": &q.gateRead, "gate_write": &q.gateWrite,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))
 	}

@@ -601,11 +601,11 @@ func TestFatesTellALostLeaseFromALostReply(t *testing.T) {
 func TestPeekSaysWhenTheEarliestIsDue(t *testing.T) {
 	b := setup(t)
 	peek := func() (time.Duration, bool) {
-		due, found, err := b.Peek(b.ctx, b.conn, time.Time{})
+		seen, err := b.Peek(b.ctx, b.conn, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return due, found
+		return seen.Due, seen.Found
 	}
 	if _, found := peek(); found {
 		t.Fatal("an empty queue has nothing due")

@@ -27,7 +27,7 @@ type Entry struct {
 	Attempt  int32
 	OrderID  int64           // 0: unknown
 	Created  message.Instant // created_at of the order that is meant; no other order is touched
-	Delay    time.Duration   // Nack
+	Delay    time.Duration   // Nack, Release
 	Reason   string          // Bury
 	Error    string          // Nack, Bury
 	Until    time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
@@ -89,13 +89,14 @@ func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []E
 	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors)
 }
 
-// Release hands messages back: due at once, their read not counted as an attempt.
+// Release hands messages back, their read not counted as an attempt: due at once, or after their Delay. Below 0 that is a time in the past,
+// which puts the message in front of what has become due since.
 func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
 	c := split(entries)
 	for i := range c.released {
 		c.released[i]++
 	}
-	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.released, c.until)
+	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.released, c.until, c.delays)
 }
 
 // Extend makes the leases last visible from now on.

@@ -22,6 +22,7 @@ import (
 
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/gate"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
@@ -44,6 +45,7 @@ type Settings struct {
 	Drain          time.Duration
 	Poll           time.Duration
 	Backoff        backoff.Policy
+	Breaker        Breaker
 }
 
 // Times that a drain may take beyond Settings.Drain.
@@ -71,6 +73,7 @@ type Consumer struct {
 	lease     lease
 	watermark watermark
 
+	gate    *gating
 	poller  *poller
 	settler *settler
 
@@ -92,6 +95,7 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 	}
 	c.effects.doing, c.effects.log = "doing the work of orders in the transaction of their ack", log
 	c.load = newLoad(s, c.held, &c.steps.stuck)
+	c.gate = newGating(s, log, m)
 	c.watchSteps(time.Now)
 	c.lease.visible, c.lease.log = s.Visible, log
 	c.buffer = make(chan *delivery, c.load.mostHeld)
@@ -139,11 +143,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
 
+	c.gate.queue = c.queue
 	c.poller = newPoller(c, listening)
 	parts := settling{
 		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, retryIn: c.poller.retryIn, draining: c.draining.Load,
 		room: c.load.room, progress: &c.steps.settle, note: func(o op, err error) { c.writes[o].note(err) }, unwritten: &c.unwritten,
-		log: c.log, metrics: c.metrics,
+		judge: c.judged, log: c.log, metrics: c.metrics,
 	}
 	c.settler = newSettler(parts, writing, c.load.mostHeld)
 	defer c.addWorkLanes(parts)()
@@ -155,7 +160,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	keepers.Go(func() {
 		(&deadlines{
 			held: c.held, visible: s.Visible, grace: graceOf(s.Visible, s.HandlerTimeout), room: c.load.room, log: c.log, metrics: c.metrics,
-			giveUp: func(d *delivery) { c.settler.put(c.endings.outcome(d, overrun{})) },
+			giveUp: func(d *delivery) {
+				c.settler.put(c.endings.outcome(d, overrun{!c.gate.ended(d, gate.Unavailable, handler.ErrTimeout)}))
+			},
 		}).run(keeping)
 	})
 	keepers.Go(func() {
@@ -235,9 +242,11 @@ func (c *Consumer) releaseBuffered() {
 	}
 }
 
+// handBack gives back what no handler will be given. It keeps its place before what has become due since.
 func (c *Consumer) handBack(d *delivery) {
+	c.gate.unused(d)
 	if first, lost := c.held.decide(d, leaving); first && !lost {
-		c.settler.put(c.endings.outcome(d, unstarted{}))
+		c.settler.put(c.endings.outcome(d, unstarted{ago: time.Since(d.due)}))
 	}
 }
 
@@ -329,6 +338,12 @@ func (c *Consumer) Ready() (ok bool, why string) {
 	}
 	if kept := c.unwritten.now(); kept != "" {
 		return false, kept
+	}
+	if refused := c.gate.health.now(); refused != "" {
+		return false, "sharing the breaker's state is refused: " + refused
+	}
+	if status := c.gate.status(); status != "" {
+		return true, status
 	}
 	return true, "consuming"
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/gate"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
 )
@@ -26,7 +27,7 @@ func (o op) String() string { return [...]string{"ack", "nack", "bury", "release
 // ending is how a delivery ends, and what is written about it.
 type ending struct {
 	op          op
-	delay       time.Duration // nack
+	delay       time.Duration // nack, release: below 0 it is due as long ago as that
 	reason      string        // bury
 	problem     string        // nack, bury: what the order is told
 	messageOnly bool          // nack: the order cannot be written; only the message is
@@ -39,12 +40,16 @@ type event interface{ isEvent() }
 type (
 	// arrived: it has been read. poison is nil for an order that can be processed.
 	arrived struct{ poison *message.Poison }
-	// returned: its handler has. cause is why the handler's context had ended, if it had.
-	returned struct{ err, cause error }
-	// overrun: its handler goes on although its deadline is over.
-	overrun struct{}
-	// unstarted: no handler will be given it.
-	unstarted struct{}
+	// returned: its handler has. cause is why the handler's context had ended, if it had. uncounted: a failure is no attempt, since the
+	// breaker says that what the handler calls is down.
+	returned struct {
+		err, cause error
+		uncounted  bool
+	}
+	// overrun: its handler goes on although its deadline is over. uncounted as above.
+	overrun struct{ uncounted bool }
+	// unstarted: no handler will be given it. It had been due for so long.
+	unstarted struct{ ago time.Duration }
 	// orphaned: its order is not there any more.
 	orphaned struct{}
 	// refused: the database does not take what was to be written about it, for what it contains.
@@ -78,16 +83,18 @@ func (r rules) decide(m *message.Message, e event) (end ending, ends bool) {
 	case arrived:
 		return r.onArrival(m, e.poison)
 	case returned:
-		return r.afterHandler(m, e.err, e.cause), true
+		return r.afterHandler(m, e), true
 	case overrun:
-		return r.failed(m, "timeout", handler.ErrTimeout), true
+		return r.unless(e.uncounted, r.failed(m, "timeout", handler.ErrTimeout)), true
+	case unstarted:
+		return ending{op: opRelease, delay: -max(e.ago, 0)}, true
 	case orphaned:
 		poison := message.UnknownOrder(m.OrderID) // it was there when the message was read
 		return ending{op: opBury, reason: poison.Reason, problem: poison.Problem}, true
 	case refused:
 		return r.afterRefusal(m, e.planned, e.err), true
-	default: // unstarted
-		return ending{op: opRelease}, true
+	default:
+		panic("unknown event")
 	}
 }
 
@@ -106,13 +113,56 @@ func (r rules) onArrival(m *message.Message, poison *message.Poison) (end ending
 	return ending{}, false
 }
 
-func (r rules) afterHandler(m *message.Message, err, cause error) ending {
+// brokenOff says whether we have broken the handler off: then it did not fail.
+func (e returned) brokenOff() bool {
+	return errors.Is(e.cause, handler.ErrDraining) || errors.Is(e.cause, handler.ErrLeaseExpired) || errors.Is(e.cause, handler.ErrLeaseLost)
+}
+
+// says is what the attempt says about what the handler calls, if anything.
+func (e returned) says() (r gate.Result, says bool) {
+	var panicked *panicked
+	_, patience := handler.AsksForPatience(e.err)
+	switch {
+	case e.err == nil:
+		return gate.Answered, true
+	case e.brokenOff():
+		return 0, false
+	case handler.IsPermanent(e.err), errors.As(e.err, &panicked):
+		return gate.Answered, true
+	case patience:
+		return gate.Throttled, true
+	case handler.IsUnavailable(e.err), errors.Is(e.cause, handler.ErrTimeout):
+		return gate.Unavailable, true
+	}
+	return gate.Answered, true
+}
+
+func (r rules) afterHandler(m *message.Message, e returned) ending {
+	switch {
+	case e.err == nil:
+		return ending{op: opAck} // done is done, however late: the lease check has the last word
+	case e.brokenOff():
+		return ending{op: opRelease}
+	}
+	after, patience := handler.AsksForPatience(e.err)
+	if patience {
+		return ending{op: opRelease, delay: after + r.backoff(1), problem: e.err.Error(), failure: "throttled"}
+	}
+	return r.unless(e.uncounted, r.afterFailure(m, e.err, e.cause))
+}
+
+// unless gives the ending of a failure, turned into a release when that is no attempt. It comes again soon, though behind what is due already, so that
+// the next probe is another order's.
+func (r rules) unless(uncounted bool, end ending) ending {
+	if !uncounted {
+		return end
+	}
+	return ending{op: opRelease, delay: r.backoff(1), problem: end.problem, failure: end.failure}
+}
+
+func (r rules) afterFailure(m *message.Message, err, cause error) ending {
 	var panicked *panicked
 	switch {
-	case err == nil:
-		return ending{op: opAck} // done is done, however late: the lease check has the last word
-	case errors.Is(cause, handler.ErrDraining), errors.Is(cause, handler.ErrLeaseExpired), errors.Is(cause, handler.ErrLeaseLost):
-		return ending{op: opRelease} // we broke it off, it did not fail
 	case errors.As(err, &panicked):
 		return r.failed(m, "panic", err)
 	case handler.IsPermanent(err):
@@ -122,6 +172,8 @@ func (r rules) afterHandler(m *message.Message, err, cause error) ending {
 			err = fmt.Errorf("%w: %w", handler.ErrTimeout, err)
 		}
 		return r.failed(m, "timeout", err)
+	case handler.IsUnavailable(err):
+		return r.failed(m, "unavailable", err)
 	}
 	return r.failed(m, "error", err)
 }

@@ -24,14 +24,20 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 	for ctx.Err() == nil {
 		want, ahead := c.load.want()
 		c.metrics.Prefetch.Set(float64(ahead))
-		if want.Messages == 0 {
-			select {
-			case <-c.load.room:
-			case <-ctx.Done():
-			}
+		leave, err := c.pass(reading, link, want.Messages)
+		if err != nil {
+			pause(ctx, retry.Next())
 			continue
 		}
-		got, err := c.read(ctx, reading, link, want)
+		if leave.shut {
+			c.releaseBuffered()
+		}
+		if leave.fetch == 0 {
+			c.awaitLeave(ctx, leave, want.Messages > 0)
+			continue
+		}
+		want.Messages = leave.fetch
+		got, err := c.read(ctx, reading, link, want, leave)
 		c.load.read(want.Messages, err)
 		switch {
 		case err != nil:
@@ -39,18 +45,65 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 		case got < want.Messages:
 			retry.Reset()
 			c.poller.fetched(got)
-			select {
-			case <-c.poller.wake:
-			case <-ctx.Done():
-			}
+			c.awaitWork(ctx, leave)
 		default:
 			retry.Reset()
 		}
 	}
 }
 
+// pass asks the gate for leave.
+func (c *Consumer) pass(reading context.Context, link *pg.Link, want int) (leave, error) {
+	c.steps.fetch.begin(0)
+	defer c.steps.fetch.end()
+	return c.gate.pass(reading, link, want)
+}
+
+// awaitLeave waits until there may be leave to fetch: from the gate, or, when it is not wanted, for want of room.
+func (c *Consumer) awaitLeave(ctx context.Context, l leave, wanted bool) {
+	room, work := c.load.room, c.poller.wake
+	if wanted {
+		room = nil
+	}
+	if !l.shut {
+		work = nil
+	}
+	later, stop := after(l.wait)
+	defer stop()
+	select {
+	case <-room:
+	case <-work:
+		c.gate.hasWork()
+	case <-c.gate.changed:
+	case <-later:
+	case <-ctx.Done():
+	}
+}
+
+// awaitWork waits until something may be due.
+func (c *Consumer) awaitWork(ctx context.Context, l leave) {
+	later, stop := after(l.wait * 10) // a limit is lifted when it holds nothing back any more
+	defer stop()
+	select {
+	case <-c.poller.wake:
+		c.gate.hasWork()
+	case <-c.gate.changed:
+	case <-later:
+	case <-ctx.Done():
+	}
+}
+
+// after is a timer's channel; for 0 it never comes.
+func after(d time.Duration) (c <-chan time.Time, stop func()) {
+	if d <= 0 {
+		return nil, func() {}
+	}
+	timer := time.NewTimer(d)
+	return timer.C, func() { timer.Stop() }
+}
+
 // read leases messages and hands them on.
-func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.Bounds) (got int, err error) {
+func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.Bounds, l leave) (got int, err error) {
 	c.steps.fetch.begin(0)
 	defer c.steps.fetch.end()
 	var fetched queue.Fetched
@@ -75,6 +128,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		c.doubt(fetched.Messages, start.Add(length))
+		c.gate.fetched(l, l.fetch, nil)
 		return 0, err
 	}
 	if len(fetched.Suppressed) > 0 {
@@ -88,7 +142,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 		c.poller.retryIn(time.Until(until)) // what is due below the watermark
 	}
 	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
-	c.receive(ctx, fetched.Messages, start.Add(length))
+	c.receive(ctx, fetched.Messages, start, start.Add(length), l)
 	return len(fetched.Messages), nil
 }
 
@@ -116,8 +170,9 @@ func (c *Consumer) letSettle(ctx context.Context) {
 
 // receive takes charge of leases: orders go to the workers, what is no order or has been tried too often to the dead letters.
 // The leases hold at least until then.
-func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until time.Time) {
+func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read, until time.Time, l leave) {
 	if len(messages) == 0 {
+		c.gate.fetched(l, 0, nil)
 		return
 	}
 	c.metrics.Received.Add(float64(len(messages)))
@@ -125,7 +180,7 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until
 	deliveries := make([]*delivery, len(messages))
 	hopeless := make(map[*delivery]outcome)
 	for i, m := range messages {
-		d := &delivery{msg: m.Message, until: until, renew: renewal(time.Now(), until)}
+		d := &delivery{msg: m.Message, until: until, renew: renewal(time.Now(), until), due: read.Add(-m.Late)}
 		if end, ends := c.endings.rules.decide(&m.Message, arrived{m.Poison}); ends {
 			d.stage = leaving
 			hopeless[d] = outcome{delivery: d, ending: end}
@@ -133,9 +188,11 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, until
 		c.metrics.PickupSeconds.Observe(m.Late.Seconds())
 		deliveries[i] = d
 	}
+	c.gate.fetched(l, len(deliveries), deliveries[0])
 	c.held.add(deliveries)
 	for _, d := range deliveries {
 		if o, ok := hopeless[d]; ok {
+			c.gate.unused(d)
 			c.logAbout(slog.LevelWarn, "message goes to the dead letters", &d.msg,
 				slog.String("reason", o.reason), slog.String("error", o.problem))
 			c.settler.put(o)

@@ -9,8 +9,9 @@ import (
 	"orderflow.example/services/consumer/internal/message"
 )
 
-// delivery is one delivery of a message while we hold its lease. Its fields but msg are guarded by held.
+// delivery is one delivery of a message while we hold its lease. Its fields but msg, due and verdict are guarded by held.
 type delivery struct {
+	verdict
 	msg      message.Message
 	stage    stage
 	until    time.Time // the lease holds at least until then: counted from before its statement was sent, on our monotonic clock
@@ -18,13 +19,21 @@ type delivery struct {
 	busy     writer    // whose statement about it is under way
 	deadline time.Time // of its handler
 	cancel   context.CancelCauseFunc
-	lost     bool // another consumer has it
-	warned   bool // its handler has been cancelled because the lease ran out
-	working  bool // it waits for work in the transaction of its ack, or is in the middle of it
+	lost     bool      // another consumer has it
+	warned   bool      // its handler has been cancelled because the lease ran out
+	working  bool      // it waits for work in the transaction of its ack, or is in the middle of it
+	due      time.Time // when it was due before it was read, on our clock
 }
 
 // bytes is what the delivery's message takes in memory.
 func (d *delivery) bytes() int64 { return int64(len(d.msg.Body) + len(d.msg.Headers)) }
+
+// verdict is what the gate knows of a delivery, and guards.
+type verdict struct {
+	probe  bool // to find out whether the breaker may close
+	epoch  int  // of the gate, when its handler began
+	judged bool // the gate has heard how it ended
+}
 
 type stage int
 

@@ -26,6 +26,7 @@ type poller struct {
 	interval  time.Duration // POLL_INTERVAL
 	progress  *progress
 	metrics   *metrics.Metrics
+	gate      *gating
 	wake      chan struct{} // to the fetcher: there is something, or may be
 
 	mu      sync.Mutex
@@ -38,6 +39,7 @@ type poller struct {
 func newPoller(c *Consumer, link *pg.Link) *poller {
 	return &poller{
 		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, progress: &c.steps.poll, metrics: c.metrics,
+		gate: c.gate,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 }
@@ -74,14 +76,13 @@ func (p *poller) run(ctx context.Context) {
 	var spin backoff.Retry // against turning on messages that are due but that nobody gets, because their rows are locked
 	for ctx.Err() == nil {
 		p.takeThrough()
-		var due time.Duration
-		var found bool
+		var seen queue.Peeked
 		bound, full := p.watermark.bound()
 		p.progress.begin(0)
 		err := p.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			start := time.Now()
-			due, found, err = p.queue.Peek(ctx, conn, bound)
-			if !found || due > 0 { // otherwise the fetcher has to look there as well
+			seen, err = p.queue.Peek(ctx, conn, bound)
+			if !seen.Found || seen.Due > 0 { // otherwise the fetcher has to look there as well
 				p.watermark.looked(bound, time.Since(start), 0, time.Time{})
 			}
 			return err
@@ -96,11 +97,12 @@ func (p *poller) run(ctx context.Context) {
 		}
 		retry.Reset()
 		p.metrics.ListenerUp.Set(1)
+		p.gate.refresh(seen.Gate)
 		if !bound.IsZero() {
 			p.retryIn(time.Until(full)) // what is due below the watermark
 		}
 		switch {
-		case found && due <= 0:
+		case seen.Found && seen.Due <= 0:
 			p.wakeFetcher("due")
 			through, empty := p.sleep(ctx, now.Add(p.interval), true)
 			switch {
@@ -109,9 +111,9 @@ func (p *poller) run(ctx context.Context) {
 			case through:
 				spin.Reset()
 			}
-		case found:
+		case seen.Found:
 			spin.Reset()
-			p.sleep(ctx, now.Add(min(due, p.interval)), false)
+			p.sleep(ctx, now.Add(min(seen.Due, p.interval)), false)
 		default:
 			spin.Reset()
 			p.sleep(ctx, now.Add(p.interval), false)
@@ -137,6 +139,8 @@ func (p *poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (t
 		case err != nil:
 			return false, false // run looks again, which connects again
 		case !arrived:
+		case payload == queue.GatePayload:
+			p.gate.refresh(-1)
 		case strings.HasPrefix(payload, retryPayload):
 			if ms, err := strconv.Atoi(strings.TrimPrefix(payload, retryPayload)); err == nil && ms >= 0 {
 				if at := time.Now().Add(time.Duration(ms) * time.Millisecond); at.Before(until) {

@@ -25,6 +25,7 @@ type settling struct {
 	progress  *progress
 	note      func(op, error) // tells how a statement went
 	unwritten *unwritten
+	judge     func(*delivery, returned) returned // tells the gate how an attempt has ended whose work was done here
 	log       *slog.Logger
 	metrics   *metrics.Metrics
 }

@@ -131,6 +131,24 @@ func (r *running) metric(name string) float64 {
 	return sum(r.t, r.metrics.Registry, "orderflow_consumer_"+name)
 }
 
+// counter is the value of a counter with one label.
+func counter(tb testing.TB, registry *prometheus.Registry, name, label string) float64 {
+	tb.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	tb.Fatalf("there is no %s of %s", name, label)
+	return 0
+}
+
 func sum(tb testing.TB, registry *prometheus.Registry, name string) float64 {
 	tb.Helper()
 	families, err := registry.Gather()

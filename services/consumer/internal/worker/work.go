@@ -16,7 +16,7 @@ import (
 func (c *Consumer) work(ctx context.Context) {
 	for d := range c.buffer {
 		signal(c.load.room)
-		if c.draining.Load() || c.held.expired(d, time.Now()) {
+		if c.draining.Load() || c.held.expired(d, time.Now()) || !c.gate.starts(d) {
 			c.handBack(d) // nobody waits for its visibility timeout, and it has not been tried
 			continue
 		}
@@ -34,6 +34,7 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	limited, stop := context.WithDeadlineCause(ctx, deadline, handler.ErrTimeout)
 	defer stop()
 	if !c.held.start(d, deadline, cancel) {
+		c.gate.unused(d)
 		return // lost while it waited; the heartbeat has said so
 	}
 	c.metrics.InFlight.Inc()
@@ -42,10 +43,13 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	c.metrics.InFlight.Dec()
 	c.metrics.HandlerSeconds.Observe(took.Seconds())
 	if work == nil {
-		c.load.worked(1, took) // else it is not over yet
+		c.load.worked(1, took)
 	}
-
-	end, _ := c.endings.rules.decide(&d.msg, returned{err, context.Cause(limited)})
+	what := returned{err: err, cause: context.Cause(limited)}
+	if work == nil {
+		what = c.judged(d, what) // else it is not over yet
+	}
+	end, _ := c.endings.rules.decide(&d.msg, what)
 	stage := leaving
 	if end.op == opAck {
 		stage = acking
@@ -63,6 +67,20 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 		o.work = work
 		c.settler.put(o)
 	}
+}
+
+// judged tells the gate what an attempt says about what the handler calls, and says whether it counts.
+func (c *Consumer) judged(d *delivery, r returned) returned {
+	result, says := r.says()
+	if !says {
+		c.gate.unused(d)
+		return r
+	}
+	r.uncounted = !c.gate.ended(d, result, r.err)
+	if after, asked := handler.AsksForPatience(r.err); asked {
+		c.gate.ease(after)
+	}
+	return r
 }
 
 // call keeps a panic from taking other messages down with it.
@@ -95,6 +113,11 @@ func logResult(log *slog.Logger, m *message.Message, end ending, err error) {
 		logAbout(log, slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, goes to the dead letters", m,
 			slog.String("reason", end.reason), slog.String("error", end.problem))
 	case opRelease:
+		if end.failure != "" {
+			logAbout(log, slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed for want of what the handler calls: not counted, will retry later", m,
+				slog.String("error", end.problem), slog.String("retry_in", end.delay.Round(time.Millisecond).String()))
+			return
+		}
 		logAbout(log, slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" handed back, its handler was interrupted", m,
 			slog.Any("error", err))
 	}

@@ -234,7 +234,7 @@ func (l *lane) fail(o outcome, f *workError) {
 	if f.fault == effect.Overrun {
 		what.cause = handler.ErrTimeout
 	}
-	next := l.endings.outcome(o.delivery, what)
+	next := l.endings.outcome(o.delivery, l.judge(o.delivery, what))
 	logResult(l.log, &o.delivery.msg, next.ending, f.failure)
 	l.turn(next)
 }
@@ -244,7 +244,7 @@ func (l *lane) handBack() {
 	l.resume()
 	for _, items := range l.pending {
 		for _, item := range items {
-			next := l.endings.outcome(item.delivery, returned{handler.ErrDraining, handler.ErrDraining})
+			next := l.endings.outcome(item.delivery, l.judge(item.delivery, returned{err: handler.ErrDraining, cause: handler.ErrDraining}))
 			next.unsure = item.unsure
 			l.turn(next)
 		}

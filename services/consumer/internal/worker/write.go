@@ -144,6 +144,9 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 // done ends a delivery whose outcome is committed.
 func (l *lane) done(o outcome) {
 	l.held.drop(o.delivery)
+	if o.op == opAck && o.work != nil {
+		l.judge(o.delivery, returned{})
+	}
 	switch o.op {
 	case opAck:
 		l.metrics.Processed.Inc()
@@ -161,10 +164,7 @@ func (l *lane) tell(ctx context.Context, o op, items []outcome) {
 	if len(items) == 0 || o != opNack && o != opRelease {
 		return
 	}
-	var soonest time.Duration
-	if o == opNack {
-		soonest = slices.MinFunc(items, func(a, b outcome) int { return cmp.Compare(a.delay, b.delay) }).delay
-	}
+	soonest := max(slices.MinFunc(items, func(a, b outcome) int { return cmp.Compare(a.delay, b.delay) }).delay, 0)
 	if !l.draining() {
 		l.retryIn(soonest)
 	}
@@ -172,7 +172,7 @@ func (l *lane) tell(ctx context.Context, o op, items []outcome) {
 		return
 	}
 	payload := ""
-	if o == opNack {
+	if soonest > 0 {
 		payload = fmt.Sprintf("%s%d", retryPayload, soonest.Milliseconds())
 	}
 	if l.draining() {

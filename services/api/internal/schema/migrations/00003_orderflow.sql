@@ -86,3 +86,39 @@ $$;
 -- +goose StatementEnd
 
 revoke execute on function orderflow.vacuum_holders() from public;
+
+-- What the consumers of a queue share: an operator's pause, the breaker that opens when what the handlers call is down, and the limit that
+-- keeps the rate down afterwards. A queue without a row is open for business. services/consumer/internal/gate has the rules and says what the
+-- columns mean; whoever changes a row changes its revision. It may be deleted at any time: the consumers find out anew.
+create table orderflow.gate (
+    queue          text             not null primary key check (queue = lower(queue)),
+    revision       bigint           not null,
+    paused_at      timestamptz      check (isfinite(paused_at) and paused_at < '3000-01-01'),
+    paused_by      text             not null default '',
+    breaker_open   boolean          not null default false,
+    since          timestamptz      check (isfinite(since) and since < '3000-01-01'),
+    reason         text             not null default '',
+    failures       integer          not null default 0,
+    probe_at       timestamptz      check (isfinite(probe_at) and probe_at < '3000-01-01'),
+    prober         text             not null default '',
+    probe_until    timestamptz      check (isfinite(probe_until) and probe_until < '3000-01-01'),
+    normal_rate    double precision not null default 0 check (normal_rate >= 0 and normal_rate < 'Infinity'),
+    rated_by       text[]           not null default '{}',
+    arrivals       bigint           not null default 0,
+    arrived_at     timestamptz      check (isfinite(arrived_at) and arrived_at < '3000-01-01'),
+    limit_base     double precision not null default 0 check (limit_base >= 0 and limit_base < 'Infinity'),
+    limit_growth   double precision not null default 0 check (limit_growth >= 0 and limit_growth < 'Infinity'),
+    limit_at       timestamptz      check (isfinite(limit_at) and limit_at < '3000-01-01'),
+    tokens         double precision not null default 0 check (tokens >= 0 and tokens < 'Infinity'),
+    tokens_at      timestamptz      check (isfinite(tokens_at) and tokens_at < '3000-01-01'),
+    patience_until timestamptz      check (isfinite(patience_until) and patience_until < '3000-01-01')
+)
+-- A few rows that are rewritten often: room for that on their page.
+with (fillfactor = 10);
+
+comment on table orderflow.gate is
+    'Orderflow: whether the consumers of a queue may fetch: an operator''s pause, the breaker, a limit. One row a queue, or none';
+comment on column orderflow.gate.paused_at is 'Since when an operator has stopped the queue; null: it is not stopped';
+comment on column orderflow.gate.breaker_open is 'What the handlers call is down: nothing is fetched but one order at a time, as a probe';
+comment on column orderflow.gate.normal_rate is 'Orders a second before the outage, as far as is known';
+comment on column orderflow.gate.limit_base is 'Orders a second that may be fetched, by all together, at limit_at; 0: there is no limit';

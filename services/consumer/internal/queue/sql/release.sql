@@ -1,16 +1,17 @@
--- Hand messages back untouched: due at once, and the read not counted as an attempt. The count of hand-backs ($4) is the
--- absolute new value, so that repeating the statement after a lost reply counts once.
+-- Hand messages back, and the read not counted as an attempt: due at once, or $6 seconds from now; below 0 it is due as it was before it
+-- was read, in front of what came later. The count of hand-backs ($4) is the absolute new value, so that repeating the statement after a
+-- lost reply counts once.
 --
 -- $5 is set for leases whose read may not have been committed. If it was not, the next reader, whoever that is, got the same
 -- read_ct again, and only the vt that the read had set tells our lease from theirs.
 -- Plan and locks: as nack.sql.
 with lease as (
-  select msg_id, read_ct, enqueued_at, released, until
-    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[])
-      as l (msg_id, read_ct, enqueued_at, released, until)
+  select msg_id, read_ct, enqueued_at, released, until, delay
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[], $6::float8[])
+      as l (msg_id, read_ct, enqueued_at, released, until, delay)
 ),
 ours as materialized (
-  select q.msg_id, lease.released
+  select q.msg_id, lease.released, lease.delay
     from lease
     join {queue} as q
       on q.msg_id = any (array[lease.msg_id])
@@ -21,7 +22,7 @@ ours as materialized (
 ),
 back as (
   update {queue} as q
-     set vt = clock_timestamp(),
+     set vt = clock_timestamp() + make_interval(secs => ours.delay),
          headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
     from ours
    where q.msg_id = any (array[ours.msg_id])

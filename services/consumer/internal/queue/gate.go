@@ -1,0 +1,94 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/gate"
+)
+
+// GatePayload is what consumers are notified of when the gate's state has changed in a way that concerns them all.
+const GatePayload = "gate"
+
+// Gate is the queue's gate as the database has it.
+type Gate struct {
+	gate.State
+	Revision int64     // of the row; 0: there is none
+	Now      time.Time // the database's time
+	Arrivals int64     // messages ever sent to the queue
+}
+
+// ReadGate reads the gate.
+func (q *Queue) ReadGate(ctx context.Context, conn *pgx.Conn) (Gate, error) {
+	var g Gate
+	var paused, since, probe, prober, arrived, limit, tokens, patience *time.Time
+	err := conn.QueryRow(ctx, q.gateRead, q.Name, q.table).Scan(&g.Now, &g.Arrivals, &g.Revision,
+		&paused, &g.PausedBy, &g.Open, &since, &g.Reason, &g.Failures, &probe, &g.Prober, &prober, &g.Normal, &g.RatedBy,
+		&g.State.Arrivals, &arrived, &g.Limit.Base, &g.Limit.Growth, &limit, &g.Tokens, &tokens, &patience)
+	if err != nil {
+		return Gate{}, fmt.Errorf("read the gate: %w", err)
+	}
+	for at, scanned := range map[*time.Time]*time.Time{
+		&g.PausedAt: paused, &g.Since: since, &g.ProbeAt: probe, &g.ProbeUntil: prober, &g.ArrivedAt: arrived, &g.Limit.At: limit,
+		&g.TokensAt: tokens, &g.PatienceUntil: patience,
+	} {
+		if scanned != nil {
+			*at = *scanned
+		}
+	}
+	return g, nil
+}
+
+// ChangeGate changes the gate as change says, which is called again with another one when somebody else has been quicker. It returns what is
+// agreed on. Where others are to know of the change at once they are told.
+func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate) gate.State) (Gate, error) {
+	for {
+		found, err := q.ReadGate(ctx, conn)
+		if err != nil {
+			return Gate{}, err
+		}
+		next := change(found)
+		if reflect.DeepEqual(next, found.State) {
+			return found, nil
+		}
+		revision, err := q.writeGate(ctx, conn, found.Revision, next, next.Concerns(found.State))
+		if err != nil {
+			return Gate{}, err
+		}
+		if revision != 0 {
+			found.State, found.Revision = next, revision
+			return found, nil
+		}
+	}
+}
+
+// writeGate changes the gate that was read with a revision, and returns the new one: 0 when somebody else has changed it since.
+func (q *Queue) writeGate(ctx context.Context, conn *pgx.Conn, revision int64, s gate.State, tell bool) (written int64, err error) {
+	rated := s.RatedBy
+	if rated == nil {
+		rated = []string{}
+	}
+	err = conn.QueryRow(ctx, q.gateWrite, q.Name, revision, orNull(s.PausedAt), storable(s.PausedBy), s.Open, orNull(s.Since), storable(s.Reason),
+		s.Failures, orNull(s.ProbeAt), storable(s.Prober), orNull(s.ProbeUntil), s.Normal, rated, s.Arrivals, orNull(s.ArrivedAt),
+		s.Limit.Base, s.Limit.Growth, orNull(s.Limit.At), s.Tokens, orNull(s.TokensAt), orNull(s.PatienceUntil), tell, q.Channel()).
+		Scan(&written, nil)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write the gate: %w", err)
+	}
+	return written, nil
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

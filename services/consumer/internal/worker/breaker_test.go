@@ -1,0 +1,490 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/worker"
+)
+
+// breaking are settings with a breaker that is quick to probe. Polling and visibility timeouts take minutes: nothing may wait for them.
+func breaking(id string) worker.Settings {
+	s := settings()
+	s.ID = id
+	s.MaxAttempts = 20
+	s.Breaker = worker.Breaker{Share: 0.5, Least: 10, ProbeFirst: 50 * time.Millisecond, ProbeMost: 200 * time.Millisecond}
+	return s
+}
+
+// most is how many results a window of breaking's holds: the attempts that may be counted at each consumer until the breaker opens.
+const most = 20
+
+// fleet starts n consumers.
+func (b *bundle) fleet(n int, h handler.Handler, change ...func(*worker.Settings)) []*running {
+	b.t.Helper()
+	all := make([]*running, n)
+	for i := range all {
+		s := breaking(fmt.Sprint("consumer ", i+1))
+		for _, c := range change {
+			c(&s)
+		}
+		all[i] = b.start(s, h)
+	}
+	return all
+}
+
+// load publishes some orders, again and again, until stopped.
+func (b *bundle) load(n int, each time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var publisher sync.WaitGroup
+	publisher.Go(func() {
+		ticker := time.NewTicker(each)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				b.Publish(n)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	var once sync.Once
+	stop = func() { once.Do(func() { cancel(); publisher.Wait() }) }
+	b.t.Cleanup(stop)
+	return stop
+}
+
+// allOpen waits until every consumer knows that the breaker is open, and nothing is at work any more but a probe.
+func (b *bundle) allOpen(r *receiver, all []*running) {
+	b.t.Helper()
+	dbtest.Eventually(b.t, "every consumer knows that the breaker is open", func() bool {
+		for _, c := range all {
+			if c.metric("breaker_open") != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	dbtest.Eventually(b.t, "what ran has ended", func() bool { return r.busy() <= 1 })
+}
+
+func (b *bundle) failedProbes(all []*running) (n float64) {
+	for _, c := range all {
+		n += c.probes("failed")
+	}
+	return n
+}
+
+func (r *running) probes(result string) float64 {
+	return counter(r.t, r.metrics.Registry, "orderflow_consumer_breaker_probes_total", result)
+}
+
+// uncounted checks that the orders' attempts are one each, but for those that were counted before the breaker opened.
+func (b *bundle) uncounted(allowed int) {
+	b.t.Helper()
+	if more := dbtest.One[int](b.DB, `select coalesce(sum(attempts - 1), 0) from public.orders where attempts > 1`); more > allowed {
+		b.t.Errorf("%d attempts were counted beyond the orders' first ones, where %d may be", more, allowed)
+	}
+	if a := b.Audit(); a.Dead != 0 || a.Letters != 0 {
+		b.t.Errorf("%+v", a)
+	}
+}
+
+// The receiver goes away under load, and comes back. Nothing is buried, no attempt is counted but those that show that it is away; it is probed
+// with one order at a time; and when it is back all is done, without a stampede.
+func TestAnOutageOfWhatIsCalledCostsNoAttempt(t *testing.T) {
+	for name, away := range map[string]int{"down": http.StatusBadGateway, "letting nobody in": http.StatusUnauthorized} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			r := newReceiver(t)
+			all := b.fleet(3, r.handler())
+			stop := b.load(10, 50*time.Millisecond)
+			dbtest.Eventually(t, "it is in use", func() bool { return r.count() > 400 })
+			const normal = 200
+			r.answer(away)
+			b.allOpen(r, all)
+			seen := r.count()
+			dbtest.Eventually(t, "probes fail", func() bool { return b.failedProbes(all) >= 8 })
+			for _, c := range r.since(seen) {
+				if c.current > 1 {
+					t.Fatalf("%d calls at a time while the breaker is open", c.current)
+				}
+			}
+			if held := all[0].metric("leases_held") + all[1].metric("leases_held") + all[2].metric("leases_held"); held > 1 {
+				t.Errorf("%v leases are held while the breaker is open", held)
+			}
+			b.uncounted(3 * most)
+			dbtest.Eventually(t, "there is a backlog", func() bool { return b.Audit().Queued > 500 })
+
+			back := time.Now()
+			r.answer(http.StatusOK)
+			first := r.count()
+			dbtest.Within(t, 2*time.Minute, "it gets more than its normal rate: the backlog shrinks", func() bool {
+				return len(r.since(first)) > 10*normal
+			})
+			stop()
+			dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+			perSecond := map[int]int{}
+			for _, c := range r.since(first) {
+				perSecond[int(c.at.Sub(back)/time.Second)]++
+			}
+			for second, n := range perSecond {
+				if n > 2*normal {
+					t.Errorf("%d calls in second %d after its return, where %d are normal", n, second, normal)
+				}
+			}
+			b.uncounted(3 * most)
+			if openings := all[0].metric("breaker_openings_total"); openings != 1 {
+				t.Errorf("%v openings", openings)
+			}
+		})
+	}
+}
+
+// Ten consumers probe with one order and not with ten, and with another one each time: one that can never work may be among them.
+func TestTenConsumersProbeWithOneOrderAtATime(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	r.answer(http.StatusServiceUnavailable)
+	all := b.fleet(10, r.handler())
+	b.Publish(300)
+	b.allOpen(r, all)
+	seen := r.count()
+	dbtest.Eventually(t, "probes fail", func() bool { return b.failedProbes(all) >= 12 })
+	calls := r.since(seen)
+	for i, c := range calls {
+		if c.current > 1 {
+			t.Errorf("%d calls at a time", c.current)
+		}
+		if i > 0 && c.order == calls[i-1].order {
+			t.Errorf("probe %d is of the order of the one before", i)
+		}
+	}
+	for _, c := range all {
+		ok, why := c.Ready()
+		if !ok || !strings.Contains(why, "the breaker is open since") || !strings.Contains(why, "503") {
+			t.Errorf("ready %t: %s", ok, why)
+		}
+	}
+	r.answer(http.StatusOK)
+	if a := b.settled(); a.Completed != 300 {
+		t.Fatalf("%+v", a)
+	}
+	b.uncounted(10 * most)
+}
+
+// What the breaker hands back keeps its place: what was published first is worked on first.
+func TestWhatIsHandedBackKeepsItsPlace(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	r.answer(0)
+	s := breaking("one")
+	s.Prefetch, s.Batch, s.Concurrency = 200, 200, 10
+	c := b.start(s, r.handler())
+	b.Publish(100)
+	dbtest.Eventually(t, "ten are at work and the others wait", func() bool { return r.busy() == 10 && c.metric("leases_held") == 100 })
+	b.Publish(100)
+	// Somebody else finds out.
+	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, probe_at, reason) values ($1, 1, true, clock_timestamp(), clock_timestamp(), 'said so')`, dbtest.QueueName)
+	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
+	dbtest.Eventually(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 10 })
+	visible := dbtest.All[int64](b.DB, `select msg_id from pgmq.q_order_queue where vt <= clock_timestamp() order by vt, msg_id`)
+	if len(visible) != 190 {
+		t.Fatalf("%d are due", len(visible))
+	}
+	for i, id := range visible {
+		if early := id <= 100; early != (i < 90) {
+			t.Fatalf("message %d is number %d in line", id, i)
+		}
+	}
+	c.drain()
+	r.CloseClientConnections()
+	_ = c.wait()
+}
+
+// The receiver answers, though later than anybody waits.
+func TestASlowReceiverOpensTheBreaker(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	r.answer(0)
+	all := b.fleet(2, r.handler(), func(s *worker.Settings) { s.HandlerTimeout = 300 * time.Millisecond })
+	b.Publish(200)
+	b.allOpen(r, all)
+	seen := r.count()
+	dbtest.Eventually(t, "probes fail", func() bool { return b.failedProbes(all) >= 3 })
+	for _, c := range r.since(seen) {
+		if c.current > 1 {
+			t.Errorf("%d calls at a time", c.current)
+		}
+	}
+	r.answer(http.StatusOK)
+	if a := b.settled(); a.Completed != 200 {
+		t.Fatalf("%+v", a)
+	}
+	b.uncounted(2 * most)
+}
+
+// A receiver that comes and goes is given up each time, and gets all in the end.
+func TestAFlappingReceiverLosesNothing(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	calls := 0
+	r.answerWith(func(*http.Request, int64) int { // under the receiver's lock
+		if calls++; calls%75 >= 60 && calls < 400 {
+			return http.StatusBadGateway
+		}
+		return http.StatusOK
+	})
+	all := b.fleet(2, r.handler())
+	b.Publish(400)
+	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	openings := all[0].metric("breaker_openings_total")
+	if openings < 2 {
+		t.Errorf("%v openings", openings)
+	}
+	b.uncounted(2 * most) // only the first opening comes out of the blue
+}
+
+// What is an order's own fault never opens the breaker.
+func TestOrdersThatFailForThemselvesOpenNothing(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	r.answerWith(func(_ *http.Request, order int64) int {
+		if order%10 == 0 {
+			return http.StatusUnprocessableEntity
+		}
+		return http.StatusOK
+	})
+	c := b.fleet(1, r.handler(), func(s *worker.Settings) { s.MaxAttempts = 5 })[0]
+	b.Publish(300)
+	if a := b.settled(); a.Completed != 270 || a.Dead != 30 {
+		t.Fatalf("%+v", a)
+	}
+	// Nor when there is nothing else.
+	b.Exec(`update public.orders set id = id`)
+	for range 20 {
+		b.Send(`{"order_id": 10}`, nil)
+	}
+	dbtest.Eventually(t, "they are dead", func() bool { return b.Audit().Queued == 0 })
+	if n := dbtest.One[int](b.DB, `select count(*) from orderflow.gate`); n != 0 || c.metric("breaker_openings_total") != 0 {
+		t.Errorf("the gate has been touched: %d rows", n)
+	}
+}
+
+// One order that the receiver never answers in time is buried in the end, and opens nothing.
+func TestOneOrderThatTakesTooLongOpensNothing(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	r.answerWith(func(_ *http.Request, order int64) int {
+		if order == 1 {
+			return 0
+		}
+		return http.StatusOK
+	})
+	c := b.fleet(1, r.handler(), func(s *worker.Settings) { s.HandlerTimeout, s.MaxAttempts = 20*time.Millisecond, 15 })[0]
+	b.Publish(1)
+	if a := b.settled(); a.Dead != 1 {
+		t.Fatalf("%+v", a)
+	}
+	if o := b.Order(1); o.Attempts != 15 || c.metric("breaker_openings_total") != 0 {
+		t.Errorf("%+v, %v openings", o, c.metric("breaker_openings_total"))
+	}
+}
+
+// Whoever asks for patience gets it from all workers together, and no attempt is counted.
+func TestAReceiverThatAsksForPatienceGetsIt(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	var full sync.Mutex
+	tokens, last := 20.0, time.Now()
+	r.answerWith(func(*http.Request, int64) int {
+		full.Lock()
+		defer full.Unlock()
+		now := time.Now()
+		tokens = min(tokens+now.Sub(last).Seconds()*100, 20)
+		last = now
+		if tokens < 1 {
+			return http.StatusTooManyRequests
+		}
+		tokens--
+		return http.StatusOK
+	})
+	all := b.fleet(2, r.handler(), func(s *worker.Settings) { s.MaxAttempts = 3 })
+	b.Publish(400)
+	dbtest.Eventually(t, "the rate is limited", func() bool { return all[0].metric("rate_limit") > 0 && all[1].metric("rate_limit") > 0 })
+	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	b.uncounted(0)
+	refused := 0
+	for _, c := range r.since(0) {
+		if c.status == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused > 200 {
+		t.Errorf("%d calls were refused on the way to 400", refused)
+	}
+}
+
+// A consumer that starts while the breaker is open does not try for itself.
+func TestAConsumerThatStartsWhileTheBreakerIsOpenStartsClosed(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, reason, probe_at, prober, probe_until)
+		values ($1, 1, true, clock_timestamp(), 'said so', clock_timestamp(), 'somebody', clock_timestamp() + interval '3 seconds')`, dbtest.QueueName)
+	b.Publish(50)
+	c := b.start(breaking("new"), r.handler())
+	dbtest.Eventually(t, "it knows", func() bool { _, why := c.Ready(); return strings.Contains(why, "said so") })
+	if n := r.count(); n != 0 {
+		t.Fatalf("%d calls", n)
+	}
+	// The one that had the right to probe has died: the right passes on.
+	dbtest.Eventually(t, "all orders are completed", func() bool { return b.Audit().Completed == 50 })
+	if c.probes("answered") != 1 {
+		t.Errorf("%v probes", c.probes("answered"))
+	}
+}
+
+// The row may vanish or be nonsense at any time, and the database may go away: work goes on as the receiver lets it.
+func TestTheBreakerSurvivesWhateverHappensToItsRow(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	proxy, address := b.proxied()
+	c := b.startOn(address, breaking("proxied"), r.handler())
+	other := b.fleet(1, r.handler())[0]
+	all := []*running{c, other}
+	r.answer(http.StatusBadGateway)
+	stop := b.load(2, 20*time.Millisecond)
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, disturb := range []func(){
+		func() { b.Exec(`delete from orderflow.gate`) },
+		func() {
+			b.Exec(`update orderflow.gate set prober = 'nobody', probe_until = '2900-01-01', probe_at = '2900-01-01', failures = -7, revision = 0`)
+		},
+		func() {
+			b.Exec(`update orderflow.gate set breaker_open = false, limit_base = 1e-9, limit_growth = 0, limit_at = '2900-01-01', tokens = 1e9, tokens_at = '2900-01-01'`)
+		},
+		func() {
+			b.Exec(`update orderflow.gate set patience_until = clock_timestamp() + interval '1 second', breaker_open = false`)
+		},
+		func() { b.Exec(`truncate orderflow.gate`) },
+		func() {
+			proxy.Refuse()
+			dbtest.Eventually(t, "the database is away", func() bool { ok, _ := c.Ready(); return !ok })
+			proxy.Accept()
+		},
+	} {
+		b.allOpen(r, all)
+		for range random.IntN(3) {
+			failed := b.failedProbes(all)
+			dbtest.Eventually(t, "probes go on", func() bool { return b.failedProbes(all) > failed })
+		}
+		disturb()
+		b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
+	}
+	b.allOpen(r, all)
+	failed := b.failedProbes(all)
+	dbtest.Eventually(t, "probes go on", func() bool { return b.failedProbes(all) > failed })
+	r.answer(http.StatusOK)
+	stop()
+	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	if a := b.Audit(); a.Dead != 0 || a.Duplicated != 0 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+// Where the state cannot be shared, each consumer has a breaker of its own, and says so.
+func TestWithoutItsTableEachConsumerHasABreakerOfItsOwn(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	b.Exec(`drop table orderflow.gate`)
+	r.answer(http.StatusBadGateway)
+	c := b.start(breaking("alone"), r.handler())
+	b.Publish(200)
+	dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 3 })
+	if ok, why := c.Ready(); ok || !strings.Contains(why, "sharing the breaker's state is refused") {
+		t.Errorf("ready %t: %s", ok, why)
+	}
+	r.answer(http.StatusOK)
+	if a := b.settled(); a.Completed != 200 {
+		t.Fatalf("%+v", a)
+	}
+	b.uncounted(most)
+}
+
+// The breakers of two queues have nothing to do with each other.
+func TestTheBreakersOfTwoQueuesDoNotMix(t *testing.T) {
+	b := setup(t)
+	one, two := newReceiver(t), newReceiver(t)
+	b.Exec(`select pgmq.create('other'), pgmq.create('other_dlq')`)
+	first := b.start(breaking("first"), one.handler())
+	s := breaking("second")
+	s.Queue = "other"
+	second := b.start(s, two.handler())
+	one.answer(http.StatusBadGateway)
+	b.Publish(100)
+	b.allOpen(one, []*running{first})
+	b.Exec(`insert into public.orders (customer_name, product_name, quantity, price) select 'c', 'p', 1, 1 from generate_series(1, 100)`)
+	b.Exec(`select pgmq.send('other', jsonb_build_object('order_id', id)) from public.orders where id > 100`)
+	b.Exec(`update public.orders o set message_id = q.msg_id from pgmq.q_other q where (q.message->>'order_id')::bigint = o.id`)
+	b.Exec(`select pg_notify('orderflow_other', '')`)
+	dbtest.Eventually(t, "the other queue is worked off", func() bool { return b.Audit().Completed == 100 })
+	if second.metric("breaker_open") != 0 || second.metric("breaker_openings_total") != 0 {
+		t.Error("the breaker of the other queue has opened")
+	}
+	one.answer(http.StatusOK)
+	if a := b.settled(); a.Completed != 200 {
+		t.Fatalf("%+v", a)
+	}
+}
+
+// An operator stops the queue: what runs finishes and counts, nothing else begins, not at one that starts meanwhile either.
+func TestAPausedQueueIsNotWorkedOn(t *testing.T) {
+	b := setup(t)
+	started, goOn := make(chan int64, 100), make(chan struct{})
+	var n tries
+	h := handle(func(_ context.Context, m message.Message) error {
+		n.note(m)
+		started <- m.ID
+		<-goOn
+		return nil
+	})
+	s := breaking("here")
+	s.Concurrency, s.Prefetch = 2, 20
+	c := b.start(s, h)
+	b.Publish(12)
+	within(t, "one starts", started)
+	within(t, "another starts", started)
+	dbtest.Eventually(t, "the others wait", func() bool { return c.metric("leases_held") == 12 })
+	b.Exec(`insert into orderflow.gate (queue, revision, paused_at, paused_by) values ($1, 1, clock_timestamp(), 'the tests')`, dbtest.QueueName)
+	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
+	dbtest.Eventually(t, "it says so", func() bool {
+		_, why := c.Ready()
+		return strings.Contains(why, "paused since") && strings.Contains(why, "the tests")
+	})
+	dbtest.Eventually(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 2 })
+	close(goOn)
+	dbtest.Eventually(t, "what ran is done", func() bool { return b.Audit().Completed == 2 })
+	other := b.start(breaking("there"), h)
+	dbtest.Eventually(t, "one that starts knows", func() bool { _, why := other.Ready(); return strings.Contains(why, "paused since") })
+	if n.total() != 2 || c.metric("paused") != 1 {
+		t.Fatalf("%d were worked on", n.total())
+	}
+	b.Exec(`update orderflow.gate set paused_at = null, revision = 2`)
+	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
+	if a := b.settled(); a.Completed != 12 {
+		t.Fatalf("%+v", a)
+	}
+	if got := dbtest.One[int](b.DB, `select max(attempts) from public.orders`); got != 1 {
+		t.Errorf("%d attempts", got)
+	}
+}

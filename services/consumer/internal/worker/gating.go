@@ -1,0 +1,353 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/gate"
+	"orderflow.example/services/consumer/internal/metrics"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// Breaker is when the breaker opens and how it is probed whether it may close; see package gate.
+type Breaker struct {
+	Share      float64       // of the attempts that find what they call unavailable: with more than this it opens; 0: never
+	Least      int           // attempts that it takes
+	ProbeFirst time.Duration // between the opening and the first probe
+	ProbeMost  time.Duration // between two probes
+}
+
+// window is for how long results count: long enough that as many as it takes to open can come in, however few are at work.
+func (s Settings) window() time.Duration {
+	return max(time.Minute, 2*time.Duration(s.Breaker.Least)*s.HandlerTimeout/time.Duration(s.Concurrency))
+}
+
+// gating is this consumer's part in the queue's gate. The workers tell it how attempts end; the fetcher, and nobody else, exchanges that
+// with the database before it fetches. While the gate stands open wide and there is nothing to tell, that costs no statement: the poller's look
+// shows when somebody else has changed it, and a notification does so at once.
+type gating struct {
+	queue   *queue.Queue
+	who     string // names this process, as nothing else does
+	policy  gate.Policy
+	longest time.Duration // that a probe can take: its handler, and its work in the transaction of the ack
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	health  health
+	changed chan struct{} // to the fetcher: there is something to tell or to hear
+
+	mu       sync.Mutex
+	window   *gate.Window
+	meter    gate.Meter // of what is normal,
+	answered gate.Meter // and of all that is answered
+	known    gate.State // as last heard
+	revision int64
+	heard    time.Time // when, on our clock,
+	database time.Time // and on the database's
+	epoch    int       // counts the times that the breaker opened or closed
+	stale    bool      // what is known may not hold any more
+	askAt    time.Time // when to ask again; zero: when something changes
+	dead     gate.State
+	deadTill time.Time // the row cannot be used until then; dead is what is used in its place
+
+	news     bool // any of the following is to be told
+	trip     string
+	eased    bool
+	patience time.Duration
+	short    bool
+	probe    gate.Probe
+	probing  *delivery // that a worker has or will have; nil while it is read
+	began    time.Time // the probe
+	idle     bool      // the last probe found nothing to probe with
+}
+
+// newGating prepares the part of a process of the consumer called id.
+func newGating(s Settings, log *slog.Logger, m *metrics.Metrics) *gating {
+	g := &gating{
+		who:     fmt.Sprintf("%s/%08x", s.ID, rand.Uint32()), // CONSUMER_ID may be given twice
+		policy:  gate.Policy{ProbeFirst: s.Breaker.ProbeFirst, ProbeMost: s.Breaker.ProbeMost},
+		longest: 2*s.HandlerTimeout + graceOf(s.Visible, s.HandlerTimeout) + gate.ProbeLease,
+		log:     log, metrics: m,
+		changed: make(chan struct{}, 1),
+		window:  gate.NewWindow(s.Breaker.Share, s.Breaker.Least, s.Concurrency, s.window()),
+		stale:   true, // it may be closed
+	}
+	g.health.doing, g.health.log = "sharing the breaker's state", log
+	return g
+}
+
+// leave is what the fetcher may do.
+type leave struct {
+	fetch int           // so many messages
+	probe bool          // one, as a probe
+	shut  bool          // nothing that waits may be started either
+	wait  time.Duration // until it may be otherwise; 0: until something changes
+}
+
+// shut says whether no attempt may begin, but a probe's.
+func (g *gating) shut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shutLocked()
+}
+
+func (g *gating) shutLocked() bool { return g.openLocked() || g.known.Paused() }
+
+func (g *gating) openLocked() bool { return g.known.Open || g.trip != "" }
+
+// refresh says that somebody may have changed the gate. revision is the row's, or -1 when that is not known.
+func (g *gating) refresh(revision int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if revision == g.revision && revision >= 0 || time.Now().Before(g.deadTill) {
+		return
+	}
+	g.stale = true
+	signal(g.changed)
+}
+
+// starts notes that a handler is about to be given a delivery. It says false when it must not be: the gate has been shut meanwhile.
+func (g *gating) starts(d *delivery) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d.epoch = g.epoch
+	return d.probe || !g.shutLocked()
+}
+
+// ended notes how an attempt ended, once, and says whether it counts. What fails during an outage does not.
+func (g *gating) ended(d *delivery, r gate.Result, problem error) (counts bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if d.judged {
+		return true
+	}
+	d.judged = true
+	now := time.Now()
+	if d.probe {
+		g.resolveLocked(d, map[bool]gate.Probe{true: gate.ProbeAnswered, false: gate.ProbeFailed}[r == gate.Answered])
+	}
+	old := d.epoch != g.epoch
+	if r == gate.Answered && !old && !g.openLocked() {
+		g.answered.Add(now)
+		if !g.known.Limited() {
+			g.meter.Add(now)
+		}
+	}
+	if !old && !g.openLocked() && g.window.Add(now, d.msg.ID, r) {
+		g.trip, g.news = problem.Error(), true
+		g.epoch++
+		signal(g.changed)
+	}
+	return !g.openLocked() && !(r == gate.Unavailable && (old || g.known.Recovering(g.nowLocked())))
+}
+
+// ease notes that what is called asks for patience.
+func (g *gating) ease(patience time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.eased, g.news, g.patience = true, true, max(g.patience, patience)
+	signal(g.changed)
+}
+
+// unused notes that a delivery will reach no handler.
+func (g *gating) unused(d *delivery) {
+	if !d.probe {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.resolveLocked(d, gate.ProbeUnused)
+}
+
+func (g *gating) resolveLocked(d *delivery, result gate.Probe) {
+	if g.probe == gate.ProbeRunning && g.probing == d {
+		g.probe, g.probing, g.news = result, nil, true
+		signal(g.changed)
+	}
+}
+
+// nowLocked is the database's time, about.
+func (g *gating) nowLocked() time.Time { return g.database.Add(time.Since(g.heard)) }
+
+// pass asks for leave to fetch up to want messages.
+func (g *gating) pass(ctx context.Context, link *pg.Link, want int) (leave, error) {
+	g.mu.Lock()
+	now := time.Now()
+	if g.known.Open && g.idle {
+		want = 0
+	}
+	if g.probe == gate.ProbeRunning && now.Sub(g.began) > g.longest {
+		g.probe, g.probing, g.news = gate.ProbeUnused, nil, true
+	}
+	if !g.deadTill.IsZero() && now.After(g.deadTill) {
+		g.stale, g.deadTill = true, time.Time{}
+	}
+	wide := !g.known.Open && !g.known.Paused() && !g.known.Limited() && !g.nowLocked().Before(g.known.PatienceUntil)
+	switch {
+	case g.stale || g.news:
+	case wide:
+		g.mu.Unlock()
+		return leave{fetch: want}, nil
+	case want == 0 && !g.known.Open && !g.known.Paused():
+		g.mu.Unlock()
+		return leave{}, nil // there is no room: what the limit allows is asked when there is
+	case now.Before(g.askAt):
+		l := leave{shut: g.shutLocked(), wait: g.askAt.Sub(now)}
+		g.mu.Unlock()
+		return l, nil
+	}
+	ask := gate.Ask{
+		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience,
+		Probe: g.probe, Short: g.short, Want: want,
+	}
+	dead := now.Before(g.deadTill)
+	g.stale, g.news, g.eased, g.patience = false, false, false, 0
+	g.mu.Unlock()
+
+	var answer gate.Answer
+	var seen queue.Gate
+	var err error
+	if !dead {
+		err = link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+			seen, err = g.queue.ChangeGate(ctx, conn, func(found queue.Gate) (next gate.State) {
+				ask.Arrivals = found.Arrivals
+				next, answer = found.Step(found.Now, g.policy, ask)
+				return next
+			})
+			return err
+		})
+		g.health.note(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case dead || queue.Answered(err):
+		// The database does not let us share it: a table that is gone, a right that is missing. Then each consumer has a gate of its own.
+		if !dead {
+			g.deadTill = now.Add(deadFor)
+		}
+		seen = queue.Gate{Now: now, Revision: -1}
+		ask.Arrivals = 0
+		g.dead, answer = g.dead.Step(now, g.policy, ask)
+		seen.State = g.dead
+	case err != nil:
+		g.news = true
+		g.eased, g.patience = g.eased || ask.Eased, max(g.patience, ask.Patience)
+		return leave{shut: g.shutLocked()}, err
+	}
+	if seen.Revision >= 0 {
+		g.dead = gate.State{}
+	}
+	g.adoptLocked(seen, ask)
+	return g.leaveLocked(answer), nil
+}
+
+// deadFor is how long a gate that cannot be shared is left alone.
+const deadFor = time.Second
+
+// adoptLocked takes what has been agreed on for what is known.
+func (g *gating) adoptLocked(seen queue.Gate, told gate.Ask) {
+	before, next := g.known, seen.State
+	g.known, g.revision, g.heard, g.database = next, seen.Revision, time.Now(), seen.Now
+	if told.Trip != "" {
+		g.trip = ""
+	}
+	if told.Probe != gate.ProbeNone && told.Probe != gate.ProbeRunning && g.probe == told.Probe {
+		g.probe = gate.ProbeNone
+		g.metrics.Probes.WithLabelValues(told.Probe.String()).Inc()
+	}
+	g.report(before, next, told)
+	if next.Open != before.Open || !next.Since.Equal(before.Since) {
+		g.epoch++
+		g.window.Clear()
+		g.idle, g.short = false, false
+	}
+}
+
+func (g *gating) leaveLocked(answer gate.Answer) leave {
+	g.askAt = time.Time{}
+	if answer.Wait > 0 {
+		g.askAt = time.Now().Add(answer.Wait)
+	}
+	if answer.Probe {
+		g.probe, g.probing, g.began = gate.ProbeRunning, nil, time.Now()
+	}
+	return leave{fetch: answer.Grant, probe: answer.Probe, shut: g.shutLocked() && !answer.Probe, wait: answer.Wait}
+}
+
+// fetched notes what came of a leave. d is the delivery that came of a probe's; nil: none.
+func (g *gating) fetched(l leave, got int, d *delivery) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.short = got < l.fetch
+	if !l.probe {
+		return
+	}
+	if d == nil {
+		g.resolveLocked(nil, gate.ProbeUnused)
+		g.idle = true
+		return
+	}
+	d.probe, g.probing = true, d
+}
+
+// hasWork says that there is something due to probe with.
+func (g *gating) hasWork() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.idle {
+		g.idle, g.askAt = false, time.Time{}
+	}
+}
+
+// report logs and counts what has changed.
+func (g *gating) report(before, next gate.State, told gate.Ask) {
+	rate := next.Rate(g.database)
+	g.metrics.BreakerOpen.Set(number(next.Open))
+	g.metrics.Paused.Set(number(next.Paused()))
+	g.metrics.RateLimit.Set(map[bool]float64{true: rate}[next.Limited()])
+	switch {
+	case next.Open && (!before.Open || !next.Since.Equal(before.Since)):
+		g.metrics.Openings.Inc()
+		g.log.Warn("the breaker is open: what the handler calls is unavailable; nothing is fetched but one order at a time, to probe",
+			"opened_by_us", told.Trip != "", "error", next.Reason, "orders_per_second_before", math.Round(next.Normal))
+	case told.Probe == gate.ProbeFailed && next.Open:
+		g.log.Info("the probe has failed, the breaker stays open", "failures", next.Failures, "next_in", next.ProbeAt.Sub(g.database).Round(time.Millisecond).String())
+	case !next.Open && before.Open:
+		g.log.Info("the breaker is closed: what the handler calls works again; starting slowly", "orders_per_second_before", math.Round(next.Normal))
+	}
+	switch {
+	case next.Open || before.Open:
+	case next.Limited() && !before.Limited():
+		g.log.Info("orders are fetched at a limited rate", "orders_per_second", math.Round(rate), "no_calls_for", max(next.PatienceUntil.Sub(g.database), 0).Round(time.Millisecond).String())
+	case !next.Limited() && before.Limited():
+		g.log.Info("the limit is lifted: there is no backlog")
+	}
+	switch {
+	case next.Paused() && !before.Paused():
+		g.log.Warn("consuming is paused: nothing is fetched until `consumer resume`", "by", next.PausedBy, "since", next.PausedAt.UTC().Format(time.RFC3339))
+	case !next.Paused() && before.Paused():
+		g.log.Info("consuming is resumed")
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// status says in words what keeps the consumer from fetching as it likes; empty when nothing does.
+func (g *gating) status() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.known.Describe(g.nowLocked())
+}
