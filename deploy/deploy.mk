@@ -37,13 +37,15 @@ push: ## Build and push them for a cluster of yours: make push IMAGES=registry.e
 	@tag=$$(deploy/kind/images --push); images='$(IMAGES)'; \
 	echo "helm install orderflow $(CHART) --set image.registry=$${images%%/*},image.repository=$${images#*/} --set-string image.tag=$$tag"
 
-kind-up: bin/kind .kubectl ## Create the kind cluster, unless it is there (KIND_CONFIG=, KIND_NODE_IMAGE=)
+kind-up: bin/kind .kubectl ## Create the kind cluster, unless it is there, and load the images into its nodes (KIND_CONFIG=, KIND_NODE_IMAGE=)
 	@if bin/kind get clusters 2>/dev/null | grep -qx $(CLUSTER); then \
 		bin/kind export kubeconfig --name $(CLUSTER); \
 	else \
 		bin/kind create cluster --name $(CLUSTER) --config $(KIND_CONFIG) $(if $(KIND_NODE_IMAGE),--image $(KIND_NODE_IMAGE)) --wait 5m; \
 	fi
 	@$(KUBECTL) wait --for=condition=Ready nodes --all --timeout=3m
+	@deploy/kind/images --load > /dev/null
+	@echo 'ready. Next: make deploy, or helm install orderflow $(CHART) --kube-context $(CONTEXT)'
 
 deploy: bin/kind bin/helm .cluster ## Build, load and install everything, with a load generator that proves it (NAMESPACE=, RELEASE=, HELM_FLAGS=)
 	@tag=$$(deploy/kind/images --load); \

@@ -35,6 +35,8 @@ var scenarios = []scenario{
 	{"h", "uninstall, install: the kept volume is found again", reinstall},
 	{"i", "webhooks to a receiver that loses answers, refuses and goes away: each order arrives", webhook},
 	{"j", "a second release: external database, given secrets, autoscaler", neighbour},
+	{"l", "every secret is changed under load, and back: no order is lost", rotation},
+	{"m", "GitOps: rendered and applied twice, the second time changes nothing", gitops},
 	{"k", "what all that cost: memory, restarts; and the metrics that dashboard and alerts ask for", figures},
 }
 

@@ -117,8 +117,8 @@ func (s *suite) secrets(ctx context.Context) (map[string]string, error) {
 	for _, item := range list.Items {
 		found[item.Metadata.Name] = fmt.Sprint(item.Data)
 	}
-	if len(found) != 6 {
-		return nil, fmt.Errorf("generated Secrets: got %d, want 6: %v", len(found), slices.Sorted(maps.Keys(found)))
+	if len(found) != 7 {
+		return nil, fmt.Errorf("generated Secrets: got %d, want 7: %v", len(found), slices.Sorted(maps.Keys(found)))
 	}
 	return found, nil
 }

@@ -26,8 +26,9 @@ func (s *suite) base() map[string]string {
 		"log.level":                  "debug",
 		"networkPolicy.api.access":   "listed",
 		"consumer.visibilityTimeout": "5",
-		// The second release of scenario j uses this one's Postgres.
+		// The releases of scenarios j and m use this one's Postgres.
 		"networkPolicy.postgres.from[0].podSelector.matchLabels.app\\.kubernetes\\.io/instance": "neighbour",
+		"networkPolicy.postgres.from[1].podSelector.matchLabels.app\\.kubernetes\\.io/instance": "gitops",
 	}
 	if s.postgresImage != "" {
 		settings["postgres.image"] = s.postgresImage
