@@ -27,8 +27,8 @@ func binaries(t *testing.T) string {
 func TestServicesKnowTheVariablesTheyAreGiven(t *testing.T) {
 	t.Parallel()
 	binaries := binaries(t)
-	// Read by libraries: pgx and the Go runtime.
-	elsewhere := []string{"PGUSER", "PGPASSWORD_FILE", "GOMEMLIMIT"}
+	// Read by libraries (pgx, the Go runtime), or put into another by the kubelet.
+	elsewhere := []string{"PGUSER", "PGPASSWORD_FILE", "GOMEMLIMIT", "DATABASE_HOST"}
 	known := map[string][]string{}
 	for container, service := range map[string]string{"api": "api", "migrate": "api", "consumer": "consumer", "loadgen": "loadgen", "receiver": "loadgen", "test": "loadgen"} {
 		known[container] = append(variables(t, filepath.Join(binaries, service)), elsewhere...)

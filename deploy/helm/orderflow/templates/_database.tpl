@@ -38,14 +38,30 @@ anything, and no printed URL can show them.
 {{- end -}}
 {{- end -}}
 
+{{/* Secret with the client certificate; empty for none. */}}
+{{- define "orderflow.database.client" -}}
+{{- if not .Values.postgres.enabled -}}{{- .Values.externalDatabase.clientCertificateSecret -}}{{- end -}}
+{{- end -}}
+
 {{- define "orderflow.postgres.tlsSecret" -}}
 {{- .Values.postgres.tls.existingSecret | default (printf "%s-postgres-tls" (include "orderflow.fullname" .)) -}}
 {{- end -}}
 
+{{/* The database's address, without user and password. A host that only a Secret knows is put in by the kubelet. */}}
 {{- define "orderflow.database.url" -}}
+{{- $external := .Values.externalDatabase -}}
 {{- $host := include "orderflow.postgres.host" . -}}
+{{- if and (not .Values.postgres.enabled) $external.hostKey -}}{{- $host = "$(DATABASE_HOST)" -}}{{- end -}}
 postgres://{{ ternary (printf "[%s]" $host) $host (contains ":" $host) }}:{{ include "orderflow.postgres.port" . }}/{{ .Values.database.name }}?sslmode={{ include "orderflow.postgres.sslmode" . }}
 {{- if include "orderflow.database.ca" . }}&sslrootcert={{ include "orderflow.secretFile" (dict "for" "database-ca" "secret" (include "orderflow.database.ca" .) "key" (ternary "ca.crt" .Values.externalDatabase.caKey .Values.postgres.enabled)) }}{{ end -}}
+{{- if not .Values.postgres.enabled -}}
+{{- with $external.clientCertificateSecret -}}
+&sslcert={{ include "orderflow.secretFile" (dict "for" "database-client" "secret" . "key" "tls.crt") }}&sslkey={{ include "orderflow.secretFile" (dict "for" "database-client" "secret" . "key" "tls.key") }}
+{{- end -}}
+{{- range $name, $value := $external.parameters -}}
+&{{ $name }}={{ $value | urlquery | replace "+" "%20" }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/*
@@ -77,6 +93,16 @@ generated: {{ eq $own.existingSecret "" }}
 {{/* Variables by which a container reaches the database: (dict "root" $ "role" "api") */}}
 {{- define "orderflow.database.env" -}}
 {{- $role := include "orderflow.role" . | fromYaml -}}
+{{- $external := ternary dict .root.Values.externalDatabase .root.Values.postgres.enabled -}}
+{{- if $external.uriKey -}}
+- name: DATABASE_URL_FILE
+  value: {{ include "orderflow.secretFile" (dict "for" (printf "database-%s" .role) "secret" $role.secret "key" $external.uriKey) | quote }}
+{{- else -}}
+{{- if $external.hostKey }}
+- name: DATABASE_HOST
+  valueFrom:
+    secretKeyRef: {name: {{ $external.existingSecret | quote }}, key: {{ $external.hostKey | quote }}}
+{{- end }}
 - name: DATABASE_URL
   value: {{ include "orderflow.database.url" .root | quote }}
 - name: PGUSER
@@ -88,6 +114,7 @@ generated: {{ eq $own.existingSecret "" }}
   {{- end }}
 - name: PGPASSWORD_FILE
   value: {{ include "orderflow.secretFile" (dict "for" (printf "database-%s" .role) "secret" $role.secret "key" $role.key) | quote }}
+{{- end }}
 - name: QUEUE_NAME
   value: {{ .root.Values.queue.name | quote }}
 {{- end -}}
@@ -107,6 +134,9 @@ generated: {{ eq $own.existingSecret "" }}
     items: [{key: ca.crt, path: ca.crt}]
     {{- end }}
 {{- end }}
+{{- with include "orderflow.database.client" .root }}
+{{ include "orderflow.secretVolume" (dict "for" "database-client" "secret" .) }}
+{{- end }}
 {{- end -}}
 
 {{- define "orderflow.database.mounts" -}}
@@ -116,6 +146,9 @@ generated: {{ eq $own.existingSecret "" }}
 {{- end }}
 {{- with include "orderflow.database.ca" .root }}
 {{ include "orderflow.secretMount" (dict "for" "database-ca" "secret" .) }}
+{{- end }}
+{{- with include "orderflow.database.client" .root }}
+{{ include "orderflow.secretMount" (dict "for" "database-client" "secret" .) }}
 {{- end }}
 {{- end -}}
 

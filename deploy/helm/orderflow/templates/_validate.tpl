@@ -172,7 +172,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $external := .Values.externalDatabase -}}
 {{- $roles := .Values.database.roles -}}
 {{- if .Values.postgres.enabled -}}
-{{- if or $external.host $external.existingSecret $external.caSecret -}}
+{{- if or $external.host $external.existingSecret $external.caSecret $external.hostKey $external.uriKey $external.clientCertificateSecret -}}
 {{- $problems = append $problems "externalDatabase is set while postgres.enabled is true: set postgres.enabled to false to use it, or remove externalDatabase." -}}
 {{- end -}}
 {{- $memory := (.Values.postgres.resources | default dict) -}}
@@ -211,8 +211,23 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- end -}}
 {{- end -}}
 {{- else -}}
-{{- if not $external.host -}}
+{{- $ways := list -}}
+{{- range $key := list "host" "hostKey" "uriKey" -}}
+{{- if index $external $key -}}{{- $ways = append $ways (printf "externalDatabase.%s" $key) -}}{{- end -}}
+{{- end -}}
+{{- if not $ways -}}
 {{- $problems = append $problems "postgres.enabled is false, but externalDatabase.host is empty: say which server to use." -}}
+{{- else if gt (len $ways) 1 -}}
+{{- $problems = append $problems (printf "%s are all set: which of them says where the server is?" (join " and " $ways)) -}}
+{{- end -}}
+{{- if and $external.uriKey $roles.separate -}}
+{{- $problems = append $problems "externalDatabase.uriKey is set, but database.roles.separate is true, and a URI is one role's: set separate to false, or use host and the roles' own Secrets." -}}
+{{- end -}}
+{{- if and $external.uriKey (or $external.caSecret $external.clientCertificateSecret $external.parameters) -}}
+{{- $problems = append $problems "externalDatabase.uriKey is set, and a URI says all of it: remove caSecret, clientCertificateSecret and parameters, or use host." -}}
+{{- end -}}
+{{- if and $external.uriKey (eq .Values.consumer.autoscaling.mode "keda") -}}
+{{- $problems = append $problems "consumer.autoscaling.mode is keda, which cannot read externalDatabase.uriKey: use host or hostKey." -}}
 {{- end -}}
 {{- if not $external.existingSecret -}}
 {{- $problems = append $problems "postgres.enabled is false, but externalDatabase.existingSecret is empty: name a Secret with user name and password of the database's owner." -}}
