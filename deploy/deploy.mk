@@ -41,6 +41,7 @@ kind-up: bin/kind .kubectl ## Create the kind cluster, unless it is there, and l
 	@if bin/kind get clusters 2>/dev/null | grep -qx $(CLUSTER); then \
 		bin/kind export kubeconfig --name $(CLUSTER); \
 	else \
+		echo 'creating the cluster: about half a minute, and the download of the node image the first time'; \
 		bin/kind create cluster --name $(CLUSTER) --config $(KIND_CONFIG) $(if $(KIND_NODE_IMAGE),--image $(KIND_NODE_IMAGE)) --wait 5m; \
 	fi
 	@$(KUBECTL) wait --for=condition=Ready nodes --all --timeout=3m
@@ -48,12 +49,15 @@ kind-up: bin/kind .kubectl ## Create the kind cluster, unless it is there, and l
 	@echo 'ready. Next: make deploy, or helm install orderflow $(CHART) --kube-context $(CONTEXT)'
 
 deploy: bin/kind bin/helm .cluster ## Build, load and install everything, with a load generator that proves it (NAMESPACE=, RELEASE=, HELM_FLAGS=)
+	@echo 'building, loading, installing: about a minute; the load generator and its audit take half of another'
 	@tag=$$(deploy/kind/images --load); \
 	deploy/kind/namespace $(CONTEXT) $(NAMESPACE); \
 	$(HELM) upgrade --install $(RELEASE) $(CHART) --namespace $(NAMESPACE) --values deploy/kind/values.yaml --set-string image.tag=$$tag \
 		$(if $(POSTGRES_IMAGE),--set-string postgres.image=$(POSTGRES_IMAGE)) --wait --timeout 5m $(HELM_FLAGS) || { deploy/kind/diagnose $(CONTEXT) $(NAMESPACE); exit 1; }
+	@deploy/kind/verdict $(CONTEXT) $(NAMESPACE) $(RELEASE)
 
 e2e: bin/kind bin/helm bin/loadgen .cluster ## Prove it on the cluster: faults, restarts, upgrades, each ended by the audit (ONLY=a,b)
+	@echo 'a quarter of an hour, or less'
 	@tag=$$(deploy/kind/images --load); \
 	go -C deploy/kind/e2e build -o $(CURDIR)/bin/e2e . ; \
 	exec bin/e2e -loadgen bin/loadgen -context $(CONTEXT) -helm bin/helm -chart $(CHART) -tag $$tag -postgres-image '$(POSTGRES_IMAGE)' -only '$(ONLY)'
@@ -103,13 +107,15 @@ chart-docs: ## Write what is generated from values.yaml: the schema and the READ
 chart-verify: ## Check that the schema and the README's tables are current
 	@go -C tools/chartcheck run . verify $(CURDIR)/$(CHART)
 
-# Tools, pinned in tools/ and built once per change of their go.mod.
+# Tools, pinned in tools/ and built once per change of their go.mod; kind and helm only where the machine has none as good.
 bin/kind: tools/go.mod
-	@go -C tools build -o $(CURDIR)/$@ sigs.k8s.io/kind
+	@mkdir -p bin; if path=$$(tools/installed kind sigs.k8s.io/kind); then ln -sfn "$$path" $@ && touch -h $@; else \
+		echo 'building kind (half a minute the first time)'; go -C tools build -o $(CURDIR)/$@ sigs.k8s.io/kind; fi
 
 bin/helm: tools/go.mod
-	@echo 'building helm (a minute the first time)'
-	@go -C tools build -ldflags '$(HELM_LDFLAGS)' -o $(CURDIR)/$@ helm.sh/helm/v3/cmd/helm
+	@mkdir -p bin; if path=$$(tools/installed helm helm.sh/helm/v3); then ln -sfn "$$path" $@ && touch -h $@; else \
+		echo 'building helm (a minute the first time)'; \
+		go -C tools build -ldflags '$(HELM_LDFLAGS)' -o $(CURDIR)/$@ helm.sh/helm/v3/cmd/helm; fi
 
 bin/helm-unittest: tools/helm-unittest/go.mod
 	@echo 'building helm-unittest (a minute the first time)'

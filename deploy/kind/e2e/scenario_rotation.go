@@ -146,11 +146,13 @@ func changedToken(ctx context.Context, s *suite) error {
 	if err := s.change(ctx, release+"-admin", "token", token); err != nil {
 		return err
 	}
-	err = s.withAPI(ctx, func(url string) error {
-		return eventually(ctx, 3*time.Minute, "the api takes the new admin token", func(ctx context.Context) (bool, error) {
+	err = eventually(ctx, 3*time.Minute, "the api takes the new admin token", func(ctx context.Context) (bool, error) {
+		// Anew each time: a refused request ends its connection, and kubectl then forwards no more.
+		err := s.withAPI(ctx, func(url string) error {
 			_, err := call(ctx, "POST", url+"/dead-letters/redrive", token, `{"dry_run": true}`)
-			return err == nil, err
+			return err
 		})
+		return err == nil, err
 	})
 	if err != nil {
 		return err
