@@ -149,7 +149,7 @@ func changedToken(ctx context.Context, s *suite) error {
 	err = eventually(ctx, 3*time.Minute, "the api takes the new admin token", func(ctx context.Context) (bool, error) {
 		// Anew each time: a refused request ends its connection, and kubectl then forwards no more.
 		err := s.withAPI(ctx, func(url string) error {
-			_, err := call(ctx, "POST", url+"/dead-letters/redrive", token, `{"dry_run": true}`)
+			_, err := call(ctx, "POST", url+"/dead-letters/redrive", token, `{"all": true, "dry_run": true}`)
 			return err
 		})
 		return err == nil, err
