@@ -59,8 +59,9 @@ deploy: bin/kind bin/helm .cluster ## Build, load and install everything, with a
 e2e: bin/kind bin/helm bin/loadgen .cluster ## Prove it on the cluster: faults, restarts, upgrades, each ended by the audit (ONLY=a,b)
 	@echo 'a quarter of an hour, or less'
 	@tag=$$(deploy/kind/images --load); \
+	adapter=$$(deploy/kind/e2e/adapter/image); \
 	go -C deploy/kind/e2e build -o $(CURDIR)/bin/e2e . ; \
-	exec bin/e2e -loadgen bin/loadgen -context $(CONTEXT) -helm bin/helm -chart $(CHART) -tag $$tag -postgres-image '$(POSTGRES_IMAGE)' -only '$(ONLY)'
+	exec bin/e2e -adapter-image "$$adapter" -loadgen bin/loadgen -context $(CONTEXT) -helm bin/helm -chart $(CHART) -tag $$tag -postgres-image '$(POSTGRES_IMAGE)' -only '$(ONLY)'
 
 status: .cluster ## What runs, and what the queue holds
 	@$(KUBECTL) --namespace $(NAMESPACE) get deployments,statefulsets,jobs,pods,persistentvolumeclaims --selector $(OF_RELEASE)

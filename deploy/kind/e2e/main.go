@@ -37,6 +37,7 @@ var scenarios = []scenario{
 	{"j", "a second release: external database, given secrets, autoscaler", neighbour},
 	{"l", "every secret is changed under load, and back: no order is lost", rotation},
 	{"m", "GitOps: rendered and applied twice, the second time changes nothing", gitops},
+	{"n", "an autoscaler follows the queue, up and down", autoscale},
 	{"k", "what all that cost: memory, restarts; and the metrics that dashboard and alerts ask for", figures},
 }
 
@@ -60,6 +61,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&s.chart, "chart", "deploy/helm/orderflow", "the chart")
 	flags.StringVar(&s.tag, "tag", "", "tag of the images, which the cluster's nodes have")
 	flags.StringVar(&s.postgresImage, "postgres-image", "", "Postgres image; empty: the chart's")
+	flags.StringVar(&s.adapterImage, "adapter-image", "", "image of the metrics adapter (deploy/kind/e2e/adapter), which the nodes have")
 	only := flags.String("only", "", "letters of the scenarios to run, as in a,d; a is always among them")
 	keep := flags.Bool("keep", false, "leave the namespace")
 	if err := flags.Parse(args); err != nil {

@@ -11,10 +11,10 @@ import (
 
 // suite is what the scenarios share: a cluster, one release with its settings, and the sum of all audits.
 type suite struct {
-	cluster                            cluster
-	chart, tag, postgresImage, loadgen string
-	settings                           map[string]string // --set of the release, as it is now
-	total                              audit
+	cluster                                          cluster
+	chart, tag, postgresImage, loadgen, adapterImage string
+	settings                                         map[string]string // --set of the release, as it is now
+	total                                            audit
 }
 
 const release = "orderflow"
