@@ -43,7 +43,7 @@ func demo(ctx context.Context, env *environment, _ []string) (code int, err erro
 		run = "demo-" + strings.ToLower(rand.Text()[:10])
 	}
 	d := &demonstration{
-		env: env, view: newView(env.stdout), run: run, consumers: consumers, orders: orders, database: p.server.URL(),
+		env: env, view: newView(env.stdout), run: run, consumers: consumers, orders: orders, database: p.server.URL(), ours: p.server.Private(),
 	}
 	d.stack = stack.New(stack.Options{
 		Session: env.session, Binaries: p.binaries, DatabaseURL: p.server.URL(), Inherit: true,
@@ -101,6 +101,7 @@ type demonstration struct {
 	run       string
 	consumers int
 	simulated bool // the work, and its failures
+	ours      bool // the database
 	orders    int
 	database  string
 
@@ -157,12 +158,12 @@ func (d *demonstration) work(ctx context.Context) (int, error) {
 		return exitFault, err
 	}
 	d.view.title(stack.API, "api "+api.URL())
-	receiver, err := d.stack.StartWanted(ctx, api)
+	receiver, settings, err := d.stack.StartHandler(ctx, api, d.ours)
 	if err != nil {
 		return exitFault, err
 	}
 	for i := range d.consumers {
-		if _, err := d.stack.LaunchNode(ctx, stack.Consumer, fmt.Sprintf("consumer-%d", i+1), receiver.Deliveries()...); err != nil {
+		if _, err := d.stack.LaunchNode(ctx, stack.Consumer, fmt.Sprintf("consumer-%d", i+1), settings...); err != nil {
 			return exitFault, err
 		}
 	}
@@ -177,7 +178,7 @@ func (d *demonstration) work(ctx context.Context) (int, error) {
 		d.view.title(stack.Consumer, fmt.Sprintf("%d consumers", d.consumers))
 	}
 
-	d.simulated = receiver == nil
+	d.simulated = settings == nil
 	var account []string
 	if receiver != nil {
 		account = []string{"RECEIVER_URL=" + receiver.MetricsURL()}

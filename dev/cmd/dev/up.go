@@ -37,12 +37,12 @@ func up(ctx context.Context, env *environment, _ []string) (code int, err error)
 	if err != nil {
 		return exitFault, err
 	}
-	receiver, err := running.StartWanted(ctx, api)
+	receiver, settings, err := running.StartHandler(ctx, api, p.server.Private())
 	if err != nil {
 		return exitFault, err
 	}
 	for i := range consumers {
-		if _, err := running.StartConsumer(ctx, fmt.Sprintf("consumer-%d", i+1), receiver.Deliveries()...); err != nil {
+		if _, err := running.StartConsumer(ctx, fmt.Sprintf("consumer-%d", i+1), settings...); err != nil {
 			return exitFault, err
 		}
 	}

@@ -69,6 +69,13 @@ func (r *Rig) gather(ctx context.Context, a stack.Report, exitCode int) (evidenc
 	if e.probedCompleted, err = r.scalar(ctx, `select count(*) from public.orders where id = any($1) and status = 'completed'`, probed); err != nil {
 		return e, err
 	}
+	if r.handler() == HandlerSQL {
+		effects, err := stack.CountEffects(ctx, r.databaseURL)
+		if err != nil {
+			return e, err
+		}
+		e.effects = &effects
+	}
 	if r.receiver != nil {
 		if e.received, err = r.receiver.Received(ctx); err != nil {
 			return e, err

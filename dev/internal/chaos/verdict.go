@@ -23,6 +23,7 @@ type evidence struct {
 	probedCompleted int64 // of these
 
 	received *stack.Received // the receiver's account; nil without one
+	effects  *stack.Effects  // of the function that is called in the ack's transaction; nil without one
 
 	causeAt time.Time     // the cause's end, by the database's clock
 	lag     time.Duration // of this machine
@@ -56,6 +57,9 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	if e.received != nil {
 		r.judgeReceived(e.received)
 	}
+	if e.effects != nil {
+		r.judgeEffects(e.effects, e.ledger.completed)
+	}
 	for _, l := range e.lives {
 		r.check(l.running, l.name+" lives on", alive(l.running), alive(true))
 	}
@@ -69,6 +73,14 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	}
 	r.check(e.ledger.firstAfter != nil, "orders posted after the cause's end that were completed", e.ledger.firstAfter != nil, true)
 	r.check(r.Recovery <= bar, "recovery", r.Recovery, bar)
+}
+
+// judgeEffects holds what the function wrote against the orders: one row for each that is completed, and none besides.
+func (r *Result) judgeEffects(e *stack.Effects, completed int64) {
+	r.check(e.Twice == 0, "orders with more than one row of the function's", e.Twice, 0)
+	r.check(e.Missing == 0, "completed orders without a row of the function's", e.Missing, 0)
+	r.check(e.Foreign == 0, "rows of the function's without a completed order", e.Foreign, 0)
+	r.measured(e.Rows == completed, "rows of the function's", e.Rows, fmt.Sprintf("%d completed orders", completed))
 }
 
 // judgeReceived holds what arrived at the receiver against what the api accepted. Repetitions are counted and allowed.

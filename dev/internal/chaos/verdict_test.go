@@ -68,6 +68,26 @@ func TestJudgeReceived(t *testing.T) {
 	}
 }
 
+// The function's table has one row for each completed order.
+func TestJudgeEffects(t *testing.T) {
+	t.Parallel()
+	for want, effects := range map[string]stack.Effects{
+		"": {Rows: 109},
+		"orders with more than one row of the function's, rows of the function's":                           {Rows: 110, Twice: 1},
+		"completed orders without a row of the function's, rows of the function's":                          {Rows: 108, Missing: 1},
+		"rows of the function's without a completed order, rows of the function's":                          {Rows: 110, Foreign: 1},
+		"orders with more than one row of the function's, completed orders without a row of the function's": {Rows: 109, Twice: 1, Missing: 1},
+	} {
+		e := sound()
+		e.effects = &effects
+		var r Result
+		r.judge(Fault{Recovery: fiveSeconds}, Plan{}, e)
+		if got := broken(r); strings.Join(got, ", ") != want {
+			t.Errorf("%+v: broken: %q, want %q", effects, got, want)
+		}
+	}
+}
+
 func broken(r Result) []string {
 	var names []string
 	for _, c := range r.Checks {

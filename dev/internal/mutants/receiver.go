@@ -83,6 +83,10 @@ func receiverMutants() []Mutant {
 			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(o.Never == 0, `, `r.check(true, `}},
 		},
 		{
+			Breaks: "chaos passes an order with two rows of the function's", Quick: true, By: goTest("dev", "./internal/chaos", "TestJudgeEffects"),
+			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(e.Twice == 0, `, `r.check(true, `}},
+		},
+		{
 			Breaks: "chaos passes an account of other orders", By: judge,
 			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(o.Accepted >= r.Accepted, `, `r.check(true, `}},
 		},

@@ -31,21 +31,8 @@ func (s *Stack) StartReceiver(ctx context.Context, api *Node, name string, env .
 	return n, nil
 }
 
-// StartWanted starts a receiver when the consumers are to deliver orders (HANDLER=webhook) and nobody has said where (WEBHOOK_URL); nil
-// otherwise.
-func (s *Stack) StartWanted(ctx context.Context, api *Node) (*Node, error) {
-	consumer := s.environ(Consumer)
-	if lookup(consumer, "HANDLER") != "webhook" || lookup(consumer, "WEBHOOK_URL") != "" || lookup(consumer, "WEBHOOK_URL_FILE") != "" {
-		return nil, nil //nolint:nilnil // none is wanted
-	}
-	return s.StartReceiver(ctx, api, string(Receiver))
-}
-
-// Deliveries are a consumer's settings that send each order to this receiver; none without one.
+// Deliveries are a consumer's settings that send each order to this receiver.
 func (n *Node) Deliveries() []string {
-	if n == nil {
-		return nil
-	}
 	return []string{"HANDLER=webhook", "WEBHOOK_URL=" + n.URL() + "/orders", "WEBHOOK_SECRETS=" + n.key}
 }
 
