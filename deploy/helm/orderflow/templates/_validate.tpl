@@ -1,6 +1,9 @@
 {{/*
-What a schema cannot say: values that are right alone and wrong together. Each
-problem is a sentence that says what to change; all of them are told at once.
+What a schema cannot say, or not so that one knows what to do: values that are
+right alone and wrong together. Each problem is a sentence that says what to
+change; all of them are told at once. A schema with if and then would say "at
+'/api/ingress/hosts': minItems: got 0, want 1", neither under which condition
+nor what else would help, and Helm would not come to the sentences after it.
 */}}
 {{- define "orderflow.validate" -}}
 {{- /*
