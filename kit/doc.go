@@ -10,6 +10,7 @@
 //	postgres   DATABASE_URL, sessions, and which errors will not pass
 //	pgproxy    for tests and chaos: breaks connections to PostgreSQL at chosen moments
 //	testdb     for tests: a database of one's own
+//	testlog    for tests: what a program writes
 //
 // It is a module outside the workspace, which each service joins by a replace directive, so that each service still builds alone.
 // It must never know what an order, a message or a queue is: what the services share of those is SQL and JSON, and no code.

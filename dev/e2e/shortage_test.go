@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -18,6 +17,7 @@ import (
 	"orderflow.example/dev/internal/ports"
 	"orderflow.example/dev/internal/stack"
 	"orderflow.example/kit/testdb"
+	"orderflow.example/kit/testlog"
 )
 
 const anOrder = `{"customer_name":"Customer","product_name":"Product","quantity":1,"price":1}`
@@ -95,31 +95,13 @@ func idle(t *testing.T, url string, many int) {
 	t.Cleanup(crowd.leave)
 }
 
-// output is what a process writes, line by line or not.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) count(part string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.Count(o.text.String(), part)
-}
-
 // Under a low limit of open files the api keeps below it: those who order, and those who look at the second port, get through a crowd
 // that says nothing.
 func TestConnectionsStayBelowTheLimitOfOpenFiles(t *testing.T) {
 	t.Parallel()
 	b := programsFor(t)
 	database := testdb.New(t)
-	var log output
+	var log testlog.Buffer
 	api := b.start(t, stack.API, 200, &log, "DATABASE_URL="+database)
 	idle(t, api.url, 500)
 	idle(t, api.metrics, 200)
@@ -132,7 +114,7 @@ func TestConnectionsStayBelowTheLimitOfOpenFiles(t *testing.T) {
 		}
 	}
 	api.runs(t)
-	if said, short := log.count("fewer connections than are configured"), log.count("cannot be accepted"); said != 1 || short != 0 {
+	if said, short := log.Count("fewer connections than are configured"), log.Count("cannot be accepted"); said != 1 || short != 0 {
 		t.Errorf("said %d times that there are fewer connections, %d times that there are no descriptors", said, short)
 	}
 }
@@ -145,7 +127,7 @@ func TestAShortageOfDescriptorsPasses(t *testing.T) {
 	for _, service := range []stack.Service{stack.API, stack.Consumer} {
 		t.Run(string(service), func(t *testing.T) {
 			t.Parallel()
-			var log output
+			var log testlog.Buffer
 			p := b.start(t, service, 0, &log, "DATABASE_URL="+database)
 			limit := func(files uint64) {
 				t.Helper()
@@ -163,11 +145,11 @@ func TestAShortageOfDescriptorsPasses(t *testing.T) {
 				t.Fatal(err) // the kernel takes it, and keeps it for the process
 			}
 			defer conn.Close()
-			eventually(t, "the shortage to be said", func() error { return want(log.count("cannot be accepted"), 1) })
+			eventually(t, "the shortage to be said", func() error { return want(log.Count("cannot be accepted"), 1) })
 			p.runs(t)
 			limit(4096)
-			eventually(t, "the end of the shortage to be said", func() error { return want(log.count("are accepted again"), 1) })
-			if n := log.count("cannot be accepted"); n != 1 {
+			eventually(t, "the end of the shortage to be said", func() error { return want(log.Count("are accepted again"), 1) })
+			if n := log.Count("cannot be accepted"); n != 1 {
 				t.Errorf("said %d times", n)
 			}
 			if service == stack.API {

@@ -1,13 +1,11 @@
 package listen_test
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/listen"
+	"orderflow.example/kit/testlog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,24 +34,7 @@ func (f *failing) Accept() (net.Conn, error) {
 	}
 }
 
-type record struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (r *record) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(p)
-}
-
-func (r *record) count(part string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Count(r.text.String(), part)
-}
-
-func bound(t *testing.T, most int, errs ...error) (*listen.Listener, *record) {
+func bound(t *testing.T, most int, errs ...error) (*listen.Listener, *testlog.Buffer) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,7 +44,7 @@ func bound(t *testing.T, most int, errs ...error) (*listen.Listener, *record) {
 	for _, err := range errs {
 		f.errors <- err
 	}
-	var log record
+	var log testlog.Buffer
 	l := listen.New(f, most, slog.New(slog.NewTextHandler(&log, nil)))
 	t.Cleanup(func() { _ = l.Close() })
 	return l, &log
@@ -110,8 +92,8 @@ func TestPassingErrorsAreWaitedOutAndSaidOnce(t *testing.T) {
 	for _, err := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM} {
 		l, log := bound(t, 10, err, err, err)
 		_, server := connect(t, l)
-		if server == nil || log.count("cannot be accepted") != 1 || log.count("are accepted again") != 1 || log.count("failed=3") != 1 {
-			t.Errorf("%v: the log is %s", err, &log.text)
+		if server == nil || log.Count("cannot be accepted") != 1 || log.Count("are accepted again") != 1 || log.Count("failed=3") != 1 {
+			t.Errorf("%v: the log is %s", err, log)
 		}
 	}
 }
@@ -163,8 +145,8 @@ func TestTheLongestWaitingMakeRoom(t *testing.T) {
 		t.Error("a request of a connection that was given up may be worked on")
 	}
 	connect(t, l)
-	if log.count("connection limit reached") != 1 || l.Len() != 3 {
-		t.Errorf("%d connections, and the log is %s", l.Len(), &log.text)
+	if log.Count("connection limit reached") != 1 || l.Len() != 3 {
+		t.Errorf("%d connections, and the log is %s", l.Len(), log)
 	}
 }
 
@@ -277,8 +259,8 @@ func TestServerOfTheSecondPort(t *testing.T) {
 		get() // the server notices as it reads
 	}
 	get()
-	if log.count("there is room") != 1 {
-		t.Errorf("the log is %s", &log.text)
+	if log.Count("there is room") != 1 {
+		t.Errorf("the log is %s", log)
 	}
 	_ = server.Close()
 	serving.Wait()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/program"
+	"orderflow.example/kit/testlog"
 )
 
 const asMain = "KIT_TEST_MAIN"
@@ -46,24 +46,6 @@ func sample(command program.Command) *program.Program {
 			"": command, "run": command, "audit": command,
 		},
 	}
-}
-
-// buffer can be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func lookup(variables map[string]string) env.Lookup {
@@ -165,7 +147,7 @@ func TestTheSecondSignalExitsAtOnce(t *testing.T) {
 		<-release // it would drain for long
 		return nil
 	})
-	var stderr buffer
+	var stderr testlog.Buffer
 	if code := p.Run(t.Context(), nil, lookup(nil), &stderr, &stderr, signals); code != program.Fault {
 		t.Errorf("exit code %d", code)
 	}
@@ -183,7 +165,7 @@ func TestGraceLeavesTimeForLastWords(t *testing.T) {
 		return program.ExitError(130)
 	})
 	p.Grace = time.Minute
-	var stderr buffer
+	var stderr testlog.Buffer
 	if code := p.Run(t.Context(), nil, lookup(nil), &stderr, &stderr, signals); code != 130 {
 		t.Errorf("exit code %d", code)
 	}

@@ -8,13 +8,13 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/env"
+	"orderflow.example/kit/testlog"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
@@ -82,7 +82,7 @@ func TestDoctorExitsWith1WhenTheDatabaseIsAway(t *testing.T) {
 type started struct {
 	signals chan os.Signal
 	ended   chan int
-	log     *safeBuffer
+	log     *testlog.Buffer
 }
 
 func start(t *testing.T, db *dbtest.DB, settings map[string]string) *started {
@@ -91,7 +91,7 @@ func start(t *testing.T, db *dbtest.DB, settings map[string]string) *started {
 	for name, value := range settings {
 		all[name] = value
 	}
-	s := &started{signals: make(chan os.Signal, 2), ended: make(chan int, 1), log: &safeBuffer{}}
+	s := &started{signals: make(chan os.Signal, 2), ended: make(chan int, 1), log: &testlog.Buffer{}}
 	go func() {
 		s.ended <- consumer.Run(context.Background(), []string{"-v"}, environment(all), io.Discard, s.log, s.signals)
 	}()
@@ -245,22 +245,4 @@ func TestASecondSignalExitsAtOnce(t *testing.T) {
 	}
 	// The process would be gone; this one waits for what it has left behind.
 	dbtest.Eventually(t, "the order is done", func() bool { return db.Audit().Completed == 1 && strings.Contains(s.log.String(), "drained") })
-}
-
-// safeBuffer is a log that is read while it is written.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -1,12 +1,11 @@
 package schema_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/testdb"
+	"orderflow.example/kit/testlog"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -26,7 +26,7 @@ type database struct {
 	t    *testing.T
 	cfg  *pgx.ConnConfig // as the superuser
 	conn *pgx.Conn
-	log  *logBuffer
+	log  *testlog.Buffer
 }
 
 // newDatabase creates a database and drops it when the test ends.
@@ -34,7 +34,7 @@ func newDatabase(t *testing.T) *database {
 	t.Helper()
 
 	cfg := testdb.Config(t, testdb.Empty(t), time.Minute)
-	return &database{t: t, cfg: cfg, conn: connect(t, cfg), log: &logBuffer{}}
+	return &database{t: t, cfg: cfg, conn: connect(t, cfg), log: &testlog.Buffer{}}
 }
 
 // migrated is newDatabase after Migrate.
@@ -48,7 +48,7 @@ func migrated(t *testing.T, install schema.Install) *database {
 }
 
 func (db *database) migrate(opts schema.Options) error {
-	return schema.Migrate(db.t.Context(), db.cfg, opts, db.log.logger())
+	return schema.Migrate(db.t.Context(), db.cfg, opts, logger(db.log))
 }
 
 // as is the configuration to connect to the database as another role.
@@ -216,24 +216,6 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// logBuffer collects log lines of any number of goroutines.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func (l *logBuffer) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+func logger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

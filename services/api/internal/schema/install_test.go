@@ -185,7 +185,7 @@ func TestAutoFallsBackWithoutTheRightToCreateExtensions(t *testing.T) {
 	db := newDatabase(t)
 	owner := db.newOwner("")
 
-	err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: queue}, db.log.logger())
+	err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: queue}, logger(db.log))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/testlog"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -109,7 +110,7 @@ func TestWaitingForAnotherMigrationEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		done <- schema.Migrate(ctx, db.cfg, schema.Options{Queue: queue}, db.log.logger())
+		done <- schema.Migrate(ctx, db.cfg, schema.Options{Queue: queue}, logger(db.log))
 	}()
 	eventually(t, "it says that it waits", func() bool {
 		return strings.Contains(db.log.String(), "another process is migrating")
@@ -177,7 +178,7 @@ func TestMigrateRefusesWrongOptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := schema.Migrate(t.Context(), cfg, test.opts, (&logBuffer{}).logger())
+			err := schema.Migrate(t.Context(), cfg, test.opts, logger(&testlog.Buffer{}))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want something about %q", err, test.want)
 			}
@@ -209,7 +210,7 @@ func TestWithoutRightsTheErrorSaysWhichAreNeeded(t *testing.T) {
 	mustExec(t, db.conn, `create role `+pgx.Identifier{name}.Sanitize()+` login password `+quote(password))
 	mustExec(t, db.conn, `revoke create on schema public from public`)
 
-	err := schema.Migrate(t.Context(), db.as(name, password), schema.Options{Queue: queue}, db.log.logger())
+	err := schema.Migrate(t.Context(), db.as(name, password), schema.Options{Queue: queue}, logger(db.log))
 	if err == nil || !strings.Contains(err.Error(), "must own the database") {
 		t.Errorf("got %v", err)
 	}

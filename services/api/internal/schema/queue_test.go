@@ -16,7 +16,7 @@ func TestAQueueThatPgDumpWouldLeaveOutIsWarnedOf(t *testing.T) {
 		t.Fatalf("warned without a reason:\n%s", db.log)
 	}
 	mustExec(t, db.conn, `alter extension plpgsql add table pgmq."q_order-queue"`)
-	if err := schema.EnsureQueue(t.Context(), db.conn, queue, db.log.logger()); err != nil {
+	if err := schema.EnsureQueue(t.Context(), db.conn, queue, logger(db.log)); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(db.log.String(), warning) != 1 {

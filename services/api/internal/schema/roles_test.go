@@ -274,7 +274,7 @@ func TestAnOwnerWithCreateroleSetsUpTheRoles(t *testing.T) {
 	owner := db.newOwner("createrole")
 
 	for range 2 {
-		err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}, db.log.logger())
+		err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}, logger(db.log))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +299,7 @@ func TestATenantWithReadySchemasMigrates(t *testing.T) {
 		create schema orderflow;
 		grant usage, create on schema public, pgmq, orderflow to `+tenant)
 
-	err := schema.Migrate(t.Context(), db.as(name, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL}, db.log.logger())
+	err := schema.Migrate(t.Context(), db.as(name, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL}, logger(db.log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestWithoutCreateroleRolesThatExistGetTheirRights(t *testing.T) {
 	}
 	owner := db.newOwner("nocreaterole")
 
-	err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}, db.log.logger())
+	err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}, logger(db.log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +337,7 @@ func TestWithoutCreateroleAMissingRoleIsNamed(t *testing.T) {
 	owner := db.newOwner("nocreaterole")
 	roles := db.newRoles()
 
-	err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}, db.log.logger())
+	err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}, logger(db.log))
 	if err == nil || !strings.Contains(err.Error(), roles.API.Name) || !strings.Contains(err.Error(), "give that role CREATEROLE") {
 		t.Errorf("got %v", err)
 	}
@@ -349,13 +349,13 @@ func TestRightsThatCannotBeGivenAreListed(t *testing.T) {
 	roles := db.newRoles()
 	owner := db.newOwner("createrole")
 	as := db.as(owner, password)
-	if err := schema.Migrate(t.Context(), as, schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL}, db.log.logger()); err != nil {
+	if err := schema.Migrate(t.Context(), as, schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL}, logger(db.log)); err != nil {
 		t.Fatal(err)
 	}
 	mustExec(t, db.conn, `alter table pgmq.q_jobs owner to current_user`)
 	opts := schema.Options{Queue: "jobs", PGMQ: schema.InstallSQL, Roles: roles}
 
-	err := schema.Migrate(t.Context(), as, opts, db.log.logger())
+	err := schema.Migrate(t.Context(), as, opts, logger(db.log))
 	statement := `grant select, insert on table "pgmq"."q_jobs" to ` + pgx.Identifier{roles.API.Name}.Sanitize()
 	if err == nil || !strings.Contains(err.Error(), statement) {
 		t.Fatalf("got %v", err)
@@ -364,7 +364,7 @@ func TestRightsThatCannotBeGivenAreListed(t *testing.T) {
 	// With the statements run by somebody who may, all is well.
 	_, list, _ := strings.Cut(err.Error(), "have their owner run: ")
 	mustExec(t, db.conn, list)
-	if err := schema.Migrate(t.Context(), as, opts, db.log.logger()); err != nil {
+	if err := schema.Migrate(t.Context(), as, opts, logger(db.log)); err != nil {
 		t.Error(err)
 	}
 }
@@ -386,7 +386,7 @@ func TestACurrentSchemaNeedsNoRightsToMigrate(t *testing.T) {
 	t.Parallel()
 	db, roles := withRoles(t, schema.InstallSQL)
 	for _, role := range []schema.Role{roles.API, roles.Consumer} {
-		err := schema.Migrate(t.Context(), db.as(role.Name, password), schema.Options{Queue: "jobs"}, db.log.logger())
+		err := schema.Migrate(t.Context(), db.as(role.Name, password), schema.Options{Queue: "jobs"}, logger(db.log))
 		if err != nil {
 			t.Errorf("%s: %v", role, err)
 		}

@@ -129,7 +129,7 @@ func TestASequenceOfSomebodyElsesStaysBehind(t *testing.T) {
 		grant select on all sequences in schema pgmq to `+quoted+`;
 		select setval('pgmq."q_order-queue_msg_id_seq"', 1)`)
 
-	if err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: queue}, db.log.logger()); err != nil {
+	if err := schema.Migrate(t.Context(), db.as(owner, password), schema.Options{Queue: queue}, logger(db.log)); err != nil {
 		t.Fatal(err)
 	}
 	const want = `select setval('pgmq.\"q_order-queue_msg_id_seq\"', 3)`

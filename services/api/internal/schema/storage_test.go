@@ -35,7 +35,7 @@ func TestAQueueThatWasThereGetsItsSettings(t *testing.T) {
 	mustExec(t, db.conn, `select pgmq.send('there', '1')`)
 	mustExec(t, db.conn, `alter table pgmq.q_there set (autovacuum_vacuum_threshold = 1000, toast_tuple_target = 4096)`)
 
-	if err := schema.EnsureQueue(t.Context(), db.conn, "there", db.log.logger()); err != nil {
+	if err := schema.EnsureQueue(t.Context(), db.conn, "there", logger(db.log)); err != nil {
 		t.Fatal(err)
 	}
 	wantTable(t, db.conn, `
@@ -59,7 +59,7 @@ func TestAPartitionedQueueIsLeftAsItIs(t *testing.T) {
 		create table pgmq.q_parts_p1 partition of pgmq.q_parts for values from (1) to (1000);
 		insert into pgmq.meta values ('parts', true, false)`)
 
-	if err := schema.EnsureQueue(t.Context(), db.conn, "parts", db.log.logger()); err != nil {
+	if err := schema.EnsureQueue(t.Context(), db.conn, "parts", logger(db.log)); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(db.log.String(), "set them on its partitions") {
