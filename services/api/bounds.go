@@ -29,8 +29,8 @@ type limits struct {
 	memory      int64 // of the collector's, in bytes
 }
 
-// bounds are what is configured, or what the limits of open files and of memory (GOMEMLIMIT) leave. What the kernel keeps of the
-// connections belongs to the same memory, and the collector cannot see it: the collector gets so much less.
+// bounds are what is configured, or what the limits of open files and of memory (GOMEMLIMIT) leave. The kernel's buffers of the
+// connections count towards the same memory, and the collector cannot see them: its limit is lowered by that much.
 func bounds(cfg *config.Config, log *slog.Logger) limits {
 	l := within(cfg, debug.SetMemoryLimit(-1), log)
 	debug.SetMemoryLimit(l.memory)

@@ -18,7 +18,7 @@ func main() { consumer.Main() }
 
 const help = `consumer: processes orders from a PGMQ queue, each exactly once in effect.
 
-  consumer            consume until SIGTERM or SIGINT; a second one exits at once
+  consumer [serve]    consume until SIGTERM or SIGINT; a second one exits at once
   consumer doctor     look at the database and say what is wrong with it (exit code 1 when something is)
   consumer pause      stop the queue: no consumer begins with another order, until resume
   consumer resume     end a pause

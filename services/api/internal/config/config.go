@@ -54,11 +54,12 @@ type Config struct {
 	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, JSON otherwise"`
 	LogRequests string `envconfig:"LOG_REQUESTS" default:"none" desc:"which requests have a line at level info: none, changes (those that ask for one), or all; at debug all have"`
 
+	// APITokensFile and AdminTokenFile are the files that the tokens were read from, and are read from again. Empty: none.
+	APITokensFile  string `ignored:"true"`
+	AdminTokenFile string `ignored:"true"`
+
 	// Database is how to connect to DATABASE_URL.
-	// APITokensFile and AdminTokenFile are the files that these were read from, and can be read from again. Empty: none.
-	APITokensFile  string          `ignored:"true"`
-	AdminTokenFile string          `ignored:"true"`
-	Database       *pgx.ConnConfig `ignored:"true"`
+	Database *pgx.ConnConfig `ignored:"true"`
 }
 
 // connectTimeout is how long an attempt to connect may take when the URL says nothing. Postgres on a network answers in

@@ -20,8 +20,8 @@ const (
 	readOnly = "database is read-only: a standby, or set to be (default_transaction_read_only)"
 )
 
-// Reason says in a few words why the database does not do what it is asked to, for whoever runs the service. It has nothing of the
-// server's own text, which may quote data.
+// Reason says in a few words why the database does not do what it is asked to, for the person who runs the service. It quotes nothing of
+// the server's text, which may show data.
 func Reason(err error) string {
 	if refusal := postgres.Refusal(err); refusal != "" {
 		return refusal

@@ -27,8 +27,8 @@ func NewBudget(size int64) *Budget {
 	return &Budget{size: size, slow: time.Second, held: make(map[*Conn]hold)}
 }
 
-// take gives a connection so many bytes more. When there are not enough, those whose clients have long kept them waiting lose
-// theirs with their connection, the longest first.
+// take gives a connection so many bytes more. When there are not enough, connections whose clients have kept them waiting for long are
+// closed and their bytes taken, the longest first.
 func (b *Budget) take(c *Conn, bytes int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

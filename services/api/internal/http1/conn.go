@@ -151,7 +151,7 @@ func (c *Conn) readRequest() error {
 			return err
 		}
 		if err := c.fill(); err != nil {
-			return io.EOF // nobody asks anything
+			return io.EOF // no request has begun
 		}
 	}
 	if c.stage == next && !c.client.Waiting() {

@@ -25,7 +25,7 @@ type Config struct {
 	Limit   func(method, target []byte) int64 // bytes of a request's body
 	Free    int64                             // bytes of a body that need no room in the budget
 	// Known tells whether the sender of a request may have room in the budget; authorization is the value of that field, nil when it
-	// is not given once. Who is not known is refused before his body is read.
+	// is not given once. A sender that is not known is refused before its body is read.
 	Known  func(method, target, authorization []byte) bool
 	Budget *Budget
 

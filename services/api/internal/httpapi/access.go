@@ -52,7 +52,7 @@ func (s *Server) SetTokens(callers, admins []string) {
 var openToAll = map[string]bool{"/health": true, "/livez": true, "/readyz": true, "/": true, "/docs": true, "/redoc": true}
 
 // authenticate lets a request pass that bears one of the tokens, when there are any. It stands before the routes, so that a route
-// that is added later is closed, too, and a stranger does not learn which there are.
+// that is added later needs a token, too, and a caller without one does not learn which routes there are.
 //
 // A wrong token costs its sender the connection and us a sum. There is no lock after so many tries: behind a proxy all clients
 // have one address, and whoever tries tokens would lock out those that have one. A token must be long instead.

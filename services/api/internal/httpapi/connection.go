@@ -38,7 +38,7 @@ func (s *Server) inStep(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			if errors.Is(err, http1.ErrOutOfStep) {
 				s.cfg.Log.ErrorContext(ctx, "a connection is closed", "error", err)
 			}
-			_ = conn.Close() // what is answered goes nowhere
+			_ = conn.Close() // so the answer goes nowhere
 			return
 		}
 		next(ctx)

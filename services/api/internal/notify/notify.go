@@ -89,7 +89,7 @@ func (n *Notifier) Run(ctx context.Context) {
 }
 
 func (n *Notifier) connect(ctx context.Context) {
-	// Losing a notification with the server is harmless, so nobody waits for its transaction to reach the disk.
+	// A notification that a crash of the server loses does no harm, so its transaction need not wait for the disk.
 	session := database.Timeouts(timeout).With(database.Session{"synchronous_commit": "off"})
 	conn, err := database.Connect(ctx, n.cfg, session)
 	if err == nil {
@@ -108,8 +108,8 @@ func (n *Notifier) connect(ctx context.Context) {
 	n.conn = conn
 }
 
-// send tries a second connection when the first one fails: it may have been closed while it was idle. The end of ctx does not
-// end it: what was asked for before is sent.
+// send tries a second connection when the first one fails, which may have been closed while it was idle. It does not stop with ctx: a
+// notification that was asked for is sent.
 func (n *Notifier) send(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	for range 2 {

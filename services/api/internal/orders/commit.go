@@ -24,7 +24,7 @@ const worthTrying = 20 * time.Millisecond
 //	  │                     │ ├──▶ again, or in halves
 //	  │                     └─┘
 //	  │                       └──▶ refused, not available, in doubt ──▶ settled
-//	  └── followers of whom their leader's end says nothing
+//	  └── followers that their leader's outcome does not settle
 func (w *Writer) commit(batch []*unit) {
 	for len(batch) > 0 {
 		leaders, followers := lead(batch)
@@ -36,8 +36,8 @@ func (w *Writer) commit(batch []*unit) {
 	}
 }
 
-// lead separates the units whose key another unit before them has: one statement cannot see the rows that it is about to
-// write, so they wait for the first one's end, which is theirs too.
+// lead separates the units that have the same key as another unit before them. One statement cannot see the rows that it is about to
+// write, so these followers wait for the first one's outcome, which is theirs, too.
 func lead(batch []*unit) (leaders, followers []*unit) {
 	keyed := 0
 	for _, u := range batch {
@@ -107,7 +107,7 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration) 
 			orders += len(u.Orders)
 		}
 	}
-	if orders > 0 { // what is only found again proves nothing
+	if orders > 0 { // orders that were only found again prove nothing
 		w.cfg.OnCommit()
 		w.recovered()
 	}
@@ -195,8 +195,7 @@ func (w *Writer) refuse(u *unit, err error) {
 	u.settle(Result{}, ErrUnavailable)
 }
 
-// doubt is for units that may have been written. Trying again is safe only for those with a key: the others could be written
-// twice.
+// doubt tries again those units that have a key; the others could be written twice. All of them may have been written already.
 func (w *Writer) doubt(a attempt, err error) (next []attempt) {
 	w.noteFailure("connection lost while writing orders", err)
 	var keyed []*unit

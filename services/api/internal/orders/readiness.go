@@ -16,7 +16,7 @@ const (
 // NotReady says why orders cannot be written although the database is there: the latest statements, or connections for them, failed
 // one after the other, and not by the fault of an order. It is empty while they can be.
 //
-// While it is not, orders are refused at once. Whether the cause has gone, the writer finds out by rehearsals, and by letting one
+// While there is a reason, orders are refused at once. The writer finds out whether the cause has gone by rehearsing, and by letting one
 // order in after each rehearsal that failed.
 func (w *Writer) NotReady() string {
 	if reason := w.notReady.Load(); reason != nil {
@@ -25,8 +25,8 @@ func (w *Writer) NotReady() string {
 	return ""
 }
 
-// noteFailure counts a failure that is no order's fault, and says what it has come to: once when that is certain. It ends the
-// connection, because the next one may lead to another server and has the settings of today.
+// noteFailure counts a failure that is no order's fault. After blockedAfter of them in a row orders are refused at once, which the log
+// says once. It ends the connection, because the next one may lead to another server, and has the settings of today.
 func (w *Writer) noteFailure(what string, err error) {
 	w.disconnect()
 	w.gate.Suspect()
@@ -50,9 +50,8 @@ func (w *Writer) recovered() {
 	}
 }
 
-// rehearse writes an order and its message and undoes it, which shows that everything that takes is there. An order that was
-// written before is what the database should take, and so is one that nobody has ordered; rules of which we know nothing, in
-// triggers, may be against either of them.
+// rehearse writes an order and its message and rolls both back, which shows whether orders can be written. It tries the order that was
+// written last and, when that is refused, a made-up one: a trigger that we know nothing of may be against either.
 func (w *Writer) rehearse() error {
 	if w.conn == nil {
 		if err := w.connect(); err != nil {
@@ -84,7 +83,7 @@ func (w *Writer) rehearse() error {
 	return first
 }
 
-// warn writes a line a second at most: a disk that is full fails every batch.
+// warn logs at most one line a second: when the disk is full, every batch fails.
 func (w *Writer) warn(message string, args ...any) {
 	if now := time.Now(); now.Sub(w.warned) >= time.Second {
 		w.warned = now

@@ -10,7 +10,7 @@ import (
 
 // unit is a request on its way through the writer.
 //
-// The writer moves it, and so does its request when its time is up. Each arrow is one atomic step, so that one of them wins:
+// Both the writer and the request itself, when its time is up, change the state. Each arrow is one atomic step, so only one of them wins:
 //
 //	waiting ──take──▶ taken ──settle──▶ settled
 //	 │    ◀──release──  │
@@ -18,8 +18,8 @@ import (
 //	 ▼                  ▼
 //	withdrawn         abandoned
 //
-// A withdrawn unit is never written. An abandoned one may be under way; it is not tried again. Only a unit that no transaction
-// may have written is released, while the writer has no connection to write it by.
+// A withdrawn unit is never written. An abandoned one may be under way; it is not tried again. A unit is released while the writer has no
+// connection, and only when no transaction can have written it.
 type unit struct {
 	Request
 	deadline time.Time

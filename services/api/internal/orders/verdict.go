@@ -10,7 +10,7 @@ import (
 	"orderflow.example/services/api/internal/database"
 )
 
-// verdict is what is to be done with units whose transaction failed.
+// verdict is what to do with units whose transaction failed.
 type verdict int
 
 const (
@@ -31,8 +31,8 @@ const (
 	maxDraws = 100
 )
 
-// judge decides by an attempt's error, its number (the first is 1) and that of its units. What it does not know is the database's
-// fault and not the order's, because a client gives up what is refused.
+// judge decides by an attempt's error, its number (the first is 1) and how many units it had. An error that it does not know is taken for
+// the database's fault and not for an order's, because clients give up orders that are refused.
 func judge(err error, try, units int) verdict {
 	upTo := func(most int, then verdict) verdict {
 		if try < most {

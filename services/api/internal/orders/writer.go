@@ -206,7 +206,7 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 }
 
-// finished closes the door, and reports whether nobody was left inside.
+// finished lets no more requests in, and reports whether none is waiting.
 func (w *Writer) finished() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
