@@ -7,6 +7,20 @@ func chartMutants() []Mutant {
 	const templates = chartDir + "/templates/"
 	return []Mutant{
 		{
+			Breaks: "helm test does not ask the receiver", By: suite("receiver"),
+			Edits: []Edit{{templates + "test-orders.yaml", `{{- with include "orderflow.receiver.askEnv" . }}{{ . | nindent 0 }}{{ end }}`, ``}},
+		},
+		{
+			Breaks: "everybody may ask the receiver for its account", By: suite("receiver"),
+			Edits: []Edit{{templates + "networkpolicies.yaml", `              - {key: app.kubernetes.io/component, operator: In, values: [loadgen, test]}
+        {{- with $metricsFrom }}`, `              - {key: app.kubernetes.io/component, operator: Exists}
+        {{- with $metricsFrom }}`}},
+		},
+		{
+			Breaks: "a receiver is deployed that nobody delivers to", By: suite("receiver"),
+			Edits: []Edit{{templates + "_receiver.tpl", `{{- if ne .Values.consumer.handler "webhook" -}}`, `{{- if false -}}`}},
+		},
+		{
 			Breaks: "chartcheck verify never fails", Quick: true, By: goTest(chartcheck, ".", "TestVerifyFailsWhenSomethingIsOutOfDate"),
 			Edits: []Edit{{chartcheck + "/main.go", `if verb == "verify" {
 		return fmt.Errorf(`, `if verb == "verify" {
