@@ -15,6 +15,7 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/testlog"
+	"orderflow.example/services/consumer/internal/app"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
@@ -31,7 +32,7 @@ func environment(settings map[string]string) env.Lookup {
 func call(t *testing.T, settings map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = consumer.Run(context.Background(), args, environment(settings), &out, &err, nil)
+	code = (&app.App{Version: version}).Program().Run(context.Background(), args, environment(settings), &out, &err, nil)
 	return code, out.String(), err.String()
 }
 
@@ -93,7 +94,7 @@ func start(t *testing.T, db *dbtest.DB, settings map[string]string) *started {
 	}
 	s := &started{signals: make(chan os.Signal, 2), ended: make(chan int, 1), log: &testlog.Buffer{}}
 	go func() {
-		s.ended <- consumer.Run(context.Background(), []string{"-v"}, environment(all), io.Discard, s.log, s.signals)
+		s.ended <- (&app.App{Version: version}).Program().Run(context.Background(), []string{"-v"}, environment(all), io.Discard, s.log, s.signals)
 	}()
 	return s
 }

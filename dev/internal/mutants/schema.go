@@ -97,7 +97,7 @@ func schemaMutants() []Mutant {
 		},
 		{
 			Breaks: "nobody says that simulating does nothing with an order",
-			Edits:  []Edit{{"services/consumer/consume.go", `log.Warn("HANDLER=simulate`, `log.Debug("HANDLER=simulate`}},
+			Edits:  []Edit{{"services/consumer/internal/app/consume.go", `log.Warn("HANDLER=simulate`, `log.Debug("HANDLER=simulate`}},
 			By:     goTest("services/consumer", ".", "TestSimulatingIsWarnedOf"),
 		},
 	}

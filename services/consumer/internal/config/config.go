@@ -42,7 +42,7 @@ type Config struct {
 	WebhookKeyFile   string        `envconfig:"WEBHOOK_KEY_FILE" desc:"webhook: file with that certificate's key (PEM)"`
 
 	EffectFunction    string `envconfig:"EFFECT_FUNCTION" desc:"sql: the function, as schema.name, that is called with orders in the transaction of their ack; see docs/handlers.md"`
-	EffectConnections int    `envconfig:"EFFECT_CONNECTIONS" default:"2" desc:"sql: transactions at the same time, each on a connection of its own, 1 to 100"`
+	EffectConnections int    `envconfig:"EFFECT_CONNECTIONS" default:"2" desc:"sql, and work that handlers in Go leave to the ack: transactions at the same time, each on a connection of its own, 1 to 100"`
 
 	BackoffBase       time.Duration `envconfig:"BACKOFF_BASE" default:"1s" desc:"upper bound of the first retry's delay; the delay is drawn between 0 and the bound"`
 	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"2h" desc:"upper bound of every retry's delay; the backoff grows to it in 13 attempts"`

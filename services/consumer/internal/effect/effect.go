@@ -24,7 +24,7 @@ type Order struct {
 type Runner interface {
 	// Prepare finds out whether Run can do its work, outside of a transaction. An *UnfitError says what somebody has to do first.
 	Prepare(ctx context.Context, conn *pgx.Conn) error
-	// Run does it, in the transaction that is open. A *FailedError names the order at fault; another error is about some of them.
+	// Run does it, in the transaction that is open. A *FailedError is about its orders; of other errors Judge says what they are about.
 	Run(ctx context.Context, conn *pgx.Conn, orders []Order) error
 }
 
@@ -42,11 +42,13 @@ type UnfitError struct{ Why string }
 
 func (e *UnfitError) Error() string { return e.Why }
 
-// FailedError is the failure of one order's work.
+// FailedError is the failure of orders' work.
 type FailedError struct {
-	At  int // in the orders that Run was given
+	At  int // in the orders that Run was given; less than 0: some of them
 	Err error
 }
+
+const unknown = -1
 
 func (e *FailedError) Error() string { return e.Err.Error() }
 

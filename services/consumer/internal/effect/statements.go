@@ -15,7 +15,8 @@ type Statements struct{}
 // Prepare has nothing to find out.
 func (Statements) Prepare(context.Context, *pgx.Conn) error { return nil }
 
-// Run sends all orders' statements in one round trip.
+// Run sends all orders' statements in one round trip. An error that comes with the first result may be about any of them: statements are
+// prepared, and arguments encoded, before the first is run.
 func (Statements) Run(ctx context.Context, conn *pgx.Conn, orders []Order) error {
 	var all pgx.Batch
 	for _, o := range orders {
@@ -25,26 +26,43 @@ func (Statements) Run(ctx context.Context, conn *pgx.Conn, orders []Order) error
 		}
 	}
 	results := conn.SendBatch(ctx, &all)
-	defer func() { _ = results.Close() }() // the error has been seen
+	defer func() { _ = results.Close() }() // its error has been seen
 	next := 0
 	for i, o := range orders {
 		for range o.Work.(*pgx.Batch).QueuedQueries {
-			var err error
-			if fn := all.QueuedQueries[next].Fn; fn != nil {
-				err = fn(results)
-			} else {
-				_, err = results.Exec()
-			}
+			err := result(results, all.QueuedQueries[next])
 			next++
-			if err != nil && conn.IsClosed() {
+			switch {
+			case err == nil:
+			case conn.IsClosed() && !unencodable(err):
 				return err
-			}
-			if err != nil {
+			case next == 1:
+				return &FailedError{unknown, err}
+			default:
 				return &FailedError{i, err}
 			}
 		}
 	}
 	return results.Close()
+}
+
+// unencodable says whether an argument cannot be sent as what its statement takes. pgx has no type for that, and gives the connection up.
+func unencodable(err error) bool {
+	return strings.Contains(err.Error(), "failed to encode args[") || strings.Contains(err.Error(), " arguments, got ")
+}
+
+// result reads one statement's result, as its handler wants to. What panics there is the order's failure and not the process's end.
+func result(results pgx.BatchResults, q *pgx.QueuedQuery) (err error) {
+	if q.Fn == nil {
+		_, err = results.Exec()
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic over the result of %q: %v", q.SQL, p)
+		}
+	}()
+	return q.Fn(results)
 }
 
 // ErrTransaction refuses statements that would end the transaction that they are to be a part of.

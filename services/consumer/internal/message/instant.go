@@ -27,6 +27,14 @@ func (i Instant) time() time.Time {
 	return time.Unix(year2000+seconds, micros*1000).UTC()
 }
 
+// Time is the instant, if it is one that a time.Time can be.
+func (i Instant) Time() (t time.Time, ok bool) {
+	if !i.valid || i.micros == math.MaxInt64 || i.micros == math.MinInt64 {
+		return time.Time{}, false
+	}
+	return i.time(), true
+}
+
 // ScanTimestamptz implements pgtype.TimestamptzScanner.
 func (i *Instant) ScanTimestamptz(v pgtype.Timestamptz) error {
 	switch {

@@ -19,6 +19,7 @@ type outcome struct {
 	tries       int
 
 	work    any // to be done in the transaction of the ack, if any
+	losses  int // times that the connection was lost in the middle of its work, and of no other order's
 	company int // the most that may be written with it, because a statement with more failed; 0: as many as there are
 }
 

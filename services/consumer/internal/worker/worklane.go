@@ -31,6 +31,9 @@ const (
 	// workHorizon is how long a transaction is to take at most, where there is enough to do: long enough for batches that are worth a
 	// commit, and short for whoever waits for a row that the work has locked.
 	workHorizon = 250 * time.Millisecond
+	// mostLosses is how often the connection may be lost in the middle of an order's work, while that is alone, until it is taken for a failure of
+	// that work: it may well be what ends the server's process. Once or twice can be an outage.
+	mostLosses = 3
 	// workGrace is what the server gets beyond the limit, to cut a statement off by itself.
 	workGrace = time.Second
 	// openGrace is for the statements around the work.
@@ -149,7 +152,7 @@ func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenA
 			}
 			var one *effect.FailedError
 			switch {
-			case errors.As(err, &one):
+			case errors.As(err, &one) && one.At >= 0:
 				failed.culprits = map[queue.Lease]bool{leases[one.At]: true}
 			case len(leases) == 1:
 				failed.culprits = map[queue.Lease]bool{leases[0]: true}
@@ -192,9 +195,22 @@ func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *workError) error 
 func (l *lane) workFailed(b batch, f *workError) error {
 	alone, half := len(b.items) == 1, max(len(b.items)/2, 1)
 	switch f.fault {
-	case effect.Unfit, effect.Lost:
+	case effect.Unfit:
+		for _, item := range b.items {
+			l.add(item)
+		}
+		return f
+	case effect.Lost:
 		for _, item := range b.items {
 			item.unsure = item.unsure || f.unsure
+			if item.company = half; alone {
+				item.losses++
+			}
+			if item.losses >= mostLosses && !f.unsure {
+				f.failure = handler.Unavailable(f.err)
+				l.fail(item, f)
+				continue
+			}
 			l.add(item)
 		}
 		return f

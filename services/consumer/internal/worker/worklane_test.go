@@ -217,6 +217,7 @@ func TestAFunctionCanUndoOrRepeatNothing(t *testing.T) {
 		"notifies":                      {`perform pg_notify('orderflow_order_queue', '');`, 10, ""},
 		"puts a check off":              {`insert into shop.checked values (o.id);`, 9, "violates foreign key constraint"},
 		"undoes the ack at the end":     {`insert into shop.late values (o.id);`, 9, "undone the ack"},
+		"ends its connection":           {`perform pg_terminate_backend(pg_backend_pid());`, 9, "terminating connection"},
 		"catches its own error":         {`begin perform 1/0; exception when division_by_zero then null; end;`, 10, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

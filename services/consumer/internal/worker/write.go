@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -115,7 +116,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		switch {
 		case item.unconfirmed && known && item.tries >= unconfirmedTries:
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
-			l.held.drop(item.delivery)
+			l.drop(item)
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
 			l.later(item)
 		case fate == queue.Orphaned:
@@ -129,16 +130,24 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			l.later(item)
 		case item.unsure && o != opAck:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
-			l.held.drop(item.delivery)
+			l.drop(item)
 		default:
 			l.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
 			logAbout(l.log, slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.delivery.msg,
 				slog.String("operation", o.String()), slog.Int("read_ct", int(item.delivery.msg.ReadCount)))
-			l.held.drop(item.delivery)
+			l.drop(item)
 		}
 	}
 	signal(l.room)
 	l.tell(ctx, o, told)
+}
+
+// drop ends a delivery whose message is somebody else's.
+func (l *lane) drop(o outcome) {
+	l.held.drop(o.delivery)
+	if o.work != nil {
+		l.judge(o.delivery, returned{err: handler.ErrLeaseLost, cause: handler.ErrLeaseLost})
+	}
 }
 
 // done ends a delivery whose outcome is committed.

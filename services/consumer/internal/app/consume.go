@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -20,12 +20,16 @@ import (
 )
 
 // consume wires the parts and runs them until a signal.
-func consume(ctx context.Context, s *config.Config, call *program.Call) error {
-	log := call.Log
+func (a *App) consume(ctx context.Context, s *config.Config, call *program.Call) error {
+	return a.Consume(ctx, s, call.Log)
+}
+
+// Consume wires the parts and runs them until ctx ends, and all is drained.
+func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) error {
 	slog.SetDefault(log) // for libraries
-	log.Info("starting", "service", "consumer", "version", version, "config", s)
+	log.Info("starting", "service", "consumer", "version", a.Version, "config", s)
 	s.DatabaseURL.Note(log)
-	m := metrics.New(version, s.QueueName, s.Handler)
+	m := metrics.New(a.Version, s.QueueName, s.Handler)
 	server := pg.NewServer(s.DatabaseURL, s.ConsumerID, log, pg.Observer{
 		Connected: func(link string, again bool) {
 			if again {
@@ -35,7 +39,7 @@ func consume(ctx context.Context, s *config.Config, call *program.Call) error {
 		Reachable: func(ok bool) { m.DatabaseUp.Set(map[bool]float64{true: 1}[ok]) },
 	})
 	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false), effectFunction(s)))
-	h, endHandler, err := newHandler(s, log)
+	h, endHandler, err := a.handler(s, log)
 	if err != nil {
 		return err
 	}
@@ -81,15 +85,17 @@ func probe(ask func() (ok bool, why string)) ops.Probe {
 	return func() (bool, any) { return ask() }
 }
 
-// newHandler makes the handler that the settings name. The caller ends it.
-func newHandler(s *config.Config, log *slog.Logger) (h handler.Handler, end func(), err error) {
+// handler makes the handler that the settings name, unless the program has one of its own. The caller ends it.
+func (a *App) handler(s *config.Config, log *slog.Logger) (h handler.Handler, end func(), err error) {
 	switch s.Handler {
+	case own:
+		return a.Handler, func() {}, nil
 	case "sql":
 		return effectFunction(s), func() {}, nil
 	case "webhook":
 		w, err := webhook.New(webhook.Settings{
 			URL: s.WebhookURL, Keys: s.Keys, Headers: s.Headers, Files: s.Files, Timeout: s.HandlerTimeout, Concurrency: s.Concurrency,
-			UserAgent: "orderflow-consumer/" + version, Log: log,
+			UserAgent: "orderflow-consumer/" + a.Version, Log: log,
 		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("webhook: %w", err)

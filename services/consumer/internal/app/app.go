@@ -1,0 +1,79 @@
+// Package app owns the program: its commands, and how its parts are wired. It is the same for the shipped consumer, whose handler the
+// settings name, and for programs with a handler of their own.
+package app
+
+import (
+	"context"
+
+	// The image is FROM scratch and has no certificate authorities of its own.
+	_ "golang.org/x/crypto/x509roots/fallback"
+
+	"orderflow.example/kit/env"
+	"orderflow.example/kit/program"
+	"orderflow.example/services/consumer/internal/config"
+	"orderflow.example/services/consumer/internal/handler"
+)
+
+// App is a consumer as a program.
+type App struct {
+	Version string
+	Handler handler.Handler // the program's own; nil: one of the built-in ones, as HANDLER says
+}
+
+// own is what stands in HANDLER's place in a program with a handler of its own.
+const own = "own"
+
+const help = `consumer: processes orders from a PGMQ queue, each exactly once in effect.
+
+  consumer [serve]    consume until SIGTERM or SIGINT; a second one exits at once
+  consumer doctor     look at the database and say what is wrong with it (exit code 1 when something is)
+  consumer pause      stop the queue: no consumer begins with another order, until resume
+  consumer resume     end a pause
+  consumer status     say whether the queue is worked on: running, paused, the breaker is open, a limit
+  consumer config     print the environment variables as a table
+  consumer version    print the version
+
+  -v                  log every order (LOG_LEVEL=debug)
+  -h                  this help
+
+Exit codes: 0 ok, 1 fault, 2 wrong configuration.
+`
+
+// Program returns its commands.
+func (a *App) Program() *program.Program {
+	return &program.Program{
+		Name: "consumer", Version: a.Version, Help: help, Table: config.Table,
+		Commands: map[string]program.Command{
+			"": a.configured(a.consume), "serve": a.configured(a.consume), "doctor": a.configured(examine),
+			"pause": a.configured(pause), "resume": a.configured(resume), "status": a.configured(status),
+		},
+	}
+}
+
+// Load reads the settings. A handler of the program's own is used whatever HANDLER says.
+func (a *App) Load(lookup env.Lookup) (*config.Config, error) {
+	if a.Handler == nil {
+		return config.Load(lookup)
+	}
+	settings, err := config.Load(func(name string) (string, bool) {
+		if name == "HANDLER" {
+			return "", false
+		}
+		return lookup(name)
+	})
+	if err == nil {
+		settings.Handler = own
+	}
+	return settings, err
+}
+
+// configured reads the settings for a command.
+func (a *App) configured(command func(context.Context, *config.Config, *program.Call) error) program.Command {
+	return func(ctx context.Context, call *program.Call) error {
+		settings, err := a.Load(call.Lookup)
+		if err != nil {
+			return err
+		}
+		return command(ctx, settings, call)
+	}
+}
