@@ -139,11 +139,11 @@ func consumerMutants() []Mutant {
 		// What becomes of an attempt.
 		{
 			Breaks: "a lease that ran out counts as a failure", Quick: true, By: decides,
-			Edits: []Edit{{dir + "worker/ending.go", `errors.Is(cause, handler.ErrLeaseExpired), `, ``}},
+			Edits: []Edit{{dir + "worker/ending.go", `errors.Is(e.cause, handler.ErrLeaseExpired) || `, ``}},
 		},
 		{
 			Breaks: "a drain counts as a failure", By: decides,
-			Edits: []Edit{{dir + "worker/ending.go", `case errors.Is(cause, handler.ErrDraining), `, `case `}},
+			Edits: []Edit{{dir + "worker/ending.go", `return errors.Is(e.cause, handler.ErrDraining) || `, `return `}},
 		},
 		{
 			Breaks: "one attempt more than allowed", By: decides,

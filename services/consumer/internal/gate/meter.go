@@ -13,7 +13,7 @@ type Meter struct {
 
 const (
 	meterSeconds = 64
-	meterSpan    = 10 // seconds that a rate is taken over,
+	meterSpan    = 30 // seconds that a rate is taken over,
 	meterLeast   = 5  // or, at the beginning, fewer
 )
 
@@ -39,7 +39,8 @@ func (m *Meter) counted(n int64) int {
 	return 0
 }
 
-// Rate is what it did in the best ten seconds of the last minute.
+// Rate is what it did in the best half of the last minute. A shorter time would take for normal what is chance, and the more consumers add
+// theirs up, the more.
 func (m *Meter) Rate(now time.Time) float64 {
 	if m.began.IsZero() {
 		return 0

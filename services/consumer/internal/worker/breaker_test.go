@@ -488,3 +488,33 @@ func TestAPausedQueueIsNotWorkedOn(t *testing.T) {
 		t.Errorf("%d attempts", got)
 	}
 }
+
+// What a user's function in the database does for longer than allowed is a sign like any other's; what it refuses is the order's own fault.
+func TestAFunctionThatTakesTooLongOpensTheBreaker(t *testing.T) {
+	b := setup(t)
+	b.Exec(`create schema flag; create table flag.slow (is_slow boolean)`)
+	f := b.shop(shipOne, `if exists (select from flag.slow) then perform pg_sleep(60); end if;
+		if o.id % 10 = 0 then raise exception 'not this one' using errcode = 'SH001'; end if;`)
+	s := breaking("sql")
+	s.WorkLanes, s.HandlerTimeout, s.MaxAttempts = 3, 200*time.Millisecond, 5
+	c := b.start(s, f)
+	b.Publish(100)
+	if a := b.settled(); a.Completed != 90 || a.Dead != 10 {
+		t.Fatalf("%+v", a)
+	}
+	if n := c.metric("breaker_openings_total"); n != 0 {
+		t.Errorf("%v openings for what is the orders' own fault", n)
+	}
+	b.Exec(`insert into flag.slow values (true)`)
+	b.Publish(100)
+	dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 3 })
+	dbtest.Eventually(t, "what had been begun has ended, and no leases are held", func() bool { return c.metric("leases_held") <= 1 })
+	if a := b.Audit(); a.Dead != 10 {
+		t.Errorf("%+v", a)
+	}
+	b.Exec(`truncate flag.slow`)
+	if a := b.settled(); a.Completed != 180 || a.Dead != 20 {
+		t.Fatalf("%+v", a)
+	}
+	b.shipped()
+}

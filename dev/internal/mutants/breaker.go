@@ -1,0 +1,94 @@
+package mutants
+
+// breakerMutants break what the consumer promises about an outage of what its handlers call.
+func breakerMutants() []Mutant {
+	const (
+		gate   = consumer + "/internal/gate/"
+		worker = consumer + "/internal/worker/"
+		queue  = consumer + "/internal/queue/"
+	)
+	rules := func(test string) Test { return goTest(consumer, "./internal/gate", test) }
+	works := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
+	return []Mutant{
+		{
+			Breaks: "attempts are counted while the breaker is open", By: works("TestAnOutageOfWhatIsCalledCostsNoAttempt"),
+			Edits: []Edit{{worker + "ending.go", `	if !uncounted {
+		return end
+	}
+`, `	if true {
+		return end
+	}
+`}},
+		},
+		{
+			Breaks: "consumers probe beside each other", Quick: true, By: rules("TestNothingThatHappensBreaksTheRules"),
+			Edits: []Edit{{gate + "step.go", `	case s.Open && s.probing(now):
+		return s, Answer{Wait: until(now, s.ProbeUntil)}
+`, ``}},
+		},
+		{
+			Breaks: "a consumer that dies keeps the right to probe", By: rules("TestWhatTheGateAnswers"),
+			Edits: []Edit{{gate + "breaker.go", `s.Prober != "" && now.Before(s.ProbeUntil)`, `s.Prober != ""`}},
+		},
+		{
+			Breaks: "the probe of one that has lost the right closes the breaker", Quick: true, By: rules("TestWhatTheGateAnswers"),
+			Edits: []Edit{{gate + "breaker.go", `if !s.Open || s.Prober != who {`, `if !s.Open {`}},
+		},
+		{
+			Breaks: "after an outage all that is possible is sent", By: rules("TestARecoveryIsQuickAndNoStampede"),
+			Edits: []Edit{{gate + "gate.go", `rate = min(rate, s.most())`, `_ = s.most()`}},
+		},
+		{
+			Breaks: "times far ahead are believed", Quick: true, By: rules("TestNothingThatHappensBreaksTheRules"),
+			Edits: []Edit{{gate + "gate.go", `			*soon.at = latest
+`, `			_ = latest
+`}},
+		},
+		{
+			Breaks: "one order opens the breaker", By: works("TestOneOrderThatTakesTooLongOpensNothing"),
+			Edits: []Edit{{gate + "window.go", ` && w.several()`, ` && (true || w.several())`}},
+		},
+		{
+			Breaks: "what is an order's own fault opens the breaker", By: works("TestWhatAnAttemptSaysAboutWhatItCalls"),
+			Edits: []Edit{{worker + "ending.go", `		return gate.Unavailable, true
+	}
+	return gate.Answered, true`, `		return gate.Unavailable, true
+	}
+	return gate.Unavailable, true`}},
+		},
+		{
+			Breaks: "a consumer that starts does not ask whether the breaker is open", By: works("TestAConsumerThatStartsWhileTheBreakerIsOpenStartsClosed"),
+			Edits: []Edit{{worker + "gating.go", `		stale:   true, // it may be closed
+`, ``}},
+		},
+		{
+			Breaks: "what waits is started although the breaker is open", By: works("TestAPausedQueueIsNotWorkedOn"),
+			Edits: []Edit{{worker + "fetcher.go", `		if leave.shut {
+			c.releaseBuffered()
+		}
+`, ``}, {worker + "work.go", ` || !c.gate.starts(d)`, ` || !c.gate.starts(d) && false`}},
+		},
+		{
+			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),
+			Edits: []Edit{{worker + "consumer.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
+		},
+		{
+			Breaks: "patience uses up attempts", By: works("TestHowADeliveryEnds"),
+			Edits: []Edit{{worker + "ending.go", `	if patience {
+		return ending`, `	if patience && after < 0 {
+		return ending`}},
+		},
+		{
+			Breaks: "two consumers change the gate without seeing each other", By: goTest(consumer, "./internal/queue", "TestTheGateChangesOneStepAtATime"),
+			Edits: []Edit{{queue + "sql/gate_write.sql", `
+   where g.revision = $2`, ``}},
+		},
+		{
+			Breaks: "the gates of all queues are one", By: works("TestTheBreakersOfTwoQueuesDoNotMix"),
+			Edits: []Edit{
+				{queue + "sql/gate_read.sql", `(values (lower($1::text)))`, `(values (left(lower($1::text), 0) || 'all'))`},
+				{queue + "sql/gate_write.sql", `values (lower($1::text),`, `values (left(lower($1::text), 0) || 'all',`},
+			},
+		},
+	}
+}

@@ -1,0 +1,79 @@
+package queue_test
+
+import (
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/gate"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// Every change is made to what is there, and none is lost, however many there are at a time, and also to a queue that has no row yet.
+func TestTheGateChangesOneStepAtATime(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	const writers, changes = 4, 25
+	var all sync.WaitGroup
+	for range writers {
+		all.Go(func() {
+			conn, err := pgx.Connect(t.Context(), db.URL)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close(t.Context())
+			for range changes {
+				if _, err := queue.New(dbtest.QueueName, false).ChangeGate(t.Context(), conn, func(g queue.Gate) gate.State {
+					g.Failures++
+					return g.State
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := dbtest.One[int](db, `select failures from orderflow.gate`); n != writers*changes {
+		t.Errorf("%d of %d changes are there", n, writers*changes)
+	}
+}
+
+// What is written is what is read, and a queue is the same whatever the case of its name.
+func TestTheGateIsReadAsItWasWritten(t *testing.T) {
+	b := setup(t)
+	now := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+	state := gate.State{
+		PausedAt: now, PausedBy: "me", Open: true, Since: now.Add(time.Second), Reason: "nobody\x00is there", Failures: 3, ProbeAt: now.Add(2 * time.Second),
+		Prober: "me/1", ProbeUntil: now.Add(3 * time.Second), Normal: 200.5, RatedBy: []string{"a", "b"}, Arrivals: 7, ArrivedAt: now.Add(4 * time.Second),
+		Limit: gate.Limit{Base: 1.5, Growth: 2.5, At: now.Add(5 * time.Second)}, Tokens: 0.25, TokensAt: now.Add(6 * time.Second), PatienceUntil: now.Add(7 * time.Second),
+	}
+	written, err := b.ChangeGate(b.ctx, b.conn, func(found queue.Gate) gate.State {
+		if found.Revision != 0 || !reflect.DeepEqual(found.State, gate.State{}) && len(found.RatedBy) > 0 {
+			t.Errorf("a queue without a row: %+v", found)
+		}
+		return state
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := queue.New("ORDER_QUEUE", false).ReadGate(b.ctx, b.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Reason = "nobody\ufffdis there" // as Postgres can have it
+	got := read.State
+	for _, at := range []*time.Time{&got.PausedAt, &got.Since, &got.ProbeAt, &got.ProbeUntil, &got.ArrivedAt, &got.Limit.At, &got.TokensAt, &got.PatienceUntil} {
+		*at = at.UTC()
+	}
+	if read.Revision != written.Revision || !reflect.DeepEqual(got, state) {
+		t.Errorf("read %+v\nwritten %+v", got, state)
+	}
+	if seen, err := b.Peek(b.ctx, b.conn, time.Time{}); err != nil || seen.Gate != read.Revision {
+		t.Errorf("a look shows revision %d: %v", seen.Gate, err)
+	}
+}
