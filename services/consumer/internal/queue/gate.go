@@ -47,7 +47,7 @@ func (q *Queue) ReadGate(ctx context.Context, conn *pgx.Conn) (Gate, error) {
 // ChangeGate changes the gate as change says, which is called again with another one when somebody else has been quicker. It returns what is
 // agreed on. Where others are to know of the change at once they are told.
 func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate) gate.State) (Gate, error) {
-	for {
+	for range gateTries {
 		found, err := q.ReadGate(ctx, conn)
 		if err != nil {
 			return Gate{}, err
@@ -56,7 +56,7 @@ func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate
 		if reflect.DeepEqual(next, found.State) {
 			return found, nil
 		}
-		revision, err := q.writeGate(ctx, conn, found.Revision, next, next.Concerns(found.State))
+		revision, err := q.writeGate(ctx, conn, found.Revision, next, next.Concerns(found.State), next.Paused() != found.Paused())
 		if err != nil {
 			return Gate{}, err
 		}
@@ -65,18 +65,26 @@ func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate
 			return found, nil
 		}
 	}
+	return Gate{}, ErrGateStuck
 }
 
+// gateTries is how often a change is tried. Each failure is somebody else's success, as a rule.
+const gateTries = 30
+
+// ErrGateStuck says that the gate's row does not change: a trigger suppresses it, for instance.
+var ErrGateStuck = errors.New("the row of orderflow.gate cannot be written, and nothing says why: a row-level trigger may suppress it")
+
 // writeGate changes the gate that was read with a revision, and returns the new one: 0 when somebody else has changed it since.
-func (q *Queue) writeGate(ctx context.Context, conn *pgx.Conn, revision int64, s gate.State, tell bool) (written int64, err error) {
+// With tell the consumers are told; durable waits until a crash of the server cannot undo it.
+func (q *Queue) writeGate(ctx context.Context, conn *pgx.Conn, revision int64, s gate.State, tell, durable bool) (written int64, err error) {
 	rated := s.RatedBy
 	if rated == nil {
 		rated = []string{}
 	}
 	err = conn.QueryRow(ctx, q.gateWrite, q.Name, revision, orNull(s.PausedAt), storable(s.PausedBy), s.Open, orNull(s.Since), storable(s.Reason),
 		s.Failures, orNull(s.ProbeAt), storable(s.Prober), orNull(s.ProbeUntil), s.Normal, rated, s.Arrivals, orNull(s.ArrivedAt),
-		s.Limit.Base, s.Limit.Growth, orNull(s.Limit.At), s.Tokens, orNull(s.TokensAt), orNull(s.PatienceUntil), tell, q.Channel()).
-		Scan(&written, nil)
+		s.Limit.Base, s.Limit.Growth, orNull(s.Limit.At), s.Tokens, orNull(s.TokensAt), orNull(s.PatienceUntil), tell, q.Channel(), durable).
+		Scan(&written, nil, nil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}

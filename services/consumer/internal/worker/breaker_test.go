@@ -403,22 +403,33 @@ func TestTheBreakerSurvivesWhateverHappensToItsRow(t *testing.T) {
 }
 
 // Where the state cannot be shared, each consumer has a breaker of its own, and says so.
-func TestWithoutItsTableEachConsumerHasABreakerOfItsOwn(t *testing.T) {
-	b := setup(t)
-	r := newReceiver(t)
-	b.Exec(`drop table orderflow.gate`)
-	r.answer(http.StatusBadGateway)
-	c := b.start(breaking("alone"), r.handler())
-	b.Publish(200)
-	dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 3 })
-	if ok, why := c.Ready(); ok || !strings.Contains(why, "sharing the breaker's state is refused") {
-		t.Errorf("ready %t: %s", ok, why)
+func TestWithoutItsRowEachConsumerHasABreakerOfItsOwn(t *testing.T) {
+	for name, spoil := range map[string]string{
+		"no table": `drop table orderflow.gate`,
+		"writes are suppressed": `create function swallow() returns trigger language plpgsql as $$ begin return null; end $$;
+			create trigger swallow before insert or update on orderflow.gate for each row execute function swallow()`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			r := newReceiver(t)
+			b.Exec(spoil)
+			r.answer(http.StatusBadGateway)
+			c := b.start(breaking("alone"), r.handler())
+			b.Publish(200)
+			dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 3 })
+			if ok, why := c.Ready(); ok || !strings.Contains(why, "sharing the breaker's state is refused") {
+				t.Errorf("ready %t: %s", ok, why)
+			}
+			r.answer(http.StatusOK)
+			if a := b.settled(); a.Completed != 200 {
+				t.Fatalf("%+v", a)
+			}
+			b.uncounted(most)
+			if n := c.metric("breaker_openings_total"); n != 1 {
+				t.Errorf("%v openings", n)
+			}
+		})
 	}
-	r.answer(http.StatusOK)
-	if a := b.settled(); a.Completed != 200 {
-		t.Fatalf("%+v", a)
-	}
-	b.uncounted(most)
 }
 
 // The breakers of two queues have nothing to do with each other.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -34,14 +35,15 @@ func (s Settings) window() time.Duration {
 // with the database before it fetches. While the gate stands open wide and there is nothing to tell, that costs no statement: the poller's look
 // shows when somebody else has changed it, and a notification does so at once.
 type gating struct {
-	queue   *queue.Queue
-	who     string // names this process, as nothing else does
-	policy  gate.Policy
-	longest time.Duration // that a probe can take: its handler, and its work in the transaction of the ack
-	log     *slog.Logger
-	metrics *metrics.Metrics
-	health  health
-	changed chan struct{} // to the fetcher: there is something to tell or to hear
+	queue       *queue.Queue
+	who         string // names this process, as nothing else does
+	policy      gate.Policy
+	longest     time.Duration // that a probe can take: its handler, and its work in the transaction of the ack
+	log         *slog.Logger
+	metrics     *metrics.Metrics
+	health      health
+	lockedSince time.Time     // somebody keeps the row locked; the fetcher's
+	changed     chan struct{} // to the fetcher: there is something to tell or to hear
 
 	mu       sync.Mutex
 	window   *gate.Window
@@ -54,8 +56,7 @@ type gating struct {
 	epoch    int       // counts the times that the breaker opened or closed
 	stale    bool      // what is known may not hold any more
 	askAt    time.Time // when to ask again; zero: when something changes
-	dead     gate.State
-	deadTill time.Time // the row cannot be used until then; dead is what is used in its place
+	deadTill time.Time // the row cannot be used until then; what is known is this consumer's own
 
 	news     bool // any of the following is to be told
 	trip     string
@@ -207,7 +208,10 @@ func (g *gating) pass(ctx context.Context, link *pg.Link, want int) (leave, erro
 		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience,
 		Probe: g.probe, Short: g.short, Want: want,
 	}
-	dead := now.Before(g.deadTill)
+	dead, alone := now.Before(g.deadTill), queue.Gate{State: g.known, Revision: -1, Now: now}
+	if !g.heard.IsZero() {
+		alone.Now = g.nowLocked()
+	}
 	g.stale, g.news, g.eased, g.patience = false, false, false, 0
 	g.mu.Unlock()
 
@@ -223,31 +227,56 @@ func (g *gating) pass(ctx context.Context, link *pg.Link, want int) (leave, erro
 			})
 			return err
 		})
-		g.health.note(err)
+		err = g.judge(err, now)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case dead || queue.Answered(err):
-		// The database does not let us share it: a table that is gone, a right that is missing. Then each consumer has a gate of its own.
+	case dead || errors.Is(err, errAlone):
+		// The database does not let us share it: a table that is gone, a right that is missing, a lock that somebody keeps. Then each
+		// consumer goes on with a gate of its own, from what it knew.
 		if !dead {
 			g.deadTill = now.Add(deadFor)
 		}
-		seen = queue.Gate{Now: now, Revision: -1}
 		ask.Arrivals = 0
-		g.dead, answer = g.dead.Step(now, g.policy, ask)
-		seen.State = g.dead
+		seen = alone
+		seen.State, answer = alone.Step(alone.Now, g.policy, ask)
 	case err != nil:
 		g.news = true
 		g.eased, g.patience = g.eased || ask.Eased, max(g.patience, ask.Patience)
 		return leave{shut: g.shutLocked()}, err
 	}
-	if seen.Revision >= 0 {
-		g.dead = gate.State{}
-	}
 	g.adoptLocked(seen, ask)
 	return g.leaveLocked(answer), nil
 }
+
+// errAlone says that the database does not let us share the gate.
+var errAlone = errors.New("the gate cannot be shared")
+
+// judge says what the error of an exchange means. A lock is worth waiting for, for a while.
+func (g *gating) judge(err error, now time.Time) error {
+	locked := queue.Classify(err) == queue.Locked
+	if !locked {
+		g.lockedSince = time.Time{}
+	} else if g.lockedSince.IsZero() {
+		g.lockedSince = now
+	}
+	switch {
+	case locked && now.Sub(g.lockedSince) < lockedMost:
+		return err
+	case errors.Is(err, queue.ErrGateStuck):
+		g.health.turn("stuck", err.Error())
+	case !queue.Answered(err):
+		g.health.note(err)
+		return err
+	default:
+		g.health.note(err)
+	}
+	return errAlone
+}
+
+// lockedMost is how long somebody may keep the row locked before each consumer goes on without it.
+const lockedMost = 5 * time.Second
 
 // deadFor is how long a gate that cannot be shared is left alone.
 const deadFor = time.Second

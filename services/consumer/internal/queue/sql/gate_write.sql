@@ -1,5 +1,6 @@
 -- Change the queue's gate, if it still is as it was when it had revision $2. A revision is never used again, also where the database has
--- gone back to an earlier state: it grows with the time as well. With $22 the consumers are told, on the channel $23.
+-- gone back to an earlier state: it grows with the time as well. With $22 the consumers are told, on the channel $23. Without $24 nobody waits for the disk,
+-- neither we nor those who wait for the row: what a crash of the server takes away of it the consumers find out anew.
 -- Plan: the primary key of gate.
 with written as (
   insert into orderflow.gate as g
@@ -17,4 +18,7 @@ with written as (
    where g.revision = $2
   returning revision
 )
-select revision, case when $22::boolean then pg_notify($23::text, 'gate')::text end from written
+select revision,
+       case when not $24::boolean then set_config('synchronous_commit', 'off', true) end,
+       case when $22::boolean then pg_notify($23::text, 'gate')::text end
+  from written
