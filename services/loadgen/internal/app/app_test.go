@@ -104,7 +104,7 @@ func TestEveryFaultIsNamedWithItsNumber(t *testing.T) {
 	environment(t)
 	s := faulty(t, faultyapi.Behaviour{
 		Seed: 3, RetryAfter: time.Second, Shares: shares{
-			faultyapi.Lose: 0.01, faultyapi.Repeat: 0.01, faultyapi.ResetAfter: 0.02, faultyapi.ResetBefore: 0.01, faultyapi.Busy: 0.01, faultyapi.Stick: 0.005, faultyapi.Kill: 0.005,
+			faultyapi.Lose: 0.01, faultyapi.Repeat: 0.01, faultyapi.ResetAfter: 0.02, faultyapi.ResetBefore: 0.01, faultyapi.Busy: 0.01, faultyapi.Stick: 0.005, faultyapi.Bury: 0.005,
 		},
 	})
 	file := filepath.Join(t.TempDir(), "r.json")
@@ -113,7 +113,7 @@ func TestEveryFaultIsNamedWithItsNumber(t *testing.T) {
 	if e.code != app.ExitThresholds {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
 	}
-	if want := fmt.Sprintf("audit: accepted=2000 completed=%d dead=%d lost=%d duplicated=%d", 2000-c.Lost()-c.Orders[faultyapi.Stick]-c.Orders[faultyapi.Kill], c.Orders[faultyapi.Kill], c.Lost(), c.Duplicated()); e.lastLine() != want {
+	if want := fmt.Sprintf("audit: accepted=2000 completed=%d dead=%d lost=%d duplicated=%d", 2000-c.Lost()-c.Orders[faultyapi.Stick]-c.Orders[faultyapi.Bury], c.Orders[faultyapi.Bury], c.Lost(), c.Duplicated()); e.lastLine() != want {
 		t.Fatalf("%s\nshould be %s", e.lastLine(), want)
 	}
 	var got struct {
@@ -368,9 +368,9 @@ func TestDroppedArrivalsAreAWarning(t *testing.T) {
 // An order that was given up is not processed, unless the user says how many may be.
 func TestDeadOrdersFailTheRunUnlessAThresholdAllowsThem(t *testing.T) {
 	environment(t)
-	s := faulty(t, faultyapi.Behaviour{Shares: shares{faultyapi.Kill: 1}})
+	s := faulty(t, faultyapi.Behaviour{Shares: shares{faultyapi.Bury: 1}})
 	if e := run(t, nil, "--orders", "50", "--run", "dead"); e.code != app.ExitThresholds || !strings.Contains(e.stdout, "FAULT        50 orders dead") ||
-		e.lastLine() != "audit: accepted=50 completed=0 dead=50 lost=0 duplicated=0" || s.Counts().Orders[faultyapi.Kill] != 50 {
+		e.lastLine() != "audit: accepted=50 completed=0 dead=50 lost=0 duplicated=0" || s.Counts().Orders[faultyapi.Bury] != 50 {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
 	}
 	if e := run(t, nil, "--orders", "50", "--thresholds", "dead<=50"); e.code != app.ExitOK {

@@ -143,7 +143,7 @@ func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
 		defer b.close()
 		r, did := b.audit(t), b.server.Counts()
 		want := audit.Figures{
-			Accepted: did.Accepted, Dead: did.Orders[faultyapi.Kill], Lost: did.Lost(), Duplicated: did.Duplicated(), Stuck: did.Orders[faultyapi.Stick],
+			Accepted: did.Accepted, Dead: did.Orders[faultyapi.Bury], Lost: did.Lost(), Duplicated: did.Duplicated(), Stuck: did.Orders[faultyapi.Stick],
 			NoEffect: did.Orders[faultyapi.NoEffect], Altered: did.Orders[faultyapi.Alter], Refused: did.Orders[faultyapi.Refuse],
 			Unknown: audit.Unknown{
 				Orders: did.Orders[faultyapi.Away] + did.Orders[faultyapi.AwayMade], Missing: did.Orders[faultyapi.Away], Completed: did.Orders[faultyapi.AwayMade],
@@ -219,7 +219,7 @@ func TestAReplayWithAnotherID(t *testing.T) {
 func TestAuditByRunIDAlone(t *testing.T) {
 	t.Parallel()
 	b := send(t, faultyapi.Behaviour{Seed: 11, Shares: map[faultyapi.Fault]float64{
-		faultyapi.Lose: 0.03, faultyapi.Repeat: 0.02, faultyapi.ProcessTwice: 0.02, faultyapi.Kill: 0.02,
+		faultyapi.Lose: 0.03, faultyapi.Repeat: 0.02, faultyapi.ProcessTwice: 0.02, faultyapi.Bury: 0.02,
 	}}, 600, 1, orders.Mix{})
 	defer b.close()
 	b.keys.Run = "test-3" // and another one whose id begins alike
@@ -244,7 +244,7 @@ func TestAuditByRunIDAlone(t *testing.T) {
 	if got, want := first.Unknown.Missing+r.Unknown.Missing, middle.Lost(); got != want || first.Accepted+first.Unknown.Missing != 600 || first.Lost != 0 {
 		t.Fatalf("%d missing of %d, %s", got, want, first.String())
 	}
-	if got, want := first.Duplicated+r.Duplicated, middle.Duplicated(); got != want || first.Dead+r.Dead != middle.Orders[faultyapi.Kill] {
+	if got, want := first.Duplicated+r.Duplicated, middle.Duplicated(); got != want || first.Dead+r.Dead != middle.Orders[faultyapi.Bury] {
 		t.Fatalf("%d duplicated of %d, %s", got, want, first.String())
 	}
 }

@@ -18,7 +18,7 @@ const (
 	NoEffect            // completes it without having processed it
 	Alter               // stores it with another quantity
 	Stick               // never processes it
-	Kill                // ends it as dead
+	Bury                // ends it as dead
 	Unlist              // does not show it in the listing
 	WrongID             // answers 201 with the id of an earlier order, and does not make it
 	NoID                // answers 201 with a body that names no id
@@ -42,7 +42,7 @@ var stored = map[Fault]func(s *Server, o *order){
 	NoEffect:      func(_ *Server, o *order) { o.effects = 0 },
 	Alter:         func(_ *Server, o *order) { o.data.Quantity = 77 },
 	Stick:         func(_ *Server, o *order) { o.completed = time.Time{} },
-	Kill:          func(_ *Server, o *order) { o.dead = true },
+	Bury:          func(_ *Server, o *order) { o.dead = true },
 	Unlist:        func(_ *Server, o *order) { o.unlisted = true },
 }
 

@@ -79,12 +79,12 @@ func TestTheLineShowsTheRunAndThenTheAudit(t *testing.T) {
 	v := running(start)
 	before := v.look(start, nil)
 	s := v.look(start.Add(2*time.Second), &before)
-	if got, want := s.line(), "sending  50%: 500 accepted, 0/s, p50 4.00ms, p99 4.00ms, 1 in flight, 1 failed tries, 321 in the queue, 2 dead letters"; got != want {
+	if got, want := s.line(), "sending  50%: 500 accepted, 0/s, p50 4.00ms, p99 4.00ms, in flight 1, failed tries 1, queue 321, dead letters 2"; got != want {
 		t.Errorf("%s\nshould be\n%s", got, want)
 	}
 	v.Audit(audit.Progress{Accepted: 1000, Completed: 700, Dead: 50, Pending: 240, Missing: 10})
 	s = v.look(start.Add(4*time.Second), &s)
-	if got, want := s.line(), "audit  75%: 750 of 1000 settled, 10 missing, 321 in the queue, 2 dead letters"; got != want {
+	if got, want := s.line(), "audit  75%: 750 of 1000 settled, missing 10, queue 321, dead letters 2"; got != want {
 		t.Errorf("%s\nshould be\n%s", got, want)
 	}
 	v.Audit(audit.Progress{Accepted: 1000, Completed: 900, Pending: 100, Estimated: true})

@@ -67,7 +67,7 @@ func (s *state) line() string {
 	b.WriteString(s.text())
 	add := func(n int64, what string) {
 		if n > 0 {
-			fmt.Fprintf(&b, ", %d %s", n, what)
+			fmt.Fprintf(&b, ", %s %d", what, n)
 		}
 	}
 	t := &s.Totals
@@ -82,7 +82,7 @@ func (s *state) line() string {
 		add(int64(len(s.Stalls)), "stalls")
 	}
 	if s.Queue != nil {
-		add(int64(s.Queue.Depth), "in the queue")
+		add(int64(s.Queue.Depth), "queue")
 		add(int64(s.Queue.DeadLetters), "dead letters")
 	}
 	return b.String()
