@@ -67,6 +67,10 @@ func receiverMutants() []Mutant {
 			Edits: []Edit{{dir + "account.go", `fault(a.Forged(), "forged: no valid signature")`, ``}},
 		},
 		{
+			Breaks: "answers that are held back keep others from being taken", By: command("TestSlowAnswersTakeNoRoom"),
+			Edits: []Edit{{dir + "receiver.go", `defer func() { <-r.room }()`, ``}},
+		},
+		{
 			Breaks: "anybody may order faults", By: command("TestFaultsAreOrderedFromThisMachineOrWithAToken"),
 			Edits: []Edit{{dir + "control.go", `return bearer && allowed`, `return bearer`}},
 		},

@@ -40,7 +40,7 @@ func Run(ctx context.Context, call *program.Call) (err error) {
 	r := &receiver{
 		verifier: &signature.Verifier{Keys: cfg.Keys, Tolerance: cfg.Tolerance},
 		plan:     faults.NewPlan(cfg.Faults, cfg.FaultsFor, cfg.Seed),
-		maxBody:  int64(cfg.MaxBody), log: log,
+		maxBody:  int64(cfg.MaxBody), room: make(chan struct{}, atOnce), log: log,
 		counts: map[string]int64{}, ordered: map[string]int64{},
 	}
 	if r.memory, err = memory.Open(cfg.State, cfg.MaxMessages, log); err != nil {

@@ -376,6 +376,35 @@ func TestFaultsHappenOnOrder(t *testing.T) {
 	}
 }
 
+// Answers that are held back hold up no other webhook, however many they are.
+func TestSlowAnswersTakeNoRoom(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.order(t, "slow:100%:10m", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	const slow = 100 // more than are in memory at once
+	for n := range slow {
+		waiting.Go(func() {
+			resp, err := webhook{secret, fmt.Sprint("slow ", n), "{}"}.send(ctx, r.url)
+			if err == nil {
+				_ = resp.Body.Close()
+				t.Error("answered:", resp.Status)
+			}
+		})
+	}
+	eventually(t, "all are taken", func() bool {
+		a, err := receive.Ask(t.Context(), r.second, "")
+		return err == nil && a.Received.IDs == slow
+	})
+	r.order(t, "", "")
+	if status := (webhook{secret, "quick", "{}"}).status(t, r.url); status != http.StatusOK {
+		t.Error(status)
+	}
+	cancel()
+	waiting.Wait()
+}
+
 func TestAwayMeansThatNobodyListens(t *testing.T) {
 	t.Parallel()
 	r := start(t)

@@ -29,6 +29,10 @@ const (
 	resultUnreadable = "unreadable" // it broke off, or was too large
 )
 
+// atOnce is how many webhooks are in memory at the same time; others wait to be read. It bounds the memory to so many times
+// RECEIVER_MAX_BODY, besides what is remembered.
+const atOnce = 64
+
 // bodyTimeout is how long a body may take to come.
 const bodyTimeout = 30 * time.Second
 
@@ -40,6 +44,7 @@ type receiver struct {
 	memory   *memory.Memory
 	plan     *faults.Plan
 	maxBody  int64
+	room     chan struct{} // holds one for each webhook that is in memory
 	log      *slog.Logger
 
 	mu      sync.Mutex
@@ -73,6 +78,20 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "webhooks are sent by POST", http.StatusMethodNotAllowed)
 		return
 	}
+	// An answer may be held back for long, and its webhook must not be in memory meanwhile: that is over when take returns.
+	answer := r.take(w, req)
+	answer()
+}
+
+// take reads, verifies and remembers a webhook, when there is room to hold it meanwhile. It returns what is left to do: the answer.
+func (r *receiver) take(w http.ResponseWriter, req *http.Request) (answer func()) {
+	ctx := req.Context()
+	select {
+	case r.room <- struct{}{}:
+		defer func() { <-r.room }()
+	case <-ctx.Done():
+		return func() {}
+	}
 	// The deadline is for the body alone: one of the server's own would end a late answer, too.
 	deadline := http.NewResponseController(w)
 	_ = deadline.SetReadDeadline(time.Now().Add(bodyTimeout)) // HTTP/1 on TCP has them
@@ -84,29 +103,24 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 			status = http.StatusRequestEntityTooLarge
 		}
-		http.Error(w, err.Error(), status)
-		return
+		return func() { http.Error(w, err.Error(), status) }
 	}
 	id, err := r.verifier.Verify(req.Header, body, time.Now())
 	if err != nil {
-		r.reject(w, err)
-		return
+		return func() { r.reject(w, err) }
 	}
 	draw := r.plan.Draw()
 	if draw.Refuse != nil {
 		r.count(resultRefused)
-		r.refuse(req.Context(), w, draw.Refuse)
-		return
+		return func() { r.refuse(ctx, w, draw.Refuse) }
 	}
 	outcome, err := r.memory.Take(read(id, body))
 	switch {
 	case errors.Is(err, memory.ErrFull):
 		r.count(resultFull)
-		http.Error(w, err.Error(), http.StatusInsufficientStorage)
-		return
+		return func() { http.Error(w, err.Error(), http.StatusInsufficientStorage) }
 	case err != nil:
-		http.Error(w, "it cannot be remembered", http.StatusInternalServerError)
-		return
+		return func() { http.Error(w, "it cannot be remembered", http.StatusInternalServerError) }
 	}
 	result := resultNew
 	if outcome == memory.Repeated {
@@ -114,7 +128,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.count(result)
 	r.log.Debug("webhook", slog.String("webhook_id", id), slog.String("result", result))
-	r.answer(req.Context(), w, draw, result)
+	return func() { r.answer(ctx, w, draw, result) }
 }
 
 // reject answers what nobody has signed, or not now.

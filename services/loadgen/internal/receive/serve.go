@@ -56,7 +56,9 @@ func (p *presence) leave(grace time.Duration) {
 	if grace <= 0 || p.server.Shutdown(ctx) != nil {
 		_ = p.server.Close() // nothing more can be done
 	}
-	_ = <-p.ended // it is http.ErrServerClosed
+	if err := <-p.ended; !errors.Is(err, http.ErrServerClosed) {
+		p.log.Warn("the port for webhooks had been closed already", slog.Any("error", err))
+	}
 }
 
 // serve keeps the port open until ctx ends, but for when the plan says that nobody is there. The port is open when it is called.
