@@ -69,6 +69,7 @@ type Received struct {
 	} `json:"received"`
 	Requests map[string]int64 `json:"requests"`
 	Ordered  map[string]int64 `json:"ordered"`
+	Busiest  int64            `json:"busiest_second"`
 	Orders   *struct {
 		Accepted    int64 `json:"accepted"`
 		Completed   int64 `json:"completed"`

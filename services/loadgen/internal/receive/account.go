@@ -14,8 +14,9 @@ import (
 // Account is what arrived, and, where there is an api, against what it accepted.
 type Account struct {
 	Received memory.Counts    `json:"received"`
-	Requests map[string]int64 `json:"requests"` // by what became of them, since this process began
-	Ordered  map[string]int64 `json:"ordered"`  // faults that happened on order, likewise
+	Requests map[string]int64 `json:"requests"`       // by what became of them, since this process began
+	Ordered  map[string]int64 `json:"ordered"`        // faults that happened on order, likewise
+	Busiest  int64            `json:"busiest_second"` // requests in the busiest second, likewise
 	Orders   *Orders          `json:"orders,omitempty"`
 	Examples []string         `json:"examples,omitempty"`
 	Faults   []string         `json:"faults"` // what must not be; empty = all is well
@@ -63,6 +64,7 @@ func (r *receiver) account(ctx context.Context, api lister, run string) (*Accoun
 	// After the orders: whatever was asked of the api has arrived before it was completed.
 	a.Received = r.memory.Counts()
 	a.Requests, a.Ordered = r.tallies()
+	a.Busiest = r.mostInASecond()
 	if a.Orders != nil {
 		a.Orders.Others = a.Received.IDs - a.Orders.Once - a.Orders.Repeated
 	}

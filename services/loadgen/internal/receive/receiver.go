@@ -50,12 +50,27 @@ type receiver struct {
 	mu      sync.Mutex
 	counts  map[string]int64 // by result
 	ordered map[string]int64 // faults that happened, by kind
+	second  int64            // the one that is counted now, since 1970
+	inIt    int64            // requests in it
+	busiest int64            // requests in the busiest second so far
 }
 
 func (r *receiver) count(result string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts[result]++
+	if now := time.Now().Unix(); now != r.second {
+		r.second, r.inIt = now, 0
+	}
+	r.inIt++
+	r.busiest = max(r.busiest, r.inIt)
+}
+
+// mostInASecond is how many requests there were in the busiest second so far.
+func (r *receiver) mostInASecond() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.busiest
 }
 
 func (r *receiver) happened(kind string) {
