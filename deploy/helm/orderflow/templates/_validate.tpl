@@ -29,6 +29,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
   (include "orderflow.validate.memory" . | fromYamlArray)
   (include "orderflow.validate.ranges" . | fromYamlArray)
   (include "orderflow.validate.metadata" . | fromYamlArray)
+  (include "orderflow.validate.volumes" . | fromYamlArray)
   (include "orderflow.validate.env" . | fromYamlArray) -}}
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values do not go together:\n  - %s\n" (join "\n  - " $problems)) -}}
@@ -386,6 +387,23 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- range $key, $_ := $map -}}
 {{- if or (regexMatch "^app\\.kubernetes\\.io/(name|instance|component|version|part-of|managed-by)$" $key) (eq $key "helm.sh/chart") (hasPrefix "checksum/" $key) (eq $key "kubectl.kubernetes.io/default-container") -}}
 {{- $problems = append $problems (printf "%s sets %s, which the chart sets: remove it." $path $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{/* Volumes of the user's beside those of the chart's own. */}}
+{{- define "orderflow.validate.volumes" -}}
+{{- $problems := list -}}
+{{- $own := dict
+  "api" "^(database-.*|tokens|admin-token)$"
+  "consumer" "^(database-.*|webhook(-ca|-tls)?)$"
+  "postgres" "^(data|config|run|tmp|shm|tls|superuser|owner)$" -}}
+{{- range $component, $pattern := $own -}}
+{{- range (index $.Values $component).extraVolumes -}}
+{{- if regexMatch $pattern (toString .name) -}}
+{{- $problems = append $problems (printf "%s.extraVolumes has a volume %s, a name that the chart has for its own: choose another." $component .name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
