@@ -81,6 +81,7 @@ func (c *Conn) evict(was int64) bool {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close() // nobody could do anything about an error
+	c.owner.evicted.Add(1)
 	return true
 }
 

@@ -5,5 +5,11 @@ import "time"
 // Rest sets how long a connection must have been idle to be the first that is closed.
 func (l *Listener) Rest(resting time.Duration) { l.resting = resting }
 
-// Age makes connections old at once that have just come, so that a test need not wait for it.
-func (l *Listener) Age() { l.fresh = 0 }
+// Fresh sets for how long a connection is left alone.
+func (l *Listener) Fresh(fresh time.Duration) { l.fresh = fresh }
+
+// Chosen chooses a connection to be closed for another one, which the function then does, if it still can be.
+func (c *Conn) Chosen() (evict func() bool) {
+	was := c.state.Load()
+	return func() bool { return c.evict(was) }
+}

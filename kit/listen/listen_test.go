@@ -1,6 +1,7 @@
 package listen_test
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"log/slog"
@@ -36,14 +37,20 @@ func (f *failing) Accept() (net.Conn, error) {
 
 func bound(t *testing.T, most int, errs ...error) (*listen.Listener, *testlog.Buffer) {
 	t.Helper()
+	f := &failing{errors: make(chan error, len(errs))}
+	for _, err := range errs {
+		f.errors <- err
+	}
+	return boundOn(t, f, most)
+}
+
+func boundOn(t *testing.T, f *failing, most int) (*listen.Listener, *testlog.Buffer) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &failing{ln, make(chan error, len(errs))}
-	for _, err := range errs {
-		f.errors <- err
-	}
+	f.Listener = ln
 	var log testlog.Buffer
 	l := listen.New(f, most, slog.New(slog.NewTextHandler(&log, nil)))
 	t.Cleanup(func() { _ = l.Close() })
@@ -92,7 +99,7 @@ func TestPassingErrorsAreWaitedOutAndSaidOnce(t *testing.T) {
 	for _, err := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM} {
 		l, log := bound(t, 10, err, err, err)
 		_, server := connect(t, l)
-		if server == nil || log.Count("cannot be accepted") != 1 || log.Count("are accepted again") != 1 || log.Count("failed=3") != 1 {
+		if server == nil || log.Count("cannot be accepted") != 1 || log.Count("are accepted again") != 1 || log.Count("failed=3") != 1 || l.Stats().Failed != 3 {
 			t.Errorf("%v: the log is %s", err, log)
 		}
 	}
@@ -100,7 +107,7 @@ func TestPassingErrorsAreWaitedOutAndSaidOnce(t *testing.T) {
 
 func TestErrorsOfTheListenerItselfEndIt(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{syscall.EBADF, syscall.EINVAL, net.ErrClosed} {
+	for _, err := range []error{syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, net.ErrClosed} {
 		l, _ := bound(t, 10, err)
 		if _, got := l.Accept(); !errors.Is(got, err) {
 			t.Errorf("got %v, want %v", got, err)
@@ -110,23 +117,42 @@ func TestErrorsOfTheListenerItselfEndIt(t *testing.T) {
 
 func TestAClosedListenerWaitsForNothing(t *testing.T) {
 	t.Parallel()
-	short, _ := bound(t, 10, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE, syscall.EMFILE)
-	full, _ := bound(t, 1)
+	var errs []error
+	for range 1000 { // many seconds, up to one for each
+		errs = append(errs, syscall.EMFILE)
+	}
+	short, shortLog := bound(t, 10, errs...)
+	full, fullLog := bound(t, 1)
 	_, server := connect(t, full)
 	server.Busy()
-	dial(t, full)
-	for _, l := range []*listen.Listener{short, full} {
+	newcomer := dial(t, full)
+	for _, test := range []struct {
+		l     *listen.Listener
+		log   *testlog.Buffer
+		waits string
+	}{{short, shortLog, "cannot be accepted"}, {full, fullLog, "connection limit reached"}} {
 		ended := make(chan error, 1)
 		go func() {
-			_, err := l.Accept()
+			_, err := test.l.Accept()
 			ended <- err
 		}()
-		if err := l.Close(); err != nil {
+		tick := time.NewTicker(time.Millisecond)
+		for test.log.Count(test.waits) == 0 {
+			<-tick.C
+		}
+		tick.Stop()
+		if err := test.l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("got %v", err)
 		}
+		if err := test.l.Close(); err == nil {
+			t.Error("it was closed twice")
+		}
+	}
+	if _, err := newcomer.Read(make([]byte, 1)); err == nil {
+		t.Error("who waited for room is told something")
 	}
 }
 
@@ -145,8 +171,8 @@ func TestTheLongestWaitingMakeRoom(t *testing.T) {
 		t.Error("a request of a connection that was given up may be worked on")
 	}
 	connect(t, l)
-	if log.Count("connection limit reached") != 1 || l.Len() != 3 {
-		t.Errorf("%d connections, and the log is %s", l.Len(), log)
+	if log.Count("connection limit reached") != 1 || l.Stats() != (listen.Stats{Open: 3, Most: 3, Evicted: 2}) {
+		t.Errorf("%+v, and the log is %s", l.Stats(), log)
 	}
 }
 
@@ -156,7 +182,7 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 	t.Parallel()
 	l, _ := bound(t, 4)
 	l.Rest(time.Hour)
-	l.Age()
+	l.Fresh(0)
 	working, w := connect(t, l)
 	another, a := connect(t, l)
 	for _, c := range []*listen.Conn{w, a} {
@@ -173,7 +199,7 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 
 	l, _ = bound(t, 4)
 	l.Rest(time.Hour)
-	l.Age()
+	l.Fresh(0)
 	newcomer, _ := connect(t, l)
 	crowd := make([]net.Conn, 3)
 	for i := range crowd {
@@ -186,6 +212,33 @@ func TestACrowdMakesRoomForItself(t *testing.T) {
 	connect(t, l)
 	if gone(t, newcomer) || !gone(t, crowd[0]) || gone(t, crowd[1]) || gone(t, crowd[2]) {
 		t.Errorf("closed: newcomer %v, crowd %v %v %v", gone(t, newcomer), gone(t, crowd[0]), gone(t, crowd[1]), gone(t, crowd[2]))
+	}
+}
+
+// Most requests are read and answered in a moment: who has just come is left alone for so long, and a newcomer waits.
+func TestWhoHasJustComeStays(t *testing.T) {
+	t.Parallel()
+	l, log := bound(t, 2)
+	l.Fresh(time.Hour)
+	one, first := connect(t, l)
+	two, _ := connect(t, l)
+	dial(t, l)
+	accepted := make(chan *listen.Conn)
+	go func() { accepted <- accept(t, l) }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for log.Count("connection limit reached") == 0 {
+		<-tick.C
+	}
+	if gone(t, one) || gone(t, two) {
+		t.Error("one was closed")
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-accepted
+	if gone(t, two) {
+		t.Error("the other was closed")
 	}
 }
 
@@ -222,6 +275,158 @@ func TestNobodyWhoIsWorkedForIsClosed(t *testing.T) {
 	if gone(t, one) || !gone(t, two) {
 		t.Errorf("closed: one %v, two %v", gone(t, one), gone(t, two))
 	}
+}
+
+// Its state may have changed since it was chosen.
+func TestWhoIsWorkedForMeanwhileStays(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 2)
+	client, server := connect(t, l)
+	evict := server.Chosen()
+	server.Busy()
+	if evict() || gone(t, client) {
+		t.Error("it was closed while its request is worked on")
+	}
+}
+
+func TestOnlyWhoIsWaitedForLongEnoughIsEvicted(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 2)
+	client, server := connect(t, l)
+	if server.Evict(time.Hour) {
+		t.Error("it has not been waiting for an hour")
+	}
+	for _, state := range []func() bool{server.Busy, server.Idle} {
+		if !state() || server.Evict(-time.Hour) {
+			t.Error("nobody waits for its client")
+		}
+	}
+	if !server.Waiting() || !server.Evict(-time.Second) || !gone(t, client) {
+		t.Error("it is there")
+	}
+}
+
+// With many connections several make room at a time: looking for them costs as much for one. The log says once that the limit has
+// been reached, however often that happens, until there is ample room.
+func TestSeveralMakeRoomAtATime(t *testing.T) {
+	t.Parallel()
+	const most = 128
+	l, log := bound(t, most)
+	l.Rest(0)
+	l.Fresh(0)
+	clients, servers := make([]net.Conn, most), make([]*listen.Conn, most)
+	for i := range clients {
+		clients[i], servers[i] = connect(t, l)
+	}
+	connect(t, l)
+	if l.Len() != most-1 || !gone(t, clients[0]) || !gone(t, clients[1]) || gone(t, clients[2]) {
+		t.Errorf("%d connections are left", l.Len())
+	}
+	connect(t, l)
+	// An idle one goes alone: those that are under way stay as long as there is one.
+	if !servers[9].Busy() || !servers[9].Idle() {
+		t.Fatal("it is closed")
+	}
+	connect(t, l)
+	if l.Len() != most || !gone(t, clients[9]) || gone(t, clients[2]) {
+		t.Errorf("%d connections are left", l.Len())
+	}
+	if log.Count("connection limit reached") != 1 || log.Count("there is room") != 0 {
+		t.Errorf("the log is %s", log)
+	}
+}
+
+// When descriptors run short, those that idle connections have are given back.
+func TestAShortageEndsIdleConnections(t *testing.T) {
+	t.Parallel()
+	f := &failing{errors: make(chan error, 1)}
+	l, _ := boundOn(t, f, 10)
+	l.Rest(0)
+	l.Fresh(0)
+	client, server := connect(t, l)
+	if !server.Busy() || !server.Idle() {
+		t.Fatal("it is closed")
+	}
+	f.errors <- syscall.EMFILE
+	connect(t, l)
+	if !gone(t, client) {
+		t.Error("it keeps its descriptor")
+	}
+}
+
+func TestTheLimitOfOpenFilesBoundsConnections(t *testing.T) {
+	t.Parallel()
+	limit := listen.Descriptors()
+	for _, test := range []struct{ most, reserved, want, said int }{
+		{limit - 10, 10, limit - 10, 0}, {limit - 9, 10, limit - 10, 1}, {limit, 0, limit, 0}, {7, limit + 5, 1, 1},
+	} {
+		var log testlog.Buffer
+		if got := listen.Below(test.most, test.reserved, slog.New(slog.NewTextHandler(&log, nil))); got != test.want || log.Count("allows fewer connections") != test.said {
+			t.Errorf("%+v of %d: got %d, and the log is %q", test, limit, got, &log)
+		}
+	}
+}
+
+// A server of net/http says by its states who is worked for, and who is idle.
+func TestStatesOfAServer(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 3)
+	l.Rest(0)
+	l.Fresh(0)
+	working, release, idles := make(chan bool), make(chan bool), make(chan bool, 10)
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				working <- true
+				<-release
+			}
+		}),
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			listen.Track(conn, state)
+			if state == http.StateIdle {
+				idles <- true
+			}
+		},
+		ReadHeaderTimeout: time.Minute,
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(l) })
+	defer serving.Wait()
+	defer server.Close()
+	request := func(conn net.Conn, path string) *bufio.Reader {
+		t.Helper()
+		if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return bufio.NewReader(conn)
+	}
+	answered := func(r *bufio.Reader) {
+		t.Helper()
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		<-idles
+	}
+	slow := dial(t, l)
+	slowly := request(slow, "/slow")
+	<-working
+	first, silent := dial(t, l), dial(t, l)
+	idle := dial(t, l)
+	answered(request(idle, "/"))
+	if !gone(t, first) || gone(t, slow) || gone(t, silent) {
+		t.Errorf("closed: first %v, slow %v, silent %v", gone(t, first), gone(t, slow), gone(t, silent))
+	}
+	answered(request(dial(t, l), "/"))
+	if !gone(t, idle) || gone(t, slow) || gone(t, silent) {
+		t.Errorf("closed: idle %v, slow %v, silent %v", gone(t, idle), gone(t, slow), gone(t, silent))
+	}
+	close(release)
+	if err := slow.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	answered(slowly)
 }
 
 // A server of net/http on such a listener goes on to answer while a crowd says nothing, and has its connections back after it.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,6 +25,8 @@ type Listener struct {
 
 	resting time.Duration // see the constants
 	fresh   time.Duration
+
+	evicted, failed atomic.Int64 // see Stats
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -74,6 +77,18 @@ func (l *Listener) Len() int {
 	return len(l.conns)
 }
 
+// Stats are a listener's connections in numbers.
+type Stats struct {
+	Open, Most int
+	Evicted    int64 // closed to make room for others, since the start
+	Failed     int64 // attempts to accept one that failed
+}
+
+// Stats counts.
+func (l *Listener) Stats() Stats {
+	return Stats{Open: l.Len(), Most: l.most, Evicted: l.evicted.Load(), Failed: l.failed.Load()}
+}
+
 // Close stops accepting. Connections stay.
 func (l *Listener) Close() error {
 	l.closeOnce.Do(func() { close(l.closed) })
@@ -88,6 +103,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			if !passing(err) {
 				return nil, err
 			}
+			l.failed.Add(1)
 			wait := l.short.begins(l.log, err)
 			l.closeLongest(l.share()) // descriptors that nobody uses
 			if !l.sleep(wait) {

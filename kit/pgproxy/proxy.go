@@ -42,6 +42,7 @@ type Proxy struct {
 	cancel   context.CancelFunc
 	requests atomic.Int64
 	sprung   atomic.Int64
+	refused  atomic.Int64
 	delay    atomic.Int64
 
 	mu       sync.Mutex
@@ -193,6 +194,9 @@ func (p *Proxy) Delay(each time.Duration) { p.delay.Store(int64(each)) }
 // Requests is how many round trips clients have asked for.
 func (p *Proxy) Requests() int64 { return p.requests.Load() }
 
+// Refused is how many new connections were cut at once.
+func (p *Proxy) Refused() int64 { return p.refused.Load() }
+
 func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
@@ -226,6 +230,7 @@ func (p *Proxy) take(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refusing {
+		p.refused.Add(1)
 		return false
 	}
 	p.links[l] = struct{}{}

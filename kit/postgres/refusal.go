@@ -53,9 +53,11 @@ var refusals = map[string]string{
 }
 
 // Brief is the text of an error in one line: pgx lists one for each address and each try with and without TLS, mostly the same.
-func Brief(err error) string {
+func Brief(err error) string { return brief(err.Error()) }
+
+func brief(text string) string {
 	var lines []string
-	for line := range strings.SplitSeq(err.Error(), "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSpace(line)
 		if !slices.Contains(lines, line) {
 			lines = append(lines, line)
@@ -71,15 +73,19 @@ type Outage struct {
 	seen map[string]bool
 }
 
-// ephemeral is what differs between attempts that fail alike: the local port of a connection, and addresses that take turns.
-var ephemeral = regexp.MustCompile(`:\d+->|\bPID \d+`)
+// What differs between attempts that fail alike: the local port of a connection, addresses that take turns, and when it is found that
+// the other side has ended a connection: while it is made, by the first write, by reading.
+var (
+	ephemeral = regexp.MustCompile(`:\d+->|\bPID \d+`)
+	ended     = regexp.MustCompile(`(?m)\): .*(?:EOF|connection reset by peer|broken pipe)$`)
+)
 
 // mostErrors is how many different errors of one outage are told.
 const mostErrors = 20
 
 // News reports whether err is one that this outage has not had yet.
 func (o *Outage) News(err error) bool {
-	text := ephemeral.ReplaceAllString(Brief(err), "")
+	text := brief(ended.ReplaceAllString(ephemeral.ReplaceAllString(err.Error(), ""), "): ended"))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.seen[text] || len(o.seen) >= mostErrors {

@@ -172,6 +172,11 @@ func TestEachErrorOfAnOutageIsNewsOnce(t *testing.T) {
 		{"read tcp 127.0.0.1:4712->127.0.0.1:5432: reset", false},
 		{"dial: connection refused", false},
 		{"password", true},
+		// The other side ends the connection, now a little earlier, now a little later.
+		{"u@d: h (::1): failed to receive message: unexpected EOF", true},
+		{"u@d: h (::1): failed to receive message: read tcp [::1]:4713->[::1]:5432: read: connection reset by peer", false},
+		{"u@d: h (::1): failed to write startup message: write: broken pipe\nu@d: h (::1): dial error: dial tcp [::1]:5432: connect: connection reset by peer", false},
+		{"u@d: h (::2): failed to receive message: unexpected EOF", true},
 	} {
 		if got := o.News(errors.New(test.err)); got != test.news {
 			t.Errorf("%d %s: news is %v", i, test.err, got)

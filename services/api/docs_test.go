@@ -89,7 +89,7 @@ func TestDocumentation(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t), "MAX_CONNECTIONS": "20", "BODY_BUDGET": "8MiB"})
 	s.post(t, "/orders", orderJSON(1), "Idempotency-Key", "k")
 	s.post(t, "/orders", orderJSON(1), "Idempotency-Key", "k")
 	s.post(t, "/orders/batch", `{"orders":[`+orderJSON(1)+`,`+orderJSON(2)+`]}`)
@@ -113,6 +113,12 @@ func TestMetrics(t *testing.T) {
 		`orderflow_api_idempotent_replays_total 1`,
 		`orderflow_api_database_up 1`,
 		`orderflow_api_write_queue_orders 0`,
+		`orderflow_api_connections_limit 20`,
+		`orderflow_api_connections_evicted_total 0`,
+		`orderflow_api_accept_failures_total 0`,
+		`orderflow_api_body_budget_used_bytes 0`,
+		`orderflow_api_body_budget_limit_bytes 8.388608e+06`,
+		`orderflow_api_body_budget_refused_total 0`,
 		`orderflow_api_request_duration_seconds_bucket{method="POST",route="/orders",le="1"} 3`,
 	} {
 		if !strings.Contains(text, want+"\n") {

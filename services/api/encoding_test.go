@@ -19,7 +19,7 @@ func encoded(t *testing.T, encoding string) string {
 // What the database's encoding does not have is the client's to change: it is told which field.
 func TestWhatTheDatabaseCannotHoldIsNamed(t *testing.T) {
 	t.Parallel()
-	s := started(t, map[string]string{"DATABASE_URL": encoded(t, "LATIN1"), "REQUEST_TIMEOUT": "5s"})
+	s := started(t, map[string]string{"DATABASE_URL": encoded(t, "LATIN1")})
 	a := s.post(t, "/orders", `{"customer_name":"Müller","product_name":"Straße","quantity":1,"price":1}`)
 	if a.status != http.StatusCreated || !strings.Contains(a.body, "Müller") {
 		t.Errorf("got %d %s", a.status, a.body)

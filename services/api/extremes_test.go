@@ -47,7 +47,7 @@ const most = 20 << 20
 func TestNoRowMakesACallFail(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame", "REQUEST_TIMEOUT": "60s", "BODY_LIMIT": "1048576"})
+	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame", "BODY_LIMIT": "1048576"})
 	conn := testdb.Connect(t, db)
 	token := []string{"Authorization", "Bearer sesame"}
 

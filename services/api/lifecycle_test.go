@@ -43,7 +43,7 @@ func writing(t *testing.T, db string) bool {
 func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "1m", "DRAIN_TIMEOUT": "1m"})
+	s := started(t, map[string]string{"DATABASE_URL": db, "DRAIN_TIMEOUT": "1m"})
 	s.post(t, "/orders", orderJSON(0))
 	release := hold(t, db)
 	answers := make(chan answer, 1)
@@ -108,7 +108,7 @@ func TestShutdownGoesOnServingForAWhile(t *testing.T) {
 func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "3s", "DRAIN_TIMEOUT": "100ms"})
+	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "10s", "DRAIN_TIMEOUT": "100ms"})
 	s.post(t, "/orders", orderJSON(0))
 	release := hold(t, db)
 	var done sync.WaitGroup

@@ -54,7 +54,8 @@ const patience = 45 * time.Second
 // start runs the program against a database and waits until it listens. It is stopped, and must exit 0, when the test ends.
 func start(tb testing.TB, env map[string]string) *service {
 	tb.Helper()
-	all := map[string]string{"API_PORT": "0", "API_HOST": "127.0.0.1", "METRICS_PORT": "0", "LOG_FORMAT": "json", "MIGRATE_ON_START": "false"}
+	// On a busy machine nothing is sure to be done within the default of REQUEST_TIMEOUT.
+	all := map[string]string{"REQUEST_TIMEOUT": "1m", "API_PORT": "0", "API_HOST": "127.0.0.1", "METRICS_PORT": "0", "LOG_FORMAT": "json", "MIGRATE_ON_START": "false"}
 	for name, value := range env {
 		all[name] = value
 	}

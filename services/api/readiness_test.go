@@ -21,7 +21,7 @@ func TestReadinessSaysWhyOrdersCannotBeWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, role, asRole := leastPrivileged(t)
-			s := started(t, map[string]string{"DATABASE_URL": asRole, "REQUEST_TIMEOUT": "5s"})
+			s := started(t, map[string]string{"DATABASE_URL": asRole})
 			if a := s.post(t, "/orders", orderJSON(0)); a.status != http.StatusCreated {
 				t.Fatalf("got %d %s", a.status, a.body)
 			}

@@ -38,7 +38,7 @@ func TestLargeAnswersAreBounded(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	// Room for one or two answers of a thousand orders.
-	s := started(t, map[string]string{"DATABASE_URL": db, "BODY_LIMIT": "100KiB", "BODY_BUDGET": "1500KiB", "REQUEST_TIMEOUT": "20s"})
+	s := started(t, map[string]string{"DATABASE_URL": db, "BODY_LIMIT": "100KiB", "BODY_BUDGET": "1500KiB"})
 	one := `{"customer_name":"` + strings.Repeat("c", 180) + `","product_name":"` + strings.Repeat("p", 180) + `","quantity":1,"price":1}`
 	batch := func(n int) string { return `{"orders":[` + strings.Repeat(one+",", n-1) + one + `]}` }
 	for range 10 {
@@ -70,6 +70,12 @@ func TestLargeAnswersAreBounded(t *testing.T) {
 	}
 	if whole == 0 || whole > room {
 		t.Errorf("%d large answers were under way at the same time; there was room for %d", whole, room)
+	}
+
+	// What is held and what was refused is counted.
+	second := &service{url: s.metrics}
+	if text := second.get(t, "/metrics").body; strings.Contains(text, "orderflow_api_body_budget_refused_total 0\n") {
+		t.Error("what was refused is not counted")
 	}
 
 	// A batch whose answer has no room is not written. Nobody loses the room while he is worked for.

@@ -69,12 +69,13 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		AdminTokens:    tokens.admin.now,
 		LogRequests:    cfg.LogRequests,
 	})
-	counters.Read(metrics.Sources{Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up})
-
 	api, err := listen.TCP(ctx, net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)), limits.connections, log)
 	if err != nil {
 		return err
 	}
+	counters.Read(metrics.Sources{
+		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Connections: api.Stats, Bodies: server.Bodies,
+	})
 	failed := make(chan error, 1)
 	if cfg.MetricsPort >= 0 {
 		second, err := ops.Start(ctx, ops.Options{

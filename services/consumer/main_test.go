@@ -230,7 +230,7 @@ func TestASecondSignalExitsAtOnce(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
 	db.Publish(1)
-	s := start(t, db, map[string]string{"SIMULATE_WORK": "3s"})
+	s := start(t, db, map[string]string{"SIMULATE_WORK": "10s", "VT": "60"})
 	dbtest.Eventually(t, "the message is there", func() bool { return strings.Contains(s.log.String(), "Received 1 messages") })
 	dbtest.Eventually(t, "a handler works on it", func() bool { // one that had not begun would be handed back, and never done
 		_, metrics := s.get(t, "/metrics")

@@ -84,6 +84,54 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "publisher.go", `in ('off', 'local') then 'on'`, `in ('off', 'local') then 'off'`}},
 		},
 		{
+			Breaks: "who has the key of an order in doubt is told that nothing was written", By: writer("TestFollowersOfAnOrderInDoubtAreInDoubt"),
+			Edits: []Edit{{dir + "unit.go", `	u.settle(Result{}, err)
+	return true`, `	u.settle(Result{}, ErrUnavailable)
+	return true`}},
+		},
+		{
+			Breaks: "a follower has no time because its leader had none", By: writer("TestWhatALeadersEndSaysOfItsFollowers"),
+			Edits: []Edit{{dir + "unit.go", `errors.Is(err, ErrKeyReused), errors.Is(err, ErrTimeout), errors.As`, `errors.Is(err, ErrKeyReused), errors.As`}},
+		},
+		{
+			Breaks: "a follower is refused for what its leader broke", By: writer("TestWhatALeadersEndSaysOfItsFollowers"),
+			Edits: []Edit{{dir + "unit.go", `errors.As(err, &refused), errors.As(err, &invalid):`, `errors.As(err, &invalid):
+		_ = refused`}},
+		},
+		{
+			Breaks: "an abandoned order is tried again", By: writer("TestAUnitsStates"),
+			Edits: []Edit{{dir + "unit.go", `u.state.CompareAndSwap(unitTaken, unitWaiting)`, `u.state.Store(unitWaiting)`}},
+		},
+		{
+			Breaks: "a commit that no standby has is answered 201", By: goTest("dev", "./e2e", "TestWhatNoStandbyHasIsNotAccepted"),
+			Edits: []Edit{{api + "/internal/database/errors.go", `return n.Routine == "SyncRepWaitForLSN"`, `return n.Routine == ""`}},
+		},
+		{
+			Breaks: "any warning is one about the commit", By: writer("TestAWarningPutsNothingInDoubt"),
+			Edits: []Edit{{api + "/internal/database/errors.go", `return n.Routine == "SyncRepWaitForLSN"`, `return n.Code == "01000"`}},
+		},
+		{
+			Breaks: "what is found under a key is answered though no standby has it", By: goTest("dev", "./e2e", "TestWhatNoStandbyHasIsNotAccepted"),
+			Edits: []Edit{{dir + "publish.sql", `cross join (select count(*) from confirmed) c
+`, ``}},
+		},
+		{
+			Breaks: "a rehearsal waits for no standby", By: goTest("dev", "./e2e", "TestWhatNoStandbyHasIsNotAccepted"),
+			Edits: []Edit{{dir + "publisher.go", `	if err := p.awaitStandby(ctx); err != nil {`, `	if err := p.awaitStandby(ctx); err != nil && ctx == nil {`}},
+		},
+		{
+			Breaks: "any number of bytes is redriven in one transaction", By: goTest(api, ".", "TestRedriveOfLargeLettersMovesFewAtATime"),
+			Edits: []Edit{{api + "/internal/queue/redrive.go", `bytes+l.Bytes > batchBytes`, `bytes+l.Bytes < 0`}},
+		},
+		{
+			Breaks: "a redrive goes on for as long as it takes", By: goTest(api, "./internal/httpapi", "TestARedriveSaysWhatItHasDone"),
+			Edits: []Edit{{api + "/internal/httpapi/redrive.go", `case time.Now().After(end):`, `case end.IsZero():`}},
+		},
+		{
+			Breaks: "what a redrive did not try counts as tried", By: goTest(api, ".", "TestRedriveCutShort"),
+			Edits: []Edit{{api + "/internal/httpapi/redrive.go", `len(chosen)-done.tried`, `len(chosen)-len(chosen)`}},
+		},
+		{
 			Breaks: "dead letters are changed without the token", By: goTest(api, ".", "TestChangingDeadLettersNeedsTheToken"),
 			Edits: []Edit{{api + "/internal/httpapi/access.go", `found |= subtle.ConstantTimeCompare(`, `found |= 1 | subtle.ConstantTimeCompare(`}},
 		},

@@ -70,7 +70,7 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "one message's read count stops all reads", By: worker("TestNoRowsValueStopsTheOthers"),
-			Edits: []Edit{{sql + "fetch.sql", `case when q.read_ct = 2147483647 then q.read_ct else greatest(q.read_ct, 0) + 1 end`, `q.read_ct + 1`}},
+			Edits: []Edit{{sql + "fetch.sql", `case when read_ct = 2147483647 then read_ct else greatest(read_ct, 0) + 1 end`, `read_ct + 1`}},
 		},
 		{
 			Breaks: "two installations give orders the same key", By: goTest(consumer, "./internal/message", "TestAnOrdersKeyIsItsOwn"),
@@ -103,7 +103,7 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "nack brings the message back at once", By: queue("TestNackHidesWithTheErrorAndTellsTheOrder"),
-			Edits: []Edit{{sql + "nack.sql", `make_interval(secs => ours.delay)`, `make_interval(secs => ours.delay * 0)`}},
+			Edits: []Edit{{sql + "nack.sql", `set vt = clock_timestamp() + make_interval(secs => ours.delay)`, `set vt = clock_timestamp()`}},
 		},
 		{
 			Breaks: "a hand-back counts as an attempt", By: queue("TestReleaseIsNoAttempt"),
@@ -134,6 +134,28 @@ func consumerMutants() []Mutant {
 		{
 			Breaks: "a lost lease is taken for a lost reply", By: queue("TestFatesTellALostLeaseFromALostReply"),
 			Edits: []Edit{{dir + "queue/settle.go", `case !asked[l].Unsure:`, `case false:`}},
+		},
+
+		{
+			Breaks: "an idle consumer is ready though nothing can be written", By: worker("TestAnIdleConsumerKnowsThatNothingCanBeWritten"),
+			Edits: []Edit{{dir + "worker/poller.go", `p.writing.readOnly(seen.ReadOnly)`, `p.writing.readOnly(false)`}},
+		},
+		{
+			Breaks: "a read whose count does not rise is a lease", By: queue("TestWhatATriggerUndoesIsNotTakenForWritten"),
+			Edits: []Edit{{sql + "fetch.sql", `q.vt > taken.vt and q.read_ct = taken.read_ct`, `q.vt > taken.vt`}},
+		},
+		{
+			Breaks: "an extension that is undone is one", By: queue("TestWhatATriggerUndoesIsNotTakenForWritten"),
+			Edits: []Edit{{sql + "extend.sql", ` where stands
+`, ``}},
+		},
+		{
+			Breaks: "a nack whose delay is undone is one", By: queue("TestWhatATriggerUndoesIsNotTakenForWritten"),
+			Edits: []Edit{{sql + "nack.sql", `(select msg_id from back where stands)`, `(select msg_id from back)`}},
+		},
+		{
+			Breaks: "a release that is undone is one", By: queue("TestWhatATriggerUndoesIsNotTakenForWritten"),
+			Edits: []Edit{{sql + "release.sql", `where stands`, ``}},
 		},
 
 		// What becomes of an attempt.

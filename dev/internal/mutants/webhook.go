@@ -100,7 +100,7 @@ func webhookMutants() []Mutant {
 		},
 		{
 			Breaks: "the program forgets a webhook's headers", By: goTest(consumer, ".", "TestOrdersAreDeliveredAsStandardWebhooks"),
-			Edits: []Edit{{consumer + "/consume.go", `Headers: s.Headers, `, ``}},
+			Edits: []Edit{{consumer + "/internal/app/consume.go", `Headers: s.Headers, `, ``}},
 		},
 		{
 			Breaks: "connections are kept that the old certificates made", By: test("TestTheReceiversAuthorityIsReadAgainWhenItsFileChanges"),

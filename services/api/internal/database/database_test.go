@@ -59,6 +59,7 @@ func TestClassify(t *testing.T) {
 		{&net.OpError{Op: "read", Err: errors.New("reset")}, database.Lost, true},
 		{context.DeadlineExceeded, database.Lost, true},
 		{database.ErrLost, database.Lost, true},
+		{database.ErrUnreplicated, database.Lost, true},
 		{errors.New("conn closed"), database.Lost, true},
 		{errors.New("something else"), database.Fault, false},
 	} {
@@ -74,7 +75,7 @@ func TestClassify(t *testing.T) {
 
 func awaitState(t *testing.T, m *database.Monitor, up bool, reason string) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		state, changed := m.State()
 		if state.Up == up && (reason == "" || state.Reason == reason) {
@@ -129,7 +130,7 @@ func TestMonitorKnows(t *testing.T) {
 	t.Parallel()
 	proxy := testdb.Proxy(t, testdb.New(t))
 	proxy.Refuse()
-	cfg := testdb.Config(t, proxy.URL, 300*time.Millisecond)
+	cfg := testdb.Config(t, proxy.URL, 5*time.Second)
 	unfit, prepared := make(chan bool, 1), make(chan bool, 1000)
 	unfit <- true
 	m := database.NewMonitor(cfg, func(context.Context, *pgx.Conn) error {

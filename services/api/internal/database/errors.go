@@ -44,6 +44,15 @@ const (
 // ErrLost is a connection found closed before the outcome of its statement was confirmed.
 var ErrLost = errors.New("connection lost before the outcome was confirmed")
 
+// ErrUnreplicated is a commit of which the server says that no standby has it, although commits are to wait for one: it is lost with
+// the server.
+var ErrUnreplicated = errors.New("committed here, but on no standby (synchronous_standby_names)")
+
+// Unreplicated tells whether a notice says that a commit does not wait for its standby any more, because somebody cancelled that: it is
+// reported as a success all the same. The SQLSTATE is that of any warning and the text is in the server's language; the function's name
+// says it.
+func Unreplicated(n *pgconn.Notice) bool { return n.Routine == "SyncRepWaitForLSN" }
+
 // transactionTimeout is PostgreSQL 17's, which pgerrcode does not have yet.
 const transactionTimeout = "25P04"
 
@@ -100,7 +109,7 @@ func classifyConnection(err error) Kind {
 	switch {
 	case pgconn.SafeToRetry(err), strings.Contains(err.Error(), "closed pool"):
 		return Unavailable // nothing was sent
-	case errors.Is(err, ErrLost), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ErrLost), errors.Is(err, ErrUnreplicated), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return Lost
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network), pgconn.Timeout(err):
 		return Lost

@@ -189,8 +189,8 @@ func (m *Monitor) down(ctx context.Context, err error) {
 	if errors.As(err, &unfit) {
 		reason = unfit.Reason
 	}
-	before := m.set(State{Reason: reason})
-	if m.outage.News(err) || before.Reason != reason {
+	m.set(State{Reason: reason})
+	if m.outage.News(err) {
 		m.log.WarnContext(ctx, reason+", trying again until it is ready", "error", err)
 	}
 }

@@ -29,6 +29,8 @@ func Reason(err error) string {
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr):
+	case errors.Is(err, ErrUnreplicated):
+		return "no standby confirms what is committed (synchronous_standby_names)"
 	case errors.Is(err, pgconn.ErrReadOnlyConnection): // none of the hosts takes writes
 		return readOnly
 	default:

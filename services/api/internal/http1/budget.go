@@ -12,9 +12,10 @@ type Budget struct {
 	size int64
 	slow time.Duration // how long a client may take for its large body when others need the room
 
-	mu   sync.Mutex
-	used int64
-	held map[*Conn]hold
+	mu      sync.Mutex
+	used    int64
+	refused int64
+	held    map[*Conn]hold
 }
 
 type hold struct {
@@ -36,6 +37,7 @@ func (b *Budget) take(c *Conn, bytes int64) bool {
 		b.reclaim(bytes)
 	}
 	if bytes > b.size-b.used {
+		b.refused++
 		return false
 	}
 	h, ok := b.held[c]
@@ -73,9 +75,15 @@ func (b *Budget) release(c *Conn) {
 	b.mu.Unlock()
 }
 
-// Used is how many bytes are held.
-func (b *Budget) Used() int64 {
+// Stats are a budget in numbers.
+type Stats struct {
+	Used, Size int64 // bytes
+	Refused    int64 // requests and answers for which there was no room, since the start
+}
+
+// Stats counts.
+func (b *Budget) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.used
+	return Stats{b.used, b.size, b.refused}
 }

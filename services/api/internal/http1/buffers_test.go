@@ -38,14 +38,14 @@ func TestALargeAnswerIsSentInLargePieces(t *testing.T) {
 	budget := NewBudget(1 << 20)
 	client, server := pair(t, Config{Budget: budget})
 	small := option(t, server, syscall.SO_SNDBUF)
-	if !server.Reserve(1000) || option(t, server, syscall.SO_SNDBUF) != 2*answerBuffer || budget.Used() != 1000+2*answerBuffer {
-		t.Errorf("while it is sent: %d bytes, and %d of the budget", option(t, server, syscall.SO_SNDBUF), budget.Used())
+	if !server.Reserve(1000) || option(t, server, syscall.SO_SNDBUF) != 2*answerBuffer || budget.Stats().Used != 1000+2*answerBuffer {
+		t.Errorf("while it is sent: %d bytes, and %d of the budget", option(t, server, syscall.SO_SNDBUF), budget.Stats().Used)
 	}
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_ = server.readRequest() // there is none
-	if size := option(t, server, syscall.SO_SNDBUF); size != small || budget.Used() != 0 {
-		t.Errorf("after it: %d bytes, and %d of the budget", size, budget.Used())
+	if size := option(t, server, syscall.SO_SNDBUF); size != small || budget.Stats().Used != 0 {
+		t.Errorf("after it: %d bytes, and %d of the budget", size, budget.Stats().Used)
 	}
 }

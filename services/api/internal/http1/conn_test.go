@@ -299,15 +299,18 @@ func TestBudget(t *testing.T) {
 	if _, _, err := read(three); err != nil {
 		t.Errorf("a small one: %v", err)
 	}
-	if three.Reserve(401) || !three.Reserve(300) || !three.Reserve(400) || !three.Reserve(400) || budget.Used() != 1000+2*buffer {
-		t.Errorf("answers: %d bytes are used", budget.Used())
+	if three.Reserve(401) || !three.Reserve(300) || !three.Reserve(400) || !three.Reserve(400) || budget.Stats().Used != 1000+2*buffer {
+		t.Errorf("answers: %d bytes are used", budget.Stats().Used)
 	}
 	if err := three.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if refused := budget.Stats().Refused; refused != 2 {
+		t.Errorf("%d are counted as refused", refused)
+	}
 	say(t, first, postHead+"\r\n") // asking for the next request ends the first one's use
-	if _, _, err := read(one); err != nil || budget.Used() != 0 {
-		t.Errorf("%d bytes are used, %v", budget.Used(), err)
+	if _, _, err := read(one); err != nil || budget.Stats().Used != 0 {
+		t.Errorf("%d bytes are used, %v", budget.Stats().Used, err)
 	}
 }
 
@@ -330,8 +333,8 @@ func TestBudgetIsTakenFromTheSlow(t *testing.T) {
 		}
 		conns[i] = server
 	}
-	if _, err := conns[1].Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || budget.Used() != 1200 {
-		t.Errorf("the slow one: %v, %d bytes are used", err, budget.Used())
+	if _, err := conns[1].Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || budget.Stats().Used != 1200 {
+		t.Errorf("the slow one: %v, %d bytes are used", err, budget.Stats().Used)
 	}
 }
 
@@ -347,8 +350,8 @@ func TestBudgetIsTakenFromTheSlowestFirst(t *testing.T) {
 	if !budget.take(conns[0], 400) || !budget.take(conns[1], 500) || !budget.take(conns[0], 100) || !budget.take(conns[2], 600) {
 		t.Fatal("there was no room")
 	}
-	if first, second := conns[0].client.Waiting(), conns[1].client.Waiting(); first || !second || budget.Used() != 1100 {
-		t.Errorf("the first is left: %v, the second: %v, %d bytes are used", first, second, budget.Used())
+	if first, second := conns[0].client.Waiting(), conns[1].client.Waiting(); first || !second || budget.Stats().Used != 1100 {
+		t.Errorf("the first is left: %v, the second: %v, %d bytes are used", first, second, budget.Stats().Used)
 	}
 }
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"net/http"
 	"reflect"
-	"slices"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -114,6 +114,7 @@ type redriveOutput struct {
 		Matched    int              `json:"matched" doc:"dead letters that were meant, up to limit"`
 		MsgIDs     []int64          `json:"msg_ids" nullable:"false" doc:"their ids"`
 		Redriven   []queue.Redriven `json:"redriven" nullable:"false" doc:"those that went back; not those whose order is not dead"`
+		Untried    int              `json:"untried,omitempty" doc:"how many of them were not tried"`
 		Incomplete string           `json:"incomplete,omitempty" doc:"why the rest was not tried, when it was not: the same call again goes on"`
 	}
 }
@@ -129,36 +130,64 @@ func (s *Server) redriving(op huma.Operation) {
 	register(s, op, s.redrive)
 }
 
-// redrive moves the chosen letters, in chunks. What has been done is told, also when the rest cannot be.
+// redrive moves the chosen letters, in batches.
 func (s *Server) redrive(ctx context.Context, in *redriveInput) (*redriveOutput, error) {
 	r := &in.redrive
-	ids, err := s.cfg.Queue.Choose(ctx, queue.Choice{MsgIDs: r.MsgIDs, Reason: r.Reason, All: r.All, Limit: r.Limit})
+	chosen, err := s.cfg.Queue.Choose(ctx, queue.Choice{MsgIDs: r.MsgIDs, Reason: r.Reason, All: r.All, Limit: r.Limit})
 	if err != nil {
 		return nil, err
 	}
 	out := &redriveOutput{}
-	out.Body.DryRun, out.Body.Matched, out.Body.MsgIDs, out.Body.Redriven = r.DryRun, len(ids), ids, []queue.Redriven{}
-	if r.DryRun || len(ids) == 0 {
+	out.Body.DryRun, out.Body.Matched, out.Body.MsgIDs, out.Body.Redriven = r.DryRun, len(chosen), make([]int64, len(chosen)), []queue.Redriven{}
+	for i, letter := range chosen {
+		out.Body.MsgIDs[i] = letter.MsgID
+	}
+	if r.DryRun || len(chosen) == 0 {
 		return out, nil
 	}
-	done := 0
-	for chunk := range slices.Chunk(ids, queue.RedriveChunk) {
-		if done > 0 && s.draining.Load() {
-			out.Body.Incomplete = "shutting down"
-			break
-		}
-		moved, err := s.cfg.Queue.Redrive(ctx, chunk)
-		if err != nil && done == 0 {
-			return nil, err
-		}
-		if err != nil {
-			s.cfg.Log.WarnContext(ctx, "redrive cut short", "tried", done, "matched", len(ids), "error", err)
-			out.Body.Incomplete = toProblem(err).Detail
-			break
-		}
-		done += len(chunk)
-		out.Body.Redriven = append(out.Body.Redriven, moved...)
+	done, err := redriveAll(queue.Batches(chosen), s.draining.Load, func(batch []int64) ([]queue.Redriven, error) { return s.cfg.Queue.Redrive(ctx, batch) })
+	if err != nil && done.tried == 0 {
+		return nil, err
 	}
-	s.cfg.Log.InfoContext(ctx, "dead letters redriven", "matched", len(ids), "redriven", len(out.Body.Redriven))
+	out.Body.Redriven, out.Body.Incomplete, out.Body.Untried = append(out.Body.Redriven, done.moved...), done.incomplete, len(chosen)-done.tried
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "redrive cut short", "tried", done.tried, "matched", len(chosen), "error", err)
+		out.Body.Incomplete = toProblem(err).Detail
+	}
+	s.cfg.Log.InfoContext(ctx, "dead letters redriven", "matched", len(chosen), "redriven", len(out.Body.Redriven), "untried", out.Body.Untried)
 	return out, nil
+}
+
+// redriveTime is how long batches are begun. The last one has its own time; together they are within that of the answer.
+const redriveTime = 25 * time.Second
+
+// progress is what has been done of a redrive.
+type progress struct {
+	moved      []queue.Redriven
+	tried      int
+	incomplete string // why the rest is left; empty when it is not, or for an error
+}
+
+// redriveAll moves one batch after the other, each in its own transaction, as long as nothing is against it. What has been done is
+// told, also when the rest cannot be; the first batch is tried in any case.
+func redriveAll(batches [][]int64, draining func() bool, move func([]int64) ([]queue.Redriven, error)) (done progress, err error) {
+	end := time.Now().Add(redriveTime)
+	for i, batch := range batches {
+		switch {
+		case i == 0:
+		case draining():
+			done.incomplete = "shutting down"
+			return done, nil
+		case time.Now().After(end):
+			done.incomplete = "it takes longer than one call may"
+			return done, nil
+		}
+		moved, err := move(batch)
+		if err != nil {
+			return done, err
+		}
+		done.moved = append(done.moved, moved...)
+		done.tried += len(batch)
+	}
+	return done, nil
 }

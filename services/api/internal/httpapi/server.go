@@ -72,6 +72,7 @@ type Server struct {
 	api      huma.API
 	served   atomic.Int64
 	draining atomic.Bool
+	bodies   *http1.Budget
 	access   atomic.Pointer[access]
 	warned   rarely // of a request without a connection
 	refused  rarely // of a request without a token
@@ -89,7 +90,7 @@ const (
 
 // New makes a server; nothing is served until [Server.Serve].
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, bodies: http1.NewBudget(cfg.BodyBudget)}
 	s.SetTokens(cfg.APITokens, cfg.AdminTokens)
 	s.app = fiber.New(fiber.Config{
 		AppName:               "orderflow",
@@ -132,7 +133,7 @@ func (s *Server) Serve(ln *listen.Listener) error {
 		Limit:       s.bodyLimit,
 		Free:        int64(s.cfg.OrderBodyLimit),
 		Known:       s.known,
-		Budget:      http1.NewBudget(s.cfg.BodyBudget),
+		Budget:      s.bodies,
 		IdleTimeout: idleTimeout,
 		HeadTimeout: headTimeout,
 		BodyTimeout: bodyTimeout,
@@ -157,6 +158,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Bodies is the memory that large bodies have.
+func (s *Server) Bodies() http1.Stats { return s.bodies.Stats() }
 
 // Served is the number of requests answered.
 func (s *Server) Served() int64 { return s.served.Load() }

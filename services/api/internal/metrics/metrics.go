@@ -9,7 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"orderflow.example/kit/listen"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/http1"
 )
 
 // Metrics are the service's counters. It is the observer of the HTTP server and of the writer.
@@ -31,6 +33,9 @@ type Sources struct {
 	Queued   func() int   // orders waiting to be written
 	Notified func() int64 // notifications sent
 	Up       func() bool  // the database
+
+	Connections func() listen.Stats // of clients
+	Bodies      func() http1.Stats
 }
 
 // New makes the metrics of a service of a version.
@@ -75,13 +80,22 @@ func New(version string) *Metrics {
 
 // Read adds what is read from elsewhere.
 func (m *Metrics) Read(s Sources) {
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	counter := func(name, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
 	m.Registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "orderflow_api_write_queue_orders", Help: "Orders that wait for their transaction.",
-		}, func() float64 { return float64(s.Queued()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "orderflow_api_notifications_total", Help: "Notifications sent to consumers.",
-		}, func() float64 { return float64(s.Notified()) }),
+		gauge("orderflow_api_write_queue_orders", "Orders that wait for their transaction.", func() float64 { return float64(s.Queued()) }),
+		counter("orderflow_api_notifications_total", "Notifications sent to consumers.", s.Notified),
+		gauge("orderflow_api_connections", "Connections of clients.", func() float64 { return float64(s.Connections().Open) }),
+		gauge("orderflow_api_connections_limit", "Connections of clients that there may be: MAX_CONNECTIONS, or what files and memory allow.", func() float64 { return float64(s.Connections().Most) }),
+		counter("orderflow_api_connections_evicted_total", "Connections that were closed to make room for others.", func() int64 { return s.Connections().Evicted }),
+		counter("orderflow_api_accept_failures_total", "Attempts to accept a connection that failed, for want of descriptors or memory.", func() int64 { return s.Connections().Failed }),
+		gauge("orderflow_api_body_budget_used_bytes", "Memory that large requests and answers have.", func() float64 { return float64(s.Bodies().Used) }),
+		gauge("orderflow_api_body_budget_limit_bytes", "Memory that they may have: BODY_BUDGET.", func() float64 { return float64(s.Bodies().Size) }),
+		counter("orderflow_api_body_budget_refused_total", "Large requests and answers for which there was no room.", func() int64 { return s.Bodies().Refused }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "orderflow_api_database_up", Help: "1 while the database can be used.",
 		}, func() float64 {

@@ -22,7 +22,7 @@ func (o open) State() (database.State, <-chan struct{}) { return database.State{
 
 func start(t *testing.T, url, queue string) (n *notify.Notifier, stop func()) {
 	t.Helper()
-	cfg := testdb.Config(t, url, time.Second)
+	cfg := testdb.Config(t, url, time.Minute)
 	n = notify.New(cfg, queue, open{make(chan struct{})}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -49,7 +49,7 @@ func listen(t *testing.T, url, channel string) *pgx.Conn {
 
 func await(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := conn.WaitForNotification(ctx); err != nil {
 		t.Fatalf("no notification: %v", err)

@@ -197,7 +197,7 @@ func (w *Writer) refuse(u *unit, err error) {
 
 // doubt tries again those units that have a key; the others could be written twice. All of them may have been written already.
 func (w *Writer) doubt(a attempt, err error) (next []attempt) {
-	w.noteFailure("connection lost while writing orders", err)
+	w.noteFailure("it is not known whether orders were written", err)
 	var keyed []*unit
 	for _, u := range a.units {
 		u.inDoubt = true

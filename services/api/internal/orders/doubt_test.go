@@ -3,6 +3,7 @@ package orders_test
 import (
 	"errors"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 			c.Timeout = 3 * time.Second
 			c.Database.ConnectTimeout = time.Minute
 		})
-		b.mustWrite(t, one(order(0), ""))
+		eventually(t, "the writer to be connected", func() bool { _, err := b.Write(one(order(0), "0")); return err == nil })
 		proxy.Trap("", pgproxy.Unanswered, proxy.Freeze)
 		if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
 			t.Errorf("got %v", err)
@@ -45,6 +46,31 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 		proxy.Thaw()
 		b.check(t, 2)
 	})
+}
+
+// Who has the key of an order in doubt is in doubt with it: whichever of the two is told, an order may stand under that key.
+func TestFollowersOfAnOrderInDoubtAreInDoubt(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	proxy := testdb.Proxy(t, url)
+	b := newWriterOn(t, proxy.URL, url, nil)
+	release := b.hold(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { b.mustWrite(t, one(order(0), "")) })
+	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	for range 3 {
+		wg.Go(func() {
+			if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	eventually(t, "all to gather", func() bool { return b.Queued() == 3 })
+	proxy.Trap("", pgproxy.Unanswered, proxy.Refuse)
+	release()
+	wg.Wait()
+	proxy.Accept()
+	b.check(t, 2)
 }
 
 // settingIn is the value of a setting in the writer's own session.
@@ -76,4 +102,15 @@ func TestTheServerGivesUpFirst(t *testing.T) {
 	if ms, err := strconv.Atoi(value); err != nil || ms <= 0 || ms >= int(timeout.Milliseconds()) {
 		t.Errorf("the statement timeout is %s ms, the client's %v", value, timeout)
 	}
+}
+
+// A warning of somebody's is none about the commit.
+func TestAWarningPutsNothingInDoubt(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	b.exec(t, `
+		create function warn() returns trigger language plpgsql as $$ begin raise warning 'canceling wait for synchronous replication'; return new; end $$;
+		create trigger warn before insert on orders for each row execute function warn()`)
+	b.mustWrite(t, one(order(1), ""))
+	b.check(t, 1)
 }

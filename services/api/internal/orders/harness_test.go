@@ -68,10 +68,10 @@ func newWriter(tb testing.TB, change func(*orders.WriterConfig)) *bench {
 // newWriterOn makes a writer that writes by one URL; the test looks by the other.
 func newWriterOn(tb testing.TB, writes, looks string, change func(*orders.WriterConfig)) *bench {
 	tb.Helper()
-	cfg := testdb.Config(tb, writes, time.Second)
+	cfg := testdb.Config(tb, writes, time.Minute)
 	b := &bench{url: looks, db: testdb.Connect(tb, looks), observed: &observed{}, gate: &gate{never: make(chan struct{})}}
 	wc := orders.WriterConfig{
-		Database: cfg, Queue: "order_queue", MaxBatch: 256, MaxQueue: 4096, Timeout: 10 * time.Second,
+		Database: cfg, Queue: "order_queue", MaxBatch: 256, MaxQueue: 4096, Timeout: time.Minute,
 		OnCommit: func() { b.kicks.Add(1) }, Observer: b.observed, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

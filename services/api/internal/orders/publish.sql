@@ -25,6 +25,13 @@ found as materialized (
         limit 1
     ) o
 ),
+-- What is found may have been committed without the standby that commits wait for: somebody cancelled the wait. Who is told of it is
+-- told that it will last, so this transaction waits as its own would have: it writes to the log, and nothing else.
+confirmed as materialized (
+    select case when current_setting('synchronous_standby_names') <> '' then pg_logical_emit_message(true, 'orderflow', 'replay') end
+    from found
+    limit 1
+),
 -- By whatever name: an adopted table's identity need not have the usual one.
 ids as materialized (
     select pg_get_serial_sequence('public.orders', 'id')::regclass as sequence
@@ -84,6 +91,7 @@ union all
 select f.n, f.id, f.message_id, least(greatest(f.created_at, '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00'),
     f.customer_name, f.product_name, f.quantity, coalesce((nullif(f.price, 'NaN') * 100)::bigint, 0)
 from found f
+cross join (select count(*) from confirmed) c
 union all
 -- All or nothing: when a trigger, or whatever else there is, has held back an order or a message, this is an error, and nothing is
 -- written. The cast is the way to raise one in plain SQL.

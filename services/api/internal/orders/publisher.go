@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/api/internal/database"
 )
@@ -22,6 +24,7 @@ const keySeparator = "\x1f"
 // publisher is the connection that writes, with its statement prepared and its arrays' memory kept.
 type publisher struct {
 	conn  *pgx.Conn
+	alone *atomic.Bool // a commit did not wait for its standby
 	queue string
 	args  publishArgs
 	owner []place // of each element of the arrays
@@ -60,6 +63,13 @@ var publishSession = database.Session{
 }
 
 func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) (*publisher, error) {
+	alone := new(atomic.Bool)
+	cfg = cfg.Copy()
+	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if database.Unreplicated(n) {
+			alone.Store(true)
+		}
+	}
 	// The server gives up before the client does: then it is certain that nothing was written.
 	conn, err := database.Connect(context.Background(), cfg, database.Timeouts(timeout*4/5).With(publishSession))
 	if err != nil {
@@ -71,7 +81,7 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 		database.Discard(conn)
 		return nil, fmt.Errorf("prepare to publish: %w", err)
 	}
-	p := &publisher{conn: conn, queue: queue}
+	p := &publisher{conn: conn, alone: alone, queue: queue}
 	if err := waitForDisk(ctx, conn); err != nil {
 		p.close()
 		return nil, err
@@ -117,7 +127,21 @@ func (p *publisher) rehearse(order *Draft, timeout time.Duration) error {
 	if err != nil && !breaksRule(err) && !isUnfit(err) {
 		return fmt.Errorf("rehearse: %w", err)
 	}
+	if err := p.awaitStandby(ctx); err != nil {
+		return fmt.Errorf("rehearse: %w", err)
+	}
 	return nil
+}
+
+// awaitStandby commits something, which waits for a standby when commits have to.
+func (p *publisher) awaitStandby(ctx context.Context) error {
+	p.alone.Store(false)
+	_, err := p.conn.Exec(ctx, `
+		select case when current_setting('synchronous_standby_names') <> '' then pg_logical_emit_message(true, 'orderflow', 'rehearsal') end`)
+	if p.alone.Load() || ctx.Err() != nil {
+		return database.ErrUnreplicated
+	}
+	return err
 }
 
 // publish writes units in one transaction and returns what became of each.
@@ -125,6 +149,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, er
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	p.fill(units)
+	p.alone.Store(false)
 	a := &p.args
 	rows, err := p.conn.Query(ctx, "publish", p.queue, a.unit, a.probe, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
 	if err != nil {
@@ -133,6 +158,9 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, er
 	outcomes, err := p.read(rows, units)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
+	}
+	if p.alone.Load() {
+		return nil, fmt.Errorf("publish: %w", database.ErrUnreplicated)
 	}
 	if p.conn.IsClosed() {
 		// The commit is certain only when the server is ready for the next statement.

@@ -138,11 +138,11 @@ func TestConnectingMayTakeLongerThanARequest(t *testing.T) {
 // on finding out whose fault it was.
 func TestIsolationEndsWithTheRequests(t *testing.T) {
 	t.Parallel()
-	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = 2 * time.Second })
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = 10 * time.Second })
 	b.mustWrite(t, one(order(0), ""))
 	b.exec(t, `
 		alter table orders add constraint no_sevens check (customer_name not like '%7');
-		create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.2); return null; end';
+		create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(1); return null; end';
 		create trigger slow before insert on orders for each statement execute function slow()`)
 	release := b.hold(t)
 	var wg sync.WaitGroup
@@ -155,7 +155,7 @@ func TestIsolationEndsWithTheRequests(t *testing.T) {
 	release()
 	wg.Wait()
 	eventually(t, "the next order", func() bool { _, err := b.Write(one(order(1), "")); return err == nil })
-	// Halving to the end takes 199 transactions, of which two seconds have room for ten.
+	// Halving to the end takes 199 transactions, of which ten seconds have room for ten.
 	if n := b.observed.failures.Load(); n > 20 {
 		t.Errorf("%d transactions were tried", n)
 	}

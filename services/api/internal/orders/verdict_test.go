@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/services/api/internal/database"
 )
 
 func TestJudge(t *testing.T) {
@@ -63,6 +65,7 @@ func TestJudge(t *testing.T) {
 		{server(pgerrcode.AdminShutdown), 1, 1, doubt},
 		{&pgconn.PgError{Code: pgerrcode.InternalError, Severity: "FATAL"}, 1, 1, doubt},
 		{io.ErrUnexpectedEOF, 1, 1, doubt},
+		{database.ErrUnreplicated, 1, 1, doubt},
 		{context.DeadlineExceeded, 1, 1, doubt},
 		{errors.New("an answer that nobody understands"), 1, 1, doubt},
 		{unsent{}, 1, 1, tryAgain},

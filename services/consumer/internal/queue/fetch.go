@@ -215,13 +215,15 @@ type Peeked struct {
 	Found bool          // there is a message, due or not
 	Due   time.Duration // until the earliest one is due; negative when it is overdue already
 	Gate  int64         // revision of the queue's gate, 0 when it has none
+
+	ReadOnly bool // the session can write nothing
 }
 
 // Peek looks for the earliest message from watermark on. Invisible messages count as well: they are due when their lease or delay ends.
 func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, watermark time.Time) (Peeked, error) {
 	var p Peeked
 	var due *float64
-	if err := conn.QueryRow(ctx, q.peek, bound(watermark), q.Name).Scan(&due, &p.Gate); err != nil {
+	if err := conn.QueryRow(ctx, q.peek, bound(watermark), q.Name).Scan(&due, &p.Gate, &p.ReadOnly); err != nil {
 		return Peeked{}, fmt.Errorf("peek: %w", err)
 	}
 	if due != nil {

@@ -80,6 +80,7 @@ type Consumer struct {
 	schemaReady, draining atomic.Bool
 	steps                 steps
 	reads                 health
+	writing               health // by what an idle look at the queue says
 	writes                [operations]health
 	effects               health
 	unwritten             unwritten
@@ -100,6 +101,7 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 	c.lease.visible, c.lease.log = s.Visible, log
 	c.buffer = make(chan *delivery, c.load.mostHeld)
 	c.reads.doing, c.reads.log = "reading messages", log
+	c.writing.doing, c.writing.log = "writing", log
 	for o := range operations {
 		c.writes[o].doing, c.writes[o].log = "writing results ("+o.String()+")", log
 	}
@@ -328,6 +330,8 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, "reading is refused: " + c.reads.now()
 	case c.effects.now() != "":
 		return false, c.effects.now()
+	case c.writing.now() != "":
+		return false, "writing is refused: " + c.writing.now()
 	case !c.schemaReady.Load():
 		return false, "database schema is not there yet"
 	}

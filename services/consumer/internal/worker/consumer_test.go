@@ -202,7 +202,7 @@ func TestAPanicIsAFailureOfItsMessageOnly(t *testing.T) {
 func TestADeadlineEndsAnAttempt(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.HandlerTimeout = 50 * time.Millisecond
+	s.HandlerTimeout = 2 * time.Second // the second attempt, too, has no more
 	b.Publish(1)
 	b.start(s, handle(func(ctx context.Context, m message.Message) error {
 		if m.Attempt == 1 {
@@ -223,7 +223,7 @@ func TestADeadlineEndsAnAttempt(t *testing.T) {
 func TestAHandlerThatIgnoresItsDeadlineKeepsItsSlotAndNothingElse(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Concurrency, s.Visible, s.HandlerTimeout = 2, 2*time.Second, 50*time.Millisecond
+	s.Concurrency, s.HandlerTimeout = 2, 2*time.Second
 	free := make(chan struct{})
 	b.Publish(1)
 	r := b.start(s, handle(func(_ context.Context, m message.Message) error {
@@ -253,7 +253,7 @@ func TestAHandlerThatIgnoresItsDeadlineKeepsItsSlotAndNothingElse(t *testing.T) 
 func TestWhenEverySlotIsStuckNothingMoreIsFetched(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Concurrency, s.Visible, s.HandlerTimeout, s.MaxAttempts = 2, 2*time.Second, 50*time.Millisecond, 100
+	s.Concurrency, s.HandlerTimeout, s.MaxAttempts = 2, 50*time.Millisecond, 100
 	free := make(chan struct{})
 	b.Publish(10)
 	r := b.start(s, handle(func(context.Context, message.Message) error { <-free; return nil }))

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/consumer/internal/effect"
@@ -59,6 +60,15 @@ func (h *health) now() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.text
+}
+
+// readOnly notes whether a session of the database's can write.
+func (h *health) readOnly(no bool) {
+	if no {
+		h.turn(pgerrcode.ReadOnlySQLTransaction, "the database is read-only: a standby, or set to be (default_transaction_read_only)")
+	} else {
+		h.turn("", "")
+	}
 }
 
 // suppressedRead notes that messages are due which a trigger keeps from being leased.

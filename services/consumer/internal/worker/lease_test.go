@@ -54,7 +54,7 @@ func TestAStaleWorkerChangesNothingAndSaysSo(t *testing.T) {
 func TestTheHeartbeatKeepsLeasesOfRunningAndBufferedMessages(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch, s.Poll = time.Second, 20*time.Second, 1, 5, 50*time.Millisecond
+	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch, s.Poll = 6*time.Second, time.Minute, 1, 5, 50*time.Millisecond
 	started, go_on := make(chan struct{}, 10), make(chan struct{})
 	var n tries
 	work := handle(func(_ context.Context, m message.Message) error {
@@ -69,8 +69,8 @@ func TestTheHeartbeatKeepsLeasesOfRunningAndBufferedMessages(t *testing.T) {
 	dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 3 })
 	s.ID = "somebody else"
 	b.start(s, work) // who polls 20 times a second for what expires
-	dbtest.Eventually(t, "leases have been extended over three visibility timeouts", func() bool {
-		return r.metric("leases_extended_total") >= 18
+	dbtest.Eventually(t, "leases have been extended for longer than they would have lasted", func() bool {
+		return r.metric("leases_extended_total") >= 9
 	})
 	if got := dbtest.One[int](b.DB, `select max(read_ct) from pgmq.q_order_queue`); got != 1 {
 		t.Fatalf("read %d times", got)
@@ -84,7 +84,7 @@ func TestTheHeartbeatKeepsLeasesOfRunningAndBufferedMessages(t *testing.T) {
 func TestALostLeaseCancelsItsHandler(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch = time.Second, 20*time.Second, 1, 5
+	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch = 6*time.Second, time.Minute, 1, 5
 	started, cause := make(chan struct{}), make(chan error, 3)
 	r := b.start(s, handle(func(ctx context.Context, m message.Message) error {
 		if m.ID == 1 {

@@ -25,6 +25,7 @@ type poller struct {
 	watermark *watermark
 	interval  time.Duration // POLL_INTERVAL
 	progress  *progress
+	writing   *health
 	metrics   *metrics.Metrics
 	gate      *gating
 	wake      chan struct{} // to the fetcher: there is something, or may be
@@ -38,7 +39,7 @@ type poller struct {
 
 func newPoller(c *Consumer, link *pg.Link) *poller {
 	return &poller{
-		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, progress: &c.steps.poll, metrics: c.metrics,
+		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, progress: &c.steps.poll, writing: &c.writing, metrics: c.metrics,
 		gate: c.gate,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
@@ -98,6 +99,7 @@ func (p *poller) run(ctx context.Context) {
 		retry.Reset()
 		p.metrics.ListenerUp.Set(1)
 		p.gate.refresh(seen.Gate)
+		p.writing.readOnly(seen.ReadOnly)
 		if !bound.IsZero() {
 			p.retryIn(time.Until(full)) // what is due below the watermark
 		}

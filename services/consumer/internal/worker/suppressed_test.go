@@ -164,6 +164,38 @@ func TestRowLevelSecurityIsAnErrorAndNotAFilter(t *testing.T) {
 	}
 }
 
+// Nothing is due, so nothing is written; that nothing could be is known all the same.
+func TestAnIdleConsumerKnowsThatNothingCanBeWritten(t *testing.T) {
+	b := setup(t)
+	address := b.role("consumer_ro")
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := pgx.Identifier{u.User.Username()}.Sanitize()
+	anew := func(sql string) {
+		b.Exec(sql)
+		b.Exec(`select pg_terminate_backend(pid) from pg_stat_activity where usename = $1`, u.User.Username())
+	}
+	s := settings()
+	s.Poll = 100 * time.Millisecond
+	r := b.startOn(address, s, noop)
+	dbtest.Eventually(t, "it is ready", func() bool { ok, _ := r.Ready(); return ok })
+	anew(`alter role ` + role + ` set default_transaction_read_only = on`)
+	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+		ok, why := r.Ready()
+		return !ok && strings.Contains(why, "read-only") && r.log.count("writing is refused by the database") == 1
+	})
+	anew(`alter role ` + role + ` reset default_transaction_read_only`)
+	dbtest.Eventually(t, "it says so no more", func() bool { _, why := r.Ready(); return !strings.Contains(why, "read-only") })
+	b.Publish(1)
+	b.settled()
+	r.stop()
+	if n := r.log.count("writing is refused by the database"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
+
 // role makes a login role that may do what the migrations let a consumer do, and returns the database's address as that role.
 func (b *bundle) role(prefix string) string {
 	b.t.Helper()

@@ -21,10 +21,10 @@
 -- its sake the planner may walk the whole primary key and compare every row with every lease, which is what it does when
 -- it takes the table for nearly empty. An index is all that this form can be answered with.
 with due as materialized (
-  select msg_id, vt, compressed, stored * case when compressed then 64.0::float8 else 1 end as weight, stored,
+  select msg_id, vt, read_ct, compressed, stored * case when compressed then 64.0::float8 else 1 end as weight, stored,
          case when compressed then message end as message,
          case when compressed then headers end as headers
-    from (select msg_id, vt, message, headers,
+    from (select msg_id, vt, read_ct, message, headers,
                  coalesce(pg_column_size(message), 0) + coalesce(pg_column_size(headers), 0) as stored,
                  coalesce(pg_column_compression(message), pg_column_compression(headers)) is not null as compressed
             from {queue}
@@ -38,7 +38,7 @@ weighed as (
     from due
 ),
 measured as materialized (
-  select msg_id, vt, stored,
+  select msg_id, vt, read_ct, stored,
          case when stored > $4::integer then null
               when compressed then coalesce(octet_length(message::text), 0)::bigint + coalesce(octet_length(headers::text), 0)
               else stored end as bytes
@@ -46,16 +46,17 @@ measured as materialized (
    where ahead < $5::bigint
 ),
 taken as (
-  select msg_id, vt, coalesce(bytes, stored) as size, coalesce(bytes <= $4::integer, false) as fits from measured
+  select msg_id, vt, case when read_ct = 2147483647 then read_ct else greatest(read_ct, 0) + 1 end as read_ct, coalesce(bytes, stored) as size, coalesce(bytes <= $4::integer, false) as fits from measured
 ),
 leased as (
   update {queue} as q
      set vt = clock_timestamp() + make_interval(secs => $2::float8),
-         read_ct = case when q.read_ct = 2147483647 then q.read_ct else greatest(q.read_ct, 0) + 1 end,
+         read_ct = taken.read_ct,
          headers = case when taken.fits then {headers} || jsonb_build_object('orderflow-delivered', {delivered} + 1) else q.headers end{last_read}
     from taken
    where q.msg_id = any (array[taken.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, taken.fits, taken.size, taken.vt as due_at,
+            q.vt > taken.vt and q.read_ct = taken.read_ct as stands,
             case when taken.fits then q.headers end as headers,
             case when taken.fits then q.message
                  -- What tells which order it is about; that much may leave the database.
@@ -69,8 +70,8 @@ select msg_id, read_ct, enqueued_at, vt, fits, size, body, headers,
        greatest(due_at, statement_timestamp() - interval '1 day'),
        extract(epoch from statement_timestamp() - greatest(due_at, statement_timestamp() - interval '1 day'))::float8
   from leased
- where vt > due_at
+ where stands
 union all
 select msg_id, null, null, null, fits, size, null, null, statement_timestamp(), 0
   from taken
- where msg_id not in (select msg_id from leased where vt > due_at)
+ where msg_id not in (select msg_id from leased where stands)

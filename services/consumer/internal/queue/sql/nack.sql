@@ -1,5 +1,6 @@
 -- Hide failed messages for some seconds more, with what went wrong, and tell their orders. orderflow-retry = read_ct is
 -- what distinguishes waiting for a retry from being worked on, here and for whoever looks at the queue.
+-- A trigger can undo a part of that: the due time that is to stand lies between the statement's begin and now, plus the delay.
 -- Repeated after a lost reply it does the same again, or nothing when somebody else has read the message since.
 -- Rows that somebody has locked are passed over: no message waits for another's lock, and an order that cannot be told
 -- now will be with its next attempt. A row that refers to the order (for key share) does not lock it in that sense.
@@ -22,7 +23,9 @@ back as (
          headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
     from ours
    where q.msg_id = any (array[ours.msg_id])
-  returning q.msg_id, q.read_ct, q.enqueued_at, ours.order_id, ours.created_at, ours.attempt, ours.error
+  returning q.msg_id, q.read_ct, q.enqueued_at, ours.order_id, ours.created_at, ours.attempt, ours.error,
+            q.vt between statement_timestamp() + make_interval(secs => ours.delay) and clock_timestamp() + make_interval(secs => ours.delay)
+              and q.headers -> 'orderflow-retry' = to_jsonb(q.read_ct) as stands
 ),
 free as materialized (
   select o.id
@@ -44,7 +47,7 @@ told as (
 lacking as (
   select array_agg(msg_id) as ids
     from ours
-   where msg_id not in (select msg_id from back)
+   where msg_id not in (select msg_id from back where stands)
       or order_id in (select id from free) and order_id not in (select id from told where stands)
 )
 select msg_id, read_ct, enqueued_at

@@ -26,10 +26,12 @@ back as (
          headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
     from ours
    where q.msg_id = any (array[ours.msg_id])
-  returning q.msg_id, q.read_ct, q.enqueued_at
+  returning q.msg_id, q.read_ct, q.enqueued_at,
+            q.vt between statement_timestamp() + make_interval(secs => ours.delay) and clock_timestamp() + make_interval(secs => ours.delay)
+              and q.headers -> 'orderflow-released' = to_jsonb(ours.released) as stands
 ),
 lacking as (
-  select array_agg(msg_id) as ids from ours where msg_id not in (select msg_id from back)
+  select array_agg(msg_id) as ids from ours where msg_id not in (select msg_id from back where stands)
 )
 select msg_id, read_ct, enqueued_at
   from back

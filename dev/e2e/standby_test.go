@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/dev/internal/postgres"
+	"orderflow.example/dev/internal/stack"
+	"orderflow.example/kit/testlog"
+)
+
+// The server waits for a standby that does not come, and is told not to wait: it warns, and says that it has committed. No standby has
+// the order, so it is not accepted: not at once, and not by its key either, until the standby is no longer asked for.
+func TestWhatNoStandbyHasIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	b := programsFor(t)
+	server, err := postgres.Open(t.Context(), postgres.Options{Session: b.session, From: "local", MaxConnections: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	var log testlog.Buffer
+	api := b.start(t, stack.API, 0, &log, "DATABASE_URL="+server.URL(), "MIGRATE_ON_START=true", "REQUEST_TIMEOUT=1m")
+	db, err := pgx.Connect(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`set synchronous_commit = local`)
+	exec(`alter system set synchronous_standby_names = 'nobody'`)
+	exec(`select pg_reload_conf()`)
+	cancelled := func() error {
+		var n int
+		err := db.QueryRow(t.Context(), `select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event = 'SyncRep'`).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return want(min(n, 1), 1)
+	}
+	for _, test := range []struct{ key, says string }{{"k", "it is not known"}, {"", "written"}} { // by then it may not be tried at all
+		answers := make(chan string, 1)
+		go func() { answers <- post(t, api.url, test.key) }()
+		answer := ""
+		eventually(t, "the answer to an order", func() error {
+			_ = cancelled() // each time that it waits
+			select {
+			case answer = <-answers:
+				return nil
+			default:
+				return io.ErrNoProgress
+			}
+		})
+		if !strings.HasPrefix(answer, "503") || !strings.Contains(answer, test.says) {
+			t.Errorf("an order with the key %q was answered %s", test.key, answer)
+		}
+	}
+	eventually(t, "readiness to say why", func() error {
+		_ = cancelled()
+		resp, err := anew.Get(api.metrics + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err == nil && (resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "no standby confirms")) {
+			return io.ErrNoProgress
+		}
+		return err
+	})
+	// Nobody orders any more. What is rehearsed waits for the standby, too, or it would show nothing.
+	rehearsals := 0
+	eventually(t, "rehearsals to wait for the standby", func() error {
+		if cancelled() == nil {
+			rehearsals++
+		}
+		return want(min(rehearsals, 3), 3)
+	})
+	exec(`alter system reset synchronous_standby_names`)
+	exec(`select pg_reload_conf()`)
+	eventually(t, "readiness", func() error { return api.get("/readyz") })
+	if answer := post(t, api.url, "k"); !strings.HasPrefix(answer, "201") {
+		t.Errorf("the order with the key is answered %s", answer)
+	}
+	var orders int
+	if err := db.QueryRow(t.Context(), `select count(*) from orders where idempotency_key = 'k'`).Scan(&orders); err != nil || orders != 1 {
+		t.Errorf("there are %d orders with the key (%v)", orders, err)
+	}
+}
+
+// post orders something, and returns the status and the body of the answer.
+func post(t *testing.T, url, key string) string {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/orders", strings.NewReader(anOrder))
+	if err != nil {
+		return err.Error()
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := anew.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return resp.Status + " " + string(text)
+}
