@@ -149,7 +149,7 @@ func TestAMissingCertificateIsNamed(t *testing.T) {
 		_, err := postgres.Parse("postgres://u@h/d?sslmode=verify-full&" + parameter + "=/none/ca.crt")
 		if err == nil || !strings.HasPrefix(err.Error(), "its "+parameter+" is the file /none/ca.crt, which cannot be read: no such file") {
 			t.Errorf("%s: %v", parameter, err)
-		} else if s, ok := err.(interface{ Sentence() string }); !ok || s.Sentence() == "" { //nolint:errorlint // as it is given to envconfig
+		} else if s, ok := err.(interface{ Sentence() string }); !ok || s.Sentence() == "" {
 			t.Errorf("%s: %T is no sentence of its own", parameter, err)
 		}
 	}

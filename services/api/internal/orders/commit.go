@@ -195,7 +195,8 @@ func (w *Writer) refuse(u *unit, err error) {
 	u.settle(Result{}, ErrUnavailable)
 }
 
-// doubt tries again those units that have a key; the others could be written twice. All of them may have been written already.
+// doubt is for units that may have been written. Those with a key are tried again; trying the others again could write them twice, so
+// their answer is that the outcome is unknown.
 func (w *Writer) doubt(a attempt, err error) (next []attempt) {
 	w.noteFailure("it is not known whether orders were written", err)
 	var keyed []*unit
