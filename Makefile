@@ -39,7 +39,7 @@ test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with th
 	@$(if $(HAVE_CC),,echo 'no C compiler: testing without the race detector (Debian: apt-get install -y gcc libc6-dev)';) \
 	bin/dev with-postgres $(MAKE) $(addprefix test/,$(MODULES))
 
-# Each module's tests, on the Postgres that TEST_DATABASE_URL names (`make test` starts one).
+# Each module's tests, on the Postgres that TEST_DATABASE_URL names, with the migrated database TEST_TEMPLATE (`make test` makes both).
 .PHONY: $(addprefix test/,$(MODULES))
 $(addprefix test/,$(MODULES)): test/%:
 	go -C $* test $(RACE) -timeout 9m ./...
