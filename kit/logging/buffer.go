@@ -34,20 +34,18 @@ func NewBuffer(out io.Writer, lost func(lines int)) *Buffer {
 // Write takes a line. It never waits, and never fails. After Close it writes to where the log goes itself.
 func (b *Buffer) Write(line []byte) (int, error) {
 	b.mu.Lock()
-	closed := b.closed
-	if !closed {
-		if len(b.waiting)+len(line) > bufferSize {
-			b.dropped++
-		} else {
-			b.waiting = append(b.waiting, line...)
-		}
-	}
-	b.mu.Unlock()
-	if closed {
+	if b.closed {
+		b.mu.Unlock()
 		return b.out.Write(line)
 	}
+	defer b.mu.Unlock()
+	if len(b.waiting)+len(line) > bufferSize {
+		b.dropped++
+	} else {
+		b.waiting = append(b.waiting, line...)
+	}
 	select {
-	case b.more <- struct{}{}:
+	case b.more <- struct{}{}: // under the lock: Close must not come in between
 	default: // it has been told
 	}
 	return len(line), nil
@@ -56,12 +54,11 @@ func (b *Buffer) Write(line []byte) (int, error) {
 // Close writes what is waiting, for as long as patience allows.
 func (b *Buffer) Close(patience time.Duration) {
 	b.mu.Lock()
-	was := b.closed
-	b.closed = true
-	b.mu.Unlock()
-	if !was {
+	if !b.closed {
+		b.closed = true
 		close(b.more)
 	}
+	b.mu.Unlock()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

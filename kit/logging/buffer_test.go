@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,5 +63,23 @@ func TestNobodyWaitsForALogThatIsNotRead(t *testing.T) {
 	}
 	if arrived := <-got; missing == 0 || arrived+missing != lines {
 		t.Errorf("%d lines arrive, %d are said to be lost, of %d", arrived, missing, lines)
+	}
+}
+
+// A command that a second signal has left behind may still write while the log is closed: that must not end the process with a panic.
+func TestWhatIsWrittenWhileItIsClosedIsNoPanic(t *testing.T) {
+	t.Parallel()
+	for range 2000 {
+		b := logging.NewBuffer(io.Discard, func(int) {})
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			for range 20 {
+				if _, err := b.Write([]byte("a line\n")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		b.Close(time.Minute)
+		writing.Wait()
 	}
 }

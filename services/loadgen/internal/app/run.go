@@ -29,11 +29,7 @@ func (s *session) runLoad() error {
 	}
 	r := s.newRun(s.cfg.RunID, profile)
 	stop := r.watch("sending")
-	told := context.AfterFunc(s.once, func() {
-		s.log.Warn("interrupted: no more orders are sent; those that were sent are audited now (interrupt again to leave at once)")
-	})
 	r.send(s.cfg.Orders)
-	told()
 	ctx := s.once
 	if s.interrupted() { // who asks once wants to know what became of the orders that were sent
 		ctx = s.twice
@@ -117,7 +113,12 @@ func (r *run) send(limit int) {
 	}()
 	select {
 	case <-done:
-	case <-r.twice.Done(): // whoever has asked twice does not wait for requests that hang: the ledger and the recorder know what there is
+	case <-r.once.Done():
+		r.log.Warn("interrupted: no more orders are sent (interrupt again to leave at once)")
+		select {
+		case <-done:
+		case <-r.twice.Done(): // whoever has asked twice does not wait for requests that hang: the ledger and the recorder know what there is
+		}
 	}
 	r.sending = time.Since(r.start)
 }
