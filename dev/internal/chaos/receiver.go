@@ -8,26 +8,23 @@ import (
 
 // receiverFaults are about what the webhook handler calls. They are run with this handler, whichever the plan names.
 func receiverFaults() []Fault {
-	one := func(name, title string, recovery func(Plan) time.Duration, run func(ctx context.Context, r *Rig) error) Fault {
-		return Fault{Name: name, Title: title, Handler: HandlerWebhook, Recovery: recovery, Run: run}
+	one := func(name, title string, run func(ctx context.Context, r *Rig) error) Fault {
+		return Fault{Name: name, Title: title, Handler: HandlerWebhook, Recovery: caughtUp, Run: run}
 	}
 	return []Fault{
-		one("receiver-killed", "SIGKILL the webhooks' receiver every 2 s", caughtUp, receiverKilled),
-		one("receiver-away", "nobody listens where the webhooks go", caughtUp, ordered("away")),
-		one("receiver-slow", "the receiver answers after 5 s", caughtUp, ordered("slow:100%:5s")),
-		one("receiver-401", "the receiver answers 401", caughtUp, ordered("401")),
-		one("receiver-429", "the receiver answers 429, and asks for 2 s", limited, ordered("429:100%:2s")),
-		one("receiver-flapping", "the receiver comes and goes every second", caughtUp, receiverFlapping),
-		one("receiver-answers-lost", "a third of the receiver's answers is lost, others come twice", caughtUp, answersLost),
+		one("receiver-killed", "SIGKILL the webhooks' receiver every 2 s", receiverKilled),
+		one("receiver-away", "nobody listens where the webhooks go", ordered("away")),
+		one("receiver-slow", "the receiver answers after 5 s", ordered("slow:100%:5s")),
+		one("receiver-401", "the receiver answers 401", ordered("401")),
+		one("receiver-429", "the receiver answers 429, and asks for 2 s", ordered("429:100%:2s")),
+		one("receiver-flapping", "the receiver comes and goes every second", receiverFlapping),
+		one("receiver-answers-lost", "a third of the receiver's answers is lost, others come twice", answersLost),
 	}
 }
 
 // caughtUp is the bar for what has piled up while the receiver was not fit: it is noticed within 5 s that it is, the load has 10 s to go up
 // step by step, and at twice the rate, the most that a receiver is sent, what was posted in a time takes as long again.
 func caughtUp(p Plan) time.Duration { return 15*time.Second + p.Duration }
-
-// limited is the bar where the receiver asked for patience: the limit began at one order a second, and goes up until nothing piles up.
-func limited(p Plan) time.Duration { return 75*time.Second + p.Duration }
 
 // most is how many requests the receiver's busiest second may have: twice what is posted, and a quarter more for chance.
 func (r *Rig) most() int64 {
