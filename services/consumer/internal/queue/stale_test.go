@@ -57,6 +57,13 @@ func (b *bundle) writes() map[string]func(context.Context, *pgx.Conn, []queue.En
 		"ack of what is not locked": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
 			return b.AckUnlocked(ctx, c, e, me)
 		},
+		"ack with work": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
+			open, err := b.OpenAck(ctx, c, e, me, queue.Session{}, queue.Session{})
+			if err != nil {
+				return nil, err
+			}
+			return open.Commit(ctx, queue.Session{})
+		},
 		"nack":                   b.Nack,
 		"nack without the order": b.NackMessageOnly,
 		"release":                b.Release,

@@ -1,0 +1,74 @@
+package mutants
+
+// workMutants break what the consumer promises about work in the transaction of an ack.
+func workMutants() []Mutant {
+	const (
+		dir    = consumer + "/internal/"
+		lane   = dir + "worker/worklane.go"
+		open   = dir + "queue/openack.go"
+		effect = dir + "effect/"
+	)
+	worker := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
+	public := func(test string) Test { return goTest(consumer, "./consumer", test) }
+	return []Mutant{
+		{
+			Breaks: "an ack with work does not ask for the read count", By: goTest(consumer, "./internal/queue", "TestNothingIsWrittenUnderAStaleLease"),
+			Edits: []Edit{{dir + "queue/sql/ack_open.sql", ` and q.read_ct = lease.read_ct`, ``}},
+		},
+		{
+			Breaks: "work may undo the ack that it commits with", By: worker("TestAFunctionCanUndoOrRepeatNothing"),
+			Edits: []Edit{{open, `if err == nil && len(undone) > 0 {`, `if err == nil && len(undone) > 0 && false {`}},
+		},
+		{
+			Breaks: "what was put off to the commit is not looked at before it", By: worker("TestAFunctionCanUndoOrRepeatNothing"),
+			Edits: []Edit{{open, `"set constraints all immediate"`, `"select 1"`}},
+		},
+		{
+			Breaks: "a role that work has taken stays", By: worker("TestAFunctionCanUndoOrRepeatNothing"),
+			Edits: []Edit{{open, `	b.Queue("reset session authorization")
+	b.Queue("reset role")
+`, ``}},
+		},
+		{
+			Breaks: "a second message does its order's work again", By: worker("TestWorkIsDoneOnceAnOrder"),
+			Edits: []Edit{{lane, `if a.First && !seen[a.OrderID] {`, `if !seen[a.OrderID] {`}},
+		},
+		{
+			Breaks: "an order completes and its work is not done", Quick: true, By: worker("TestAFunctionsEffectIsCommittedWithTheAck"),
+			Edits: []Edit{{dir + "worker/work.go", `		o.work = work
+`, ``}},
+		},
+		{
+			Breaks: "a commit with work whose answer is lost is taken for another consumer's", By: worker("TestAConnectionLostAroundAnEffectNeitherLosesNorRepeatsIt"),
+			Edits: []Edit{{lane, `failed.unsure = failed.fault == effect.Lost`, `failed.unsure = false`}},
+		},
+		{
+			Breaks: "one order's failed work fails its neighbours", By: worker("TestAnErrorOfOneOrdersWorkIsItsOwn"),
+			Edits: []Edit{{lane, `case alone, f.culprits[item.entry().Lease]:`, `case alone, f.culprits == nil, f.culprits[item.entry().Lease]:`}},
+		},
+		{
+			Breaks: "a function that is gone fails orders", By: worker("TestAFunctionThatCannotBeCalledKeepsOrdersBack"),
+			Edits: []Edit{{effect + "function.go", `if !errors.As(err, &answer) || answer.Where != "" {`, `if !errors.As(err, &answer) || true {`}},
+		},
+		{
+			Breaks: "a deadlock is a failed attempt", By: worker("TestADeadlockIsNoAttempt"),
+			Edits: []Edit{{effect + "verdict.go", `code == pgerrcode.DeadlockDetected, `, ``}},
+		},
+		{
+			Breaks: "a drain commits nothing and counts an attempt", By: worker("TestADrainRollsBackWhatIsNotOver"),
+			Edits: []Edit{{lane, `returned{err: handler.ErrDraining, cause: handler.ErrDraining}`, `returned{err: handler.ErrDraining}`}},
+		},
+		{
+			Breaks: "an order whose work ends the connection is tried for ever", By: worker("TestAFunctionCanUndoOrRepeatNothing"),
+			Edits: []Edit{{lane, `if item.losses >= mostLosses && !f.unsure {`, `if item.losses >= mostLosses && false {`}},
+		},
+		{
+			Breaks: "a handler in Go may end the transaction of its ack", By: public("TestWhatIsLeftToTheAckIsCommittedWithIt"),
+			Edits: []Edit{{effect + "statements.go", `case "begin", "start", "commit",`, `case "begin", "start",`}},
+		},
+		{
+			Breaks: "a statement that cannot be prepared is the first order's fault", By: public("TestWhatIsLeftToTheAckIsCommittedWithIt"),
+			Edits: []Edit{{effect + "statements.go", `return &FailedError{unknown, err}`, `return &FailedError{i, err}`}},
+		},
+	}
+}
