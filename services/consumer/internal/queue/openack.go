@@ -41,16 +41,20 @@ func (e *UndoneError) Error() string {
 	return fmt.Sprintf("the work in the ack's transaction has undone the ack (msg_id %v): it changed what says that the order is completed, or put the message back", e.Messages)
 }
 
-// OpenAck begins a transaction and acknowledges in it the messages whose lease holds and whose rows nobody has locked. From then on
-// they are nobody else's until the transaction ends, however long it takes. own are the settings of a session that our statements
+// OpenAck begins a transaction and acknowledges in it the messages whose lease holds; with unlocked, only those whose rows nobody has
+// locked, as AckUnlocked does. From then on they are nobody else's until the transaction ends, however long it takes. own are the settings of a session that our statements
 // rely on, theirs those that others' statements are to be run with.
-func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string, own, theirs Session) (*OpenAck, error) {
+func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, unlocked bool, consumer string, own, theirs Session) (*OpenAck, error) {
 	c := split(entries)
 	open := &OpenAck{queue: q, conn: conn}
+	statement := q.ackOpen
+	if unlocked {
+		statement = q.ackOpenUnlocked
+	}
 	var b pgx.Batch
 	b.Queue("begin isolation level read committed, read write")
 	restore(&b, own)
-	b.Queue(q.ackOpen, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer).Query(func(rows pgx.Rows) error {
+	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer).Query(func(rows pgx.Rows) error {
 		var a Acked
 		var took float64
 		_, err := pgx.ForEachRow(rows, []any{&a.ID, &a.ReadCount, &a.EnqueuedAt, &a.OrderID, &a.Created, &a.First, &a.Effects, &took}, func() error {
@@ -79,20 +83,14 @@ func (o *OpenAck) Commit(ctx context.Context, own Session) (Confirmed, error) {
 	for _, a := range o.Acked {
 		ids, orders, created, effects = append(ids, a.ID), append(orders, a.OrderID), append(created, a.Created), append(effects, a.Effects)
 	}
-	var undone []int64
-	b.Queue(o.queue.ackStands, ids, orders, created, effects).Query(func(rows pgx.Rows) (err error) {
-		undone, err = pgx.CollectRows(rows, pgx.RowTo[int64])
-		return err
-	})
-	err := o.conn.SendBatch(ctx, &b).Close()
-	if err == nil && len(undone) > 0 {
-		err = &UndoneError{undone}
-	}
-	if err == nil {
-		_, err = o.conn.Exec(ctx, commitAck)
-	}
-	if err != nil {
+	// What has been undone is an error, and so the commit is not carried out.
+	b.Queue(o.queue.ackStands, ids, orders, created, effects)
+	b.Queue(commitAck)
+	if err := o.conn.SendBatch(ctx, &b).Close(); err != nil {
 		o.Rollback(ctx)
+		if undone := SuppressedMessages(err); undone != nil {
+			err = &UndoneError{slices.Sorted(maps.Keys(undone))}
+		}
 		return nil, fmt.Errorf("commit ack: %w", err)
 	}
 	confirmed := make(Confirmed, len(o.Acked))

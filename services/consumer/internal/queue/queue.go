@@ -38,7 +38,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, ack, ackUnlocked, ackOpen, ackStands, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe, gateRead, gateWrite string
+	fetch, peek, ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe, gateRead, gateWrite string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
@@ -65,13 +65,16 @@ func New(name string, lastRead bool) *Queue {
 			"then least(greatest((q.headers ->> 'orderflow-delivered')::numeric, 0), q.read_ct)::bigint else 0 end",
 	)
 	for file, statement := range map[string]*string{
-		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_open": &q.ackOpen, "ack_stands": &q.ackStands, "nack": &q.nack,
+		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_stands": &q.ackStands, "nack": &q.nack,
 		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
 		"identify": &q.identify, "look": &q.look, "describe": &q.describe,
 		"gate_read": &q.gateRead, "gate_write": &q.gateWrite,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))
 	}
+	open := strings.NewReplacer("{acked}", load("acked_open"))
+	q.ackOpen = "/* orderflow consumer: ack_open */ " + fill.Replace(open.Replace(load("ack")))
+	q.ackOpenUnlocked = "/* orderflow consumer: ack_open_unlocked */ " + fill.Replace(open.Replace(load("ack_unlocked")))
 	return q
 }
 

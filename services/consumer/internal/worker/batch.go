@@ -17,6 +17,7 @@ const (
 	ack statement = iota
 	ackUnlocked
 	ackWithWork
+	ackWithWorkUnlocked
 	nack
 	nackMessageOnly
 	bury
@@ -28,7 +29,10 @@ const (
 func (o *outcome) statement() statement {
 	switch o.op {
 	case opAck:
-		if o.work != nil {
+		switch {
+		case o.work != nil && o.tries > 0:
+			return ackWithWorkUnlocked
+		case o.work != nil:
 			return ackWithWork
 		}
 		if o.tries > 0 {
@@ -49,11 +53,14 @@ func (o *outcome) statement() statement {
 
 // op is the kind of outcome that it writes.
 func (s statement) op() op {
-	return [...]op{ack: opAck, ackUnlocked: opAck, ackWithWork: opAck, nack: opNack, nackMessageOnly: opNack, bury: opBury, release: opRelease}[s]
+	return [...]op{ack: opAck, ackUnlocked: opAck, ackWithWork: opAck, ackWithWorkUnlocked: opAck, nack: opNack, nackMessageOnly: opNack, bury: opBury, release: opRelease}[s]
 }
 
+// withWork says whether the statement is part of a transaction with work in it.
+func (s statement) withWork() bool { return s == ackWithWork || s == ackWithWorkUnlocked }
+
 func (s statement) String() string {
-	if s == ackWithWork {
+	if s.withWork() {
 		return "ack_with_work"
 	}
 	return s.op().String()

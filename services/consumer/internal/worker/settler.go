@@ -57,7 +57,7 @@ func (s *settler) addWorkLane(parts settling, link *pg.Link, w *work) {
 
 // put hands an outcome over. It never blocks: there are no more deliveries than there is room for, and one outcome of each.
 func (s *settler) put(o outcome) {
-	if o.statement() == ackWithWork {
+	if o.statement().withWork() {
 		s.held.work(o.delivery)
 		s.work <- o
 		return

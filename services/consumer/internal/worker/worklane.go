@@ -81,7 +81,7 @@ func (l *lane) sendWork(ctx context.Context, b batch, entries []queue.Entry) (co
 		if err := l.extend(ctx, conn, b.items); err != nil {
 			return err
 		}
-		open, err := l.queue.OpenAck(ctx, conn, entries, l.consumer, l.work.ours, l.work.theirs)
+		open, err := l.queue.OpenAck(ctx, conn, entries, b.statement == ackWithWorkUnlocked, l.consumer, l.work.ours, l.work.theirs)
 		if err != nil {
 			return err
 		}

@@ -80,7 +80,7 @@ func TestAFunctionsEffectIsCommittedWithTheAck(t *testing.T) {
 
 // Wherever the connection is lost, and whether or not the commit had come through: each order has one effect, and one attempt.
 func TestAConnectionLostAroundAnEffectNeitherLosesNorRepeatsIt(t *testing.T) {
-	for _, statement := range []string{named("ack_open"), named("effect"), named("ack_stands"), named("ack_commit")} {
+	for _, statement := range []string{named("ack_open"), named("effect"), named("ack_commit")} {
 		for fault, when := range map[pgproxy.Fault]string{pgproxy.Unsent: "before it is sent", pgproxy.Unanswered: "before it is answered"} {
 			t.Run(statement+" "+when, func(t *testing.T) {
 				b := setup(t)

@@ -79,7 +79,7 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 	for i := range b.items {
 		entries[i] = b.items[i].entry()
 	}
-	if b.statement == ackWithWork {
+	if b.statement.withWork() {
 		return l.sendWork(ctx, b, entries)
 	}
 	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {

@@ -17,7 +17,7 @@ done as (
            order by order_id) as effect
    where o.id = any (array[effect.order_id])
      and o.created_at = effect.created_at
-  returning o.id, o.effects, o.status = 'completed' and o.effects >= effect.times as stands
+  returning o.id, effect.times, o.effects, o.status = 'completed' and o.effects >= effect.times as stands
 ),
 lacking as (
   select array_agg(msg_id) as ids from gone where order_id not in (select id from done where stands)
