@@ -27,14 +27,13 @@ type model struct {
 }
 
 type imagined struct {
-	name    string
-	probe   Probe
-	results []bool // of the probe, once it has run
-	ends    time.Time
-	askAt   time.Time
-	trip    string
-	epoch   time.Time
-	window  *Window
+	name   string
+	probe  Probe
+	ends   time.Time
+	askAt  time.Time
+	trip   string
+	epoch  time.Time
+	window *Window
 }
 
 func (m *model) start() {

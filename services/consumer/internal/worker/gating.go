@@ -92,13 +92,7 @@ type leave struct {
 	wait  time.Duration // until it may be otherwise; 0: until something changes
 }
 
-// shut says whether no attempt may begin, but a probe's.
-func (g *gating) shut() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.shutLocked()
-}
-
+// shutLocked says whether no attempt may begin, but a probe's.
 func (g *gating) shutLocked() bool { return g.openLocked() || g.known.Paused() }
 
 func (g *gating) openLocked() bool { return g.known.Open || g.trip != "" }
@@ -146,7 +140,8 @@ func (g *gating) ended(d *delivery, r gate.Result, problem error) (counts bool) 
 		g.epoch++
 		signal(g.changed)
 	}
-	return !g.openLocked() && !(r == gate.Unavailable && (old || g.known.Recovering(g.nowLocked())))
+	outage := g.openLocked() || r == gate.Unavailable && (old || g.known.Recovering(g.nowLocked()))
+	return !outage
 }
 
 // ease notes that what is called asks for patience.
