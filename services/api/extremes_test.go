@@ -29,7 +29,7 @@ var extremes = map[string][]string{
 		`jsonb_build_object('', U&'\+01F600\FFFD<>&')`, `jsonb_build_object('order_id', repeat('9', 100000)::numeric)`,
 		`to_jsonb(repeat('<', 16382))`, `to_jsonb(repeat('<', 16383))`, `to_jsonb(repeat(U&'\+01F600', 5000))`, `to_jsonb(repeat(U&'\+01F600', 3000000))`,
 		`to_jsonb(repeat('a', 10000000))`, `(select numbers from large)`, `to_jsonb((select noise from large))`,
-		`'{"orderflow-dead": null}'`, `'{"orderflow-dead": 7}'`, `'{"orderflow-dead": []}'`, `'{"orderflow-retry": {}, "orderflow-released": 1e300, "orderflow-delivered": "x"}'`,
+		`'{"orderflow-dead": null}'`, `'{"orderflow-dead": 7}'`, `'{"orderflow-dead": []}'`, `'{"orderflow-retry": {}, "orderflow-released": 1e300, "orderflow-unanswered": "x"}'`,
 		`'{"orderflow-dead": {"reason": 7, "error": [1], "attempts": 1e300, "msg_id": "1", "dead_at": {}}}'`,
 		`'{"orderflow-dead": {"reason": "", "error": "", "attempts": -1, "msg_id": 1.5, "dead_at": ""}}'`,
 		`jsonb_build_object('orderflow-dead', jsonb_build_object('reason', repeat('r', 50000), 'error', repeat('<', 5000000), 'attempts', repeat('9', 50000)::numeric, 'dead_at', repeat('d', 50000)))`,

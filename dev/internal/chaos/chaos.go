@@ -63,7 +63,7 @@ func fiveSeconds(Plan) time.Duration { return 5 * time.Second }
 
 // Faults are all faults, in the order in which they are run.
 func Faults() []Fault {
-	return slices.Concat(consumerFaults(), apiFaults(), postgresFaults(), networkFaults(), receiverFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
+	return slices.Concat(consumerFaults(), crashFaults(), apiFaults(), postgresFaults(), networkFaults(), receiverFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
 }
 
 // Select returns the named faults; all without a name.
@@ -98,22 +98,22 @@ type Check struct {
 
 // Result is what became of one fault.
 type Result struct {
-	Fault       Fault
-	Orders      int64 // that somebody wanted
-	Accepted    int64
-	Completed   int64
-	Dead        int64
-	Lost        int64
-	Duplicated  int64
-	Redelivered int64
-	Repeated    int64 // that came to the webhooks' receiver more than once
-	Recovery    time.Duration
-	Bar         time.Duration // for the recovery; 0 without one
-	Took        time.Duration
-	Skipped     string // why it was not run
-	Checks      []Check
-	Err         error // something went wrong with the run itself
-	Log         []string
+	Fault      Fault
+	Orders     int64 // that somebody wanted
+	Accepted   int64
+	Completed  int64
+	Dead       int64
+	Lost       int64
+	Duplicated int64
+	Retried    int64 // attempts beyond an order's first
+	Repeated   int64 // that came to the webhooks' receiver more than once
+	Recovery   time.Duration
+	Bar        time.Duration // for the recovery; 0 without one
+	Took       time.Duration
+	Skipped    string // why it was not run
+	Checks     []Check
+	Err        error // something went wrong with the run itself
+	Log        []string
 }
 
 // Suite is what all faults share.

@@ -29,7 +29,7 @@ func killConsumer(ctx context.Context, r *Rig) error {
 	if err := r.up(ctx, settings{consumers: 3, consumer: r.work()}); err != nil {
 		return err
 	}
-	if err := r.load(ctx); err != nil {
+	if err := errors.Join(r.recordReads(ctx), r.load(ctx)); err != nil {
 		return err
 	}
 	err := r.every(ctx, pick(r.plan, 2*time.Second, 800*time.Millisecond), func(int) error {
@@ -49,8 +49,7 @@ func killConsumer(ctx context.Context, r *Rig) error {
 	if err := r.account(ctx); err != nil {
 		return err
 	}
-	r.check(r.result.Redelivered > 0, "messages of killed consumers that were delivered again", r.result.Redelivered, "some")
-	return nil
+	return r.checkDeliveries(ctx, "messages of killed consumers that were delivered again")
 }
 
 // holdsLeases says whether a consumer has messages right now: a fault that hits an idle one proves nothing.
@@ -109,7 +108,7 @@ func zombie(ctx context.Context, r *Rig) error {
 	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, r.concurrency(200))}); err != nil {
 		return err
 	}
-	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {
+	if err := errors.Join(r.recordReads(ctx), r.load(ctx)); err != nil {
 		return err
 	}
 	victim := r.consumers[0]
@@ -132,11 +131,7 @@ func zombie(ctx context.Context, r *Rig) error {
 	if err := r.account(ctx); err != nil {
 		return err
 	}
-	if err := r.checkLeases(ctx); err != nil {
-		return err
-	}
-	r.check(r.result.Redelivered > 0, "messages that others took over from the sleeper", r.result.Redelivered, "some")
-	return nil
+	return r.checkDeliveries(ctx, "messages that others took over from the sleeper")
 }
 
 // outlive takes the lease away from under running handlers: each message once, by making it visible although its handler is alive
@@ -149,7 +144,7 @@ func outlive(ctx context.Context, r *Rig) error {
 	if err := r.up(ctx, settings{consumers: 2, consumer: r.work("SIMULATE_WORK="+work, r.concurrency(500), "MAX_ATTEMPTS=20")}); err != nil {
 		return err
 	}
-	if err := errors.Join(r.watchLeases(ctx), r.load(ctx)); err != nil {
+	if err := errors.Join(r.recordReads(ctx), r.load(ctx)); err != nil {
 		return err
 	}
 	err := r.every(ctx, 300*time.Millisecond, func(int) error {
@@ -162,11 +157,7 @@ func outlive(ctx context.Context, r *Rig) error {
 	if err := r.account(ctx); err != nil {
 		return err
 	}
-	if err := r.checkLeases(ctx); err != nil {
-		return err
-	}
-	r.check(r.result.Redelivered > 0, "messages delivered again under a running handler", r.result.Redelivered, "some")
-	return nil
+	return r.checkDeliveries(ctx, "messages delivered again under a running handler")
 }
 
 func scale(ctx context.Context, r *Rig) error {
@@ -201,6 +192,6 @@ func scale(ctx context.Context, r *Rig) error {
 	if err := r.account(ctx); err != nil {
 		return err
 	}
-	r.check(r.result.Redelivered == 0, "attempts counted because of the scaling", r.result.Redelivered, 0)
+	r.check(r.result.Retried == 0, "attempts counted because of the scaling", r.result.Retried, 0)
 	return nil
 }

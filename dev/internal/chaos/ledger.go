@@ -26,11 +26,11 @@ select count(*) filter (where status = 'completed'),
 from public.orders`
 
 type ledger struct {
-	completed, dead, pending  int64
-	twice, mismatched         int64
-	redelivered, mostAttempts int64
-	slowest                   time.Duration
-	lastBefore, firstAfter    *time.Time
+	completed, dead, pending int64
+	twice, mismatched        int64
+	retried, mostAttempts    int64
+	slowest                  time.Duration
+	lastBefore, firstAfter   *time.Time
 }
 
 func (r *Rig) readLedger(ctx context.Context) (ledger, error) {
@@ -42,7 +42,7 @@ func (r *Rig) readLedger(ctx context.Context) (ledger, error) {
 	var l ledger
 	var seconds float64
 	err = conn.QueryRow(ctx, ledgerSQL, r.causeAt.Add(r.skew)).Scan(&l.completed, &l.dead, &l.pending, &l.twice, &l.mismatched,
-		&l.redelivered, &l.mostAttempts, &seconds, &l.lastBefore, &l.firstAfter)
+		&l.retried, &l.mostAttempts, &seconds, &l.lastBefore, &l.firstAfter)
 	if err != nil {
 		return ledger{}, fmt.Errorf("read the ledger: %w", err)
 	}

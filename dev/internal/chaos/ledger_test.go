@@ -32,12 +32,12 @@ func TestTheLedgerSeesEveryContradiction(t *testing.T) {
 		want              func(l *ledger)
 	}{
 		{"completed", 1, 1, func(l *ledger) { l.completed++ }},
-		{"completed", 2, 3, func(l *ledger) { l.completed++; l.twice++; l.redelivered += 2 }},
+		{"completed", 2, 3, func(l *ledger) { l.completed++; l.twice++; l.retried += 2 }},
 		{"completed", 3, 1, func(l *ledger) { l.completed++; l.twice++ }},
 		{"completed", 0, 1, func(l *ledger) { l.completed++; l.mismatched++ }},
 		{"pending", 0, 0, func(l *ledger) { l.pending++ }},
 		{"pending", 1, 1, func(l *ledger) { l.pending++; l.mismatched++ }},
-		{"dead", 0, 5, func(l *ledger) { l.dead++; l.redelivered += 4 }},
+		{"dead", 0, 5, func(l *ledger) { l.dead++; l.retried += 4 }},
 		{"dead", 1, 1, func(l *ledger) { l.dead++; l.mismatched++ }},
 		{"dead", 2, 1, func(l *ledger) { l.dead++; l.twice++ }},
 	} {
@@ -63,42 +63,54 @@ func TestTheLedgerSeesEveryContradiction(t *testing.T) {
 	}
 }
 
-// A message that was seen with its second lease and completed under the first was completed by somebody who had lost it.
+// What was completed by another consumer than the one that read it last was completed by somebody who had lost it.
 func TestALeaseThatWasTakenOverIsSeen(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
+		by       string
 		attempts int
-		ok       bool
-	}{"by the one who had it": {2, true}, "by the one before": {1, false}} {
+		broken   string
+	}{
+		"by the one who had it":          {by: "two", attempts: 1},
+		"by the one before":              {by: "one", attempts: 1, broken: "orders completed under a lease that another consumer had taken over"},
+		"with an attempt that was none":  {by: "two", attempts: 2, broken: "attempts counted of orders that did not fail"},
+		"and nothing is delivered again": {by: "one", attempts: 1, broken: "deliveries"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := &Rig{databaseURL: testdb.New(t), causeAt: time.Now()}
+			if err := r.recordReads(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			if err := r.sql(t.Context(), `select pgmq.send('order_queue', '{}');
 				insert into orders (customer_name, product_name, quantity, price, message_id) select 'c', 'p', 1, 1, msg_id from pgmq.q_order_queue;
-				update pgmq.q_order_queue set read_ct = 3, headers = '{"orderflow-delivered": 3, "orderflow-released": 1}'`); err != nil {
+				set application_name = 'orderflow-consumer one';
+				update pgmq.q_order_queue set read_ct = 1`); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.watchLeases(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.until(t.Context(), "the message is seen", func() (bool, error) {
-				r.leases.mu.Lock()
-				defer r.leases.mu.Unlock()
-				return len(r.leases.seen) == 1, nil
-			}); err != nil {
-				t.Fatal(err)
+			if test.broken != "deliveries" {
+				if err := r.sql(t.Context(), `set application_name = 'orderflow-consumer two'; update pgmq.q_order_queue set read_ct = 2`); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := r.sql(t.Context(), `delete from pgmq.q_order_queue`); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.sql(t.Context(), `update orders set status = 'completed', effects = 1, attempts = $1`, test.attempts); err != nil {
+			if err := r.sql(t.Context(), `update orders set status = 'completed', effects = 1, processed_by = $1, attempts = $2`, test.by, test.attempts); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.checkLeases(t.Context()); err != nil {
+			l, err := r.readLedger(t.Context())
+			if err != nil {
 				t.Fatal(err)
 			}
-			if len(r.result.Checks) != 1 || r.result.Checks[0].OK != test.ok {
-				t.Errorf("%+v", r.result.Checks)
+			r.result.Retried = l.retried
+			if err := r.checkDeliveries(t.Context(), "deliveries"); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range r.result.Checks {
+				if c.OK == (c.What == test.broken) {
+					t.Errorf("%+v", c)
+				}
 			}
 		})
 	}

@@ -113,7 +113,7 @@ func poison(ctx context.Context, r *Rig) error {
 		return err
 	}
 	r.check(all == total, "dead letters", all, fmt.Sprintf("%d, one of each poison and no order", total))
-	r.check(r.result.Redelivered == 0, "orders disturbed by their neighbours", r.result.Redelivered, 0)
+	r.check(r.result.Retried == 0, "orders disturbed by their neighbours", r.result.Retried, 0)
 	return nil
 }
 

@@ -146,7 +146,7 @@ func silence(ctx context.Context, r *Rig) error {
 		return err
 	}
 	silent := time.Duration(r.vt())*time.Second + 2*time.Second
-	if err := errors.Join(r.watchLeases(ctx), r.loadFor(ctx, max(silent, r.plan.Duration)+r.tail())); err != nil {
+	if err := errors.Join(r.recordReads(ctx), r.loadFor(ctx, max(silent, r.plan.Duration)+r.tail())); err != nil {
 		return err
 	}
 	victim := r.consumers[0]
@@ -162,5 +162,5 @@ func silence(ctx context.Context, r *Rig) error {
 	if err := r.account(ctx); err != nil {
 		return err
 	}
-	return r.checkLeases(ctx)
+	return r.checkDeliveries(ctx, "messages that the other one took over")
 }

@@ -44,7 +44,6 @@ type Rig struct {
 	loadgen  *stack.Load
 	prober   *prober
 	lag      *lag
-	leases   *leases
 	loadEnds time.Time // when the load generator is to have sent everything
 	causeAt  time.Time // the cause's end
 
@@ -329,10 +328,6 @@ func (r *Rig) close(ctx context.Context) error {
 	}
 	if r.lag != nil {
 		r.lag.stop()
-	}
-	if r.leases != nil {
-		r.leases.cancel()
-		r.leases.work.Wait()
 	}
 	if r.loadgen != nil {
 		r.loadgen.Kill()

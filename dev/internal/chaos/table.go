@@ -11,7 +11,7 @@ import (
 // Table prints the results, what was promised and not kept, and the last line, which is for scripts.
 func Table(out io.Writer, results []Result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "fault\torders\taccepted\tcompleted\tdead\tlost\tduplicated\tredelivered\trecovery\tbar\tverdict\t")
+	fmt.Fprintln(w, "fault\torders\taccepted\tcompleted\tdead\tlost\tduplicated\tretried\trecovery\tbar\tverdict\t")
 	var sum Result
 	run := 0
 	for _, r := range results {
@@ -33,7 +33,7 @@ func Table(out io.Writer, results []Result) {
 			verdict = "FAILED"
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t\n", r.Fault.Name, r.Orders, r.Accepted, r.Completed, r.Dead, r.Lost, r.Duplicated,
-			r.Redelivered, recovery, bar, verdict)
+			r.Retried, recovery, bar, verdict)
 	}
 	_ = w.Flush() // what it writes to cannot be told anything
 

@@ -45,7 +45,7 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	r.Dead = a.Dead
 	r.Lost = a.Lost + e.probed - e.probedCompleted
 	r.Duplicated = max(a.Duplicated, e.ledger.twice)
-	r.Redelivered = e.ledger.redelivered
+	r.Retried = e.ledger.retried
 
 	r.check(e.exitCode == 0 && e.account.ExitCode == 0, "loadgen's exit code", strings.Join(append([]string{fmt.Sprint(e.exitCode)}, e.account.Faults...), "; "), 0)
 	r.check(e.unsettled == nil, "every order is settled and the queue is empty", fmt.Sprintf("%d pending (%v)", e.ledger.pending, e.unsettled), "0 pending (<nil>)")

@@ -22,7 +22,7 @@ func after(d time.Duration) *time.Time {
 func sound() evidence {
 	return evidence{
 		account: stack.Report{Audit: &stack.Audit{Accepted: 100, Completed: 100}},
-		ledger:  ledger{completed: 109, redelivered: 3, mostAttempts: 2, lastBefore: after(time.Second), firstAfter: after(2 * time.Second)},
+		ledger:  ledger{completed: 109, retried: 3, mostAttempts: 2, lastBefore: after(time.Second), firstAfter: after(2 * time.Second)},
 		probes:  10, probed: 9, probedCompleted: 9,
 		causeAt: causeAt, lag: 100 * time.Millisecond, lives: []life{{"api", true}, {"consumer-1", true}},
 	}
@@ -150,7 +150,7 @@ func TestTheFiguresAreTheSumOfBothClients(t *testing.T) {
 	e.account.Audit.Completed, e.account.Audit.Dead, e.account.Audit.Lost, e.probedCompleted, e.ledger.twice = 90, 4, 6, 7, 2
 	var r Result
 	r.judge(Fault{Recovery: fiveSeconds}, Plan{}, e)
-	if r.Orders != 110 || r.Accepted != 109 || r.Completed != 97 || r.Dead != 4 || r.Lost != 8 || r.Duplicated != 2 || r.Redelivered != 3 ||
+	if r.Orders != 110 || r.Accepted != 109 || r.Completed != 97 || r.Dead != 4 || r.Lost != 8 || r.Duplicated != 2 || r.Retried != 3 ||
 		r.Recovery != 2*time.Second || r.Bar != 5*time.Second {
 		t.Errorf("%+v", r)
 	}

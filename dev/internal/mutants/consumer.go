@@ -106,10 +106,6 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{sql + "nack.sql", `set vt = clock_timestamp() + make_interval(secs => ours.delay)`, `set vt = clock_timestamp()`}},
 		},
 		{
-			Breaks: "a hand-back counts as an attempt", By: queue("TestReleaseIsNoAttempt"),
-			Edits: []Edit{{sql + "release.sql", `jsonb_build_object('orderflow-released', ours.released)`, `jsonb_build_object('orderflow-released', 0 * ours.released)`}},
-		},
-		{
 			Breaks: "a heartbeat extends another consumer's lease", By: queue("TestExtendHoldsOnlyWhatIsStillLeased"),
 			Edits: []Edit{{sql + "extend.sql", `     and q.read_ct = lease.read_ct
 `, ``}},

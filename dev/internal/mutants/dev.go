@@ -61,7 +61,7 @@ func devMutants() []Mutant {
 		},
 		{
 			Breaks: "chaos: a lease that another had taken over is none", By: goTest(dev, "./internal/chaos", "TestALeaseThatWasTakenOverIsSeen"),
-			Edits: []Edit{{dir + "leases.go", `o.attempts < s.attempt`, `o.attempts > s.attempt`}},
+			Edits: []Edit{{dir + "leases.go", `last.reader <> 'orderflow-consumer '`, `false and last.reader <> 'orderflow-consumer '`}},
 		},
 		{
 			Breaks: "chaos: a broken promise does not fail the fault", By: failed,

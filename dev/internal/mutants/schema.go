@@ -85,15 +85,15 @@ func schemaMutants() []Mutant {
 			By:     goTest("services/consumer", "./internal/queue", "TestSchemaVersionIsThatOfTheNewestMigration"),
 		},
 		{
-			Breaks: "what other programs read costs attempts",
-			Edits:  []Edit{{"services/consumer/internal/queue/sql/fetch.sql", "{delivered} + 1", "q.read_ct + 1"}},
+			Breaks: "what other programs read makes a message suspect",
+			Edits:  []Edit{{"services/consumer/internal/queue/sql/fetch.sql", "{unanswered} + 1", "q.read_ct + 1"}},
 			By:     goTest("services/consumer", "./internal/queue", "TestReadsOfOthersAreNoAttempts"),
 			Quick:  true,
 		},
 		{
-			Breaks: "a forged count of deliveries buries a message that nobody has tried",
-			Edits:  []Edit{{"services/consumer/internal/message/message.go", "delivered = count(value, max(m.ReadCount, 1))", "delivered = count(value, math.MaxInt32)"}},
-			By:     goTest("services/consumer", "./internal/message", "TestAttemptsAreDeliveriesLessHandBacks"),
+			Breaks: "a forged count of failures buries a message that nobody has tried",
+			Edits:  []Edit{{"services/consumer/internal/message/message.go", "m.Failed = count(value, before)", "m.Failed = count(value, math.MaxInt32)"}},
+			By:     goTest("services/consumer", "./internal/message", "TestAttemptsAreStartsThatAreKnown"),
 		},
 		{
 			Breaks: "nobody says that simulating does nothing with an order",

@@ -21,12 +21,12 @@ func TestServicesTakeTheEndsOfEveryRange(t *testing.T) {
 	most := set("queue.name", "a-"+strings.Repeat("b", 41), "postgres.maxConnections", 100000,
 		"api.requestTimeout", "1m", "api.shutdownDelay", "10m", "api.drainTimeout", "10m", "api.databaseConnections", 1000,
 		"consumer.batchSize", 10000, "consumer.visibilityTimeout", 43200, "consumer.concurrency", 10000, "consumer.prefetch", 100000,
-		"consumer.maxAttempts", 1000, "consumer.backoff.base", "1h", "consumer.backoff.max", "24h", "consumer.backoff.multiplier", 10,
+		"consumer.maxAttempts", 1000, "consumer.maxCrashes", 100, "consumer.simulate.crash", "memory:Ada Lovelace", "consumer.backoff.base", "1h", "consumer.backoff.max", "24h", "consumer.backoff.multiplier", 10,
 		"consumer.pollInterval", "5m", "consumer.drainTimeout", "1h", "consumer.simulate.work", "1h", "consumer.handlerTimeout", "11h59m59.999s",
 		"loadgen.enabled", true, "loadgen.orders", 1000000000, "loadgen.concurrency", 20000, "loadgen.rate", 1000000,
 		"loadgen.duration", "720h", "loadgen.activeDeadlineSeconds", 3000000, "loadgen.thresholds", "e2e_p99.9 <= 1m30s,error_rate<0.1%, lost==0")
 	least := set("queue.name", "_", "api.requestTimeout", "100ms", "api.shutdownDelay", "0s", "api.drainTimeout", "100ms", "api.databaseConnections", 4,
-		"consumer.batchSize", 1, "consumer.visibilityTimeout", 1, "consumer.concurrency", 1, "consumer.prefetch", 0, "consumer.maxAttempts", 1,
+		"consumer.batchSize", 1, "consumer.visibilityTimeout", 1, "consumer.concurrency", 1, "consumer.prefetch", 0, "consumer.maxAttempts", 1, "consumer.maxCrashes", 1,
 		"consumer.backoff.base", "1ms", "consumer.backoff.max", "1ms", "consumer.backoff.multiplier", 1, "consumer.pollInterval", "10ms",
 		"consumer.drainTimeout", "0s", "consumer.simulate.work", "0s", "consumer.handlerTimeout", "1ms",
 		"loadgen.enabled", true, "loadgen.orders", 1, "loadgen.concurrency", 1, "loadgen.stages", "1ms:0.5, 0.5h:1000000")

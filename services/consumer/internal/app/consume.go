@@ -53,6 +53,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		HeldBytes:      int64(s.PrefetchBytes),
 		MessageBytes:   int32(s.MaxMessageBytes),
 		MaxAttempts:    s.MaxAttempts,
+		MaxCrashes:     s.MaxCrashes,
 		Visible:        s.Visibility(),
 		HandlerTimeout: s.HandlerTimeout,
 		WorkLanes:      s.EffectConnections,
@@ -108,7 +109,7 @@ func (a *App) handler(s *config.Config, log *slog.Logger) (h handler.Handler, en
 		return w, w.Close, nil
 	}
 	log.Warn("HANDLER=simulate: orders are completed, and nothing is done with them; for real orders set HANDLER=webhook or HANDLER=sql")
-	return &handler.Simulate{Work: s.SimulateWork, Fail: s.SimulateFailures == "example", Log: log}, func() {}, nil
+	return &handler.Simulate{Work: s.SimulateWork, Fail: s.SimulateFailures == "example", Crash: s.SimulateCrash, Log: log}, func() {}, nil
 }
 
 // effectFunction is the one of HANDLER=sql; nil with another handler.

@@ -27,6 +27,7 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "PREFETCH_BYTES", c.PrefetchBytes, 1<<20, 16<<30)
 	env.Between(p, "MAX_MESSAGE_BYTES", c.MaxMessageBytes, 1<<10, min(256<<20, c.PrefetchBytes))
 	env.Between(p, "MAX_ATTEMPTS", c.MaxAttempts, 1, 1000)
+	env.Between(p, "MAX_CRASHES", c.MaxCrashes, 1, 100)
 	env.Host(p, "METRICS_HOST", c.MetricsHost)
 	env.Between(p, "METRICS_PORT", c.MetricsPort, -1, 65_535)
 	env.Between(p, "DRAIN_TIMEOUT", c.Drain, 0, time.Hour)
@@ -50,6 +51,9 @@ func (c *Config) check(p *env.Problems) {
 	}
 	env.OneOf(p, "HANDLER", c.Handler, "simulate", "webhook", "sql")
 	env.OneOf(p, "SIMULATE_FAILURES", c.SimulateFailures, "example", "none")
+	if how, who, _ := strings.Cut(c.SimulateCrash, ":"); c.SimulateCrash != "" && (how != "exit" && how != "memory" || who == "") {
+		p.Add("SIMULATE_CRASH", "exit:NAME or memory:NAME, with a customer's name, or empty")
+	}
 	logging.Check(p, c.LogLevel, c.LogFormat)
 	if !printable(c.ConsumerID) || utf8.RuneCountInString(c.ConsumerID) > 200 {
 		p.Add("CONSUMER_ID", "at most 200 printable characters")

@@ -26,6 +26,7 @@ type Config struct {
 	PrefetchBytes   env.Size      `envconfig:"PREFETCH_BYTES" default:"32MiB" desc:"memory for messages that have been read, 1MiB to 16GiB; no more are read while they take more"`
 	MaxMessageBytes env.Size      `envconfig:"MAX_MESSAGE_BYTES" default:"1MiB" desc:"largest message that is read, 1KiB to 256MiB and no more than PREFETCH_BYTES; a larger one goes to the dead letters without leaving the database"`
 	MaxAttempts     int           `envconfig:"MAX_ATTEMPTS" default:"40" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes 27 hours on average"`
+	MaxCrashes      int           `envconfig:"MAX_CRASHES" default:"5" desc:"deaths of a consumer that worked on one message and nothing else, until that message becomes a dead letter, 1 to 100; it takes two to four deaths more to find out which message it is"`
 	Drain           time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long running handlers may finish after SIGTERM; the process ends at most 5 s later"`
 	Poll            time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
 	ConsumerID      string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
@@ -34,6 +35,7 @@ type Config struct {
 	HandlerTimeout   time.Duration `envconfig:"HANDLER_TIMEOUT" default:"0" desc:"deadline of one attempt, less than VT; 0: 80 % of VT"`
 	SimulateWork     time.Duration `envconfig:"SIMULATE_WORK" default:"1s" desc:"simulate: how long an order takes"`
 	SimulateFailures string        `envconfig:"SIMULATE_FAILURES" default:"example" desc:"simulate: example (msg_id divisible by 2 fails once, by 6 twice) or none"`
+	SimulateCrash    string        `envconfig:"SIMULATE_CRASH" desc:"simulate: exit:NAME or memory:NAME: orders of the customer NAME end the process, or take memory until it is killed; to see what then happens"`
 	WebhookURL       string        `envconfig:"WEBHOOK_URL" desc:"webhook: where orders are POSTed to, by way of the proxy of HTTPS_PROXY or HTTP_PROXY if there is one" secret:"url"`
 	WebhookSecrets   string        `envconfig:"WEBHOOK_SECRETS" desc:"webhook: keys that sign deliveries, separated by commas or white space: whsec_… (HMAC-SHA256, signature v1) and whsk_… (Ed25519, v1a); several while one replaces another; empty: not signed" secret:"true"`
 	WebhookHeaders   string        `envconfig:"WEBHOOK_HEADERS" desc:"webhook: headers of your own, one Name: value a line" secret:"true"`

@@ -2,20 +2,27 @@ package handler
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"orderflow.example/services/consumer/internal/message"
 )
 
 // Simulate is the example's handler: an order takes Work; when Fail is set, a message whose msg_id is divisible by 2 fails its
-// first attempt, and one whose msg_id is divisible by 6 its second as well.
+// first attempt, and one whose msg_id is divisible by 6 its second as well. Crash names a customer whose orders end the process:
+// "exit:NAME" at once, "memory:NAME" by taking memory until somebody kills it.
 type Simulate struct {
-	Work time.Duration
-	Fail bool
-	Log  *slog.Logger
+	Work  time.Duration
+	Fail  bool
+	Crash string
+	Log   *slog.Logger
 }
 
 var errSimulated = errors.New("simulated failure")
@@ -31,6 +38,11 @@ func (s *Simulate) Handle(ctx context.Context, m message.Message) error {
 			return context.Cause(ctx)
 		}
 	}
+	if s.Crash != "" {
+		if err := s.crash(ctx, m); err != nil {
+			return err
+		}
+	}
 	if s.Fail {
 		switch {
 		case m.Attempt == 1 && m.ID%2 == 0:
@@ -42,6 +54,31 @@ func (s *Simulate) Handle(ctx context.Context, m message.Message) error {
 		}
 	}
 	return nil
+}
+
+// crash ends the process for the orders of one customer, as a handler with a bug of that kind does.
+func (s *Simulate) crash(ctx context.Context, m message.Message) error {
+	how, customer, _ := strings.Cut(s.Crash, ":")
+	var order struct {
+		Customer string `json:"customer_name"`
+	}
+	if json.Unmarshal(m.Body, &order) != nil || order.Customer != customer {
+		return nil
+	}
+	s.Log.LogAttrs(ctx, slog.LevelError, "simulated crash: "+how, m.Attrs()...)
+	if how == "exit" {
+		os.Exit(1)
+	}
+	var hoard [][]byte
+	for ctx.Err() == nil { // without a limit for its memory, the handler's timeout spares the machine the rest
+		block := make([]byte, 256<<20)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1 // a page that is not written to takes no memory
+		}
+		hoard = append(hoard, block)
+	}
+	runtime.KeepAlive(hoard)
+	return fmt.Errorf("simulated crash: nobody minded %d MiB: %w", len(hoard)<<8, context.Cause(ctx))
 }
 
 // say uses the words that users of the example look for.

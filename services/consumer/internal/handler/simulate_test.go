@@ -44,3 +44,17 @@ func TestSimulateCanBeToldNotToFailAndHeedsItsContext(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 }
+
+func TestOnlyTheOrdersOfOneCustomerCrash(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(handler.ErrTimeout) // so that it takes no memory
+	h := handler.Simulate{Crash: "memory:Ada", Log: slog.New(slog.DiscardHandler)}
+	for body, crashes := range map[string]bool{
+		`{"customer_name": "Ada"}`: true, `{"customer_name": "Bob"}`: false, `{"customer_name": 7}`: false, `{}`: false, `nonsense`: false,
+	} {
+		if err := h.Handle(ctx, message.Message{ID: 1, Attempt: 1, Body: []byte(body)}); errors.Is(err, handler.ErrTimeout) != crashes {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}

@@ -15,12 +15,14 @@ import (
 
 // Header names that the consumer writes. All begin with Prefix, by which a redrive removes them.
 const (
-	Prefix          = "orderflow-"
-	HeaderDelivered = Prefix + "delivered" // how often a consumer of ours has read it, this time included
-	HeaderReleased  = Prefix + "released"  // how many of these deliveries were handed back untouched
-	HeaderRetry     = Prefix + "retry"     // read_ct of the attempt that failed
-	HeaderError     = Prefix + "error"     // its error
-	HeaderDead      = Prefix + "dead"      // why it is a dead letter
+	Prefix           = "orderflow-"
+	HeaderUnanswered = Prefix + "unanswered" // deliveries in a row of which nothing was heard, this one included
+	HeaderFailed     = Prefix + "failed"     // attempts that failed
+	HeaderStarted    = Prefix + "started"    // starts that were made known and had no answer: read_ct → consumer
+	HeaderReleased   = Prefix + "released"   // read_ct of the delivery that was handed back
+	HeaderRetry      = Prefix + "retry"      // read_ct of the attempt that failed
+	HeaderError      = Prefix + "error"      // its error
+	HeaderDead       = Prefix + "dead"       // why it is a dead letter
 )
 
 // Message is one delivery of a message: what a handler gets.
@@ -28,10 +30,11 @@ type Message struct {
 	ID           int64         // msg_id
 	ReadCount    int32         // read_ct
 	EnqueuedAt   Instant       // enqueued_at: with ID and ReadCount, the lease
-	Delivered    int32         // reads by consumers of ours, this one included; others read, too
-	Released     int32         // deliveries that were handed back without an attempt
+	Failed       int32         // attempts that failed
+	Crashes      int32         // attempts that had no answer although nothing else was worked on: their consumer died
+	Unanswered   int32         // deliveries in a row, before this one, of which nothing was heard: nobody knows whether they were started
 	Until        time.Time     // vt that this read set, by the database's clock
-	Attempt      int           // 1 is the first
+	Attempt      int           // starts of its handler, this one included: 1 is the first
 	Late         time.Duration // between its due time and this read, by the database's clock
 	OrderID      int64
 	Created      Instant         // created_at of the order: with OrderID it names one order, for ever
@@ -83,6 +86,7 @@ const readsUpAt = math.MaxInt32
 // Reasons of dead letters.
 const (
 	ReasonMaxAttempts  = "max_attempts"
+	ReasonCrashed      = "crashed"
 	ReasonPermanent    = "permanent"
 	ReasonNotAnObject  = "not_an_object"
 	ReasonBadMessage   = "bad_message"
@@ -96,7 +100,7 @@ const (
 // used of it is set all the same.
 func (m *Message) Decode() *Poison {
 	m.decodeHeaders()
-	m.Attempt = int(m.Delivered - m.Released)
+	m.Attempt = int(m.Failed+m.Crashes) + 1
 	poison := m.decodeBody()
 	if poison == nil && m.ReadCount == readsUpAt {
 		poison = &Poison{Reason: ReasonBadMessage, OrderID: m.OrderID, Problem: fmt.Sprintf("read_ct is %d: it cannot count another read", readsUpAt)}
@@ -155,26 +159,34 @@ func (m *Message) decodeBody() *Poison {
 }
 
 // decodeHeaders is forgiving: headers are hints, anybody may have written them, and a wrong one must not stop an order. A forged
-// one must not make a message immortal either, nor kill it: this delivery counts, and there were no more than reads.
+// one must not kill it either: there were no more attempts than reads.
 func (m *Message) decodeHeaders() {
 	m.Traceparent, m.LastError = "", ""
-	delivered, released := int32(1), int32(0)
+	m.Failed, m.Crashes, m.Unanswered = 0, 0, 0
+	before := max(m.ReadCount, 1) - 1 // reads
 	scan(m.Headers, func(name, value []byte) {
 		switch string(name) {
 		case "traceparent":
 			if text := bytes.Trim(value, `"`); isTraceparent(text) {
 				m.Traceparent = string(text)
 			}
-		case HeaderDelivered:
-			delivered = count(value, max(m.ReadCount, 1))
-		case HeaderReleased:
-			released = count(value, math.MaxInt32)
+		case HeaderUnanswered:
+			m.Unanswered = min(max(count(value, math.MaxInt32), 1)-1, before)
+		case HeaderFailed:
+			m.Failed = count(value, before)
+		case HeaderStarted:
+			m.Crashes = entries(value, before)
 		case HeaderError:
 			_ = json.Unmarshal(value, &m.LastError) // what is no text is none
 		}
 	})
-	m.Delivered = max(delivered, 1)
-	m.Released = min(released, m.Delivered-1)
+	m.Crashes = min(m.Crashes, before-m.Failed)
+}
+
+// entries counts those of an object, up to most. What is no object has none.
+func entries(value []byte, most int32) (n int32) {
+	scan(value, func([]byte, []byte) { n = min(n+1, most) })
+	return n
 }
 
 // count reads a header that counts something, from 0 to most. What is no number is 0, and a number beyond all range is infinite.

@@ -88,32 +88,35 @@ func TestPoisonIsNamed(t *testing.T) {
 	}
 }
 
-func TestAttemptsAreDeliveriesLessHandBacks(t *testing.T) {
+func TestAttemptsAreStartsThatAreKnown(t *testing.T) {
 	t.Parallel()
-	for headers, want := range map[string]int{
-		``:                             1, // others have read it
-		`null`:                         1,
-		`[]`:                           1,
-		`{"orderflow-delivered": 5}`:   5,
-		`{"orderflow-delivered": 2}`:   2,
-		`{"orderflow-delivered": 400}`: 5, // forged: nobody has read it more often than everybody
-		`{"orderflow-delivered": -7}`:  1,
-		`{"orderflow-delivered": "5"}`: 1,
-		`{"orderflow-released": 2}`:    1,
-		`{"orderflow-delivered": 5, "orderflow-released": 2}`:       3,
-		`{"orderflow-delivered": 5, "orderflow-released": 4}`:       1,
-		`{"orderflow-delivered": 5, "orderflow-released": 400}`:     1, // forged: at least this delivery counts
-		`{"orderflow-released": 4, "orderflow-delivered": 5}`:       1,
-		`{"orderflow-delivered": 5, "orderflow-released": -7}`:      5,
-		`{"orderflow-delivered": 5, "orderflow-released": "2"}`:     5,
-		`{"orderflow-delivered": 5, "orderflow-released": 1e300}`:   1,
-		`{"orderflow-delivered": 5, "orderflow-released": 1e999}`:   1,
-		`{"orderflow-delivered": 1e999}`:                            5,
-		`{"orderflow-delivered": 5, "orderflow-released": {"a":1}}`: 5,
+	type counts struct{ attempt, crashes, unanswered int }
+	for _, test := range []struct {
+		headers string
+		want    counts
+	}{
+		{``, counts{attempt: 1}}, // others have read it
+		{`null`, counts{attempt: 1}},
+		{`[]`, counts{attempt: 1}},
+		{`{"orderflow-unanswered": 1}`, counts{attempt: 1}}, // by this delivery alone
+		{`{"orderflow-unanswered": 3}`, counts{attempt: 1, unanswered: 2}},
+		{`{"orderflow-failed": 2}`, counts{attempt: 3}},
+		{`{"orderflow-started": {"2": "a", "4": "b"}}`, counts{attempt: 3, crashes: 2}},
+		{`{"orderflow-started": {}}`, counts{attempt: 1}},
+		{`{"orderflow-started": {"4": "b"}, "orderflow-failed": 1, "orderflow-unanswered": 2}`, counts{attempt: 3, crashes: 1, unanswered: 1}},
+		{`{"orderflow-failed": 400}`, counts{attempt: 5}}, // forged: there were four reads before
+		{`{"orderflow-unanswered": 400}`, counts{attempt: 1, unanswered: 4}},
+		{`{"orderflow-started": {"1": 1, "2": 1, "3": 1, "4": 1, "5": 1, "6": 1}, "orderflow-failed": 3}`, counts{attempt: 5, crashes: 1}},
+		{`{"orderflow-failed": -7, "orderflow-unanswered": -7}`, counts{attempt: 1}},
+		{`{"orderflow-failed": "2", "orderflow-unanswered": "2", "orderflow-started": "2"}`, counts{attempt: 1}},
+		{`{"orderflow-failed": [2], "orderflow-unanswered": {"a": 1}, "orderflow-started": ["2", "4"]}`, counts{attempt: 1}},
+		{`{"orderflow-failed": 1e300, "orderflow-unanswered": 1e300}`, counts{attempt: 5, unanswered: 4}},
+		{`{"orderflow-failed": 1e999, "orderflow-unanswered": -1e999}`, counts{attempt: 5}},
 	} {
-		m := message.Message{ReadCount: 5, Body: json.RawMessage(`{"order_id": 1}`), Headers: json.RawMessage(headers)}
-		if poison := m.Decode(); poison != nil || m.Attempt != want {
-			t.Errorf("%s: attempt %d, want %d (%v)", headers, m.Attempt, want, poison)
+		m := message.Message{ReadCount: 5, Body: json.RawMessage(`{"order_id": 1}`), Headers: json.RawMessage(test.headers)}
+		poison := m.Decode()
+		if got := (counts{m.Attempt, int(m.Crashes), int(m.Unanswered)}); poison != nil || got != test.want {
+			t.Errorf("%s: %+v, want %+v (%v)", test.headers, got, test.want, poison)
 		}
 	}
 }
@@ -141,7 +144,7 @@ func FuzzDecode(f *testing.F) {
 	for _, g := range goldens(f) {
 		f.Add([]byte(g.Body), []byte(g.Headers), int32(1))
 	}
-	f.Add([]byte(`{"order_id": 1e2}`), []byte(`{"orderflow-delivered": 2, "orderflow-released": 3}`), int32(3))
+	f.Add([]byte(`{"order_id": 1e2}`), []byte(`{"orderflow-unanswered": 2, "orderflow-started": {"3": 1}}`), int32(3))
 	f.Add([]byte(`{"order_id": 1, "order_id": "x"}`), []byte(`[`), int32(0))
 	f.Fuzz(func(t *testing.T, body, headers []byte, reads int32) {
 		m := message.Message{ReadCount: reads, Body: body, Headers: headers}
@@ -167,8 +170,8 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("%s: order %d, want %d", normal, m.OrderID, id)
 			}
 		}
-		if m.Attempt < 1 || m.Attempt > int(max(reads, 1)) || m.Released < 0 {
-			t.Errorf("attempt %d of %d reads, %d handed back", m.Attempt, reads, m.Released)
+		if m.Attempt < 1 || m.Attempt > int(max(reads, 1)) || m.Unanswered < 0 || m.Unanswered >= max(reads, 1) {
+			t.Errorf("attempt %d of %d reads, %d without an answer", m.Attempt, reads, m.Unanswered)
 		}
 		if id := m.TraceID(); id != "" && len(id) != 32 {
 			t.Errorf("trace id %q", id)

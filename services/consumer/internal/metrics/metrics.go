@@ -12,6 +12,7 @@ type Metrics struct {
 	Registry *prometheus.Registry
 
 	Received   prometheus.Counter
+	Unanswered prometheus.Counter
 	Processed  prometheus.Counter
 	Failed     *prometheus.CounterVec // by kind
 	Retried    prometheus.Counter
@@ -59,6 +60,7 @@ func New(version, queue, handler string) *Metrics {
 		Registry: registry,
 
 		Received:   f.counter("messages_received_total", "Messages read from the queue."),
+		Unanswered: f.counter("messages_unanswered_total", "Messages read whose last delivery had no answer: their consumer died, or was cut off."),
 		Processed:  f.counter("messages_processed_total", "Messages whose effect was committed and that were deleted."),
 		Failed:     f.counters("messages_failed_total", "Attempts that failed: error, permanent, panic, throttled, timeout, unavailable or write. Those that the breaker does not count are among them.", "kind"),
 		Retried:    f.counter("messages_retried_total", "Failed messages that were given back to be tried again."),
@@ -115,7 +117,7 @@ func (m *Metrics) start() {
 	for _, result := range []string{"answered", "failed", "unused"} {
 		m.Probes.WithLabelValues(result)
 	}
-	for _, reason := range []string{"max_attempts", "permanent", "not_an_object", "bad_message", "unknown_order", "other_order", "too_large", "unreadable"} {
+	for _, reason := range []string{"max_attempts", "crashed", "permanent", "not_an_object", "bad_message", "unknown_order", "other_order", "too_large", "unreadable"} {
 		m.Dead.WithLabelValues(reason)
 	}
 	for _, operation := range []string{"ack", "nack", "bury", "release", "heartbeat", "expired"} {

@@ -36,7 +36,8 @@ func TestNoInterleavingLosesAMessageOrAppliesAnEffectTwice(t *testing.T) {
 		at.Exec(`truncate public.orders, pgmq.q_order_queue, pgmq.q_order_queue_dlq`)
 		p := &protocol{
 			T: rt, b: at.bundle, proxy: at.proxy, doubtful: at.doubtful,
-			tables: tables{queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{}},
+			tables:  tables{queued: map[int64]*queued{}, dead: map[int64]int64{}, done: map[int64]bool{}},
+			started: map[sent]map[time.Time]bool{},
 		}
 		p.Backup(rt)
 		p.Publish(rt)
@@ -61,6 +62,8 @@ type protocol struct {
 
 	// leases are what three workers believe that they hold, right or wrong.
 	leases [3][]message.Message
+	// started are the deliveries whose handler has run, by the vt that their read had set. No restore takes it back.
+	started map[sent]map[time.Time]bool
 	// doubts are reads of which nobody knows whether they were committed.
 	doubts []message.Message
 }
@@ -76,21 +79,43 @@ func (t *tables) clone() tables {
 	c := tables{queued: map[int64]*queued{}, dead: maps.Clone(t.dead), done: maps.Clone(t.done)}
 	for id, q := range t.queued {
 		copied := *q
+		copied.known = maps.Clone(q.known)
 		c.queued[id] = &copied
 	}
 	return c
 }
 
 type queued struct {
-	order     int64
-	enqueued  message.Instant
-	reads     int32 // by anybody
-	delivered int32 // to workers
-	released  int32
-	due       bool
-	ended     bool // nacked or released under the present read_ct: nobody's lease
-	moved     bool // vt is no longer what the worker's read had set
-	until     time.Time
+	order    int64
+	enqueued message.Instant
+	reads    int32 // by anybody
+	// What the protocol says of them: deliveries in a row without an answer, attempts that failed, starts that were made known and had no answer.
+	unanswered, failed int32
+	known              map[int32]bool
+	due                bool
+	ended              bool // nacked or released under the present read_ct: nobody's lease
+	moved              bool // vt is no longer what the worker's read had set
+	until              time.Time
+}
+
+// sent names a message for ever.
+type sent struct {
+	id       int64
+	enqueued message.Instant
+}
+
+// attempts are those that the message is said to have had.
+func (q *queued) attempts() int { return int(q.failed) + len(q.known) }
+
+// start is the start of handlers: what is known of it by the truth.
+func (p *protocol) start(of ...message.Message) {
+	for _, m := range of {
+		key := sent{m.ID, m.EnqueuedAt}
+		if p.started[key] == nil {
+			p.started[key] = map[time.Time]bool{}
+		}
+		p.started[key][m.Until] = true
+	}
 }
 
 // Publish accepts orders.
@@ -98,7 +123,7 @@ func (p *protocol) Publish(t *rapid.T) {
 	n := rapid.IntRange(1, 5).Draw(t, "orders")
 	for _, id := range p.b.Publish(n) {
 		order := dbtest.One[int64](p.b.DB, `select (message->>'order_id')::bigint from pgmq.q_order_queue where msg_id = $1`, id)
-		p.queued[id] = &queued{order: order, enqueued: p.b.enqueued(id), due: true}
+		p.queued[id] = &queued{order: order, enqueued: p.b.enqueued(id), due: true, known: map[int32]bool{}}
 	}
 }
 
@@ -124,11 +149,15 @@ func (p *protocol) readTo(t *rapid.T, w int) {
 		}
 		q.due, q.ended, q.moved = false, false, false
 		q.reads++
-		q.delivered++
 		q.until = m.Until
-		if m.EnqueuedAt != q.enqueued || m.ReadCount != q.reads || m.Attempt != int(q.delivered-q.released) || m.OrderID != q.order {
+		if m.EnqueuedAt != q.enqueued || m.ReadCount != q.reads || m.OrderID != q.order ||
+			m.Failed != q.failed || int(m.Crashes) != len(q.known) || m.Unanswered != q.unanswered || m.Attempt != q.attempts()+1 {
 			t.Fatalf("%+v, model %+v", m, q)
 		}
+		if started := len(p.started[sent{m.ID, m.EnqueuedAt}]); m.Attempt > started+1 {
+			t.Fatalf("attempt %d of a message whose handler has been started %d times", m.Attempt, started)
+		}
+		q.unanswered++
 	}
 	p.leases[w] = append(p.leases[w], got...)
 }
@@ -149,6 +178,7 @@ func (p *protocol) Look(t *rapid.T) {
 // Ack ends some leases of a worker well, whether it still has them or not.
 func (p *protocol) Ack(t *rapid.T) {
 	batch := p.batch(t)
+	p.start(batch...)
 	ack := p.b.Ack
 	if rapid.Bool().Draw(t, "unlocked") {
 		ack = p.b.AckUnlocked
@@ -189,6 +219,7 @@ func (p *protocol) again(t *rapid.T, batch []message.Message, first queue.Confir
 // Nack ends some leases badly.
 func (p *protocol) Nack(t *rapid.T) {
 	batch := p.batch(t)
+	p.start(batch...)
 	e := entries(batch...)
 	delayed := rapid.Bool().Draw(t, "delayed")
 	for i := range e {
@@ -203,8 +234,13 @@ func (p *protocol) Nack(t *rapid.T) {
 	}
 	confirmed, err := nack(p.b.ctx, p.b.conn, e)
 	p.check(t, "nack", batch, confirmed, err, leasedAs)
-	for l := range confirmed {
-		p.queued[l.ID].due, p.queued[l.ID].ended, p.queued[l.ID].moved = !delayed, true, true
+	for _, m := range batch {
+		if _, ok := confirmed[queue.EntryOf(&m).Lease]; ok {
+			q := p.queued[m.ID]
+			q.due, q.ended, q.moved = !delayed, true, true
+			q.unanswered, q.failed = 0, m.Failed+1
+			delete(q.known, m.ReadCount)
+		}
 	}
 }
 
@@ -215,10 +251,14 @@ func (p *protocol) Release(t *rapid.T) {
 	p.check(t, "release", batch, confirmed, err, leasedAs)
 	for _, m := range batch {
 		if _, ok := confirmed[queue.EntryOf(&m).Lease]; ok {
-			q := p.queued[m.ID]
-			q.due, q.ended, q.moved, q.released = true, true, true, m.Released+1
+			p.queued[m.ID].release(m)
 		}
 	}
+}
+
+func (q *queued) release(m message.Message) {
+	q.due, q.ended, q.moved, q.unanswered = true, true, true, m.Unanswered
+	delete(q.known, m.ReadCount)
 }
 
 // leasedAs says whether the message in the queue still is under the lease that was given out with m.
@@ -304,7 +344,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 			q := p.queued[m.ID]
 			q.due, q.ended, q.moved, q.until = false, false, false, m.Until
 			q.reads++
-			q.delivered++
+			q.unanswered++
 		}
 	}
 }
@@ -327,14 +367,59 @@ func (p *protocol) ReleaseDoubts(t *rapid.T) {
 			t.Fatalf("release of a doubtful read of message %d, read %d: confirmed %v, want %t (model %+v)", m.ID, m.ReadCount, confirmed, ours, q)
 		}
 		if ours {
-			q.due, q.ended, q.moved, q.released = true, true, true, m.Released+1
+			q.release(m)
 		}
 	}
 	p.doubts = nil
 }
 
-// Crash makes a worker forget what it holds.
-func (p *protocol) Crash(t *rapid.T) { p.leases[p.worker(t)] = nil }
+// CrashBeforeStart makes a worker forget what it holds. No handler had been given it.
+func (p *protocol) CrashBeforeStart(t *rapid.T) { p.leases[p.worker(t)] = nil }
+
+// CrashAfterStart makes a worker forget what it holds. Handlers were at work on it, in company, and nobody has been told.
+func (p *protocol) CrashAfterStart(t *rapid.T) {
+	w := p.worker(t)
+	p.start(p.leases[w]...)
+	p.leases[w] = nil
+}
+
+// StartAlone makes the start of one handler known.
+func (p *protocol) StartAlone(t *rapid.T) { p.startAlone(t) }
+
+// CrashAlone is what must be counted against the one message that was worked on.
+func (p *protocol) CrashAlone(t *rapid.T) {
+	m := p.startAlone(t)
+	for w := range p.leases {
+		p.leases[w] = slices.DeleteFunc(p.leases[w], func(held message.Message) bool { return held.ID == m.ID && held.Until.Equal(m.Until) })
+	}
+}
+
+func (p *protocol) startAlone(t *rapid.T) message.Message {
+	m := p.batch(t)[0]
+	q := p.queued[m.ID]
+	want := q != nil && leasedAs(m, q) && !q.ended
+	known, err := p.b.Start(p.b.ctx, p.b.conn, queue.EntryOf(&m), me)
+	if err != nil || known != want {
+		t.Fatalf("start of message %d, read %d: known %t, want %t (%v; model %+v)", m.ID, m.ReadCount, known, want, err, q)
+	}
+	if known {
+		p.start(m)
+		q.known[m.ReadCount] = true
+	}
+	return m
+}
+
+// AnswerLate is what a worker does whose handler comes back after its lease was lost.
+func (p *protocol) AnswerLate(t *rapid.T) {
+	batch := p.batch(t)
+	confirmed, err := p.b.Late(p.b.ctx, p.b.conn, entries(batch...))
+	p.check(t, "late answer", batch, confirmed, err, func(m message.Message, q *queued) bool {
+		return q.enqueued == m.EnqueuedAt && q.known[m.ReadCount]
+	})
+	for l := range confirmed {
+		delete(p.queued[l.ID].known, l.ReadCount)
+	}
+}
 
 // Redrive sends some dead letters back.
 func (p *protocol) Redrive(t *rapid.T) {
@@ -354,7 +439,7 @@ func (p *protocol) Redrive(t *rapid.T) {
 			t.Fatalf("redrive of letter %d moved order %d, want %d", letter, order, p.dead[letter])
 		}
 		delete(p.dead, letter)
-		p.queued[id] = &queued{order: order, due: true}
+		p.queued[id] = &queued{order: order, due: true, known: map[int32]bool{}}
 		moved++
 	}
 	rows.Close()

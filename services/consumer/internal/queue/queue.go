@@ -38,7 +38,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands, nack, nackMessageOnly, release, extend, bury, fate, identify, look, describe, gateRead, gateWrite string
+	fetch, peek, ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands, nack, nackMessageOnly, release, extend, start, late, bury, fate, identify, look, describe, gateRead, gateWrite string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
@@ -61,12 +61,14 @@ func New(name string, lastRead bool) *Queue {
 		// Headers are an object or nothing; should somebody have sent anything else, it is kept under a name of its own.
 		"{headers}", "case coalesce(jsonb_typeof(q.headers), 'none') when 'object' then q.headers when 'none' then '{}'::jsonb "+
 			"else jsonb_build_object('orderflow-headers', q.headers) end",
-		"{delivered}", "case jsonb_typeof(q.headers -> 'orderflow-delivered') when 'number' "+
-			"then least(greatest((q.headers ->> 'orderflow-delivered')::numeric, 0), q.read_ct)::bigint else 0 end",
+		"{unanswered}", "case jsonb_typeof(q.headers -> 'orderflow-unanswered') when 'number' "+
+			"then least(greatest((q.headers ->> 'orderflow-unanswered')::numeric, 0), q.read_ct)::bigint else 0 end",
+		// A start that was made known has its answer.
+		"{answered}", "#- array['orderflow-started', q.read_ct::text]",
 	)
 	for file, statement := range map[string]*string{
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_stands": &q.ackStands, "nack": &q.nack,
-		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "bury": &q.bury, "fate": &q.fate,
+		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "start": &q.start, "late": &q.late, "bury": &q.bury, "fate": &q.fate,
 		"identify": &q.identify, "look": &q.look, "describe": &q.describe,
 		"gate_read": &q.gateRead, "gate_write": &q.gateWrite,
 	} {

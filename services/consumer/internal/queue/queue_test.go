@@ -507,7 +507,7 @@ func TestReadsOfOthersAreNoAttempts(t *testing.T) {
 		}
 		look()
 		got := b.read(1)
-		if attempt := min(want, 2); got[0].Attempt != attempt || got[0].ReadCount != int32(8*want) {
+		if attempt := min(want, 2); got[0].Attempt != attempt || got[0].Unanswered != 0 || got[0].ReadCount != int32(8*want) {
 			t.Fatalf("attempt %d after %d reads, want %d", got[0].Attempt, got[0].ReadCount, attempt)
 		}
 		if end != nil {
@@ -516,11 +516,11 @@ func TestReadsOfOthersAreNoAttempts(t *testing.T) {
 	}
 	// Whatever somebody has put into the count, it is no more than the reads that there were and no less than this one.
 	for forged, attempt := range map[string]int{`1e300`: 2, `-7`: 1, `"3"`: 1, `null`: 1, `{"a": 1}`: 1, `2.4`: 2} {
-		id := b.Send(`{"order_id": 1}`, `{"orderflow-delivered": `+forged+`}`)
+		id := b.Send(`{"order_id": 1}`, `{"orderflow-failed": `+forged+`, "orderflow-unanswered": `+forged+`}`)
 		b.Exec(`update pgmq.q_order_queue set read_ct = 1 where msg_id = $1`, id)
 		got := b.read(1)
-		if len(got) != 1 || got[0].ID != id || got[0].Attempt != attempt {
-			t.Errorf("%s made it attempt %d, want %d", forged, got[0].Attempt, attempt)
+		if len(got) != 1 || got[0].ID != id || got[0].Attempt != attempt || int(got[0].Unanswered) != attempt-1 {
+			t.Errorf("%s made it attempt %d after %d deliveries without an answer, want attempt %d", forged, got[0].Attempt, got[0].Unanswered, attempt)
 		}
 	}
 }
@@ -528,7 +528,10 @@ func TestReadsOfOthersAreNoAttempts(t *testing.T) {
 func TestBuryTakesWhateverAQueueCanHold(t *testing.T) {
 	b := setup(t)
 	for _, body := range []any{nil, `null`, `1`, `"text"`, `[1, 2]`, `{}`, `{"order_id": "x"}`, `{"order_id": 99}`} {
-		for _, headers := range []any{nil, `null`, `{}`, `[1]`, `"text"`, `{"orderflow-released": "many"}`, `{"orderflow-delivered": []}`} {
+		for _, headers := range []any{
+			nil, `null`, `{}`, `[1]`, `"text"`, `{"orderflow-released": "many", "orderflow-started": ["1"]}`,
+			`{"orderflow-unanswered": [], "orderflow-started": "1"}`,
+		} {
 			b.Send(body, headers)
 		}
 	}
@@ -539,6 +542,9 @@ func TestBuryTakesWhateverAQueueCanHold(t *testing.T) {
 	for _, m := range got {
 		if m.Attempt != 1 {
 			t.Fatalf("headers %s made it attempt %d", m.Headers, m.Attempt)
+		}
+		if known, err := b.Start(b.ctx, b.conn, queue.EntryOf(&m), me); err != nil || !known {
+			t.Fatalf("its start cannot be made known beside the headers %s: %v", m.Headers, err)
 		}
 	}
 	b.confirmed(b.Release(b.ctx, b.conn, entries(got[:28]...)))

@@ -23,25 +23,27 @@ type Lease struct {
 // Entry is a lease with what is to be written about it. Which fields count depends on the statement.
 type Entry struct {
 	Lease
-	Released int32 // hand-backs before this read
-	Attempt  int32
-	OrderID  int64           // 0: unknown
-	Created  message.Instant // created_at of the order that is meant; no other order is touched
-	Delay    time.Duration   // Nack, Release
-	Reason   string          // Bury
-	Error    string          // Nack, Bury
-	Until    time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
-	Unsure   bool            // Fates: an earlier try may have taken effect unseen
+	Attempt    int32           // attempts that the order has had: this one included, if it was one
+	Failed     int32           // Nack: those of them that failed
+	Unanswered int32           // Release: deliveries in a row that had no answer
+	OrderID    int64           // 0: unknown
+	Created    message.Instant // created_at of the order that is meant; no other order is touched
+	Delay      time.Duration   // Nack, Release
+	Reason     string          // Bury
+	Error      string          // Nack, Bury
+	Until      time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
+	Unsure     bool            // Fates: an earlier try may have taken effect unseen
 }
 
-// EntryOf returns the lease of a message.
+// EntryOf returns the lease of a message, whose handler has been started unless it is handed back.
 func EntryOf(m *message.Message) Entry {
 	return Entry{
-		Lease:    Lease{m.ID, m.ReadCount, m.EnqueuedAt},
-		Released: m.Released,
-		Attempt:  int32(m.Attempt),
-		OrderID:  m.OrderID,
-		Created:  m.Created,
+		Lease:      Lease{m.ID, m.ReadCount, m.EnqueuedAt},
+		Attempt:    int32(m.Attempt),
+		Failed:     m.Failed + 1,
+		Unanswered: m.Unanswered,
+		OrderID:    m.OrderID,
+		Created:    m.Created,
 	}
 }
 
@@ -80,29 +82,47 @@ func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement strin
 // Nack delays failed messages and tells their orders.
 func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.orders, c.created, c.attempts)
+	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, c.orders, c.created, c.attempts)
 }
 
 // NackMessageOnly is Nack without touching the orders.
 func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors)
+	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed)
 }
 
-// Release hands messages back, their read not counted as an attempt: due at once, or after their Delay. Below 0 that is a time in the past,
+// Release hands messages back, without an attempt: due at once, or after their Delay. Below 0 that is a time in the past,
 // which puts the message in front of what has become due since.
 func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
 	c := split(entries)
-	for i := range c.released {
-		c.released[i]++
+	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.unanswered, c.until, c.delays)
+}
+
+// Start makes the start of a message's handler known, before it runs and while nothing else does: should the process die of it, the next
+// read will tell. False means that the lease has been lost.
+func (q *Queue) Start(ctx context.Context, conn *pgx.Conn, e Entry, consumer string) (known bool, err error) {
+	rows, err := conn.Query(ctx, q.start, e.ID, e.ReadCount, e.EnqueuedAt, consumer)
+	if err != nil {
+		return false, fmt.Errorf("make a start known: %w", err)
 	}
-	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.released, c.until, c.delays)
+	confirmed, err := pgx.CollectRows(rows, pgx.RowTo[bool])
+	if err != nil {
+		return false, fmt.Errorf("make a start known: %w", err)
+	}
+	return len(confirmed) == 1 && confirmed[0], nil
+}
+
+// Late answers for handlers whose start was made known, and whose lease has been lost: they have come back, so their process has not died of
+// them. Confirmed are those that had been taken for it.
+func (q *Queue) Late(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+	c := split(entries)
+	return confirm(ctx, conn, "answer late", q.late, c.ids, c.reads, c.enqueued)
 }
 
 // Extend makes the leases last visible from now on.
 func (q *Queue) Extend(ctx context.Context, conn *pgx.Conn, entries []Entry, visible time.Duration) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "extend", q.extend, c.ids, c.reads, c.enqueued, c.released, visible.Seconds())
+	return confirm(ctx, conn, "extend", q.extend, c.ids, c.reads, c.enqueued, visible.Seconds())
 }
 
 // Bury moves messages to the dead letters and marks their orders dead, in one transaction.
@@ -138,7 +158,7 @@ const (
 // Fates finds out what became of leases that were not confirmed.
 func (q *Queue) Fates(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (map[Lease]Fate, error) {
 	c := split(entries)
-	rows, err := conn.Query(ctx, q.fate, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, c.released, consumer)
+	rows, err := conn.Query(ctx, q.fate, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer)
 	if err != nil {
 		return nil, fmt.Errorf("look up leases: %w", err)
 	}
@@ -191,12 +211,12 @@ func confirm(ctx context.Context, conn *pgx.Conn, what, statement string, argume
 
 // columns are entries as the arrays that unnest takes.
 type columns struct {
-	ids, orders               []int64
-	enqueued, created         []message.Instant
-	reads, released, attempts []int32
-	delays                    []float64
-	reasons, errors           []string
-	until                     []*time.Time
+	ids, orders                         []int64
+	enqueued, created                   []message.Instant
+	reads, attempts, failed, unanswered []int32
+	delays                              []float64
+	reasons, errors                     []string
+	until                               []*time.Time
 }
 
 // split sorts the entries by msg_id, so that statements that meet on the same rows lock them in the same order.
@@ -208,11 +228,12 @@ func split(entries []Entry) columns {
 	c := columns{
 		ids: make([]int64, n), orders: make([]int64, n),
 		enqueued: make([]message.Instant, n), created: make([]message.Instant, n),
-		reads: make([]int32, n), released: make([]int32, n), attempts: make([]int32, n),
+		reads: make([]int32, n), attempts: make([]int32, n), failed: make([]int32, n), unanswered: make([]int32, n),
 		delays: make([]float64, n), reasons: make([]string, n), errors: make([]string, n), until: make([]*time.Time, n),
 	}
 	for i, e := range entries {
-		c.ids[i], c.orders[i], c.reads[i], c.released[i], c.attempts[i] = e.ID, e.OrderID, e.ReadCount, e.Released, e.Attempt
+		c.ids[i], c.orders[i], c.reads[i] = e.ID, e.OrderID, e.ReadCount
+		c.attempts[i], c.failed[i], c.unanswered[i] = e.Attempt, e.Failed, e.Unanswered
 		c.enqueued[i], c.created[i] = e.EnqueuedAt, e.Created
 		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(e.Error)
 		if !e.Until.IsZero() {

@@ -67,6 +67,13 @@ func (b *bundle) writes() map[string]func(context.Context, *pgx.Conn, []queue.En
 		"nack":                   b.Nack,
 		"nack without the order": b.NackMessageOnly,
 		"release":                b.Release,
+		"start": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
+			known, err := b.Start(ctx, c, e[0], me)
+			if !known {
+				return nil, err
+			}
+			return queue.Confirmed{e[0].Lease: 0}, err
+		},
 		"extend": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
 			return b.Extend(ctx, c, e, time.Hour)
 		},

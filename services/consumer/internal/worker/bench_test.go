@@ -25,7 +25,7 @@ func BenchmarkConsumer(b *testing.B) {
 		b.Run(fmt.Sprintf("BATCH_SIZE=%d", batch), func(b *testing.B) {
 			rates := make([]float64, 0, b.N)
 			for b.Loop() {
-				rates = append(rates, consume(b, batch, 0, "", noop))
+				rates = append(rates, consume(b, backlog{orders: 20_000}, batch, 0, "", noop))
 			}
 			b.ReportMetric(mean(rates), "orders/s")
 		})
@@ -46,10 +46,10 @@ func BenchmarkWork(b *testing.B) {
 			b.Run(fmt.Sprintf("BATCH_SIZE=%d/EFFECT_CONNECTIONS=%d", batch, lanes), func(b *testing.B) {
 				var nothing, together, each, inGo []float64
 				for b.Loop() {
-					nothing = append(nothing, consume(b, batch, lanes, "", noop))
-					together = append(together, consume(b, batch, lanes, all, function))
-					each = append(each, consume(b, batch, lanes, one, effect.NewFunction(pgx.Identifier{"shop", "ship"})))
-					inGo = append(inGo, consume(b, batch, lanes, "", inserts{}))
+					nothing = append(nothing, consume(b, backlog{orders: 20_000}, batch, lanes, "", noop))
+					together = append(together, consume(b, backlog{orders: 20_000}, batch, lanes, all, function))
+					each = append(each, consume(b, backlog{orders: 20_000}, batch, lanes, one, effect.NewFunction(pgx.Identifier{"shop", "ship"})))
+					inGo = append(inGo, consume(b, backlog{orders: 20_000}, batch, lanes, "", inserts{}))
 				}
 				b.ReportMetric(mean(nothing), "nothing/s")
 				b.ReportMetric(mean(together)/mean(nothing), "all-at-once")
@@ -60,14 +60,38 @@ func BenchmarkWork(b *testing.B) {
 	}
 }
 
+// BenchmarkSuspects measures what it costs that all messages were held by consumers that died, once or several times in a row, by
+// handlers that do nothing and by some that take their time. A node that is lost leaves some hundreds behind, once.
+func BenchmarkSuspects(b *testing.B) {
+	for name, h := range map[string]handler.Handler{
+		"nothing": noop,
+		"10ms":    &handler.Simulate{Work: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler)},
+	} {
+		for crashes := range 4 {
+			b.Run(fmt.Sprintf("work=%s/crashes=%d", name, crashes), func(b *testing.B) {
+				var rates []float64
+				for b.Loop() {
+					rates = append(rates, consume(b, backlog{orders: 1000, crashes: crashes}, 30, 0, "", h))
+				}
+				b.ReportMetric(mean(rates), "orders/s")
+			})
+		}
+	}
+}
+
+// backlog is what is in the queue: so many orders, all of which were held by consumers that died, so often in a row.
+type backlog struct{ orders, crashes int }
+
 // consume returns how many orders of a backlog are completed in a second.
-func consume(b *testing.B, batch, lanes int, function string, h handler.Handler) float64 {
+func consume(b *testing.B, of backlog, batch, lanes int, function string, h handler.Handler) float64 {
 	b.Helper()
-	const backlog = 20_000
 	b.StopTimer()
 	defer b.StartTimer()
 	db := dbtest.New(b)
-	db.Publish(backlog)
+	db.Publish(of.orders)
+	if of.crashes > 0 {
+		db.Exec(`update pgmq.q_order_queue set read_ct = $1::integer, headers = headers || jsonb_build_object('orderflow-unanswered', $1::integer)`, of.crashes)
+	}
 	db.Exec(shop)
 	if function != "" {
 		db.Exec(function)
@@ -77,7 +101,7 @@ func consume(b *testing.B, batch, lanes int, function string, h handler.Handler)
 	server := pg.NewServer(db.Address(), "benchmark", log, pg.Observer{})
 	m := metrics.New("benchmark", dbtest.QueueName, "none")
 	c := worker.New(worker.Settings{
-		ID: "benchmark", Queue: dbtest.QueueName, Batch: batch, Concurrency: 30, MaxAttempts: 5, HeldBytes: 32 << 20, MessageBytes: 1 << 20,
+		ID: "benchmark", Queue: dbtest.QueueName, Batch: batch, Concurrency: 30, MaxAttempts: 5, MaxCrashes: 5, HeldBytes: 32 << 20, MessageBytes: 1 << 20,
 		Visible: 10 * time.Second, HandlerTimeout: 8 * time.Second, Drain: time.Second, Poll: time.Second, WorkLanes: lanes,
 		Backoff: backoff.Policy{Base: time.Second, Max: time.Minute, Multiplier: 2},
 	}, server, h, log, m)
@@ -86,14 +110,16 @@ func consume(b *testing.B, batch, lanes int, function string, h handler.Handler)
 	start := time.Now()
 	b.StartTimer()
 	go func() { ended <- c.Run(ctx) }()
-	dbtest.Within(b, time.Minute, "the backlog is done", func() bool { return sum(b, m.Registry, "orderflow_consumer_messages_processed_total") == backlog })
+	dbtest.Within(b, time.Minute, "the backlog is done", func() bool {
+		return sum(b, m.Registry, "orderflow_consumer_messages_processed_total") == float64(of.orders)
+	})
 	b.StopTimer()
 	took := time.Since(start)
 	stop()
 	if err := <-ended; err != nil {
 		b.Fatal(err)
 	}
-	return backlog / took.Seconds()
+	return float64(of.orders) / took.Seconds()
 }
 
 func mean(figures []float64) float64 {

@@ -39,6 +39,7 @@ type Settings struct {
 	HeldBytes      int64 // of bodies and headers in memory; a single message may go beyond it
 	MessageBytes   int32 // of one message; a larger one goes to the dead letters unseen
 	MaxAttempts    int
+	MaxCrashes     int           // known ones, of consumers that worked on nothing else
 	Visible        time.Duration // visibility timeout
 	HandlerTimeout time.Duration
 	WorkLanes      int // transactions at a time for work that the handler leaves to the ack
@@ -70,12 +71,14 @@ type Consumer struct {
 	held      *held
 	buffer    chan *delivery
 	load      *load
+	company   *company
 	lease     lease
 	watermark watermark
 
-	gate    *gating
-	poller  *poller
-	settler *settler
+	gate       *gating
+	heartbeats *heartbeats
+	poller     *poller
+	settler    *settler
 
 	schemaReady, draining atomic.Bool
 	steps                 steps
@@ -89,7 +92,8 @@ type Consumer struct {
 
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
-	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.Backoff), m}, server: server, handler: h, log: log, metrics: m, held: newHeld()}
+	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m}, server: server, handler: h, log: log, metrics: m, company: newCompany(s.Concurrency)}
+	c.held = newHeld(c.company)
 	if leaving, ok := h.(effect.Handler); ok {
 		c.leaving = leaving
 		c.steps.work = make([]progress, min(s.WorkLanes, s.Concurrency))
@@ -156,6 +160,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer c.addWorkLanes(parts)()
 	lanes, stopLanes := context.WithCancel(working)
 	defer stopLanes()
+	c.heartbeats = &heartbeats{
+		link: beating, queue: c.queue, held: c.held, lease: &c.lease, progress: &c.steps.heartbeat, consumer: s.ID, log: c.log, metrics: c.metrics,
+	}
 	var readers, workers, keepers, writers, workWriters sync.WaitGroup
 	writers.Go(func() { c.settler.run(writable) })
 	workWriters.Go(func() { c.settler.runWork(lanes) })
@@ -167,11 +174,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 			},
 		}).run(keeping)
 	})
-	keepers.Go(func() {
-		(&heartbeats{
-			link: beating, queue: c.queue, held: c.held, lease: &c.lease, progress: &c.steps.heartbeat, consumer: s.ID, log: c.log, metrics: c.metrics,
-		}).run(keeping)
-	})
+	keepers.Go(func() { c.heartbeats.run(keeping) })
 	for range s.Concurrency {
 		workers.Go(func() { c.work(working) })
 	}
@@ -200,6 +203,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 // drain brings every delivery to its decision.
 func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.CancelCauseFunc) {
 	c.draining.Store(true)
+	c.company.close()
 	c.log.Info("draining: no more messages are fetched",
 		"in_flight", c.held.working.Load()+c.held.inAck.Load(), "buffered", c.held.waiting.Load(), "timeout", c.settings.Drain.String())
 	c.releaseBuffered()

@@ -128,21 +128,6 @@ func TestAfterTheLastAttemptAMessageIsDead(t *testing.T) {
 	r.stop()
 }
 
-func TestAMessageThatKillsItsConsumersIsNotTriedForever(t *testing.T) {
-	b := setup(t)
-	id := b.Publish(1)[0]
-	// Three consumers have read it and were never heard of again.
-	b.Exec(`update pgmq.q_order_queue set read_ct = 3, headers = headers || '{"orderflow-delivered": 3, "orderflow-error": "last words"}'`)
-	var n tries
-	b.start(settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
-	if a := b.settled(); a.Dead != 1 || n.total() != 0 {
-		t.Fatalf("%+v after %d tries", a, n.total())
-	}
-	if o := b.Order(id); *o.LastError != "no answer from the last of 3 attempts; the last error was: last words" {
-		t.Fatalf("%s", *o.LastError)
-	}
-}
-
 func TestAHandlerMayChooseWhenItIsTriedAgain(t *testing.T) {
 	b := setup(t)
 	s := settings()

@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"orderflow.example/services/consumer/internal/backoff"
@@ -32,6 +33,7 @@ type ending struct {
 	problem     string        // nack, bury: what the order is told
 	messageOnly bool          // nack: the order cannot be written; only the message is
 	failure     string        // kind of failure that an attempt counts as, for the metric; empty: none
+	untried     bool          // no handler has been started: it is no attempt
 }
 
 // event is what happened to a delivery.
@@ -69,12 +71,13 @@ func (refused) isEvent()   {}
 // rules are what decides between another attempt and the dead letters.
 type rules struct {
 	maxAttempts int
+	maxCrashes  int
 	backoff     func(attempt int) time.Duration // draws the wait after a failed attempt
 	longest     time.Duration                   // that it ever draws
 }
 
-func newRules(maxAttempts int, p backoff.Policy) rules {
-	return rules{maxAttempts: maxAttempts, backoff: p.Delay, longest: p.Max}
+func newRules(maxAttempts, maxCrashes int, p backoff.Policy) rules {
+	return rules{maxAttempts: maxAttempts, maxCrashes: maxCrashes, backoff: p.Delay, longest: p.Max}
 }
 
 // decide is the one place that says how a delivery ends. ends is false for what is to be worked on.
@@ -101,16 +104,36 @@ func (r rules) decide(m *message.Message, e event) (end ending, ends bool) {
 func (r rules) onArrival(m *message.Message, poison *message.Poison) (end ending, ends bool) {
 	switch {
 	case poison != nil:
-		return ending{op: opBury, reason: poison.Reason, problem: poison.Problem}, true
+		return ending{op: opBury, reason: poison.Reason, problem: poison.Problem, untried: true}, true
+	case int(m.Crashes) >= min(r.maxCrashes, r.maxAttempts):
+		return ending{op: opBury, reason: message.ReasonCrashed, problem: history(m), untried: true}, true
 	case m.Attempt > r.maxAttempts:
-		// The last attempt ended without an answer: its consumer was killed, perhaps by this very message.
-		problem := fmt.Sprintf("no answer from the last of %d attempts", r.maxAttempts)
-		if m.LastError != "" {
-			problem += "; the last error was: " + m.LastError
-		}
-		return ending{op: opBury, reason: message.ReasonMaxAttempts, problem: problem}, true
+		// The last one ended with its consumer, or could not be buried, or MAX_ATTEMPTS has been lowered.
+		return ending{op: opBury, reason: message.ReasonMaxAttempts, problem: history(m), untried: true}, true
 	}
 	return ending{}, false
+}
+
+// history tells how the attempts have ended that a message has had.
+func history(m *message.Message) string {
+	var told []string
+	if m.Crashes > 0 {
+		told = append(told, fmt.Sprintf("the consumer died %s while it worked on this order and on nothing else", times(m.Crashes)))
+	}
+	if m.Failed > 0 {
+		told = append(told, fmt.Sprintf("it failed %s", times(m.Failed)))
+	}
+	if m.LastError != "" {
+		told = append(told, "the last error was: "+m.LastError)
+	}
+	return strings.Join(told, "; ")
+}
+
+func times(n int32) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // brokenOff says whether we have broken the handler off: then it did not fail.
@@ -194,7 +217,7 @@ func (r rules) afterRefusal(m *message.Message, planned ending, err error) endin
 		planned.messageOnly, planned.failure = true, ""
 	case opBury:
 		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
-		return ending{op: opNack, messageOnly: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error()}
+		return ending{op: opNack, messageOnly: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error(), untried: planned.untried}
 	default: // a hand-back says nothing that could be refused
 	}
 	return planned

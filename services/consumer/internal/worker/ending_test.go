@@ -14,7 +14,7 @@ import (
 func TestHowADeliveryEnds(t *testing.T) {
 	t.Parallel()
 	const last = 3
-	r := rules{maxAttempts: last, backoff: func(attempt int) time.Duration { return time.Duration(attempt) * time.Second }, longest: time.Hour}
+	r := rules{maxAttempts: last, maxCrashes: 2, backoff: func(attempt int) time.Duration { return time.Duration(attempt) * time.Second }, longest: time.Hour}
 	failed := errors.New("failed")
 	poison := &message.Poison{Reason: message.ReasonBadMessage, Problem: "order_id is missing"}
 	retry := func(delay time.Duration, kind, problem string) ending {
@@ -26,18 +26,26 @@ func TestHowADeliveryEnds(t *testing.T) {
 	bury := func(reason, kind, problem string) ending {
 		return ending{op: opBury, reason: reason, problem: problem, failure: kind}
 	}
+	untried := func(reason, problem string) ending {
+		return ending{op: opBury, reason: reason, problem: problem, untried: true}
+	}
 	for name, test := range map[string]struct {
 		attempt   int
+		crashes   int32 // of the attempts before
 		lastError string
 		event     event
 		goesOn    bool
 		want      ending
 	}{
+		"it can never be processed":                         {attempt: 1, event: arrived{poison}, want: untried(message.ReasonBadMessage, "order_id is missing")},
+		"its consumer died once":                            {attempt: 2, crashes: 1, event: arrived{}, goesOn: true},
+		"its consumers died, again and again":               {attempt: 3, crashes: 2, event: arrived{}, want: untried(message.ReasonCrashed, "the consumer died 2 times while it worked on this order and on nothing else")},
+		"and it has failed before":                          {attempt: 4, crashes: 2, lastError: "boom", event: arrived{}, want: untried(message.ReasonCrashed, "the consumer died 2 times while it worked on this order and on nothing else; it failed once; the last error was: boom")},
+		"its last attempt ended with its consumer":          {attempt: last + 1, crashes: 1, lastError: "boom", event: arrived{}, want: untried(message.ReasonMaxAttempts, "the consumer died once while it worked on this order and on nothing else; it failed 2 times; the last error was: boom")},
+		"more attempts have failed than it has":             {attempt: last + 2, lastError: "boom", event: arrived{}, want: untried(message.ReasonMaxAttempts, "it failed 4 times; the last error was: boom")},
+		"was never tried, and cannot be buried":             {attempt: 1, event: refused{untried("x", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Hour, problem: "it; and: failed", untried: true}},
 		"it has arrived":                                    {attempt: 1, event: arrived{}, goesOn: true},
 		"it has arrived for its last attempt":               {attempt: last, event: arrived{}, goesOn: true},
-		"it can never be processed":                         {attempt: 1, event: arrived{poison}, want: bury(message.ReasonBadMessage, "", "order_id is missing")},
-		"its last attempt has not been heard of":            {attempt: last + 1, event: arrived{}, want: bury(message.ReasonMaxAttempts, "", "no answer from the last of 3 attempts")},
-		"nor the last, but the one before":                  {attempt: last + 1, lastError: "boom", event: arrived{}, want: bury(message.ReasonMaxAttempts, "", "no answer from the last of 3 attempts; the last error was: boom")},
 		"it is not worked on":                               {attempt: 1, event: unstarted{}, want: ending{op: opRelease}},
 		"nor for the last time":                             {attempt: last, event: unstarted{}, want: ending{op: opRelease}},
 		"done":                                              {attempt: 1, event: returned{}, want: ending{op: opAck}},
@@ -82,7 +90,7 @@ func TestHowADeliveryEnds(t *testing.T) {
 		"can neither be completed nor buried":               {attempt: last, event: refused{bury(message.ReasonMaxAttempts, "error", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Hour, problem: "it; and: failed"}},
 		"handed back, and that cannot be written":           {attempt: 1, event: refused{ending{op: opRelease}, failed}, want: ending{op: opRelease}},
 	} {
-		m := &message.Message{OrderID: 42, Attempt: test.attempt, LastError: test.lastError}
+		m := &message.Message{OrderID: 42, Attempt: test.attempt, Crashes: test.crashes, Failed: int32(test.attempt) - 1 - test.crashes, LastError: test.lastError}
 		end, ends := r.decide(m, test.event)
 		if ends == test.goesOn || end != test.want {
 			t.Errorf("%s:\n got %+v (ends: %t)\nwant %+v", name, end, ends, test.want)

@@ -178,26 +178,30 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read,
 	c.metrics.Received.Add(float64(len(messages)))
 	c.logReceived(len(messages))
 	deliveries := make([]*delivery, len(messages))
-	hopeless := make(map[*delivery]outcome)
+	var hopeful []*delivery
+	var ended []outcome // as they are: no handler is started
 	for i, m := range messages {
 		d := &delivery{msg: m.Message, until: until, renew: renewal(time.Now(), until), due: read.Add(-m.Late)}
 		if end, ends := c.endings.rules.decide(&m.Message, arrived{m.Poison}); ends {
-			d.stage = leaving
-			hopeless[d] = outcome{delivery: d, ending: end}
+			c.logAbout(slog.LevelWarn, "message goes to the dead letters", &d.msg, slog.String("reason", end.reason), slog.String("error", end.problem))
+			ended = append(ended, outcome{delivery: d, ending: end})
+		} else {
+			hopeful = append(hopeful, d)
 		}
 		c.metrics.PickupSeconds.Observe(m.Late.Seconds())
 		deliveries[i] = d
 	}
 	c.gate.fetched(l, len(deliveries), deliveries[0])
+	kept := c.keep(hopeful, &ended)
+	for _, o := range ended {
+		o.delivery.stage = leaving
+	}
 	c.held.add(deliveries)
-	for _, d := range deliveries {
-		if o, ok := hopeless[d]; ok {
-			c.gate.unused(d)
-			c.logAbout(slog.LevelWarn, "message goes to the dead letters", &d.msg,
-				slog.String("reason", o.reason), slog.String("error", o.problem))
-			c.settler.put(o)
-			continue
-		}
+	for _, o := range ended {
+		c.gate.unused(o.delivery)
+		c.settler.put(o)
+	}
+	for _, d := range kept {
 		if ctx.Err() != nil {
 			c.handBack(d)
 			continue
@@ -208,6 +212,25 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read,
 			c.handBack(d)
 		}
 	}
+}
+
+// keep returns the deliveries that are to be worked on here; the others are handed back when there are suspects among them.
+func (c *Consumer) keep(read []*delivery, ended *[]outcome) []*delivery {
+	before := c.load.caution
+	kept, back := c.load.keep(read)
+	for _, d := range back {
+		*ended = append(*ended, c.endings.outcome(d, unstarted{ago: time.Since(d.due)}))
+	}
+	for _, d := range read {
+		if d.msg.Unanswered > 0 {
+			c.metrics.Unanswered.Inc()
+		}
+	}
+	if now := c.load.caution; now > before {
+		c.log.Warn("messages have been read again whose last delivery had no answer: their consumer died, or was cut off; they are worked on in smaller company",
+			"times_in_a_row", int(now), "at_work_at_most", now.of(c.settings.Concurrency))
+	}
+	return kept
 }
 
 func (c *Consumer) doubt(messages []queue.Received, until time.Time) {

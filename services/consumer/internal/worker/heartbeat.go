@@ -84,6 +84,20 @@ func (h *heartbeats) extend(ctx context.Context, deliveries []*delivery) {
 	}
 }
 
+// start makes the start of a delivery known: a sign of life, too, so that it needs no connection of its own. known is false when the lease
+// has been lost.
+func (h *heartbeats) start(ctx context.Context, d *delivery) (known bool, err error) {
+	h.progress.begin(0)
+	defer h.progress.end()
+	sent := time.Now()
+	err = h.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		known, err = h.queue.Start(ctx, conn, queue.EntryOf(&d.msg), h.consumer)
+		return err
+	})
+	h.metrics.StatementSeconds.WithLabelValues("start").Observe(time.Since(sent).Seconds())
+	return known, err
+}
+
 // missing are the entries that were not confirmed.
 func missing(entries []queue.Entry, confirmed queue.Confirmed) []queue.Entry {
 	var rest []queue.Entry

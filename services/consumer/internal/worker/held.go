@@ -19,6 +19,9 @@ type delivery struct {
 	busy     writer    // whose statement about it is under way
 	deadline time.Time // of its handler
 	cancel   context.CancelCauseFunc
+	member   bool      // it is in the company of those that are worked on
+	stays    bool      // it is so until its end has been written
+	known    bool      // its start has been made known, and so has to be answered, even late
 	lost     bool      // another consumer has it
 	warned   bool      // its handler has been cancelled because the lease ran out
 	working  bool      // it waits for work in the transaction of its ack, or is in the middle of it
@@ -27,6 +30,8 @@ type delivery struct {
 
 // bytes is what the delivery's message takes in memory.
 func (d *delivery) bytes() int64 { return int64(len(d.msg.Body) + len(d.msg.Headers)) }
+
+func (d *delivery) suspicion() suspicion { return suspicionOf(d.msg.Unanswered) }
 
 // verdict is what the gate knows of a delivery, and guards.
 type verdict struct {
@@ -60,9 +65,12 @@ const (
 type held struct {
 	mu         sync.Mutex
 	deliveries map[*delivery]struct{}
+	company    *company
 	stuck      int // workers whose handler goes on after its delivery has been decided
 
 	freed []chan struct{} // each signals that heartbeats are over, and the leases free to be written about
+
+	suspects [mostSuspect + 1]int // undecided, by how suspect they are
 
 	size, waiting, working atomic.Int64  // for the fetcher's arithmetic, without the lock
 	inAck                  atomic.Int64  // whose work is in the transaction of the ack
@@ -70,8 +78,8 @@ type held struct {
 	bytes                  atomic.Int64  // of bodies and headers
 }
 
-func newHeld() *held {
-	return &held{deliveries: map[*delivery]struct{}{}, inAckOver: make(chan struct{}, 1)}
+func newHeld(c *company) *held {
+	return &held{deliveries: map[*delivery]struct{}{}, company: c, inAckOver: make(chan struct{}, 1)}
 }
 
 func (h *held) add(deliveries []*delivery) {
@@ -82,20 +90,53 @@ func (h *held) add(deliveries []*delivery) {
 		h.bytes.Add(d.bytes())
 		if d.stage == buffered {
 			h.waiting.Add(1)
+			h.suspects[d.suspicion()]++
 		}
 	}
 	h.size.Store(int64(len(h.deliveries)))
 }
 
+// admit notes that a buffered delivery has joined the company. It says false when its lease has been lost meanwhile.
+func (h *held) admit(d *delivery) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d.member = true
+	if d.stage != buffered {
+		h.leaveLocked(d)
+	}
+	return d.member
+}
+
+// stay makes a delivery that is worked on a member until its end has been written, beyond the end of its handler.
+func (h *held) stay(d *delivery) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d.stays = true
+}
+
+// leave ends a delivery's membership, if it has not ended yet.
+func (h *held) leave(d *delivery) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leaveLocked(d)
+}
+
+func (h *held) leaveLocked(d *delivery) {
+	if d.member {
+		d.member = false
+		h.company.leave(d.suspicion())
+	}
+}
+
 // start gives a buffered delivery to a worker, which is to cancel through cancel. It is refused when the lease has been lost
 // meanwhile.
-func (h *held) start(d *delivery, deadline time.Time, cancel context.CancelCauseFunc) bool {
+func (h *held) start(d *delivery, deadline time.Time, known bool, cancel context.CancelCauseFunc) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if d.stage != buffered {
 		return false
 	}
-	d.stage, d.deadline, d.cancel = running, deadline, cancel
+	d.stage, d.deadline, d.known, d.stays, d.cancel = running, deadline, known, known, cancel
 	h.waiting.Add(-1)
 	h.working.Add(1)
 	return true
@@ -146,7 +187,11 @@ func (h *held) decideLocked(d *delivery, to stage) (first, lost bool) {
 	default:
 		return false, d.lost
 	}
-	if d.lost {
+	h.suspects[d.suspicion()]--
+	if !d.stays {
+		h.leaveLocked(d)
+	}
+	if d.lost && !d.known {
 		h.dropLocked(d)
 		return true, true
 	}
@@ -176,11 +221,24 @@ func (h *held) drop(d *delivery) {
 func (h *held) dropLocked(d *delivery) {
 	d.stage = gone
 	h.workOver(d)
+	h.leaveLocked(d)
 	if _, held := h.deliveries[d]; held {
 		h.bytes.Add(-d.bytes())
 	}
 	delete(h.deliveries, d)
 	h.size.Store(int64(len(h.deliveries)))
+}
+
+// mostSuspect is how suspect the most suspect delivery is that waits or is worked on.
+func (h *held) mostSuspect() suspicion {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := mostSuspect; s > 0; s-- {
+		if h.suspects[s] > 0 {
+			return s
+		}
+	}
+	return 0
 }
 
 // expired says whether a delivery's lease may have run out.
@@ -297,6 +355,7 @@ func (h *held) lose(d *delivery, cause error) bool {
 	switch d.stage {
 	case buffered:
 		h.waiting.Add(-1)
+		h.suspects[d.suspicion()]--
 		h.dropLocked(d)
 		return true
 	case running:

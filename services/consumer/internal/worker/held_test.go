@@ -7,7 +7,7 @@ import (
 
 // holding returns a set that holds one lease in a stage.
 func holding(s stage, now, until time.Time) (*held, *delivery) {
-	h := newHeld()
+	h := newHeld(newCompany(30))
 	d := &delivery{stage: s, until: until, renew: renewal(now, until)}
 	h.add([]*delivery{d})
 	return h, d
@@ -98,5 +98,53 @@ func TestOnlyOneWritesAboutALeaseAtATime(t *testing.T) {
 	h.settled(ack)
 	if len(h.expiring(due)) != 1 {
 		t.Fatal("an ack that could not be written ends the extending")
+	}
+}
+
+// Who is alone is so until its end is written: else the next one could kill the consumer while this one's answer is under way. Everybody
+// else makes room when the handler is over, or has been given up.
+func TestWhoWasAloneMakesRoomWhenItsEndIsWritten(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		known, stays, lost, abandoned bool
+		leaves                        bool // before its end is written
+	}{
+		"no suspect":          {leaves: true},
+		"lost":                {lost: true, leaves: true},
+		"given up":            {abandoned: true, leaves: true},
+		"lost and given up":   {lost: true, abandoned: true, leaves: true},
+		"alone":               {known: true},
+		"alone, and lost":     {known: true, lost: true},
+		"alone, and given up": {known: true, abandoned: true},
+		"with work in the transaction of its ack": {stays: true},
+	} {
+		now := time.Now()
+		h, d := holding(buffered, now, now.Add(time.Minute))
+		h.company.join(0)
+		if !h.admit(d) || !h.start(d, now, test.known, func(error) {}) {
+			t.Fatal("it is not started")
+		}
+		if test.stays {
+			h.stay(d)
+		}
+		d.lost = test.lost
+		if test.abandoned {
+			h.abandon(now.Add(time.Hour), time.Second)
+		} else {
+			h.decide(d, acking)
+		}
+		if got := h.company.members[0] == 0; got != test.leaves {
+			t.Errorf("%s: has left %t before its end is written", name, got)
+		}
+		h.drop(d)
+		if left := h.company.members[0]; left != 0 {
+			t.Errorf("%s: counts %d in the end", name, left)
+		}
+	}
+	h, d := holding(buffered, time.Now(), time.Now())
+	h.company.join(0)
+	h.lose(d, nil)
+	if h.admit(d) || h.company.members[0] != 0 {
+		t.Error("what has been lost is admitted")
 	}
 }

@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,8 +26,9 @@ type load struct {
 	spent, count atomic.Int64
 	perMessage   time.Duration
 	known        bool
-	batch        int   // messages in one read: less than Settings.Batch while reads fail for how long they take or for what a row holds
-	unreadable   error // a read of one message failed for what its row holds; nil: none has
+	batch        int       // messages in one read: less than Settings.Batch while reads fail for how long they take or for what a row holds
+	caution      suspicion // as if something so suspect were held: where one was read more may follow
+	unreadable   error     // a read of one message failed for what its row holds; nil: none has
 
 	stuck *progress // no worker is free of a stuck handler
 }
@@ -79,12 +82,13 @@ func (l *load) want() (want queue.Bounds, ahead int) {
 	l.noteBlocked(free <= 0)
 	ahead = l.ahead()
 	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load()+l.held.inAck.Load())
-	room := min(free+ahead-waiting-working, l.mostHeld-int(l.held.size.Load()), l.batch)
+	most := min(free+ahead, max(l.caution, l.held.mostSuspect()).holds(l.settings.Concurrency, ahead))
+	room := min(most-waiting-working, l.mostHeld-int(l.held.size.Load()), l.batch)
 	bytes := l.settings.HeldBytes - l.held.bytes.Load()
 	if free <= 0 || room <= 0 || bytes <= 0 {
 		return queue.Bounds{}, ahead
 	}
-	if waiting > 0 && room < min(l.settings.Batch, max((free+ahead)/2, 1)) {
+	if waiting > 0 && room < min(l.settings.Batch, max(most/2, 1)) {
 		return queue.Bounds{}, ahead
 	}
 	return queue.Bounds{Messages: room, Bytes: bytes, MessageBytes: l.settings.MessageBytes}, ahead
@@ -102,6 +106,26 @@ func (l *load) read(n int, err error) {
 	case fault == queue.TooLong, fault == queue.Spoiled:
 		l.batch = max(n/2, 1) // halving finds the row in a few reads
 	}
+}
+
+// keep says which of the deliveries of a read there is room for beside what is held, as suspect as some of them are; the others are to be
+// handed back. The most suspect comes first: it would otherwise be handed back for ever where others come all the time. The fetcher's.
+func (l *load) keep(read []*delivery) (kept, back []*delivery) {
+	worst := suspicion(0)
+	for _, d := range read {
+		worst = max(worst, d.suspicion())
+	}
+	l.caution = max(worst, l.caution-1)
+	if worst == 0 {
+		return read, nil
+	}
+	most := max(worst, l.held.mostSuspect()).holds(l.settings.Concurrency, l.ahead())
+	room := max(most-int(l.held.waiting.Load()+l.held.working.Load()+l.held.inAck.Load()), 1)
+	if len(read) <= room {
+		return read, nil
+	}
+	kept = slices.SortedStableFunc(slices.Values(read), func(a, b *delivery) int { return cmp.Compare(b.suspicion(), a.suspicion()) })
+	return kept[:room], kept[room:]
 }
 
 func (l *load) noteBlocked(blocked bool) {

@@ -46,6 +46,12 @@ func (e endings) ends(d *delivery, end ending) outcome {
 func (o *outcome) entry() queue.Entry {
 	e := queue.EntryOf(&o.delivery.msg)
 	e.Delay, e.Reason, e.Error, e.Unsure = o.delay, o.reason, o.problem, o.unsure
+	if o.op == opRelease && o.failure != "" {
+		e.Unanswered = 0 // its handler has come back
+	}
+	if o.untried {
+		e.Attempt, e.Failed = e.Attempt-1, e.Failed-1
+	}
 	if o.unconfirmed {
 		e.Until = o.delivery.msg.Until
 	}

@@ -42,7 +42,7 @@ func setup(t *testing.T) *bundle {
 // depends on polling or on a visibility timeout would take longer than any test waits.
 func settings() worker.Settings {
 	return worker.Settings{
-		ID: "under-test", Queue: dbtest.QueueName, Batch: 30, Concurrency: 8, MaxAttempts: 3, HeldBytes: 32 << 20, MessageBytes: 1 << 20,
+		ID: "under-test", Queue: dbtest.QueueName, Batch: 30, Concurrency: 8, MaxAttempts: 3, MaxCrashes: 2, HeldBytes: 32 << 20, MessageBytes: 1 << 20,
 		Visible: 2 * time.Minute, HandlerTimeout: 90 * time.Second, Drain: 10 * time.Second, Poll: 2 * time.Minute,
 		Backoff: backoff.Policy{Base: time.Millisecond, Max: 20 * time.Millisecond, Multiplier: 2},
 	}

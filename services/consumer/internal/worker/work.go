@@ -16,24 +16,37 @@ import (
 func (c *Consumer) work(ctx context.Context) {
 	for d := range c.buffer {
 		signal(c.load.room)
-		if c.draining.Load() || c.held.expired(d, time.Now()) || !c.gate.starts(d) {
+		if !c.company.join(d.suspicion()) {
 			c.handBack(d) // nobody waits for its visibility timeout, and it has not been tried
 			continue
 		}
-		c.attempt(ctx, d)
+		if c.held.admit(d) {
+			c.attempt(ctx, d)
+		} else {
+			c.gate.unused(d) // lost while it waited; the heartbeat has said so
+		}
 		signal(c.load.room)
 	}
 }
 
 // attempt runs the handler on a delivery and decides what becomes of it.
 func (c *Consumer) attempt(ctx context.Context, d *delivery) {
+	if c.draining.Load() || c.held.expired(d, time.Now()) || !c.gate.starts(d) {
+		c.handBack(d)
+		return
+	}
+	known, ok := c.makeKnown(ctx, d)
+	if !ok {
+		c.handBack(d)
+		return
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	start := time.Now()
 	deadline := start.Add(c.settings.HandlerTimeout)
 	limited, stop := context.WithDeadlineCause(ctx, deadline, handler.ErrTimeout)
 	defer stop()
-	if !c.held.start(d, deadline, cancel) {
+	if !c.held.start(d, deadline, known, cancel) {
 		c.gate.unused(d)
 		return // lost while it waited; the heartbeat has said so
 	}
@@ -53,6 +66,9 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	stage := leaving
 	if end.op == opAck {
 		stage = acking
+	}
+	if work != nil {
+		c.held.stay(d)
 	}
 	switch first, lost := c.held.decide(d, stage); {
 	case !first:
@@ -81,6 +97,24 @@ func (c *Consumer) judged(d *delivery, r returned) returned {
 		c.gate.ease(after)
 	}
 	return r
+}
+
+// makeKnown writes down that a suspect is about to be worked on alone, so that it is known for the one that did it if the process dies
+// now. Beside a handler that does not come back nothing is alone. It says not ok when this could not be written.
+func (c *Consumer) makeKnown(ctx context.Context, d *delivery) (known, ok bool) {
+	if !d.suspicion().alone(c.settings.Concurrency) || c.held.stuckSlots() > 0 {
+		return false, true
+	}
+	known, err := c.heartbeats.start(ctx, d)
+	if err != nil {
+		c.logAbout(slog.LevelInfo, "the start of a suspect could not be made known: it is handed back", &d.msg, slog.String("error", err.Error()))
+		return false, false
+	}
+	if known {
+		c.logAbout(slog.LevelWarn, "worked on alone: its consumers have died, or were cut off, several times in a row", &d.msg,
+			slog.Int("unanswered", int(d.msg.Unanswered)), slog.Int("crashes", int(d.msg.Crashes)))
+	}
+	return known, known
 }
 
 // call keeps a panic from taking other messages down with it.

@@ -91,6 +91,7 @@ func (l *lane) sendWork(ctx context.Context, b batch, entries []queue.Entry) (co
 		if len(confirmed) < len(entries) {
 			// Without this knowledge what was confirmed is settled all the same, and the rest is sent again.
 			fates, _ = l.queue.Fates(ctx, conn, missing(entries, confirmed), l.consumer)
+			l.answerLate(ctx, conn, b, fates)
 		}
 		return nil
 	})
@@ -197,6 +198,7 @@ func (l *lane) workFailed(b batch, f *workError) error {
 	switch f.fault {
 	case effect.Unfit:
 		for _, item := range b.items {
+			l.held.leave(item.delivery) // nobody waits for what may take long
 			l.add(item)
 		}
 		return f

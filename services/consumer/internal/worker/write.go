@@ -62,6 +62,9 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	default:
 		for _, item := range b.items {
 			item.unsure = item.unsure || fault == queue.Unknown
+			if queue.Answered(err) {
+				l.held.leave(item.delivery) // nobody waits for what may take long
+			}
 			l.add(item)
 		}
 		return err
@@ -89,9 +92,30 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 		}
 		// Without this knowledge what was confirmed is settled all the same, and the rest is sent again.
 		fates, _ = l.queue.Fates(ctx, conn, missing(entries, confirmed), l.consumer)
+		l.answerLate(ctx, conn, b, fates)
 		return nil
 	})
 	return confirmed, fates, err
+}
+
+// answerLate takes back what others have to conclude of a known start whose lease was lost: that its consumer died. It is alive, was
+// stopped or cut off for a while, and has an answer. What could not be told is left out of fates, so that it is tried again.
+func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates map[queue.Lease]queue.Fate) {
+	var late []queue.Entry
+	for _, item := range b.items {
+		e := item.entry()
+		if fate, asked := fates[e.Lease]; asked && fate == queue.Lost && item.delivery.known {
+			late = append(late, e)
+		}
+	}
+	if len(late) == 0 {
+		return
+	}
+	if _, err := l.queue.Late(ctx, conn, late); err != nil {
+		for _, e := range late {
+			delete(fates, e.Lease)
+		}
+	}
 }
 
 // conclude ends the deliveries of a batch that was written, each as its lease check came out.
@@ -196,8 +220,9 @@ func (l *lane) tell(ctx context.Context, o op, items []outcome) {
 	}
 }
 
-// later puts an outcome off whose row is locked by somebody.
+// later puts an outcome off whose row is locked by somebody. Nobody waits for it.
 func (l *lane) later(o outcome) {
+	l.held.leave(o.delivery)
 	o.tries++
 	o.after = time.Now().Add(backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries))
 	l.add(o)

@@ -36,7 +36,8 @@ gone as (
 sent as (
   select g.msg_id, g.read_ct, g.enqueued_at,
          pgmq.send($9::text, g.message,
-           g.headers - array['orderflow-delivered', 'orderflow-retry', 'orderflow-error', 'orderflow-released'] || jsonb_build_object(
+           g.headers - array['orderflow-unanswered', 'orderflow-failed', 'orderflow-started', 'orderflow-retry', 'orderflow-error',
+                              'orderflow-released'] || jsonb_build_object(
              'orderflow-dead', jsonb_build_object(
                'reason', g.reason, 'error', g.error, 'attempts', g.attempts, 'queue', $10::text, 'msg_id', g.msg_id,
                'read_ct', g.read_ct, 'enqueued_at', g.enqueued_at, 'dead_at', clock_timestamp(),

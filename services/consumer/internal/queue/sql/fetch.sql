@@ -11,9 +11,9 @@
 -- large, so it counts 64-fold, and is made text to see how large it is, but only where the sum lets it through. Of others the text can be
 -- larger, too: the caller, who sees it, has the last word. All this takes 1.5 µs of the server's time for each message.
 --
--- orderflow-delivered counts our reads, since read_ct counts everybody's: the example's GET /messages raises it, too. Attempts are
--- taken from it. It is never more than read_ct was, nor less than 0, whoever wrote what is there. A read_ct at its end stays there, and
--- one below 0 starts anew: somebody's hand has put them there.
+-- orderflow-unanswered counts our reads since the last one that had an answer, this one included: see docs/decisions/0011. What others
+-- read, as the example's GET /messages does, raises read_ct alone. It is never more than read_ct was and this read, nor less than 1, whoever
+-- wrote what is there. A read_ct at its end stays there, and one below 0 starts anew: somebody's hand has put them there.
 --
 -- What a trigger has kept from being leased, or has left as it was, is in the result too, without a read_ct.
 --
@@ -52,7 +52,7 @@ leased as (
   update {queue} as q
      set vt = clock_timestamp() + make_interval(secs => $2::float8),
          read_ct = taken.read_ct,
-         headers = case when taken.fits then {headers} || jsonb_build_object('orderflow-delivered', {delivered} + 1) else q.headers end{last_read}
+         headers = case when taken.fits then {headers} || jsonb_build_object('orderflow-unanswered', {unanswered} + 1) else q.headers end{last_read}
     from taken
    where q.msg_id = any (array[taken.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, taken.fits, taken.size, taken.vt as due_at,

@@ -1,5 +1,5 @@
--- Hide failed messages for some seconds more, with what went wrong, and tell their orders. orderflow-retry = read_ct is
--- what distinguishes waiting for a retry from being worked on, here and for whoever looks at the queue.
+-- Hide failed messages for some seconds more, with what went wrong and how many attempts have failed, and tell their orders.
+-- orderflow-retry = read_ct is what distinguishes waiting for a retry from being worked on, here and for whoever looks at the queue.
 -- A trigger can undo a part of that: the due time that is to stand lies between the statement's begin and now, plus the delay.
 -- Repeated after a lost reply it does the same again, or nothing when somebody else has read the message since.
 -- Rows that somebody has locked are passed over: no message waits for another's lock, and an order that cannot be told
@@ -7,12 +7,12 @@
 --
 -- Plan: nested loops from the arrays to the primary keys, as fetch.sql says.
 with lease as (
-  select msg_id, read_ct, enqueued_at, delay, error, order_id, created_at, attempt
-    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[], $6::bigint[], $7::timestamptz[], $8::integer[])
-      as l (msg_id, read_ct, enqueued_at, delay, error, order_id, created_at, attempt)
+  select msg_id, read_ct, enqueued_at, delay, error, failed, order_id, created_at, attempt
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[], $6::integer[], $7::bigint[], $8::timestamptz[], $9::integer[])
+      as l (msg_id, read_ct, enqueued_at, delay, error, failed, order_id, created_at, attempt)
 ),
 ours as materialized (
-  select q.msg_id, lease.delay, lease.error, lease.order_id, lease.created_at, lease.attempt
+  select q.msg_id, lease.delay, lease.error, lease.failed, lease.order_id, lease.created_at, lease.attempt
     from lease
     join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
@@ -20,7 +20,8 @@ ours as materialized (
 back as (
   update {queue} as q
      set vt = clock_timestamp() + make_interval(secs => ours.delay),
-         headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
+         headers = (({headers} {answered}) - 'orderflow-unanswered')
+           || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error, 'orderflow-failed', ours.failed)
     from ours
    where q.msg_id = any (array[ours.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, ours.order_id, ours.created_at, ours.attempt, ours.error,

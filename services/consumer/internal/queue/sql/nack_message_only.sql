@@ -1,10 +1,11 @@
 -- As nack.sql, without telling the order: for the one whose row cannot be written.
 with lease as (
-  select msg_id, read_ct, enqueued_at, delay, error
-    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[]) as l (msg_id, read_ct, enqueued_at, delay, error)
+  select msg_id, read_ct, enqueued_at, delay, error, failed
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[], $6::integer[])
+      as l (msg_id, read_ct, enqueued_at, delay, error, failed)
 ),
 ours as materialized (
-  select q.msg_id, lease.delay, lease.error
+  select q.msg_id, lease.delay, lease.error, lease.failed
     from lease
     join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
@@ -12,7 +13,8 @@ ours as materialized (
 back as (
   update {queue} as q
      set vt = clock_timestamp() + make_interval(secs => ours.delay),
-         headers = {headers} || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error)
+         headers = (({headers} {answered}) - 'orderflow-unanswered')
+           || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error, 'orderflow-failed', ours.failed)
     from ours
    where q.msg_id = any (array[ours.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at,

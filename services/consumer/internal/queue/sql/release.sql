@@ -1,17 +1,17 @@
--- Hand messages back, and the read not counted as an attempt: due at once, or $6 seconds from now; below 0 it is due as it was before it
--- was read, in front of what came later. The count of hand-backs ($4) is the absolute new value, so that repeating the statement after a
--- lost reply counts once.
+-- Hand messages back, without an attempt: due at once, or $6 seconds from now; below 0 it is due as it was before it was read, in front of
+-- what came later. orderflow-unanswered becomes $4: what it was before the read, where no handler has answered, so that what had no answer then
+-- still has none. It is an absolute value, so that the statement can be repeated after a lost reply.
 --
 -- $5 is set for leases whose read may not have been committed. If it was not, the next reader, whoever that is, got the same
 -- read_ct again, and only the vt that the read had set tells our lease from theirs.
 -- Plan and locks: as nack.sql.
 with lease as (
-  select msg_id, read_ct, enqueued_at, released, until, delay
+  select msg_id, read_ct, enqueued_at, unanswered, until, delay
     from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[], $6::float8[])
-      as l (msg_id, read_ct, enqueued_at, released, until, delay)
+      as l (msg_id, read_ct, enqueued_at, unanswered, until, delay)
 ),
 ours as materialized (
-  select q.msg_id, lease.released, lease.delay
+  select q.msg_id, lease.unanswered, lease.delay
     from lease
     join {queue} as q
       on q.msg_id = any (array[lease.msg_id])
@@ -23,12 +23,12 @@ ours as materialized (
 back as (
   update {queue} as q
      set vt = clock_timestamp() + make_interval(secs => ours.delay),
-         headers = {headers} || jsonb_build_object('orderflow-released', ours.released)
+         headers = ({headers} {answered}) || jsonb_build_object('orderflow-released', q.read_ct, 'orderflow-unanswered', ours.unanswered)
     from ours
    where q.msg_id = any (array[ours.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at,
             q.vt between statement_timestamp() + make_interval(secs => ours.delay) and clock_timestamp() + make_interval(secs => ours.delay)
-              and q.headers -> 'orderflow-released' = to_jsonb(ours.released) as stands
+              and q.headers -> 'orderflow-released' = to_jsonb(q.read_ct) as stands
 ),
 lacking as (
   select array_agg(msg_id) as ids from ours where msg_id not in (select msg_id from back where stands)

@@ -1,0 +1,20 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"orderflow.example/dev/internal/stack"
+)
+
+// limitMemory limits what a node's process can write to (RLIMIT_DATA), which is what a container's limit comes to for a Go program: beyond
+// it the runtime ends the process.
+func limitMemory(n *stack.Node) error {
+	limit := unix.Rlimit{Cur: memoryLimit, Max: memoryLimit}
+	if err := unix.Prlimit(n.Process().PID(), unix.RLIMIT_DATA, &limit, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("limit the memory of %s: %w", n.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package mutants
+
+// attemptMutants break what counts as an attempt, and what is done about messages whose consumers died.
+func attemptMutants() []Mutant {
+	const dir = consumer + "/internal/"
+	const sql = dir + "queue/sql/"
+	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
+	queue := func(name string) Test { return goTest(consumer, "./internal/queue", name) }
+	return []Mutant{
+		{
+			Breaks: "a delivery without an answer counts as an attempt", Quick: true, By: worker("TestWhatACrashLeavesBehindHasHadNoAttempt"),
+			Edits: []Edit{{dir + "message/message.go", `int(m.Failed+m.Crashes) + 1`, `int(m.Failed+m.Crashes+m.Unanswered) + 1`}},
+		},
+		{
+			Breaks: "a hand-back counts as a delivery without an answer", By: queue("TestADeliveryWithoutAnAnswerIsRemembered"),
+			Edits: []Edit{{sql + "release.sql", `'orderflow-unanswered', ours.unanswered)`, `'orderflow-unanswered', ours.unanswered + 1)`}},
+		},
+		{
+			Breaks: "a hand-back is taken for an answer", By: queue("TestADeliveryWithoutAnAnswerIsRemembered"),
+			Edits: []Edit{{sql + "release.sql", `'orderflow-unanswered', ours.unanswered)`, `'orderflow-unanswered', 0 * ours.unanswered)`}},
+		},
+		{
+			Breaks: "a failure is not taken for an answer", By: queue("TestADeliveryWithoutAnAnswerIsRemembered"),
+			Edits: []Edit{{sql + "nack.sql", ` - 'orderflow-unanswered')`, `)`}},
+		},
+		{
+			Breaks: "a start that has its answer is taken for a crash", By: queue("TestAStartThatIsKnownAndHasNoAnswerIsAnAttempt"),
+			Edits: []Edit{{dir + "queue/queue.go", `"#- array['orderflow-started', q.read_ct::text]"`, `"#- array['orderflow-started', q.read_ct::text || 'x']"`}},
+		},
+		{
+			Breaks: "a start is made known under another's lease", By: queue("TestNothingIsWrittenUnderAStaleLease"),
+			Edits: []Edit{{sql + "start.sql", `   and q.read_ct = $2::integer`, `   and q.read_ct >= $2::integer`}},
+		},
+		{
+			Breaks: "a suspect is worked on in full company", Quick: true, By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
+			Edits: []Edit{{dir + "worker/company.go", `n < s.of(c.concurrency)`, `n < c.concurrency`}},
+		},
+		{
+			Breaks: "others overtake a suspect that waits to be alone", By: worker("TestASuspectIsWorkedOnInSmallCompanyAndNobodyOvertakesIt"),
+			Edits: []Edit{{dir + "worker/company.go", `c.turn != mine ||`, `c.turn > mine ||`}},
+		},
+		{
+			Breaks: "what there is no room for beside a suspect is kept", By: worker("TestSuspectsLeaveLessRoom"),
+			Edits: []Edit{{dir + "worker/load.go", `return kept[:room], kept[room:]`, `return kept, nil`}},
+		},
+		{
+			Breaks: "a suspect is handed back for ever", By: worker("TestSuspectsLeaveLessRoom"),
+			Edits: []Edit{{dir + "worker/load.go", `cmp.Compare(b.suspicion(), a.suspicion())`, `cmp.Compare(a.suspicion(), b.suspicion())`}},
+		},
+		{
+			Breaks: "the start of what is worked on alone is not made known", By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
+			Edits: []Edit{{dir + "worker/work.go", `if !d.suspicion().alone(c.settings.Concurrency) ||`, `if true ||`}},
+		},
+		{
+			Breaks: "a consumer that was cut off is taken for dead", By: worker("TestALateAnswerTakesTheCrashBack"),
+			Edits: []Edit{{dir + "worker/write.go", `fate == queue.Lost && item.delivery.known {`, `fate == queue.Lost && false {`}},
+		},
+		{
+			Breaks: "an order whose handler comes back too late has no answer", By: worker("TestALateAnswerTakesTheCrashBack"),
+			Edits: []Edit{{dir + "worker/held.go", `if d.lost && !d.known {`, `if d.lost {`}},
+		},
+		{
+			Breaks: "who was alone makes room before its end is written", By: worker("TestWhoWasAloneMakesRoomWhenItsEndIsWritten"),
+			Edits: []Edit{{dir + "worker/held.go", `= running, deadline, known, known, cancel`, `= running, deadline, known, false, cancel`}},
+		},
+		{
+			Breaks: "an end that cannot be written keeps everybody waiting", By: worker("TestASuspectWhoseEndCannotBeWrittenKeepsNobodyWaiting"),
+			Edits: []Edit{{dir + "worker/write.go", `	l.held.leave(o.delivery)
+`, ``}},
+		},
+		{
+			Breaks: "one crash more than allowed", By: worker("TestHowADeliveryEnds"),
+			Edits: []Edit{{dir + "worker/ending.go", `int(m.Crashes) >= min(`, `int(m.Crashes) > min(`}},
+		},
+		{
+			Breaks: "a message that was never tried has had an attempt", By: worker("TestAMessageThatKillsItsConsumersIsCondemnedAlone"),
+			Edits: []Edit{{dir + "worker/outcome.go", `e.Attempt-1, e.Failed-1`, `e.Attempt, e.Failed`}},
+		},
+	}
+}
