@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -162,6 +163,30 @@ func TestAShortageOfDescriptorsPasses(t *testing.T) {
 			}
 			p.runs(t)
 		})
+	}
+}
+
+// Threads are the one thing that Go's runtime cannot do without: when the kernel gives it none the process ends. So their number depends
+// on the processors, and not on clients, orders or connections.
+func TestThreadsDoNotGrowWithClients(t *testing.T) {
+	t.Parallel()
+	b := programsFor(t)
+	const processors, most = 4, 32 // the runtime's own, and those that are in a system call
+	api := b.start(t, stack.API, 0, io.Discard, "DATABASE_URL="+testdb.New(t), "GOMAXPROCS="+strconv.Itoa(processors))
+	idle(t, api.url, 500)
+	var clients sync.WaitGroup
+	for range 100 {
+		clients.Go(func() {
+			for range 5 {
+				if status, err := postOnce(t.Context(), api.url+"/orders", anOrder); err != nil || status != http.StatusCreated && status != http.StatusServiceUnavailable {
+					t.Errorf("an order was answered %d, %v", status, err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if n := procStatus(t, api.cmd.Process.Pid, "Threads"); n > most {
+		t.Errorf("%d threads", n)
 	}
 }
 

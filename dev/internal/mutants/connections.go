@@ -4,7 +4,9 @@ package mutants
 // request.
 func connectionMutants() []Mutant {
 	const listen = "kit/listen/"
+	const http1 = api + "/internal/http1/"
 	kit := func(test string) Test { return goTest("kit", "./listen", test) }
+	framing := func(test string) Test { return goTest(api, "./internal/http1", test) }
 	return []Mutant{
 		{
 			Breaks: "who has kept nobody waiting for long is closed for another", By: kit("TestOnlyWhoIsWaitedForLongEnoughIsEvicted"),
@@ -61,6 +63,46 @@ func connectionMutants() []Mutant {
 		{
 			Breaks: "each way to notice a broken connection is news", By: goTest("kit", "./postgres", "TestEachErrorOfAnOutageIsNewsOnce"),
 			Edits: []Edit{{"kit/postgres/refusal.go", `"): ended"`, `"$0"`}},
+		},
+		{
+			Breaks: "a request without a host is one", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "head.go", `case seen.host == 0 && !h.http10:`, `case seen.host < 0:`}},
+		},
+		{
+			Breaks: "chunks go with HTTP/1.0", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "head.go", `seen.coding > 0 && (seen.length > 0 || h.http10)`, `seen.coding > 0 && seen.length > 0`}},
+		},
+		{
+			Breaks: "chunks go with a length", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "head.go", `seen.coding > 0 && (seen.length > 0 || h.http10)`, `seen.coding > 0 && h.http10`}},
+		},
+		{
+			Breaks: "any coding is chunked", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "head.go", `case seen.coding > 0 && !h.chunked:`, `case seen.coding > 9 && !h.chunked:`}},
+		},
+		{
+			Breaks: "of two lengths the last counts", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "head.go", `if *count++; *count > 1 {`, `if *count++; *count > 2 {`}},
+		},
+		{
+			Breaks: "a key in a trailer is read over", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "chunked.go", `"Idempotency-Key", "Keep-Alive"`, `"Keep-Alive"`}},
+		},
+		{
+			Breaks: "trailers have no bound", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "chunked.go", `		left -= len(line) + len(crlf)
+`, ``}},
+		},
+		{
+			Breaks: "what is longer than its chunk is read over", By: framing("TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{http1 + "chunked.go", `} else if len(end) > 0 {`, `} else if len(end) > 9 {`}},
+		},
+		{
+			Breaks: "the server sees that there were to be trailers", By: framing("TestHowABodyWasSentIsNotHandedOn"),
+			Edits: []Edit{{http1 + "head.go", `	case is(name, "Trailer"):
+		h.rewrite = true
+`, `	case is(name, "Trailer"):
+`}},
 		},
 	}
 }
