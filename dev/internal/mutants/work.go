@@ -48,7 +48,7 @@ func workMutants() []Mutant {
 			Edits: []Edit{{effect + "function.go", `if !errors.As(err, &answer) || answer.Where != "" {`, `if !errors.As(err, &answer) || true {`}},
 		},
 		{
-			Breaks: "a deadlock is a failed attempt", By: worker("TestADeadlockIsNoAttempt"),
+			Breaks: "a deadlock is a failed attempt", By: goTest(consumer, "./internal/effect", "TestWhoseFaultAFailureIs"),
 			Edits: []Edit{{effect + "verdict.go", `code == pgerrcode.DeadlockDetected, `, ``}},
 		},
 		{
