@@ -264,3 +264,24 @@ func TestTokensOfAFileChangeWithoutARestart(t *testing.T) {
 		t.Errorf("the admin's token, which has not changed: %d", admin)
 	}
 }
+
+// Of two tokens, which one counts differs between programs: then none does, in whatever order they come.
+func TestOfTwoTokensNoneCounts(t *testing.T) {
+	t.Parallel()
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t), "API_TOKENS": "caller-0123456789abcdef"})
+	for _, tokens := range [][]string{{"Bearer caller-0123456789abcdef", "Bearer wrong"}, {"Bearer wrong", "Bearer caller-0123456789abcdef"}, {"Bearer caller-0123456789abcdef", "Bearer caller-0123456789abcdef"}} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/queue", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["Authorization"] = tokens
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%v: %s", tokens, resp.Status)
+		}
+	}
+}

@@ -21,6 +21,10 @@ func accessMutants() []Mutant {
 		if len`}},
 		},
 		{
+			Breaks: "of two tokens the first counts", By: live("TestOfTwoTokensNoneCounts"),
+			Edits: []Edit{{http + "access.go", `if len(headers) != 1 {`, `if len(headers) == 0 {`}},
+		},
+		{
 			Breaks: "a wrong token costs its sender nothing", By: live("TestWrongTokensHinderNobody"),
 			Edits: []Edit{{http + "access.go", `	if given {
 		c.Response().Header.SetConnectionClose()

@@ -133,6 +133,10 @@ func consumerMutants() []Mutant {
 		},
 
 		{
+			Breaks: "an order of any later time is the message's", By: queue("TestMessagesAreTheirOrders"),
+			Edits: []Edit{{sql + "identify.sql", `m.created_at + interval '15 hours'`, `m.created_at + interval '15 days'`}},
+		},
+		{
 			Breaks: "an idle consumer is ready though nothing can be written", By: worker("TestAnIdleConsumerKnowsThatNothingCanBeWritten"),
 			Edits: []Edit{{dir + "worker/poller.go", `p.writing.readOnly(seen.ReadOnly)`, `p.writing.readOnly(false)`}},
 		},

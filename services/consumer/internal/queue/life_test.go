@@ -154,6 +154,8 @@ func TestMessagesAreTheirOrders(t *testing.T) {
 		"the example's local time":                       {`update public.orders set created_at = created_at - interval '5 hours 45 minutes' where $1::bigint > 0`, true},
 		"a microsecond off":                              {`update public.orders set created_at = created_at - interval '1 microsecond' where $1::bigint > 0`, false},
 		"a day off":                                      {`update public.orders set created_at = created_at - interval '1 day' where $1::bigint > 0`, false},
+		"a day later":                                    {`update public.orders set created_at = created_at + interval '1 day' where $1::bigint > 0`, false},
+		"local time, to the east":                        {`update public.orders set created_at = created_at + interval '14 hours' where $1::bigint > 0`, true},
 		"an order of no time":                            {`update public.orders set created_at = 'infinity' where $1::bigint > 0`, false},
 		"local time, of an order that names it":          {`update public.orders set created_at = created_at - interval '1 hour', message_id = $1`, true},
 		"a day off, of an order that names it":           {`update public.orders set created_at = created_at - interval '1 day', message_id = $1`, false},
