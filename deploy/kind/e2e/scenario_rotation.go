@@ -185,7 +185,7 @@ func drawnCertificate(ctx context.Context, s *suite) error {
 		return err
 	}
 	if !maps.Equal(before, after) {
-		return fmt.Errorf("Postgres was restarted for its certificate: %v, then %v", before, after)
+		return fmt.Errorf("a new certificate has restarted Postgres: %v, then %v", before, after)
 	}
 	say("a new certificate and authority: Postgres loads it without a restart, the services verify by it")
 	return nil

@@ -29,8 +29,9 @@ const group = "/apis/external.metrics.k8s.io/v1beta1"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := serve(ctx, os.Getenv("API_URL")); err != nil {
+	err := serve(ctx, os.Getenv("API_URL"))
+	stop()
+	if err != nil {
 		slog.Error("adapter", "error", err)
 		os.Exit(1)
 	}

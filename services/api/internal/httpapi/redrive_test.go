@@ -38,7 +38,7 @@ func TestARedriveSaysWhatItHasDone(t *testing.T) {
 					return nil, failed
 				}
 				calls++
-				time.Sleep(test.took) // of the bubble's time
+				time.Sleep(test.took) //nolint:forbidigo // the bubble's clock, which nobody waits for
 				for _, id := range ids {
 					moved = append(moved, queue.Redriven{MsgID: id})
 				}

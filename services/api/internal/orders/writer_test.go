@@ -227,7 +227,7 @@ func TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards(t *testing.T)
 		told error // what everybody is told; nil: whatever is true
 	}{
 		"while a statement waits for a lock": {hold: func(t *testing.T, b *bench, _ *pgproxy.Proxy) func() { return b.hold(t) }},
-		"while the writer connects": {told: orders.ErrTimeout, hold: func(t *testing.T, b *bench, proxy *pgproxy.Proxy) func() {
+		"while the writer connects": {told: orders.ErrTimeout, hold: func(_ *testing.T, b *bench, proxy *pgproxy.Proxy) func() {
 			// The reply to this one is lost, and then nothing answers any more.
 			lost := proxy.Trap("", pgproxy.Unanswered, proxy.Freeze)
 			_, _ = b.Write(one(order(1), ""))

@@ -62,7 +62,10 @@ func (s *Simulate) crash(ctx context.Context, m message.Message) error {
 	var order struct {
 		Customer string `json:"customer_name"`
 	}
-	if json.Unmarshal(m.Body, &order) != nil || order.Customer != customer {
+	if err := json.Unmarshal(m.Body, &order); err != nil {
+		return fmt.Errorf("read the order: %w", err)
+	}
+	if order.Customer != customer {
 		return nil
 	}
 	s.Log.LogAttrs(ctx, slog.LevelError, "simulated crash: "+how, m.Attrs()...)
