@@ -18,8 +18,8 @@ func NotBefore(d time.Duration, err error) error { return handler.NotBefore(d, e
 // Unavailable marks an error that says nothing about the order: what the handler calls is down, or lets nobody in. nil stays nil.
 func Unavailable(err error) error { return handler.Unavailable(err) }
 
-// Throttled marks an error by which what the handler calls asks for patience: no worker is to call it again before after is over; 0 when
-// it did not say how long. That is no attempt at the order. nil stays nil.
+// Throttled marks an error by which what the handler calls asks for patience: no worker is to call it again before after is over (ten
+// minutes at most), and this order comes back no earlier; 0 when it did not say how long. That is no attempt. nil stays nil.
 func Throttled(after time.Duration, err error) error { return handler.Throttled(after, err) }
 
 // Why a handler's context ended.

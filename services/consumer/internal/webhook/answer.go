@@ -12,7 +12,8 @@ import (
 // longestRetryAfter bounds what a receiver can ask for an order: more would be a dead letter by another name.
 const longestRetryAfter = 24 * time.Hour
 
-// longestPatience bounds for how long a receiver can stop everything.
+// longestPatience bounds for how long a receiver that asks everybody for patience can put the order off. How long all calls stop for it, the
+// gate bounds more strictly.
 const longestPatience = time.Hour
 
 // judge says what an answer means:
