@@ -127,6 +127,17 @@ func TestASecretWithWhiteSpaceAtAnEndIsRefused(t *testing.T) {
 	}
 }
 
+// What is missing is not something that has to be hidden: who reads *** looks for a mistake in what he has not set.
+func TestASecretThatIsMissingIsShownToBeMissing(t *testing.T) {
+	t.Parallel()
+	var s settings
+	p := env.Read(lookup(nil), &s)
+	p.Refuse("TOKEN", "")
+	if text := fmt.Sprint(p.Err()); !strings.HasPrefix(text, `wrong configuration: TOKEN="": must be`) {
+		t.Error(text)
+	}
+}
+
 func TestASecretMayStandInAFile(t *testing.T) {
 	t.Parallel()
 	file := func(content string) string {

@@ -57,7 +57,10 @@ func (p *Problems) refuse(name, must, why string) {
 	case "url":
 		value = MaskURL(value)
 	default:
-		value, why = mask, ""
+		why = ""
+		if value != "" {
+			value = mask
+		}
 	}
 	p.add(name, value, must, why)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -223,6 +225,32 @@ func TestAQueueIsPausedByCommand(t *testing.T) {
 	settings["DATABASE_URL"] = "postgres://u:geheim@127.0.0.1:1/d"
 	if code, _, stderr := call(t, settings, "pause"); code != 1 || !strings.Contains(stderr, "cannot pause") || strings.Contains(stderr, "geheim") {
 		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+// Each says what is missing and what to change, and none has the server's words for it.
+func TestCommandsSayWhatTheyMiss(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	bare := dbtest.New(t)
+	bare.Exec(`drop table orderflow.gate`)
+	role := fmt.Sprint("consumer_stranger_", time.Now().UnixNano())
+	db.Exec(`create role ` + role)
+	t.Cleanup(func() { db.Exec(`drop role ` + role) })
+	for name, test := range map[string]struct {
+		settings map[string]string
+		want     string
+	}{
+		"the queue":  {map[string]string{"DATABASE_URL": db.URL, "QUEUE_NAME": "nope"}, "QUEUE_NAME"},
+		"the schema": {map[string]string{"DATABASE_URL": bare.URL}, "api migrate"},
+		"a right":    {map[string]string{"DATABASE_URL": db.URL + "&role=" + role}, "CONSUMER_DB_ROLE"},
+	} {
+		for _, command := range []string{"pause", "resume", "status"} {
+			code, stdout, stderr := call(t, test.settings, command)
+			if code != 1 || stdout != "" || !strings.Contains(stderr, test.want) || !strings.Contains(stderr, "consumer doctor") || strings.Contains(stderr, "cannot status") {
+				t.Errorf("%s without %s: %d %s%s", command, name, code, stdout, stderr)
+			}
+		}
 	}
 }
 

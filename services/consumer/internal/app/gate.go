@@ -3,11 +3,14 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/program"
@@ -32,6 +35,21 @@ func status(ctx context.Context, s *config.Config, call *program.Call) error {
 	return change(ctx, s, call, func(g queue.Gate) gate.State { return g.State })
 }
 
+// advice says what to change, where the server's words do not. Empty when they do.
+func advice(err error) string {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	switch answer.Code {
+	case pgerrcode.UndefinedTable, pgerrcode.InvalidSchemaName, pgerrcode.UndefinedColumn:
+		return ": is it another DATABASE_URL or QUEUE_NAME? If not, run `api migrate` with them; `consumer doctor` says more"
+	case pgerrcode.InsufficientPrivilege:
+		return ": connect as the consumers do, or run `api migrate` with this role as CONSUMER_DB_ROLE; `consumer doctor` says more"
+	}
+	return ""
+}
+
 // change changes the queue's gate, and says what it is then.
 func change(ctx context.Context, s *config.Config, call *program.Call, how func(queue.Gate) gate.State) error {
 	server := pg.NewServer(s.DatabaseURL, call.Command, slog.New(slog.DiscardHandler), pg.Observer{})
@@ -45,7 +63,11 @@ func change(ctx context.Context, s *config.Config, call *program.Call, how func(
 		return err
 	})
 	if err != nil {
-		fmt.Fprintf(call.Stderr, "consumer: cannot %s: %s\n", call.Command, postgres.Brief(err))
+		what := call.Command
+		if what == "status" {
+			what = "say the status"
+		}
+		fmt.Fprintf(call.Stderr, "consumer: cannot %s: %s%s\n", what, postgres.Brief(err), advice(err))
 		return program.ExitError(program.Fault)
 	}
 	_, err = fmt.Fprintf(call.Stdout, "%s: %s\n", s.QueueName, cmp.Or(found.Describe(found.Now), "running"))

@@ -42,9 +42,10 @@ type Figures struct {
 	Tables      []Table
 	Holders     []Holder // of vacuum, the oldest first
 	Waiting     *time.Duration
-	Letters     int     // dead letters, counted up to 100,000
-	Consumers   int     // as far as this role may see
-	Effect      *Effect // EFFECT_FUNCTION; nil: there is none
+	Letters     int         // dead letters, counted up to 100,000
+	Consumers   int         // as far as this role may see
+	Effect      *Effect     // EFFECT_FUNCTION; nil: there is none
+	Gate        *queue.Gate // what consumers may fetch; nil: this role may not see it
 	Settings    map[string]string
 	NotifyUsage float64 // share of the server's notification queue that is in use
 }
@@ -127,6 +128,11 @@ func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue, function *effe
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at tables: %w", err)
+	}
+	if g, err := q.ReadGate(ctx, conn); err == nil {
+		f.Gate = &g
+	} else if !denied(err) && code(err) != pgerrcode.UndefinedTable { // said under rights, and under schema
+		return nil, err
 	}
 	var waiting *float64
 	err = conn.QueryRow(ctx, statement("queue", q)).Scan(&waiting, &f.Letters, &f.Consumers, &f.NotifyUsage)

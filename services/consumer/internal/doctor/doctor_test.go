@@ -13,6 +13,7 @@ import (
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/doctor"
 	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/gate"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -357,6 +358,55 @@ func TestEachMissingRightIsNoticed(t *testing.T) {
 			t.Errorf("without %s: %+v", right, findings["rights"])
 		}
 		b.Exec(`grant ` + right + ` to ` + all)
+	}
+}
+
+// Who asks why nothing is done is told of what stops the queue, and not to add consumers to it.
+func TestWhatStopsTheQueueIsTheAnswerToItsLag(t *testing.T) {
+	for name, test := range map[string]struct {
+		stop   func(g queue.Gate) gate.State
+		words  []string
+		unsaid string
+	}{
+		"a pause": {
+			func(g queue.Gate) gate.State { return g.Pause(g.Now, "ann") },
+			[]string{"paused since", "by ann", "consumer resume"},
+			"breaker",
+		},
+		"the breaker": {
+			func(g queue.Gate) gate.State {
+				g.Open, g.Since, g.Reason = true, g.Now, "webhook: connection refused"
+				return g.State
+			},
+			[]string{"the breaker is open", "connection refused", "goes on by itself"},
+			"consumer resume",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Publish(1)
+			b.Exec(`update pgmq.q_order_queue set vt = vt - interval '1 hour'`)
+			if _, findings := b.examine(); findings["consuming"].Finding != "running" || findings["consuming"].Advice != "" {
+				t.Errorf("nothing stops it: %+v", findings["consuming"])
+			}
+			if _, err := queue.New(dbtest.QueueName, false).ChangeGate(b.ctx, b.conn, test.stop); err != nil {
+				t.Fatal(err)
+			}
+			b.wantAdvice("consuming", test.words...)
+			f, findings := b.examine()
+			if strings.Contains(findings["consuming"].Advice, test.unsaid) {
+				t.Errorf("%q in %+v", test.unsaid, findings["consuming"])
+			}
+			if lag := findings["lag"]; !strings.Contains(lag.Advice, "start one") {
+				t.Errorf("no consumer is there either: %+v", lag)
+			}
+			f.Consumers = 2
+			for _, lag := range f.Findings() {
+				if lag.Check == "lag" && (lag.Advice != "" || !strings.Contains(lag.Finding, "1h")) {
+					t.Errorf("%+v", lag)
+				}
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func (f *Figures) Findings() []Finding {
 	if !f.Description.Tables {
 		return list
 	}
-	return slices.Concat(list, []Finding{f.rights()}, f.effect(), []Finding{f.filters(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
+	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(), []Finding{f.filters(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
 		[]Finding{f.settingsThatHurt(), f.notifications()})
 }
 
@@ -72,6 +73,21 @@ func (f *Figures) effect() []Finding {
 	return []Finding{c}
 }
 
+// consuming is about what keeps consumers from fetching, whoever they are.
+func (f *Figures) consuming() []Finding {
+	if f.Gate == nil {
+		return nil
+	}
+	c := Finding{Check: "consuming", Finding: cmp.Or(f.Gate.Describe(f.Gate.Now), "running")}
+	switch {
+	case f.Gate.Paused():
+		c.Advice = "When it is to go on: consumer resume"
+	case f.Gate.Open:
+		c.Advice = "Mend what the handler calls. No attempt is counted meanwhile, and it goes on by itself."
+	}
+	return []Finding{c}
+}
+
 // filters are what makes a write match nothing. What has been suppressed is never taken for written, and so waits for ever.
 func (f *Figures) filters() Finding {
 	c := Finding{Check: "filters", Finding: "no row-level security, rule or trigger keeps rows from us"}
@@ -103,9 +119,11 @@ func (f *Figures) keepingUp() Finding {
 	if *f.Waiting < longWaiting {
 		return c
 	}
-	if f.Consumers == 0 {
+	switch {
+	case f.Consumers == 0:
 		c.Advice = "No consumer is connected, as far as " + f.Role + " may see: start one."
-	} else {
+	case f.Gate != nil && (f.Gate.Paused() || f.Gate.Open): // more of them would not help, and why is said under consuming
+	default:
 		c.Advice = fmt.Sprintf("%d consumers are connected: scale them out, raise CONCURRENCY, or raise BATCH_SIZE when handlers are quick. "+
 			"If they are idle, look for sessions that hold locks on the queue's rows (pg_locks).", f.Consumers)
 	}
