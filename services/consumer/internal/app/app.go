@@ -57,7 +57,7 @@ func (a *App) Load(lookup env.Lookup) (*config.Config, error) {
 	}
 	settings, err := config.Load(func(name string) (string, bool) {
 		if name == "HANDLER" {
-			return "", false
+			return "simulate", true // it is not asked, and nothing is asked of it
 		}
 		return lookup(name)
 	})

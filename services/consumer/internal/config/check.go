@@ -62,6 +62,16 @@ func (c *Config) check(p *env.Problems) {
 	c.checkEffect(p)
 }
 
+// checkNoDestination is for settings without HANDLER. Who has said where orders go does not want them completed with nothing done.
+func (c *Config) checkNoDestination(p *env.Problems) {
+	switch {
+	case c.WebhookURL != "":
+		p.Add("HANDLER", "set to webhook, since WEBHOOK_URL is set (or to simulate, to complete orders without doing anything)")
+	case c.EffectFunction != "":
+		p.Add("HANDLER", "set to sql, since EFFECT_FUNCTION is set (or to simulate, to complete orders without doing anything)")
+	}
+}
+
 func (c *Config) checkEffect(p *env.Problems) {
 	env.Between(p, "EFFECT_CONNECTIONS", c.EffectConnections, 1, 100)
 	if _, err := effect.ParseName(c.EffectFunction); err != nil && (c.Handler == "sql" || c.EffectFunction != "") {

@@ -72,6 +72,9 @@ func Load(lookup env.Lookup) (*Config, error) {
 	problems := env.Read(lookup, &c)
 	c.fill(problems)
 	c.check(problems)
+	if given, _ := lookup("HANDLER"); given == "" {
+		c.checkNoDestination(problems)
+	}
 	return &c, problems.Err()
 }
 

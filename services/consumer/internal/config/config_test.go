@@ -135,6 +135,22 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 	}
 }
 
+// Who has said where orders go and forgets HANDLER must not have them completed with nothing done. Who says simulate means it.
+func TestADestinationWithoutItsHandlerIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{"WEBHOOK_URL": "http://h/", "EFFECT_FUNCTION": "shop.fulfil"} {
+		for _, unset := range []map[string]string{{name: value}, {name: value, "HANDLER": ""}} {
+			_, err := load(unset)
+			if err == nil || !strings.Contains(err.Error(), "HANDLER=") || !strings.Contains(err.Error(), name) || strings.Count(err.Error(), "must be") != 1 {
+				t.Errorf("%v: %v", unset, err)
+			}
+		}
+		if _, err := load(map[string]string{name: value, "HANDLER": "simulate"}); err != nil {
+			t.Errorf("%s with HANDLER=simulate: %v", name, err)
+		}
+	}
+}
+
 func TestSeveralWrongValuesAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	_, err := load(map[string]string{"VT": "0", "BATCH_SIZE": "abc", "LOG_LEVEL": "loud"})
