@@ -6,7 +6,7 @@
 //		}))
 //	}
 //
-// The program is the shipped one but for what is done with an order: the same environment variables, commands (doctor, config, version),
+// The program is the shipped one but for what is done with an order: the same environment variables, commands (doctor, pause, …),
 // probes, metrics, retries, dead letters and drain. HANDLER and what belongs to the built-in handlers is not looked at.
 //
 // What a handler does in another system can happen more than once, when the process dies in between; [Order.Key] is the same each time.
@@ -18,12 +18,20 @@ import (
 	"context"
 	"os"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"orderflow.example/kit/logging"
 	"orderflow.example/services/consumer/internal/app"
 )
 
 // Version is what `version`, the log and the metrics say. Set it in an init function or with -ldflags.
 var Version = "dev"
+
+// Metrics is where a handler registers metrics of its own. METRICS_PORT serves them beside the program's, whose names begin with orderflow_, go_
+// and process_.
+var Metrics prometheus.Registerer = metrics
+
+var metrics = prometheus.NewRegistry()
 
 // Handler processes one order. nil means done: the order is completed and its message deleted, in one transaction with what
 // [Order.InAck] has queued. An error means another attempt after a backoff, until MAX_ATTEMPTS, unless it was made with [Permanent],
@@ -59,4 +67,4 @@ func Run(ctx context.Context, h Handler) error {
 	return a.Consume(ctx, settings, logging.New(os.Stderr, level, cmp.Or(format, "auto")))
 }
 
-func of(h Handler) *app.App { return &app.App{Version: Version, Handler: adapter{h}} }
+func of(h Handler) *app.App { return &app.App{Version: Version, Handler: adapter{h}, Metrics: metrics} }

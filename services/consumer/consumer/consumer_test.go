@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"orderflow.example/services/consumer/consumer"
@@ -23,12 +27,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const shop = `create schema shop; create table shop.shipments (order_id bigint, product text, quantity bigint)`
 
-// run consumes until the test, or what it returns, ends it.
-func run(t *testing.T, db *dbtest.DB, h consumer.HandlerFunc) (stop func()) {
+// run consumes until the test, or what it returns, ends it. Of the built-in handlers' settings nothing is looked at.
+func run(t *testing.T, db *dbtest.DB, h consumer.HandlerFunc, settings ...string) (stop func()) {
 	t.Helper()
-	for name, value := range map[string]string{
-		"DATABASE_URL": db.URL, "METRICS_PORT": "-1", "LOG_LEVEL": "warn", "HANDLER": "webhook", "BACKOFF_BASE": "1ms", "BACKOFF_MAX": "10ms", "MAX_ATTEMPTS": "3",
-	} {
+	settings = append([]string{
+		"DATABASE_URL=" + db.URL, "METRICS_PORT=-1", "LOG_LEVEL=warn", "HANDLER=webhook", "EFFECT_FUNCTION=shop.fulfil", "BACKOFF_BASE=1ms", "BACKOFF_MAX=10ms", "MAX_ATTEMPTS=3",
+	}, settings...)
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
 		t.Setenv(name, value)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -124,6 +130,51 @@ func TestWhatIsLeftToTheAckIsCommittedWithIt(t *testing.T) {
 	stop()
 	if wrong := wrong(db); len(wrong) > 0 {
 		t.Error(wrong)
+	}
+}
+
+// What a handler counts is served where the program's own metrics are.
+func TestMetricsOfTheHandlerAreServed(t *testing.T) {
+	db := dbtest.New(t)
+	handled := prometheus.NewCounter(prometheus.CounterOpts{Name: "shop_handled_total", Help: "Orders that the shop has handled."})
+	consumer.Metrics.MustRegister(handled)
+	t.Cleanup(func() { consumer.Metrics.Unregister(handled) })
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = log // the port is in the log
+	t.Cleanup(func() { os.Stderr = stderr; _ = log.Close() })
+	stop := run(t, db, func(context.Context, *consumer.Order) error {
+		handled.Inc()
+		return nil
+	}, "METRICS_HOST=127.0.0.1", "METRICS_PORT=0", "LOG_LEVEL=info", "LOG_FORMAT=json")
+	defer stop()
+	db.Publish(3)
+	settled(t, db)
+	lines, err := os.ReadFile(log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := regexp.MustCompile(`"address":"(127\.0\.0\.1:\d+)"`).FindSubmatch(lines)
+	if address == nil {
+		t.Fatalf("no address in the log:\n%s", lines)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	answer, err := http.Get("http://" + string(address[1]) + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%d %v", answer.StatusCode, err)
+	}
+	for _, want := range []string{"\nshop_handled_total 3\n", "\norderflow_consumer_messages_in_flight 0\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
 	// The image is FROM scratch and has no certificate authorities of its own.
 	_ "golang.org/x/crypto/x509roots/fallback"
 
@@ -17,7 +18,8 @@ import (
 // App is a consumer as a program.
 type App struct {
 	Version string
-	Handler handler.Handler // the program's own; nil: one of the built-in ones, as HANDLER says
+	Handler handler.Handler     // the program's own; nil: one of the built-in ones, as HANDLER says
+	Metrics prometheus.Gatherer // the handler's; nil: none
 }
 
 // own is what stands in HANDLER's place in a program with a handler of its own.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"orderflow.example/kit/ops"
 	"orderflow.example/kit/program"
 	"orderflow.example/services/consumer/internal/backoff"
@@ -66,8 +68,12 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 	}, server, h, log, m)
 
 	if s.MetricsPort >= 0 {
+		all := prometheus.Gatherers{m.Registry}
+		if a.Metrics != nil {
+			all = append(all, a.Metrics)
+		}
 		port, err := ops.Start(ctx, ops.Options{
-			Host: s.MetricsHost, Port: s.MetricsPort, Gatherer: m.Registry, Profiler: s.Pprof, Alive: probe(consumer.Alive), Ready: probe(consumer.Ready),
+			Host: s.MetricsHost, Port: s.MetricsPort, Gatherer: all, Profiler: s.Pprof, Alive: probe(consumer.Alive), Ready: probe(consumer.Ready),
 		}, log)
 		if err != nil {
 			return err
