@@ -29,7 +29,10 @@ func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
 	t.Parallel()
 	db, _, asRole := leastPrivileged(t)
 	// MIGRATE_ON_START is for those who may; for others it is no reason not to start once the schema is there.
-	started(t, map[string]string{"DATABASE_URL": asRole, "MIGRATE_ON_START": "true"})
+	first := started(t, map[string]string{"DATABASE_URL": asRole, "MIGRATE_ON_START": "true"})
+	if log := first.log.String(); strings.Contains(log, `"level":"WARN"`) {
+		t.Errorf("nothing is amiss:\n%s", log)
+	}
 	s := started(t, map[string]string{"DATABASE_URL": asRole, "ADMIN_TOKEN": "sesame"})
 
 	for i := range 3 {
@@ -69,5 +72,14 @@ func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
 		if _, err := conn.Exec(t.Context(), sql); err == nil {
 			t.Errorf("the role may %s", sql)
 		}
+	}
+
+	// What is amiss it sees, without the right to mend it.
+	if _, err := testdb.Connect(t, db).Exec(t.Context(), `select setval('pgmq.q_order_queue_msg_id_seq', 1)`); err != nil {
+		t.Fatal(err)
+	}
+	last := started(t, map[string]string{"DATABASE_URL": asRole, "MIGRATE_ON_START": "true"})
+	if log := last.log.String(); !strings.Contains(log, "only its owner can correct it") || !strings.Contains(log, "select setval('pgmq.q_order_queue_msg_id_seq', ") {
+		t.Errorf("a sequence is behind:\n%s", log)
 	}
 }

@@ -15,7 +15,8 @@ const topID = "4611686018427387904" // 2^62
 // ids is a column whose values a sequence of the database gives out.
 type ids struct {
 	table, column string
-	// archive is a table with ids that were the table's; empty when there is none.
+	// archive is a table with ids that were the table's; empty when there is none. Nothing of ours archives, so the api's role may not see
+	// it, and looks at the table alone.
 	archive string
 }
 
@@ -43,7 +44,8 @@ func (i ids) bringUp(ctx context.Context, conn *pgx.Conn, log *slog.Logger) erro
 	var cache int64
 	var archived bool
 	err := conn.QueryRow(ctx, `
-		select s.name, coalesce((select seqcache from pg_catalog.pg_sequence where seqrelid = s.name::regclass), 1), to_regclass(nullif($3, '')) is not null
+		select s.name, coalesce((select seqcache from pg_catalog.pg_sequence where seqrelid = s.name::regclass), 1), 
+			coalesce(has_table_privilege(to_regclass(nullif($3, '')), 'select'), false)
 		from (select pg_get_serial_sequence($1, $2) as name) s`, i.table, i.column, i.archive).Scan(&sequence, &cache, &archived)
 	if err != nil {
 		return fmt.Errorf("look for it: %w", err)
