@@ -138,6 +138,22 @@ func TestASecretThatIsMissingIsShownToBeMissing(t *testing.T) {
 	}
 }
 
+// What a type says against a secret that it has read is for the user, who cannot see which part is meant. It says it without the secret.
+func TestWhatIsWrongWithASecretIsSaidWithoutIt(t *testing.T) {
+	t.Parallel()
+	var s struct {
+		Paint colour `envconfig:"PAINT" secret:"true" desc:"a secret colour" allowed:"red or blue"`
+		Code  int    `envconfig:"CODE" secret:"true" desc:"a secret number"`
+	}
+	err := fmt.Sprint(env.Read(lookup(map[string]string{"PAINT": "gr33n", "CODE": "s3cret"}), &s).Err())
+	if want := `PAINT="***": must be red or blue (no colour that there is paint for)`; !strings.Contains(err, want) {
+		t.Errorf("%s is not in: %s", want, err)
+	}
+	if !strings.Contains(err, `CODE="***": must be a whole number`) || strings.Contains(err, "gr33n") || strings.Contains(err, "s3cret") {
+		t.Error(err)
+	}
+}
+
 func TestASecretMayStandInAFile(t *testing.T) {
 	t.Parallel()
 	file := func(content string) string {

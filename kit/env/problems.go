@@ -57,10 +57,13 @@ func (p *Problems) refuse(name, must, why string) {
 	case "url":
 		value = MaskURL(value)
 	default:
-		why = ""
-		if value != "" {
-			value = mask
+		if value == "" {
+			break
 		}
+		if strings.Contains(why, value) {
+			why = ""
+		}
+		value = mask
 	}
 	p.add(name, value, must, why)
 }

@@ -471,6 +471,16 @@ func TestWrongOrdersAndSettingsAreRefused(t *testing.T) {
 			t.Errorf("%v: %s", c, resp.Status)
 		}
 	}
+	for keys, want := range map[string]string{
+		"":                   `RECEIVER_KEYS="": must be`,
+		secret + ",whsec_AA": "(key 2 is not base64 after whsec_)",
+		"whsk_" + secret[6:]: "(key 1 is whsk_, which is the sender's: give its public half, whpk_; a consumer's log says it at the start)",
+	} {
+		_, err := receive.Load(func(name string) (string, bool) { return map[string]string{"RECEIVER_KEYS": keys}[name], true })
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret[6:]) {
+			t.Errorf("%q: %v, want %s", keys, err, want)
+		}
+	}
 	for want, pairs := range map[string][]string{
 		"RECEIVER_KEYS": {"RECEIVER_KEYS", "secret"}, "RECEIVER_FAULTS": {"RECEIVER_KEYS", secret, "RECEIVER_FAULTS", "200"},
 		"RUN_ID": {"RECEIVER_KEYS", secret, "RUN_ID", "x"}, "API_URL": {"RECEIVER_KEYS", secret, "API_URL", "localhost"}, "RECEIVER_PORT": {"RECEIVER_KEYS", secret, "RECEIVER_PORT", "-1"},

@@ -63,6 +63,9 @@ func (k *Keys) add(text string) error {
 		k.publics = append(k.publics, public)
 		return nil
 	}
+	if strings.HasPrefix(text, "whsk_") {
+		return errors.New("is whsk_, which is the sender's: give its public half, whpk_; a consumer's log says it at the start")
+	}
 	return errors.New("begins neither with whsec_ nor with whpk_")
 }
 

@@ -174,7 +174,7 @@ func TestWrongKeysAreNamedByTheirPlace(t *testing.T) {
 		secret + ",whsec_not base64":         "key 2 is not base64 after whsec_",
 		"whsec_c2hvcnQ=":                     "key 1 has 5 bytes after whsec_, and may have 24 to 64",
 		secret + " whpk_c2hvcnQ=":            "key 2 is not the base64 of 32 bytes after whpk_",
-		secret + "\nwhsk_" + secret[6:] + "": "key 2 begins neither",
+		secret + "\nwhsk_" + secret[6:] + "": "key 2 is whsk_, which is the sender's",
 	} {
 		var keys signature.Keys
 		if err := keys.Decode(list); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret[6:]) {
