@@ -25,7 +25,16 @@ func New(w io.Writer, level, format string) *slog.Logger {
 	if format == "text" || format == "auto" && IsTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
+	options.ReplaceAttr = withUnit
 	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// withUnit writes a duration as text does, instead of a number of nanoseconds that does not say so.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // Check checks the variables LOG_LEVEL and LOG_FORMAT.

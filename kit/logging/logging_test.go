@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/logging"
@@ -48,5 +49,17 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 	logging.Check(p, "loud", "xml")
 	if err := p.Err(); err == nil || !strings.Contains(err.Error(), "LOG_LEVEL=") || !strings.Contains(err.Error(), "LOG_FORMAT=") {
 		t.Error(err)
+	}
+}
+
+// 54996336 of what? A duration reads the same in both formats.
+func TestDurationsHaveTheirUnit(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{"json": `"took":"55ms"`, "text": "took=55ms"} {
+		var out bytes.Buffer
+		logging.New(&out, "info", format).Info("done", "took", 55*time.Millisecond)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: no %s in %s", format, want, out.String())
+		}
 	}
 }
