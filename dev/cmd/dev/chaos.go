@@ -17,8 +17,8 @@ import (
 	"orderflow.example/dev/internal/stack"
 )
 
-// runChaos runs the chaos suite: FAULTS (names; all without), HANDLER (simulate, webhook, sql), RATE, DURATION, SEED, SHORT=true; CHAOS_LOGS=DIR keeps the services'
-// logs, a file for each fault. It always runs on servers of its own: it crashes them.
+// runChaos runs the chaos suite: FAULTS (names; all without), HANDLER (simulate, webhook, sql), RATE, DURATION, SEED, SHORT=true;
+// CHAOS_LOGS=DIR keeps the services' logs, a file for each fault. It always runs on servers of its own: it crashes them.
 func runChaos(ctx context.Context, env *environment, _ []string) (code int, err error) {
 	plan, err := readPlan()
 	if err != nil {

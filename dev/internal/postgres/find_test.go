@@ -179,9 +179,6 @@ func TestDatabaseURLInEachForm(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %s", in, got, err, want)
 		}
 	}
-	if got := Masked("postgres://u:secret@h:1/d"); strings.Contains(got, "secret") || !strings.Contains(got, "h:1/d") {
-		t.Errorf("masked: %s", got)
-	}
 	for _, bad := range []string{"postgres://u:secret@h:port/d", "secret", "postress://u:secret@h/d", "postgres://u:secret@h/d?sslmod=disable"} {
 		if _, err := parseURL(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v; want an error without the secret", bad, err)

@@ -133,9 +133,6 @@ func (s *Server) Close(ctx context.Context) error {
 	return s.own.remove(ctx)
 }
 
-// Database returns the URL of another database on the same server.
-func (s *Server) Database(name string) (string, error) { return WithDatabase(s.url, name) }
-
 // WithDatabase returns the URL with another database's name.
 func WithDatabase(databaseURL, name string) (string, error) {
 	u, err := parseURL(databaseURL)

@@ -62,15 +62,6 @@ func parseURL(databaseURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// Masked returns the URL without its password, for people to read.
-func Masked(databaseURL string) string {
-	u, err := parseURL(databaseURL)
-	if err != nil {
-		return "(a malformed URL)"
-	}
-	return u.Redacted()
-}
-
 // given connects to the server behind DATABASE_URL.
 func given(ctx context.Context, databaseURL string) (*Server, error) {
 	u, err := parseURL(databaseURL)

@@ -87,8 +87,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// Begin tells that the server begins to work on the request that it has read: from now on the connection is not closed for others. An error: it must not be answered; it is none that was handed on
-// ([ErrOutOfStep]), or the connection is gone.
+// Begin tells that the server begins to work on the request that it has read: from now on the connection is not closed to make room for
+// others. An error means that the request must not be answered: it is none that was handed on ([ErrOutOfStep]), or the connection is gone.
 func (c *Conn) Begin() error {
 	was := c.stage
 	c.stage = begun

@@ -31,8 +31,8 @@ func queueTable(queue string) string { return "q_" + strings.ToLower(queue) }
 // archiveTable is the unquoted name, within the schema pgmq, of a queue's archive.
 func archiveTable(queue string) string { return "a_" + strings.ToLower(queue) }
 
-// storage are the settings of a queue's table. An operator's own settings win over them. A queue is a table of few rows, each of which is rewritten at each delivery
-// and then deleted: dead rows pass through it at the rate of its traffic, whatever its size is at the moment.
+// storage are the settings of a queue's table. An operator's own settings win over them. A queue is a table of few rows, each of which is
+// rewritten at each delivery and then deleted: dead rows pass through it at the rate of its traffic, whatever its size is at the moment.
 var storage = []struct{ name, value string }{
 	// Room on the page for the version that a read writes. It cannot be HOT, because vt is indexed, but it costs no second
 	// page: reading and deleting 100,000 messages wrote 76 MB of WAL instead of 112, in a table of the same size.

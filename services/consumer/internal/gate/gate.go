@@ -48,7 +48,7 @@ type Limit struct {
 	At     time.Time
 }
 
-// Policy is how the consumers use the gate.
+// Policy is how often an open breaker is probed.
 type Policy struct {
 	ProbeFirst time.Duration // between the opening and the first probe; doubled with each that fails
 	ProbeMost  time.Duration // and never more than this

@@ -35,7 +35,8 @@ type attempt struct {
 // fewest is how many different orders have to fail.
 const fewest = 3
 
-// NewWindow makes a window of results that are no older than age. Share is between 0 and 1; 0 never opens the breaker. Least is how many results it takes.
+// NewWindow makes a window of results that are no older than age. Share is between 0 and 1; 0 never opens the breaker. Least is how many
+// results it takes.
 func NewWindow(share float64, least, concurrency int, age time.Duration) *Window {
 	return &Window{share: share, least: least, age: age, ring: make([]attempt, max(2*concurrency, 2*least))}
 }

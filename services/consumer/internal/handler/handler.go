@@ -11,8 +11,8 @@ import (
 )
 
 // Handler processes one order. nil means done. An error means another attempt after a backoff, unless it says otherwise: with
-// Permanent, RetryAfter, NotBefore, Unavailable or Throttled. A message can be handled more than once, when a worker dies or its lease is lost in between:
-// what a handler does outside the database must bear that (Message.OrderKey is the idempotency key).
+// Permanent, RetryAfter, NotBefore, Unavailable or Throttled. A message can be handled more than once, when a worker dies or its lease is
+// lost in between: what a handler does outside the database must bear that (Message.OrderKey is the idempotency key).
 //
 // Handle must end soon after ctx does. context.Cause(ctx) says why: ErrTimeout, ErrLeaseLost, ErrLeaseExpired or
 // ErrDraining. One that goes on regardless keeps its worker's slot until it returns.

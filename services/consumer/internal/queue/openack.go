@@ -42,8 +42,8 @@ func (e *UndoneError) Error() string {
 }
 
 // OpenAck begins a transaction and acknowledges in it the messages whose lease holds; with unlocked, only those whose rows nobody has
-// locked, as AckUnlocked does. From then on they are nobody else's until the transaction ends, however long it takes. own are the settings of a session that our statements
-// rely on, theirs those that others' statements are to be run with.
+// locked, as AckUnlocked does. From then on they are nobody else's until the transaction ends, however long it takes. own are the settings of a
+// session that our statements rely on, theirs those that others' statements are to be run with.
 func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, unlocked bool, consumer string, own, theirs Session) (*OpenAck, error) {
 	c := split(entries)
 	open := &OpenAck{queue: q, conn: conn}

@@ -38,7 +38,11 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands, nack, nackMessageOnly, release, extend, start, late, bury, fate, identify, look, describe, gateRead, gateWrite string
+	fetch, peek, identify, look, describe                 string
+	extend, start, late, fate                             string
+	ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands string
+	nack, nackMessageOnly, release, bury                  string
+	gateRead, gateWrite                                   string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column

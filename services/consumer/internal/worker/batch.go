@@ -22,7 +22,6 @@ const (
 	nackMessageOnly
 	bury
 	release
-	statements
 )
 
 // statement says which one writes an outcome.

@@ -59,13 +59,13 @@ const (
 
 // Consumer consumes one queue. Make it with New and call Run once.
 type Consumer struct {
-	settings Settings
-	endings  endings
-	server   *pg.Server
-	handler  handler.Handler
-	leaving  effect.Handler // the handler, if it leaves work to the ack
-	log      *slog.Logger
-	metrics  *metrics.Metrics
+	settings   Settings
+	endings    endings
+	server     *pg.Server
+	handler    handler.Handler
+	leavesWork effect.Handler // the handler, if it leaves work to the ack
+	log        *slog.Logger
+	metrics    *metrics.Metrics
 
 	queue     *queue.Queue // set when the schema is there
 	held      *held
@@ -94,8 +94,8 @@ type Consumer struct {
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
 	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m}, server: server, handler: h, log: log, metrics: m, company: newCompany(s.Concurrency)}
 	c.held = newHeld(c.company)
-	if leaving, ok := h.(effect.Handler); ok {
-		c.leaving = leaving
+	if leavesWork, ok := h.(effect.Handler); ok {
+		c.leavesWork = leavesWork
 		c.steps.work = make([]progress, min(s.WorkLanes, s.Concurrency))
 	}
 	c.effects.doing, c.effects.log = "doing the work of orders in the transaction of their ack", log
@@ -258,7 +258,7 @@ func (c *Consumer) handBack(d *delivery) {
 
 // addWorkLanes opens what it takes to do the work that the handler leaves to the ack, if it leaves any. The function that it returns closes it.
 func (c *Consumer) addWorkLanes(parts settling) (closeLinks func()) {
-	if c.leaving == nil {
+	if c.leavesWork == nil {
 		return func() {}
 	}
 	s := c.settings
@@ -266,7 +266,7 @@ func (c *Consumer) addWorkLanes(parts settling) (closeLinks func()) {
 	parts.note = func(_ op, err error) { c.effects.note(err) }
 	var links []*pg.Link
 	for i := range n {
-		w := &work{runner: c.leaving.Runner(), limit: s.HandlerTimeout, lease: &c.lease, took: func(orders int, took time.Duration) {
+		w := &work{runner: c.leavesWork.Runner(), limit: s.HandlerTimeout, lease: &c.lease, took: func(orders int, took time.Duration) {
 			// As the workers would count it: there are so many more of them than lanes.
 			c.load.worked(orders, took*time.Duration(s.Concurrency)/time.Duration(n))
 		}}
@@ -296,8 +296,8 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 				c.queue = queue.New(c.settings.Queue, d.LastRead)
 				err = c.queue.ReadInstallation(ctx, conn)
 			}
-			if err == nil && d.Ready() && c.leaving != nil {
-				err = c.leaving.Runner().Prepare(ctx, conn)
+			if err == nil && d.Ready() && c.leavesWork != nil {
+				err = c.leavesWork.Runner().Prepare(ctx, conn)
 			}
 			return err
 		})

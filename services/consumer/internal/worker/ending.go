@@ -174,8 +174,8 @@ func (r rules) afterHandler(m *message.Message, e returned) ending {
 	return r.unless(e.uncounted, r.afterFailure(m, e.err, e.cause))
 }
 
-// unless gives the ending of a failure, turned into a release when that is no attempt. It comes again soon, though behind what is due already, so that
-// the next probe is another order's.
+// unless gives the ending of a failure, turned into a release when that is no attempt. It comes again soon, though behind what is due already,
+// so that the next probe is another order's.
 func (r rules) unless(uncounted bool, end ending) ending {
 	if !uncounted {
 		return end

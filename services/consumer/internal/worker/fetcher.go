@@ -59,7 +59,7 @@ func (c *Consumer) pass(reading context.Context, link *pg.Link, want int) (leave
 	return c.gate.pass(reading, link, want)
 }
 
-// awaitLeave waits until there may be leave to fetch: from the gate, or, when it is not wanted, for want of room.
+// awaitLeave waits until fetching may be possible: until the gate may give leave or, when none is wanted, until there may be room.
 func (c *Consumer) awaitLeave(ctx context.Context, l leave, wanted bool) {
 	room, work := c.load.room, c.poller.wake
 	if wanted {
@@ -233,6 +233,7 @@ func (c *Consumer) keep(read []*delivery, ended *[]outcome) []*delivery {
 	return kept
 }
 
+// doubt hands back what a read whose commit went unanswered may have leased.
 func (c *Consumer) doubt(messages []queue.Received, until time.Time) {
 	deliveries := make([]*delivery, len(messages))
 	for i, m := range messages {

@@ -24,7 +24,7 @@ type delivery struct {
 	known    bool      // its start has been made known, and so has to be answered, even late
 	lost     bool      // another consumer has it
 	warned   bool      // its handler has been cancelled because the lease ran out
-	working  bool      // it waits for work in the transaction of its ack, or is in the middle of it
+	inAck    bool      // it waits for work in the transaction of its ack, or is in the middle of it
 	due      time.Time // when it was due before it was read, on our clock
 }
 
@@ -147,17 +147,17 @@ func (h *held) start(d *delivery, deadline time.Time, known bool, cancel context
 func (h *held) work(d *delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if d.stage == acking && !d.working {
-		d.working = true
+	if d.stage == acking && !d.inAck {
+		d.inAck = true
 		h.inAck.Add(1)
 	}
 }
 
 func (h *held) workOver(d *delivery) {
-	if !d.working {
+	if !d.inAck {
 		return
 	}
-	d.working = false
+	d.inAck = false
 	if h.inAck.Add(-1) == 0 {
 		signal(h.inAckOver)
 	}

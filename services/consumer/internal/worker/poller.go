@@ -92,7 +92,7 @@ func (p *poller) run(ctx context.Context) {
 		now := time.Now()
 		if err != nil {
 			p.metrics.ListenerUp.Set(0)
-			p.wakeFetcher("poll") // the fetcher may have better luck, and in found case may not sleep on
+			p.wakeFetcher("poll") // the fetcher may have better luck, and is not to sleep on what may be due
 			pause(ctx, min(retry.Next(), p.interval))
 			continue
 		}

@@ -125,8 +125,8 @@ func (c *Consumer) call(ctx context.Context, m *message.Message) (work any, err 
 			c.logAbout(slog.LevelError, "handler panicked", m, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	if c.leaving != nil {
-		return c.leaving.Leave(ctx, *m)
+	if c.leavesWork != nil {
+		return c.leavesWork.Leave(ctx, *m)
 	}
 	return nil, c.handler.Handle(ctx, *m)
 }

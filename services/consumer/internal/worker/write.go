@@ -220,7 +220,7 @@ func (l *lane) tell(ctx context.Context, o op, items []outcome) {
 	}
 }
 
-// later puts an outcome off whose row is locked by somebody. Nobody waits for it.
+// later puts off an outcome that cannot be written just now, because somebody has locked its row, for instance. Nobody waits for it.
 func (l *lane) later(o outcome) {
 	l.held.leave(o.delivery)
 	o.tries++

@@ -55,7 +55,8 @@ func newSession(ctx context.Context, call *program.Call, cfg *config.Config, com
 	return s, nil
 }
 
-// writable says why a report cannot be written, before the run that it is about. What the file holds stays until there is something to put in its place.
+// writable says why a report cannot be written, before the run that it is about. What the file holds stays until there is something to put
+// in its place.
 func writable(path string) error {
 	if path == "" {
 		return nil
