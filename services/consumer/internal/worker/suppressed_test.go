@@ -208,7 +208,8 @@ func (b *bundle) role(prefix string) string {
 		grant select, insert, update on orderflow.gate to ` + quoted + `;
 		grant update (status, attempts, effects, last_error, completed_at, processed_by, dead_at) on public.orders to ` + quoted + `;
 		grant select, update, delete on pgmq.q_order_queue to ` + quoted + `;
-		grant select, insert on pgmq.q_order_queue_dlq to ` + quoted)
+		grant select, insert on pgmq.q_order_queue_dlq to ` + quoted + `;
+		grant select on sequence pgmq.q_order_queue_msg_id_seq, pgmq.q_order_queue_dlq_msg_id_seq to ` + quoted)
 	address, err := url.Parse(b.URL)
 	if err != nil {
 		b.t.Fatal(err)
