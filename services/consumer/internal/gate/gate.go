@@ -80,6 +80,7 @@ const (
 	burst = 100 * time.Millisecond
 	// ask is how often a consumer that may not fetch looks again, whoever tells it to; pace is how often one that has a limit does.
 	ask, pace = time.Second, 50 * time.Millisecond
+	// mostRates bounds how many consumers' rates are added up.
 	mostRates = 1000
 )
 

@@ -15,7 +15,7 @@ import (
 // lost in between: what a handler does outside the database must bear that (Message.OrderKey is the idempotency key).
 //
 // Handle must end soon after ctx does. context.Cause(ctx) says why: ErrTimeout, ErrLeaseLost, ErrLeaseExpired or
-// ErrDraining. One that goes on regardless keeps its worker's slot until it returns.
+// ErrDraining. One that goes on regardless keeps its worker until it returns.
 type Handler interface {
 	Handle(ctx context.Context, m message.Message) error
 }
