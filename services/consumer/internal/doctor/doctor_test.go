@@ -306,6 +306,7 @@ var granted = map[string]string{
 	"select on pgmq.q_order_queue":                              `on "pgmq"."q_order_queue"`,
 	"update on pgmq.q_order_queue":                              `on "pgmq"."q_order_queue"`,
 	"delete on pgmq.q_order_queue":                              `delete on "pgmq"."q_order_queue"`,
+	"select on sequence pgmq.q_order_queue_msg_id_seq":          "select on sequence pgmq.q_order_queue_msg_id_seq",
 	"select on pgmq.q_order_queue_dlq":                          `on "pgmq"."q_order_queue_dlq"`,
 	"insert on pgmq.q_order_queue_dlq":                          `insert on "pgmq"."q_order_queue_dlq"`,
 	"select on public.orders":                                   "select on public.orders",
