@@ -12,6 +12,27 @@ func workMutants() []Mutant {
 	public := func(test string) Test { return goTest(consumer, "./consumer", test) }
 	return []Mutant{
 		{
+			Breaks: "work that runs into others' for ever is tried for ever", By: worker("TestOrdersThatAlwaysRunIntoSomethingStarveNobody"),
+			Edits: []Edit{{lane, `o.losses >= mostLosses || o.conflicts >= mostConflicts || o.overran`, `o.losses >= mostLosses || o.overran`}},
+		},
+		{
+			Breaks: "work that ends its connection at the commit is tried for ever", By: worker("TestWorkThatFailsAtTheCommitFailsItsOrder"),
+			Edits: []Edit{{lane, `if alone && b.items[0].exhausted() {`, `if alone && b.items[0].exhausted() && !f.unsure {`}},
+		},
+		{
+			Breaks: "a silent connection is an order's failed attempt", By: worker("TestAConnectionThatGoesSilentInTheMiddleOfWorkIsNoAttempt"),
+			Edits: []Edit{{lane, `failed.fault, failed.hungUp = effect.Overrun, true // nothing was committed`, `failed.fault = effect.Overrun`}},
+		},
+		{
+			Breaks: "what a function sets for its session stays set", By: worker("TestWhatAFunctionSetsForItsSessionEndsWithItsTransaction"),
+			Edits: []Edit{{open, `restore(&b, setForGood, o.own)`, `restore(&b, setLocal, o.own)`}},
+		},
+		{
+			Breaks: "a function that is made anew fails an order", By: worker("TestAFunctionMayBeReplacedWhileConsumersRun"),
+			Edits: []Edit{{effect + "function.go", `pgerrcode.UndefinedObject,
+		pgerrcode.FeatureNotSupported:`, `pgerrcode.UndefinedObject:`}},
+		},
+		{
 			Breaks: "work may undo the ack that it commits with", By: worker("TestAFunctionCanUndoOrRepeatNothing"),
 			Edits: []Edit{{open, `	b.Queue(o.queue.ackStands, ids, orders, created, effects)
 `, ``}},
@@ -41,7 +62,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "one order's failed work fails its neighbours", By: worker("TestAnErrorOfOneOrdersWorkIsItsOwn"),
-			Edits: []Edit{{lane, `case alone, f.culprits[item.entry().Lease]:`, `case alone, f.culprits == nil, f.culprits[item.entry().Lease]:`}},
+			Edits: []Edit{{lane, `case f.fault == effect.Own && (alone || f.culprits[item.entry().Lease]):`, `case f.fault == effect.Own, f.culprits == nil, f.culprits[item.entry().Lease]:`}},
 		},
 		{
 			Breaks: "a function that is gone fails orders", By: worker("TestAFunctionThatCannotBeCalledKeepsOrdersBack"),
@@ -57,7 +78,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "an order whose work ends the connection is tried for ever", By: worker("TestAFunctionCanUndoOrRepeatNothing"),
-			Edits: []Edit{{lane, `if item.losses >= mostLosses && !f.unsure {`, `if item.losses >= mostLosses && false {`}},
+			Edits: []Edit{{lane, `return o.losses >= mostLosses ||`, `return false ||`}},
 		},
 		{
 			Breaks: "a handler in Go may end the transaction of its ack", By: public("TestWhatIsLeftToTheAckIsCommittedWithIt"),

@@ -158,6 +158,8 @@ func TestWhatASQLSTATEMeansForTheOrder(t *testing.T) {
 		{"42P01", "", false, true, time.Minute},
 		{"42501", "", false, true, time.Minute},
 		{"08001", "", false, true, time.Minute},
+		{"0A000", "", false, true, time.Minute}, // a write in a function that is declared STABLE
+		{"26000", "", false, true, time.Minute},
 		{"53100", "", false, true, time.Minute},
 		{"23505", "", false, false, time.Minute},
 	} {

@@ -193,7 +193,8 @@ func (f *Function) uncallable(err error) bool {
 	}
 	switch answer.Code {
 	case pgerrcode.UndefinedFunction, pgerrcode.InsufficientPrivilege, pgerrcode.InvalidSchemaName, pgerrcode.AmbiguousFunction,
-		pgerrcode.WrongObjectType, pgerrcode.UndefinedTable, pgerrcode.UndefinedObject:
+		pgerrcode.WrongObjectType, pgerrcode.UndefinedTable, pgerrcode.UndefinedObject,
+		pgerrcode.FeatureNotSupported: // it returns something else than when the call was prepared
 		return true
 	}
 	return false

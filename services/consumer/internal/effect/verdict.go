@@ -34,7 +34,7 @@ const (
 	Cancelled
 	// Unfit: everybody's alike, until somebody does something.
 	Unfit
-	// Lost: the connection, or the server with it. Whether the transaction took effect is not known.
+	// Lost: the connection, or the server with it. Whether the transaction took effect is not known, if it was about to commit.
 	Lost
 )
 
@@ -69,7 +69,9 @@ func Judge(err error, took, limit time.Duration) Fault {
 // mends them wants the order to be tried again. See https://www.postgresql.org/docs/current/errcodes-appendix.html.
 var blameless = map[string]bool{
 	"08": true, // connection exception: of a function that connects to somewhere
+	"0A": true, // feature not supported: a write in a function that is declared STABLE
 	"25": true, // invalid transaction state: a read-only server, for one
+	"26": true, // invalid SQL statement name: of a function that has taken our prepared statements away
 	"28": true, // invalid authorization
 	"3D": true, // invalid catalog name
 	"3F": true, // invalid schema name

@@ -20,8 +20,9 @@ import (
 type OpenAck struct {
 	Acked []Acked
 
-	queue *Queue
-	conn  *pgx.Conn
+	queue       *Queue
+	conn        *pgx.Conn
+	own, theirs Session
 }
 
 // Acked is a message that the open transaction has acknowledged.
@@ -46,14 +47,14 @@ func (e *UndoneError) Error() string {
 // session that our statements rely on, theirs those that others' statements are to be run with.
 func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, unlocked bool, consumer string, own, theirs Session) (*OpenAck, error) {
 	c := split(entries)
-	open := &OpenAck{queue: q, conn: conn}
+	open := &OpenAck{queue: q, conn: conn, own: own, theirs: theirs}
 	statement := q.ackOpen
 	if unlocked {
 		statement = q.ackOpenUnlocked
 	}
 	var b pgx.Batch
 	b.Queue("begin isolation level read committed, read write")
-	restore(&b, own)
+	restore(&b, setLocal, own)
 	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer).Query(func(rows pgx.Rows) error {
 		var a Acked
 		var took float64
@@ -72,11 +73,14 @@ func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, un
 	return open, nil
 }
 
-// Commit checks that the ack still stands, and commits. What fails is rolled back.
-func (o *OpenAck) Commit(ctx context.Context, own Session) (Confirmed, error) {
+// Commit checks that the ack still stands, and commits. What fails is rolled back. What the work has set for longer than its transaction
+// is set back for as long.
+func (o *OpenAck) Commit(ctx context.Context) (Confirmed, error) {
 	var b pgx.Batch
-	restore(&b, own)
-	b.Queue("set constraints all immediate") // triggers that were put off may do what the check is to see
+	restore(&b, setForGood, o.own)
+	b.Queue(setLocal, o.theirs.names, o.theirs.values)
+	b.Queue("set constraints all immediate") // triggers that were put off are work as well, and may do what the check is to see
+	restore(&b, setLocal, o.own)
 	var ids, orders []int64
 	var created []message.Instant
 	var effects []int32
@@ -129,14 +133,18 @@ func NewSession(settings map[string]string) Session {
 	return s
 }
 
-// setLocal makes settings until the end of the transaction, those that the server knows.
-const setLocal = `select pg_catalog.set_config(s.name, s.value, true)
-  from unnest($1::text[], $2::text[]) as s (name, value)
+// setLocal makes settings until the end of the transaction, those that the server knows; setForGood makes them for as long as the session.
+const (
+	setLocal   = "select pg_catalog.set_config(s.name, s.value, true)" + known
+	setForGood = "select pg_catalog.set_config(s.name, s.value, false)" + known
+	known      = `
+  from unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) as s (name, value)
  where pg_catalog.current_setting(s.name, true) is not null`
+)
 
-// restore makes the session ours again, whatever somebody has done to it.
-func restore(b *pgx.Batch, own Session) {
+// restore makes the session ours again, whatever somebody has done to it, with one of the two statements above.
+func restore(b *pgx.Batch, set string, own Session) {
 	b.Queue("reset session authorization")
 	b.Queue("reset role")
-	b.Queue(setLocal, own.names, own.values)
+	b.Queue(set, own.names, own.values)
 }

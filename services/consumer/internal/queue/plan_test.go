@@ -38,7 +38,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 		"ack_open": func(ctx context.Context, c *pgx.Conn) error {
 			open, err := q.OpenAck(ctx, c, one, false, me, queue.Session{}, queue.Session{})
 			if err == nil {
-				_, err = open.Commit(ctx, queue.Session{}) // with ack_stands
+				_, err = open.Commit(ctx) // with ack_stands
 			}
 			return err
 		},

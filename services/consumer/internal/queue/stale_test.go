@@ -62,7 +62,7 @@ func (b *bundle) writes() map[string]func(context.Context, *pgx.Conn, []queue.En
 			if err != nil {
 				return nil, err
 			}
-			return open.Commit(ctx, queue.Session{})
+			return open.Commit(ctx)
 		},
 		"nack":                   b.Nack,
 		"nack without the order": b.NackMessageOnly,

@@ -18,9 +18,11 @@ type outcome struct {
 	after       time.Time // not to be tried before
 	tries       int
 
-	work    any // to be done in the transaction of the ack, if any
-	losses  int // times that the connection was lost in the middle of its work, and of no other order's
-	company int // the most that may be written with it, because a statement with more failed; 0: as many as there are
+	work      any  // to be done in the transaction of the ack, if any
+	losses    int  // times that the connection was lost in the middle of its work, and of no other order's
+	conflicts int  // times that its work, and no other order's, ran into another transaction
+	overran   bool // its work alone took too long
+	company   int  // the most that may be written with it, because a statement with more failed; 0: as many as there are
 }
 
 // endings makes outcomes.

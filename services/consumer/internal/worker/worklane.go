@@ -34,6 +34,9 @@ const (
 	// mostLosses is how often the connection may be lost in the middle of an order's work, while that is alone, until it is taken for a failure of
 	// that work: it may well be what ends the server's process. Once or twice can be an outage.
 	mostLosses = 3
+	// mostConflicts is how often an order's work may run into others', or be cancelled by somebody, while it is alone, until that is taken for
+	// a failure of it: some ten seconds, for which it holds a place that others wait for.
+	mostConflicts = 10
 	// workGrace is what the server gets beyond the limit, to cut a statement off by itself.
 	workGrace = time.Second
 	// openGrace is for the statements around the work.
@@ -59,7 +62,8 @@ type workError struct {
 	err      error
 	fault    effect.Fault
 	unsure   bool                 // it may have taken effect all the same
-	failure  error                // Own, Overrun: the order's, as a handler's error
+	hungUp   bool                 // Overrun: not the server has cut it off but we, after a longer time: the connection may have been silent
+	failure  error                // as a handler's error, should it be its order's
 	culprits map[queue.Lease]bool // Own: whose it is, where that is known
 }
 
@@ -149,7 +153,7 @@ func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenA
 			open.Rollback(ctx)
 			failed := &workError{err: err, fault: effect.Judge(err, time.Since(start), l.work.limit)}
 			if overdue {
-				failed.fault = effect.Overrun // we had to hang up; nothing was committed
+				failed.fault, failed.hungUp = effect.Overrun, true // nothing was committed
 			}
 			var one *effect.FailedError
 			switch {
@@ -161,10 +165,13 @@ func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenA
 			return nil, l.failure(ctx, conn, failed)
 		}
 	}
-	confirmed, err := open.Commit(ctx, l.work.ours)
+	confirmed, err := open.Commit(ctx)
 	if err != nil {
 		failed := &workError{err: err, fault: effect.Judge(err, time.Since(start), l.work.limit)}
 		failed.unsure = failed.fault == effect.Lost
+		if failed.unsure && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			failed.fault, failed.hungUp = effect.Overrun, true
+		}
 		var undone *queue.UndoneError
 		if errors.As(err, &undone) {
 			failed.fault, failed.culprits = effect.Own, open.Leases(undone.Messages)
@@ -183,9 +190,10 @@ func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *workError) error 
 	switch f.fault {
 	case effect.Overrun:
 		f.failure = handler.ErrTimeout
-	case effect.Own:
+	case effect.Lost:
+		f.failure = handler.Unavailable(f.err)
+	default:
 		f.failure = effect.Failure(ctx, conn, f.err)
-	default: // no order's
 	}
 	return f
 }
@@ -195,6 +203,19 @@ func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *workError) error 
 // from, so that heartbeats can extend them meanwhile and the other lanes help.
 func (l *lane) workFailed(b batch, f *workError) error {
 	alone, half := len(b.items) == 1, max(len(b.items)/2, 1)
+	if f.fault != effect.Own && f.fault != effect.Unfit {
+		for i := range b.items {
+			item := &b.items[i]
+			item.unsure = item.unsure || f.unsure
+			if item.company = half; alone {
+				item.note(f)
+			}
+		}
+	}
+	if alone && b.items[0].exhausted() {
+		l.fail(b.items[0], f)
+		return nil
+	}
 	switch f.fault {
 	case effect.Unfit:
 		for _, item := range b.items {
@@ -204,15 +225,6 @@ func (l *lane) workFailed(b batch, f *workError) error {
 		return f
 	case effect.Lost:
 		for _, item := range b.items {
-			item.unsure = item.unsure || f.unsure
-			if item.company = half; alone {
-				item.losses++
-			}
-			if item.losses >= mostLosses && !f.unsure {
-				f.failure = handler.Unavailable(f.err)
-				l.fail(item, f)
-				continue
-			}
 			l.add(item)
 		}
 		return f
@@ -221,7 +233,6 @@ func (l *lane) workFailed(b batch, f *workError) error {
 		l.log.Debug("the work of a batch ran into another transaction, or somebody cancelled it; once more", "batch", len(b.items), "error", f.Error())
 		l.most = half
 		for _, item := range b.items {
-			item.company = half
 			l.later(item)
 		}
 		return nil
@@ -234,7 +245,7 @@ func (l *lane) workFailed(b batch, f *workError) error {
 	}
 	for _, item := range b.items {
 		switch {
-		case alone, f.culprits[item.entry().Lease]:
+		case f.fault == effect.Own && (alone || f.culprits[item.entry().Lease]):
 			l.fail(item, f)
 		case f.culprits == nil:
 			item.company = half
@@ -246,6 +257,23 @@ func (l *lane) workFailed(b batch, f *workError) error {
 	return nil
 }
 
+// note counts how often an order's work, while it was alone, has failed in a way that need not be its fault.
+func (o *outcome) note(f *workError) {
+	switch {
+	case f.fault == effect.Lost, f.hungUp:
+		o.losses++
+	case f.fault == effect.Conflict, f.fault == effect.Cancelled:
+		o.conflicts++
+	case f.fault == effect.Overrun:
+		o.overran = true
+	}
+}
+
+// exhausted says whether that has happened so often that it is.
+func (o *outcome) exhausted() bool {
+	return o.losses >= mostLosses || o.conflicts >= mostConflicts || o.overran
+}
+
 // fail ends an order's attempt as if its handler had failed: the work is a part of it.
 func (l *lane) fail(o outcome, f *workError) {
 	what := returned{err: f.failure}
@@ -253,6 +281,7 @@ func (l *lane) fail(o outcome, f *workError) {
 		what.cause = handler.ErrTimeout
 	}
 	next := l.endings.outcome(o.delivery, l.judge(o.delivery, what))
+	next.unsure = o.unsure // then this will find out that it has taken effect
 	logResult(l.log, &o.delivery.msg, next.ending, f.failure)
 	l.turn(next)
 }

@@ -1,0 +1,149 @@
+package worker_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow.example/kit/pgproxy"
+	"orderflow.example/services/consumer/internal/dbtest"
+)
+
+// What only fails when the transaction ends, because a constraint trigger was put off until then, is the failure of its order as well:
+// nothing is tried for ever.
+func TestWorkThatFailsAtTheCommitFailsItsOrder(t *testing.T) {
+	for name, does := range map[string]string{
+		"takes too long":       `perform pg_sleep(600);`,
+		"ends its connection":  `perform pg_terminate_backend(pg_backend_pid());`,
+		"cancels itself":       `perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(600);`,
+		"raises a conflict":    `raise exception 'again' using errcode = '40001';`,
+		"raises an exception":  `raise exception 'no';`,
+		"drops what we depend": `deallocate all;`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			f := b.shop(shipOne, `if o.id = 5 then insert into shop.late values (o.id); end if;`)
+			b.Exec(`create table shop.late (order_id bigint);
+				create function shop.late() returns trigger language plpgsql as $$ begin ` + does + ` return null; end $$;
+				create constraint trigger late after insert on shop.late deferrable initially deferred for each row execute function shop.late()`)
+			b.Publish(10)
+			s := workSettings()
+			s.MaxAttempts, s.WorkLanes, s.HandlerTimeout = 1, 1, time.Second
+			r := b.start(s, f)
+			if a := b.settled(); a.Completed != 9 || a.Dead != 1 || b.Order(5).Status != "dead" {
+				t.Errorf("%+v", a)
+			}
+			r.stop()
+			b.shipped()
+		})
+	}
+}
+
+// Orders whose work runs into something each time, more of them than a consumer holds, keep no others waiting, and have an end.
+func TestOrdersThatAlwaysRunIntoSomethingStarveNobody(t *testing.T) {
+	for name, does := range map[string]string{
+		"a conflict":   `raise exception 'again' using errcode = '40001';`,
+		"a lock":       `perform from shop.locked for update nowait;`,
+		"a cancel":     `perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(600);`,
+		"a connection": `perform pg_terminate_backend(pg_backend_pid());`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			f := b.shop(shipOne, fmt.Sprintf(`if o.id <= 15 then %s end if;`, does))
+			b.Exec(`create table shop.locked as select 1 as id`)
+			hold, err := b.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = hold.Rollback(t.Context()) }()
+			if _, err := hold.Exec(t.Context(), `select from shop.locked for update`); err != nil {
+				t.Fatal(err)
+			}
+			b.Publish(25)
+			s := workSettings()
+			s.MaxAttempts, s.Batch, s.Concurrency = 1, 2, 2 // it holds ten at most
+			r := b.start(s, f)
+			dbtest.Within(t, 3*time.Minute, "every order has an end", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+			if a := b.Audit(); a.Completed != 10 || a.Dead != 15 {
+				t.Errorf("%+v", a)
+			}
+			r.stop()
+			b.shipped()
+		})
+	}
+}
+
+// A function that is made anew while consumers run is not its orders' failure, whatever it returns now.
+func TestAFunctionMayBeReplacedWhileConsumersRun(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, ``)
+	s := workSettings()
+	s.MaxAttempts = 1
+	r := b.start(s, f)
+	for i, returns := range []string{"integer", "setof text", "void", "table (a integer, b text)", "record"} {
+		b.Publish(1)
+		dbtest.Eventually(t, "the order has an end", func() bool { return b.Audit().Completed == 2*i+1 })
+		b.Exec(`begin; drop function shop.ship(public.orders); ` + strings.Replace(shipOne, "returns void", "returns "+returns, 1) + `; commit`)
+		if strings.Contains(returns, "(") || returns == "record" {
+			b.Exec(`create or replace function shop.ship(o public.orders) returns ` + returns + ` language sql as $$
+				insert into shop.shipments values (o.id, o.quantity); select 1, 'a'::text $$`)
+		}
+		if returns == "integer" {
+			b.Exec(`create or replace function shop.ship(o public.orders) returns ` + returns + ` language sql as $$
+				insert into shop.shipments values (o.id, o.quantity); select null::integer $$`)
+		}
+		b.Publish(1)
+		dbtest.Eventually(t, "the next one has", func() bool { a := b.Audit(); return a.Completed == 2*i+2 || a.Dead > 0 })
+		if a := b.Audit(); a.Dead > 0 {
+			t.Fatalf("after %q: %v", returns, dbtest.All[string](b.DB, `select last_error from public.orders where status = 'dead'`))
+		}
+	}
+	r.stop()
+	b.shipped()
+}
+
+// A silent connection is not the failure of the order whose work is in the middle of it.
+func TestAConnectionThatGoesSilentInTheMiddleOfWorkIsNoAttempt(t *testing.T) {
+	for _, statement := range []string{named("effect"), named("ack_commit")} {
+		t.Run(statement, func(t *testing.T) {
+			b := setup(t)
+			f := b.shop(shipOne, ``)
+			proxy, address := b.proxied()
+			held := proxy.Trap(statement, pgproxy.Held)
+			b.Publish(1)
+			s := workSettings()
+			s.MaxAttempts, s.HandlerTimeout = 1, time.Second
+			r := b.startOn(address, s, f)
+			within(t, "the answer is held back", held)
+			if a := b.settled(); a.Completed != 1 {
+				t.Errorf("%+v, %v", a, b.Order(1).LastError)
+			}
+			r.stop()
+			b.shipped()
+		})
+	}
+}
+
+// What a function sets for its session ends with its transaction, also for our own statements between transactions: the extension of leases
+// that are shorter than the work may take, for one.
+func TestWhatAFunctionSetsForItsSessionEndsWithItsTransaction(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `set search_path = shop, pg_catalog; set statement_timeout = 1; set lock_timeout = 1; set enable_nestloop = off;`)
+	b.Exec(`create function shop.clock_timestamp() returns timestamptz language sql as 'select ''2000-01-01''::timestamptz'`)
+	s := workSettings()
+	s.MaxAttempts, s.WorkLanes, s.Visible, s.HandlerTimeout = 1, 1, 12*time.Second, 11900*time.Millisecond // every lease is extended before the work
+	r := b.start(s, f)
+	for i := range 5 {
+		b.Publish(20)
+		dbtest.Eventually(t, "they are completed", func() bool { return b.Audit().Completed == 20*(i+1) })
+		if extended := r.metric("leases_extended_total"); extended < float64(20*i) {
+			t.Fatalf("only %v leases were extended", extended)
+		}
+	}
+	r.stop()
+	b.shipped()
+	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 || r.metric("lease_lost_total") != 0 {
+		t.Errorf("%d orders have had more than one attempt, %v leases were lost", n, r.metric("lease_lost_total"))
+	}
+}
