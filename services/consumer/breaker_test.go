@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,7 +38,9 @@ func TestWhoeverProbesMayBeKilled(t *testing.T) {
 	var away, hangs atomic.Bool
 	var current, most, calls atomic.Int64
 	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // until then nothing tells that the other side is gone
 		calls.Add(1)
 		n := current.Add(1)
 		defer current.Add(-1)
@@ -51,7 +55,8 @@ func TestWhoeverProbesMayBeKilled(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}))
-	defer receiver.Close()
+	t.Cleanup(receiver.Close) // after those who call it
+	t.Cleanup(free)
 	program := filepath.Join(t.TempDir(), "consumer")
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
@@ -100,7 +105,7 @@ func TestWhoeverProbesMayBeKilled(t *testing.T) {
 	}
 	away.Store(false)
 	hangs.Store(false)
-	close(release)
+	free()
 	dbtest.Within(t, 2*time.Minute, "all is done but what the dead one had", func() bool { return db.Audit().Completed >= 399 })
 	if a := db.Audit(); a.Dead != 0 || a.Letters != 0 || a.Duplicated != 0 {
 		t.Errorf("%+v", a)
