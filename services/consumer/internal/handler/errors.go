@@ -71,7 +71,7 @@ func Throttled(after time.Duration, err error) error {
 	if err == nil {
 		return nil
 	}
-	return throttledError{err, max(after, 0)}
+	return throttledError{err, bounded(after)}
 }
 
 // AsksForPatience says whether err was marked with Throttled (and not with Permanent), and for how long: 0 when that was not said.
@@ -103,8 +103,13 @@ func delayed(err error, after time.Duration, backoff bool) error {
 	if err == nil {
 		return nil
 	}
-	return delayError{err, max(after, 0), backoff}
+	return delayError{err, bounded(after), backoff}
 }
+
+// longest is the longest delay: more than anybody waits for, and so little that a backoff can be added to it.
+const longest = 100 * 365 * 24 * time.Hour
+
+func bounded(d time.Duration) time.Duration { return min(max(d, 0), longest) }
 
 // Delay returns how long to wait after err where the backoff alone would be backoff. What asks for patience is not before that.
 func Delay(err error, backoff time.Duration) time.Duration {

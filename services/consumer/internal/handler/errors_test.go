@@ -3,6 +3,7 @@ package handler_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -59,6 +60,19 @@ func TestErrorsSayWhatTheirFailureMeansThroughWrapping(t *testing.T) {
 			if delay := handler.Delay(err, backoff); delay != test.delay || !errors.Is(err, cause) {
 				t.Errorf("%s%s: %s instead of %s", name, wrapped, delay, test.delay)
 			}
+		}
+	}
+}
+
+// The longest delay there is plus a backoff is no time in the past, by which the order would come back at once and before all others.
+func TestNoDelayIsTooLongToAddABackoffTo(t *testing.T) {
+	t.Parallel()
+	const forever, backoff = time.Duration(math.MaxInt64), time.Hour
+	for name, err := range map[string]error{
+		"throttled": handler.Throttled(forever, errors.New("x")), "not before": handler.NotBefore(forever, errors.New("x")), "retry after": handler.RetryAfter(forever, errors.New("x")),
+	} {
+		if d := handler.Delay(err, backoff); d < 24*time.Hour {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }
