@@ -21,6 +21,10 @@ func breakerMutants() []Mutant {
 `}},
 		},
 		{
+			Breaks: "the doctor does not know what reading the gate takes", By: goTest(consumer, "./internal/doctor", "TestEachMissingRightIsNoticed"),
+			Edits: []Edit{{consumer + "/internal/doctor/sql/rights.sql", `has_sequence_privilege(pg_get_serial_sequence($1, 'msg_id'), 'select')`, `true`}},
+		},
+		{
 			Breaks: "consumers probe beside each other", Quick: true, By: rules("TestNothingThatHappensBreaksTheRules"),
 			Edits: []Edit{{gate + "step.go", `	case s.Open && s.probing(now):
 		return s, Answer{Wait: until(now, s.ProbeUntil)}
