@@ -77,7 +77,7 @@ func TestEveryCallNeedsAToken(t *testing.T) {
 				t.Errorf("%s %s with %s: got %d %s", method, path, token, a.status, a.body)
 			}
 		}
-		admin := strings.HasPrefix(path, "/dead-letters/")
+		admin := strings.HasPrefix(path, "/dead-letters/") || path == "/queue/pause" || path == "/queue/resume"
 		if a := s.do(t, method, path, "", bearer(callerToken)); (a.status == http.StatusForbidden) != admin {
 			t.Errorf("%s %s with a caller's token: got %d %s", method, path, a.status, a.body)
 		}
@@ -160,7 +160,7 @@ func TestDocumentNamesTheTokens(t *testing.T) {
 			switch {
 			case path == "/health" || path == "/livez" || path == "/readyz":
 				needs = ""
-			case strings.HasPrefix(path, "/dead-letters/"):
+			case strings.HasPrefix(path, "/dead-letters/"), strings.HasPrefix(path, "/queue/"):
 				needs = "admin"
 			}
 			security, given := op["security"].([]any)

@@ -274,7 +274,7 @@ func lockLetter(t *testing.T, conn *pgx.Conn, id int64) pgx.Tx {
 	return tx
 }
 
-func TestChangingDeadLettersNeedsTheToken(t *testing.T) {
+func TestTheAdminsCallsNeedTheToken(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	with := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
@@ -285,6 +285,9 @@ func TestChangingDeadLettersNeedsTheToken(t *testing.T) {
 		{"POST", "/dead-letters/1/redrive", ""},
 		{"DELETE", "/dead-letters/1", ""},
 		{"DELETE", "/dead-letters/abc", ""},
+		{"POST", "/queue/pause", ""},
+		{"POST", "/queue/pause", `{"reason":"a move"}`},
+		{"POST", "/queue/resume", ""},
 	} {
 		for _, token := range []string{"", "Bearer open", "Bearer", "Basic sesame", "sesame", "Bearer sesame2"} {
 			a := with.do(t, call.method, call.path, call.body, []string{"Authorization", token})
@@ -295,6 +298,9 @@ func TestChangingDeadLettersNeedsTheToken(t *testing.T) {
 		if a := without.do(t, call.method, call.path, call.body, []string{"Authorization", "Bearer sesame"}); a.status != http.StatusForbidden {
 			t.Errorf("%s %s without a token configured: got %d %s", call.method, call.path, a.status, a.body)
 		}
+	}
+	if n := count(t, db, `select count(*) from orderflow.gate`); n != 0 {
+		t.Error("somebody without the token has paused the queue")
 	}
 	if strings.Contains(with.log.String(), "sesame") {
 		t.Error("the token is in the log")

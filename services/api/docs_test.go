@@ -21,7 +21,7 @@ func TestDocumentation(t *testing.T) {
 	}
 	paths := document["paths"].(map[string]any)
 	for path, methods := range map[string]string{
-		"/orders": "get post", "/orders/batch": "post", "/orders/{id}": "get", "/messages": "get", "/queue": "get",
+		"/orders": "get post", "/orders/batch": "post", "/orders/{id}": "get", "/messages": "get", "/queue": "get", "/queue/pause": "post", "/queue/resume": "post",
 		"/dead-letters": "get", "/dead-letters/redrive": "post", "/dead-letters/{id}/redrive": "post", "/dead-letters/{id}": "delete",
 		"/health": "get", "/livez": "get", "/readyz": "get",
 	} {

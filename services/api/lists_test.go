@@ -191,7 +191,7 @@ func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
 	if asOf, _ := got["as_of"].(string); !exampleTime.MatchString(asOf) {
 		t.Errorf("as_of is %q", asOf)
 	}
-	if consuming := first.json(t)["consuming"]; fmt.Sprint(consuming) != "map[reason: since:<nil> state:running]" {
+	if consuming := first.json(t)["consuming"]; fmt.Sprint(consuming) != "map[by: reason: since:<nil> state:running]" {
 		t.Errorf("consuming: %v", consuming)
 	}
 	s.post(t, "/orders", orderJSON(7))
@@ -211,13 +211,13 @@ func TestTheQueueSaysWhatItsConsumersAreAt(t *testing.T) {
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db})
 	conn := testdb.Connect(t, db)
-	for _, test := range []struct{ change, state, reason string }{
-		{`insert into orderflow.gate (queue, revision, breaker_open, since, reason) values ('order_queue', 1, true, now(), 'nobody is there')`, "breaker_open", "nobody is there"},
-		{`update orderflow.gate set paused_at = now(), paused_by = 'me'`, "paused", "me"},
-		{`update orderflow.gate set paused_at = null, breaker_open = false, limit_base = 10, limit_at = now()`, "limited", "nobody is there"},
-		{`update orderflow.gate set limit_base = 0, patience_until = now() + interval '1 hour'`, "limited", "nobody is there"},
-		{`update orderflow.gate set patience_until = now()`, "running", ""},
-		{`delete from orderflow.gate`, "running", ""},
+	for _, test := range []struct{ change, state, by, reason string }{
+		{`insert into orderflow.gate (queue, revision, breaker_open, since, reason) values ('order_queue', 1, true, now(), 'nobody is there')`, "breaker_open", "", "nobody is there"},
+		{`update orderflow.gate set paused_at = now(), paused_by = 'me'`, "paused", "me", ""},
+		{`update orderflow.gate set paused_at = null, breaker_open = false, limit_base = 10, limit_at = now()`, "limited", "", "nobody is there"},
+		{`update orderflow.gate set limit_base = 0, patience_until = now() + interval '1 hour'`, "limited", "", "nobody is there"},
+		{`update orderflow.gate set patience_until = now()`, "running", "", ""},
+		{`delete from orderflow.gate`, "running", "", ""},
 	} {
 		if _, err := conn.Exec(t.Context(), test.change); err != nil {
 			t.Fatal(err)
@@ -228,7 +228,7 @@ func TestTheQueueSaysWhatItsConsumersAreAt(t *testing.T) {
 			return consuming["state"] == test.state
 		})
 		since, _ := consuming["since"].(string)
-		if consuming["reason"] != test.reason || exampleTime.MatchString(since) == (test.state == "running") {
+		if consuming["reason"] != test.reason || consuming["by"] != test.by || exampleTime.MatchString(since) == (test.state == "running") {
 			t.Errorf("%s: %v", test.state, consuming)
 		}
 	}

@@ -60,11 +60,16 @@ func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
 	if a := s.do(t, http.MethodDelete, "/dead-letters/2", "", []string{"Authorization", "Bearer sesame"}); a.status != http.StatusNoContent {
 		t.Errorf("delete: %d %s", a.status, a.body)
 	}
+	for _, call := range [][2]string{{"/queue/pause", `"paused"`}, {"/queue/resume", `"running"`}} {
+		if a := s.post(t, call[0], "", "Authorization", "Bearer sesame"); a.status != http.StatusOK || !strings.Contains(a.body, call[1]) {
+			t.Errorf("%s: %d %s", call[0], a.status, a.body)
+		}
+	}
 
 	conn := testdb.Connect(t, asRole)
 	for _, sql := range []string{
 		`delete from pgmq.q_order_queue`, `update pgmq.q_order_queue set vt = now()`, `update orders set status = 'completed'`, `delete from orders`,
-		`select pgmq.delete('order_queue', 3)`, `truncate orders`, `create table public.mine ()`,
+		`select pgmq.delete('order_queue', 3)`, `update orderflow.gate set paused_at = null`, `delete from orderflow.gate`, `truncate orders`, `create table public.mine ()`,
 	} {
 		if strings.Contains(sql, "create table") && conn.PgConn().ParameterStatus("server_version") < "15" {
 			continue // until Postgres 15 everybody might, and taking that away from others is the administrator's to do

@@ -233,7 +233,7 @@ func TestCommandsSayWhatTheyMiss(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
 	bare := dbtest.New(t)
-	bare.Exec(`drop table orderflow.gate`)
+	bare.Exec(`drop table orderflow.gate cascade`)
 	role := fmt.Sprint("consumer_stranger_", time.Now().UnixNano())
 	db.Exec(`create role ` + role)
 	t.Cleanup(func() { db.Exec(`drop role ` + role) })

@@ -21,10 +21,6 @@ func breakerMutants() []Mutant {
 `}},
 		},
 		{
-			Breaks: "the doctor does not know what reading the gate takes", By: goTest(consumer, "./internal/doctor", "TestEachMissingRightIsNoticed"),
-			Edits: []Edit{{consumer + "/internal/doctor/sql/rights.sql", `has_sequence_privilege(pg_get_serial_sequence($1, 'msg_id'), 'select')`, `true`}},
-		},
-		{
 			Breaks: "consumers probe beside each other", Quick: true, By: rules("TestNothingThatHappensBreaksTheRules"),
 			Edits: []Edit{{gate + "step.go", `	case s.Open && s.probing(now):
 		return s, Answer{Wait: until(now, s.ProbeUntil)}
@@ -86,6 +82,10 @@ func breakerMutants() []Mutant {
 			Breaks: "two consumers change the gate without seeing each other", By: goTest(consumer, "./internal/queue", "TestTheGateChangesOneStepAtATime"),
 			Edits: []Edit{{queue + "sql/gate_write.sql", `
    where g.revision = $2`, ``}},
+		},
+		{
+			Breaks: "a change of the gate undoes a pause", By: goTest(consumer, "./internal/queue", "TestTheGateIsReadAsItWasWritten"),
+			Edits: []Edit{{queue + "sql/gate_write.sql", `set revision = excluded.revision, breaker_open`, `set revision = excluded.revision, paused_at = excluded.paused_at, breaker_open`}},
 		},
 		{
 			Breaks: "the gates of all queues are one", By: works("TestTheBreakersOfTwoQueuesDoNotMix"),

@@ -25,6 +25,21 @@ func schemaMutants() []Mutant {
 			By:     schemaTest("TestOtherMomentsStayAsTheyAreWritten"),
 		},
 		{
+			Breaks: "a pause is told to nobody",
+			Edits:  []Edit{{dir + "migrations/00003_orderflow.sql", "perform pg_notify('orderflow_' || lower(pause.queue), 'gate');", ""}},
+			By:     schemaTest("TestAPauseIsWhatTheFirstOneAskedFor"),
+		},
+		{
+			Breaks: "who pauses a paused queue takes the pause over",
+			Edits:  []Edit{{dir + "migrations/00003_orderflow.sql", "    where g.paused_at is null\n", ""}},
+			By:     schemaTest("TestAPauseIsWhatTheFirstOneAskedFor"),
+		},
+		{
+			Breaks: "a pause that a trigger holds back is taken for done",
+			Edits:  []Edit{{dir + "migrations/00003_orderflow.sql", "    if result.paused_at is null then\n        raise", "    if false then\n        raise"}},
+			By:     schemaTest("TestAPauseNoticesWhatIsNotWritten"),
+		},
+		{
 			Breaks: "a redrive sends the message of a letter that stays",
 			Edits: []Edit{{
 				dir + "migrations/00005_dead_letters.sql",

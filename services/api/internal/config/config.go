@@ -24,7 +24,7 @@ type Config struct {
 	MetricsPort int              `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics and the probes' details; 0: any free one, -1: none"`
 	Pprof       bool             `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
 	APITokens   string           `envconfig:"API_TOKENS" secret:"true" desc:"bearer tokens, separated by commas or white space, one of which every call but the probes and the documentation's page needs; empty: everybody may call"`
-	AdminToken  string           `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters, good for every other call, too; several while one replaces another, as in API_TOKENS; empty: those calls are off"`
+	AdminToken  string           `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters or stop the queue, good for every other call, too; several while one replaces another, as in API_TOKENS; empty: those calls are off"`
 
 	Input string `envconfig:"INPUT" default:"strict" desc:"how an order may be written: strict takes what means one thing only; example takes what the FastAPI example took, rounds prices half-even to cents and says so, and refuses with FastAPI's statuses and errors"`
 

@@ -34,8 +34,8 @@ func (t tokens) have(token string) bool {
 
 // access is who may call what.
 type access struct {
-	callers tokens // open every call but those that change dead letters; none: everybody may call
-	admins  tokens // open every call; none: those that change dead letters are off
+	callers tokens // open every call but those for admins; none: everybody may call
+	admins  tokens // open every call; none: those for admins, which change dead letters or stop the queue, are off
 }
 
 func (a *access) admit(token string) bool {
@@ -65,6 +65,14 @@ func (s *Server) authenticate(c *fiber.Ctx) error {
 		return s.unauthorized(c, given, "this call needs the header Authorization: Bearer with one of the API_TOKENS")
 	}
 	return c.Next()
+}
+
+// forAdmins makes an operation one that needs an admin token, and describes it so.
+func (s *Server) forAdmins(op huma.Operation) huma.Operation {
+	op.Security = []map[string][]string{{"admin": {}}}
+	op.Middlewares = append(op.Middlewares, s.authorizeAdmin)
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity)
+	return op
 }
 
 // authorizeAdmin lets a request pass that bears an admin token. It stands before everything that reads the request.

@@ -47,12 +47,9 @@ func (s *Server) deadLetters() {
 	})
 
 	changing := func(id, method, path, summary, description string, errors ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: method, Path: path, Tags: []string{"dead letters"}, Summary: summary, Description: description,
-			Security:    []map[string][]string{{"admin": {}}},
-			Middlewares: huma.Middlewares{s.authorizeAdmin},
-			Errors:      append(errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity),
-		}
+		return s.forAdmins(huma.Operation{
+			OperationID: id, Method: method, Path: path, Tags: []string{"dead letters"}, Summary: summary, Description: description, Errors: errors,
+		})
 	}
 	s.redriving(changing("redrive-dead-letters", http.MethodPost, redrivePath, "Put dead letters back into the queue",
 		"Choose by exactly one of msg_ids, reason and all. Each goes back with its order, which is pending again with fresh attempts."))

@@ -60,8 +60,8 @@ type Config struct {
 	OrderBodyLimit int   // bytes of every other request's body
 	BodyBudget     int64 // bytes of the larger ones that may be under way at a time
 	Input          orders.Input
-	APITokens      []string // open every call but those that change dead letters; none: everybody may call
-	AdminTokens    []string // open every call; none: those that change dead letters are off
+	APITokens      []string // open every call but those for admins; none: everybody may call
+	AdminTokens    []string // open every call; none: those for admins are off
 	LogRequests    string   // whose lines are at level info and not at debug: none, changes or all
 }
 
@@ -122,6 +122,7 @@ func New(cfg Config) *Server {
 	s.reading()
 	s.messages()
 	s.deadLetters()
+	s.pausing()
 	s.documentation()
 	return s
 }

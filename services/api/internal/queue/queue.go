@@ -1,4 +1,5 @@
-// Package queue looks at the queue and at its dead letters, and asks the database to put dead letters back or away.
+// Package queue looks at the queue and at its dead letters, and asks the database to put dead letters back or away, and to stop
+// the queue's consumers.
 //
 // It must never read a message in PGMQ's sense: nothing here hides a message, counts a delivery or deletes from the queue.
 package queue
@@ -34,6 +35,9 @@ func New(db *pgxpool.Pool, name string) *Queue {
 		db:    db,
 	}
 }
+
+// Name is the queue's name, as it was given.
+func (q *Queue) Name() string { return q.name }
 
 // Message is a message as it lies in the queue.
 type Message struct {

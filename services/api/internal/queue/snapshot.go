@@ -29,32 +29,6 @@ type Snapshot struct {
 	deadTotal int64
 }
 
-// Consuming is what the consumers of the queue have agreed on: see services/consumer/internal/gate.
-type Consuming struct {
-	State  string        `json:"state" enum:"running,limited,breaker_open,paused" doc:"running: as fast as they can. limited: what the handlers call was unavailable, or has asked for patience, and gets no more than it can take. breaker_open: it is unavailable; one order at a time is tried, until one succeeds. paused: an operator has stopped the queue"`
-	Since  *isotime.Time `json:"since" doc:"when it was paused, or when the breaker opened or closed last; null when it is running"`
-	Reason string        `json:"reason" doc:"who has paused it, or the error that opened the breaker; empty when it is running"`
-}
-
-// consuming makes one of the row of the gate.
-func consuming(paused *time.Time, by string, open, limited bool, since *time.Time, reason string) Consuming {
-	at := func(t *time.Time) *isotime.Time {
-		if t == nil {
-			return nil
-		}
-		return &isotime.Time{Time: *t}
-	}
-	switch {
-	case paused != nil:
-		return Consuming{State: "paused", Since: at(paused), Reason: by}
-	case open:
-		return Consuming{State: "breaker_open", Since: at(since), Reason: reason}
-	case limited:
-		return Consuming{State: "limited", Since: at(since), Reason: reason}
-	}
-	return Consuming{State: "running"}
-}
-
 // Rates are taken from the counters of two snapshots. Nil: there is none before the last one that is recent enough.
 type Rates struct {
 	EnqueuedPerSecond  *float64 `json:"enqueued_per_second" doc:"since the look before; null when that was more than 15 seconds earlier, or there was none"`
@@ -205,24 +179,21 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 			(select count(*) from ` + q.dlq + `),
 			coalesce(pg_sequence_last_value(pg_get_serial_sequence($1, 'msg_id')::regclass), 0),
 			coalesce(pg_sequence_last_value(pg_get_serial_sequence($2, 'msg_id')::regclass), 0),
-			g.paused_at, coalesce(g.paused_by, ''), coalesce(g.breaker_open, false), coalesce(g.limit_base > 0 or g.patience_until > now.t, false),
-			g.since, coalesce(g.reason, '')
+			` + gateColumns + `
 		from messages
 		cross join now
 		left join orderflow.gate g on g.queue = lower($3)`
 	s := &Snapshot{Queue: q.name}
-	var paused, since *time.Time
-	var by, reason string
-	var open, limited bool
+	var g gate
 	err := q.patiently(ctx, snapshotTimeout, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, sql, q.table, q.dlq, q.name).Scan(
+		return tx.QueryRow(ctx, sql, q.table, q.dlq, q.name).Scan(append([]any{
 			&s.AsOf.Time, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal,
-			&paused, &by, &open, &limited, &since, &reason)
+		}, g.targets()...)...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at the queue: %w", err)
 	}
-	s.Consuming = consuming(paused, by, open, limited, since, reason)
+	s.Consuming = g.consuming()
 	s.OldestAgeSeconds = max(0, s.OldestAgeSeconds)
 	s.Delayed = s.Depth - s.Visible - s.InFlight
 	return s, nil

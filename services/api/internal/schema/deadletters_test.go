@@ -225,12 +225,13 @@ func policy(table, command string) string {
 	return `alter table ` + table + ` enable row level security; create policy p on ` + table + ` for ` + command + ` to public using (false)`
 }
 
-func TestDeadLettersOfAQueueThatIsNot(t *testing.T) {
+func TestAQueueThatIsNot(t *testing.T) {
 	t.Parallel()
 	db := migrated(t, schema.InstallSQL)
 	for _, statement := range []string{
 		`select orderflow.redrive('nowhere', array[1])`,
 		`select orderflow.delete_dead_letters('nowhere', array[1])`,
+		`select orderflow.pause('nowhere', 'me', '')`,
 	} {
 		if _, err := table(t, db.conn, statement); err == nil || !strings.Contains(err.Error(), "does not exist") {
 			t.Errorf("%s: %v", statement, err)

@@ -37,6 +37,8 @@ const (
 	notWritten        = "orderflow.not_written(text, bigint[])"
 	installation      = "orderflow.installation"
 	gateTable         = "orderflow.gate"
+	pauseQueue        = "orderflow.pause(text, text, text)"
+	resumeQueue       = "orderflow.resume(text)"
 )
 
 // ordersMarks are the columns that processing an order changes; nothing of what the customer ordered is among them.
@@ -83,8 +85,8 @@ func (o objects) everyone() []grant {
 	}
 }
 
-// apiGrants: the api inserts orders and messages and reads. It changes and deletes neither; what it does to dead letters
-// goes through functions that know what is allowed.
+// apiGrants: the api inserts orders and messages and reads. It changes and deletes neither; what it does to dead letters and
+// to the gate goes through functions that know what is allowed.
 func (o objects) apiGrants() []grant {
 	return append(o.everyone(),
 		grant{on: onTable, object: ordersTable, privileges: []string{"select", "insert"}},
@@ -95,6 +97,8 @@ func (o objects) apiGrants() []grant {
 		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
 		grant{on: onFunction, object: redrive, privileges: []string{"execute"}},
 		grant{on: onFunction, object: deleteDeadLetters, privileges: []string{"execute"}},
+		grant{on: onFunction, object: pauseQueue, privileges: []string{"execute"}},
+		grant{on: onFunction, object: resumeQueue, privileges: []string{"execute"}},
 	)
 }
 
@@ -109,6 +113,8 @@ func (o objects) consumerGrants() []grant {
 		grant{on: onTable, object: installation, privileges: []string{"select"}},
 		// Whoever opens or closes the breaker does so for all.
 		grant{on: onTable, object: gateTable, privileges: []string{"select", "insert", "update"}},
+		grant{on: onFunction, object: pauseQueue, privileges: []string{"execute"}},
+		grant{on: onFunction, object: resumeQueue, privileges: []string{"execute"}},
 		grant{on: onFunction, object: notWritten, privileges: []string{"execute"}},
 		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)

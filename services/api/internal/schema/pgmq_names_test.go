@@ -45,6 +45,7 @@ var named = []string{
 	`select pgmq.set_vt(:q, array[1], now())`,
 	`select * from orderflow.redrive(:q, array[1])`,
 	`select orderflow.delete_dead_letters(:q, array[1])`,
+	`select orderflow.pause(:q, 'me', '')`,
 }
 
 // Whatever is in a name, a statement does its one thing to that queue or fails: nothing else in the database changes.

@@ -88,6 +88,8 @@ const (
 	listen        = `listen orderflow_jobs`
 	readGate      = `select breaker_open from orderflow.gate`
 	openBreaker   = `insert into orderflow.gate (queue, revision, breaker_open) values ('jobs', 1, true) on conflict (queue) do update set breaker_open = true`
+	pauseQueue    = `select orderflow.pause('jobs', 'me', '')`
+	resumeQueue   = `select orderflow.resume('jobs')`
 	deleteGate    = `delete from orderflow.gate`
 	notify        = `select pg_notify('orderflow_jobs', '')`
 )
@@ -99,7 +101,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 		readOrders, countsOrders, drawOrderID, insertOrder, markOrder, changeOrder, renameOrder, deleteOrder, truncateTable,
 		send, sendBatch, read, peek, setVT, nack, ack, archive, purge, bury, readDead, deleteDead, redrive, removeDead,
 		holders, metrics, metricsAll, version, fakeVersion, createQueue, dropQueue, createTable, dropOrders, listen, notify,
-		readGate, openBreaker, deleteGate,
+		readGate, openBreaker, deleteGate, pauseQueue, resumeQueue,
 	}
 	everyone := []string{readOrders, readGate, peek, readDead, metrics, metricsAll, version, listen, notify}
 
@@ -109,8 +111,8 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 			role schema.Role
 			may  []string
 		}{
-			{roles.API, []string{countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead}},
-			{roles.Consumer, []string{openBreaker, markOrder, read, setVT, nack, ack, bury, holders}},
+			{roles.API, []string{countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue}},
+			{roles.Consumer, []string{openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
 			{roles.Metrics, []string{countsOrders, holders}},
 		} {
 			conn := connect(t, db.as(part.role.Name, password))

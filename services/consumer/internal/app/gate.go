@@ -15,24 +15,29 @@ import (
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/program"
 	"orderflow.example/services/consumer/internal/config"
-	"orderflow.example/services/consumer/internal/gate"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
 // pause is `consumer pause`: it stops all consumers of the queue, also those that are started later.
 func pause(ctx context.Context, s *config.Config, call *program.Call) error {
-	return change(ctx, s, call, func(g queue.Gate) gate.State { return g.Pause(g.Now, s.ConsumerID) })
+	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.Gate, error) {
+		return q.Pause(ctx, conn, s.ConsumerID)
+	})
 }
 
 // resume is `consumer resume`.
 func resume(ctx context.Context, s *config.Config, call *program.Call) error {
-	return change(ctx, s, call, func(g queue.Gate) gate.State { return g.Resume() })
+	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.Gate, error) {
+		return q.Resume(ctx, conn)
+	})
 }
 
 // status is `consumer status`.
 func status(ctx context.Context, s *config.Config, call *program.Call) error {
-	return change(ctx, s, call, func(g queue.Gate) gate.State { return g.State })
+	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.Gate, error) {
+		return q.ReadGate(ctx, conn)
+	})
 }
 
 // advice says what to change, where the server's words do not. Empty when they do.
@@ -42,7 +47,7 @@ func advice(err error) string {
 		return ""
 	}
 	switch answer.Code {
-	case pgerrcode.UndefinedTable, pgerrcode.InvalidSchemaName, pgerrcode.UndefinedColumn:
+	case pgerrcode.UndefinedTable, pgerrcode.UndefinedFunction, pgerrcode.InvalidSchemaName, pgerrcode.UndefinedColumn:
 		return ": is it another DATABASE_URL or QUEUE_NAME? If not, run `api migrate` with them; `consumer doctor` says more"
 	case pgerrcode.InsufficientPrivilege:
 		return ": connect as the consumers do, or run `api migrate` with this role as CONSUMER_DB_ROLE; `consumer doctor` says more"
@@ -50,8 +55,8 @@ func advice(err error) string {
 	return ""
 }
 
-// change changes the queue's gate, and says what it is then.
-func change(ctx context.Context, s *config.Config, call *program.Call, how func(queue.Gate) gate.State) error {
+// atGate does something with the queue's gate, and says how it is then.
+func atGate(ctx context.Context, s *config.Config, call *program.Call, do func(context.Context, *queue.Queue, *pgx.Conn) (queue.Gate, error)) error {
 	server := pg.NewServer(s.DatabaseURL, call.Command, slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink(call.Command, nil)
 	defer link.Close()
@@ -59,7 +64,7 @@ func change(ctx context.Context, s *config.Config, call *program.Call, how func(
 	defer cancel()
 	var found queue.Gate
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		found, err = queue.New(s.QueueName, false).ChangeGate(ctx, conn, how)
+		found, err = do(ctx, queue.New(s.QueueName, false), conn)
 		return err
 	})
 	if err != nil {

@@ -323,6 +323,8 @@ var granted = map[string]string{
 	"update on orderflow.gate":                                  "select, insert and update on orderflow.gate",
 	"select on public.orderflow_migrations":                     "",
 	"execute on function orderflow.not_written(text, bigint[])": "execute on orderflow.not_written",
+	"execute on function orderflow.pause(text, text, text)":     "execute on orderflow.pause and orderflow.resume",
+	"execute on function orderflow.resume(text)":                "execute on orderflow.pause and orderflow.resume",
 }
 
 // asStranger makes the session that of a role with all rights of a consumer but those.
@@ -365,19 +367,21 @@ func TestEachMissingRightIsNoticed(t *testing.T) {
 // Who asks why nothing is done is told of what stops the queue, and not to add consumers to it.
 func TestWhatStopsTheQueueIsTheAnswerToItsLag(t *testing.T) {
 	for name, test := range map[string]struct {
-		stop   func(g queue.Gate) gate.State
+		stop   func(b *bundle, q *queue.Queue) (queue.Gate, error)
 		words  []string
 		unsaid string
 	}{
 		"a pause": {
-			func(g queue.Gate) gate.State { return g.Pause(g.Now, "ann") },
+			func(b *bundle, q *queue.Queue) (queue.Gate, error) { return q.Pause(b.ctx, b.conn, "ann") },
 			[]string{"paused since", "by ann", "consumer resume"},
 			"breaker",
 		},
 		"the breaker": {
-			func(g queue.Gate) gate.State {
-				g.Open, g.Since, g.Reason = true, g.Now, "webhook: connection refused"
-				return g.State
+			func(b *bundle, q *queue.Queue) (queue.Gate, error) {
+				return q.ChangeGate(b.ctx, b.conn, func(g queue.Gate) gate.State {
+					g.Open, g.Since, g.Reason = true, g.Now, "webhook: connection refused"
+					return g.State
+				})
 			},
 			[]string{"the breaker is open", "connection refused", "goes on by itself"},
 			"consumer resume",
@@ -390,7 +394,7 @@ func TestWhatStopsTheQueueIsTheAnswerToItsLag(t *testing.T) {
 			if _, findings := b.examine(); findings["consuming"].Finding != "running" || findings["consuming"].Advice != "" {
 				t.Errorf("nothing stops it: %+v", findings["consuming"])
 			}
-			if _, err := queue.New(dbtest.QueueName, false).ChangeGate(b.ctx, b.conn, test.stop); err != nil {
+			if _, err := test.stop(b, queue.New(dbtest.QueueName, false)); err != nil {
 				t.Fatal(err)
 			}
 			b.wantAdvice("consuming", test.words...)

@@ -10,7 +10,11 @@ import (
 func (s State) Describe(now time.Time) string {
 	switch {
 	case s.Paused():
-		return "paused since " + s.PausedAt.UTC().Format(time.RFC3339) + " by " + s.PausedBy
+		why := "paused since " + s.PausedAt.UTC().Format(time.RFC3339) + " by " + s.PausedBy
+		if s.PauseReason != "" {
+			why += ": " + s.PauseReason
+		}
+		return why
 	case s.Open:
 		return "the breaker is open since " + s.Since.UTC().Format(time.RFC3339) + ", because what the handler calls is unavailable: " + s.Reason
 	case now.Before(s.PatienceUntil):

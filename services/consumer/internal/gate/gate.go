@@ -16,8 +16,9 @@ import (
 
 // State is what the consumers of a queue share. The zero State is a gate that stands open wide: a queue without a row.
 type State struct {
-	PausedAt time.Time // by an operator; zero: not paused
-	PausedBy string
+	PausedAt    time.Time // by an operator; zero: not paused. Step leaves the pause as it is
+	PausedBy    string
+	PauseReason string // as the operator gave it; may be empty
 
 	Open       bool      // the breaker: what the handlers call is down
 	Since      time.Time // when it opened or closed last

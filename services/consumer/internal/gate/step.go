@@ -80,24 +80,10 @@ func (s State) Step(now time.Time, p Policy, a Ask) (State, Answer) {
 	}
 }
 
-// Concerns says whether the change from before is one that every consumer is to know of at once.
+// Concerns says whether the change from before, made by Step, is one that every consumer is to know of at once.
 func (s State) Concerns(before State) bool {
-	return s.Open != before.Open || s.Paused() != before.Paused() || s.Limited() && !before.Limited() || s.PatienceUntil.After(before.PatienceUntil)
+	return s.Open != before.Open || s.Limited() && !before.Limited() || s.PatienceUntil.After(before.PatienceUntil)
 }
 
 // until is how long to wait for a time that may come sooner after all.
 func until(now, at time.Time) time.Duration { return min(max(at.Sub(now), pace), ask) }
-
-// Pause stops the queue for all consumers, until Resume.
-func (s State) Pause(now time.Time, by string) State {
-	if !s.Paused() {
-		s.PausedAt, s.PausedBy = now, by
-	}
-	return s
-}
-
-// Resume ends a pause.
-func (s State) Resume() State {
-	s.PausedAt, s.PausedBy = time.Time{}, ""
-	return s
-}

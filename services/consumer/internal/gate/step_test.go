@@ -11,6 +11,11 @@ var (
 	policy = Policy{ProbeFirst: time.Second, ProbeMost: 5 * time.Second}
 )
 
+func paused(s State) State {
+	s.PausedAt, s.PausedBy = noon, "me"
+	return s
+}
+
 func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 
 func TestWhatTheGateAnswers(t *testing.T) {
@@ -58,9 +63,8 @@ func TestWhatTheGateAnswers(t *testing.T) {
 		"patience again":               {state: State{Limit: Limit{Base: 14, Growth: easeGrowth, At: noon}}, now: at(1), ask: Ask{Eased: true}, want: Answer{Wait: time.Second}, check: func(s State) bool { return math.Abs(s.Limit.Base-14*1.1*.7) < .001 }},
 		"no probe before the patience": {state: State{Open: true, Since: noon, ProbeAt: noon, PatienceUntil: at(3)}, now: at(2.5), ask: Ask{Who: "a", Want: 1}, want: Answer{Wait: 500 * time.Millisecond}},
 
-		"paused":                     {state: State{}.Pause(noon, "me"), now: at(1), ask: Ask{Want: 30}, want: Answer{Wait: time.Second}},
-		"paused while open":          {state: open.Pause(noon, "me"), now: at(9), ask: Ask{Who: "a", Want: 30}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Prober == "" }},
-		"resumed":                    {state: State{}.Pause(noon, "me").Resume(), now: at(1), ask: Ask{Want: 30}, want: Answer{Grant: 30}},
+		"paused":                     {state: paused(State{}), now: at(1), ask: Ask{Want: 30}, want: Answer{Wait: time.Second}},
+		"paused while open":          {state: paused(open), now: at(9), ask: Ask{Who: "a", Want: 30}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Prober == "" }},
 		"opened again in a recovery": {state: known, now: at(1), ask: Ask{Who: "a", Rate: 9, Trip: "boom"}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Failures == 1 && s.Normal == 200 && s.ProbeAt.Equal(at(3)) }},
 
 		"rates of others are added":       {state: open, now: at(0.5), ask: Ask{Who: "b", Rate: 50}, want: Answer{Wait: 500 * time.Millisecond}, check: func(s State) bool { return s.Normal == 50 }},

@@ -28,7 +28,7 @@ func (q *Queue) ReadGate(ctx context.Context, conn *pgx.Conn) (Gate, error) {
 	var g Gate
 	var paused, since, probe, prober, arrived, limit, tokens, patience *time.Time
 	err := conn.QueryRow(ctx, q.gateRead, q.Name, q.table).Scan(&g.Now, &g.Arrivals, &g.Revision,
-		&paused, &g.PausedBy, &g.Open, &since, &g.Reason, &g.Failures, &probe, &g.Prober, &prober, &g.Normal, &g.RatedBy,
+		&paused, &g.PausedBy, &g.PauseReason, &g.Open, &since, &g.Reason, &g.Failures, &probe, &g.Prober, &prober, &g.Normal, &g.RatedBy,
 		&g.State.Arrivals, &arrived, &g.Limit.Base, &g.Limit.Growth, &limit, &g.Tokens, &tokens, &patience)
 	if err != nil {
 		return Gate{}, fmt.Errorf("read the gate: %w", err)
@@ -44,7 +44,23 @@ func (q *Queue) ReadGate(ctx context.Context, conn *pgx.Conn) (Gate, error) {
 	return g, nil
 }
 
-// ChangeGate changes the gate as change says, which is called again with another one when somebody else has been quicker. It returns what is
+// Pause stops the queue for all consumers, until Resume. A queue that is paused stays as it is.
+func (q *Queue) Pause(ctx context.Context, conn *pgx.Conn, by string) (Gate, error) {
+	if _, err := conn.Exec(ctx, q.gatePause, q.Name, storable(by)); err != nil {
+		return Gate{}, fmt.Errorf("pause the queue: %w", err)
+	}
+	return q.ReadGate(ctx, conn)
+}
+
+// Resume ends a pause.
+func (q *Queue) Resume(ctx context.Context, conn *pgx.Conn) (Gate, error) {
+	if _, err := conn.Exec(ctx, q.gateResume, q.Name); err != nil {
+		return Gate{}, fmt.Errorf("resume the queue: %w", err)
+	}
+	return q.ReadGate(ctx, conn)
+}
+
+// ChangeGate changes the gate, but for its pause, as change says, which is called again with another one when somebody else has been quicker. It returns what is
 // agreed on. Where others are to know of the change at once they are told.
 func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate) gate.State) (Gate, error) {
 	for range gateTries {
@@ -56,7 +72,7 @@ func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate
 		if reflect.DeepEqual(next, found.State) {
 			return found, nil
 		}
-		revision, err := q.writeGate(ctx, conn, found.Revision, next, next.Concerns(found.State), next.Paused() != found.Paused())
+		revision, err := q.writeGate(ctx, conn, found.Revision, next, next.Concerns(found.State))
 		if err != nil {
 			return Gate{}, err
 		}
@@ -75,15 +91,15 @@ const gateTries = 30
 var ErrGateStuck = errors.New("the row of orderflow.gate cannot be written, and nothing says why: a row-level trigger may suppress it")
 
 // writeGate changes the gate that was read with a revision, and returns the new one: 0 when somebody else has changed it since.
-// With tell the consumers are told; durable waits until a crash of the server cannot undo it.
-func (q *Queue) writeGate(ctx context.Context, conn *pgx.Conn, revision int64, s gate.State, tell, durable bool) (written int64, err error) {
+// With tell the consumers are told.
+func (q *Queue) writeGate(ctx context.Context, conn *pgx.Conn, revision int64, s gate.State, tell bool) (written int64, err error) {
 	rated := s.RatedBy
 	if rated == nil {
 		rated = []string{}
 	}
-	err = conn.QueryRow(ctx, q.gateWrite, q.Name, revision, orNull(s.PausedAt), storable(s.PausedBy), s.Open, orNull(s.Since), storable(s.Reason),
+	err = conn.QueryRow(ctx, q.gateWrite, q.Name, revision, s.Open, orNull(s.Since), storable(s.Reason),
 		s.Failures, orNull(s.ProbeAt), storable(s.Prober), orNull(s.ProbeUntil), s.Normal, rated, s.Arrivals, orNull(s.ArrivedAt),
-		s.Limit.Base, s.Limit.Growth, orNull(s.Limit.At), s.Tokens, orNull(s.TokensAt), orNull(s.PatienceUntil), tell, q.Channel(), durable).
+		s.Limit.Base, s.Limit.Growth, orNull(s.Limit.At), s.Tokens, orNull(s.TokensAt), orNull(s.PatienceUntil), tell, q.Channel()).
 		Scan(&written, nil, nil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil

@@ -14,6 +14,7 @@ import (
 )
 
 // Every change is made to what is there, and none is lost, however many there are at a time, and also to a queue that has no row yet.
+// Nor is a pause, which an operator may ask for in between.
 func TestTheGateChangesOneStepAtATime(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -37,7 +38,34 @@ func TestTheGateChangesOneStepAtATime(t *testing.T) {
 			}
 		})
 	}
+	all.Go(func() {
+		conn, err := pgx.Connect(t.Context(), db.URL)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close(t.Context())
+		q, last := queue.New(dbtest.QueueName, false), int64(0)
+		for range changes {
+			for name, change := range map[string]func() (queue.Gate, error){
+				"pause":  func() (queue.Gate, error) { return q.Pause(t.Context(), conn, "me") },
+				"resume": func() (queue.Gate, error) { return q.Resume(t.Context(), conn) },
+			} {
+				g, err := change()
+				if err != nil || g.Paused() != (name == "pause") || g.Revision < last {
+					t.Errorf("%s: %+v, %v", name, g, err)
+				}
+				last = g.Revision
+			}
+		}
+		if _, err := q.Pause(t.Context(), conn, "me"); err != nil {
+			t.Error(err)
+		}
+	})
 	all.Wait()
+	if by := dbtest.One[string](db, `select paused_by from orderflow.gate where paused_at is not null`); by != "me" {
+		t.Errorf("paused by %q", by)
+	}
 	if n := dbtest.One[int](db, `select failures from orderflow.gate`); n != writers*changes {
 		t.Errorf("%d of %d changes are there", n, writers*changes)
 	}
@@ -48,7 +76,7 @@ func TestTheGateIsReadAsItWasWritten(t *testing.T) {
 	b := setup(t)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
 	state := gate.State{
-		PausedAt: now, PausedBy: "me", Open: true, Since: now.Add(time.Second), Reason: "nobody\x00is there", Failures: 3, ProbeAt: now.Add(2 * time.Second),
+		Open: true, Since: now.Add(time.Second), Reason: "nobody\x00is there", Failures: 3, ProbeAt: now.Add(2 * time.Second),
 		Prober: "me/1", ProbeUntil: now.Add(3 * time.Second), Normal: 200.5, RatedBy: []string{"a", "b"}, Arrivals: 7, ArrivedAt: now.Add(4 * time.Second),
 		Limit: gate.Limit{Base: 1.5, Growth: 2.5, At: now.Add(5 * time.Second)}, Tokens: 0.25, TokensAt: now.Add(6 * time.Second), PatienceUntil: now.Add(7 * time.Second),
 	}
@@ -61,6 +89,11 @@ func TestTheGateIsReadAsItWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	paused, err := queue.New("Order_Queue", false).Pause(b.ctx, b.conn, "me")
+	if err != nil || paused.PausedBy != "me" || !paused.Paused() || paused.Revision <= written.Revision {
+		t.Fatalf("paused: %+v, %v", paused, err)
+	}
+	state.PausedAt, state.PausedBy = paused.PausedAt.UTC(), "me"
 	read, err := queue.New("ORDER_QUEUE", false).ReadGate(b.ctx, b.conn)
 	if err != nil {
 		t.Fatal(err)
@@ -70,10 +103,24 @@ func TestTheGateIsReadAsItWasWritten(t *testing.T) {
 	for _, at := range []*time.Time{&got.PausedAt, &got.Since, &got.ProbeAt, &got.ProbeUntil, &got.ArrivedAt, &got.Limit.At, &got.TokensAt, &got.PatienceUntil} {
 		*at = at.UTC()
 	}
-	if read.Revision != written.Revision || !reflect.DeepEqual(got, state) {
+	if read.Revision != paused.Revision || !reflect.DeepEqual(got, state) {
 		t.Errorf("read %+v\nwritten %+v", got, state)
 	}
 	if seen, err := b.Peek(b.ctx, b.conn, time.Time{}); err != nil || seen.Gate != read.Revision {
 		t.Errorf("a look shows revision %d: %v", seen.Gate, err)
+	}
+	changed, err := b.ChangeGate(b.ctx, b.conn, func(g queue.Gate) gate.State {
+		g.Tokens++
+		return g.State
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read, err := b.ReadGate(b.ctx, b.conn); err != nil || !read.Paused() || read.PausedBy != "me" || read.Tokens != changed.Tokens {
+		t.Errorf("a change has undone the pause: %+v, %v", read, err)
+	}
+	resumed, err := b.Resume(b.ctx, b.conn)
+	if err != nil || resumed.Paused() || resumed.PausedBy != "" || resumed.Failures != 3 || resumed.Revision <= read.Revision {
+		t.Errorf("resumed: %+v, %v", resumed, err)
 	}
 }

@@ -42,7 +42,7 @@ type Queue struct {
 	extend, start, late, fate                             string
 	ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands string
 	nack, nackMessageOnly, release, bury                  string
-	gateRead, gateWrite                                   string
+	gateRead, gateWrite, gatePause, gateResume            string
 }
 
 // New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
@@ -74,7 +74,7 @@ func New(name string, lastRead bool) *Queue {
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_stands": &q.ackStands, "nack": &q.nack,
 		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "start": &q.start, "late": &q.late, "bury": &q.bury, "fate": &q.fate,
 		"identify": &q.identify, "look": &q.look, "describe": &q.describe,
-		"gate_read": &q.gateRead, "gate_write": &q.gateWrite,
+		"gate_read": &q.gateRead, "gate_write": &q.gateWrite, "gate_pause": &q.gatePause, "gate_resume": &q.gateResume,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))
 	}

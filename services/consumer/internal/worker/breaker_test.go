@@ -413,7 +413,7 @@ func TestTheBreakerSurvivesWhateverHappensToItsRow(t *testing.T) {
 // Where the state cannot be shared, each consumer has a breaker of its own, and says so.
 func TestWithoutItsRowEachConsumerHasABreakerOfItsOwn(t *testing.T) {
 	for name, spoil := range map[string]string{
-		"no table": `drop table orderflow.gate`,
+		"no table": `drop table orderflow.gate cascade`,
 		"writes are suppressed": `create function swallow() returns trigger language plpgsql as $$ begin return null; end $$;
 			create trigger swallow before insert or update on orderflow.gate for each row execute function swallow()`,
 	} {
@@ -484,11 +484,10 @@ func TestAPausedQueueIsNotWorkedOn(t *testing.T) {
 	within(t, "one starts", started)
 	within(t, "another starts", started)
 	dbtest.Eventually(t, "the others wait", func() bool { return c.metric("leases_held") == 12 })
-	b.Exec(`insert into orderflow.gate (queue, revision, paused_at, paused_by) values ($1, 1, clock_timestamp(), 'the tests')`, dbtest.QueueName)
-	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
+	b.Exec(`select orderflow.pause($1, 'the tests', 'the warehouse moves')`, dbtest.QueueName)
 	dbtest.Eventually(t, "it says so", func() bool {
 		_, why := c.Ready()
-		return strings.Contains(why, "paused since") && strings.Contains(why, "the tests")
+		return strings.Contains(why, "paused since") && strings.Contains(why, "the tests: the warehouse moves")
 	})
 	dbtest.Eventually(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 2 })
 	close(goOn)
@@ -498,8 +497,7 @@ func TestAPausedQueueIsNotWorkedOn(t *testing.T) {
 	if n.total() != 2 || c.metric("paused") != 1 {
 		t.Fatalf("%d were worked on", n.total())
 	}
-	b.Exec(`update orderflow.gate set paused_at = null, revision = 2`)
-	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
+	b.Exec(`select orderflow.resume($1)`, dbtest.QueueName)
 	if a := b.settled(); a.Completed != 12 {
 		t.Fatalf("%+v", a)
 	}

@@ -356,7 +356,8 @@ func (g *gating) report(before, next gate.State, told gate.Ask) {
 	}
 	switch {
 	case next.Paused() && !before.Paused():
-		g.log.Warn("consuming is paused: nothing is fetched until `consumer resume`", "by", next.PausedBy, "since", next.PausedAt.UTC().Format(time.RFC3339))
+		g.log.Warn("consuming is paused: nothing is fetched until `consumer resume` or POST /queue/resume", "by", next.PausedBy, "reason", next.PauseReason,
+			"since", next.PausedAt.UTC().Format(time.RFC3339))
 	case !next.Paused() && before.Paused():
 		g.log.Info("consuming is resumed")
 	}

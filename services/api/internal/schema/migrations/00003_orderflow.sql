@@ -89,12 +89,14 @@ revoke execute on function orderflow.vacuum_holders() from public;
 
 -- What the consumers of a queue share: an operator's pause, the breaker that opens when what the handlers call is down, and the limit that
 -- keeps the rate down afterwards. A queue without a row is open for business. services/consumer/internal/gate has the rules and says what the
--- columns mean; whoever changes a row changes its revision. It may be deleted at any time: the consumers find out anew.
+-- columns mean; whoever changes a row changes its revision. The pause is changed by pause and resume alone. A row may be deleted at any time:
+-- a pause ends with it, and the rest the consumers find out anew.
 create table orderflow.gate (
     queue          text             not null primary key check (queue = lower(queue)),
     revision       bigint           not null,
     paused_at      timestamptz      check (isfinite(paused_at) and paused_at < '3000-01-01'),
     paused_by      text             not null default '',
+    pause_reason   text             not null default '',
     breaker_open   boolean          not null default false,
     since          timestamptz      check (isfinite(since) and since < '3000-01-01'),
     reason         text             not null default '',
@@ -119,6 +121,88 @@ with (fillfactor = 10);
 comment on table orderflow.gate is
     'Orderflow: whether the consumers of a queue may fetch: an operator''s pause, the breaker, a limit. One row a queue, or none';
 comment on column orderflow.gate.paused_at is 'Since when an operator has stopped the queue; null: it is not stopped';
+comment on column orderflow.gate.pause_reason is 'What the operator has given as the reason; empty: nothing';
 comment on column orderflow.gate.breaker_open is 'What the handlers call is down: nothing is fetched but one order at a time, as a probe';
 comment on column orderflow.gate.normal_rate is 'Orders a second before the outage, as far as is known';
 comment on column orderflow.gate.limit_base is 'Orders a second that may be fetched, by all together, at limit_at; 0: there is no limit';
+
+-- Stops the consumers of a queue until it is resumed, and tells them. A queue that is paused stays as it is: the first to pause it is the
+-- one whom it names. Returns the gate as it is then.
+-- +goose StatementBegin
+create function orderflow.pause(queue text, by text, reason text)
+returns orderflow.gate
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    now    timestamptz := clock_timestamp();
+    result orderflow.gate;
+begin
+    -- Nobody works on a queue that is not there, and its row would stay for ever.
+    if to_regclass(format('pgmq.%I', pgmq.format_table_name(pause.queue, 'q'))) is null then
+        raise undefined_table using message = format('queue %L does not exist', pause.queue);
+    end if;
+
+    insert into orderflow.gate as g (queue, revision, paused_at, paused_by, pause_reason)
+    values (lower(pause.queue), (extract(epoch from now) * 1000000)::bigint, now, pause.by, pause.reason)
+    on conflict on constraint gate_pkey do update
+    set revision     = greatest(g.revision + 1, excluded.revision),
+        paused_at    = excluded.paused_at,
+        paused_by    = excluded.paused_by,
+        pause_reason = excluded.pause_reason
+    where g.paused_at is null
+    returning g.* into result;
+
+    if found then
+        perform pg_notify('orderflow_' || lower(pause.queue), 'gate');
+        return result;
+    end if;
+
+    -- The row is paused already, and locked since the insert has met it.
+    select g.* into result from orderflow.gate g where g.queue = lower(pause.queue);
+    if result.paused_at is null then
+        raise exception 'queue % cannot be paused: a trigger on orderflow.gate refuses it', pause.queue using errcode = 'OF001';
+    end if;
+    return result;
+end
+$$;
+-- +goose StatementEnd
+
+-- Ends a pause, and tells the consumers. A queue that is not paused stays as it is. Returns the gate as it is then; null: there is none.
+-- +goose StatementBegin
+create function orderflow.resume(queue text)
+returns orderflow.gate
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    result orderflow.gate;
+begin
+    select g.* into result from orderflow.gate g where g.queue = lower(resume.queue) for update;
+    if result.paused_at is null then
+        return result;
+    end if;
+
+    update orderflow.gate g
+    set revision     = greatest(g.revision + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
+        paused_at    = null,
+        paused_by    = '',
+        pause_reason = ''
+    where g.queue = result.queue
+    returning g.* into result;
+    if not found or result.paused_at is not null then
+        raise exception 'queue % cannot be resumed: a trigger on orderflow.gate refuses it', resume.queue using errcode = 'OF001';
+    end if;
+
+    perform pg_notify('orderflow_' || result.queue, 'gate');
+    return result;
+end
+$$;
+-- +goose StatementEnd
+
+revoke execute on function orderflow.pause(text, text, text) from public;
+revoke execute on function orderflow.resume(text)            from public;
