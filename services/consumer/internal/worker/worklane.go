@@ -31,11 +31,11 @@ const (
 	// workHorizon is how long a transaction is to take at most, where there is enough to do: long enough for batches that are worth a
 	// commit, and short for whoever waits for a row that the work has locked.
 	workHorizon = 250 * time.Millisecond
-	// mostLosses is how often the connection may be lost in the middle of an order's work, while that is alone, until it is taken for a failure of
-	// that work: it may well be what ends the server's process. Once or twice can be an outage.
+	// mostLosses is how often the connection may be lost in the middle of an order's work, while that is alone, until it is taken for a failure
+	// of that work: it may well be what ends the server's process. Once or twice can be an outage.
 	mostLosses = 3
 	// mostConflicts is how often an order's work may run into others', or be cancelled by somebody, while it is alone, until that is taken for
-	// a failure of it: some ten seconds, for which it holds a place that others wait for.
+	// a failure of it. The waits between them are some ten seconds, for which it holds a place that others wait for.
 	mostConflicts = 10
 	// workGrace is what the server gets beyond the limit, to cut a statement off by itself.
 	workGrace = time.Second
