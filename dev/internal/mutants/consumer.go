@@ -209,6 +209,18 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "doctor/sql/rights.sql", ` and has_table_privilege($1, 'delete')`, ``}},
 		},
 		{
+			Breaks: "the doctor has a paused queue scaled out", By: goTest(consumer, "./internal/doctor", "TestWhatStopsTheQueueIsTheAnswerToItsLag"),
+			Edits: []Edit{{dir + "doctor/findings.go", `(f.Gate.Paused() || f.Gate.Open): //`, `f.Gate.Open: //`}},
+		},
+		{
+			Breaks: "a function without its HANDLER has its orders completed with nothing done", By: goTest(consumer, "./internal/config", "TestADestinationWithoutItsHandlerIsRefused"),
+			Edits: []Edit{{dir + "config/check.go", `case c.EffectFunction != "":`, `case false:`}},
+		},
+		{
+			Breaks: "a handler's own metrics are not served", By: goTest(consumer, "./consumer", "TestMetricsOfTheHandlerAreServed"),
+			Edits: []Edit{{dir + "app/consume.go", `all = append(all, a.Metrics)`, `_ = a.Metrics`}},
+		},
+		{
 			Breaks: "an order may have the id 0", By: goTest(consumer, "./internal/message", "TestPoisonIsNamed"),
 			Edits: []Edit{{consumer + "/internal/message/message.go", `case err != nil || n < 1:`, `case err != nil:`}},
 		},

@@ -59,6 +59,13 @@ func schemaMutants() []Mutant {
 			By:     schemaTest("TestSequencesThatAreBehindAreBroughtUp"),
 		},
 		{
+			Breaks: "the api's own role cannot see that a sequence is behind",
+			Edits: []Edit{{
+				dir + "sequences.go", `coalesce(has_table_privilege(to_regclass(nullif($3, '')), 'select'), false)`, `to_regclass(nullif($3, '')) is not null`,
+			}},
+			By: goTest("services/api", ".", "TestEverythingAsTheLeastPrivilegedRole"),
+		},
+		{
 			Breaks: "a sequence follows an absurd id to its end",
 			Edits:  []Edit{{dir + "sequences.go", `"4611686018427387904"`, `"9223372036854775807"`}},
 			By:     schemaTest("TestAnAbsurdIDDoesNotUseTheSequenceUp"),
