@@ -31,7 +31,7 @@ const shop = `create schema shop; create table shop.shipments (order_id bigint, 
 func run(t *testing.T, db *dbtest.DB, h consumer.HandlerFunc, settings ...string) (stop func()) {
 	t.Helper()
 	settings = append([]string{
-		"DATABASE_URL=" + db.URL, "METRICS_PORT=-1", "LOG_LEVEL=warn", "HANDLER=webhook", "EFFECT_FUNCTION=shop.fulfil", "BACKOFF_BASE=1ms", "BACKOFF_MAX=10ms", "MAX_ATTEMPTS=3",
+		"DATABASE_URL=" + db.URL, "METRICS_PORT=-1", "LOG_LEVEL=warn", "HANDLER=nonsense", "EFFECT_FUNCTION=nonsense", "WEBHOOK_SECRETS=nonsense", "SIMULATE_WORK=nonsense", "BACKOFF_BASE=1ms", "BACKOFF_MAX=10ms", "MAX_ATTEMPTS=3",
 	}, settings...)
 	for _, setting := range settings {
 		name, value, _ := strings.Cut(setting, "=")

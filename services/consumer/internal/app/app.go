@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	// The image is FROM scratch and has no certificate authorities of its own.
@@ -52,14 +53,14 @@ func (a *App) Program() *program.Program {
 	}
 }
 
-// Load reads the settings. A handler of the program's own is used whatever HANDLER says.
+// Load reads the settings. A handler of the program's own is used whatever HANDLER and the built-in handlers' settings say.
 func (a *App) Load(lookup env.Lookup) (*config.Config, error) {
 	if a.Handler == nil {
 		return config.Load(lookup)
 	}
 	settings, err := config.Load(func(name string) (string, bool) {
-		if name == "HANDLER" {
-			return "simulate", true // it is not asked, and nothing is asked of it
+		if name == "HANDLER" || name == "EFFECT_FUNCTION" || strings.HasPrefix(name, "WEBHOOK_") || strings.HasPrefix(name, "SIMULATE_") {
+			return "", false
 		}
 		return lookup(name)
 	})
