@@ -42,7 +42,7 @@ test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with th
 # Each module's tests, on the Postgres that TEST_DATABASE_URL names, with the migrated database TEST_TEMPLATE (`make test` makes both).
 .PHONY: $(addprefix test/,$(MODULES))
 $(addprefix test/,$(MODULES)): test/%:
-	go -C $* test $(RACE) -timeout 9m ./...
+	go -C $* test $(RACE) -timeout 15m ./...
 
 # Each breaks the program in a small way, and a named test has to notice: tests that cannot fail prove nothing.
 .PHONY: mutants

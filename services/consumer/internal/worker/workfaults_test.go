@@ -50,7 +50,7 @@ func TestOrdersThatAlwaysRunIntoSomethingStarveNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := setup(t)
-			f := b.shop(shipOne, fmt.Sprintf(`if o.id <= 15 then %s end if;`, does))
+			f := b.shop(shipOne, fmt.Sprintf(`if o.id <= 11 then %s end if;`, does))
 			b.Exec(`create table shop.locked as select 1 as id`)
 			hold, err := b.Begin(t.Context())
 			if err != nil {
@@ -65,7 +65,7 @@ func TestOrdersThatAlwaysRunIntoSomethingStarveNobody(t *testing.T) {
 			s.MaxAttempts, s.Batch, s.Concurrency = 1, 2, 2 // it holds ten at most
 			r := b.start(s, f)
 			dbtest.Within(t, 3*time.Minute, "every order has an end", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
-			if a := b.Audit(); a.Completed != 10 || a.Dead != 15 {
+			if a := b.Audit(); a.Completed != 14 || a.Dead != 11 {
 				t.Errorf("%+v", a)
 			}
 			r.stop()
