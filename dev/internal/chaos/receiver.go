@@ -71,7 +71,9 @@ func ordered(fault string) func(ctx context.Context, r *Rig) error {
 		if err != nil {
 			return err
 		}
-		r.measured(account.Busiest <= r.most(), "requests in the receiver's busiest second", account.Busiest, fmt.Sprintf("at most %d", r.most()))
+		// How many come in a second is a matter of time, too: a machine that is late sends what is due all at once.
+		quiet := account.Busiest <= r.most() || r.plan.Untimed
+		r.measured(quiet, "requests in the receiver's busiest second", account.Busiest, fmt.Sprintf("at most %d", r.most()))
 		return nil
 	}
 }
