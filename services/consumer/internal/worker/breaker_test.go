@@ -142,13 +142,15 @@ func TestAnOutageOfWhatIsCalledCostsNoAttempt(t *testing.T) {
 			})
 			stop()
 			dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
-			perSecond := map[int]int{}
+			// Over five seconds: what a machine that is late for one sends all at once is no stampede.
+			const window = 5
+			calls := map[int]int{}
 			for _, c := range r.since(first) {
-				perSecond[int(c.at.Sub(back)/time.Second)]++
+				calls[int(c.at.Sub(back)/(window*time.Second))]++
 			}
-			for second, n := range perSecond {
-				if n > 2*normal {
-					t.Errorf("%d calls in second %d after its return, where %d are normal", n, second, normal)
+			for i, n := range calls {
+				if n > 2*normal*window {
+					t.Errorf("%d calls in the %d seconds from second %d after its return, where %d a second are normal", n, window, i*window, normal)
 				}
 			}
 			b.uncounted(3 * most)
