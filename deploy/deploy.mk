@@ -57,7 +57,7 @@ deploy: bin/kind bin/helm .cluster ## Build, load and install everything, with a
 	@deploy/kind/verdict $(CONTEXT) $(NAMESPACE) $(RELEASE)
 
 e2e: bin/kind bin/helm bin/loadgen .cluster ## Prove it on the cluster: faults, restarts, upgrades, each ended by the audit (ONLY=a,b)
-	@echo 'a quarter of an hour, or less'
+	@echo 'about a quarter of an hour'
 	@tag=$$(deploy/kind/images --load); \
 	adapter=$$(deploy/kind/e2e/adapter/image); \
 	go -C deploy/kind/e2e build -o $(CURDIR)/bin/e2e . ; \

@@ -53,6 +53,14 @@ func (b *bundle) shipped() {
 	}
 }
 
+// attemptedOnce wants exactly one attempt of each order.
+func (b *bundle) attemptedOnce() {
+	b.t.Helper()
+	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 {
+		b.t.Errorf("%d orders have had other than one attempt", n)
+	}
+}
+
 func workSettings() worker.Settings {
 	s := settings()
 	s.WorkLanes = 3
@@ -95,9 +103,7 @@ func TestAConnectionLostAroundAnEffectNeitherLosesNorRepeatsIt(t *testing.T) {
 				}
 				r.stop()
 				b.shipped()
-				if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 {
-					t.Errorf("%d orders have had more than one attempt", n)
-				}
+				b.attemptedOnce()
 				if got := r.metric("lease_lost_total"); got != 0 {
 					t.Errorf("%v leases are said to be lost", got)
 				}
@@ -342,9 +348,7 @@ func TestADrainRollsBackWhatIsNotOver(t *testing.T) {
 	b.settled()
 	again.stop()
 	b.shipped()
-	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 {
-		t.Errorf("%d orders were charged for an attempt that we broke off", n)
-	}
+	b.attemptedOnce() // what we broke off is none
 }
 
 // Leases hold while work goes on, for what waits behind it as well, and two consumers never do the same order's work.
@@ -361,9 +365,7 @@ func TestLeasesHoldWhileWorkGoesOn(t *testing.T) {
 	one.stop()
 	two.stop()
 	b.shipped()
-	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1`); n != 0 {
-		t.Errorf("%d orders have had more than one attempt", n)
-	}
+	b.attemptedOnce()
 }
 
 // A second message of an order that is completed is acknowledged, and does the order's work no second time.

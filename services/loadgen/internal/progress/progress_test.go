@@ -116,20 +116,26 @@ type tty struct{ *buffer }
 
 func (tty) Terminal() bool { return true }
 
+// show draws a view until the returned function is called, which waits for its end.
+func show(t *testing.T, v *View, o Options) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		Show(ctx, v, o)
+	}()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
 func TestOnATerminalOneLineIsDrawnUntilTheContextEnds(t *testing.T) {
 	t.Parallel()
 	out := newBuffer()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan struct{})
-	v := running(time.Now())
-	go func() {
-		defer close(done)
-		Show(ctx, v, Options{Mode: "auto", Terminal: &Terminal{Out: tty{out}}})
-	}()
+	stop := show(t, running(time.Now()), Options{Mode: "auto", Terminal: &Terminal{Out: tty{out}}})
 	out.await(t, cutOff+"sending")
-	cancel()
-	<-done
+	stop()
 	if !strings.HasSuffix(out.String(), clearLine+cutOff+fold) || strings.Contains(out.String(), "\n") {
 		t.Errorf("%q", out.String())
 	}
@@ -138,19 +144,12 @@ func TestOnATerminalOneLineIsDrawnUntilTheContextEnds(t *testing.T) {
 func TestLinesAreForProgramsToo(t *testing.T) {
 	t.Parallel()
 	out := newBuffer()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan struct{})
 	v := running(time.Now())
-	go func() {
-		defer close(done)
-		Show(ctx, v, Options{Mode: "auto", Every: time.Millisecond, Log: slog.New(slog.NewJSONHandler(out, nil)), Terminal: &Terminal{Out: out}})
-	}()
+	stop := show(t, v, Options{Mode: "auto", Every: time.Millisecond, Log: slog.New(slog.NewJSONHandler(out, nil)), Terminal: &Terminal{Out: out}})
 	out.await(t, "sending")
 	v.Audit(audit.Progress{Accepted: 500, Completed: 250})
 	out.await(t, "audit")
-	cancel()
-	<-done
+	stop()
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	for _, text := range []string{lines[0], lines[len(lines)-1]} {
 		var got map[string]any
