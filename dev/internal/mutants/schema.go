@@ -26,23 +26,33 @@ func schemaMutants() []Mutant {
 		},
 		{
 			Breaks: "a pause is told to nobody",
-			Edits:  []Edit{{dir + "migrations/00003_orderflow.sql", "perform pg_notify('orderflow_' || lower(pause.queue), 'gate');", ""}},
+			Edits:  []Edit{{dir + "migrations/00009_orderflow.sql", "perform pg_notify('orderflow_' || lower(pause.queue), 'gate');", ""}},
 			By:     schemaTest("TestAPauseIsWhatTheFirstOneAskedFor"),
 		},
 		{
 			Breaks: "who pauses a paused queue takes the pause over",
-			Edits:  []Edit{{dir + "migrations/00003_orderflow.sql", "    where g.paused_at is null\n", ""}},
+			Edits:  []Edit{{dir + "migrations/00009_orderflow.sql", "    where g.paused_at is null\n", ""}},
 			By:     schemaTest("TestAPauseIsWhatTheFirstOneAskedFor"),
 		},
 		{
 			Breaks: "a pause that a trigger holds back is taken for done",
-			Edits:  []Edit{{dir + "migrations/00003_orderflow.sql", "    if result.paused_at is null then\n        raise", "    if false then\n        raise"}},
+			Edits:  []Edit{{dir + "migrations/00009_orderflow.sql", "    if result.paused_at is null then\n        raise", "    if false then\n        raise"}},
 			By:     schemaTest("TestAPauseNoticesWhatIsNotWritten"),
+		},
+		{
+			Breaks: "a database of an earlier build cannot be brought up",
+			Edits:  []Edit{{dir + "migrations/00009_orderflow.sql", "create table if not exists orderflow.gate", "create table orderflow.gate"}},
+			By:     schemaTest("TestDatabasesOfEarlierReleasesAreBroughtUp"),
+		},
+		{
+			Breaks: "a database of the first release lacks what came since",
+			Edits:  []Edit{{dir + "migrations/00009_orderflow.sql", "insert into orderflow.installation default values on conflict do nothing;", ""}},
+			By:     schemaTest("TestDatabasesOfEarlierReleasesAreBroughtUp"),
 		},
 		{
 			Breaks: "a redrive sends the message of a letter that stays",
 			Edits: []Edit{{
-				dir + "migrations/00005_dead_letters.sql",
+				dir + "migrations/00009_orderflow.sql",
 				"if written <> 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
 				"if written > 1 then\n            raise insufficient_privilege using message = format('dead letter %s cannot be taken",
 			}},
@@ -50,7 +60,7 @@ func schemaMutants() []Mutant {
 		},
 		{
 			Breaks: "a redrive makes another order pending, which has the id by now",
-			Edits:  []Edit{{dir + "migrations/00005_dead_letters.sql", "is distinct from 'other_order'", "is distinct from 'no_order'"}},
+			Edits:  []Edit{{dir + "migrations/00009_orderflow.sql", "is distinct from 'other_order'", "is distinct from 'no_order'"}},
 			By:     schemaTest("TestRedriveLeavesAnotherOrderAlone"),
 		},
 		{
