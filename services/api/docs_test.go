@@ -70,8 +70,8 @@ func TestDocumentation(t *testing.T) {
 	if page.status != http.StatusOK || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
 		t.Errorf("GET /docs: %d %s", page.status, page.header.Get("Content-Type"))
 	}
-	if root := s.get(t, "/"); root.body != page.body {
-		t.Errorf("GET / does not lead to /docs: %d %q", root.status, root.body)
+	if redoc := s.get(t, "/redoc"); redoc.body != page.body {
+		t.Errorf("GET /redoc does not lead to /docs: %d %q", redoc.status, redoc.body)
 	}
 	if found := regexp.MustCompile(`(?i)(src|href)\s*=\s*["']?(https?:)?//|@import|url\(`).FindString(page.body); found != "" {
 		t.Errorf("the page loads something: %s", found)

@@ -12,6 +12,7 @@ import (
 	"orderflow.example/kit/listen"
 	"orderflow.example/kit/ops"
 	"orderflow.example/services/api/internal/config"
+	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/httpapi"
 	"orderflow.example/services/api/internal/metrics"
@@ -22,6 +23,9 @@ import (
 
 // ownConnections are those that are not the pool's: monitor, writer and notifier have one each.
 const ownConnections = 3
+
+// viewersShare is the part of the connections that the dashboard's viewers may have: a quarter. Theirs are not closed for others.
+const viewersShare = 4
 
 // serve runs the service until ctx ends (the first signal), and then brings it to its end in order: readiness first, then
 // requests, then what they have left to be written, and the connections last.
@@ -51,11 +55,17 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	watcher := queue.NewWatcher(messages)
 	defer watcher.Close()
 	limits := bounds(cfg, log)
+	store := orders.NewStore(pool)
+	screen := dashboard.New(dashboard.Config{
+		Store: store, Queue: messages, Watcher: watcher, Monitor: monitor, Log: log, Version: version,
+		MaxViewers: limits.connections / viewersShare, Timeout: cfg.RequestTimeout,
+	})
 	server := httpapi.New(httpapi.Config{
 		Writer:         writer,
-		Store:          orders.NewStore(pool),
+		Store:          store,
 		Queue:          messages,
 		Watcher:        watcher,
+		Dashboard:      screen,
 		Monitor:        monitor,
 		Observer:       counters,
 		Log:            log,
@@ -93,6 +103,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer stopNotifier()
 	stopWriter := background(writer.Run)
 	defer stopWriter()
+	stopScreen := background(screen.Run)
+	defer stopScreen()
 	stopTokens := background(func(ctx context.Context) { tokens.follow(ctx, server.SetTokens) })
 	defer stopTokens()
 	stopSummary := background(func(ctx context.Context) { summarize(ctx, server, log) })

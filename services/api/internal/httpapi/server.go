@@ -20,6 +20,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"orderflow.example/kit/listen"
+	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/http1"
 	"orderflow.example/services/api/internal/orders"
@@ -46,13 +47,15 @@ type Observer interface {
 
 // Config is what the API needs.
 type Config struct {
-	Writer   Writer
-	Store    *orders.Store
-	Queue    *queue.Queue
-	Watcher  *queue.Watcher
-	Monitor  Monitor
-	Observer Observer
-	Log      *slog.Logger
+	Writer  Writer
+	Store   *orders.Store
+	Queue   *queue.Queue
+	Watcher *queue.Watcher
+	// Dashboard is what stands at /; nil: nothing but the way to the documentation.
+	Dashboard *dashboard.Dashboard
+	Monitor   Monitor
+	Observer  Observer
+	Log       *slog.Logger
 
 	Version        string
 	RequestTimeout time.Duration
@@ -124,6 +127,9 @@ func New(cfg Config) *Server {
 	s.deadLetters()
 	s.pausing()
 	s.documentation()
+	if cfg.Dashboard != nil {
+		cfg.Dashboard.Routes(s.app)
+	}
 	return s
 }
 
@@ -148,8 +154,13 @@ func (s *Server) Serve(ln *listen.Listener) error {
 	return nil
 }
 
-// Drain makes readiness say no and asks clients, with each answer, to connect anew: to somebody else.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain makes readiness say no and asks clients, with each answer, to connect anew: to somebody else. Streams end.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	if s.cfg.Dashboard != nil {
+		s.cfg.Dashboard.Drain()
+	}
+}
 
 // Shutdown stops accepting and waits until what is under way is answered, or ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
