@@ -11,18 +11,35 @@ import (
 // readyWithin is how long a first install may take until all pods are ready, with the images on the nodes.
 const readyWithin = 90 * time.Second
 
-// install: helm install --wait, helm test, the loadgen Job, the logs, who may do what, and who reaches whom.
+// install: helm install as the README has it, without a setting; then with those of the run: helm test, the loadgen Job, the logs, who
+// may do what, and who reaches whom.
 func install(ctx context.Context, s *suite) error {
 	start := time.Now()
-	if err := s.upgrade(ctx, nil); err != nil {
+	if _, err := s.cluster.helmRun(ctx, "install", release, s.chart); err != nil {
+		return err
+	}
+	if err := s.settled(ctx, release); err != nil {
 		return err
 	}
 	took := time.Since(start)
 	if took > readyWithin {
 		return fmt.Errorf("all pods ready after %s, which is more than %s", seconds(took), seconds(readyWithin))
 	}
-	say("installed, all pods ready after %s", seconds(took))
+	say("helm install %s %s: all pods ready after %s", release, s.chart, seconds(took))
+	for service, line := range map[string]string{"api": `"msg":"serving"`, "consumer": `"msg":"Starting consumer for queue`} {
+		log, err := s.cluster.kubectl(ctx, "logs", "deployment/"+release+"-"+service)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(log, line) {
+			return fmt.Errorf("the logs of %s do not have %s:\n%s", service, line, tail(log, 5))
+		}
+	}
+	say("kubectl logs deployment/%s-api and -consumer: both are at work", release)
 
+	if err := s.upgrade(ctx, nil); err != nil {
+		return err
+	}
 	tested, err := s.helmTest(ctx, release)
 	if err != nil {
 		return err

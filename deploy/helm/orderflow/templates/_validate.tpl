@@ -83,6 +83,9 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if and (eq $consumer.handler "simulate") (ge (include "orderflow.ms" $consumer.simulate.work | int64) $handler) -}}
 {{- $problems = append $problems (printf "consumer.simulate.work (%s) must be less than the time of one attempt (%v ms: consumer.handlerTimeout, or 80 %% of consumer.visibilityTimeout), or no order ever completes: lower it or raise consumer.visibilityTimeout." $consumer.simulate.work $handler) -}}
 {{- end -}}
+{{- if and (eq $consumer.handler "own") (not $consumer.image) -}}
+{{- $problems = append $problems "consumer.image is empty, but consumer.handler is own: set it to the image of the program that has your handler (docs/handlers.md)." -}}
+{{- end -}}
 {{- if and (eq $consumer.handler "sql") (not $consumer.sql.function) -}}
 {{- $problems = append $problems "consumer.sql.function is empty, but consumer.handler is sql: set it to the function that does the work of an order, such as shop.fulfil." -}}
 {{- else if and (ne $consumer.handler "sql") $consumer.sql.function -}}

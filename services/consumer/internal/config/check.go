@@ -49,7 +49,11 @@ func (c *Config) check(p *env.Problems) {
 	if (c.HandlerTimeout < 0 || c.HandlerTimeout >= c.Visibility()) && !p.Named("VT") {
 		p.Add("HANDLER_TIMEOUT", fmt.Sprintf("more than 0 and less than VT (%s), or 0 for 80 %% of it", c.Visibility()))
 	}
-	env.OneOf(p, "HANDLER", c.Handler, "simulate", "webhook", "sql")
+	if c.Handler == "own" {
+		p.Add("HANDLER", "simulate, webhook or sql: own is for programs that bring a handler in Go (docs/handlers.md), and this is the shipped one, without any")
+	} else {
+		env.OneOf(p, "HANDLER", c.Handler, "simulate", "webhook", "sql")
+	}
 	env.OneOf(p, "SIMULATE_FAILURES", c.SimulateFailures, "example", "none")
 	if how, who, _ := strings.Cut(c.SimulateCrash, ":"); c.SimulateCrash != "" && (how != "exit" && how != "memory" || who == "") {
 		p.Add("SIMULATE_CRASH", "exit:NAME or memory:NAME, with a customer's name, or empty")

@@ -90,7 +90,7 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 		"MAX_CRASHES":        {"0", "101"},
 		"DRAIN_TIMEOUT":      {"-1s", "20"},
 		"POLL_INTERVAL":      {"0", "1ms", "1h"},
-		"HANDLER":            {"print"},
+		"HANDLER":            {"print", "own"},
 		"HANDLER_TIMEOUT":    {"10s", "-1s", "1h"},
 		"SIMULATE_FAILURES":  {"all"},
 		"SIMULATE_CRASH":     {"exit", "exit:", "panic:someone", ":someone"},
