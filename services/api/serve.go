@@ -84,7 +84,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	counters.Read(metrics.Sources{
-		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Connections: api.Stats, Bodies: server.Bodies,
+		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Queue: watcher.Get, Connections: api.Stats, Bodies: server.Bodies,
 	})
 	failed := make(chan error, 1)
 	if cfg.MetricsPort >= 0 {

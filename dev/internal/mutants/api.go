@@ -6,6 +6,24 @@ func apiMutants() []Mutant {
 	writer := func(test string) Test { return goTest(api, "./internal/orders", test) }
 	return []Mutant{
 		{
+			Breaks: "what waits for a retry is due, to those who alert", By: goTest(api, ".", "TestTheQueueIsMeasured"),
+			Edits: []Edit{{api + "/internal/queue/snapshot.go", `min(m.vt) filter (where m.vt <= now.t and`, `min(m.enqueued_at) filter (where m.vt > now.t and`}},
+		},
+		{
+			Breaks: "an api without a database tells of an empty queue", By: goTest(api, ".", "TestAnUnknownQueueHasNoMetrics"),
+			Edits: []Edit{{api + "/internal/metrics/queue.go", `if !c.up() {
+		return
+	}`, ``}, {api + "/internal/metrics/queue.go", `if err != nil {
+		return
+	}`, `_ = err`}},
+		},
+		{
+			Breaks: "the first failed commit is seen by no rate", By: goTest(api, ".", "TestTheQueueIsMeasured"),
+			Edits: []Edit{{api + "/internal/metrics/metrics.go", `		m.failures.WithLabelValues(kind)
+	}`, `		_ = kind
+	}`}},
+		},
+		{
 			Breaks: "LOG_REQUESTS=changes shows what is only read", By: goTest(api, ".", "TestWhichRequestsAreLogged"),
 			Edits: []Edit{{api + "/internal/httpapi/observe.go", `"changes" && !fiber.IsMethodSafe(c.Method())`, `"changes" && fiber.IsMethodSafe(c.Method())`}},
 		},

@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"orderflow.example/kit/listen"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/http1"
+	"orderflow.example/services/api/internal/queue"
 )
 
 // Metrics are the service's counters. It is the observer of the HTTP server and of the writer.
@@ -33,6 +35,7 @@ type Sources struct {
 	Queued   func() int   // orders waiting to be written
 	Notified func() int64 // notifications sent
 	Up       func() bool  // the database
+	Queue    func(context.Context) (queue.Snapshot, error)
 
 	Connections func() listen.Stats // of clients
 	Bodies      func() http1.Stats
@@ -70,6 +73,9 @@ func New(version string) *Metrics {
 			Name: "orderflow_api_commit_failures_total", Help: "Transactions that failed, and connections for them that could not be made, by what that meant.",
 		}, []string{"kind"}),
 	}
+	for _, kind := range kinds { // there from the start, so that a rate over them sees the first one
+		m.failures.WithLabelValues(kind)
+	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_api_info", Help: "Always 1; the label has the version.", ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
@@ -87,6 +93,7 @@ func (m *Metrics) Read(s Sources) {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 	}
 	m.Registry.MustRegister(
+		queueCollector{s.Up, s.Queue},
 		gauge("orderflow_api_write_queue_orders", "Orders that wait for their transaction.", func() float64 { return float64(s.Queued()) }),
 		counter("orderflow_api_notifications_total", "Notifications sent to consumers.", s.Notified),
 		gauge("orderflow_api_connections", "Connections of clients.", func() float64 { return float64(s.Connections().Open) }),

@@ -21,6 +21,7 @@ type Snapshot struct {
 	InFlight         int64        `json:"in_flight" doc:"with a consumer"`
 	Delayed          int64        `json:"delayed" doc:"waiting for their next attempt, or for the delay they were sent with"`
 	OldestAgeSeconds float64      `json:"oldest_age_seconds" doc:"age of the oldest message, 0 when there is none"`
+	OldestDueSeconds float64      `json:"oldest_due_seconds" doc:"how long the message that is due first has been waiting for a consumer, 0 when none is due: what waits for a retry does not count"`
 	DeadLetters      int64        `json:"dead_letters"`
 	EnqueuedTotal    int64        `json:"enqueued_total" doc:"messages ever sent to the queue"`
 	Rates            Rates        `json:"rates"`
@@ -170,12 +171,14 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 					  and case when ` + weight("m.headers") + ` <= ` + strconv.Itoa(headersLimit) + ` then m.headers ->> 'orderflow-retry' end
 						is distinct from m.read_ct::text
 				) as in_flight,
-				min(` + isotime.Bounded("m.enqueued_at") + `) filter (where isfinite(m.enqueued_at)) as oldest
+				min(` + isotime.Bounded("m.enqueued_at") + `) filter (where isfinite(m.enqueued_at)) as oldest,
+				min(m.vt) filter (where m.vt <= now.t and isfinite(m.vt)) as due
 			from ` + q.table + ` m, now
 		)
 		select
 			now.t, messages.depth, messages.visible, messages.in_flight,
 			coalesce(extract(epoch from now.t - messages.oldest), 0)::float8,
+			coalesce(extract(epoch from now.t - messages.due), 0)::float8,
 			(select count(*) from ` + q.dlq + `),
 			coalesce(pg_sequence_last_value(pg_get_serial_sequence($1, 'msg_id')::regclass), 0),
 			coalesce(pg_sequence_last_value(pg_get_serial_sequence($2, 'msg_id')::regclass), 0),
@@ -187,7 +190,7 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 	var g gate
 	err := q.patiently(ctx, snapshotTimeout, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, sql, q.table, q.dlq, q.name).Scan(append([]any{
-			&s.AsOf.Time, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal,
+			&s.AsOf.Time, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.OldestDueSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal,
 		}, g.targets()...)...)
 	})
 	if err != nil {
