@@ -96,7 +96,7 @@ func TestTheDashboardShowsAndStreamsWhatHappens(t *testing.T) {
 	if seen.Latest[0].CustomerName != "Customer 1" || seen.Latest[0].Status != "pending" {
 		t.Errorf("the latest order is %+v", seen.Latest[0])
 	}
-	if page := s.get(t, "/"); page.status != http.StatusOK || !strings.Contains(page.body, "1 waiting") {
+	if page := s.get(t, "/"); page.status != http.StatusOK || !strings.Contains(page.body, `<dt>Waiting</dt><dd><div class="value">1</div>`) {
 		t.Errorf("the page is %d\n%s", page.status, page.body)
 	}
 }

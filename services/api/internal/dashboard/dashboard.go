@@ -60,6 +60,7 @@ func (d *Dashboard) Run(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	told := time.Time{}
+	var last *Snapshot // what is shown while the database is away
 	for {
 		select {
 		case <-ctx.Done():
@@ -68,18 +69,21 @@ func (d *Dashboard) Run(ctx context.Context) {
 		case <-d.feed.wake:
 		}
 		if !d.feed.watched() {
-			told = time.Time{}
+			told, last = time.Time{}, nil
 			continue
 		}
 		snapshot, away := d.look(ctx)
 		switch {
 		case away == nil:
 			told = time.Time{}
+			last = snapshot
 			d.feed.send(eventSnapshot, frame("snapshot", snapshot))
+			d.feed.send(eventPage, page(d.live(ctx, snapshot, nil)))
 			d.feed.send(eventSeries, frame("series", d.series()))
 		case time.Since(told) >= awayEvery:
 			told = time.Now()
 			d.feed.send(eventAway, frame("away", away))
+			d.feed.send(eventPage, page(d.live(ctx, last, away)))
 		}
 	}
 }

@@ -15,6 +15,7 @@ type event int
 const (
 	eventAway event = iota
 	eventSnapshot
+	eventPage
 	eventSeries
 	eventBye
 	events
@@ -41,6 +42,19 @@ func frame(name string, data any) []byte {
 	b.WriteString("event: " + name + "\ndata: ")
 	if err := json.NewEncoder(&b).Encode(data); err != nil {
 		panic(err) // of types of our own
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
+}
+
+// page is an event whose data are HTML, line by line. A carriage return ends a line of the stream, too: one in somebody's name must not.
+func page(html []byte) []byte {
+	var b bytes.Buffer
+	b.WriteString("event: page\n")
+	for line := range bytes.SplitSeq(bytes.ReplaceAll(html, []byte("\r"), []byte("\n")), []byte("\n")) {
+		b.WriteString("data: ")
+		b.Write(line)
+		b.WriteByte('\n')
 	}
 	b.WriteByte('\n')
 	return b.Bytes()

@@ -126,10 +126,10 @@ func New(cfg Config) *Server {
 	s.messages()
 	s.deadLetters()
 	s.pausing()
-	s.documentation()
 	if cfg.Dashboard != nil {
-		cfg.Dashboard.Routes(s.app)
+		cfg.Dashboard.Routes(s.app) // before the documentation, which stands at / where there is none
 	}
+	s.documentation()
 	return s
 }
 
