@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -20,7 +21,6 @@ import (
 	"unicode"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/dial"
 )
@@ -33,7 +33,7 @@ type Address struct {
 	settings map[string]string   // of the session
 	ignored  []string
 	password *password // of a file; nil: config's
-	writable bool      // of several hosts, one that takes writes is wanted
+	route    *Route
 }
 
 // Allowed is what an error says that an address must be.
@@ -91,8 +91,7 @@ func (a *Address) Decode(text string) error {
 		shuffle(config)
 	}
 	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config), password: fromFile}
-	_, given := r.out["target_session_attrs"]
-	a.writable = !given && len(a.hosts()) > 1
+	a.route = a.newRoute()
 	return nil
 }
 
@@ -119,9 +118,8 @@ func (a Address) Config(application string, timeout time.Duration) *pgx.ConnConf
 	if len(a.hostAddr) > 0 {
 		config.LookupFunc = a.lookup(config.LookupFunc)
 	}
-	// A standby in front would be taken for all there is, unless the address says that any host will do.
-	if a.writable {
-		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	if a.route != nil {
+		a.route.apply(&config.Config)
 	}
 	config.AfterConnect = session(a.settings, config.ConnectTimeout)
 	if a.password != nil {
@@ -129,6 +127,20 @@ func (a Address) Config(application string, timeout time.Duration) *pgx.ConnConf
 	}
 	return config
 }
+
+func (a Address) newRoute() *Route {
+	r := &Route{several: len(a.hosts()) > 1}
+	for _, host := range a.hosts() {
+		name, _, err := net.SplitHostPort(host)
+		if err == nil && net.ParseIP(name) == nil && !strings.HasPrefix(name, "/") && len(a.hostAddr[name]) == 0 {
+			r.hosts = append(r.hosts, name)
+		}
+	}
+	return r
+}
+
+// Route is the way to the server that takes writes, which all connections by this address share; nil for the zero address.
+func (a Address) Route() *Route { return a.route }
 
 // Ignored are the names of the parameters that mean nothing here.
 func (a Address) Ignored() []string { return slices.Clone(a.ignored) }

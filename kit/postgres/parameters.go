@@ -51,7 +51,7 @@ var settings = func() map[string]bool {
 
 // passed are parameters that pgx reads itself.
 var passed = words(`host port dbname database user password passfile connect_timeout sslmode sslkey sslcert sslcertmode sslrootcert
-	sslnegotiation sslpassword sslsni krbspn krbsrvname target_session_attrs service servicefile min_protocol_version max_protocol_version
+	sslnegotiation sslpassword sslsni krbspn krbsrvname service servicefile min_protocol_version max_protocol_version
 	channel_binding require_auth options application_name statement_cache_capacity description_cache_capacity default_query_exec_mode`)
 
 // renamed are parameters that pgx knows by another name.
@@ -134,6 +134,10 @@ func wrong(name, value string, err error) error {
 	return fmt.Errorf("parameter %s=%s: %w", name, value, err)
 }
 
+// writers are the values of target_session_attrs that a server which takes writes satisfies. No other server is ever used, see [Route], so
+// they make no difference.
+var writers = []string{"read-write", "primary", "any", "prefer-standby"}
+
 // special reads parameters that mean something which pgx has another way for. The error is about the value.
 func (r *reading) special(key, value string) (err error, ok bool) { //nolint:revive // whether it is one decides what the error means
 	switch key {
@@ -199,14 +203,10 @@ func (r *reading) special(key, value string) (err error, ok bool) { //nolint:rev
 		r.minTLS, err = tlsVersion(value)
 	case "ssl_max_protocol_version":
 		r.maxTLS, err = tlsVersion(value)
+	case "target_session_attrs":
+		err = oneOf(value, writers...)
 	case "targetservertype": // JDBC
-		attrs := map[string]string{
-			"any": "any", "primary": "primary", "master": "primary", "secondary": "standby", "slave": "standby",
-			"preferprimary": "any", "prefersecondary": "prefer-standby", "preferslave": "prefer-standby",
-		}[strings.ToLower(value)]
-		if r.out["target_session_attrs"] = attrs; attrs == "" {
-			err = errors.New("must be any, primary, secondary, preferPrimary or preferSecondary")
-		}
+		err = oneOf(strings.ToLower(value), "any", "primary", "master", "preferprimary", "prefersecondary", "preferslave")
 	default:
 		return nil, false
 	}

@@ -52,6 +52,23 @@ var refusals = map[string]string{
 	pgerrcode.ProtocolViolation:                 "connection pooler refuses the connection", // PgBouncer: a user, database or parameter that it does not know
 }
 
+// ReadOnly is why a server does not take writes that answers otherwise.
+const ReadOnly = "database is read-only: a standby, or set to be (default_transaction_read_only)"
+
+// NoWriter says in words why none of the servers that an attempt has led to is used, although one answers; empty for everything else.
+func NoWriter(err error) string {
+	var replaced *ReplacedError
+	switch {
+	case errors.As(err, &replaced):
+		return "database is " + replaced.Error()
+	case errors.Is(err, pgconn.ErrReadOnlyConnection):
+		return ReadOnly
+	case errors.Is(err, ErrSuspect):
+		return "database does not finish what it is asked to"
+	}
+	return ""
+}
+
 // Brief is the text of an error in one line: pgx lists one for each address and each try with and without TLS, mostly the same.
 func Brief(err error) string { return brief(err.Error()) }
 

@@ -40,6 +40,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	defer pool.Close()
+	monitor.Follow(cfg.DatabaseURL.Route(), pool.Reset)
 	notifier := notify.New(cfg.Database, cfg.QueueName, monitor, log)
 	writer := orders.NewWriter(orders.WriterConfig{
 		Database: cfg.Database,
@@ -50,6 +51,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		OnCommit: notifier.Kick,
 		Observer: counters,
 		Log:      log,
+
+		Replicating: database.Replicating(pool),
 	}, monitor)
 	messages := queue.New(pool, cfg.QueueName)
 	watcher := queue.NewWatcher(messages)
@@ -171,6 +174,8 @@ func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders
 		Reason        string    `json:"reason,omitempty"`
 		Database      bool      `json:"database_up"`
 		DatabaseSince time.Time `json:"database_since"`
+		Server        string    `json:"database_server,omitempty"`
+		Timeline      uint32    `json:"database_timeline,omitempty"`
 		WriteQueue    int       `json:"write_queue"`
-	}{reason == "", reason, state.Up, state.Since.UTC(), writer.Queued()}
+	}{reason == "", reason, state.Up, state.Since.UTC(), state.Server.String(), state.Server.Timeline, writer.Queued()}
 }

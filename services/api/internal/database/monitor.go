@@ -19,6 +19,7 @@ type State struct {
 	Up     bool
 	Reason string // why not, in words; empty when up
 	Since  time.Time
+	Server postgres.Server // where connections lead, or led last
 }
 
 // Monitor owns one connection, by which it knows whether the database can be used. Nobody has to ask the database to
@@ -29,6 +30,8 @@ type Monitor struct {
 	log     *slog.Logger
 	suspect chan struct{}
 	outage  postgres.Outage
+	route   *postgres.Route // nil: the monitor does not ask where connections lead
+	moved   func()
 
 	mu      sync.Mutex
 	state   State
@@ -42,7 +45,11 @@ const (
 	longestPause = 500 * time.Millisecond
 	pingEvery    = time.Second
 	pingTimeout  = 700 * time.Millisecond
+	// lookEvery is how often the names in the address are looked up although nothing is wrong.
+	lookEvery = 10 * time.Second
 )
+
+var errMoved = errors.New("connections lead elsewhere")
 
 // NewMonitor makes a monitor whose state is "down" until [Monitor.Run] has found otherwise. prepare is called on each new
 // connection and tells whether the database is fit for use (that the schema is there); it may take its time.
@@ -54,7 +61,23 @@ func NewMonitor(cfg *pgx.ConnConfig, prepare func(context.Context, *pgx.Conn) er
 		suspect: make(chan struct{}, 1),
 		state:   State{Reason: "not yet connected", Since: time.Now()},
 		changed: make(chan struct{}),
+		moved:   func() {},
 	}
+}
+
+// Follow makes the monitor go where the route leads, and tell: moved is called when connections lead to another server than before, so that
+// those which stand can be given up. To be called before [Monitor.Run].
+func (m *Monitor) Follow(route *postgres.Route, moved func()) { m.route, m.moved = route, moved }
+
+// Distrust says that the server behind a connection does not finish what it is asked to. The monitor looks for another one.
+func (m *Monitor) Distrust(conn *pgx.Conn) {
+	m.route.Distrust(conn.PgConn())
+	m.Suspect()
+}
+
+// Astray tells whether a connection leads to another server than that of the state, and is to be given up.
+func (s State) Astray(conn *pgx.Conn) bool {
+	return s.Server.Address != "" && conn != nil && conn.PgConn().Conn().RemoteAddr().String() != s.Server.Address
 }
 
 // Up reports whether the database can be used.
@@ -83,7 +106,10 @@ func (m *Monitor) set(s State) (before State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before = m.state
-	if before.Up == s.Up && before.Reason == s.Reason {
+	if s.Server.Address == "" {
+		s.Server = before.Server
+	}
+	if before.Up == s.Up && before.Reason == s.Reason && before.Server == s.Server {
 		return before
 	}
 	s.Since = time.Now()
@@ -140,6 +166,7 @@ func (m *Monitor) connect(ctx context.Context) (*pgx.Conn, error) {
 func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
+	looked := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -150,6 +177,21 @@ func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
 		if err := m.ping(ctx, conn); err != nil {
 			return err
 		}
+		if time.Since(looked) >= lookEvery {
+			looked = time.Now()
+			m.refresh(ctx)
+		}
+		if !m.route.Leads(conn.PgConn()) {
+			return errMoved
+		}
+	}
+}
+
+func (m *Monitor) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if m.route.Refresh(ctx) {
+		m.log.InfoContext(ctx, "the name of the database leads to another address by now")
 	}
 }
 
@@ -173,10 +215,16 @@ func Writable(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func (m *Monitor) up(ctx context.Context) {
-	before := m.set(State{Up: true})
+	server, _ := m.route.Current()
+	before := m.set(State{Up: true, Server: server})
 	m.outage.Over()
 	if !before.Up {
-		m.log.InfoContext(ctx, "database is ready", "after", time.Since(before.Since).Round(time.Millisecond).String())
+		m.log.InfoContext(ctx, "database is ready", "after", time.Since(before.Since).Round(time.Millisecond).String(), "server", server.String())
+	}
+	if before.Server.Address != "" && before.Server != server {
+		m.log.WarnContext(ctx, "database is another server by now", "before", before.Server.String(), "timeline_before", before.Server.Timeline,
+			"server", server.String(), "timeline", server.Timeline)
+		m.moved()
 	}
 }
 

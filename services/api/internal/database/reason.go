@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,7 +18,7 @@ const Incomplete = "orderflow: incomplete"
 
 const (
 	away     = "database is away" // nothing is heard of it
-	readOnly = "database is read-only: a standby, or set to be (default_transaction_read_only)"
+	readOnly = postgres.ReadOnly
 )
 
 // Reason says in a few words why the database does not do what it is asked to, for the person who runs the service. It quotes nothing of
@@ -30,11 +31,9 @@ func Reason(err error) string {
 	switch {
 	case errors.As(err, &pgErr):
 	case errors.Is(err, ErrUnreplicated):
-		return "no standby confirms what is committed (synchronous_standby_names)"
-	case errors.Is(err, pgconn.ErrReadOnlyConnection): // none of the hosts takes writes
-		return readOnly
+		return "database waits for a synchronous standby, and none confirms what is committed (synchronous_standby_names)"
 	default:
-		return away
+		return cmp.Or(postgres.NoWriter(err), away)
 	}
 	switch pgErr.Code {
 	case pgerrcode.ReadOnlySQLTransaction:

@@ -112,7 +112,7 @@ func toProblem(err error) *Problem {
 	case errors.Is(err, cursor.ErrInvalid):
 		return unprocessable(Wrong{Location: "query.cursor", Message: err.Error()})
 	case errors.Is(err, orders.ErrUnknownOutcome):
-		return unavailable("it is not known whether the order was written: send it again with the same Idempotency-Key")
+		return unavailable(err.Error() + ": send it again with the same Idempotency-Key")
 	case errors.Is(err, orders.ErrUnavailable), errors.Is(err, orders.ErrOverloaded), errors.Is(err, orders.ErrTimeout), errors.Is(err, orders.ErrClosed):
 		return unavailable(err.Error() + "; nothing was written")
 	case database.TimedOut(err):

@@ -112,6 +112,9 @@ func (n *Notifier) connect(ctx context.Context) {
 // notification that was asked for is sent.
 func (n *Notifier) send(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
+	if state, _ := n.gate.State(); state.Astray(n.conn) {
+		n.disconnect() // who listens does so where the orders are
+	}
 	for range 2 {
 		if n.conn == nil {
 			n.connect(ctx)

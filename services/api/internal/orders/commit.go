@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -78,7 +79,7 @@ func (w *Writer) attempt(a attempt) (next []attempt) {
 		return nil
 	}
 	started := time.Now()
-	outcomes, err := w.conn.publish(a.units, w.cfg.Timeout)
+	outcomes, err := w.publish(a.units)
 	w.used = time.Now()
 	if err != nil {
 		return w.failed(a, err)
@@ -134,6 +135,9 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration) 
 // failed does what an attempt's error asks for.
 func (w *Writer) failed(a attempt, err error) (next []attempt) {
 	w.cfg.Observer.Failed(database.Classify(err))
+	if unfinished(err) {
+		w.gate.Distrust(w.conn.conn)
+	}
 	if w.conn.closed() {
 		w.disconnect()
 		w.gate.Suspect()
@@ -199,13 +203,17 @@ func (w *Writer) refuse(u *unit, err error) {
 // their answer is that the outcome is unknown.
 func (w *Writer) doubt(a attempt, err error) (next []attempt) {
 	w.noteFailure("it is not known whether orders were written", err)
+	unknown := ErrUnknownOutcome
+	if errors.Is(err, database.ErrUnreplicated) {
+		unknown = because(unknown, database.Reason(err))
+	}
 	var keyed []*unit
 	for _, u := range a.units {
 		u.inDoubt = true
 		if u.Key != "" && a.try < maxTries {
 			keyed = append(keyed, u)
 		} else {
-			u.settle(Result{}, ErrUnknownOutcome)
+			u.settle(Result{}, unknown)
 		}
 	}
 	if len(keyed) == 0 {

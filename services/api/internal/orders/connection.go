@@ -8,10 +8,18 @@ import (
 	"orderflow.example/services/api/internal/database"
 )
 
-// check drops a connection that has died while it was idle. Found out by the next order, that would leave the order's
+// check drops a connection that leads to a server which is not the database's any more, or that has died while it was idle. Found out by the next order, that would leave the order's
 // fate in doubt; found out before, it costs a new connection and nothing else.
 func (w *Writer) check() {
-	if w.conn == nil || time.Since(w.used) < idle {
+	if w.conn == nil {
+		return
+	}
+	if state, _ := w.gate.State(); state.Astray(w.conn.conn) {
+		w.cfg.Log.Debug("writer's connection leads to another server than the database's")
+		w.disconnect()
+		return
+	}
+	if time.Since(w.used) < idle {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout/4)

@@ -24,6 +24,14 @@ var (
 	ErrClosed = errors.New("shutting down")
 )
 
+// because is err with the reason, when there is one.
+func because(err error, reason string) error {
+	if reason == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, reason)
+}
+
 // RefusedError is an order that breaks a rule of the database's which this program does not know: a constraint of the orders
 // table. Nothing was written.
 type RefusedError struct{ Reason string }

@@ -38,13 +38,17 @@ func (o *observed) Replayed()            {}
 
 // gate is the monitor's part, by hand.
 type gate struct {
-	down    atomic.Bool
-	suspect atomic.Int64
-	never   chan struct{}
+	down       atomic.Bool
+	suspect    atomic.Int64
+	distrusted atomic.Int64
+	never      chan struct{}
 }
 
 func (g *gate) Up() bool { return !g.down.Load() }
 func (g *gate) Suspect() { g.suspect.Add(1) }
+
+func (g *gate) Distrust(*pgx.Conn) { g.distrusted.Add(1) }
+
 func (g *gate) State() (database.State, <-chan struct{}) {
 	return database.State{Up: g.Up()}, g.never
 }

@@ -66,6 +66,9 @@ func (w *Writer) rehearse() error {
 	for _, trial := range trials {
 		err := w.conn.rehearse(trial, w.cfg.Timeout)
 		w.used = time.Now()
+		if unfinished(err) {
+			w.gate.Distrust(w.conn.conn)
+		}
 		if err == nil {
 			w.recovered()
 			return nil

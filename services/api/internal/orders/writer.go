@@ -2,6 +2,7 @@ package orders
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -32,6 +33,8 @@ type Gate interface {
 	State() (database.State, <-chan struct{})
 	Up() bool
 	Suspect()
+	// Distrust is told of a connection whose server does not finish what it is asked to.
+	Distrust(conn *pgx.Conn)
 }
 
 // Observer is told what the writer does. Its methods must not block.
@@ -50,6 +53,9 @@ type WriterConfig struct {
 	// Timeout is how long a request waits, and how long a statement may take. Making a connection is bounded by Database, for
 	// each of its hosts, and not by this.
 	Timeout time.Duration
+	// Replicating tells whether a session waits for a synchronous standby. It is asked about the writer's own when a statement takes long.
+	// nil: that is not asked.
+	Replicating func(ctx context.Context, pid uint32) bool
 	// OnCommit is called after each commit that sent messages. It must not block.
 	OnCommit func()
 	Observer Observer
@@ -73,6 +79,8 @@ type Writer struct {
 
 	notReady atomic.Pointer[string] // why; see NotReady
 	admit    atomic.Bool            // one request may come in although it is not ready
+
+	replicating atomic.Bool // the latest statement that took long waited for a standby
 
 	// Of Run's goroutine.
 	conn     *publisher
@@ -98,8 +106,11 @@ func (w *Writer) Write(req Request) (Result, error) {
 }
 
 func (w *Writer) submit(req Request) (Result, error) {
-	if !w.gate.Up() || w.NotReady() != "" && !w.admit.CompareAndSwap(true, false) {
-		return Result{}, ErrUnavailable
+	if state, _ := w.gate.State(); !state.Up {
+		return Result{}, because(ErrUnavailable, state.Reason)
+	}
+	if reason := w.NotReady(); reason != "" && !w.admit.CompareAndSwap(true, false) {
+		return Result{}, because(ErrUnavailable, reason)
 	}
 	u := newUnit(req, w.cfg.Timeout)
 	if err := w.enqueue(u); err != nil {
@@ -111,7 +122,11 @@ func (w *Writer) submit(req Request) (Result, error) {
 	case <-u.done:
 		return u.result, u.err
 	case <-timer.C:
-		return u.expire()
+		result, err := u.expire()
+		if errors.Is(err, ErrUnknownOutcome) && w.replicating.Load() {
+			err = because(ErrUnknownOutcome, database.Reason(database.ErrUnreplicated))
+		}
+		return result, err
 	}
 }
 

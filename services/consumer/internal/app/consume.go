@@ -73,7 +73,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 			all = append(all, a.Metrics)
 		}
 		port, err := ops.Start(ctx, ops.Options{
-			Host: s.MetricsHost, Port: s.MetricsPort, Gatherer: all, Profiler: s.Pprof, Alive: probe(consumer.Alive), Ready: probe(consumer.Ready),
+			Host: s.MetricsHost, Port: s.MetricsPort, Gatherer: all, Profiler: s.Pprof, Alive: probe(consumer.Alive), Ready: readiness(consumer, server),
 		}, log)
 		if err != nil {
 			return err
@@ -90,6 +90,23 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 // probe is one of the consumer's for the port of probes, which shows its reason.
 func probe(ask func() (ok bool, why string)) ops.Probe {
 	return func() (bool, any) { return ask() }
+}
+
+// readiness is the probe's answer, and which server that is about.
+func readiness(consumer *worker.Consumer, server *pg.Server) ops.Probe {
+	return func() (bool, any) {
+		ok, why := consumer.Ready()
+		status, at := "ok", server.At()
+		if !ok {
+			status = "unavailable"
+		}
+		return ok, struct {
+			Status   string `json:"status"`
+			Detail   string `json:"detail"`
+			Server   string `json:"database_server,omitempty"`
+			Timeline uint32 `json:"database_timeline,omitempty"`
+		}{status, why, at.String(), at.Timeline}
+	}
 }
 
 // handler makes the handler that the settings name, unless the program has one of its own. The caller ends it.

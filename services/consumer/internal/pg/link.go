@@ -35,7 +35,11 @@ type Link struct {
 	timeout  time.Duration
 	fixed    bool      // timeout stays as it is
 	answered time.Time // when the connection last did
+	looked   time.Time // when the names of the address were last looked up
 }
+
+// lookEvery is how often a listening link, which is used all the time, has the names in the address looked up although nothing is wrong.
+const lookEvery = 10 * time.Second
 
 // NewLink returns a link that runs setup on every new connection, after the session settings. setup may be nil.
 func (s *Server) NewLink(name string, setup func(context.Context, *pgx.Conn) error) *Link {
@@ -79,6 +83,7 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 		}
 		l.server.noteUp()
 	case limited.Err() != nil && ctx.Err() == nil:
+		l.server.route.Distrust(l.conn.PgConn()) // it may be a primary that nobody replicates any more: others are asked first
 		l.drop()
 		l.server.doubt()
 		l.server.noteDown(l.name, fmt.Errorf("no answer within %s", l.timeout))
@@ -119,7 +124,8 @@ func (l *Link) Close() {
 }
 
 func (l *Link) connect(ctx context.Context) error {
-	if l.conn != nil && !l.conn.IsClosed() && l.server.trusts(l.answered) {
+	l.refresh(ctx)
+	if l.conn != nil && !l.conn.IsClosed() && l.server.trusts(l.answered) && !l.server.route.Moved(l.conn.PgConn()) {
 		return nil
 	}
 	l.drop()
@@ -141,12 +147,28 @@ func (l *Link) connect(ctx context.Context) error {
 		return fmt.Errorf("connect for %s: %w", l.name, err)
 	}
 	l.answered = time.Now()
+	l.server.noteServer()
 	l.server.noteUp()
 	if l.server.observe.Connected != nil {
 		l.server.observe.Connected(l.name, l.before)
 	}
 	l.before = true
 	return nil
+}
+
+// refresh gives the connection up when the name that it was made by leads elsewhere.
+func (l *Link) refresh(ctx context.Context) {
+	if !l.listen || l.conn == nil || time.Since(l.looked) < lookEvery {
+		return
+	}
+	l.looked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, ConnectTimeout)
+	defer cancel()
+	l.begins(ConnectTimeout)
+	if l.server.route.Refresh(ctx) {
+		l.server.log.Info("the name of the database leads to another address by now")
+		l.drop()
+	}
 }
 
 // connecting marks the contexts of dials that a connect waits for. pgx dials behind our back as well, to cancel what it has given up.

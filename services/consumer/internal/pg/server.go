@@ -28,8 +28,10 @@ type Server struct {
 	log     *slog.Logger
 	observe Observer
 	outage  postgres.Outage
+	route   *postgres.Route
 
 	mu      sync.Mutex
+	at      postgres.Server // where connections lead, or led last
 	state   state
 	since   time.Time
 	why     string    // it is not up
@@ -54,7 +56,32 @@ type Observer struct {
 func NewServer(address postgres.Address, consumerID string, log *slog.Logger, observe Observer) *Server {
 	config := address.Config("orderflow-consumer "+consumerID, ConnectTimeout)
 	config.BuildContextWatcherHandler = hangUpWhenCancelled
-	return &Server{config: config, log: log, observe: observe, since: time.Now(), why: "not yet connected"}
+	return &Server{config: config, log: log, observe: observe, route: address.Route(), since: time.Now(), why: "not yet connected"}
+}
+
+// At is the server that connections lead to, or led to last.
+func (s *Server) At() postgres.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at
+}
+
+// noteServer is told of each new connection.
+func (s *Server) noteServer() {
+	at, known := s.route.Current()
+	if !known {
+		return
+	}
+	s.mu.Lock()
+	before := s.at
+	s.at = at
+	s.mu.Unlock()
+	switch {
+	case before.Address == "":
+		s.log.Info("connected", "server", at.String(), "timeline", at.Timeline)
+	case before != at:
+		s.log.Warn("database is another server by now", "before", before.String(), "timeline_before", before.Timeline, "server", at.String(), "timeline", at.Timeline)
+	}
 }
 
 // Reachable says whether the last contact with the database succeeded, since when that is so, and why not.
@@ -73,7 +100,7 @@ func (s *Server) noteUp() {
 
 // noteDown is told of every failure. A permanent one is called what it is, and each new one is logged.
 func (s *Server) noteDown(link string, err error) {
-	why := cmp.Or(postgres.Refusal(err), unreachable)
+	why := cmp.Or(postgres.Refusal(err), postgres.NoWriter(err), unreachable)
 	was, _ := s.turn(down, why)
 	if news := s.outage.News(err); news || was != down {
 		s.log.Warn(why+", trying again until it is back", "link", link, "error", postgres.Brief(err))

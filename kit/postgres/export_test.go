@@ -1,0 +1,9 @@
+package postgres
+
+import "github.com/jackc/pgx/v5/pgconn"
+
+// RouteOf makes a route for hosts that are names.
+func RouteOf(hosts ...string) *Route { return &Route{several: len(hosts) > 1, hosts: hosts} }
+
+// Apply lets a test give a route names that mean what it likes.
+func (r *Route) Apply(config *pgconn.Config) { r.apply(config) }

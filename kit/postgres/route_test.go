@@ -1,0 +1,247 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/testdb"
+)
+
+// What happens when servers change places is tested with real standbys, beside the rig that fails over: dev/internal/chaos.
+
+// hosts are a database by way of several proxies, each of which is a host of the address.
+func hosts(t *testing.T, n int, more ...string) (postgres.Address, []*pgproxy.Proxy) {
+	t.Helper()
+	u := database(t)
+	base := *u
+	var (
+		proxies []*pgproxy.Proxy
+		all     []string
+	)
+	for range n {
+		p := testdb.Proxy(t, base.String())
+		through, err := url.Parse(p.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxies, all = append(proxies, p), append(all, through.Host)
+	}
+	u.Host = strings.Join(append(more, all...), ",")
+	u.RawQuery = "sslmode=disable"
+	return testdb.Address(t, u.String()), proxies
+}
+
+func connectTo(t *testing.T, config *pgx.ConnConfig) (conn *pgx.Conn, host string) {
+	t.Helper()
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn, conn.PgConn().Conn().RemoteAddr().String()
+}
+
+func hostOf(t *testing.T, p *pgproxy.Proxy) string {
+	t.Helper()
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+// A first host that accepts and never says a word costs one time limit, and not one with each connection.
+func TestASilentFirstHostCostsItsTimeLimitOnce(t *testing.T) {
+	t.Parallel()
+	var dials atomic.Int64
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	address, proxies := hosts(t, 1, silent.Addr().String())
+	config := address.Config("test", time.Second)
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, at string) (net.Conn, error) {
+		conn, err := dial(ctx, network, at)
+		if at == silent.Addr().String() && err == nil {
+			dials.Add(1)
+		}
+		return conn, err
+	}
+	for range 5 {
+		if _, host := connectTo(t, config); host != hostOf(t, proxies[0]) {
+			t.Fatal(host)
+		}
+	}
+	if n := dials.Load(); n != 1 {
+		t.Errorf("the silent host was tried %d times", n)
+	}
+	if at, known := address.Route().Current(); !known || at.String() != hostOf(t, proxies[0]) || at.Timeline == 0 || at.System == "" {
+		t.Errorf("%+v, %v", at, known)
+	}
+}
+
+// While the server that took writes is there, nobody looks elsewhere; when it is gone, all are tried again.
+func TestConnectionsStayTogether(t *testing.T) {
+	t.Parallel()
+	address, proxies := hosts(t, 3)
+	route := address.Route()
+	proxies[0].Refuse()
+	conn, host := connectTo(t, address.Config("one", 30*time.Second))
+	if host != hostOf(t, proxies[1]) {
+		t.Fatalf("connected to %s", host)
+	}
+	proxies[0].Accept()
+	if _, host := connectTo(t, address.Config("two", 30*time.Second)); host != hostOf(t, proxies[1]) {
+		t.Errorf("%s although the second host is there", host)
+	}
+	if route.Moved(conn.PgConn()) {
+		t.Error("a connection to where the others are is given up")
+	}
+	proxies[1].Close()
+	if _, host := connectTo(t, address.Config("three", 30*time.Second)); host != hostOf(t, proxies[2]) {
+		t.Errorf("%s, and not the one after the server that is gone", host)
+	}
+	if !route.Moved(conn.PgConn()) {
+		t.Error("a connection is kept although the others are elsewhere")
+	}
+}
+
+// A server that answers and does not do its work is left for another one, and comes back when there is no other.
+func TestADistrustedServerComesLast(t *testing.T) {
+	t.Parallel()
+	address, proxies := hosts(t, 2)
+	config := address.Config("test", 30*time.Second)
+	conn, host := connectTo(t, config)
+	if host != hostOf(t, proxies[0]) {
+		t.Fatal(host)
+	}
+	address.Route().Distrust(conn.PgConn())
+	if _, host := connectTo(t, config); host != hostOf(t, proxies[1]) {
+		t.Errorf("%s, which is not trusted", host)
+	}
+	if !address.Route().Moved(conn.PgConn()) {
+		t.Error("the connection to it is kept")
+	}
+	// When there is no other it is as good as any, after a while.
+	proxies[1].Close()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		conn, err := pgx.ConnectConfig(t.Context(), config)
+		if err == nil {
+			_ = conn.Close(t.Context())
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheOnlyServerIsUsedWhateverHappened(t *testing.T) {
+	t.Parallel()
+	address, proxies := hosts(t, 1)
+	config := address.Config("test", time.Second)
+	conn, _ := connectTo(t, config)
+	address.Route().Distrust(conn.PgConn())
+	connectTo(t, config)
+	proxies[0].Freeze()
+	if _, err := pgx.ConnectConfig(t.Context(), config); err == nil {
+		t.Fatal("connected to a server that hangs")
+	}
+	proxies[0].Thaw()
+	connectTo(t, config)
+}
+
+// A name that stands for another server by now leads there, although the one before still answers.
+func TestANameThatMovesIsFollowed(t *testing.T) {
+	t.Parallel()
+	u := database(t)
+	host, port, err := net.SplitHostPort(u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host != "127.0.0.1" {
+		t.Skip("the server for the tests is not on this machine")
+	}
+	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Skip("this machine has only one loopback address:", err)
+	}
+	defer other.Close()
+	go forward(t.Context(), other, u.Host)
+	u.Host, u.RawQuery = "orders-db.invalid:"+port, "sslmode=disable"
+	config, err := pgx.ParseConfig(u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := "127.0.0.1" // the name server's answer
+	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{now}, nil }
+	route := postgres.RouteOf("orders-db.invalid")
+	route.Apply(&config.Config)
+	before, at := connectTo(t, config)
+	if at != "127.0.0.1:"+port {
+		t.Fatal(at)
+	}
+	if route.Refresh(t.Context()) || !route.Leads(before.PgConn()) {
+		t.Error("the name still leads to where the connection does")
+	}
+	now = "127.0.0.2"
+	if !route.Refresh(t.Context()) || route.Leads(before.PgConn()) {
+		t.Error("nobody notices that the name leads elsewhere")
+	}
+	if _, at := connectTo(t, config); at != "127.0.0.2:"+port {
+		t.Errorf("%s, where the name led before", at)
+	}
+	if current, _ := route.Current(); !route.Moved(before.PgConn()) || current.String() != "orders-db.invalid:"+port+" (127.0.0.2:"+port+")" {
+		t.Errorf("%s", current)
+	}
+}
+
+// forward passes bytes on between whoever connects and a server.
+func forward(ctx context.Context, listener net.Listener, server string) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		upstream, err := new(net.Dialer).DialContext(ctx, "tcp", server)
+		if err != nil {
+			_ = client.Close()
+			return
+		}
+		for _, ends := range [][2]net.Conn{{client, upstream}, {upstream, client}} {
+			go func() {
+				_, _ = ends[0].(*net.TCPConn).WriteTo(ends[1])
+				_ = ends[1].Close()
+			}()
+		}
+	}
+}
+
+// Of several hosts, one that is set to be read-only is not used; the only one is, for what reading there is.
+func TestAServerThatOnlyReadsIsTheLastResort(t *testing.T) {
+	t.Parallel()
+	address, _ := hosts(t, 2)
+	config := address.Config("test", 30*time.Second)
+	config.RuntimeParams["default_transaction_read_only"] = "on"
+	_, err := pgx.ConnectConfig(t.Context(), config)
+	if !errors.Is(err, pgconn.ErrReadOnlyConnection) || postgres.NoWriter(err) != postgres.ReadOnly {
+		t.Errorf("%v", err)
+	}
+	alone, _ := hosts(t, 1)
+	config = alone.Config("test", 30*time.Second)
+	config.RuntimeParams["default_transaction_read_only"] = "on"
+	connectTo(t, config)
+}
