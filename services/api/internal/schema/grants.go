@@ -37,6 +37,12 @@ const (
 	notWritten        = "orderflow.not_written(text, bigint[])"
 	installation      = "orderflow.installation"
 	gateTable         = "orderflow.gate"
+	processesTable    = "orderflow.processes"
+	samplesTable      = "orderflow.samples"
+	samplingTable     = "orderflow.sampling"
+	orderCountsTable  = "orderflow.order_counts"
+	findingsTable     = "orderflow.findings"
+	report            = "orderflow.report(text, text, text, text, double precision, double precision, text, integer, integer, bigint, bigint, bigint, bigint, bigint, bigint[])"
 	pauseQueue        = "orderflow.pause(text, text, text)"
 	resumeQueue       = "orderflow.resume(text)"
 )
@@ -95,6 +101,13 @@ func (o objects) apiGrants() []grant {
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
 		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
+		// The dashboard's. The api takes the samples, and removes what processes have left that are gone.
+		grant{on: onTable, object: processesTable, privileges: []string{"select", "delete"}},
+		grant{on: onFunction, object: report, privileges: []string{"execute"}},
+		grant{on: onTable, object: samplesTable, privileges: []string{"select", "insert", "update"}},
+		grant{on: onTable, object: samplingTable, privileges: []string{"select", "insert", "update"}},
+		grant{on: onTable, object: orderCountsTable, privileges: []string{"select", "insert", "update", "delete"}},
+		grant{on: onTable, object: findingsTable, privileges: []string{"select"}},
 		grant{on: onFunction, object: redrive, privileges: []string{"execute"}},
 		grant{on: onFunction, object: deleteDeadLetters, privileges: []string{"execute"}},
 		grant{on: onFunction, object: pauseQueue, privileges: []string{"execute"}},
@@ -113,6 +126,9 @@ func (o objects) consumerGrants() []grant {
 		grant{on: onTable, object: installation, privileges: []string{"select"}},
 		// Whoever opens or closes the breaker does so for all.
 		grant{on: onTable, object: gateTable, privileges: []string{"select", "insert", "update"}},
+		// What it says of itself, and what the doctor finds.
+		grant{on: onFunction, object: report, privileges: []string{"execute"}},
+		grant{on: onTable, object: findingsTable, privileges: []string{"select", "insert", "update"}},
 		grant{on: onFunction, object: pauseQueue, privileges: []string{"execute"}},
 		grant{on: onFunction, object: resumeQueue, privileges: []string{"execute"}},
 		grant{on: onFunction, object: notWritten, privileges: []string{"execute"}},
@@ -128,6 +144,11 @@ func (o objects) metricsGrants() []grant {
 		grant{on: onTable, object: o.queue, privileges: []string{"select"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
 		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
+		grant{on: onTable, object: processesTable, privileges: []string{"select"}},
+		grant{on: onTable, object: samplesTable, privileges: []string{"select"}},
+		grant{on: onTable, object: samplingTable, privileges: []string{"select"}},
+		grant{on: onTable, object: orderCountsTable, privileges: []string{"select"}},
+		grant{on: onTable, object: findingsTable, privileges: []string{"select"}},
 		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)
 }
@@ -137,7 +158,10 @@ func (o objects) metricsGrants() []grant {
 func (o objects) apply(ctx context.Context, tx pgx.Tx, role string, grants []grant) (denied []string, err error) {
 	quoted := pgx.Identifier{role}.Sanitize()
 
-	for _, table := range []string{ordersTable, versionTable, installation, gateTable, o.queue, o.deadLetters} {
+	for _, table := range []string{
+		ordersTable, versionTable, installation, gateTable, processesTable, samplesTable, samplingTable, orderCountsTable, findingsTable,
+		o.queue, o.deadLetters,
+	} {
 		if _, err := tryExec(ctx, tx, "revoke all on table "+table+" from "+quoted); err != nil {
 			return nil, fmt.Errorf("revoke rights on %s: %w", table, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -80,6 +81,12 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		}
 		defer port.Stop()
 	}
+	publisher := doctor.NewPublisher(server, queue.New(s.QueueName, false), effectFunction(s), s.ConsumerID, log)
+	publishing, stopPublishing := context.WithCancel(ctx)
+	var published sync.WaitGroup
+	published.Go(func() { publisher.Run(publishing) })
+	defer published.Wait()
+	defer stopPublishing()
 	if err := consumer.Run(ctx); err != nil {
 		return err
 	}

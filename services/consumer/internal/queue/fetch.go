@@ -221,9 +221,13 @@ type Peeked struct {
 
 // Peek looks for the earliest message from watermark on. Invisible messages count as well: they are due when their lease or delay ends.
 func (q *Queue) Peek(ctx context.Context, conn *pgx.Conn, watermark time.Time) (Peeked, error) {
+	return peeked(conn.QueryRow(ctx, q.peek, bound(watermark), q.Name))
+}
+
+func peeked(row pgx.Row, more ...any) (Peeked, error) {
 	var p Peeked
 	var due *float64
-	if err := conn.QueryRow(ctx, q.peek, bound(watermark), q.Name).Scan(&due, &p.Gate, &p.ReadOnly); err != nil {
+	if err := row.Scan(append([]any{&due, &p.Gate, &p.ReadOnly}, more...)...); err != nil {
 		return Peeked{}, fmt.Errorf("peek: %w", err)
 	}
 	if due != nil {

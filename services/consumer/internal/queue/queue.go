@@ -23,7 +23,7 @@ import (
 )
 
 // SchemaVersion is the migration that this code was built for; see services/api/internal/schema.
-const SchemaVersion = 9
+const SchemaVersion = 11
 
 // DeadLetterSuffix makes the dead-letter queue's name of the queue's.
 const DeadLetterSuffix = "_dlq"
@@ -38,7 +38,8 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, peek, identify, look, describe                 string
+	fetch, identify, look, describe                       string
+	peek, peekAndReport, report                           string
 	extend, start, late, fate                             string
 	ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands string
 	nack, nackMessageOnly, release, bury                  string
@@ -78,6 +79,9 @@ func New(name string, lastRead bool) *Queue {
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))
 	}
+	report := strings.TrimSpace(load("report"))
+	q.peekAndReport = strings.TrimSpace(q.peek) + ",\n       " + report
+	q.report = "/* orderflow consumer: report */ select " + report + " where $1::text is null"
 	open := strings.NewReplacer("{acked}", load("acked_open"))
 	q.ackOpen = "/* orderflow consumer: ack_open */ " + fill.Replace(open.Replace(load("ack")))
 	q.ackOpenUnlocked = "/* orderflow consumer: ack_open_unlocked */ " + fill.Replace(open.Replace(load("ack_unlocked")))

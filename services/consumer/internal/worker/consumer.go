@@ -76,6 +76,7 @@ type Consumer struct {
 	watermark watermark
 
 	gate       *gating
+	presence   *presence
 	heartbeats *heartbeats
 	poller     *poller
 	settler    *settler
@@ -92,8 +93,9 @@ type Consumer struct {
 
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
-	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m}, server: server, handler: h, log: log, metrics: m, company: newCompany(s.Concurrency)}
+	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, handler: h, log: log, metrics: m, company: newCompany(s.Concurrency)}
 	c.held = newHeld(c.company)
+	c.presence = newPresence(s, c.endings.tally, c.held, c.draining.Load, log)
 	if leavesWork, ok := h.(effect.Handler); ok {
 		c.leavesWork = leavesWork
 		c.steps.work = make([]progress, min(s.WorkLanes, s.Concurrency))
@@ -182,6 +184,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	readers.Go(func() { c.fetch(ctx, reading) })
 
 	<-ctx.Done()
+	c.draining.Store(true)
+	takeLeave := c.reportDrain(writable, listening, &readers)
+	defer takeLeave()
 	c.drain(&readers, &workers, stopWorking)
 	stopLanes()
 	workWriters.Wait()
@@ -202,7 +207,6 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 // drain brings every delivery to its decision.
 func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.CancelCauseFunc) {
-	c.draining.Store(true)
 	c.company.close()
 	c.log.Info("draining: no more messages are fetched",
 		"in_flight", c.held.working.Load()+c.held.inAck.Load(), "buffered", c.held.waiting.Load(), "timeout", c.settings.Drain.String())

@@ -29,6 +29,7 @@ type outcome struct {
 type endings struct {
 	rules   rules
 	metrics *metrics.Metrics
+	tally   *tally
 }
 
 // outcome decides how a delivery ends.
@@ -41,6 +42,7 @@ func (e endings) outcome(d *delivery, what event) outcome {
 func (e endings) ends(d *delivery, end ending) outcome {
 	if end.failure != "" {
 		e.metrics.Failed.WithLabelValues(end.failure).Inc()
+		e.tally.failed.Add(1)
 	}
 	return outcome{delivery: d, ending: end}
 }

@@ -28,6 +28,7 @@ type poller struct {
 	writing   *health
 	metrics   *metrics.Metrics
 	gate      *gating
+	presence  *presence
 	wake      chan struct{} // to the fetcher: there is something, or may be
 
 	mu      sync.Mutex
@@ -40,7 +41,7 @@ type poller struct {
 func newPoller(c *Consumer, link *pg.Link) *poller {
 	return &poller{
 		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, progress: &c.steps.poll, writing: &c.writing, metrics: c.metrics,
-		gate: c.gate,
+		gate: c.gate, presence: c.presence,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 }
@@ -82,7 +83,7 @@ func (p *poller) run(ctx context.Context) {
 		p.progress.begin(0)
 		err := p.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			start := time.Now()
-			seen, err = p.queue.Peek(ctx, conn, bound)
+			seen, err = p.look(ctx, conn, bound)
 			if !seen.Found || seen.Due > 0 { // otherwise the fetcher has to look there as well
 				p.watermark.looked(bound, time.Since(start), 0, time.Time{})
 			}
@@ -123,11 +124,24 @@ func (p *poller) run(ctx context.Context) {
 	}
 }
 
+// look peeks, and says in the same round trip how this consumer is doing, when it is time for that.
+func (p *poller) look(ctx context.Context, conn *pgx.Conn, bound time.Time) (seen queue.Peeked, err error) {
+	report := p.presence.due(time.Now())
+	if report == nil {
+		return p.queue.Peek(ctx, conn, bound)
+	}
+	seen, unreported, err := p.queue.PeekAndReport(ctx, conn, bound, report)
+	if err == nil {
+		p.presence.reported(unreported)
+	}
+	return seen, err
+}
+
 // sleep waits until the time has come to look again, passing notifications on meanwhile. With forFetcher it also ends when
 // the fetcher is through with what was due, since then the next due time is another one.
 func (p *poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (through, empty bool) {
 	for ctx.Err() == nil {
-		until = p.sooner(until)
+		until = p.presence.sooner(p.sooner(until))
 		if forFetcher {
 			if through, empty = p.takeThrough(); through {
 				return through, empty

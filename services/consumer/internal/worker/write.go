@@ -131,6 +131,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		if took, ok := confirmed[lease]; ok {
 			if o == opAck {
 				l.metrics.LatencySeconds.Observe(took.Seconds())
+				l.endings.tally.took(took)
 			}
 			l.done(item)
 			told = append(told, item)
@@ -183,9 +184,12 @@ func (l *lane) done(o outcome) {
 	switch o.op {
 	case opAck:
 		l.metrics.Processed.Inc()
+		l.endings.tally.completed.Add(1)
 	case opNack:
 		l.metrics.Retried.Inc()
+		l.endings.tally.retried.Add(1)
 	case opBury:
+		l.endings.tally.dead.Add(1)
 		l.metrics.Dead.WithLabelValues(o.reason).Inc()
 	case opRelease:
 		l.metrics.Released.Inc()

@@ -7,6 +7,11 @@ select what from (values
     ('select, insert and update on orderflow.gate',
       (select has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert') and has_table_privilege(oid, 'update') from pg_class
         where relnamespace = (select oid from pg_namespace where nspname = 'orderflow') and relname = 'gate')),
+    ('select, insert and update on orderflow.findings',
+      (select has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert') and has_table_privilege(oid, 'update') from pg_class
+        where relnamespace = (select oid from pg_namespace where nspname = 'orderflow') and relname = 'findings')),
+    ('execute on orderflow.report', (select bool_and(has_function_privilege(oid, 'execute')) from pg_proc
+      where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname = 'report')),
     ('execute on orderflow.pause and orderflow.resume', (select bool_and(has_function_privilege(oid, 'execute')) from pg_proc
       where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname in ('pause', 'resume'))),
     ('execute on orderflow.not_written', (select has_function_privilege(oid, 'execute') from pg_proc
