@@ -14,6 +14,7 @@ import (
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/history"
 	"orderflow.example/services/api/internal/httpapi"
 	"orderflow.example/services/api/internal/metrics"
 	"orderflow.example/services/api/internal/notify"
@@ -66,6 +67,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	server := httpapi.New(httpapi.Config{
 		Writer:         writer,
 		Store:          store,
+		History:        history.NewReader(pool, messages),
 		Queue:          messages,
 		Watcher:        watcher,
 		Dashboard:      screen,

@@ -7,12 +7,17 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 
+	"orderflow.example/services/api/internal/history"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
 )
 
 type getOrderInput struct {
 	ID int64 `path:"id" minimum:"1" example:"111"`
+}
+
+type historyOutput struct {
+	Body history.History
 }
 
 type orderOutput struct {
@@ -45,6 +50,19 @@ func (s *Server) reading() {
 			return nil, err
 		}
 		return &orderOutput{&order}, nil
+	})
+
+	register(s, huma.Operation{
+		OperationID: "get-order-history", Method: http.MethodGet, Path: "/orders/{id}/history", Tags: []string{"orders"},
+		Summary:     "One order's story",
+		Description: "What happened to the order, from its acceptance to its end: each attempt with how long it waited and worked, hand-backs, lost leases, redrives. Of an order that does not come to an end the first 20 events and the last 20 are kept.",
+		Errors:      []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+	}, func(ctx context.Context, in *getOrderInput) (*historyOutput, error) {
+		story, err := s.cfg.History.Get(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &historyOutput{story}, nil
 	})
 
 	register(s, huma.Operation{

@@ -22,6 +22,7 @@ import (
 	"orderflow.example/kit/listen"
 	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/history"
 	"orderflow.example/services/api/internal/http1"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
@@ -49,6 +50,7 @@ type Observer interface {
 type Config struct {
 	Writer  Writer
 	Store   *orders.Store
+	History *history.Reader
 	Queue   *queue.Queue
 	Watcher *queue.Watcher
 	// Dashboard is what stands at /; nil: nothing but the way to the documentation.

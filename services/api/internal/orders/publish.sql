@@ -75,8 +75,10 @@ sent as materialized (
 ),
 written as (
     insert into public.orders
-        (id, customer_name, product_name, quantity, price, created_at, message_id, idempotency_key)
-    select f.id, f.customer_name, f.product_name, f.quantity, f.price, f.created_at, s.msg_id, f.idempotency_key
+        (id, customer_name, product_name, quantity, price, created_at, message_id, idempotency_key, trace_id)
+    select f.id, f.customer_name, f.product_name, f.quantity, f.price, f.created_at, s.msg_id, f.idempotency_key,
+        -- The message goes away with its headers, and the order is still asked for by its trace.
+        nullif(substring(f.traceparent from 4 for 32), '')::uuid
     from fresh f
     join sent s using (position)
     -- By key, so that two replicas that write the same keys wait for each other and never in a circle.

@@ -7,6 +7,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,6 +74,45 @@ func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 		return nil, fmt.Errorf("peek: %w", err)
 	}
 	return messages, nil
+}
+
+// Standing is where a message stands in the queue.
+type Standing struct {
+	MsgID int64         `json:"msg_id"`
+	State string        `json:"state" enum:"waiting,delayed,in_flight,missing" doc:"delayed: until its next attempt, or as it was sent; in_flight: with a consumer; missing: it is not in the queue"`
+	DueAt *isotime.Time `json:"due_at" doc:"from when on a consumer can read it; null when it is missing"`
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Find looks where the message of an order stands. One that another order has by now, since ids have come again, is missing.
+func (q *Queue) Find(ctx context.Context, db querier, msgID, orderID int64) (Standing, error) {
+	s := Standing{MsgID: msgID, State: "missing"}
+	var due time.Time
+	err := db.QueryRow(ctx, `
+		select case when m.vt <= clock_timestamp() then 'waiting'
+		            when m.read_ct = 0 or `+headerIfSmall("orderflow-retry")+` = m.read_ct::text or `+headerIfSmall("orderflow-released")+` = m.read_ct::text then 'delayed'
+		            else 'in_flight' end,
+		       `+isotime.Bounded("m.vt")+`
+		from `+q.table+` m
+		where m.msg_id = any (array[$1::bigint])
+		  and case when `+weight("m.message")+` <= `+strconv.Itoa(weightLimit)+` then coalesce(orderflow.order_id(m.message) = $2, false) else true end`,
+		msgID, orderID).Scan(&s.State, &due)
+	switch {
+	case err == nil:
+		s.DueAt = &isotime.Time{Time: due}
+	case !errors.Is(err, pgx.ErrNoRows):
+		return Standing{}, fmt.Errorf("find message: %w", err)
+	}
+	return s, nil
+}
+
+// headerIfSmall is the SQL of a header as text, of headers that are not too large to be looked into.
+func headerIfSmall(name string) string {
+	return "case when " + weight("m.headers") + " <= " + strconv.Itoa(headersLimit) + " then m.headers ->> '" + name + "' end"
 }
 
 // patiently runs a transaction whose statements may take longer than those of requests.

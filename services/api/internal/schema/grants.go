@@ -36,6 +36,8 @@ const (
 	vacuumHolders     = "orderflow.vacuum_holders()"
 	notWritten        = "orderflow.not_written(text, bigint[])"
 	installation      = "orderflow.installation"
+	historyTable      = "orderflow.history"
+	noteHistory       = "orderflow.note_history(jsonb)"
 	gateTable         = "orderflow.gate"
 	processesTable    = "orderflow.processes"
 	samplesTable      = "orderflow.samples"
@@ -48,7 +50,7 @@ const (
 )
 
 // ordersMarks are the columns that processing an order changes; nothing of what the customer ordered is among them.
-var ordersMarks = []string{"status", "attempts", "effects", "last_error", "completed_at", "processed_by", "dead_at"}
+var ordersMarks = []string{"status", "attempts", "effects", "last_error", "started_at", "completed_at", "processed_by", "dead_at"}
 
 // objects are the names of what belongs to one database and one queue of it: tables, and the sequences of their ids.
 type objects struct {
@@ -101,6 +103,7 @@ func (o objects) apiGrants() []grant {
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
 		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
+		grant{on: onTable, object: historyTable, privileges: []string{"select"}},
 		// The dashboard's. The api takes the samples, and removes what processes have left that are gone.
 		grant{on: onTable, object: processesTable, privileges: []string{"select", "delete"}},
 		grant{on: onFunction, object: report, privileges: []string{"execute"}},
@@ -131,6 +134,7 @@ func (o objects) consumerGrants() []grant {
 		grant{on: onTable, object: findingsTable, privileges: []string{"select", "insert", "update"}},
 		grant{on: onFunction, object: pauseQueue, privileges: []string{"execute"}},
 		grant{on: onFunction, object: resumeQueue, privileges: []string{"execute"}},
+		grant{on: onFunction, object: noteHistory, privileges: []string{"execute"}},
 		grant{on: onFunction, object: notWritten, privileges: []string{"execute"}},
 		grant{on: onFunction, object: vacuumHolders, privileges: []string{"execute"}},
 	)
@@ -144,6 +148,7 @@ func (o objects) metricsGrants() []grant {
 		grant{on: onTable, object: o.queue, privileges: []string{"select"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
 		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
+		grant{on: onTable, object: historyTable, privileges: []string{"select"}},
 		grant{on: onTable, object: processesTable, privileges: []string{"select"}},
 		grant{on: onTable, object: samplesTable, privileges: []string{"select"}},
 		grant{on: onTable, object: samplingTable, privileges: []string{"select"}},
@@ -159,7 +164,7 @@ func (o objects) apply(ctx context.Context, tx pgx.Tx, role string, grants []gra
 	quoted := pgx.Identifier{role}.Sanitize()
 
 	for _, table := range []string{
-		ordersTable, versionTable, installation, gateTable, processesTable, samplesTable, samplingTable, orderCountsTable, findingsTable,
+		ordersTable, versionTable, installation, gateTable, historyTable, processesTable, samplesTable, samplingTable, orderCountsTable, findingsTable,
 		o.queue, o.deadLetters,
 	} {
 		if _, err := tryExec(ctx, tx, "revoke all on table "+table+" from "+quoted); err != nil {

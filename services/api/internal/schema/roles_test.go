@@ -57,7 +57,7 @@ const (
 	countsOrders  = `select last_value from orders_id_seq`
 	drawOrderID   = `select nextval('orders_id_seq')`
 	insertOrder   = `insert into orders (customer_name, product_name, quantity, price) values ('c', 'p', 1, 1)`
-	markOrder     = `update orders set status = 'completed', attempts = 1, effects = effects + 1, last_error = null, completed_at = now(), processed_by = 'c', dead_at = null`
+	markOrder     = `update orders set status = 'completed', attempts = 1, effects = effects + 1, last_error = null, started_at = now(), completed_at = now(), processed_by = 'c', dead_at = null`
 	changeOrder   = `update orders set price = 0`
 	renameOrder   = `update orders set message_id = 2`
 	deleteOrder   = `delete from orders`
@@ -88,6 +88,9 @@ const (
 	listen        = `listen orderflow_jobs`
 	readGate      = `select breaker_open from orderflow.gate`
 	openBreaker   = `insert into orderflow.gate (queue, revision, breaker_open) values ('jobs', 1, true) on conflict (queue) do update set breaker_open = true`
+	readHistory   = `select outcome from orderflow.history`
+	forgeHistory  = `delete from orderflow.history`
+	noteHistory   = `select orderflow.note_history('[]')`
 	pauseQueue    = `select orderflow.pause('jobs', 'me', '')`
 	resumeQueue   = `select orderflow.resume('jobs')`
 	deleteGate    = `delete from orderflow.gate`
@@ -101,7 +104,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 		readOrders, countsOrders, drawOrderID, insertOrder, markOrder, changeOrder, renameOrder, deleteOrder, truncateTable,
 		send, sendBatch, read, peek, setVT, nack, ack, archive, purge, bury, readDead, deleteDead, redrive, removeDead,
 		holders, metrics, metricsAll, version, fakeVersion, createQueue, dropQueue, createTable, dropOrders, listen, notify,
-		readGate, openBreaker, deleteGate, pauseQueue, resumeQueue,
+		readGate, openBreaker, deleteGate, pauseQueue, resumeQueue, readHistory, forgeHistory, noteHistory,
 	}
 	everyone := []string{readOrders, readGate, peek, readDead, metrics, metricsAll, version, listen, notify}
 
@@ -111,9 +114,9 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 			role schema.Role
 			may  []string
 		}{
-			{roles.API, []string{countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue}},
-			{roles.Consumer, []string{openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
-			{roles.Metrics, []string{countsOrders, holders}},
+			{roles.API, []string{readHistory, countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue}},
+			{roles.Consumer, []string{noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
+			{roles.Metrics, []string{readHistory, countsOrders, holders}},
 		} {
 			conn := connect(t, db.as(part.role.Name, password))
 			allowed := make(map[string]bool)

@@ -33,7 +33,10 @@ type Message struct {
 	Failed       int32         // attempts that failed
 	Crashes      int32         // attempts that had no answer although nothing else was worked on: their consumer died
 	Unanswered   int32         // deliveries in a row, before this one, of which nothing was heard: nobody knows whether they were started
+	LastStart    Start         // the latest of the starts that were made known and had no answer
 	Until        time.Time     // vt that this read set, by the database's clock
+	Due          Instant       // since when it could be read, by the database's clock; not before 2000
+	Leased       Instant       // when this read leased it, by the database's clock
 	Attempt      int           // starts of its handler, this one included: 1 is the first
 	Late         time.Duration // between its due time and this read, by the database's clock
 	OrderID      int64
@@ -44,6 +47,12 @@ type Message struct {
 	Headers      json.RawMessage // as stored; may be nil
 	Size         int64           // bytes of body and headers in the queue, at least
 	LastError    string          // of the attempt before, when that one failed
+}
+
+// Start is one that was made known before the handler ran. Its zero value is none.
+type Start struct {
+	ReadCount int32 // of its delivery
+	Consumer  string
 }
 
 // Poison says why a message can never be processed.
@@ -162,7 +171,7 @@ func (m *Message) decodeBody() *Poison {
 // one must not kill it either: there were no more attempts than reads.
 func (m *Message) decodeHeaders() {
 	m.Traceparent, m.LastError = "", ""
-	m.Failed, m.Crashes, m.Unanswered = 0, 0, 0
+	m.Failed, m.Crashes, m.Unanswered, m.LastStart = 0, 0, 0, Start{}
 	before := max(m.ReadCount, 1) - 1 // reads
 	scan(m.Headers, func(name, value []byte) {
 		switch string(name) {
@@ -175,7 +184,7 @@ func (m *Message) decodeHeaders() {
 		case HeaderFailed:
 			m.Failed = count(value, before)
 		case HeaderStarted:
-			m.Crashes = entries(value, before)
+			m.Crashes, m.LastStart = starts(value, before)
 		case HeaderError:
 			_ = json.Unmarshal(value, &m.LastError) // what is no text is none
 		}
@@ -183,10 +192,17 @@ func (m *Message) decodeHeaders() {
 	m.Crashes = min(m.Crashes, before-m.Failed)
 }
 
-// entries counts those of an object, up to most. What is no object has none.
-func entries(value []byte, most int32) (n int32) {
-	scan(value, func([]byte, []byte) { n = min(n+1, most) })
-	return n
+// starts counts the entries of an object, up to most, and returns the latest of those that can be a delivery's before this one. What is no
+// object has none.
+func starts(value []byte, most int32) (n int32, last Start) {
+	scan(value, func(name, consumer []byte) {
+		n = min(n+1, most)
+		if read, err := strconv.ParseInt(string(name), 10, 32); err == nil && int32(read) > last.ReadCount && int32(read) <= most {
+			last = Start{ReadCount: int32(read)}
+			_ = json.Unmarshal(consumer, &last.Consumer) // what is no text is none
+		}
+	})
+	return n, last
 }
 
 // count reads a header that counts something, from 0 to most. What is no number is 0, and a number beyond all range is infinite.

@@ -48,7 +48,7 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible tim
 	read.Queue("begin")
 	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
-		fetched, err = q.collect(rows, b)
+		fetched, err = q.collect(rows, b, visible)
 		return err
 	})
 	if err := conn.SendBatch(ctx, &read).Close(); err != nil {
@@ -68,7 +68,7 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 	read.Queue("begin")
 	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
 		var err error
-		fetched, err = q.collect(rows, b)
+		fetched, err = q.collect(rows, b, visible)
 		return err
 	})
 	read.Queue("savepoint look")
@@ -126,6 +126,9 @@ func (q *Queue) commit(ctx context.Context, conn *pgx.Conn, read []Received) err
 			return err
 		})
 	}
+	if unanswered := unansweredIn(read); len(unanswered) > 0 {
+		q.noteUnanswered(&end, unanswered)
+	}
 	end.Queue("commit")
 	if err := conn.SendBatch(ctx, &end).Close(); err != nil {
 		rollback(ctx, conn)
@@ -148,7 +151,7 @@ func (m *Received) identify(exists, own bool, created message.Instant) {
 	}
 }
 
-func (q *Queue) collect(rows pgx.Rows, b Bounds) (Fetched, error) {
+func (q *Queue) collect(rows pgx.Rows, b Bounds, visible time.Duration) (Fetched, error) {
 	type due struct {
 		Received
 		at time.Time
@@ -174,6 +177,7 @@ func (q *Queue) collect(rows pgx.Rows, b Bounds) (Fetched, error) {
 		d.ReadCount, d.Until, d.Size = reads.Int32, until.Time, size
 		d.Body, d.Headers, d.Installation = body, headers, q.Installation
 		d.Late = seconds(late)
+		d.Due, d.Leased = message.InstantOf(d.at), leasedAt(until, visible)
 		d.Poison = d.Decode()
 		length := int64(len(body) + len(headers))
 		if length > int64(b.MessageBytes) && fits { // of a text that is many times what it takes stored

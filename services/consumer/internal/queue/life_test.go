@@ -102,7 +102,7 @@ func TestAMessageOfAnOrderThatHadTheIDBeforeIsSetAside(t *testing.T) {
 			if err != nil || fates[taken[0].Lease] != queue.Orphaned {
 				t.Fatalf("%v, %v", fates, err)
 			}
-			b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, taken[:1])), old[0])
+			b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, taken[:1], "test")), old[0])
 			b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, taken, me)), old[0], old[1])
 
 			f, err := b.Fetch(b.ctx, b.conn, bounds(100), time.Minute)

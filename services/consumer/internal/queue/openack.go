@@ -55,7 +55,7 @@ func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, un
 	var b pgx.Batch
 	b.Queue("begin isolation level read committed, read write")
 	restore(&b, setLocal, own)
-	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer).Query(func(rows pgx.Rows) error {
+	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer, c.started).Query(func(rows pgx.Rows) error {
 		var a Acked
 		var took float64
 		_, err := pgx.ForEachRow(rows, []any{&a.ID, &a.ReadCount, &a.EnqueuedAt, &a.OrderID, &a.Created, &a.First, &a.Effects, &took}, func() error {

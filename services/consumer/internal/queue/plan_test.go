@@ -42,13 +42,16 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 			}
 			return err
 		},
-		"nack":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Nack(ctx, c, one); return err },
-		"nack_message_only": func(ctx context.Context, c *pgx.Conn) error { _, err := q.NackMessageOnly(ctx, c, one); return err },
-		"release":           func(ctx context.Context, c *pgx.Conn) error { _, err := q.Release(ctx, c, one); return err },
-		"extend":            func(ctx context.Context, c *pgx.Conn) error { _, err := q.Extend(ctx, c, one, time.Minute); return err },
-		"bury":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Bury(ctx, c, one, me); return err },
-		"gate_read":         func(ctx context.Context, c *pgx.Conn) error { _, err := q.ReadGate(ctx, c); return err },
-		"fate":              func(ctx context.Context, c *pgx.Conn) error { _, err := q.Fates(ctx, c, one, me); return err },
+		"nack": func(ctx context.Context, c *pgx.Conn) error { _, err := q.Nack(ctx, c, one, "test"); return err },
+		"nack_message_only": func(ctx context.Context, c *pgx.Conn) error {
+			_, err := q.NackMessageOnly(ctx, c, one, "test")
+			return err
+		},
+		"release":   func(ctx context.Context, c *pgx.Conn) error { _, err := q.Release(ctx, c, one, "test"); return err },
+		"extend":    func(ctx context.Context, c *pgx.Conn) error { _, err := q.Extend(ctx, c, one, time.Minute); return err },
+		"bury":      func(ctx context.Context, c *pgx.Conn) error { _, err := q.Bury(ctx, c, one, me); return err },
+		"gate_read": func(ctx context.Context, c *pgx.Conn) error { _, err := q.ReadGate(ctx, c); return err },
+		"fate":      func(ctx context.Context, c *pgx.Conn) error { _, err := q.Fates(ctx, c, one, me); return err },
 	}
 	db.Publish(1) // so that a read has orders to look up
 	if err := link.Do(t.Context(), prepare["fetch"]); err != nil {

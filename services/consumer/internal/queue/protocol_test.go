@@ -232,7 +232,7 @@ func (p *protocol) Nack(t *rapid.T) {
 	if rapid.Bool().Draw(t, "message only") {
 		nack = p.b.NackMessageOnly
 	}
-	confirmed, err := nack(p.b.ctx, p.b.conn, e)
+	confirmed, err := nack(p.b.ctx, p.b.conn, e, "test")
 	p.check(t, "nack", batch, confirmed, err, leasedAs)
 	for _, m := range batch {
 		if _, ok := confirmed[queue.EntryOf(&m).Lease]; ok {
@@ -247,7 +247,7 @@ func (p *protocol) Nack(t *rapid.T) {
 // Release hands some leases back.
 func (p *protocol) Release(t *rapid.T) {
 	batch := p.batch(t)
-	confirmed, err := p.b.Release(p.b.ctx, p.b.conn, entries(batch...))
+	confirmed, err := p.b.Release(p.b.ctx, p.b.conn, entries(batch...), "test")
 	p.check(t, "release", batch, confirmed, err, leasedAs)
 	for _, m := range batch {
 		if _, ok := confirmed[queue.EntryOf(&m).Lease]; ok {
@@ -357,7 +357,7 @@ func (p *protocol) ReleaseDoubts(t *rapid.T) {
 	for _, m := range p.doubts {
 		e := entries(m)
 		e[0].Until = m.Until
-		confirmed, err := p.b.Release(p.b.ctx, p.b.conn, e)
+		confirmed, err := p.b.Release(p.b.ctx, p.b.conn, e, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -412,7 +412,7 @@ func (p *protocol) startAlone(t *rapid.T) message.Message {
 // AnswerLate is what a worker does whose handler comes back after its lease was lost.
 func (p *protocol) AnswerLate(t *rapid.T) {
 	batch := p.batch(t)
-	confirmed, err := p.b.Late(p.b.ctx, p.b.conn, entries(batch...))
+	confirmed, err := p.b.Late(p.b.ctx, p.b.conn, entries(batch...), "test")
 	p.check(t, "late answer", batch, confirmed, err, func(m message.Message, q *queued) bool {
 		return q.enqueued == m.EnqueuedAt && q.known[m.ReadCount]
 	})

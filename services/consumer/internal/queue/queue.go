@@ -40,7 +40,7 @@ type Queue struct {
 
 	fetch, identify, look, describe                       string
 	peek, peekAndReport, report                           string
-	extend, start, late, fate                             string
+	extend, start, late, fate, unanswered                 string
 	ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands string
 	nack, nackMessageOnly, release, bury                  string
 	gateRead, gateWrite, gatePause, gateResume            string
@@ -66,6 +66,8 @@ func New(name string, lastRead bool) *Queue {
 		// Headers are an object or nothing; should somebody have sent anything else, it is kept under a name of its own.
 		"{headers}", "case coalesce(jsonb_typeof(q.headers), 'none') when 'object' then q.headers when 'none' then '{}'::jsonb "+
 			"else jsonb_build_object('orderflow-headers', q.headers) end",
+		"{noted}", strings.ReplaceAll(load("noted"), "{ended}", "back"),
+		"{noted_gone}", strings.ReplaceAll(load("noted"), "{ended}", "gone"),
 		"{unanswered}", "case jsonb_typeof(q.headers -> 'orderflow-unanswered') when 'number' "+
 			"then least(greatest((q.headers ->> 'orderflow-unanswered')::numeric, 0), q.read_ct)::bigint else 0 end",
 		// A start that was made known has its answer.
@@ -74,7 +76,8 @@ func New(name string, lastRead bool) *Queue {
 	for file, statement := range map[string]*string{
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_stands": &q.ackStands, "nack": &q.nack,
 		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "start": &q.start, "late": &q.late, "bury": &q.bury, "fate": &q.fate,
-		"identify": &q.identify, "look": &q.look, "describe": &q.describe,
+		"unanswered": &q.unanswered,
+		"identify":   &q.identify, "look": &q.look, "describe": &q.describe,
 		"gate_read": &q.gateRead, "gate_write": &q.gateWrite, "gate_pause": &q.gatePause, "gate_resume": &q.gateResume,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))

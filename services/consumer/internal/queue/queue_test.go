@@ -81,7 +81,7 @@ func TestEveryFlavourOfPGMQIsConsumed(t *testing.T) {
 		}
 		e := entries(got...)
 		e[2].Reason = message.ReasonPermanent
-		b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e[1:2])), got[1].ID)
+		b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e[1:2], "test")), got[1].ID)
 		b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, e[2:], me)), got[2].ID)
 		b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, e[:1], me)), got[0].ID)
 		if a := b.Audit(); a.Completed != 1 || a.Dead != 1 || a.Queued != 1 || a.Letters != 1 {
@@ -358,7 +358,7 @@ func TestARowThatRefersToTheOrderIsInNobodysWay(t *testing.T) {
 	}
 	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(got[0]), me)), got[0].ID)
 	b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, entries(got[1]), me)), got[1].ID)
-	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, entries(got[2]))), got[2].ID)
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, entries(got[2]), "test")), got[2].ID)
 	if attempts := b.Order(orders[2]).Attempts; attempts != 1 {
 		t.Errorf("the order was not told of its attempt: %d", attempts)
 	}
@@ -369,7 +369,7 @@ func TestNackHidesWithTheErrorAndTellsTheOrder(t *testing.T) {
 	sent := b.Publish(1)
 	e := entries(b.read(1)...)
 	e[0].Delay, e[0].Error = time.Minute, "no luck\x00 \xff"
-	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e)), sent[0])
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e, "test")), sent[0])
 	b.wantIDs(ids(b.read(1)))
 	if o := b.Order(sent[0]); o.Status != "pending" || o.Attempts != 1 || *o.LastError != "no luck\uFFFD \uFFFD" || o.Effects != 0 {
 		t.Fatalf("%+v", o)
@@ -381,13 +381,13 @@ func TestNackHidesWithTheErrorAndTellsTheOrder(t *testing.T) {
 	if headers["orderflow-retry"] != 1.0 || headers["orderflow-error"] != "no luck\uFFFD \uFFFD" || headers["schema"] != 1.0 {
 		t.Fatalf("%v", headers)
 	}
-	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e)), sent[0]) // repeating it is the same again
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e, "test")), sent[0]) // repeating it is the same again
 	b.expire(sent[0])
 	again := b.read(1)
 	if again[0].Attempt != 2 || again[0].LastError == "" {
 		t.Fatalf("%+v", again[0])
 	}
-	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e))) // and does not touch the next owner's lease
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, e, "test"))) // and does not touch the next owner's lease
 }
 
 func TestNackOfADuplicateLeavesACompletedOrderAlone(t *testing.T) {
@@ -398,7 +398,7 @@ func TestNackOfADuplicateLeavesACompletedOrderAlone(t *testing.T) {
 	b.confirmed(b.Ack(b.ctx, b.conn, entries(got[0]), me))
 	e := entries(got[1])
 	e[0].Error, e[0].Reason = "late", message.ReasonMaxAttempts
-	b.confirmed(b.Nack(b.ctx, b.conn, e))
+	b.confirmed(b.Nack(b.ctx, b.conn, e, "test"))
 	b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, e, me)), got[1].ID)
 	if o := b.Order(sent[0]); o.Status != "completed" || o.LastError != nil || o.Dead {
 		t.Fatalf("%+v", o)
@@ -416,8 +416,8 @@ func TestReleaseIsNoAttempt(t *testing.T) {
 		if len(got) != 1 || got[0].Attempt != 1 || int(got[0].ReadCount) != read+1 {
 			t.Fatalf("read %d: %+v", read+1, got)
 		}
-		b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, entries(got...))), sent[0])
-		b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, entries(got...))), sent[0]) // a repetition counts once
+		b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, entries(got...), "test")), sent[0])
+		b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, entries(got...), "test")), sent[0]) // a repetition counts once
 	}
 	if o := b.Order(sent[0]); o.Attempts != 0 {
 		t.Fatalf("%+v", o)
@@ -429,8 +429,8 @@ func TestExtendHoldsOnlyWhatIsStillLeased(t *testing.T) {
 	b.Publish(5)
 	got := b.read(5)
 	held, nacked, released, stale, acked := got[0], got[1], got[2], got[3], got[4]
-	b.confirmed(b.Nack(b.ctx, b.conn, entries(nacked)))
-	b.confirmed(b.Release(b.ctx, b.conn, entries(released)))
+	b.confirmed(b.Nack(b.ctx, b.conn, entries(nacked), "test"))
+	b.confirmed(b.Release(b.ctx, b.conn, entries(released), "test"))
 	b.expire(stale.ID)
 	b.read(1)
 	b.confirmed(b.Ack(b.ctx, b.conn, entries(acked), me))
@@ -501,7 +501,7 @@ func TestReadsOfOthersAreNoAttempts(t *testing.T) {
 		}
 		b.expire(id)
 	}
-	for want, end := range []func(context.Context, *pgx.Conn, []queue.Entry) (queue.Confirmed, error){1: b.Nack, 2: b.Release, 3: nil} {
+	for want, end := range []func(context.Context, *pgx.Conn, []queue.Entry, string) (queue.Confirmed, error){1: b.Nack, 2: b.Release, 3: nil} {
 		if want == 0 {
 			continue
 		}
@@ -511,7 +511,7 @@ func TestReadsOfOthersAreNoAttempts(t *testing.T) {
 			t.Fatalf("attempt %d after %d reads, want %d", got[0].Attempt, got[0].ReadCount, attempt)
 		}
 		if end != nil {
-			b.wantIDs(b.confirmed(end(b.ctx, b.conn, entries(got...))), id)
+			b.wantIDs(b.confirmed(end(b.ctx, b.conn, entries(got...), "test")), id)
 		}
 	}
 	// Whatever somebody has put into the count, it is no more than the reads that there were and no less than this one.
@@ -547,8 +547,8 @@ func TestBuryTakesWhateverAQueueCanHold(t *testing.T) {
 			t.Fatalf("its start cannot be made known beside the headers %s: %v", m.Headers, err)
 		}
 	}
-	b.confirmed(b.Release(b.ctx, b.conn, entries(got[:28]...)))
-	b.confirmed(b.Nack(b.ctx, b.conn, entries(got[28:]...)))
+	b.confirmed(b.Release(b.ctx, b.conn, entries(got[:28]...), "test"))
+	b.confirmed(b.Nack(b.ctx, b.conn, entries(got[28:]...), "test"))
 	b.expire(ids(got)...)
 	got = b.read(100)
 	if n := len(b.confirmed(b.Bury(b.ctx, b.conn, entries(got...), me))); n != 56 {
@@ -565,8 +565,8 @@ func TestFatesTellALostLeaseFromALostReply(t *testing.T) {
 	got := b.read(6)
 	acked, nacked, released, buried, stolen, finished := got[0], got[1], got[2], got[3], got[4], got[5]
 	b.confirmed(b.Ack(b.ctx, b.conn, entries(acked), me))
-	b.confirmed(b.Nack(b.ctx, b.conn, entries(nacked)))
-	b.confirmed(b.Release(b.ctx, b.conn, entries(released)))
+	b.confirmed(b.Nack(b.ctx, b.conn, entries(nacked), "test"))
+	b.confirmed(b.Release(b.ctx, b.conn, entries(released), "test"))
 	b.confirmed(b.Bury(b.ctx, b.conn, entries(buried), me))
 	b.expire(nacked.ID, released.ID, stolen.ID, finished.ID)
 	others := b.read(6)

@@ -33,6 +33,13 @@ type Entry struct {
 	Error      string          // Nack, Bury
 	Until      time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
 	Unsure     bool            // Fates: an earlier try may have taken effect unseen
+
+	// What the order's history tells of the delivery. All times are by the database's clock.
+	Outcome        string // one of the Outcome constants; empty: nothing is told
+	Due, Leased    message.Instant
+	Started, Ended message.Instant // Ack: Started alone
+	Counted        bool            // it was an attempt
+	TraceID        string
 }
 
 // EntryOf returns the lease of a message, whose handler has been started unless it is handed back.
@@ -44,6 +51,9 @@ func EntryOf(m *message.Message) Entry {
 		Unanswered: m.Unanswered,
 		OrderID:    m.OrderID,
 		Created:    m.Created,
+		Due:        m.Due,
+		Leased:     m.Leased,
+		TraceID:    m.TraceID(),
 	}
 }
 
@@ -63,7 +73,7 @@ func (q *Queue) AckUnlocked(ctx context.Context, conn *pgx.Conn, entries []Entry
 
 func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement string, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
-	rows, err := conn.Query(ctx, statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer)
+	rows, err := conn.Query(ctx, statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer, c.started)
 	if err != nil {
 		return nil, fmt.Errorf("ack: %w", err)
 	}
@@ -80,22 +90,24 @@ func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement strin
 }
 
 // Nack delays failed messages and tells their orders.
-func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, c.orders, c.created, c.attempts)
+	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, c.orders, c.created, c.attempts,
+		stories(entries, consumer))
 }
 
 // NackMessageOnly is Nack without touching the orders.
-func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed)
+	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, stories(entries, consumer))
 }
 
 // Release hands messages back, without an attempt: due at once, or after their Delay. Below 0 that is a time in the past,
 // which puts the message in front of what has become due since.
-func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.unanswered, c.until, c.delays)
+	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.unanswered, c.until, c.delays,
+		stories(entries, consumer))
 }
 
 // Start makes the start of a message's handler known, before it runs and while nothing else does: should the process die of it, the next
@@ -112,11 +124,10 @@ func (q *Queue) Start(ctx context.Context, conn *pgx.Conn, e Entry, consumer str
 	return len(confirmed) == 1 && confirmed[0], nil
 }
 
-// Late answers for handlers whose start was made known, and whose lease has been lost: they have come back, so their process has not died of
-// them. Confirmed are those that had been taken for it.
-func (q *Queue) Late(ctx context.Context, conn *pgx.Conn, entries []Entry) (Confirmed, error) {
+// Late answers for deliveries whose lease has been lost: their consumer has not died of them. Confirmed are those that had been taken for it.
+func (q *Queue) Late(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
-	return confirm(ctx, conn, "answer late", q.late, c.ids, c.reads, c.enqueued)
+	return confirm(ctx, conn, "answer late", q.late, c.ids, c.reads, c.enqueued, stories(entries, consumer))
 }
 
 // Extend makes the leases last visible from now on.
@@ -129,7 +140,7 @@ func (q *Queue) Extend(ctx context.Context, conn *pgx.Conn, entries []Entry, vis
 func (q *Queue) Bury(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(entries)
 	return confirm(ctx, conn, "bury", q.bury, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, c.reasons, c.errors,
-		q.Name+DeadLetterSuffix, q.Name, consumer)
+		q.Name+DeadLetterSuffix, q.Name, consumer, stories(entries, consumer))
 }
 
 // Notify wakes the consumers that listen, in a transaction of its own. Payload "" means: something is due now;
@@ -212,7 +223,7 @@ func confirm(ctx context.Context, conn *pgx.Conn, what, statement string, argume
 // columns are entries as the arrays that unnest takes.
 type columns struct {
 	ids, orders                         []int64
-	enqueued, created                   []message.Instant
+	enqueued, created, started          []message.Instant
 	reads, attempts, failed, unanswered []int32
 	delays                              []float64
 	reasons, errors                     []string
@@ -227,14 +238,14 @@ func split(entries []Entry) columns {
 	n := len(entries)
 	c := columns{
 		ids: make([]int64, n), orders: make([]int64, n),
-		enqueued: make([]message.Instant, n), created: make([]message.Instant, n),
+		enqueued: make([]message.Instant, n), created: make([]message.Instant, n), started: make([]message.Instant, n),
 		reads: make([]int32, n), attempts: make([]int32, n), failed: make([]int32, n), unanswered: make([]int32, n),
 		delays: make([]float64, n), reasons: make([]string, n), errors: make([]string, n), until: make([]*time.Time, n),
 	}
 	for i, e := range entries {
 		c.ids[i], c.orders[i], c.reads[i] = e.ID, e.OrderID, e.ReadCount
 		c.attempts[i], c.failed[i], c.unanswered[i] = e.Attempt, e.Failed, e.Unanswered
-		c.enqueued[i], c.created[i] = e.EnqueuedAt, e.Created
+		c.enqueued[i], c.created[i], c.started[i] = e.EnqueuedAt, e.Created, e.Started
 		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(e.Error)
 		if !e.Until.IsZero() {
 			c.until[i] = &entries[i].Until

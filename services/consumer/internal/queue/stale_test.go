@@ -64,9 +64,15 @@ func (b *bundle) writes() map[string]func(context.Context, *pgx.Conn, []queue.En
 			}
 			return open.Commit(ctx)
 		},
-		"nack":                   b.Nack,
-		"nack without the order": b.NackMessageOnly,
-		"release":                b.Release,
+		"nack": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
+			return b.Nack(ctx, c, e, me)
+		},
+		"nack without the order": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
+			return b.NackMessageOnly(ctx, c, e, me)
+		},
+		"release": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
+			return b.Release(ctx, c, e, me)
+		},
 		"start": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
 			known, err := b.Start(ctx, c, e[0], me)
 			if !known {

@@ -24,13 +24,13 @@ func TestADeliveryWithoutAnAnswerIsRemembered(t *testing.T) {
 	read(0, 1)
 	read(1, 1)
 	handedBack := read(2, 1)
-	b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, handedBack)), id)
-	b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, handedBack)), id) // a repetition counts once
-	failed := read(2, 1)                                             // being handed back is no answer to the question
-	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, failed)), id)
+	b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, handedBack, "test")), id)
+	b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, handedBack, "test")), id) // a repetition counts once
+	failed := read(2, 1)                                                     // being handed back is no answer to the question
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, failed, "test")), id)
 	read(0, 2)
 	failed = read(1, 2)
-	b.wantIDs(b.confirmed(b.NackMessageOnly(b.ctx, b.conn, failed)), id)
+	b.wantIDs(b.confirmed(b.NackMessageOnly(b.ctx, b.conn, failed, "test")), id)
 	read(0, 3)
 	if o := b.Order(id); o.Attempts != 1 { // NackMessageOnly tells the order nothing
 		t.Fatalf("%+v", o)
@@ -61,7 +61,7 @@ func TestAStartThatIsKnownAndHasNoAnswerIsAnAttempt(t *testing.T) {
 	if known, err := b.Start(b.ctx, b.conn, second, me); err != nil || known {
 		t.Fatalf("known %t under a lease that is lost (%v)", known, err)
 	}
-	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, []queue.Entry{third})), id)
+	b.wantIDs(b.confirmed(b.Nack(b.ctx, b.conn, []queue.Entry{third}, "test")), id)
 	if known, err := b.Start(b.ctx, b.conn, third, me); err != nil || known {
 		t.Fatalf("known %t after it has failed (%v)", known, err)
 	}
@@ -70,10 +70,10 @@ func TestAStartThatIsKnownAndHasNoAnswerIsAnAttempt(t *testing.T) {
 	}
 	fourth := start(4, 2) // two that died, and one that failed
 	// The first two had not died, but been cut off.
-	b.wantIDs(b.confirmed(b.Late(b.ctx, b.conn, []queue.Entry{first})), id)
-	b.wantIDs(b.confirmed(b.Late(b.ctx, b.conn, []queue.Entry{first})))
-	b.wantIDs(b.confirmed(b.Late(b.ctx, b.conn, []queue.Entry{second})), id)
-	b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, []queue.Entry{fourth})), id)
+	b.wantIDs(b.confirmed(b.Late(b.ctx, b.conn, []queue.Entry{first}, "test")), id)
+	b.wantIDs(b.confirmed(b.Late(b.ctx, b.conn, []queue.Entry{first}, "test")))
+	b.wantIDs(b.confirmed(b.Late(b.ctx, b.conn, []queue.Entry{second}, "test")), id)
+	b.wantIDs(b.confirmed(b.Release(b.ctx, b.conn, []queue.Entry{fourth}, "test")), id)
 	if known, err := b.Start(b.ctx, b.conn, fourth, me); err != nil || known {
 		t.Fatalf("known %t after it has been handed back (%v)", known, err)
 	}

@@ -38,11 +38,13 @@ func TestWhatATriggerUndoesIsNotTakenForWritten(t *testing.T) {
 		"an extension": {undone: due, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) {
 			return b.Extend(b.ctx, b.conn, e, time.Hour)
 		}},
-		"a nack's delay":              {undone: due, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Nack(b.ctx, b.conn, e) }},
-		"a nack's mark":               {undone: headers, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Nack(b.ctx, b.conn, e) }},
-		"a nack of the message alone": {undone: due, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.NackMessageOnly(b.ctx, b.conn, e) }},
-		"a release":                   {undone: due, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Release(b.ctx, b.conn, e) }},
-		"that it is no attempt":       {undone: headers, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Release(b.ctx, b.conn, e) }},
+		"a nack's delay": {undone: due, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Nack(b.ctx, b.conn, e, "test") }},
+		"a nack's mark":  {undone: headers, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Nack(b.ctx, b.conn, e, "test") }},
+		"a nack of the message alone": {undone: due, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) {
+			return b.NackMessageOnly(b.ctx, b.conn, e, "test")
+		}},
+		"a release":             {undone: due, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Release(b.ctx, b.conn, e, "test") }},
+		"that it is no attempt": {undone: headers, fails: true, write: func(b *bundle, e []queue.Entry) (queue.Confirmed, error) { return b.Release(b.ctx, b.conn, e, "test") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := setup(t)

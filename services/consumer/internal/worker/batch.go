@@ -84,13 +84,13 @@ func (b batch) send(ctx context.Context, conn *pgx.Conn, q *queue.Queue, entries
 	case ackUnlocked:
 		return q.AckUnlocked(ctx, conn, entries, consumer)
 	case nack:
-		return q.Nack(ctx, conn, entries)
+		return q.Nack(ctx, conn, entries, consumer)
 	case nackMessageOnly:
-		return q.NackMessageOnly(ctx, conn, entries)
+		return q.NackMessageOnly(ctx, conn, entries, consumer)
 	case bury:
 		return q.Bury(ctx, conn, entries, consumer)
 	default:
-		return q.Release(ctx, conn, entries)
+		return q.Release(ctx, conn, entries, consumer)
 	}
 }
 

@@ -255,7 +255,7 @@ func (c *Consumer) releaseBuffered() {
 // handBack gives back what no handler will be given. It keeps its place before what has become due since.
 func (c *Consumer) handBack(d *delivery) {
 	c.gate.unused(d)
-	if first, lost := c.held.decide(d, leaving); first && !lost {
+	if c.held.decide(d, leaving) {
 		c.settler.put(c.endings.outcome(d, unstarted{ago: time.Since(d.due)}))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"orderflow.example/services/consumer/internal/gate"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/queue"
 )
 
 // op is how a lease is to end.
@@ -32,8 +33,29 @@ type ending struct {
 	reason      string        // bury
 	problem     string        // nack, bury: what the order is told
 	messageOnly bool          // nack: the order cannot be written; only the message is
-	failure     string        // kind of failure that an attempt counts as, for the metric; empty: none
+	failure     string        // kind of failure that an attempt counts as; empty: none
+	counted     bool          // in the metric of failures
 	untried     bool          // no handler has been started: it is no attempt
+}
+
+// told is what the history of the order calls it.
+func (e ending) told() string {
+	switch {
+	case e.op == opRelease, e.op == opNack && e.untried:
+		return queue.OutcomeReleased
+	case e.untried:
+		return queue.OutcomeBuried
+	}
+	switch e.failure {
+	case "timeout":
+		return queue.OutcomeTimedOut
+	case "panic":
+		return queue.OutcomePanicked
+	case "permanent":
+		return queue.OutcomePermanent
+	default:
+		return queue.OutcomeFailed
+	}
 }
 
 // event is what happened to a delivery.
@@ -214,10 +236,11 @@ func (r rules) afterRefusal(m *message.Message, planned ending, err error) endin
 	case opAck:
 		return r.failed(m, "write", fmt.Errorf("could not be written: %w", err))
 	case opNack:
-		planned.messageOnly, planned.failure = true, ""
+		planned.messageOnly, planned.counted = true, true
 	case opBury:
 		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
-		return ending{op: opNack, messageOnly: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error(), untried: planned.untried}
+		return ending{op: opNack, messageOnly: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error(),
+			failure: planned.failure, counted: true, untried: planned.untried}
 	default: // a hand-back says nothing that could be refused
 	}
 	return planned

@@ -43,7 +43,7 @@ func TestHowADeliveryEnds(t *testing.T) {
 		"and it has failed before":                          {attempt: 4, crashes: 2, lastError: "boom", event: arrived{}, want: untried(message.ReasonCrashed, "the consumer died 2 times while it worked on this order and on nothing else; it failed once; the last error was: boom")},
 		"its last attempt ended with its consumer":          {attempt: last + 1, crashes: 1, lastError: "boom", event: arrived{}, want: untried(message.ReasonMaxAttempts, "the consumer died once while it worked on this order and on nothing else; it failed 2 times; the last error was: boom")},
 		"more attempts have failed than it has":             {attempt: last + 2, lastError: "boom", event: arrived{}, want: untried(message.ReasonMaxAttempts, "it failed 4 times; the last error was: boom")},
-		"was never tried, and cannot be buried":             {attempt: 1, event: refused{untried("x", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Hour, problem: "it; and: failed", untried: true}},
+		"was never tried, and cannot be buried":             {attempt: 1, event: refused{untried("x", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Hour, problem: "it; and: failed", counted: true, untried: true}},
 		"it has arrived":                                    {attempt: 1, event: arrived{}, goesOn: true},
 		"it has arrived for its last attempt":               {attempt: last, event: arrived{}, goesOn: true},
 		"it is not worked on":                               {attempt: 1, event: unstarted{}, want: ending{op: opRelease}},
@@ -85,9 +85,9 @@ func TestHowADeliveryEnds(t *testing.T) {
 		"its order has gone":                                {attempt: 1, event: orphaned{}, want: bury(message.ReasonUnknownOrder, "", "there is no order 42")},
 		"done, and cannot be written":                       {attempt: 2, event: refused{ending{op: opAck}, failed}, want: retry(2*time.Second, "write", "could not be written: failed")},
 		"done, and cannot be written, at last":              {attempt: last, event: refused{ending{op: opAck}, failed}, want: bury(message.ReasonMaxAttempts, "write", "could not be written: failed")},
-		"failed, and its order cannot be told":              {attempt: 1, event: refused{retry(time.Second, "error", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Second, problem: "it"}},
-		"nor can its message be written":                    {attempt: 1, event: refused{ending{op: opNack, messageOnly: true, problem: "it"}, failed}, want: ending{op: opNack, messageOnly: true, problem: "it"}},
-		"can neither be completed nor buried":               {attempt: last, event: refused{bury(message.ReasonMaxAttempts, "error", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Hour, problem: "it; and: failed"}},
+		"failed, and its order cannot be told":              {attempt: 1, event: refused{retry(time.Second, "error", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Second, problem: "it", failure: "error", counted: true}},
+		"nor can its message be written":                    {attempt: 1, event: refused{ending{op: opNack, messageOnly: true, problem: "it", counted: true}, failed}, want: ending{op: opNack, messageOnly: true, problem: "it", counted: true}},
+		"can neither be completed nor buried":               {attempt: last, event: refused{bury(message.ReasonMaxAttempts, "error", "it"), failed}, want: ending{op: opNack, messageOnly: true, delay: time.Hour, problem: "it; and: failed", failure: "error", counted: true}},
 		"handed back, and that cannot be written":           {attempt: 1, event: refused{ending{op: opRelease}, failed}, want: ending{op: opRelease}},
 	} {
 		m := &message.Message{OrderID: 42, Attempt: test.attempt, Crashes: test.crashes, Failed: int32(test.attempt) - 1 - test.crashes, LastError: test.lastError}
@@ -123,6 +123,29 @@ func TestWhatAnAttemptSaysAboutWhatItCalls(t *testing.T) {
 	} {
 		if says, something := test.returned.says(); something == test.nothing || something && says != test.says {
 			t.Errorf("%s: %d (%t)", name, says, something)
+		}
+	}
+}
+
+func TestWhatTheHistoryCallsAnEnding(t *testing.T) {
+	for want, ends := range map[string][]ending{
+		"failed": {
+			{op: opNack, failure: "error"}, {op: opNack, failure: "unavailable"}, {op: opNack, failure: "write"},
+			{op: opBury, failure: "error"}, {op: opNack, messageOnly: true, failure: "error", counted: true},
+		},
+		"timed_out": {{op: opNack, failure: "timeout"}, {op: opBury, failure: "timeout"}},
+		"panicked":  {{op: opNack, failure: "panic"}},
+		"permanent": {{op: opBury, failure: "permanent"}},
+		"buried":    {{op: opBury, untried: true}},
+		"released": {
+			{op: opRelease}, {op: opRelease, failure: "throttled"}, {op: opRelease, failure: "timeout"},
+			{op: opNack, messageOnly: true, untried: true, counted: true},
+		},
+	} {
+		for _, end := range ends {
+			if got := end.told(); got != want {
+				t.Errorf("%+v is told as %s, want %s", end, got, want)
+			}
 		}
 	}
 }

@@ -178,13 +178,14 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read,
 	c.metrics.Received.Add(float64(len(messages)))
 	c.logReceived(len(messages))
 	deliveries := make([]*delivery, len(messages))
+	now := time.Now()
 	var hopeful []*delivery
 	var ended []outcome // as they are: no handler is started
 	for i, m := range messages {
-		d := &delivery{msg: m.Message, until: until, renew: renewal(time.Now(), until), due: read.Add(-m.Late)}
+		d := &delivery{msg: m.Message, read: now, until: until, renew: renewal(now, until), due: read.Add(-m.Late)}
 		if end, ends := c.endings.rules.decide(&m.Message, arrived{m.Poison}); ends {
 			c.logAbout(slog.LevelWarn, "message goes to the dead letters", &d.msg, slog.String("reason", end.reason), slog.String("error", end.problem))
-			ended = append(ended, outcome{delivery: d, ending: end})
+			ended = append(ended, outcome{delivery: d, ending: end, at: now})
 		} else {
 			hopeful = append(hopeful, d)
 		}
@@ -237,7 +238,7 @@ func (c *Consumer) keep(read []*delivery, ended *[]outcome) []*delivery {
 func (c *Consumer) doubt(messages []queue.Received, until time.Time) {
 	deliveries := make([]*delivery, len(messages))
 	for i, m := range messages {
-		deliveries[i] = &delivery{msg: m.Message, until: until, stage: leaving}
+		deliveries[i] = &delivery{msg: m.Message, read: time.Now(), until: until, stage: leaving}
 	}
 	c.held.add(deliveries)
 	for _, d := range deliveries {

@@ -9,11 +9,13 @@ import (
 	"orderflow.example/services/consumer/internal/message"
 )
 
-// delivery is one delivery of a message while we hold its lease. Its fields but msg, due and verdict are guarded by held.
+// delivery is one delivery of a message while we hold its lease. Its fields but msg, read, due and verdict are guarded by held.
 type delivery struct {
 	verdict
 	msg      message.Message
 	stage    stage
+	read     time.Time // when the read that leased it was answered, on our monotonic clock
+	started  time.Time // start of its handler, likewise; zero: not started
 	until    time.Time // the lease holds at least until then: counted from before its statement was sent, on our monotonic clock
 	renew    time.Time // when it is to be extended
 	busy     writer    // whose statement about it is under way
@@ -22,7 +24,7 @@ type delivery struct {
 	member   bool      // it is in the company of those that are worked on
 	stays    bool      // it is so until its end has been written
 	known    bool      // its start has been made known, and so has to be answered, even late
-	lost     bool      // another consumer has it
+	lost     bool      // another consumer has it, as the heartbeat has found out
 	warned   bool      // its handler has been cancelled because the lease ran out
 	inAck    bool      // it waits for work in the transaction of its ack, or is in the middle of it
 	due      time.Time // when it was due before it was read, on our clock
@@ -130,13 +132,13 @@ func (h *held) leaveLocked(d *delivery) {
 
 // start gives a buffered delivery to a worker, which is to cancel through cancel. It is refused when the lease has been lost
 // meanwhile.
-func (h *held) start(d *delivery, deadline time.Time, known bool, cancel context.CancelCauseFunc) bool {
+func (h *held) start(d *delivery, now, deadline time.Time, known bool, cancel context.CancelCauseFunc) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if d.stage != buffered {
 		return false
 	}
-	d.stage, d.deadline, d.known, d.stays, d.cancel = running, deadline, known, known, cancel
+	d.stage, d.started, d.deadline, d.known, d.stays, d.cancel = running, now, deadline, known, known, cancel
 	h.waiting.Add(-1)
 	h.working.Add(1)
 	return true
@@ -170,33 +172,29 @@ func (h *held) workDone() {
 	}
 }
 
-// decide moves a delivery to its end (acking or leaving). Only the first to call it may settle the delivery; lost says that
-// there is nothing to settle because the lease belongs to somebody else.
-func (h *held) decide(d *delivery, to stage) (first, lost bool) {
+// decide moves a delivery to its end (acking or leaving). Only the first to call it may settle the delivery. One whose lease belongs to
+// somebody else by now is settled, too: the lease check refuses it, and its order's history learns who came too late.
+func (h *held) decide(d *delivery, to stage) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.decideLocked(d, to)
 }
 
-func (h *held) decideLocked(d *delivery, to stage) (first, lost bool) {
+func (h *held) decideLocked(d *delivery, to stage) (first bool) {
 	switch d.stage {
 	case buffered:
 		h.waiting.Add(-1)
 	case running:
 		h.working.Add(-1)
 	default:
-		return false, d.lost
+		return false
 	}
 	h.suspects[d.suspicion()]--
 	if !d.stays {
 		h.leaveLocked(d)
 	}
-	if d.lost && !d.known {
-		h.dropLocked(d)
-		return true, true
-	}
 	d.stage = to
-	return true, false
+	return true
 }
 
 // change turns an ack that cannot be written into something else, so that its lease is no longer extended.
@@ -394,9 +392,8 @@ func (h *held) abandon(now time.Time, grace time.Duration) []*delivery {
 	for d := range h.deliveries {
 		if d.stage == running && (now.IsZero() || now.Sub(d.deadline) >= grace) {
 			h.stuck++
-			if _, lost := h.decideLocked(d, leaving); !lost {
-				found = append(found, d)
-			}
+			h.decideLocked(d, leaving)
+			found = append(found, d)
 		}
 	}
 	return found
@@ -413,6 +410,15 @@ func (h *held) stuckSlots() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.stuck
+}
+
+// told is a moment of ours by the database's clock: as long after the read that leased the message.
+func (d *delivery) told(moment time.Time) message.Instant {
+	leased, ok := d.msg.Leased.Time()
+	if !ok || moment.IsZero() || d.read.IsZero() {
+		return message.Instant{}
+	}
+	return message.InstantOf(leased.Add(moment.Sub(d.read)))
 }
 
 // signal leaves a token in a channel of capacity one: the receiver will look once more, whoever sent it and how often.

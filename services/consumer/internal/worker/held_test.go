@@ -121,7 +121,7 @@ func TestWhoWasAloneMakesRoomWhenItsEndIsWritten(t *testing.T) {
 		now := time.Now()
 		h, d := holding(buffered, now, now.Add(time.Minute))
 		h.company.join(0)
-		if !h.admit(d) || !h.start(d, now, test.known, func(error) {}) {
+		if !h.admit(d) || !h.start(d, time.Now(), now, test.known, func(error) {}) {
 			t.Fatal("it is not started")
 		}
 		if test.stays {

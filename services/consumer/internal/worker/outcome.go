@@ -11,6 +11,7 @@ import (
 type outcome struct {
 	delivery *delivery
 	ending
+	at time.Time // of the end: of its handler, where one was started
 
 	unsure      bool      // an earlier try may have taken effect
 	unconfirmed bool      // the read that gave us the lease may not have taken effect
@@ -40,11 +41,11 @@ func (e endings) outcome(d *delivery, what event) outcome {
 
 // ends counts what an ending says about its attempt: once, and so only when it is settled.
 func (e endings) ends(d *delivery, end ending) outcome {
-	if end.failure != "" {
+	if end.failure != "" && !end.counted {
 		e.metrics.Failed.WithLabelValues(end.failure).Inc()
 		e.tally.failed.Add(1)
 	}
-	return outcome{delivery: d, ending: end}
+	return outcome{delivery: d, ending: end, at: time.Now()}
 }
 
 func (o *outcome) entry() queue.Entry {
@@ -56,6 +57,8 @@ func (o *outcome) entry() queue.Entry {
 	if o.untried {
 		e.Attempt, e.Failed = e.Attempt-1, e.Failed-1
 	}
+	e.Outcome, e.Counted = o.told(), !o.untried && o.op != opRelease
+	e.Started, e.Ended = o.delivery.told(o.delivery.started), o.delivery.told(o.at)
 	if o.unconfirmed {
 		e.Until = o.delivery.msg.Until
 	}

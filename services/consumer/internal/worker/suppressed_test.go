@@ -206,7 +206,8 @@ func (b *bundle) role(prefix string) string {
 	b.Exec(`grant usage on schema public, pgmq, orderflow to ` + quoted + `;
 		grant select on public.orders, public.orderflow_migrations, orderflow.installation to ` + quoted + `;
 		grant select, insert, update on orderflow.gate to ` + quoted + `;
-		grant update (status, attempts, effects, last_error, completed_at, processed_by, dead_at) on public.orders to ` + quoted + `;
+		grant update (status, attempts, effects, last_error, started_at, completed_at, processed_by, dead_at) on public.orders to ` + quoted + `;
+		grant execute on function orderflow.note_history(jsonb) to ` + quoted + `;
 		grant select, update, delete on pgmq.q_order_queue to ` + quoted + `;
 		grant select, insert on pgmq.q_order_queue_dlq to ` + quoted + `;
 		grant select on sequence pgmq.q_order_queue_msg_id_seq, pgmq.q_order_queue_dlq_msg_id_seq to ` + quoted)

@@ -46,7 +46,7 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	deadline := start.Add(c.settings.HandlerTimeout)
 	limited, stop := context.WithDeadlineCause(ctx, deadline, handler.ErrTimeout)
 	defer stop()
-	if !c.held.start(d, deadline, known, cancel) {
+	if !c.held.start(d, start, deadline, known, cancel) {
 		c.gate.unused(d)
 		return // lost while it waited; the heartbeat has said so
 	}
@@ -70,19 +70,16 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	if work != nil {
 		c.held.stay(d)
 	}
-	switch first, lost := c.held.decide(d, stage); {
-	case !first:
+	if !c.held.decide(d, stage) {
 		c.held.returned()
 		c.logAbout(slog.LevelWarn, "handler returned after its message had been given up; its worker is free again", &d.msg,
 			slog.String("after", took.Round(time.Millisecond).String()))
-	case lost:
-		c.logAbout(slog.LevelDebug, "the lease was lost: the handler's result is dropped", &d.msg)
-	default:
-		logResult(c.log, &d.msg, end, err)
-		o := c.endings.ends(d, end)
-		o.work = work
-		c.settler.put(o)
+		return
 	}
+	logResult(c.log, &d.msg, end, err)
+	o := c.endings.ends(d, end)
+	o.work = work
+	c.settler.put(o)
 }
 
 // judged tells the gate what an attempt says about what the handler calls, and says whether it counts.

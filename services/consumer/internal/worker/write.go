@@ -98,22 +98,26 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 	return confirmed, fates, err
 }
 
-// answerLate takes back what others have to conclude of a known start whose lease was lost: that its consumer died. It is alive, was
-// stopped or cut off for a while, and has an answer. What could not be told is left out of fates, so that it is tried again.
+// answerLate takes back what others have to conclude of a lease that was lost: that its consumer died. It is alive, was stopped or cut
+// off for a while, and has an answer. What could not be told of a start that had been made known is left out of fates, so that it is
+// tried again.
 func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates map[queue.Lease]queue.Fate) {
 	var late []queue.Entry
 	for _, item := range b.items {
 		e := item.entry()
-		if fate, asked := fates[e.Lease]; asked && fate == queue.Lost && item.delivery.known {
+		if fate, asked := fates[e.Lease]; asked && fate == queue.Lost && !item.unconfirmed {
+			e.Outcome = queue.OutcomeLeaseLost
 			late = append(late, e)
 		}
 	}
 	if len(late) == 0 {
 		return
 	}
-	if _, err := l.queue.Late(ctx, conn, late); err != nil {
-		for _, e := range late {
-			delete(fates, e.Lease)
+	if _, err := l.queue.Late(ctx, conn, late, l.consumer); err != nil {
+		for _, item := range b.items {
+			if item.delivery.known {
+				delete(fates, item.entry().Lease)
+			}
 		}
 	}
 }
@@ -157,6 +161,10 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
 			l.drop(item)
 		default:
+			if item.delivery.lost { // the heartbeat has said so
+				l.drop(item)
+				continue
+			}
 			l.metrics.LeaseLost.WithLabelValues(o.String()).Inc()
 			logAbout(l.log, slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.delivery.msg,
 				slog.String("operation", o.String()), slog.Int("read_ct", int(item.delivery.msg.ReadCount)))

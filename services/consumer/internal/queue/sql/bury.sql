@@ -4,12 +4,13 @@
 -- message would be gone and nowhere else.
 -- Plan: as nack.sql; pgmq.send per dead letter, which are few.
 with lease as (
-  select msg_id, read_ct, enqueued_at, order_id, created_at, attempts, reason, error
-    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[])
-      as l (msg_id, read_ct, enqueued_at, order_id, created_at, attempts, reason, error)
+  select msg_id, read_ct, enqueued_at, order_id, created_at, attempts, reason, error, story
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[],
+                $12::jsonb[])
+      as l (msg_id, read_ct, enqueued_at, order_id, created_at, attempts, reason, error, story)
 ),
 ours as materialized (
-  select q.msg_id, lease.order_id, lease.created_at, lease.attempts, lease.reason, lease.error
+  select q.msg_id, lease.order_id, lease.created_at, lease.attempts, lease.reason, lease.error, lease.story
     from lease
     join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
@@ -31,7 +32,7 @@ gone as (
    using ready
    where q.msg_id = any (array[ready.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, q.message, {headers} as headers,
-            ready.order_id, ready.created_at, ready.attempts, ready.reason, ready.error
+            ready.order_id, ready.created_at, ready.attempts, ready.reason, ready.error, ready.story, null::timestamptz as vt
 ),
 sent as (
   select g.msg_id, g.read_ct, g.enqueued_at,
@@ -63,7 +64,9 @@ lacking as (
     from ready
    where msg_id not in (select msg_id from sent where dead_id is not null)
       or order_id in (select id from free where status = 'pending') and order_id not in (select id from told where stands)
-)
+),
+{noted_gone}
 select msg_id, read_ct, enqueued_at
   from sent
  where (select case when ids is null then true else orderflow.not_written('a dead letter has not been written', ids) end from lacking)
+   and (select noted from noted) is not null

@@ -5,13 +5,14 @@
 done as (
   update public.orders as o
      set status = 'completed',
+         started_at = case when o.completed_at is null then effect.started else o.started_at end,
          completed_at = coalesce(o.completed_at, clock_timestamp()),
          attempts = effect.attempt,
          effects = o.effects + effect.times,
          processed_by = $7,
          last_error = null,
          dead_at = null
-    from (select order_id, created_at, count(*)::integer as times, max(attempt) as attempt
+    from (select order_id, created_at, count(*)::integer as times, max(attempt) as attempt, max(started) as started
             from gone
            group by order_id, created_at
            order by order_id) as effect

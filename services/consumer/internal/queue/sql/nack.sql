@@ -7,12 +7,13 @@
 --
 -- Plan: nested loops from the arrays to the primary keys, as fetch.sql says.
 with lease as (
-  select msg_id, read_ct, enqueued_at, delay, error, failed, order_id, created_at, attempt
-    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[], $6::integer[], $7::bigint[], $8::timestamptz[], $9::integer[])
-      as l (msg_id, read_ct, enqueued_at, delay, error, failed, order_id, created_at, attempt)
+  select msg_id, read_ct, enqueued_at, delay, error, failed, order_id, created_at, attempt, story
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::float8[], $5::text[], $6::integer[], $7::bigint[], $8::timestamptz[], $9::integer[],
+                $10::jsonb[])
+      as l (msg_id, read_ct, enqueued_at, delay, error, failed, order_id, created_at, attempt, story)
 ),
 ours as materialized (
-  select q.msg_id, lease.delay, lease.error, lease.failed, lease.order_id, lease.created_at, lease.attempt
+  select q.msg_id, lease.delay, lease.error, lease.failed, lease.order_id, lease.created_at, lease.attempt, lease.story
     from lease
     join {queue} as q on q.msg_id = any (array[lease.msg_id]) and q.read_ct = lease.read_ct and q.enqueued_at = lease.enqueued_at
      for update of q skip locked
@@ -24,7 +25,7 @@ back as (
            || jsonb_build_object('orderflow-retry', q.read_ct, 'orderflow-error', ours.error, 'orderflow-failed', ours.failed)
     from ours
    where q.msg_id = any (array[ours.msg_id])
-  returning q.msg_id, q.read_ct, q.enqueued_at, ours.order_id, ours.created_at, ours.attempt, ours.error,
+  returning q.msg_id, q.read_ct, q.enqueued_at, ours.order_id, ours.created_at, ours.attempt, ours.error, ours.story, q.vt,
             q.vt between statement_timestamp() + make_interval(secs => ours.delay) and clock_timestamp() + make_interval(secs => ours.delay)
               and q.headers -> 'orderflow-retry' = to_jsonb(q.read_ct) as stands
 ),
@@ -50,7 +51,9 @@ lacking as (
     from ours
    where msg_id not in (select msg_id from back where stands)
       or order_id in (select id from free) and order_id not in (select id from told where stands)
-)
+),
+{noted}
 select msg_id, read_ct, enqueued_at
   from back
  where (select case when ids is null then true else orderflow.not_written('a failed attempt has not been noted', ids) end from lacking)
+   and (select noted from noted) is not null

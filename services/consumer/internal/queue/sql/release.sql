@@ -6,12 +6,12 @@
 -- read_ct again, and only the vt that the read had set tells our lease from theirs.
 -- Plan and locks: as nack.sql.
 with lease as (
-  select msg_id, read_ct, enqueued_at, unanswered, until, delay
-    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[], $6::float8[])
-      as l (msg_id, read_ct, enqueued_at, unanswered, until, delay)
+  select msg_id, read_ct, enqueued_at, unanswered, until, delay, story
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[], $6::float8[], $7::jsonb[])
+      as l (msg_id, read_ct, enqueued_at, unanswered, until, delay, story)
 ),
 ours as materialized (
-  select q.msg_id, lease.unanswered, lease.delay
+  select q.msg_id, lease.unanswered, lease.delay, lease.story
     from lease
     join {queue} as q
       on q.msg_id = any (array[lease.msg_id])
@@ -26,13 +26,15 @@ back as (
          headers = ({headers} {answered}) || jsonb_build_object('orderflow-released', q.read_ct, 'orderflow-unanswered', ours.unanswered)
     from ours
    where q.msg_id = any (array[ours.msg_id])
-  returning q.msg_id, q.read_ct, q.enqueued_at,
+  returning q.msg_id, q.read_ct, q.enqueued_at, ours.story, q.vt,
             q.vt between statement_timestamp() + make_interval(secs => ours.delay) and clock_timestamp() + make_interval(secs => ours.delay)
               and q.headers -> 'orderflow-released' = to_jsonb(q.read_ct) as stands
 ),
 lacking as (
   select array_agg(msg_id) as ids from ours where msg_id not in (select msg_id from back where stands)
-)
+),
+{noted}
 select msg_id, read_ct, enqueued_at
   from back
  where (select case when ids is null then true else orderflow.not_written('a message has not been handed back', ids) end from lacking)
+   and (select noted from noted) is not null
