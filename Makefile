@@ -44,6 +44,10 @@ test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with th
 $(addprefix test/,$(MODULES)): test/%:
 	go -C $* test $(RACE) -timeout 15m ./...
 
+.PHONY: test/browser
+test/browser: bin/dev ## Test the dashboard in Chromium, in front of the real programs (Debian: apt-get install -y chromium; CHROMIUM=/path)
+	@bin/dev with-postgres go -C dev/browser test $(RACE) -timeout 10m ./...
+
 # Each breaks the program in a small way, and a named test has to notice: tests that cannot fail prove nothing.
 .PHONY: mutants
 mutants: bin/dev bin/helm-unittest $(addprefix bin/,$(SERVICES)) ## Break the program in small ways, each of which a test must notice (MUTANTS=quick, or words; MUTANT_JOBS=)
@@ -58,6 +62,8 @@ fuzz: bin/dev ## Fuzz whatever reads what others wrote, the api as a whole too, 
 $(addprefix fuzz/,$(MODULES)): fuzz/%:
 	@cd $* && for file in $$(grep -rl '^func Fuzz' --include=*_test.go .); do for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
 		echo "$* $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; done; done
+
+CHECK_MODULES += dev/browser
 
 lint: bin/golangci-lint bin/actionlint ## Lint every module and the workflows
 	@set -e; for module in $(MODULES) $(CHECK_MODULES); do echo "lint $$module"; (cd $$module && go vet ./... && $(CURDIR)/bin/golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); done
