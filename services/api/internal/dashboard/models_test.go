@@ -99,6 +99,7 @@ func emptyOverview() *OverviewPage {
 func troubledOverview(hostile string) *OverviewPage {
 	p := busyOverview(hostile)
 	s := p.Snapshot
+	s.Doctor.Findings = append([]Finding{{Check: "handler", Finding: "The consumers only simulate work: orders are completed, and nothing is done with them.", Advice: "For real orders set HANDLER." + hostile}}, s.Doctor.Findings...)
 	s.Consuming = queue.Consuming{State: "breaker_open", Since: ptr(at(time.Now(), 73*time.Second)), Reason: "dial tcp 10.0.4.17:443: connect: connection refused" + hostile}
 	s.Balance.State, s.Balance.Lost, s.Balance.Example = "lost", 2, ptr(int64(4711))
 	s.Balance.Words = "2 orders are pending and have no message: nobody will process them." + hostile

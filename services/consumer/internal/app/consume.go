@@ -81,7 +81,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		}
 		defer port.Stop()
 	}
-	publisher := doctor.NewPublisher(server, queue.New(s.QueueName, false), effectFunction(s), s.ConsumerID, log)
+	publisher := doctor.NewPublisher(server, queue.New(s.QueueName, false), effectFunction(s), s.ConsumerID, s.Handler, log)
 	publishing, stopPublishing := context.WithCancel(ctx)
 	var published sync.WaitGroup
 	published.Go(func() { publisher.Run(publishing) })

@@ -23,12 +23,14 @@ type Publisher struct {
 	queue    *queue.Queue
 	function *effect.Function
 	consumer string
+	handler  string
 	log      *slog.Logger
 }
 
-// NewPublisher returns one that looks as the consumer that is named. function does the work of orders; nil: none.
-func NewPublisher(server *pg.Server, q *queue.Queue, function *effect.Function, consumer string, log *slog.Logger) *Publisher {
-	return &Publisher{link: server.NewLink("findings", nil), queue: q, function: function, consumer: consumer, log: log}
+// NewPublisher returns one that looks as the consumer that is named, which has the handler of a name (HANDLER). function does the work of
+// orders; nil: none.
+func NewPublisher(server *pg.Server, q *queue.Queue, function *effect.Function, consumer, handler string, log *slog.Logger) *Publisher {
+	return &Publisher{link: server.NewLink("findings", nil), queue: q, function: function, consumer: consumer, handler: handler, log: log}
 }
 
 // soonest is how long after its start a consumer looks for the first time.
@@ -63,7 +65,7 @@ func (p *Publisher) Publish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		findings, err := json.Marshal(published(figures.Findings()))
+		findings, err := json.Marshal(published(append(figures.Findings(), p.about()...)))
 		if err != nil {
 			return err
 		}
@@ -76,6 +78,18 @@ type publishedFinding struct {
 	Check   string `json:"check"`
 	Finding string `json:"finding"`
 	Advice  string `json:"advice"`
+}
+
+// about is what there is to say of the consumer itself. The command does not know it: it runs with settings of its own.
+func (p *Publisher) about() []Finding {
+	if p.handler != "simulate" {
+		return nil
+	}
+	return []Finding{{
+		Check:   "handler",
+		Finding: "The consumers only simulate work: orders are completed, and nothing is done with them.",
+		Advice:  "For real orders set HANDLER=webhook or HANDLER=sql, or bring a handler in Go.",
+	}}
 }
 
 // mostPublished bounds a text, in which names of other people's making are.

@@ -15,9 +15,14 @@ import (
 // publish looks as one of the queue's consumers.
 func (b *bundle) publish(consumer string) {
 	b.t.Helper()
+	b.publishWith(consumer, "webhook")
+}
+
+func (b *bundle) publishWith(consumer, handler string) {
+	b.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	server := pg.NewServer(b.Address(), consumer, log, pg.Observer{})
-	if err := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, consumer, log).Publish(b.ctx); err != nil {
+	if err := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, consumer, handler, log).Publish(b.ctx); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -57,5 +62,20 @@ func TestWhatIsFoundIsPublishedByOneForAll(t *testing.T) {
 	b.publish("third")
 	if by := dbtest.One[string](b.DB, `select by from orderflow.findings`); by != "third" {
 		t.Errorf("after the clock was set back it is by %s", by)
+	}
+}
+
+// Who looks at the dashboard must not take simulated work for real.
+func TestWhoOnlySimulatesWorkSaysSo(t *testing.T) {
+	b := setup(t)
+	said := `select count(*) from orderflow.findings, jsonb_array_elements(findings) f where f ->> 'check' = 'handler' and f ->> 'advice' <> ''`
+	b.publishWith("first", "webhook")
+	if n := dbtest.One[int](b.DB, said); n != 0 {
+		t.Error("a webhook is called simulated")
+	}
+	b.Exec(`update orderflow.findings set claimed_at = claimed_at - interval '1 minute'`)
+	b.publishWith("second", "simulate")
+	if n := dbtest.One[int](b.DB, said); n != 1 {
+		t.Error("nothing is said of simulated work")
 	}
 }
