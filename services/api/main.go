@@ -19,13 +19,18 @@ func main() { api.Main() }
 
 const help = `Orderflow's API: takes orders over HTTP and writes each with its message in one transaction.
 
-usage: api [command] [-v]
+usage: api [command] [flags]
 
   (none)    serve until SIGTERM or SIGINT; a second one exits at once
   migrate   bring the database's schema up to date, then exit
+  requeue   list the orders that are pending without a message; with -apply give them new ones
+  retention count what ORDER_RETENTION and DEAD_LETTER_RETENTION would delete now
   config    print the environment variables as a Markdown table
   version   print the version
 
+  -apply    of requeue: do it, instead of saying only what would be done
+  -older-than DURATION
+            of requeue: leave orders alone that are younger (5m)
   -v        log at level debug, whatever LOG_LEVEL says
   -h        this help
 
@@ -34,7 +39,13 @@ Exit codes: 0 ok, 1 fault, 2 wrong configuration.
 
 var api = &program.Program{
 	Name: "api", Version: version, Help: help, Table: config.Table,
-	Commands: map[string]program.Command{"": configured(serve), "migrate": configured(migrate)},
+	Commands: map[string]program.Command{
+		"": configured(serve), "migrate": configured(migrate), "requeue": printing(requeue), "retention": printing(retention),
+	},
+	Flags: []program.Flag{
+		{Name: "apply", Variable: "APPLY", Value: "true", Commands: []string{"requeue"}},
+		{Name: "older-than", Variable: "OLDER_THAN", Commands: []string{"requeue"}},
+	},
 }
 
 // configured reads the settings for a command and says what they are.
@@ -47,5 +58,16 @@ func configured(command func(context.Context, *config.Config, *slog.Logger) erro
 		call.Log.InfoContext(ctx, "starting", "service", "api", "version", version, "config", cfg)
 		cfg.DatabaseURL.Note(call.Log)
 		return command(ctx, cfg, call.Log)
+	}
+}
+
+// printing reads the settings for a command whose result is for a person, or for a pipe.
+func printing(command func(context.Context, *config.Config, *program.Call) error) program.Command {
+	return func(ctx context.Context, call *program.Call) error {
+		cfg, err := config.Load(call.Lookup)
+		if err != nil {
+			return err
+		}
+		return command(ctx, cfg, call)
 	}
 }

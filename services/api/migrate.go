@@ -45,9 +45,10 @@ func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 
 func options(cfg *config.Config) schema.Options {
 	return schema.Options{
-		Queue: cfg.QueueName,
-		PGMQ:  schema.Install(cfg.PGMQInstall),
-		Roles: cfg.Roles(),
+		Queue:         cfg.QueueName,
+		PGMQ:          schema.Install(cfg.PGMQInstall),
+		AllowUnlogged: cfg.UnloggedQueue == "allow",
+		Roles:         cfg.Roles(),
 	}
 }
 
@@ -65,6 +66,8 @@ func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Co
 				migrated = true
 			case kind == database.Lost || kind == database.Unavailable:
 				return err
+			case errors.Is(err, schema.ErrUnlogged):
+				return &database.UnfitError{Reason: "queue is unlogged: a crash of the server empties it (UNLOGGED_QUEUE)", Err: err}
 			case refused || current(ctx, cfg, conn) != nil:
 				return &database.UnfitError{Reason: "schema cannot be migrated", Err: err}
 			default:

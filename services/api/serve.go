@@ -15,6 +15,7 @@ import (
 	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/history"
+	"orderflow.example/services/api/internal/housekeeping"
 	"orderflow.example/services/api/internal/httpapi"
 	"orderflow.example/services/api/internal/metrics"
 	"orderflow.example/services/api/internal/notify"
@@ -58,6 +59,9 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	messages := queue.New(pool, cfg.QueueName)
 	watcher := queue.NewWatcher(messages)
 	defer watcher.Close()
+	keeper := housekeeping.New(pool, housekeeping.Options{
+		Queue: cfg.QueueName, OrderRetention: cfg.OrderRetention, DeadLetterRetention: cfg.DeadLetterRetention, Up: monitor.Up, Log: log,
+	})
 	limits := bounds(cfg, log)
 	store := orders.NewStore(pool)
 	screen := dashboard.New(dashboard.Config{
@@ -89,7 +93,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	counters.Read(metrics.Sources{
-		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Queue: watcher.Get, Connections: api.Stats, Bodies: server.Bodies,
+		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Queue: watcher.Get, Housekeeping: keeper.State, Connections: api.Stats, Bodies: server.Bodies,
 	})
 	failed := make(chan error, 1)
 	if cfg.MetricsPort >= 0 {
@@ -110,6 +114,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer stopWriter()
 	stopScreen := background(screen.Run)
 	defer stopScreen()
+	stopKeeper := background(keeper.Run)
+	defer stopKeeper()
 	stopTokens := background(func(ctx context.Context) { tokens.follow(ctx, server.SetTokens) })
 	defer stopTokens()
 	stopSummary := background(func(ctx context.Context) { summarize(ctx, server, log) })

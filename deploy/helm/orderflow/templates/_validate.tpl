@@ -359,6 +359,12 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $problems = append $problems (printf "%s (%s) must be from %s to %s." (index . 0) (index . 1) (index . 2) (index . 3)) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $keep := $api.retention -}}
+{{- $ms := include "orderflow.ms" $keep | int64 -}}
+{{- if and (ne $ms 0) (or (lt $ms 60000) (gt $ms (include "orderflow.ms" "876000h" | int64))) -}}
+{{- $problems = append $problems (printf "api.retention.%s (%s) must be 0s, for ever, or from 1m to 876000h." $name $keep) -}}
+{{- end -}}
+{{- end -}}
 {{- toYaml $problems -}}
 {{- end -}}
 
@@ -419,7 +425,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- $common := dict "LOG_LEVEL" "log.level" "LOG_FORMAT" "log.format" "GOMEMLIMIT" "resources.limits.memory" -}}
 {{- $database := dict "DATABASE_URL" "externalDatabase" "PGUSER" "database.roles" "PGPASSWORD" "database.roles" "PGPASSWORD_FILE" "database.roles" "QUEUE_NAME" "queue.name" "METRICS_PORT" "" -}}
 {{- $own := dict
-  "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "API_TOKENS" "api.tokens" "API_TOKENS_FILE" "api.tokens" "ADMIN_TOKEN" "api.adminToken" "ADMIN_TOKEN_FILE" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq")
+  "api" (dict "API_PORT" "" "MIGRATE_ON_START" "" "REQUEST_TIMEOUT" "api.requestTimeout" "SHUTDOWN_DELAY" "api.shutdownDelay" "DRAIN_TIMEOUT" "api.drainTimeout" "DB_MAX_CONNS" "api.databaseConnections" "API_TOKENS" "api.tokens" "API_TOKENS_FILE" "api.tokens" "ADMIN_TOKEN" "api.adminToken" "ADMIN_TOKEN_FILE" "api.adminToken" "PGMQ_INSTALL" "queue.pgmq" "UNLOGGED_QUEUE" "queue.unlogged" "ORDER_RETENTION" "api.retention.orders" "DEAD_LETTER_RETENTION" "api.retention.deadLetters")
   "api.migration" (dict "PGMQ_INSTALL" "queue.pgmq" "API_DB_ROLE" "database.roles" "API_DB_PASSWORD" "database.roles" "CONSUMER_DB_ROLE" "database.roles" "CONSUMER_DB_PASSWORD" "database.roles" "METRICS_DB_ROLE" "database.roles" "METRICS_DB_PASSWORD" "database.roles")
   "consumer" (dict "CONSUMER_ID" "" "BATCH_SIZE" "consumer.batchSize" "VT" "consumer.visibilityTimeout" "CONCURRENCY" "consumer.concurrency" "PREFETCH" "consumer.prefetch" "MAX_ATTEMPTS" "consumer.maxAttempts" "MAX_CRASHES" "consumer.maxCrashes" "BACKOFF_BASE" "consumer.backoff.base" "BACKOFF_MAX" "consumer.backoff.max" "BACKOFF_MULTIPLIER" "consumer.backoff.multiplier" "BREAKER_SHARE" "consumer.breaker.share" "BREAKER_ATTEMPTS" "consumer.breaker.attempts" "BREAKER_PROBE_INTERVAL" "consumer.breaker.probeInterval" "BREAKER_PROBE_MAX" "consumer.breaker.probeMax" "POLL_INTERVAL" "consumer.pollInterval" "DRAIN_TIMEOUT" "consumer.drainTimeout" "HANDLER_TIMEOUT" "consumer.handlerTimeout" "HANDLER" "consumer.handler" "SIMULATE_WORK" "consumer.simulate.work" "SIMULATE_FAILURES" "consumer.simulate.failures" "SIMULATE_CRASH" "consumer.simulate.crash" "EFFECT_FUNCTION" "consumer.sql.function" "EFFECT_CONNECTIONS" "consumer.sql.connections" "WEBHOOK_URL" "consumer.webhook.url" "WEBHOOK_URL_FILE" "consumer.webhook.urlKey" "WEBHOOK_SECRETS" "consumer.webhook.existingSecret" "WEBHOOK_SECRETS_FILE" "consumer.webhook.existingSecret" "WEBHOOK_HEADERS" "consumer.webhook.headersKey" "WEBHOOK_HEADERS_FILE" "consumer.webhook.headersKey" "WEBHOOK_CA_FILE" "consumer.webhook.tls" "WEBHOOK_CERT_FILE" "consumer.webhook.tls" "WEBHOOK_KEY_FILE" "consumer.webhook.tls")
   "loadgen" (dict "API_URL" "loadgen.apiUrl" "API_TOKEN" "loadgen.token" "API_TOKEN_FILE" "loadgen.token" "RUN_ID" "" "JOB_COMPLETION_INDEX" "" "READY_TIMEOUT" "" "ORDERS" "loadgen.orders" "CONCURRENCY" "loadgen.concurrency" "RATE" "loadgen.rate" "DURATION" "loadgen.duration" "STAGES" "loadgen.stages" "THRESHOLDS" "loadgen.thresholds" "RECEIVER_URL" "receiver.enabled") -}}

@@ -40,8 +40,15 @@ type Config struct {
 	WriteQueue int `envconfig:"WRITE_QUEUE" default:"4096" desc:"orders that may wait for their commit; beyond that requests are answered 503"`
 	DBMaxConns int `envconfig:"DB_MAX_CONNS" default:"10" desc:"connections to PostgreSQL, the writer's, the notifier's and the monitor's included"`
 
+	OrderRetention      time.Duration `envconfig:"ORDER_RETENTION" default:"0s" desc:"how long a completed order is kept after its completion, with its idempotency key (720h is 30 days); after that it is deleted, and its key means a new order; 0s: for ever"`
+	DeadLetterRetention time.Duration `envconfig:"DEAD_LETTER_RETENTION" default:"0s" desc:"how long a dead letter is kept, with its order, if that is dead; 0s: for ever"`
+
+	OlderThan time.Duration `envconfig:"OLDER_THAN" default:"5m" desc:"of api requeue: orders younger than this are left alone; flag -older-than"`
+	Apply     bool          `envconfig:"APPLY" default:"false" desc:"of api requeue: do it, instead of saying only what would be done; flag -apply"`
+
 	MigrateOnStart bool   `envconfig:"MIGRATE_ON_START" default:"true" desc:"bring the schema up to date at start; otherwise wait for it"`
 	PGMQInstall    string `envconfig:"PGMQ_INSTALL" default:"auto" desc:"how a missing PGMQ is installed: extension, sql, or auto (the extension where there is one)"`
+	UnloggedQueue  string `envconfig:"UNLOGGED_QUEUE" default:"refuse" desc:"what a migration does about a queue whose tables are unlogged, so that a crash of the server, or a failover, empties them: refuse, or allow"`
 
 	APIRole          string `envconfig:"API_DB_ROLE" desc:"role that a migration creates for the api; empty: none"`
 	APIPassword      string `envconfig:"API_DB_PASSWORD" secret:"true" desc:"its password"`
@@ -107,12 +114,23 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "DB_MAX_CONNS", c.DBMaxConns, 4, 1000)
 	env.OneOf(p, "INPUT", c.Input, "strict", "example")
 	env.OneOf(p, "PGMQ_INSTALL", c.PGMQInstall, "auto", "extension", "sql")
+	env.OneOf(p, "UNLOGGED_QUEUE", c.UnloggedQueue, "refuse", "allow")
+	checkRetention(p, "ORDER_RETENTION", c.OrderRetention)
+	checkRetention(p, "DEAD_LETTER_RETENTION", c.DeadLetterRetention)
+	env.Between(p, "OLDER_THAN", c.OlderThan, 0, 100*365*24*time.Hour)
 	env.OneOf(p, "LOG_REQUESTS", c.LogRequests, "none", "changes", "all")
 	logging.Check(p, c.LogLevel, c.LogFormat)
 	checkTokens(p, "API_TOKENS", c.APITokens)
 	checkTokens(p, "ADMIN_TOKEN", c.AdminToken)
 	c.APITokensFile, c.AdminTokenFile = p.File("API_TOKENS"), p.File("ADMIN_TOKEN")
 	c.checkRoles(p)
+}
+
+// checkRetention refuses what would delete orders that clients may still ask for: a minute is for trying it out.
+func checkRetention(p *env.Problems, name string, keep time.Duration) {
+	if keep != 0 && (keep < time.Minute || keep > 100*365*24*time.Hour) {
+		p.Add(name, "0s, for ever, or a time from 1m to 876000h, as in 720h for 30 days")
+	}
 }
 
 func (c *Config) checkRoles(p *env.Problems) {

@@ -12,6 +12,7 @@ import (
 
 	"orderflow.example/kit/listen"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/housekeeping"
 	"orderflow.example/services/api/internal/http1"
 	"orderflow.example/services/api/internal/queue"
 )
@@ -36,6 +37,8 @@ type Sources struct {
 	Notified func() int64 // notifications sent
 	Up       func() bool  // the database
 	Queue    func(context.Context) (queue.Snapshot, error)
+
+	Housekeeping func() housekeeping.State
 
 	Connections func() listen.Stats // of clients
 	Bodies      func() http1.Stats
@@ -96,6 +99,16 @@ func (m *Metrics) Read(s Sources) {
 		queueCollector{s.Up, s.Queue},
 		gauge("orderflow_api_write_queue_orders", "Orders that wait for their transaction.", func() float64 { return float64(s.Queued()) }),
 		counter("orderflow_api_notifications_total", "Notifications sent to consumers.", s.Notified),
+		gauge("orderflow_api_stranded_orders", "Pending orders without a message, as far as the search has come: nobody will process them.", func() float64 { return float64(s.Housekeeping().Stranded) }),
+		gauge("orderflow_api_stranded_search_timestamp_seconds", "What was committed until then has been looked at by that search, as a Unix time; 0: nothing yet.", func() float64 {
+			if at := s.Housekeeping().LookedAt; !at.IsZero() {
+				return float64(at.UnixMilli()) / 1000
+			}
+			return 0
+		}),
+		counter("orderflow_api_retention_orders_deleted_total", "Orders that were deleted because ORDER_RETENTION or DEAD_LETTER_RETENTION was over.", func() int64 { return s.Housekeeping().OrdersDeleted }),
+		counter("orderflow_api_retention_dead_letters_deleted_total", "Dead letters that were deleted because DEAD_LETTER_RETENTION was over.", func() int64 { return s.Housekeeping().LettersDeleted }),
+		counter("orderflow_api_housekeeping_failures_total", "Steps of the search and of the deletion that failed.", func() int64 { return s.Housekeeping().Failures }),
 		gauge("orderflow_api_connections", "Connections of clients.", func() float64 { return float64(s.Connections().Open) }),
 		gauge("orderflow_api_connections_limit", "Connections of clients that there may be: MAX_CONNECTIONS, or what files and memory allow.", func() float64 { return float64(s.Connections().Most) }),
 		counter("orderflow_api_connections_evicted_total", "Connections that were closed to make room for others.", func() int64 { return s.Connections().Evicted }),

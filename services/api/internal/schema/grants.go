@@ -47,6 +47,14 @@ const (
 	report            = "orderflow.report(text, text, text, text, double precision, double precision, text, integer, integer, bigint, bigint, bigint, bigint, bigint, bigint[])"
 	pauseQueue        = "orderflow.pause(text, text, text)"
 	resumeQueue       = "orderflow.resume(text)"
+	openBlocks        = "orderflow.open_blocks"
+	orderScan         = "orderflow.order_scan"
+	retentionTable    = "orderflow.retention"
+	withoutMessage    = "orderflow.without_message(text, bigint[], text)"
+	lookForStranded   = "orderflow.look_for_stranded(text, integer)"
+	requeue           = "orderflow.requeue(text, bigint[], timestamptz)"
+	expireOrders      = "orderflow.expire_orders(text, timestamptz, integer, interval)"
+	expireDeadLetters = "orderflow.expire_dead_letters(text, timestamptz, integer, interval)"
 )
 
 // ordersMarks are the columns that processing an order changes; nothing of what the customer ordered is among them.
@@ -90,6 +98,8 @@ func (o objects) everyone() []grant {
 		{on: onTable, object: metaTable, privileges: []string{"select"}},
 		{on: onSequence, object: o.queueIDs, privileges: []string{"select"}},
 		{on: onSequence, object: o.deadLetterIDs, privileges: []string{"select"}},
+		{on: onTable, object: openBlocks, privileges: []string{"select"}},
+		{on: onTable, object: orderScan, privileges: []string{"select"}},
 	}
 }
 
@@ -115,6 +125,12 @@ func (o objects) apiGrants() []grant {
 		grant{on: onFunction, object: deleteDeadLetters, privileges: []string{"execute"}},
 		grant{on: onFunction, object: pauseQueue, privileges: []string{"execute"}},
 		grant{on: onFunction, object: resumeQueue, privileges: []string{"execute"}},
+		grant{on: onTable, object: retentionTable, privileges: []string{"select"}},
+		grant{on: onFunction, object: withoutMessage, privileges: []string{"execute"}},
+		grant{on: onFunction, object: lookForStranded, privileges: []string{"execute"}},
+		grant{on: onFunction, object: requeue, privileges: []string{"execute"}},
+		grant{on: onFunction, object: expireOrders, privileges: []string{"execute"}},
+		grant{on: onFunction, object: expireDeadLetters, privileges: []string{"execute"}},
 	)
 }
 
@@ -165,6 +181,7 @@ func (o objects) apply(ctx context.Context, tx pgx.Tx, role string, grants []gra
 
 	for _, table := range []string{
 		ordersTable, versionTable, installation, gateTable, historyTable, processesTable, samplesTable, samplingTable, orderCountsTable, findingsTable,
+		openBlocks, orderScan, retentionTable,
 		o.queue, o.deadLetters,
 	} {
 		if _, err := tryExec(ctx, tx, "revoke all on table "+table+" from "+quoted); err != nil {

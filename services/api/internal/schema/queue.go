@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -90,6 +91,38 @@ func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Log
 		return err
 	}
 	return ensureStorage(ctx, conn, table, log)
+}
+
+// ErrUnlogged is a queue that does not outlive a crash of the server.
+var ErrUnlogged = errors.New("the queue is unlogged")
+
+// refuseUnlogged looks for tables whose rows are gone after a crash of the server, and are on no standby: the orders would be pending for
+// ever, with nobody to process them.
+func refuseUnlogged(ctx context.Context, conn *pgx.Conn, queue string) error {
+	rows, err := conn.Query(ctx, `
+		select c.oid::regclass::text
+		from unnest($1::text[]) t (name)
+		join pg_catalog.pg_class c on c.oid = to_regclass(t.name)
+		where c.relpersistence = 'u'`,
+		[]string{
+			ordersTable, pgx.Identifier{"pgmq", queueTable(queue)}.Sanitize(), pgx.Identifier{"pgmq", queueTable(deadLetterQueue(queue))}.Sanitize(),
+		})
+	if err != nil {
+		return fmt.Errorf("look for unlogged tables: %w", err)
+	}
+	unlogged, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for unlogged tables: %w", err)
+	}
+	if len(unlogged) == 0 {
+		return nil
+	}
+	var mend []string
+	for _, table := range unlogged {
+		mend = append(mend, "alter table "+table+" set logged;")
+	}
+	return fmt.Errorf("%w: a crash of the server empties %s, and a standby has nothing of it; make it logged (%s), or set UNLOGGED_QUEUE=allow",
+		ErrUnlogged, strings.Join(unlogged, ", "), strings.Join(mend, " "))
 }
 
 // warnOfMembership tells of a queue that belongs to the extension, as older versions of PGMQ (1.5 among them) make it: pg_dump

@@ -17,7 +17,7 @@ import (
 
 // Version is the migration that this build needs: the number of the newest one in migrations. A service is ready when
 // Current is at least that; a newer schema is fine, because migrations stay compatible with the release before them.
-const Version = 11
+const Version = 12
 
 // Options say what Migrate shall bring about besides the migrations themselves.
 type Options struct {
@@ -25,6 +25,8 @@ type Options struct {
 	Queue string
 	// PGMQ says how PGMQ is installed in a database that has none. The zero value is InstallAuto.
 	PGMQ Install
+	// AllowUnlogged takes a queue whose tables are unlogged. Otherwise it is refused, with ErrUnlogged.
+	AllowUnlogged bool
 	// Roles are created, given their passwords, timeouts and rights, unless the schema is newer than this build. Those
 	// without a name are left out.
 	Roles Roles
@@ -60,6 +62,11 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 	}
 	if err := EnsureQueue(ctx, conn, opts.Queue, log); err != nil {
 		return err
+	}
+	if !opts.AllowUnlogged {
+		if err := refuseUnlogged(ctx, conn, opts.Queue); err != nil {
+			return err
+		}
 	}
 	if err := bringSequencesUp(ctx, conn, opts.Queue, log); err != nil {
 		return err

@@ -46,8 +46,9 @@ var (
 		"For how long vacuum has been held back, where that is known.", []string{"kind"}, nil)
 	waiting = prometheus.NewDesc("orderflow_consumer_doctor_oldest_message_seconds",
 		"How long the message that is due first has been waiting.", nil, nil)
-	letters = prometheus.NewDesc("orderflow_consumer_doctor_dead_letters", "Dead letters, counted up to 100,000.", nil, nil)
-	look    = prometheus.NewDesc("orderflow_consumer_doctor_look", "1 when `consumer doctor` has advice about it.", []string{"check"}, nil)
+	stranded = prometheus.NewDesc("orderflow_consumer_doctor_stranded_orders", "Pending orders without a message, as the api's search has found.", nil, nil)
+	letters  = prometheus.NewDesc("orderflow_consumer_doctor_dead_letters", "Dead letters, counted up to 100,000.", nil, nil)
+	look     = prometheus.NewDesc("orderflow_consumer_doctor_look", "1 when `consumer doctor` has advice about it.", []string{"check"}, nil)
 )
 
 // Describe implements prometheus.Collector: no fixed set, since there is nothing to tell while the database is away.
@@ -88,6 +89,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		gauge(waiting, f.Waiting.Seconds())
 	} else {
 		gauge(waiting, 0)
+	}
+	if f.Stranded != nil {
+		gauge(stranded, float64(f.Stranded.Orders))
 	}
 	gauge(letters, float64(f.Letters))
 	for _, finding := range f.Findings() {

@@ -42,6 +42,7 @@ type Figures struct {
 	Tables      []Table
 	Holders     []Holder // of vacuum, the oldest first
 	Waiting     *time.Duration
+	Stranded    *Stranded   // nil: this role may not see it
 	Letters     int         // dead letters, counted up to 100,000
 	Consumers   int         // as far as this role may see
 	Effect      *Effect     // EFFECT_FUNCTION; nil: there is none
@@ -65,6 +66,13 @@ type Filter struct {
 	Kind, Table, Name string // Name is empty for row-level security
 	Active            bool   // it applies to this role, or shows that it suppresses writes
 	Off               string // the statement that ends it
+}
+
+// Stranded is what the api's search for pending orders without a message has found.
+type Stranded struct {
+	Orders int64
+	First  *int64   // the lowest id; nil: there is none
+	Looked *float64 // seconds since what it has seen was committed; nil: it has not come to an end yet
 }
 
 // Effect is a function of the user's, and what the database has under its name.
@@ -133,6 +141,12 @@ func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue, function *effe
 		f.Gate = &g
 	} else if !denied(err) && code(err) != pgerrcode.UndefinedTable { // said under rights, and under schema
 		return nil, err
+	}
+	var s Stranded
+	if err := conn.QueryRow(ctx, statement("stranded", q)).Scan(&s.Orders, &s.First, &s.Looked); err == nil {
+		f.Stranded = &s
+	} else if !denied(err) && code(err) != pgerrcode.UndefinedTable { // said under rights, and under schema
+		return nil, fmt.Errorf("look for stranded orders: %w", err)
 	}
 	var waiting *float64
 	err = conn.QueryRow(ctx, statement("queue", q)).Scan(&waiting, &f.Letters, &f.Consumers, &f.NotifyUsage)

@@ -255,6 +255,25 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 			"filters",
 			[]string{"rule never on pgmq.q_order_queue_dlq", "drop rule never"},
 		},
+		"orders whose message is gone": {
+			func(b *bundle) {
+				b.Publish(3)
+				b.Exec(`update public.orders set created_at = created_at - interval '1 hour'`)
+				b.Exec(`select pgmq.purge_queue('order_queue')`)
+				for range 3 {
+					b.Exec(`select orderflow.look_for_stranded('order_queue', 1000)`)
+				}
+			},
+			"stranded",
+			[]string{"3 orders", "order 1 the first", "api requeue"},
+		},
+		"a search that nobody makes": {
+			func(b *bundle) {
+				b.Exec(`update orderflow.order_scan set looked_at = clock_timestamp() - interval '1 hour'`)
+			},
+			"stranded",
+			[]string{"1h", "stays open"},
+		},
 		"dead letters": {
 			func(b *bundle) { b.Exec(`select pgmq.send('order_queue_dlq', '{}')`) },
 			"dead letters",
@@ -330,6 +349,8 @@ var granted = map[string]string{
 	"execute on function orderflow.note_history(jsonb)":         "execute on orderflow.note_history",
 	"execute on function orderflow.not_written(text, bigint[])": "execute on orderflow.not_written",
 	"execute on function orderflow.pause(text, text, text)":     "execute on orderflow.pause and orderflow.resume",
+	"select on orderflow.open_blocks":                           "select on orderflow.open_blocks and orderflow.order_scan",
+	"select on orderflow.order_scan":                            "select on orderflow.open_blocks and orderflow.order_scan",
 	"execute on function orderflow.resume(text)":                "execute on orderflow.pause and orderflow.resume",
 }
 

@@ -23,6 +23,7 @@ const (
 	longIdle    = 5 * time.Second // one that does nothing and holds vacuum back
 	manyBack    = 1000            // transactions that it is held back by, when it is not known for how long
 	longWaiting = time.Minute     // the message that is due first
+	longUnseen  = 5 * time.Minute // since the last search for stranded orders
 	manyDead    = 50_000          // dead rows of a queue's table
 	bigEmpty    = 256 << 20       // bytes of a table that holds next to nothing
 )
@@ -33,7 +34,7 @@ func (f *Figures) Findings() []Finding {
 	if !f.Description.Tables {
 		return list
 	}
-	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(), []Finding{f.filters(), f.keepingUp(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
+	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(), []Finding{f.filters(), f.keepingUp(), f.stranded(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
 		[]Finding{f.settingsThatHurt(), f.notifications()})
 }
 
@@ -126,6 +127,31 @@ func (f *Figures) keepingUp() Finding {
 	default:
 		c.Advice = fmt.Sprintf("%d consumers are connected: scale them out, raise CONCURRENCY, or raise BATCH_SIZE when handlers are quick. "+
 			"If they are idle, look for sessions that hold locks on the queue's rows (pg_locks).", f.Consumers)
+	}
+	return c
+}
+
+// stranded is about orders that nobody will process: their message is gone, and nothing of the consumers' sees that it is.
+func (f *Figures) stranded() Finding {
+	c := Finding{Check: "stranded", Finding: "not known: the search of the api cannot be seen"}
+	if f.Stranded == nil {
+		return c
+	}
+	seen := "nobody has looked yet: the api does, while it runs"
+	if f.Stranded.Looked != nil {
+		seen = "looked at until " + round(time.Duration(*f.Stranded.Looked*float64(time.Second))) + " ago"
+	}
+	c.Finding = "every pending order has its message (" + seen + ")"
+	if f.Stranded.Looked == nil {
+		c.Finding = seen
+	}
+	switch {
+	case f.Stranded.First != nil:
+		c.Finding = fmt.Sprintf("%d orders are pending without a message, order %d the first (%s): nobody will process them", f.Stranded.Orders, *f.Stranded.First, seen)
+		c.Advice = "List them, and give them new messages: api requeue, then api requeue -apply. Find out who took the messages: an unlogged queue, " +
+			"another program's delete, pop, archive or purge, a backup that was restored in part."
+	case f.Stranded.Looked != nil && *f.Stranded.Looked > longUnseen.Seconds():
+		c.Advice = "The search goes on while an api runs. If one does: a transaction that has written orders and stays open holds it up, or its log says why."
 	}
 	return c
 }

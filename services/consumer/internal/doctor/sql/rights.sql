@@ -12,6 +12,8 @@ select what from (values
         where relnamespace = (select oid from pg_namespace where nspname = 'orderflow') and relname = 'findings')),
     ('execute on orderflow.report', (select bool_and(has_function_privilege(oid, 'execute')) from pg_proc
       where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname = 'report')),
+    ('select on orderflow.open_blocks and orderflow.order_scan', (select bool_and(has_table_privilege(oid, 'select')) from pg_class
+      where relnamespace = (select oid from pg_namespace where nspname = 'orderflow') and relname in ('open_blocks', 'order_scan'))),
     ('execute on orderflow.pause and orderflow.resume', (select bool_and(has_function_privilege(oid, 'execute')) from pg_proc
       where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname in ('pause', 'resume'))),
     ('execute on orderflow.note_history', (select has_function_privilege(oid, 'execute') from pg_proc

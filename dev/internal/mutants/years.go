@@ -1,0 +1,72 @@
+package mutants
+
+// yearsMutants break what lets a database be kept for years: the search for stranded orders, and their mending.
+func yearsMutants() []Mutant {
+	const (
+		migration = "services/api/internal/schema/migrations/00012_years.sql"
+		schema    = "services/api/internal/schema/"
+	)
+	schemaTest := func(name string) Test { return goTest("services/api", "./internal/schema", name) }
+	return []Mutant{
+		{
+			Breaks: "an order whose message is in another queue, or a dead letter, is called stranded",
+			Edits:  []Edit{{migration, "    if cardinality(suspect) = 0 then", "    if true then"}},
+			By:     schemaTest("TestWhatHasAMessageSomewhereIsNotStranded"),
+			Quick:  true,
+		},
+		{
+			Breaks: "a message of another order with the id hides that an order has none",
+			Edits:  []Edit{{migration, "orderflow.order_id(m.message) = o.id and orderflow.is_about(m.message, %s, o.created_at, o.message_id))',", "orderflow.order_id(m.message) = o.id and coalesce(%s, 0) is not null)',"}},
+			By:     schemaTest("TestWhatHasAMessageSomewhereIsNotStranded"),
+		},
+		{
+			Breaks: "an order that the example has yet to send is called stranded",
+			Edits:  []Edit{{migration, "o.created_at <= began - interval '1 minute'", "o.created_at <= began"}},
+			By:     schemaTest("TestWhatHasAMessageSomewhereIsNotStranded"),
+		},
+		{
+			Breaks: "the search passes over an order that is committed late",
+			Edits:  []Edit{{migration, "l.virtualtransaction = any (scan.writers))", "l.virtualtransaction = any ('{}'))"}},
+			By:     schemaTest("TestAnOrderThatIsCommittedLateIsNotPassedOver"),
+		},
+		{
+			Breaks: "a block stays open when all of its orders are completed, and looks get dearer and dearer",
+			Edits:  []Edit{{migration, "where b.block = s.block and s.pending + s.dead = 0", "where b.block = s.block and s.orders = 0"}},
+			By:     schemaTest("TestALookCostsWhatIsNewAndWhatIsOpen"),
+		},
+		{
+			Breaks: "orders of a table that was restored alone are not looked at",
+			Edits:  []Edit{{migration, "    if scan.filenode <> file then", "    if false then"}},
+			By:     schemaTest("TestWhatComesBelowThePositionIsFound"),
+		},
+		{
+			Breaks: "a requeue looks for the message before it has the order's lock",
+			Edits: []Edit{
+				{migration, "        where o.id = any (ids)\n          and o.status = 'pending'\n", "        where o.id = any (orderflow.without_message(queue, ids))\n          and o.status = 'pending'\n"},
+				{migration, "    chosen := orderflow.without_message(queue, coalesce(chosen, '{}'));\n", "    chosen := coalesce(chosen, '{}');\n"},
+			},
+			By:    schemaTest("TestRequeueBesideOthersMakesNoSecondMessage"),
+			Quick: true,
+		},
+		{
+			Breaks: "a requeue whose message a trigger has swallowed is taken for done",
+			Edits:  []Edit{{migration, "        if msg_id is null then", "        if false then"}},
+			By:     schemaTest("TestRequeueNoticesWhatIsNotWritten"),
+		},
+		{
+			Breaks: "an unlogged queue is taken without a word",
+			Edits:  []Edit{{schema + "queue.go", "where c.relpersistence = 'u'", "where c.relpersistence = 't'"}},
+			By:     goTest("services/api", ".", "TestAnUnloggedQueueIsRefusedUnlessAllowed"),
+		},
+		{
+			Breaks: "api requeue changes something although nobody has told it to",
+			Edits:  []Edit{{"services/api/requeue.go", "if !cfg.Apply {", "if cfg.Apply && false {"}},
+			By:     goTest("services/api", ".", "TestOrdersWhoseMessageIsGoneAreSeenAndRequeued"),
+		},
+		{
+			Breaks: "the doctor finds nothing to do about stranded orders",
+			Edits:  []Edit{{"services/consumer/internal/doctor/findings.go", "case f.Stranded.First != nil:", "case false:"}},
+			By:     goTest("services/consumer", "./internal/doctor", "TestWhatIsWrongIsFoundAndAdvisedOn"),
+		},
+	}
+}
