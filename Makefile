@@ -81,7 +81,7 @@ verify: $(addprefix bin/,$(SERVICES)) ## Check that what is generated is current
 ##@ Dependencies
 .PHONY: deps vuln
 # The tools' modules are not among those that are checked: they have no code of ours.
-TOOL_MODULES := tools tools/actionlint tools/golangci-lint tools/govulncheck tools/helm-unittest
+TOOL_MODULES := tools tools/actionlint tools/benchstat tools/golangci-lint tools/govulncheck tools/helm-unittest
 
 deps: ## Show which dependencies and tools have newer versions, in every module
 	@tools/deps $(MODULES) $(CHECK_MODULES) $(TOOL_MODULES)
@@ -90,9 +90,19 @@ vuln: bin/govulncheck ## Look for known vulnerabilities in what is built (its da
 	@tools/vuln $(MODULES)
 
 ##@ Measurements
-.PHONY: bench chaos
-bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run
+.PHONY: bench bench/river bench/go bench/profile chaos
+bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run (ONLY=, ROUNDS=, DURATION=, WRITE=docs/benchmarks.md)
 	@exec bin/dev bench
+
+bench/river: bin/dev ## The same with River beside it, another queue in Postgres
+	@go -C tools/river build -o $(CURDIR)/bin/river .
+	@RIVER=$(CURDIR)/bin/river exec bin/dev bench
+
+bench/go: bin/dev bin/benchstat ## Go benchmarks of the hot paths against those of another commit (BASE=HEAD~1, COUNT=6, BENCH=)
+	@exec bin/dev with-postgres tools/bench-go
+
+bench/profile: bin/dev ## Leave profiles of api, consumer and Postgres under load in dist/profiles
+	@PROFILES=$(CURDIR)/dist/profiles exec bin/dev bench
 
 chaos: bin/dev ## Faults against the real binaries under load, each ended by an audit (FAULTS=, HANDLER=, RATE=, SEED=)
 	@exec bin/dev chaos
@@ -115,6 +125,9 @@ bin/golangci-lint: tools/golangci-lint/go.mod
 
 bin/actionlint: tools/actionlint/go.mod
 	@go -C tools/actionlint build -o $(CURDIR)/$@ github.com/rhysd/actionlint/cmd/actionlint
+
+bin/benchstat: tools/benchstat/go.mod
+	@go -C tools/benchstat build -o $(CURDIR)/$@ golang.org/x/perf/cmd/benchstat
 
 bin/govulncheck: tools/govulncheck/go.mod
 	@go -C tools/govulncheck build -o $(CURDIR)/$@ golang.org/x/vuln/cmd/govulncheck

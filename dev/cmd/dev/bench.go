@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"orderflow.example/dev/internal/bench"
@@ -13,19 +16,27 @@ import (
 	"orderflow.example/dev/internal/stack"
 )
 
-// runBench measures on a private Postgres with default durability: DURATION (8s) for each measurement, CLIENTS (64).
+// runBench measures on a private Postgres with default durability: DURATION (5s) for each measurement, in ROUNDS (3), the groups that
+// ONLY names, separated by commas, or all of them. With WRITE, the name of a Markdown file, it puts the tables there. With PROFILES, the
+// name of a folder, it measures nothing and leaves profiles there.
 func runBench(ctx context.Context, env *environment, _ []string) (code int, err error) {
-	clients, err := number("CLIENTS", 64, 1, 1000)
+	rounds, err := number("ROUNDS", 3, 1, 100)
 	if err != nil {
 		return exitUsage, err
 	}
-	span := 8 * time.Second
+	span := 5 * time.Second
 	if text := os.Getenv("DURATION"); text != "" {
 		if span, err = time.ParseDuration(text); err != nil || span < time.Second {
 			return exitUsage, fmt.Errorf("DURATION=%q: must be a duration from 1s on", text)
 		}
 	}
-	p, err := prepare(ctx, env, postgres.Options{MaxConnections: clients + 50})
+	const mostConnections = 256 // of the largest group
+	opts := postgres.Options{MaxConnections: mostConnections + 50}
+	profiles := os.Getenv("PROFILES")
+	if profiles != "" {
+		opts.Settings = []string{"shared_preload_libraries=pg_stat_statements"}
+	}
+	p, err := prepare(ctx, env, opts)
 	if err != nil {
 		return exitFault, err
 	}
@@ -34,14 +45,58 @@ func runBench(ctx context.Context, env *environment, _ []string) (code int, err 
 		return exitFault, err
 	}
 	b := &bench.Bench{
-		Session: env.session, Binaries: p.binaries, DatabaseURL: p.server.URL(), Span: span, Clients: clients, Say: env.say,
+		Session: env.session, Binaries: p.binaries, DatabaseURL: p.server.URL(), Span: span, Rounds: rounds, Say: env.say, River: os.Getenv("RIVER"),
 	}
-	rows, err := b.Run(ctx)
+	if profiles != "" {
+		if err := b.Profile(ctx, profiles); err != nil {
+			return exitFault, err
+		}
+		return 0, nil
+	}
+	if b.River != "" {
+		if _, err := stack.CreateDatabase(ctx, p.server.URL(), bench.RiverDatabase, "template1"); err != nil {
+			return exitFault, err
+		}
+	}
+	results, err := b.Run(ctx, strings.FieldsFunc(os.Getenv("ONLY"), func(r rune) bool { return r == ',' || r == ' ' }))
 	if err != nil {
 		return exitFault, err
 	}
-	fmt.Fprintf(env.stdout, "%s, %d processors, %v each, everything on this machine; fsync and synchronous_commit on\n",
-		p.server.Source, runtime.NumCPU(), span)
-	bench.Table(env.stdout, rows)
+
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "%s, %s, %d processors, %s; %v a measurement, rounds: %d; load, services and Postgres on this machine; defaults, `fsync` and\n`synchronous_commit` on.\n\n",
+		time.Now().UTC().Format(time.DateOnly), p.server.Source, runtime.NumCPU(), runtime.Version(), span, rounds)
+	bench.Write(&text, results)
+	if _, err := env.stdout.Write(text.Bytes()); err != nil {
+		return exitFault, err
+	}
+	if file := os.Getenv("WRITE"); file != "" {
+		if err := replaceSection(file, "bench", text.String()); err != nil {
+			return exitFault, err
+		}
+		env.say("written to %s", file)
+	}
 	return 0, nil
+}
+
+// replaceSection puts a text between two comments of a Markdown file, <!-- name:begin --> and <!-- name:end -->.
+func replaceSection(file, name, text string) error {
+	root, err := stack.Root()
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(root, file)
+	}
+	page, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	begin, end := fmt.Sprintf("<!-- %s:begin -->\n", name), fmt.Sprintf("<!-- %s:end -->\n", name)
+	before, rest, ok1 := strings.Cut(string(page), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%s has no section between %s and %s", file, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	return os.WriteFile(file, []byte(before+begin+text+end+after), 0o644) //nolint:gosec // a page that everybody may read
 }

@@ -1,0 +1,38 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+)
+
+// publishing compares POST /orders with the same orders written straight to Postgres.
+func (b *Bench) publishing() []group {
+	var groups []group
+	for _, connections := range []int{1, 64, 256} {
+		groups = append(groups, group{
+			name: fmt.Sprintf("publish-%d", connections), title: "POST /orders, " + onConnections(connections),
+			contenders: append([]contender{b.publishDirectly(connections), b.publish(connections, 1)}, b.riverInserts(connections)...),
+		})
+	}
+	return append(groups, group{
+		name: "batch", title: "POST /orders/batch, 100 orders each",
+		contenders: append([]contender{b.publishDirectly(64), b.publish(4, 100), b.publish(16, 100)}, b.riverBatches()...),
+	})
+}
+
+// publish sends orders to one api as fast as they are answered, so many in a request.
+func (b *Bench) publish(connections, orders int) contender {
+	name := "POST /orders, " + onConnections(connections)
+	if orders > 1 {
+		name = fmt.Sprintf("POST /orders/batch of %d, %s", orders, onConnections(connections))
+	}
+	return contender{name: name, measure: func(ctx context.Context) (figures, error) {
+		s := b.stack()
+		defer s.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // the figure stands
+		api, err := s.StartAPI(ctx, "api")
+		if err != nil {
+			return figures{}, err
+		}
+		return b.post(ctx, api.URL(), connections, orders)
+	}}
+}
