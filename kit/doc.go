@@ -8,6 +8,8 @@
 //	program    commands and flags, signals, exit codes
 //	ops        the second port: metrics, probes, profiles
 //	postgres   DATABASE_URL, sessions, and which errors will not pass
+//	pooling    lets a connection to PostgreSQL work through a pooler in transaction mode
+//	pgbouncer  for tests and chaos: a PgBouncer in front of PostgreSQL
 //	pgproxy    for tests and chaos: breaks connections to PostgreSQL at chosen moments
 //	testdb     for tests: a database of one's own
 //	testlog    for tests: what a program writes

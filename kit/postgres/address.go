@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/dial"
+	"orderflow.example/kit/pooling"
 )
 
 // Address is DATABASE_URL, read: where the database is, and how to connect to it.
@@ -34,6 +35,7 @@ type Address struct {
 	ignored  []string
 	password *password // of a file; nil: config's
 	route    *Route
+	pooler   *pooler // what is known of one in between
 }
 
 // Allowed is what an error says that an address must be.
@@ -90,7 +92,7 @@ func (a *Address) Decode(text string) error {
 	if r.shuffle {
 		shuffle(config)
 	}
-	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config), password: fromFile}
+	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config), password: fromFile, pooler: &pooler{told: r.pooled}}
 	a.route = a.newRoute()
 	return nil
 }
@@ -121,10 +123,11 @@ func (a Address) Config(application string, timeout time.Duration) *pgx.ConnConf
 	if a.route != nil {
 		a.route.apply(&config.Config)
 	}
-	config.AfterConnect = session(a.settings, config.ConnectTimeout)
+	pooling.Prepare(&config.Config)
 	if a.password != nil {
 		a.password.apply(&config.Config)
 	}
+	config.AfterConnect = a.session(&config.Config)
 	return config
 }
 

@@ -157,7 +157,7 @@ var parameters = []struct {
 	{query: "prepare_threshold=0", ignored: "prepare_threshold"},
 	// Prisma
 	{query: "schema=public", ignored: "schema"},
-	{query: "pgbouncer=true&connection_limit=1&pool_timeout=10&socket_timeout=5", ignored: "pgbouncer connection_limit pool_timeout socket_timeout"},
+	{query: "pgbouncer=true&connection_limit=1&pool_timeout=10&socket_timeout=5", ignored: "connection_limit pool_timeout socket_timeout"},
 	{query: "sslaccept=accept_invalid_certs&statement_cache_size=0", ignored: "statement_cache_size"},
 	{query: "sslaccept=perhaps", wrong: "must be strict or accept_invalid_certs"},
 	{query: "sslidentity=client.p12", wrong: "parameter sslidentity cannot be honoured: give the certificate as sslcert and sslkey"},

@@ -33,6 +33,7 @@ type reading struct {
 	fallbackName   string
 	verify         bool   // sslaccept=strict
 	ssl            string // an sslmode by another name
+	pooled         *bool  // pgbouncer=
 }
 
 //go:embed settings.txt
@@ -69,7 +70,7 @@ var meaningless = words(`
 	oauth_issuer oauth_client_id oauth_client_secret oauth_scope
 	pool_max_conns pool_min_conns pool_min_idle_conns pool_max_conn_lifetime pool_max_conn_idle_time pool_health_check_period
 	pool_max_conn_lifetime_jitter pool_ping_timeout
-	schema pgbouncer connection_limit pool_timeout socket_timeout max_idle_connection_lifetime single_use_connections statement_cache_size
+	schema connection_limit pool_timeout socket_timeout max_idle_connection_lifetime single_use_connections statement_cache_size
 	workaround row_security
 	prepared_statement_cache_size prepared_statement_name_func async_fallback command_timeout timeout max_cached_statement_lifetime
 	max_cacheable_statement_size prepare_threshold autocommit connection_factory cursor_factory
@@ -175,6 +176,11 @@ func (r *reading) special(key, value string) (err error, ok bool) { //nolint:rev
 		on, wrongValue := boolean(value)
 		if on || wrongValue != nil {
 			err = errors.New("replication connections execute no statements: leave it out")
+		}
+	case "pgbouncer": // Prisma
+		var on bool
+		if on, err = boolean(value); err == nil {
+			r.pooled = &on
 		}
 	case "fallback_application_name":
 		r.fallbackName = value

@@ -28,6 +28,11 @@ func Refusal(err error) string {
 	if !errors.As(err, &connect) {
 		return ""
 	}
+	for _, refused := range []error{errStatementMode, errNoSecond} {
+		if errors.Is(err, refused) {
+			return refused.Error()
+		}
+	}
 	switch {
 	case errors.As(err, &server):
 		return refusals[server.Code]

@@ -38,31 +38,40 @@ select pg_catalog.set_config(s.name,
 
 // Apply makes the settings, all of them in one round trip. Where the server refuses one (its platform cannot do it, or somebody has
 // forbidden the value), the others are made all the same: without any of them everything works, only less well.
+//
+// On a transactional connection each transaction will begin with them.
 func (s Settings) Apply(ctx context.Context, conn *pgx.Conn) error {
-	err := s.set(ctx, conn)
+	if Transactional(conn) {
+		return s.applyToTransactions(ctx, conn)
+	}
+	err := s.set(ctx, conn, applySettings)
 	if err == nil || !refused(err, conn) {
 		return err
 	}
 	for name, value := range s {
-		if err := (Settings{name: value}).set(ctx, conn); err != nil && !refused(err, conn) {
+		if err := (Settings{name: value}).set(ctx, conn, applySettings); err != nil && !refused(err, conn) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s Settings) set(ctx context.Context, conn *pgx.Conn) error {
+func (s Settings) set(ctx context.Context, conn *pgx.Conn, sql string) error {
 	if len(s) == 0 {
 		return nil
 	}
-	var names, values []string
-	for name, value := range s {
-		names, values = append(names, name), append(values, value)
-	}
-	if _, err := conn.Exec(ctx, applySettings, pgx.QueryExecModeExec, names, values); err != nil {
+	names, values := s.columns()
+	if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeExec, names, values); err != nil {
 		return fmt.Errorf("set up session: %w", err)
 	}
 	return nil
+}
+
+func (s Settings) columns() (names, values []string) {
+	for name, value := range s {
+		names, values = append(names, name), append(values, value)
+	}
+	return names, values
 }
 
 func refused(err error, conn *pgx.Conn) bool {

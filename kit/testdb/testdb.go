@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/postgres"
 )
@@ -147,6 +148,57 @@ func Proxy(tb testing.TB, databaseURL string) *pgproxy.Proxy {
 	}
 	tb.Cleanup(proxy.Close)
 	return proxy
+}
+
+// Pooler puts a PgBouncer before a database for as long as the test lasts. Without PgBouncer the test is skipped, but not in CI.
+func Pooler(tb testing.TB, databaseURL string, mode pgbouncer.Mode, connections int) *pgbouncer.Pooler {
+	tb.Helper()
+	p, err := pgbouncer.Start(tb.Context(), databaseURL, mode, connections)
+	switch {
+	case errors.Is(err, pgbouncer.ErrMissing) && os.Getenv("CI") == "":
+		tb.Skip(err)
+	case err != nil:
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			tb.Error(err)
+		}
+		if tb.Failed() {
+			tb.Log(p.Log())
+		}
+	})
+	return p
+}
+
+// Inherited is what a client of a pooler finds on its connections without having done anything: settings, locks and the like of others.
+// There are so many connections, and all of them have to be free. What PgBouncer itself gives each client is left out.
+func Inherited(tb testing.TB, poolerURL string, connections int) []string {
+	tb.Helper()
+	ctx := context.WithoutCancel(tb.Context())
+	var found []string
+	for range connections { // each keeps its transaction open until the end, so that all of them are looked at
+		conn := Connect(tb, poolerURL+"&default_query_exec_mode=exec")
+		defer func() { _ = conn.Close(ctx) }()
+		if _, err := conn.Exec(ctx, "begin"); err != nil {
+			tb.Fatal(err)
+		}
+		rows, err := conn.Query(ctx, `
+			select name || ' = ' || setting from pg_settings where source = 'session' and setting is distinct from reset_val
+			   and name not in ('application_name', 'client_encoding', 'TimeZone', 'DateStyle', 'standard_conforming_strings')
+			union all select 'an advisory lock' from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()
+			union all select 'listening to ' || c from pg_listening_channels() as c
+			union all select 'the statement ' || statement from pg_prepared_statements`)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		more, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		found = append(found, more...)
+	}
+	return found
 }
 
 func variable(tb testing.TB, name, what string) string {

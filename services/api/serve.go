@@ -184,6 +184,8 @@ func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders
 		DatabaseSince time.Time `json:"database_since"`
 		Server        string    `json:"database_server,omitempty"`
 		Timeline      uint32    `json:"database_timeline,omitempty"`
+		Pooler        string    `json:"pooler,omitempty"`
 		WriteQueue    int       `json:"write_queue"`
-	}{reason == "", reason, state.Up, state.Since.UTC(), state.Server.String(), state.Server.Timeline, writer.Queued()}
+	}{reason == "", reason, state.Up, state.Since.UTC(), state.Server.String(), state.Server.Timeline,
+		map[bool]string{true: "transaction mode"}[state.Pooled], writer.Queued()}
 }

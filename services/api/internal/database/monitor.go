@@ -20,6 +20,7 @@ type State struct {
 	Reason string // why not, in words; empty when up
 	Since  time.Time
 	Server postgres.Server // where connections lead, or led last
+	Pooled bool            // a connection pooler in transaction mode is in between; known while Up
 }
 
 // Monitor owns one connection, by which it knows whether the database can be used. Nobody has to ask the database to
@@ -109,7 +110,7 @@ func (m *Monitor) set(s State) (before State) {
 	if s.Server.Address == "" {
 		s.Server = before.Server
 	}
-	if before.Up == s.Up && before.Reason == s.Reason && before.Server == s.Server {
+	if before.Up == s.Up && before.Reason == s.Reason && before.Server == s.Server && before.Pooled == s.Pooled {
 		return before
 	}
 	s.Since = time.Now()
@@ -129,7 +130,7 @@ func (m *Monitor) Run(ctx context.Context) {
 		conn, err := m.connect(ctx)
 		if err == nil {
 			pause = firstPause
-			m.up(ctx)
+			m.up(ctx, postgres.Transactional(conn))
 			began := time.Now()
 			err = m.watch(ctx, conn)
 			Discard(conn)
@@ -214,10 +215,13 @@ func Writable(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-func (m *Monitor) up(ctx context.Context) {
+func (m *Monitor) up(ctx context.Context, pooled bool) {
 	server, _ := m.route.Current()
-	before := m.set(State{Up: true, Server: server})
+	before := m.set(State{Up: true, Server: server, Pooled: pooled})
 	m.outage.Over()
+	if pooled && !before.Pooled {
+		m.log.InfoContext(ctx, "a connection pooler in transaction mode is in between: settings and statements are sent with each transaction")
+	}
 	if !before.Up {
 		m.log.InfoContext(ctx, "database is ready", "after", time.Since(before.Since).Round(time.Millisecond).String(), "server", server.String())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/api/internal/database"
 )
 
@@ -97,11 +98,15 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 // waitForDisk makes a commit wait for the disk, also where somebody has decided otherwise for the database, the role or the address,
 // because an order that was answered must outlive a crash. What promises more than that stays.
 func waitForDisk(ctx context.Context, conn *pgx.Conn) error {
-	const wanted = `case when current_setting('synchronous_commit') in ('off', 'local') then 'on' else current_setting('synchronous_commit') end`
-	if _, err := conn.Exec(ctx, `select pg_catalog.set_config('synchronous_commit', `+wanted+`, false)`); err != nil {
-		return fmt.Errorf("set synchronous_commit: %w", err)
+	const name = "synchronous_commit"
+	wanted, err := postgres.Setting(ctx, conn, name)
+	if err != nil {
+		return err
 	}
-	return nil
+	if wanted == "off" || wanted == "local" {
+		wanted = "on"
+	}
+	return postgres.Set(ctx, conn.PgConn(), postgres.Settings{name: wanted})
 }
 
 func (p *publisher) close()                         { database.Discard(p.conn) }

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"orderflow.example/kit/postgres"
 )
 
 // versionTable is goose's table of applied migrations. Services read it to know whether they may start.
@@ -27,8 +29,7 @@ var migrationFiles embed.FS
 func applyMigrations(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.Logger) error {
 	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		// The adoption of an existing orders table looks into the queue to tell what has been processed.
-		_, err := conn.Exec(ctx, `select set_config('orderflow.queue', $1, false)`, opts.Queue)
-		return err
+		return postgres.Set(ctx, conn.PgConn(), postgres.Settings{"orderflow.queue": opts.Queue})
 	}))
 	defer db.Close()
 

@@ -52,17 +52,11 @@ var storage = []struct{ name, value string }{
 }
 
 // EnsureQueue creates queue and its dead-letter queue where they are missing and gives their tables the storage settings.
-// Nothing that is right already is touched. It is safe from any number of sessions at once.
+// Nothing that is right already is touched. The caller holds the lock.
 func EnsureQueue(ctx context.Context, conn *pgx.Conn, queue string, log *slog.Logger) error {
 	if err := ValidateQueueName(queue); err != nil {
 		return err
 	}
-	unlock, err := lock(ctx, conn, log)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-
 	for _, name := range []string{queue, deadLetterQueue(queue)} {
 		if err := ensureQueue(ctx, conn, name, log); err != nil {
 			return fmt.Errorf("queue %s: %w", name, err)

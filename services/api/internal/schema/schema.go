@@ -35,24 +35,23 @@ type Options struct {
 // Migrate brings a database to this build's schema: PGMQ, migrations, queue and roles. It returns when all of it is in
 // place, whoever put it there: when several processes start at once, one works and the others wait for it.
 //
-// cfg must reach Postgres directly or through a pool in session mode, because the lock belongs to a session.
+// It takes three connections at most, also of a pooler in between, whatever its mode.
 func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.Logger) error {
 	if err := opts.Validate(cfg.User); err != nil {
 		return err
 	}
 
 	cfg = sessionConfig(ctx, cfg, log)
+	unlock, err := lock(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", err)
 	}
 	defer closeConn(ctx, conn)
-
-	unlock, err := lock(ctx, conn, log)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 
 	if err := applyMigrations(ctx, cfg, opts, log); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/postgres"
 )
 
 // lockKey names the advisory lock of this database's migrations: "orderflw" in ASCII. Advisory locks are per database.
@@ -17,16 +19,13 @@ const lockKey = 0x6f72646572666c77
 // sessionSettings are for a connection that changes the schema: never ended by a timeout that is meant for the services'
 // short statements, and giving up on a lock instead of holding up everybody who queues behind it. The caller of Migrate
 // tries again.
-const sessionSettings = `
-	set statement_timeout = 0;
-	set idle_in_transaction_session_timeout = 0;
-	set lock_timeout = '10s';
-	set application_name = 'orderflow-migrate'`
+var sessionSettings = postgres.Settings{"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "lock_timeout": "10s"}
 
 // sessionConfig is cfg with these settings. They are statements and not parameters of the connection's start, which
 // poolers refuse. What a migration has to say (raise warning) goes to the log.
 func sessionConfig(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) *pgx.ConnConfig {
 	cfg = cfg.Copy()
+	cfg.RuntimeParams["application_name"] = "orderflow-migrate"
 	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" {
 			log.WarnContext(ctx, n.Message)
@@ -39,43 +38,59 @@ func sessionConfig(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) *
 				return err
 			}
 		}
-		_, err := conn.Exec(ctx, sessionSettings).ReadAll()
-		return err
+		return postgres.Set(ctx, conn, sessionSettings)
 	}
 	return cfg
 }
 
-// lock takes the migrations' advisory lock for conn's session and returns what gives it back. It polls instead of
-// waiting in the server, so that a waiting replica holds no snapshot and ends at once with its context.
-func lock(ctx context.Context, conn *pgx.Conn, log *slog.Logger) (unlock func(), err error) {
+// lock takes the migrations' advisory lock and returns what gives it back. A transaction on a connection of its own holds it, and not a
+// session: through a pooler in transaction mode only a transaction stays where it is, and a session's lock would be left with whoever comes
+// next. Nothing else is done in it, so it keeps no snapshot, and CREATE INDEX CONCURRENTLY does not wait for it. It polls instead of
+// waiting in the server, so that a waiting replica ends at once with its context.
+func lock(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (unlock func(), err error) {
 	const shortest, longest = 20 * time.Millisecond, time.Second
 
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to take the migration lock: %w", err)
+	}
 	for pause := shortest; ; pause = min(2*pause, longest) {
-		var taken bool
-		if err := conn.QueryRow(ctx, `select pg_try_advisory_lock($1)`, int64(lockKey)).Scan(&taken); err != nil {
-			return nil, fmt.Errorf("take the migration lock: %w", err)
-		}
+		taken, err := tryLock(ctx, conn)
 		if taken {
-			break
+			return func() { closeConn(ctx, conn) }, nil
 		}
-		if pause == shortest {
+		if err == nil && pause == shortest {
 			log.InfoContext(ctx, "another process is migrating, waiting for it")
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the migration lock: %w", ctx.Err())
-		case <-time.After(pause/2 + rand.N(pause)):
+		if err == nil {
+			select {
+			case <-ctx.Done():
+				err = fmt.Errorf("wait for the migration lock: %w", ctx.Err())
+			case <-time.After(pause/2 + rand.N(pause)):
+			}
+		}
+		if err != nil {
+			closeConn(ctx, conn)
+			return nil, err
 		}
 	}
+}
 
-	return func() {
-		// The end of the session gives the lock back too; this is for those who go on using the connection.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if _, err := conn.Exec(ctx, `select pg_advisory_unlock($1)`, int64(lockKey)); err != nil && !conn.IsClosed() {
-			log.WarnContext(ctx, "the migration lock was not given back", "error", err)
-		}
-	}, nil
+// tryLock leaves a transaction open when it has taken the lock, and none when it has not.
+func tryLock(ctx context.Context, conn *pgx.Conn) (taken bool, err error) {
+	if _, err := conn.Exec(ctx, `begin isolation level read committed`); err != nil {
+		return false, fmt.Errorf("take the migration lock: %w", err)
+	}
+	if err := conn.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(lockKey)).Scan(&taken); err != nil {
+		return false, fmt.Errorf("take the migration lock: %w", err)
+	}
+	if taken {
+		return true, nil
+	}
+	if _, err := conn.Exec(ctx, `rollback`); err != nil {
+		return false, fmt.Errorf("take the migration lock: %w", err)
+	}
+	return false, nil
 }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {

@@ -36,29 +36,44 @@ var (
 	}
 )
 
-// Shared says how a session is to be set where statements of others share a transaction with ours: for ours, what they rely on; for
-// theirs, what they would find without us, and limit as the longest that one may take, waiting for locks included. To be asked for when the
-// session is new.
-func Shared(ctx context.Context, conn *pgx.Conn, limit time.Duration) (ours, theirs postgres.Settings, err error) {
-	ours, theirs = limits.With(planning), postgres.Timeouts(limit, 0, limit)
-	var path string
-	if err := conn.QueryRow(ctx, `select pg_catalog.current_setting('search_path')`).Scan(&path); err != nil {
-		return nil, nil, fmt.Errorf("read the session's search_path: %w", err)
-	}
-	ours["search_path"], theirs["search_path"] = path, path
-	rows, err := conn.Query(ctx, `select name, reset_val from pg_catalog.pg_settings where name = any ($1)`,
-		append(slices.Collect(maps.Keys(planning)), "TimeZone"))
+// Sharing is how a session is to be set where statements of others share a transaction with ours.
+type Sharing struct {
+	Ours   postgres.Settings // for our statements: what they rely on
+	Theirs postgres.Settings // for others': what they would find without us, and how long they may take, waiting for locks included
+	After  postgres.Settings // when the transaction is over: as we leave the session for ourselves, or for whoever gets it next
+}
+
+// Share finds that out. limit is the longest that a statement of others may take. To be asked for when the session is new.
+func Share(ctx context.Context, conn *pgx.Conn, limit time.Duration) (Sharing, error) {
+	s := Sharing{Ours: limits.With(planning), Theirs: postgres.Timeouts(limit, 0, limit)}
+	path, err := postgres.Setting(ctx, conn, "search_path")
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the session's defaults: %w", err)
+		return Sharing{}, err
+	}
+	s.Ours["search_path"], s.Theirs["search_path"] = path, path
+	defaults := make(postgres.Settings)
+	rows, err := conn.Query(ctx, `select name, reset_val from pg_catalog.pg_settings where name = any ($1)`,
+		append(slices.Collect(maps.Keys(s.Ours)), "TimeZone"))
+	if err != nil {
+		return Sharing{}, fmt.Errorf("read the session's defaults: %w", err)
 	}
 	var name, value string
 	if _, err := pgx.ForEachRow(rows, []any{&name, &value}, func() error {
-		theirs[name] = value
+		defaults[name] = value
 		return nil
 	}); err != nil {
-		return nil, nil, fmt.Errorf("read the session's defaults: %w", err)
+		return Sharing{}, fmt.Errorf("read the session's defaults: %w", err)
 	}
-	return ours, theirs, nil
+	for name, value := range defaults {
+		if _, ours := s.Theirs[name]; !ours {
+			s.Theirs[name] = value
+		}
+	}
+	if s.After = s.Ours; postgres.Transactional(conn) {
+		delete(defaults, "TimeZone") // the pooler sees to it
+		s.After = defaults
+	}
+	return s, nil
 }
 
 // NoticeLoss makes the server notice soon that we have given a statement up: while it does not, it holds what the statement has locked.

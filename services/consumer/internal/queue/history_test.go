@@ -109,7 +109,7 @@ func TestAnOrderThatSucceedsAtOnceCostsNoRowAndSaysWhenItWasStarted(t *testing.T
 		"ack":          func(e []queue.Entry) (queue.Confirmed, error) { return b.Ack(b.ctx, b.conn, e, me) },
 		"ack unlocked": func(e []queue.Entry) (queue.Confirmed, error) { return b.AckUnlocked(b.ctx, b.conn, e, me) },
 		"ack with work": func(e []queue.Entry) (queue.Confirmed, error) {
-			open, err := b.OpenAck(b.ctx, b.conn, e, false, me, queue.Session{}, queue.Session{})
+			open, err := b.OpenAck(b.ctx, b.conn, e, false, me, queue.Sharing{})
 			if err != nil {
 				return nil, err
 			}

@@ -20,9 +20,9 @@ import (
 type OpenAck struct {
 	Acked []Acked
 
-	queue       *Queue
-	conn        *pgx.Conn
-	own, theirs Session
+	queue   *Queue
+	conn    *pgx.Conn
+	sharing Sharing
 }
 
 // Acked is a message that the open transaction has acknowledged.
@@ -43,18 +43,17 @@ func (e *UndoneError) Error() string {
 }
 
 // OpenAck begins a transaction and acknowledges in it the messages whose lease holds; with unlocked, only those whose rows nobody has
-// locked, as AckUnlocked does. From then on they are nobody else's until the transaction ends, however long it takes. own are the settings of a
-// session that our statements rely on, theirs those that others' statements are to be run with.
-func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, unlocked bool, consumer string, own, theirs Session) (*OpenAck, error) {
+// locked, as AckUnlocked does. From then on they are nobody else's until the transaction ends, however long it takes.
+func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, unlocked bool, consumer string, s Sharing) (*OpenAck, error) {
 	c := split(entries)
-	open := &OpenAck{queue: q, conn: conn, own: own, theirs: theirs}
+	open := &OpenAck{queue: q, conn: conn, sharing: s}
 	statement := q.ackOpen
 	if unlocked {
 		statement = q.ackOpenUnlocked
 	}
 	var b pgx.Batch
 	b.Queue("begin isolation level read committed, read write")
-	restore(&b, setLocal, own)
+	restore(&b, setLocal, s.Ours)
 	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer, c.started).Query(func(rows pgx.Rows) error {
 		var a Acked
 		var took float64
@@ -65,7 +64,7 @@ func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, un
 		})
 		return err
 	})
-	b.Queue(setLocal, theirs.names, theirs.values)
+	b.Queue(setLocal, s.Theirs.names, s.Theirs.values)
 	if err := conn.SendBatch(ctx, &b).Close(); err != nil {
 		rollback(ctx, conn)
 		return nil, fmt.Errorf("ack: %w", err)
@@ -77,10 +76,11 @@ func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, un
 // is set back for as long.
 func (o *OpenAck) Commit(ctx context.Context) (Confirmed, error) {
 	var b pgx.Batch
-	restore(&b, setForGood, o.own)
-	b.Queue(setLocal, o.theirs.names, o.theirs.values)
+	s := o.sharing
+	restore(&b, setForGood, s.After)
+	b.Queue(setLocal, s.Theirs.names, s.Theirs.values)
 	b.Queue("set constraints all immediate") // triggers that were put off are work as well, and may do what the check is to see
-	restore(&b, setLocal, o.own)
+	restore(&b, setLocal, s.Ours)
 	var ids, orders []int64
 	var created []message.Instant
 	var effects []int32
@@ -121,6 +121,9 @@ func (o *OpenAck) Rollback(ctx context.Context) { rollback(ctx, o.conn) }
 // commitAck is told from the commits of others.
 const commitAck = "/* orderflow consumer: ack_commit */ commit"
 
+// Sharing is how the session is set for statements of ours and for the work, and how it is left.
+type Sharing struct{ Ours, Theirs, After Session }
+
 // Session is how a session is set while a part of the transaction runs.
 type Session struct{ names, values []string }
 
@@ -142,9 +145,9 @@ const (
  where pg_catalog.current_setting(s.name, true) is not null`
 )
 
-// restore makes the session ours again, whatever somebody has done to it, with one of the two statements above.
-func restore(b *pgx.Batch, set string, own Session) {
+// restore undoes what somebody has done to the session, with one of the two statements above.
+func restore(b *pgx.Batch, set string, to Session) {
 	b.Queue("reset session authorization")
 	b.Queue("reset role")
-	b.Queue(set, own.names, own.values)
+	b.Queue(set, to.names, to.values)
 }

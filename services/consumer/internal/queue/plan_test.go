@@ -36,7 +36,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 		"ack":          func(ctx context.Context, c *pgx.Conn) error { _, err := q.Ack(ctx, c, one, me); return err },
 		"ack_unlocked": func(ctx context.Context, c *pgx.Conn) error { _, err := q.AckUnlocked(ctx, c, one, me); return err },
 		"ack_open": func(ctx context.Context, c *pgx.Conn) error {
-			open, err := q.OpenAck(ctx, c, one, false, me, queue.Session{}, queue.Session{})
+			open, err := q.OpenAck(ctx, c, one, false, me, queue.Sharing{})
 			if err == nil {
 				_, err = open.Commit(ctx) // with ack_stands
 			}

@@ -58,7 +58,7 @@ func (b *bundle) writes() map[string]func(context.Context, *pgx.Conn, []queue.En
 			return b.AckUnlocked(ctx, c, e, me)
 		},
 		"ack with work": func(ctx context.Context, c *pgx.Conn, e []queue.Entry) (queue.Confirmed, error) {
-			open, err := b.OpenAck(ctx, c, e, false, me, queue.Session{}, queue.Session{})
+			open, err := b.OpenAck(ctx, c, e, false, me, queue.Sharing{})
 			if err != nil {
 				return nil, err
 			}

@@ -10,6 +10,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/gate"
@@ -82,6 +84,7 @@ type Consumer struct {
 	settler    *settler
 
 	schemaReady, draining atomic.Bool
+	deaf                  atomic.Bool // notifications do not get here, because of what is in between
 	steps                 steps
 	reads                 health
 	writing               health // by what an idle look at the queue says
@@ -136,10 +139,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	beating := c.server.NewLink("heartbeat", nil)
 	beating.Watch(c.steps.heartbeat.begin)
 	defer beating.Close()
-	listening := c.server.NewListeningLink("listen", func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "listen "+pgx.Identifier{c.queue.Channel()}.Sanitize())
-		return err
-	})
+	listening := c.server.NewListeningLink("listen", c.listen)
 	listening.Watch(c.steps.poll.begin)
 	defer listening.Close()
 
@@ -203,6 +203,23 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	c.log.Info("drained: nothing is left behind")
 	return nil
+}
+
+// listen prepares the poller's connection. Through a pooler in transaction mode a LISTEN would be heard by nobody, and left behind on a
+// connection that is somebody else's next.
+func (c *Consumer) listen(ctx context.Context, conn *pgx.Conn) error {
+	deaf := postgres.Transactional(conn)
+	if was := c.deaf.Swap(deaf); was != deaf && deaf {
+		c.log.Info("a connection pooler in transaction mode is in between: looking for messages instead of listening",
+			"every", min(c.settings.Poll, pollDeaf).String())
+	} else if was != deaf {
+		c.log.Info("the connection pooler is not in transaction mode any more: listening")
+	}
+	if deaf {
+		return nil
+	}
+	_, err := conn.Exec(ctx, "listen "+pgx.Identifier{c.queue.Channel()}.Sanitize())
+	return err
 }
 
 // drain brings every delivery to its decision.
@@ -354,10 +371,11 @@ func (c *Consumer) Ready() (ok bool, why string) {
 	if refused := c.gate.health.now(); refused != "" {
 		return false, "sharing the breaker's state is refused: " + refused
 	}
-	if status := c.gate.status(); status != "" {
-		return true, status
+	status := cmp.Or(c.gate.status(), "consuming")
+	if c.deaf.Load() {
+		status += "; looking for messages every " + min(c.settings.Poll, pollDeaf).String() + " instead of listening, because of a connection pooler in transaction mode"
 	}
-	return true, "consuming"
+	return true, status
 }
 
 func finished(group *sync.WaitGroup) <-chan struct{} {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,6 +25,7 @@ type poller struct {
 	queue     *queue.Queue
 	watermark *watermark
 	interval  time.Duration // POLL_INTERVAL
+	deaf      *atomic.Bool  // notifications do not get here
 	progress  *progress
 	writing   *health
 	metrics   *metrics.Metrics
@@ -40,11 +42,14 @@ type poller struct {
 
 func newPoller(c *Consumer, link *pg.Link) *poller {
 	return &poller{
-		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, progress: &c.steps.poll, writing: &c.writing, metrics: c.metrics,
+		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, deaf: &c.deaf, progress: &c.steps.poll, writing: &c.writing, metrics: c.metrics,
 		gate: c.gate, presence: c.presence,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 }
+
+// pollDeaf is POLL_INTERVAL at most where notifications do not get through: what a new message waits longer for than it would else.
+const pollDeaf = 100 * time.Millisecond
 
 // retryPayload is what a consumer notifies of a message that it has delayed for less than others may sleep.
 const retryPayload = "retry-ms:"
@@ -90,7 +95,7 @@ func (p *poller) run(ctx context.Context) {
 			return err
 		})
 		p.progress.end()
-		now := time.Now()
+		now, interval := time.Now(), p.interval
 		if err != nil {
 			p.metrics.ListenerUp.Set(0)
 			p.wakeFetcher("poll") // the fetcher may have better luck, and is not to sleep on what may be due
@@ -98,7 +103,12 @@ func (p *poller) run(ctx context.Context) {
 			continue
 		}
 		retry.Reset()
-		p.metrics.ListenerUp.Set(1)
+		if p.deaf.Load() {
+			interval = min(interval, pollDeaf)
+			p.metrics.ListenerUp.Set(0)
+		} else {
+			p.metrics.ListenerUp.Set(1)
+		}
 		p.gate.refresh(seen.Gate)
 		p.writing.readOnly(seen.ReadOnly)
 		if !bound.IsZero() {
@@ -107,19 +117,19 @@ func (p *poller) run(ctx context.Context) {
 		switch {
 		case seen.Found && seen.Due <= 0:
 			p.wakeFetcher("due")
-			through, empty := p.sleep(ctx, now.Add(p.interval), true)
+			through, empty := p.sleep(ctx, now.Add(interval), true)
 			switch {
 			case through && empty:
-				p.sleep(ctx, time.Now().Add(min(spin.Next(), p.interval)), false)
+				p.sleep(ctx, time.Now().Add(min(spin.Next(), interval)), false)
 			case through:
 				spin.Reset()
 			}
 		case seen.Found:
 			spin.Reset()
-			p.sleep(ctx, now.Add(min(seen.Due, p.interval)), false)
+			p.sleep(ctx, now.Add(min(seen.Due, interval)), false)
 		default:
 			spin.Reset()
-			p.sleep(ctx, now.Add(p.interval), false)
+			p.sleep(ctx, now.Add(interval), false)
 		}
 	}
 }

@@ -22,7 +22,7 @@ type work struct {
 	lease  *lease
 	took   func(orders int, took time.Duration)
 
-	ours, theirs queue.Session // how the session is to be set for statements of ours, and for the work
+	sharing queue.Sharing // how the session is to be set
 }
 
 const (
@@ -46,11 +46,11 @@ const (
 // newWorkLink returns a link for a lane's work.
 func newWorkLink(server *pg.Server, w *work) *pg.Link {
 	link := server.NewLink("work", func(ctx context.Context, conn *pgx.Conn) error {
-		ours, theirs, err := pg.Shared(ctx, conn, w.limit)
+		s, err := pg.Share(ctx, conn, w.limit)
 		if err != nil {
 			return err
 		}
-		w.ours, w.theirs = queue.NewSession(ours), queue.NewSession(theirs)
+		w.sharing = queue.Sharing{Ours: queue.NewSession(s.Ours), Theirs: queue.NewSession(s.Theirs), After: queue.NewSession(s.After)}
 		return pg.NoticeLoss(ctx, conn)
 	})
 	link.Limit(w.limit + workGrace + openGrace)
@@ -85,7 +85,7 @@ func (l *lane) sendWork(ctx context.Context, b batch, entries []queue.Entry) (co
 		if err := l.extend(ctx, conn, b.items); err != nil {
 			return err
 		}
-		open, err := l.queue.OpenAck(ctx, conn, entries, b.statement == ackWithWorkUnlocked, l.consumer, l.work.ours, l.work.theirs)
+		open, err := l.queue.OpenAck(ctx, conn, entries, b.statement == ackWithWorkUnlocked, l.consumer, l.work.sharing)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,223 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/pgbouncer"
+	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/testdb"
+)
+
+// limited is a session as the services have them.
+func limited(t *testing.T, address string) *pgx.Conn {
+	t.Helper()
+	conn, err := connect(t, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := postgres.Timeouts(30*time.Second, time.Second, time.Second).With(postgres.Settings{"enable_seqscan": "off", "tcp_user_timeout": "6000", "unheard_of": "1"})
+	if err := settings.Apply(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func show(t *testing.T, db querier, setting string) (value string) {
+	t.Helper()
+	if err := db.QueryRow(t.Context(), `select current_setting($1)`, setting).Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// Through a pooler in transaction mode a session is set in each of its transactions, and nobody else finds its settings.
+func TestAPoolerInTransactionModeLeaksNothing(t *testing.T) {
+	t.Parallel()
+	const connections = 3
+	for name, parameter := range map[string]string{"recognised": "", "told": "&pgbouncer=true"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testdb.Pooler(t, testdb.Empty(t), pgbouncer.Transaction, connections)
+			address := p.URL + parameter + "&work_mem=1MB&search_path=%22it's%20\\a%22"
+			conns := []*pgx.Conn{limited(t, address), limited(t, address)}
+			for round := range 4 {
+				conn := conns[round%2]
+				if !postgres.Transactional(conn) {
+					t.Fatal("the pooler was not recognised")
+				}
+				want := map[string]string{
+					"statement_timeout": "30s", "enable_seqscan": "off", "row_security": "off", "work_mem": "1MB", "search_path": `"it's \a"`,
+				}
+				for setting, value := range want {
+					if got := show(t, conn, setting); got != value {
+						t.Errorf("%s = %s, want %s", setting, got, value)
+					}
+				}
+				tx, err := conn.Begin(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := show(t, tx, "statement_timeout"); got != "30s" {
+					t.Errorf("statement_timeout = %s in a transaction", got)
+				}
+				if _, err := tx.Exec(t.Context(), `set local statement_timeout = '7s'`); err != nil {
+					t.Fatal(err)
+				}
+				if got := show(t, tx, "statement_timeout"); got != "7s" {
+					t.Errorf("statement_timeout = %s after it was changed in the transaction", got)
+				}
+				if err := tx.Commit(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if found := testdb.Inherited(t, p.URL, connections); len(found) > 0 {
+					t.Errorf("another client finds %s", strings.Join(found, ", "))
+				}
+			}
+		})
+	}
+}
+
+// What pgx does with a connection works as it does without the pooler, while others take its connections away between transactions.
+func TestEverythingWorksThroughAPoolerInTransactionMode(t *testing.T) {
+	t.Parallel()
+	p := testdb.Pooler(t, testdb.Empty(t), pgbouncer.Transaction, 2)
+	ctx := t.Context()
+	a, b := limited(t, p.URL), limited(t, p.URL)
+	if _, err := a.Exec(ctx, `create table t (n integer primary key, s text)`); err != nil {
+		t.Fatal(err)
+	}
+	for _, conn := range []*pgx.Conn{a, b} { // the same name for each
+		if _, err := conn.Prepare(ctx, "insert", `insert into t values ($1, $2) returning n::bigint`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(conn *pgx.Conn, n int) {
+		t.Helper()
+		var count int
+		if err := conn.QueryRow(ctx, `select count(*) from t`).Scan(&count); err != nil || count != n {
+			t.Fatalf("%d rows (%v), want %d", count, err, n)
+		}
+	}
+	for i := range 10 {
+		conn := []*pgx.Conn{a, b}[i%2]
+		var n int64
+		if err := conn.QueryRow(ctx, "insert", i, strings.Repeat("x", 100_000)).Scan(&n); err != nil || n != int64(i) {
+			t.Fatal(n, err)
+		}
+		var failed *pgconn.PgError
+		if err := conn.QueryRow(ctx, "insert", i, "twice").Scan(&n); !asPg(err, &failed) || failed.Code != "23505" {
+			t.Fatal(err)
+		}
+	}
+	want(b, 10)
+
+	// A batch is one transaction, with or without saying so, and ends as a whole.
+	var batch pgx.Batch
+	batch.Queue("insert", 20, "")
+	batch.Queue(`insert into t values (1, '')`)
+	if err := a.SendBatch(ctx, &batch).Close(); err == nil || a.IsClosed() {
+		t.Fatal("the batch should have failed", err)
+	}
+	want(a, 10)
+	for range 3 { // described, and from memory
+		batch = pgx.Batch{}
+		batch.Queue("begin")
+		batch.Queue("insert", 21, "")
+		var timeout string
+		batch.Queue(`select current_setting('statement_timeout')`).QueryRow(func(row pgx.Row) error { return row.Scan(&timeout) })
+		if err := b.SendBatch(ctx, &batch).Close(); err != nil || timeout != "30s" {
+			t.Fatal(timeout, err)
+		}
+		if _, err := b.Exec(ctx, "rollback"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(b, 10)
+	if _, err := a.Exec(ctx, `create function boom() returns integer language plpgsql as 'begin raise exception $$boom$$; end'; insert into t values (30, ''); select boom()`); err == nil {
+		t.Fatal("the function should have failed")
+	}
+	want(a, 10)
+	rows, err := a.Query(ctx, `select n, repeat('y', 10000) from t, generate_series(1, 1000) order by n`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s string, err error) {
+		var n int
+		return s, row.Scan(&n, &s)
+	})
+	if err != nil || len(long) != 10_000 || slices.ContainsFunc(long, func(s string) bool { return len(s) != 10_000 }) {
+		t.Fatal(len(long), err)
+	}
+	if n, err := b.CopyFrom(ctx, pgx.Identifier{"t"}, []string{"n", "s"}, pgx.CopyFromSlice(1000, func(i int) ([]any, error) { return []any{100 + i, fmt.Sprint(i)}, nil })); err != nil || n != 1000 {
+		t.Fatal(n, err)
+	}
+	want(a, 1010)
+	if err := a.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Deallocate(ctx, "insert"); err != nil {
+		t.Fatal(err)
+	}
+	want(a, 1010)
+}
+
+func asPg(err error, target **pgconn.PgError) bool {
+	e, ok := err.(*pgconn.PgError) //nolint:errorlint // pgx returns it as it is
+	*target = e
+	return ok
+}
+
+// In session mode, and without a pooler, a session is a session.
+func TestASessionStaysOneWhereItCan(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	p := testdb.Pooler(t, db, pgbouncer.Session, 20)
+	for name, address := range map[string]string{"direct": db, "session mode": p.URL, "told": p.URL + "&pgbouncer=false"} {
+		conn := limited(t, address)
+		if postgres.Transactional(conn) || show(t, conn, "statement_timeout") != "30s" || show(t, conn, "row_security") != "off" {
+			t.Errorf("%s: transactional %t", name, postgres.Transactional(conn))
+		}
+		if _, err := conn.Exec(t.Context(), "listen something"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAPoolerInStatementModeIsRefused(t *testing.T) {
+	t.Parallel()
+	p := testdb.Pooler(t, testdb.Empty(t), pgbouncer.Statement, 2)
+	_, err := connect(t, p.URL)
+	if err == nil || !strings.Contains(err.Error(), "set pool_mode to transaction or session") {
+		t.Error(err)
+	}
+	if why := postgres.Refusal(err); !strings.Contains(why, "statement mode") {
+		t.Errorf("%q", why)
+	}
+}
+
+// The isolation of a transaction cannot be set with the other settings.
+func TestAnIsolationThatCannotBeSetIsSaid(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	if _, err := testdb.Connect(t, db).Exec(t.Context(), `do $$ begin execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$`); err != nil {
+		t.Fatal(err)
+	}
+	p := testdb.Pooler(t, db, pgbouncer.Transaction, 2)
+	conn := limited(t, p.URL)
+	err := postgres.Settings{"default_transaction_isolation": "read committed"}.Apply(t.Context(), conn)
+	if err == nil || !strings.Contains(err.Error(), "alter role") {
+		t.Error(err)
+	}
+}
