@@ -7,11 +7,13 @@
 //	logging    the logger
 //	program    commands and flags, signals, exit codes
 //	ops        the second port: metrics, probes, profiles
+//	otlptest   for tests: a collector of traces
 //	postgres   DATABASE_URL, sessions, and which errors will not pass
 //	pooling    lets a connection to PostgreSQL work through a pooler in transaction mode
 //	pgbouncer  for tests and chaos: a PgBouncer in front of PostgreSQL
 //	pgproxy    for tests and chaos: breaks connections to PostgreSQL at chosen moments
 //	testdb     for tests: a database of one's own
+//	tracing    spans, and their way to a collector
 //	testlog    for tests: what a program writes
 //
 // It is a module outside the workspace, which each service joins by a replace directive, so that each service still builds alone.

@@ -8,6 +8,8 @@
 //	secret      "true": never shown; "url": an address whose password and tokens are not shown
 //	ignored     "true": no setting, but something computed from them
 //
+// A struct that is embedded has settings that several programs share; they are read as if they stood in its place.
+//
 // A type with a Decode(string) error method reads itself, as envconfig has it; its error says why a value is wrong. It may have a method
 // Allowed() string instead of the tag. An error with a method Sentence() string says instead that something else is wrong, which the
 // value names.
@@ -92,17 +94,25 @@ func Default(target any) {
 // fields are the settings of the struct that target points to, in the order in which they are documented.
 func fields(target any) iter.Seq2[reflect.StructField, reflect.Value] {
 	return func(yield func(reflect.StructField, reflect.Value) bool) {
-		value := reflect.ValueOf(target).Elem()
-		for i := range value.NumField() {
-			field := value.Type().Field(i)
-			if field.Tag.Get("ignored") == "true" {
-				continue
+		walk(reflect.ValueOf(target).Elem(), yield)
+	}
+}
+
+// walk yields a struct's settings, those of embedded ones in their place. It says false when it was told to stop.
+func walk(value reflect.Value, yield func(reflect.StructField, reflect.Value) bool) bool {
+	for i := range value.NumField() {
+		field := value.Type().Field(i)
+		switch {
+		case field.Tag.Get("ignored") == "true":
+		case field.Anonymous && field.Type.Kind() == reflect.Struct:
+			if !walk(value.Field(i), yield) {
+				return false
 			}
-			if !yield(field, value.Field(i)) {
-				return
-			}
+		case !yield(field, value.Field(i)):
+			return false
 		}
 	}
+	return true
 }
 
 // expected says in words what a field's values look like.

@@ -254,3 +254,36 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+// Settings that several programs share are embedded: read, checked, shown and documented in their place.
+func TestEmbeddedSettings(t *testing.T) {
+	t.Parallel()
+	type Shared struct {
+		Token string `envconfig:"TOKEN" secret:"true" desc:"shared"`
+		Retry int    `envconfig:"RETRY" default:"3" desc:"shared too"`
+	}
+	type settings struct {
+		First string `envconfig:"FIRST" default:"1" desc:"before"`
+		Shared
+		Last string `envconfig:"LAST" desc:"behind"`
+	}
+	var s settings
+	given := map[string]string{"TOKEN": "s3cret", "LAST": "z"}
+	if err := env.Read(func(name string) (string, bool) { v, ok := given[name]; return v, ok }, &s).Err(); err != nil || s.Token != "s3cret" || s.Retry != 3 || s.First != "1" || s.Last != "z" {
+		t.Errorf("%v: %+v", err, s)
+	}
+	if shown := env.Masked(&s).String(); shown != "[first=1 token=*** retry=3 last=z]" {
+		t.Errorf("shown as %s", shown)
+	}
+	if changed := fmt.Sprint(env.Changed(&s)); changed != "map[LAST:z TOKEN:***]" {
+		t.Errorf("changed: %s", changed)
+	}
+	given["RETRY"] = "x"
+	p := env.Read(func(name string) (string, bool) { v, ok := given[name]; return v, ok }, &s)
+	if err := p.Err(); err == nil || !strings.Contains(err.Error(), `RETRY="x": must be a whole number`) {
+		t.Error(err)
+	}
+	if table := env.Table(&s); !strings.Contains(table, "| before |\n| `TOKEN` |  | shared |\n| `RETRY` | `3` | shared too |\n| `LAST`") {
+		t.Error(table)
+	}
+}
