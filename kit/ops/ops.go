@@ -80,7 +80,10 @@ func Start(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 
 func routes(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{
+		ErrorHandling:     promhttp.ContinueOnError,
+		EnableOpenMetrics: true, // where asked for: only there exemplars have a place
+	}))
 	mux.Handle("GET /livez", answer(o.Alive))
 	mux.Handle("GET /readyz", answer(o.Ready))
 	for pattern, handler := range o.Handlers {

@@ -1,7 +1,11 @@
 package tracing_test
 
 import (
+	"regexp"
 	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"orderflow.example/kit/tracing"
 )
@@ -35,4 +39,17 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q is read in two ways", header)
 		}
 	}
+}
+
+var wellFormed = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$`)
+
+// Whatever a caller sends, what is handed on is well formed.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(caller))
+	f.Fuzz(func(t *testing.T, header []byte) {
+		handed, _ := (*tracing.Tracer)(nil).Begin(tracing.Parse(header), "x", trace.SpanKindServer, time.Now())
+		if text := tracing.Format(handed); !wellFormed.MatchString(text) || !handed.IsValid() {
+			t.Fatalf("%q: %s", header, text)
+		}
+	})
 }

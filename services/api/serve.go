@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"time"
 
 	"orderflow.example/kit/listen"
 	"orderflow.example/kit/ops"
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
@@ -44,6 +47,11 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer pool.Close()
 	monitor.Follow(cfg.DatabaseURL.Route(), pool.Reset)
 	notifier := notify.New(cfg.Database, cfg.QueueName, monitor, log)
+	tracer, err := tracing.Start(&cfg.Settings, tracing.Process{Name: "orderflow-api", Version: version, Instance: instance()}, log)
+	if err != nil {
+		return err
+	}
+	defer tracer.Stop()
 	writer := orders.NewWriter(orders.WriterConfig{
 		Database: cfg.Database,
 		Queue:    cfg.QueueName,
@@ -52,6 +60,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Timeout:  cfg.RequestTimeout,
 		OnCommit: notifier.Kick,
 		Observer: counters,
+		Tracer:   tracer,
 		Log:      log,
 
 		Replicating: database.Replicating(pool),
@@ -77,6 +86,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Dashboard:      screen,
 		Monitor:        monitor,
 		Observer:       counters,
+		Tracer:         tracer,
 		Log:            log,
 		Version:        version,
 		RequestTimeout: cfg.RequestTimeout,
@@ -142,6 +152,15 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	stopWriter()
 	log.InfoContext(ctx, "stopped", "requests", server.Served())
 	return nil
+}
+
+// instance tells this process from others in traces.
+func instance() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "api"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
 // background runs a part on a goroutine and returns what ends it and waits for that. It can be called twice.

@@ -11,6 +11,7 @@ import (
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/logging"
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -56,6 +57,9 @@ type Config struct {
 	ConsumerPassword string `envconfig:"CONSUMER_DB_PASSWORD" secret:"true" desc:"its password"`
 	MetricsRole      string `envconfig:"METRICS_DB_ROLE" desc:"role that a migration creates for reading metrics; empty: none"`
 	MetricsPassword  string `envconfig:"METRICS_DB_PASSWORD" secret:"true" desc:"its password"`
+
+	tracing.Settings
+	TraceURLTemplate string `envconfig:"TRACE_URL_TEMPLATE" desc:"where a person finds a trace, for links to it: an http or https URL with {trace_id} in it, such as https://traces.example/trace/{trace_id}; empty: no links"`
 
 	LogLevel    string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, JSON otherwise"`
@@ -119,6 +123,9 @@ func (c *Config) check(p *env.Problems) {
 	checkRetention(p, "DEAD_LETTER_RETENTION", c.DeadLetterRetention)
 	env.Between(p, "OLDER_THAN", c.OlderThan, 0, 100*365*24*time.Hour)
 	env.OneOf(p, "LOG_REQUESTS", c.LogRequests, "none", "changes", "all")
+	if !tracing.IsTemplate(c.TraceURLTemplate) {
+		p.Add("TRACE_URL_TEMPLATE", "an http or https URL with {trace_id} in its path, query or fragment")
+	}
 	logging.Check(p, c.LogLevel, c.LogFormat)
 	checkTokens(p, "API_TOKENS", c.APITokens)
 	checkTokens(p, "ADMIN_TOKEN", c.AdminToken)

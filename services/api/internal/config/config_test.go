@@ -69,6 +69,9 @@ func TestWrongValues(t *testing.T) {
 		"PGMQ_INSTALL":    {"yes"},
 		"LOG_FORMAT":      {"xml"},
 		"LOG_REQUESTS":    {"sometimes", "true"},
+		"TRACE_URL_TEMPLATE": {
+			"https://traces.example/trace/", "traces.example/{trace_id}", "javascript:alert('{trace_id}')", "https://{trace_id}.example/", "https:///{trace_id}",
+		},
 		"API_HOST":        {"http://localhost", "a b"},
 		"API_DB_PASSWORD": {"without a role"},
 		"API_DB_ROLE":     {"postgres", "pg_api", "public", strings.Repeat("r", 64)},

@@ -41,6 +41,14 @@ const (
 	Fault
 )
 
+// String is the kind in a word, for metrics and traces.
+func (k Kind) String() string {
+	return [...]string{
+		OK: "ok", Lost: "connection_lost", Unavailable: "unavailable", Unready: "unready", Conflict: "conflict", Stale: "stale_statement",
+		Duplicate: "duplicate_key", Refused: "refused", Fault: "fault",
+	}[k]
+}
+
 // ErrLost is a connection found closed before the outcome of its statement was confirmed.
 var ErrLost = errors.New("connection lost before the outcome was confirmed")
 

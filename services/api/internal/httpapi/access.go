@@ -113,7 +113,7 @@ func (s *Server) unauthorized(c *fiber.Ctx, given bool, detail string) error {
 	}
 	if s.refused.once(10 * time.Second) {
 		s.cfg.Log.WarnContext(c.UserContext(), "request without a valid token (further ones within 10 s are not logged)",
-			"method", c.Method(), "path", c.Path(), "address", c.Context().RemoteAddr().String(), "token_given", given, "trace_id", traceOf(c).id())
+			"method", c.Method(), "path", c.Path(), "address", c.Context().RemoteAddr().String(), "token_given", given, "trace_id", s.traceOf(c).id())
 	}
 	p := problem(http.StatusUnauthorized, detail)
 	p.headers = challenge(given)

@@ -131,7 +131,7 @@ func (r *rarely) once(interval time.Duration) bool {
 // failed is an error as huma shall answer it.
 func (s *Server) failed(ctx context.Context, err error) error {
 	p := toProblem(err)
-	if t, ok := ctx.Value(traceKey).(trace); ok {
+	if t, ok := ctx.Value(placeKey).(place); ok {
 		p.TraceID = t.id()
 	}
 	switch {

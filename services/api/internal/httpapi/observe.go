@@ -14,8 +14,7 @@ import (
 // observe stands around every request: it turns errors and panics into answers, counts, and writes the line.
 func (s *Server) observe(c *fiber.Ctx) error {
 	started := time.Now()
-	t := newTrace(c.Request().Header.Peek("traceparent"))
-	c.Locals(traceKey, t)
+	t := s.beginTrace(c, started)
 
 	if err := s.next(c); err != nil {
 		if err := s.fail(c, err); err != nil {
@@ -43,7 +42,7 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	if err := s.fail(c, err); err != nil {
 		return err
 	}
-	s.count(c, traceOf(c), "none", 0)
+	s.count(c, s.traceOf(c), "none", 0)
 	return nil
 }
 
@@ -60,10 +59,11 @@ func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHand
 	}
 }
 
-func (s *Server) count(c *fiber.Ctx, t trace, route string, took time.Duration) {
+func (s *Server) count(c *fiber.Ctx, t place, route string, took time.Duration) {
 	status := c.Response().StatusCode()
 	s.served.Add(1)
-	s.cfg.Observer.Request(known(c.Method()), route, status, took)
+	s.cfg.Observer.Request(known(c.Method()), route, status, took, t.recorded())
+	t.end(c, route)
 	if ctx, level := c.UserContext(), s.level(c); s.cfg.Log.Enabled(ctx, level) {
 		attrs := []slog.Attr{slog.Duration("duration", took.Round(time.Microsecond)), slog.String("trace_id", t.id())}
 		if w, ok := c.Locals(writtenKey).(written); ok {
@@ -101,7 +101,7 @@ type written struct{ orderID, msgID int64 }
 func (s *Server) next(c *fiber.Ctx) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.cfg.Log.ErrorContext(c.UserContext(), "panic", "trace_id", traceOf(c).id(), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			s.cfg.Log.ErrorContext(c.UserContext(), "panic", "trace_id", s.traceOf(c).id(), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()

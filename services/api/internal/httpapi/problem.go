@@ -148,7 +148,7 @@ func fromFiber(err *fiber.Error) *Problem {
 // fail is fiber's error handler: it answers an error.
 func (s *Server) fail(c *fiber.Ctx, err error) error {
 	p := toProblem(err)
-	t := traceOf(c)
+	t := s.traceOf(c)
 	if p.Status >= http.StatusInternalServerError && p.Status != http.StatusServiceUnavailable {
 		s.cfg.Log.ErrorContext(c.UserContext(), "request failed", "method", c.Method(), "path", c.Path(), "trace_id", t.id(), "error", err)
 	}
@@ -202,7 +202,8 @@ func init() {
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
 		p := toProblem(huma.NewError(status, message, errs...))
 		if ctx != nil {
-			p.TraceID = traceOf(humafiber.Unwrap(ctx)).id()
+			at, _ := humafiber.Unwrap(ctx).Locals(placeKey).(place) // observe has put it there
+			p.TraceID = at.id()
 		}
 		return p
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"orderflow.example/kit/listen"
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/history"
@@ -43,7 +44,8 @@ type Monitor interface {
 
 // Observer is told of each request. It must not block.
 type Observer interface {
-	Request(method, route string, status int, took time.Duration)
+	// traceID is empty where no trace is recorded.
+	Request(method, route string, status int, took time.Duration, traceID string)
 }
 
 // Config is what the API needs.
@@ -57,6 +59,7 @@ type Config struct {
 	Dashboard *dashboard.Dashboard
 	Monitor   Monitor
 	Observer  Observer
+	Tracer    *tracing.Tracer // nil: none
 	Log       *slog.Logger
 
 	Version        string

@@ -1,95 +1,96 @@
 package httpapi
 
 import (
-	"encoding/hex"
-	"math/rand/v2"
+	"strconv"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"orderflow.example/kit/tracing"
+	"orderflow.example/services/api/internal/orders"
 )
 
-// trace is a request's place in a distributed trace (W3C Trace Context). The API is a span of its own: what it hands on
-// bears the caller's trace id and a span id of its own.
-type trace struct{ parent string }
-
-// traceKey is where a request's trace is kept once it was asked for.
-const traceKey = "trace"
-
-// traceOf continues the trace of the request's traceparent header, or begins one.
-func traceOf(c *fiber.Ctx) trace {
-	if t, ok := c.Locals(traceKey).(trace); ok {
-		return t
-	}
-	t := newTrace(c.Request().Header.Peek("traceparent"))
-	c.Locals(traceKey, t)
-	return t
+// place is a request's place in a distributed trace (W3C Trace Context). What it hands on bears the caller's trace id, and the id of the
+// request's span where there is one.
+type place struct {
+	context trace.SpanContext
+	span    trace.Span // nil: the trace is not recorded
 }
 
-// traceparent returns the header to hand on.
-func (t trace) traceparent() string { return t.parent }
+// placeKey is where a request's trace is kept once it was asked for.
+const placeKey = "trace"
 
-// id is the trace id.
-func (t trace) id() string { return t.parent[3:35] }
+// traceOf continues the trace of the request's traceparent header, or begins one. Who asks first decides when the request's span begins.
+func (s *Server) traceOf(c *fiber.Ctx) place { return s.beginTrace(c, time.Now()) }
 
-const parentSize = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+func (s *Server) beginTrace(c *fiber.Ctx, at time.Time) place {
+	if p, ok := c.Locals(placeKey).(place); ok {
+		return p
+	}
+	tracer := s.cfg.Tracer
+	if isProbe(c.Path()) {
+		tracer = nil // one every few seconds, of each pod, that nobody looks at
+	}
+	p := place{}
+	p.context, p.span = tracer.Begin(tracing.Parse(c.Request().Header.Peek("traceparent")), known(c.Method()), trace.SpanKindServer, at)
+	c.Locals(placeKey, p)
+	return p
+}
 
-func newTrace(header []byte) trace {
-	out := make([]byte, parentSize)
-	copy(out, "00-00000000000000000000000000000000-0000000000000000-00")
-	if validParent(header) {
-		copy(out[3:35], header[3:35])
-		// Of the flags only "sampled" has a meaning that may be handed on.
-		out[54] = '0' + unhex(header[54])&1
+// id is the trace id, for people.
+func (p place) id() string { return p.context.TraceID().String() }
+
+// recorded is the trace id, if the trace is recorded; else it is empty.
+func (p place) recorded() string {
+	if p.span == nil {
+		return ""
+	}
+	return p.id()
+}
+
+// end ends the request's span, if there is one.
+func (p place) end(c *fiber.Ctx, route string) {
+	if p.span == nil {
+		return
+	}
+	method, status := known(c.Method()), c.Response().StatusCode()
+	p.span.SetName(method + " " + route)
+	p.span.SetAttributes(
+		attribute.String("http.request.method", method), attribute.String("http.route", route), attribute.String("url.path", string(c.Request().URI().Path())),
+		attribute.String("url.scheme", "http"), attribute.Int("http.response.status_code", status),
+	)
+	if status >= 500 { // what a client has done wrong is no failure of the server's
+		tracing.Fail(p.span, strconv.Itoa(status), "")
+	}
+	p.span.End()
+}
+
+// publish writes a request's orders, as a span of its own: its context is what their messages bear.
+func (s *Server) publish(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
+	p := s.traceOf(c)
+	request.Traceparent = tracing.Format(p.context)
+	if p.span == nil {
+		return s.cfg.Writer.Write(request)
+	}
+	queue := s.cfg.Queue.Name()
+	span := s.cfg.Tracer.Below(p.span, "create "+queue, trace.SpanKindProducer, time.Now(), tracing.Operation(queue, "create", "create")...)
+	defer span.End()
+	request.Traceparent, request.Span = tracing.Format(span.SpanContext()), span
+	result, err := s.cfg.Writer.Write(request)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+		return result, err
+	}
+	if len(result.Orders) == 1 {
+		span.SetAttributes(attribute.Int64("orderflow.order.id", result.Orders[0].ID), tracing.MessageID(result.Orders[0].MessageID))
 	} else {
-		putHex(out[3:19])
-		putHex(out[19:35])
+		span.SetAttributes(attribute.Int("messaging.batch.message_count", len(result.Orders)))
 	}
-	putHex(out[36:52])
-	return trace{string(out)}
-}
-
-// putHex fills 16 digits; an all-zero id would be invalid.
-func putHex(out []byte) {
-	n := rand.Uint64() | 1
-	var raw [8]byte
-	for i := range raw {
-		raw[i] = byte(n >> (56 - 8*i))
+	if result.Replayed {
+		span.SetAttributes(attribute.Bool("orderflow.replayed", true))
 	}
-	hex.Encode(out, raw[:])
-}
-
-// validParent checks a header of version 00, or the beginning of one of a later version.
-func validParent(h []byte) bool {
-	if len(h) < parentSize || h[2] != '-' || h[35] != '-' || h[52] != '-' {
-		return false
-	}
-	version := string(h[:2])
-	if version == "ff" || version == "00" && len(h) != parentSize || len(h) > parentSize && h[parentSize] != '-' {
-		return false
-	}
-	return lowerHex(h[:2]) && lowerHex(h[53:55]) && lowerHex(h[3:35]) && lowerHex(h[36:52]) && !zeros(h[3:35]) && !zeros(h[36:52])
-}
-
-func lowerHex(digits []byte) bool {
-	for _, d := range digits {
-		if (d < '0' || d > '9') && (d < 'a' || d > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-func zeros(digits []byte) bool {
-	for _, d := range digits {
-		if d != '0' {
-			return false
-		}
-	}
-	return true
-}
-
-func unhex(d byte) byte {
-	if d >= 'a' {
-		return d - 'a' + 10
-	}
-	return d - '0'
+	return result, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"orderflow.example/kit/listen"
+	"orderflow.example/kit/ops"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/housekeeping"
 	"orderflow.example/services/api/internal/http1"
@@ -51,21 +52,21 @@ func New(version string) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "orderflow_api_requests_total", Help: "HTTP requests answered.",
 		}, []string{"method", "route", "status"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: prometheus.NewHistogramVec(ops.Histogram(prometheus.HistogramOpts{
 			Name: "orderflow_api_request_duration_seconds", Help: "Time from a request's arrival to its answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
-		}, []string{"method", "route"}),
+		}), []string{"method", "route"}),
 		commits: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "orderflow_api_commits_total", Help: "Transactions in which orders were written or looked up.",
 		}),
-		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+		commit: prometheus.NewHistogram(ops.Histogram(prometheus.HistogramOpts{
 			Name: "orderflow_api_commit_duration_seconds", Help: "Time of such a transaction.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
-		}),
-		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+		})),
+		batch: prometheus.NewHistogram(ops.Histogram(prometheus.HistogramOpts{
 			Name: "orderflow_api_commit_requests", Help: "Requests that shared such a transaction.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
-		}),
+		})),
 		orders: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "orderflow_api_orders_total", Help: "Orders written, each with its message.",
 		}),
@@ -127,10 +128,10 @@ func (m *Metrics) Read(s Sources) {
 	)
 }
 
-// Request counts an HTTP request.
-func (m *Metrics) Request(method, route string, status int, took time.Duration) {
+// Request counts an HTTP request. traceID is empty where no trace is recorded.
+func (m *Metrics) Request(method, route string, status int, took time.Duration, traceID string) {
 	m.requests.WithLabelValues(method, route, statusText(status)).Inc()
-	m.duration.WithLabelValues(method, route).Observe(took.Seconds())
+	ops.Observe(m.duration.WithLabelValues(method, route), took.Seconds(), traceID)
 }
 
 func statusText(status int) string {
@@ -143,10 +144,10 @@ func statusText(status int) string {
 	return strconv.Itoa(status)
 }
 
-// Committed counts a transaction of the writer.
-func (m *Metrics) Committed(requests, orders int, took time.Duration) {
+// Committed counts a transaction of the writer. traceID is that of one of its requests, empty when none is recorded.
+func (m *Metrics) Committed(requests, orders int, took time.Duration, traceID string) {
 	m.commits.Inc()
-	m.commit.Observe(took.Seconds())
+	ops.Observe(m.commit, took.Seconds(), traceID)
 	m.batch.Observe(float64(requests))
 	m.orders.Add(float64(orders))
 }
@@ -154,10 +155,5 @@ func (m *Metrics) Committed(requests, orders int, took time.Duration) {
 // Replayed counts a request whose idempotency key was known.
 func (m *Metrics) Replayed() { m.replays.Inc() }
 
-var kinds = map[database.Kind]string{
-	database.Lost: "connection_lost", database.Unavailable: "unavailable", database.Unready: "unready", database.Conflict: "conflict", database.Stale: "stale_statement",
-	database.Duplicate: "duplicate_key", database.Refused: "refused", database.Fault: "fault",
-}
-
 // Failed counts a transaction of the writer, or a connection for one, that failed.
-func (m *Metrics) Failed(kind database.Kind) { m.failures.WithLabelValues(kinds[kind]).Inc() }
+func (m *Metrics) Failed(kind database.Kind) { m.failures.WithLabelValues(kind.String()).Inc() }

@@ -81,10 +81,11 @@ func (w *Writer) attempt(a attempt) (next []attempt) {
 	started := time.Now()
 	outcomes, err := w.publish(a.units)
 	w.used = time.Now()
+	traceID := w.record(a.units, started, err)
 	if err != nil {
 		return w.failed(a, err)
 	}
-	w.written(a.units, outcomes, time.Since(started))
+	w.written(a.units, outcomes, w.used.Sub(started), traceID)
 	return nil
 }
 
@@ -101,7 +102,7 @@ func inTime(units []*unit) []*unit {
 }
 
 // written settles units by what their transaction returned for them.
-func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration) {
+func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration, traceID string) {
 	orders := 0
 	for i, u := range units {
 		if outcomes[i].fresh {
@@ -112,7 +113,7 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration) 
 		w.cfg.OnCommit()
 		w.recovered()
 	}
-	w.cfg.Observer.Committed(len(units), orders, took)
+	w.cfg.Observer.Committed(len(units), orders, took, traceID)
 	for i, u := range units {
 		o := &outcomes[i]
 		switch {
@@ -178,7 +179,7 @@ func (w *Writer) examine(a attempt, err error) (next []attempt) {
 	if len(a.units) > 1 {
 		return halves(a)
 	}
-	w.warn("order not written", "error", err)
+	w.warn("order not written", "trace_id", a.units[0].traceID(), "error", err)
 	a.units[0].settle(Result{}, ErrUnavailable)
 	return nil
 }
@@ -195,7 +196,7 @@ func (w *Writer) refuse(u *unit, err error) {
 			return
 		}
 	}
-	w.warn("order not written", "error", err)
+	w.warn("order not written", "trace_id", u.traceID(), "error", err)
 	u.settle(Result{}, ErrUnavailable)
 }
 

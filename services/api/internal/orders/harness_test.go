@@ -24,7 +24,7 @@ const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 // observed counts what the writer reports.
 type observed struct{ commits, failures, largest atomic.Int64 }
 
-func (o *observed) Committed(requests, _ int, _ time.Duration) {
+func (o *observed) Committed(requests, _ int, _ time.Duration, _ string) {
 	o.commits.Add(1)
 	for {
 		before := o.largest.Load()

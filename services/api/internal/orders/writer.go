@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/database"
 )
 
@@ -20,6 +22,7 @@ type Request struct {
 	Key         string // idempotency key; empty: none
 	Batch       bool   // the key is that of a batch: each order's is made from it and the order's place
 	Traceparent string
+	Span        trace.Span // nil: the request's trace is not recorded
 }
 
 // Result is what a request became.
@@ -39,7 +42,8 @@ type Gate interface {
 
 // Observer is told what the writer does. Its methods must not block.
 type Observer interface {
-	Committed(requests, orders int, took time.Duration)
+	// traceID is that of one of the requests, empty when none is recorded.
+	Committed(requests, orders int, took time.Duration, traceID string)
 	Replayed()
 	Failed(kind database.Kind)
 }
@@ -59,6 +63,7 @@ type WriterConfig struct {
 	// OnCommit is called after each commit that sent messages. It must not block.
 	OnCommit func()
 	Observer Observer
+	Tracer   *tracing.Tracer // nil: none
 	Log      *slog.Logger
 }
 

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"orderflow.example/kit/otlptest"
+	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/testdb"
+)
+
+const callersTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+func named(spans []otlptest.Span, name string) (found []otlptest.Span) {
+	for _, s := range spans {
+		if s.Name == name {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// scrape reads the metrics in a format.
+func (s *service) scrape(t *testing.T, format string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.metrics+"/metrics", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", format)
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%d %v", answer.StatusCode, err)
+	}
+	return string(text)
+}
+
+// A request's trace goes on into its message and its row. What nobody records has no span.
+func TestARequestIsTraced(t *testing.T) {
+	t.Parallel()
+	collector := otlptest.New(t)
+	url := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": url, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "10", "ADMIN_TOKEN": "sesame"})
+	db := testdb.Connect(t, url)
+
+	order := s.post(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-01").json(t)
+	spans := collector.Wait(t, "an order was accepted", func(spans []otlptest.Span) bool { return len(named(spans, "POST /orders")) == 1 })
+	server, create, send := named(spans, "POST /orders")[0], named(spans, "create order_queue"), named(spans, "send order_queue")
+	if len(spans) != 3 || len(create) != 1 || len(send) != 1 {
+		t.Fatalf("the spans are\n%s", otlptest.Tree(spans))
+	}
+	if server.TraceID != callersTrace || server.Parent != "00f067aa0ba902b7" || server.Kind != "SERVER" || server.Attrs["http.route"] != "/orders" || server.Attrs["http.response.status_code"] != "201" || server.Failed {
+		t.Errorf("the request's is %+v", server)
+	}
+	id, messageID := order["id"].(json.Number).String(), order["message_id"].(json.Number).String()
+	if c := create[0]; c.Parent != server.ID || c.Kind != "PRODUCER" || c.Attrs["orderflow.order.id"] != id || c.Attrs["messaging.message.id"] != messageID || c.Attrs["messaging.destination.name"] != "order_queue" {
+		t.Errorf("the message's is %+v", c)
+	}
+	if d := send[0]; d.Parent != create[0].ID || d.Kind != "CLIENT" || d.Attrs["db.system.name"] != "postgresql" || d.Attrs["db.operation.batch.size"] != "1" || d.Start.Before(create[0].Start) || d.End.After(create[0].End) {
+		t.Errorf("the transaction's is %+v", d)
+	}
+	var parent, stored string
+	if err := db.QueryRow(t.Context(), `select headers ->> 'traceparent' from pgmq.q_order_queue`).Scan(&parent); err != nil || parent != "00-"+callersTrace+"-"+create[0].ID+"-01" {
+		t.Errorf("%v: the message bears %s", err, parent)
+	}
+	if err := db.QueryRow(t.Context(), `select replace(trace_id::text, '-', '') from public.orders`).Scan(&stored); err != nil || stored != callersTrace {
+		t.Errorf("%v: the order bears %s", err, stored)
+	}
+
+	// Nobody records these: probes, and what the caller does not.
+	s.get(t, "/livez")
+	s.post(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-00")
+	// This one is, and its answer has its id.
+	refused := s.post(t, "/orders", `{"customer_name":"c"}`)
+	spans = collector.Wait(t, "an order was refused", func(spans []otlptest.Span) bool { return len(spans) > 3 })
+	if len(spans) != 4 || spans[3].Name != "POST /orders" || spans[3].TraceID != refused.json(t)["trace_id"] || spans[3].Failed || spans[3].Attrs["http.response.status_code"] != "422" {
+		t.Errorf("%s\nthe spans are\n%s", refused.body, otlptest.Tree(spans))
+	}
+	// What is scraped as OpenMetrics leads to the trace.
+	text := s.scrape(t, "application/openmetrics-text; version=1.0.0")
+	for _, metric := range []string{`orderflow_api_request_duration_seconds_bucket{method="POST",route="/orders",`, `orderflow_api_commit_duration_seconds_bucket{`} {
+		found := false
+		for line := range strings.SplitSeq(text, "\n") {
+			found = found || strings.HasPrefix(line, metric) && strings.Contains(line, `# {trace_id="`+callersTrace+`"}`)
+		}
+		if !found {
+			t.Errorf("no exemplar of %s in\n%s", metric, text)
+		}
+	}
+}
+
+// Requests that share a transaction share its span: it has links to them, and they to it.
+func TestRequestsThatShareATransactionAreLinked(t *testing.T) {
+	t.Parallel()
+	collector := otlptest.New(t)
+	proxy := testdb.Proxy(t, testdb.New(t))
+	s := started(t, map[string]string{"DATABASE_URL": proxy.URL, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "10"})
+	const order = `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`
+	s.post(t, "/orders", order, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-00") // the writer has its connection now
+	held := proxy.Trap("-- Writes a batch of orders", pgproxy.Held)
+	var posts sync.WaitGroup
+	post := func() {
+		posts.Go(func() {
+			if a, err := s.try(http.MethodPost, "/orders", order, nil); err != nil || a.status != http.StatusCreated {
+				t.Errorf("%v: %d %s", err, a.status, a.body)
+			}
+		})
+	}
+	post()
+	<-held
+	post()
+	post()
+	eventually(t, "two wait", func() bool {
+		return strings.Contains(s.scrape(t, "text/plain"), "\norderflow_api_write_queue_orders 2\n")
+	})
+	proxy.Release()
+	posts.Wait()
+	spans := collector.Wait(t, "three orders were accepted", func(spans []otlptest.Span) bool { return len(named(spans, "POST /orders")) == 3 })
+	sends, creates := named(spans, "send order_queue"), named(spans, "create order_queue")
+	if len(sends) != 2 || len(creates) != 3 {
+		t.Fatalf("the spans are\n%s", otlptest.Tree(spans))
+	}
+	alone, shared := sends[0], sends[1]
+	if alone.Parent == "" || len(alone.Links) != 0 || shared.Parent != "" || len(shared.Links) != 2 || shared.Attrs["db.operation.batch.size"] != "2" {
+		t.Errorf("the spans are\n%s", otlptest.Tree(spans))
+	}
+	for _, c := range creates {
+		if inShared := c.ID != alone.Parent; c.LinksTo(&shared) != inShared || shared.LinksTo(&c) != inShared {
+			t.Errorf("%+v", c)
+		}
+	}
+}
