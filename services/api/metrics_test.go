@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -72,14 +70,5 @@ func TestAnUnknownQueueHasNoMetrics(t *testing.T) {
 // scrape returns what Prometheus reads.
 func (s *service) scrape(tb testing.TB) string {
 	tb.Helper()
-	resp, err := client.Get(s.metrics + "/metrics")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		tb.Fatalf("/metrics: %s, %v", resp.Status, err)
-	}
-	return string(text)
+	return s.scrapeAs(tb, "text/plain")
 }

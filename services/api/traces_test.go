@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -24,10 +25,10 @@ func named(spans []otlptest.Span, name string) (found []otlptest.Span) {
 	return found
 }
 
-// scrape reads the metrics in a format.
-func (s *service) scrape(t *testing.T, format string) string {
+// scrapeAs reads the metrics in a format.
+func (s *service) scrapeAs(t testing.TB, format string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.metrics+"/metrics", http.NoBody)
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.metrics+"/metrics", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func TestARequestIsTraced(t *testing.T) {
 		t.Errorf("%s\nthe spans are\n%s", refused.body, otlptest.Tree(spans))
 	}
 	// What is scraped as OpenMetrics leads to the trace.
-	text := s.scrape(t, "application/openmetrics-text; version=1.0.0")
+	text := s.scrapeAs(t, "application/openmetrics-text; version=1.0.0")
 	for _, metric := range []string{`orderflow_api_request_duration_seconds_bucket{method="POST",route="/orders",`, `orderflow_api_commit_duration_seconds_bucket{`} {
 		found := false
 		for line := range strings.SplitSeq(text, "\n") {
@@ -120,7 +121,7 @@ func TestRequestsThatShareATransactionAreLinked(t *testing.T) {
 	post()
 	post()
 	eventually(t, "two wait", func() bool {
-		return strings.Contains(s.scrape(t, "text/plain"), "\norderflow_api_write_queue_orders 2\n")
+		return strings.Contains(s.scrape(t), "\norderflow_api_write_queue_orders 2\n")
 	})
 	proxy.Release()
 	posts.Wait()

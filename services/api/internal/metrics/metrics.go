@@ -77,8 +77,8 @@ func New(version string) *Metrics {
 			Name: "orderflow_api_commit_failures_total", Help: "Transactions that failed, and connections for them that could not be made, by what that meant.",
 		}, []string{"kind"}),
 	}
-	for _, kind := range kinds { // there from the start, so that a rate over them sees the first one
-		m.failures.WithLabelValues(kind)
+	for kind := database.Lost; kind <= database.Fault; kind++ { // there from the start, so that a rate over them sees the first one
+		m.failures.WithLabelValues(kind.String())
 	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_api_info", Help: "Always 1; the label has the version.", ConstLabels: prometheus.Labels{"version": version},
