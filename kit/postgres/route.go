@@ -35,6 +35,8 @@ type Route struct {
 	passed  map[string]time.Time // silent addresses, and until when they are passed over
 	suspect map[string]time.Time // distrusted ones, likewise
 	newest  map[string]uint32    // timeline, by system
+
+	attempts map[context.Context]struct{} // to connect, that have a connection and are not judged yet
 }
 
 // Server is the one that connections lead to.
@@ -163,10 +165,11 @@ func (r *Route) apply(config *pgconn.Config) {
 			r.lost(address, ctx.Err() != nil)
 			return nil, err
 		}
-		// Who accepts and then says nothing is as silent as who does not accept. The context ends with the attempt, or at its time limit.
+		// Who accepts and then says nothing, or nothing good, is as good as not there. The context ends with the attempt, or at its time limit.
+		r.begin(ctx)
 		context.AfterFunc(ctx, func() {
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				r.lost(address, true)
+			if !r.end(ctx) {
+				r.lost(address, errors.Is(ctx.Err(), context.DeadlineExceeded))
 			}
 		})
 		return conn, nil
@@ -247,6 +250,24 @@ func (r *Route) lost(address string, silent bool) {
 	}
 }
 
+// begin notes an attempt, by its context, that has got as far as a connection; end takes the note away, and reports whether validate had.
+func (r *Route) begin(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.attempts == nil {
+		r.attempts = make(map[context.Context]struct{})
+	}
+	r.attempts[ctx] = struct{}{}
+}
+
+func (r *Route) end(ctx context.Context) (succeeded bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, open := r.attempts[ctx]
+	delete(r.attempts, ctx)
+	return !open
+}
+
 // validate looks at a server that a connection has been made to: whether it takes writes, and is no primary of former times.
 func (r *Route) validate(ctx context.Context, conn *pgconn.PgConn) error {
 	address := addressOf(conn)
@@ -280,6 +301,7 @@ func (r *Route) validate(ctx context.Context, conn *pgconn.PgConn) error {
 		r.newest[state.system] = state.timeline
 	}
 	delete(r.passed, address)
+	delete(r.attempts, ctx)
 	r.at = Server{Address: address, Name: address, System: state.system, Timeline: state.timeline}
 	if host, port, err := net.SplitHostPort(address); err == nil {
 		r.at.Name = net.JoinHostPort(cmp.Or(r.names[host], host), port)

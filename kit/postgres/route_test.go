@@ -119,6 +119,54 @@ func TestConnectionsStayTogether(t *testing.T) {
 	}
 }
 
+// A server that accepts connections only to end them, as one that starts, or a proxy before nothing, hides no other.
+func TestAServerThatTurnsEverybodyAwayHidesNoOther(t *testing.T) {
+	t.Parallel()
+	rude, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rude.Close()
+	u := database(t)
+	server := u.Host
+	u.Host, u.RawQuery = server+","+rude.Addr().String(), "sslmode=disable"
+	address := testdb.Address(t, u.String())
+	go forward(t.Context(), rude, server) // at first it leads to the server
+	config := address.Config("test", 30*time.Second)
+	conn, _ := connectTo(t, config)
+	address.Route().Distrust(conn.PgConn())
+	if _, at := connectTo(t, config); at != rude.Addr().String() {
+		t.Fatal(at)
+	}
+	_ = rude.Close()
+	again, err := new(net.ListenConfig).Listen(t.Context(), "tcp", rude.Addr().String())
+	if err != nil {
+		t.Skip("somebody else has taken the port:", err)
+	}
+	defer again.Close()
+	go func() {
+		for {
+			conn, err := again.Accept()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, 8)
+			_, _ = conn.Read(buf) // the client is connected, and has begun to speak
+			_ = conn.Close()
+		}
+	}()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		conn, err := pgx.ConnectConfig(t.Context(), config)
+		if err == nil {
+			_ = conn.Close(t.Context())
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the other host is never tried: %v", err)
+		}
+	}
+}
+
 // A server that answers and does not do its work is left for another one, and comes back when there is no other.
 func TestADistrustedServerComesLast(t *testing.T) {
 	t.Parallel()

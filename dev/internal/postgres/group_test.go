@@ -1,0 +1,135 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"orderflow.example/dev/internal/postgres"
+	"orderflow.example/dev/internal/session"
+	address "orderflow.example/kit/postgres"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func group(t *testing.T) *postgres.Group {
+	t.Helper()
+	s, err := session.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	g, err := postgres.StartGroup(t.Context(), postgres.Options{Session: s}, 3, "remote_write")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// The whole way of a failover, with real servers, as the services' connections see it.
+func TestAFailoverIsFollowed(t *testing.T) {
+	t.Parallel()
+	g := group(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	a, err := address.Parse(g.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := a.Config("test", 5*time.Second)
+	connect := func() (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, config) }
+	conn, err := connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, "create table things (id integer); insert into things values (1)"); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := a.Route().Current()
+
+	// The primary freezes, and is replaced.
+	old := g.Primary
+	if err := old.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	best, err := g.Best(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Promote(ctx, best); err != nil {
+		t.Fatal(err)
+	}
+	fresh := func() *pgx.Conn {
+		for {
+			conn, err := connect()
+			if err == nil {
+				return conn
+			}
+			if ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	second := fresh()
+	at, _ := a.Route().Current()
+	if at.Timeline <= first.Timeline || at.System != first.System || at.Address == first.Address {
+		t.Errorf("from %+v to %+v", first, at)
+	}
+	var things int
+	if err := second.QueryRow(ctx, "select count(*) from things").Scan(&things); err != nil || things != 1 {
+		t.Errorf("%d, %v", things, err)
+	}
+	if !a.Route().Moved(conn.PgConn()) {
+		t.Error("the connection to the frozen primary is kept")
+	}
+
+	// It comes back and takes itself for the primary. Nobody who has seen the new one goes there, also when that is gone.
+	if err := old.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Primary.Halt(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, err := connect()
+		var replaced *address.ReplacedError
+		if errors.As(err, &replaced) {
+			break
+		}
+		if err == nil || ctx.Err() != nil {
+			t.Fatalf("connected to a primary that was replaced, or: %v", err)
+		}
+	}
+
+	// Rejoined, it is a standby like others.
+	if err := g.Primary.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Halt(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Rewind(ctx, g.Primary); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Streaming(ctx, g.Standbys()...); err != nil {
+		t.Fatal(err)
+	}
+	_ = fresh().Close(ctx)
+
+	// With one standby away nobody knows who has what was acknowledged.
+	if err := old.Crash(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Best(ctx); !errors.Is(err, postgres.ErrUnsafe) {
+		t.Errorf("a guess is taken for safe: %v", err)
+	}
+}
