@@ -90,7 +90,7 @@ vuln: bin/govulncheck ## Look for known vulnerabilities in what is built (its da
 	@tools/vuln $(MODULES)
 
 ##@ Measurements
-.PHONY: bench bench/river bench/go bench/profile chaos
+.PHONY: bench bench/river bench/go bench/profile chaos chaos/failover
 bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run (ONLY=, ROUNDS=, DURATION=, WRITE=docs/benchmarks.md)
 	@exec bin/dev bench
 
@@ -106,6 +106,10 @@ bench/profile: bin/dev ## Leave profiles of api, consumer and Postgres under loa
 
 chaos: bin/dev ## Faults against the real binaries under load, each ended by an audit (FAULTS=, HANDLER=, RATE=, SEED=)
 	@exec bin/dev chaos
+
+ROUNDS ?= 100
+chaos/failover: bin/dev ## Failovers of a primary with two standbys, each under load and ended by an audit (ROUNDS=, SEED=, RATE=)
+	@FAULTS="failover failover-standbys failover-all-killed failover-asynchronous" ROUNDS=$(ROUNDS) exec bin/dev chaos
 
 ##@ Build
 .PHONY: build $(addprefix bin/,$(SERVICES)) bin/dev

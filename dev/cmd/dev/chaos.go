@@ -17,7 +17,8 @@ import (
 	"orderflow.example/dev/internal/stack"
 )
 
-// runChaos runs the chaos suite: FAULTS (names; all without), HANDLER (simulate, webhook, sql), RATE, DURATION, SEED, SHORT=true;
+// runChaos runs the chaos suite: FAULTS (names; all without), HANDLER (simulate, webhook, sql), RATE, DURATION, SEED, ROUNDS (of
+// failovers), SHORT=true;
 // CHAOS_LOGS=DIR keeps the services' logs, a file for each fault. It always runs on servers of its own: it crashes them.
 func runChaos(ctx context.Context, env *environment, _ []string) (code int, err error) {
 	plan, err := readPlan()
@@ -44,7 +45,7 @@ func runChaos(ctx context.Context, env *environment, _ []string) (code int, err 
 
 	suite := &chaos.Suite{
 		Session: env.session, Binaries: p.binaries, ServerURL: p.server.URL(), Template: "chaos_template", Plan: plan,
-		PostgresFrom: os.Getenv("POSTGRES_FROM"),
+		PostgresFrom: os.Getenv("POSTGRES_FROM"), Say: env.say,
 	}
 	if logs.dir != "" {
 		suite.Log = logs.line
@@ -103,6 +104,11 @@ func readPlan() (chaos.Plan, error) {
 		}
 		plan.Rate = rate
 	}
+	rounds, err := number("ROUNDS", 0, 0, 100_000)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	plan.Rounds = rounds
 	if text := os.Getenv("DURATION"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < time.Second || d > time.Hour {

@@ -21,7 +21,7 @@ the distribution's package. It leaves nothing behind.
                             (CONSUMERS=1 ORDERS=100 ..., every variable of the services; NAME for one service alone: CONSUMER__NAME)
   dev up                    keep api and consumers running until Ctrl-C
   dev with-postgres CMD...  run CMD with TEST_DATABASE_URL and TEST_TEMPLATE, a server and a migrated template database for tests
-  dev chaos                 faults against the running system, each ended by an audit (FAULTS= HANDLER= RATE= SEED= DURATION=)
+  dev chaos                 faults against the running system, each ended by an audit (FAULTS= HANDLER= RATE= SEED= DURATION= ROUNDS=)
   dev mutants               break the program in small ways and see whether the tests notice; by with-postgres (MUTANTS=quick or words)
   dev bench                 measure the system against what Postgres itself does
 

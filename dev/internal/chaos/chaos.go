@@ -25,6 +25,8 @@ type Plan struct {
 	Short    bool // the same faults in a few seconds
 	// Handler is what the consumers do with an order, one of Handlers; empty: simulate.
 	Handler string
+	// Rounds is how many failovers the fault of that name has; 0: each way once.
+	Rounds int
 	// Untimed judges no duration but a recovery that takes ten times as long as it may: for `make test`, which shares its machine
 	// with whatever else is going on.
 	Untimed bool
@@ -44,6 +46,17 @@ func pick[T any](p Plan, full, short T) T {
 	return full
 }
 
+// In says where a fault is run.
+type In int
+
+// Where faults are run.
+const (
+	Everywhere In = iota
+	WholeRuns     // not in `make test`: it takes too long
+	Tests         // in `make test` only: it is the small one of its kind
+	Named         // only when it is asked for
+)
+
 // Fault is one thing that goes wrong.
 type Fault struct {
 	Name  string // as in FAULTS=
@@ -52,6 +65,10 @@ type Fault struct {
 	OwnServer bool
 	// Handler is the one that the fault is about; empty: it is run with the plan's.
 	Handler string
+	// In says where the fault is run when nobody names it.
+	In In
+	// Loses says that orders have to be lost, and the audit has to find it.
+	Loses bool
 	// Recovery is the bar for the time from the cause's end until the system is as before.
 	Recovery func(Plan) time.Duration
 	// Run brings the system up, breaks it under load, and accounts for all orders.
@@ -61,17 +78,26 @@ type Fault struct {
 // fiveSeconds is the recovery bar of everything but what waits for a visibility timeout.
 func fiveSeconds(Plan) time.Duration { return 5 * time.Second }
 
-// Faults are all faults, in the order in which they are run.
+// Faults are those of a whole run, in the order in which they are run.
 func Faults() []Fault {
-	return slices.Concat(consumerFaults(), crashFaults(), apiFaults(), postgresFaults(), networkFaults(), receiverFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
+	return slices.DeleteFunc(all(), func(f Fault) bool { return f.In == Tests || f.In == Named })
+}
+
+// BriefFaults are those of `make test`.
+func BriefFaults() []Fault {
+	return slices.DeleteFunc(all(), func(f Fault) bool { return f.In == WholeRuns || f.In == Named })
+}
+
+func all() []Fault {
+	return slices.Concat(consumerFaults(), crashFaults(), apiFaults(), postgresFaults(), failoverFaults(), networkFaults(), receiverFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
 }
 
 // Select returns the named faults; all without a name.
 func Select(names string) ([]Fault, error) {
-	all := Faults()
 	if strings.TrimSpace(names) == "" {
-		return all, nil
+		return Faults(), nil
 	}
+	all := all()
 	var chosen []Fault
 	var known []string
 	for _, f := range all {
@@ -128,6 +154,8 @@ type Suite struct {
 	PostgresFrom string
 	// Log gets every line of the services of a fault, which then say more; may be nil.
 	Log func(fault, line string)
+	// Say tells the person how far a long fault has got; may be nil.
+	Say func(format string, args ...any)
 }
 
 // logLevel is that of the services: without somebody who keeps all lines, only what may explain a failure.

@@ -51,7 +51,7 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	t.Parallel()
 	suite := open(t)
 	slots := make(chan struct{}, atOnce)
-	faults := chaos.Faults()
+	faults := chaos.BriefFaults()
 	results := make([]chan chaos.Result, len(faults))
 	for i, f := range faults {
 		results[i] = make(chan chaos.Result, 1)

@@ -18,6 +18,7 @@ import (
 	"orderflow.example/dev/internal/proc"
 	"orderflow.example/dev/internal/stack"
 	"orderflow.example/kit/pgproxy"
+	address "orderflow.example/kit/postgres"
 )
 
 // Rig is one fault's system: a database of its own, its services, its load, and what was observed.
@@ -28,6 +29,7 @@ type Rig struct {
 	rand  *mathrand.Rand // for the fault's own goroutine
 
 	server      *postgres.Server // the fault's own, or nil
+	group       *postgres.Group  // with standbys, likewise
 	serverURL   string
 	databaseURL string
 	database    string
@@ -95,7 +97,7 @@ type settings struct {
 
 // up starts the services and waits until they are ready.
 func (r *Rig) up(ctx context.Context, with settings) error {
-	if r.fault.OwnServer && r.server == nil {
+	if r.fault.OwnServer && r.server == nil && r.group == nil {
 		if err := r.ownServer(ctx); err != nil {
 			return err
 		}
@@ -341,6 +343,9 @@ func (r *Rig) close(ctx context.Context) error {
 	if r.server != nil {
 		errs = append(errs, r.server.Close(ctx))
 	}
+	if r.group != nil {
+		errs = append(errs, r.group.Close(ctx))
+	}
 	if r.database != "" {
 		errs = append(errs, stack.DropDatabase(ctx, r.serverURL, r.database))
 	}
@@ -360,5 +365,19 @@ func (r *Rig) sql(ctx context.Context, sql string, args ...any) error {
 func (r *Rig) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	return pgx.Connect(ctx, r.databaseURL)
+	address, err := address.Parse(r.databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, address.Config("chaos", 5*time.Second)) // of several servers, the one that takes writes
+}
+
+// log is a line of the rig's own among those of the services.
+func (r *Rig) log(format string, args ...any) {
+	if r.suite.Log != nil {
+		r.suite.Log(r.fault.Name, time.Now().Format("15:04:05.000 ")+"rig | "+fmt.Sprintf(format, args...))
+	}
+	if r.suite.Say != nil {
+		r.suite.Say(r.fault.Name+": "+format, args...)
+	}
 }

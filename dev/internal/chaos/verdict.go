@@ -47,6 +47,10 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	r.Duplicated = max(a.Duplicated, e.ledger.twice)
 	r.Retried = e.ledger.retried
 
+	if f.Loses {
+		r.judgeLosses(e)
+		return
+	}
 	r.check(e.exitCode == 0 && e.account.ExitCode == 0, "loadgen's exit code", strings.Join(append([]string{fmt.Sprint(e.exitCode)}, e.account.Faults...), "; "), 0)
 	r.check(e.unsettled == nil, "every order is settled and the queue is empty", fmt.Sprintf("%d pending (%v)", e.ledger.pending, e.unsettled), "0 pending (<nil>)")
 	r.check(r.Accepted > 0, "orders accepted", r.Accepted, "some")
@@ -73,6 +77,37 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	}
 	r.check(e.ledger.firstAfter != nil, "orders posted after the cause's end that were completed", e.ledger.firstAfter != nil, true)
 	r.check(r.Recovery <= bar, "recovery", r.Recovery, bar)
+}
+
+// judgeLosses is for what has to be lost: the run is good when the load generator has found that its orders are, and failed for it.
+func (r *Result) judgeLosses(e evidence) {
+	a := e.account.Audit
+	r.measured(a.Lost > 0, "orders lost, which the load generator's audit has to find", a.Lost, "some")
+	r.check(e.exitCode != 0 && e.account.ExitCode != 0, "loadgen's exit code", e.exitCode, "not 0")
+	r.check(r.Duplicated == 0, "orders processed twice", r.Duplicated, 0)
+}
+
+// add sums the results of rounds up. What is worth reading stays once, what has failed says in which round.
+func (r *Result) add(round Result, name string) {
+	r.Orders += round.Orders
+	r.Accepted += round.Accepted
+	r.Completed += round.Completed
+	r.Dead += round.Dead
+	r.Lost += round.Lost
+	r.Duplicated += round.Duplicated
+	r.Retried = max(r.Retried, round.Retried) // the ledger's, of all rounds so far
+	for _, c := range round.Checks {
+		if !c.OK {
+			c.What = name + ": " + c.What
+		}
+		c.Measured = false
+		r.Checks = append(r.Checks, c)
+	}
+}
+
+// note is a figure that nothing is promised of.
+func (r *Result) note(what string, got any) {
+	r.Checks = append(r.Checks, Check{What: what, Got: fmt.Sprint(got), OK: true, Measured: true})
 }
 
 // judgeEffects holds what the function wrote against the orders: one row for each that is completed, and none besides.

@@ -102,11 +102,30 @@ func (g *Group) Best(ctx context.Context) (*Member, error) {
 	return best, nil
 }
 
+// Promoted is the former standby that was promoted already, by somebody who has ended since; nil: none was.
+func (g *Group) Promoted(ctx context.Context) (*Member, error) {
+	for _, m := range g.Standbys() {
+		conn, err := m.Connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var standby bool
+		err = conn.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&standby)
+		if err = errors.Join(err, conn.Close(ctx)); err != nil {
+			return nil, err
+		}
+		if !standby {
+			return m, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // as documented
+}
+
 // Promote makes a standby the primary, and has the other standbys that run follow it. The former primary is left as it is.
 func (g *Group) Promote(ctx context.Context, m *Member) error {
 	former := g.Primary
 	m.behind = nil
-	if err := m.Exec(ctx, "select pg_promote(true, 60)"); err != nil {
+	if err := m.Exec(ctx, "select pg_is_in_recovery() and pg_promote(true, 60)"); err != nil {
 		return fmt.Errorf("promote %s: %w", m.Name, err)
 	}
 	if err := m.until(ctx, "it is promoted", "select not pg_is_in_recovery()"); err != nil {
