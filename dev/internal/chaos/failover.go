@@ -403,7 +403,9 @@ func allKilled(ctx context.Context, r *Rig) error {
 		killed.Go(func() { _ = m.Crash(ctx) }) // it is running, or the next step says so
 	}
 	killed.Wait()
-	<-promoting // asked or not, done or not
+	if err := <-promoting; err != nil {
+		r.log("the promotion was broken off: %v", err)
+	}
 
 	for _, m := range group.Standbys() {
 		if err := m.Start(ctx); err != nil {

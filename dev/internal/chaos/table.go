@@ -50,11 +50,12 @@ func Details(out io.Writer, r Result) {
 		return
 	}
 	for _, c := range r.Checks {
-		if !c.OK {
+		switch {
+		case !c.OK:
 			fmt.Fprintf(out, "%s: FAILED: %s: %s (%s)\n", r.Fault.Name, c.What, c.Got, c.Want)
-		} else if c.Measured && c.Want == "" {
+		case c.Measured && c.Want == "":
 			fmt.Fprintf(out, "%s: %s: %s\n", r.Fault.Name, c.What, c.Got)
-		} else if c.Measured {
+		case c.Measured:
 			fmt.Fprintf(out, "%s: %s: %s (%s)\n", r.Fault.Name, c.What, c.Got, c.Want)
 		}
 	}

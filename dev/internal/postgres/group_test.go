@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/session"
 	address "orderflow.example/kit/postgres"
-
-	"github.com/jackc/pgx/v5"
 )
 
 func group(t *testing.T) *postgres.Group {
