@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/testdb"
 )
@@ -98,5 +102,184 @@ func TestTheDashboardShowsAndStreamsWhatHappens(t *testing.T) {
 	}
 	if page := s.get(t, "/"); page.status != http.StatusOK || !strings.Contains(page.body, `<dt>Waiting</dt><dd><div class="value">1</div>`) {
 		t.Errorf("the page is %d\n%s", page.status, page.body)
+	}
+}
+
+// shown is what the tests look at of a snapshot.
+type shown struct {
+	Waiting   int
+	Accepted  *float64 `json:"accepted_per_second"`
+	Completed *float64 `json:"completed_per_second"`
+	Balance   struct {
+		State, Words                    string
+		Accepted, Completed, Dead, Lost int64
+		Under                           int64 `json:"under_way"`
+		Example                         *int64
+	}
+	Consuming struct{ State string }
+	Consumers []struct {
+		Name, State    string
+		Busy, Capacity int
+		PerSecond      *float64 `json:"per_second"`
+		Failures       int64
+	}
+	Doctor struct {
+		By       string
+		Stale    bool
+		Findings []struct{ Check, Finding, Advice string }
+	}
+}
+
+// until passes snapshots over until one is as wanted.
+func (s *stream) until(what string, holds func(*shown) bool) (last shown) {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		last = shown{}
+		s.next("snapshot", &last)
+		if holds(&last) {
+			return last
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waited in vain for: %s; the last snapshot is %+v", what, last)
+		}
+	}
+}
+
+// complete does what a consumer does to so many orders, the oldest first.
+const complete = `
+	with m as (delete from pgmq.q_order_queue where msg_id in (select msg_id from pgmq.q_order_queue order by msg_id limit %d) returning msg_id)
+	update orders set status = 'completed', effects = effects + 1, completed_at = clock_timestamp() where message_id in (select msg_id from m)`
+
+// reports is a consumer that says of itself that it has completed so many orders, each of them in a second.
+const reports = `
+	select orderflow.report('%[1]s/1', 'order_queue', 'consumer', '%[1]s', 60, 2, '%[2]s', 3, 8, 0, %[3]d, 2, 1, 1, array_fill(0::bigint, array[30]) || %[3]d::bigint)`
+
+func TestTheBalanceIsTrue(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	admin := testdb.Connect(t, db)
+	events := s.watch(t)
+	events.until("the first count", func(n *shown) bool {
+		return n.Balance.State == "balanced" && n.Balance.Words == "There are no orders yet."
+	})
+	for i := range 5 {
+		s.post(t, "/orders", orderJSON(i))
+	}
+	execute(t, admin, fmt.Sprintf(complete, 2))
+	execute(t, admin, `
+		with m as (delete from pgmq.q_order_queue where msg_id = 3 returning message)
+		select pgmq.send('order_queue_dlq', message) from m`)
+	execute(t, admin, `update orders set status = 'dead', dead_at = clock_timestamp() where id = 3`)
+	events.until("all five orders are accounted for", func(n *shown) bool {
+		b := n.Balance
+		if b.State == "lost" {
+			t.Errorf("nothing is lost: %+v", b)
+		}
+		return b.Accepted == 5 && b.Completed == 2 && b.Dead == 1 && b.Under == 2
+	})
+	// Somebody takes a message out of the queue, and for a while nobody notices.
+	execute(t, admin, `select pgmq.archive('order_queue', 4)`)
+	lost := events.until("an order is missed", func(n *shown) bool { return n.Balance.State == "lost" }).Balance
+	if lost.Lost != 1 || lost.Example == nil || *lost.Example != 4 || lost.Under != 1 || lost.Accepted != 5 || !strings.Contains(lost.Words, "Order 4 is one") {
+		t.Errorf("the balance is %+v", lost)
+	}
+	execute(t, admin, `update orders set message_id = (select pgmq.send('order_queue', '{"order_id": 4}')) where id = 4`)
+	events.until("the order has a message again", func(n *shown) bool { return n.Balance.State == "balanced" })
+	// Orders that are removed are not lost.
+	execute(t, admin, `delete from orders where status = 'completed'`)
+	events.until("removed orders are not counted any more", func(n *shown) bool { return n.Balance.Accepted == 3 })
+}
+
+func TestConsumersAppearAndVanish(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	admin := testdb.Connect(t, db)
+	events := s.watch(t)
+	completed := 0
+	say := func(name, state string) {
+		completed += 10
+		execute(t, admin, fmt.Sprintf(reports, name, state, completed))
+	}
+	n := events.until("a consumer appears", func(n *shown) bool {
+		say("first", "working")
+		return len(n.Consumers) == 1 && n.Consumers[0].PerSecond != nil && *n.Consumers[0].PerSecond > 0
+	})
+	if c := n.Consumers[0]; c.Name != "first" || c.State != "working" || c.Busy != 3 || c.Capacity != 8 || c.Failures != 2 {
+		t.Errorf("it is %+v", c)
+	}
+	var past struct {
+		Minutes struct {
+			Completed []*float64 `json:"completed_per_second"`
+			Consumers []*float64
+			P99       []*float64 `json:"p99_seconds"`
+		}
+	}
+	for sampled := false; !sampled; {
+		say("first", "working")
+		events.next("series", &past)
+		for i, c := range past.Minutes.Completed {
+			sampled = sampled || c != nil && *c > 0 && past.Minutes.P99[i] != nil && *past.Minutes.P99[i] > 0.8 && *past.Minutes.P99[i] < 1.1 && *past.Minutes.Consumers[i] == 1
+		}
+	}
+	say("second", "idle")
+	events.until("a second one", func(n *shown) bool { return len(n.Consumers) == 2 && n.Consumers[1].Name == "second" })
+	say("second", "gone")
+	events.until("one that has drained is not shown", func(n *shown) bool { return len(n.Consumers) == 1 })
+	execute(t, admin, `update orderflow.processes set seen_at = seen_at - interval '10 seconds' where name = 'first'`)
+	events.until("one that is silent is marked", func(n *shown) bool { return len(n.Consumers) == 1 && n.Consumers[0].State == "silent" })
+	execute(t, admin, `update orderflow.processes set seen_at = seen_at - interval '30 seconds' where name = 'first'`)
+	events.until("and vanishes", func(n *shown) bool { return len(n.Consumers) == 0 })
+	eventually(t, "no row of it is left", func() bool {
+		return count(t, db, `select count(*) from orderflow.processes where kind = 'consumer'`) == 0
+	})
+}
+
+// What was is in the database: a replica that has just started shows it, and only one of them writes it.
+func TestAReplicaThatHasJustStartedShowsTheSamePast(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	one := started(t, map[string]string{"DATABASE_URL": db})
+	eventually(t, "the first sample, from which is counted", func() bool {
+		return count(t, db, `select count(*) from orderflow.sampling where sampled_at is not null`) == 1
+	})
+	for i := range 20 {
+		one.post(t, "/orders", orderJSON(i))
+	}
+	accepted := func(s *service) (sum float64) {
+		var past struct {
+			Minutes struct {
+				Accepted []*float64 `json:"accepted_per_second"`
+			}
+		}
+		s.watch(t).next("series", &past)
+		for _, n := range past.Minutes.Accepted {
+			if n != nil {
+				sum += *n
+			}
+		}
+		return sum
+	}
+	eventually(t, "the orders are in a sample", func() bool {
+		return count(t, db, `select coalesce(sum(accepted), 0)::int from orderflow.samples`) == 20
+	})
+	two := started(t, map[string]string{"DATABASE_URL": db})
+	if a, b := accepted(one), accepted(two); a == 0 || a != b {
+		t.Errorf("the past is %g and %g", a, b)
+	}
+	one.post(t, "/orders", orderJSON(1))
+	two.post(t, "/orders", orderJSON(2))
+	eventually(t, "what both accepted is counted once", func() bool {
+		return count(t, db, `select coalesce(sum(accepted), 0)::int from orderflow.samples`) == 22
+	})
+}
+
+// execute runs a statement that has to work.
+func execute(t *testing.T, conn *pgx.Conn, sql string) {
+	t.Helper()
+	if _, err := conn.Exec(context.Background(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
 	}
 }

@@ -74,7 +74,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	limits := bounds(cfg, log)
 	store := orders.NewStore(pool)
 	screen := dashboard.New(dashboard.Config{
-		Store: store, Queue: messages, Watcher: watcher, Monitor: monitor, Log: log, Version: version,
+		DB: pool, Store: store, Queue: messages, Watcher: watcher, Monitor: monitor, Accepted: counters.Accepted, Log: log, Version: version,
 		MaxViewers: limits.connections / viewersShare, Timeout: cfg.RequestTimeout,
 	})
 	server := httpapi.New(httpapi.Config{

@@ -11,7 +11,10 @@ package dashboard
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
@@ -26,11 +29,13 @@ type Monitor interface {
 
 // Config is what the dashboard needs.
 type Config struct {
-	Store   *orders.Store
-	Queue   *queue.Queue
-	Watcher *queue.Watcher
-	Monitor Monitor
-	Log     *slog.Logger
+	DB       *pgxpool.Pool
+	Store    *orders.Store
+	Queue    *queue.Queue
+	Watcher  *queue.Watcher
+	Monitor  Monitor
+	Accepted func() int64 // orders that this process has accepted since its start
+	Log      *slog.Logger
 
 	Version    string
 	MaxViewers int           // streams at a time
@@ -39,13 +44,21 @@ type Config struct {
 
 // Dashboard serves the screen. Make it with New, register its routes, and run it.
 type Dashboard struct {
-	cfg  Config
-	feed *feed
+	cfg      Config
+	store    *store
+	reporter *reporter
+	looker   *looker
+	feed     *feed
 }
 
 // New makes a dashboard; nothing is streamed until Run.
 func New(cfg Config) *Dashboard {
-	return &Dashboard{cfg: cfg, feed: newFeed(cfg.MaxViewers)}
+	d := &Dashboard{
+		cfg: cfg, feed: newFeed(cfg.MaxViewers), reporter: newReporter(cfg.Accepted),
+		store: &store{db: cfg.DB, queue: cfg.Queue, watcher: cfg.Watcher},
+	}
+	d.looker = &looker{store: d.store, monitor: cfg.Monitor, reporter: d.reporter, log: cfg.Log, turn: make(chan struct{}, 1)}
+	return d
 }
 
 // lookEvery is how often the database is asked, while somebody looks.
@@ -54,13 +67,15 @@ const lookEvery = time.Second
 // awayEvery is how often viewers are told that the database is away, so that a connection that is dead is noticed meanwhile.
 const awayEvery = 5 * time.Second
 
-// Run keeps the viewers informed until ctx ends. Their streams end with it, or with Drain.
+// Run keeps the viewers informed, and takes samples, until ctx ends. The streams end with it, or with Drain.
 func (d *Dashboard) Run(ctx context.Context) {
+	var sampling sync.WaitGroup
+	sampling.Go(func() { d.sample(ctx) })
+	defer sampling.Wait()
 	defer d.feed.close()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	told := time.Time{}
-	var last *Snapshot // what is shown while the database is away
 	for {
 		select {
 		case <-ctx.Done():
@@ -69,23 +84,65 @@ func (d *Dashboard) Run(ctx context.Context) {
 		case <-d.feed.wake:
 		}
 		if !d.feed.watched() {
-			told, last = time.Time{}, nil
+			told = time.Time{}
 			continue
 		}
-		snapshot, away := d.look(ctx)
+		seen := d.look(ctx)
 		switch {
-		case away == nil:
+		case ctx.Err() != nil:
+		case seen.away == nil:
 			told = time.Time{}
-			last = snapshot
-			d.feed.send(eventSnapshot, frame("snapshot", snapshot))
-			d.feed.send(eventPage, page(d.live(ctx, snapshot, nil)))
-			d.feed.send(eventSeries, frame("series", d.series()))
+			d.feed.send(eventSeries, frame("series", seen.series))
+			d.feed.send(eventSnapshot, frame("snapshot", seen.snapshot))
 		case time.Since(told) >= awayEvery:
 			told = time.Now()
-			d.feed.send(eventAway, frame("away", away))
-			d.feed.send(eventPage, page(d.live(ctx, last, away)))
+			d.feed.send(eventAway, frame("away", seen.away))
 		}
 	}
+}
+
+// look is a view of the moment, within the time that a page has.
+func (d *Dashboard) look(ctx context.Context) view {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	defer cancel()
+	return d.looker.get(ctx)
+}
+
+// sampleTimeout is how long a sample, and the counting that goes with it, may take.
+const sampleTimeout = 10 * time.Second
+
+// sample takes the samples, and tells what this process has accepted, until ctx ends.
+func (d *Dashboard) sample(ctx context.Context) {
+	s := &sampler{store: d.store}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	warned := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if state, _ := d.cfg.Monitor.State(); !state.Up {
+			continue
+		}
+		err := d.sampleOnce(ctx, s)
+		if err != nil && ctx.Err() == nil && time.Since(warned) > time.Minute {
+			warned = time.Now()
+			d.cfg.Log.WarnContext(ctx, "what the dashboard shows of the past cannot be written (further failures within a minute are not logged)", "error", err)
+		}
+	}
+}
+
+func (d *Dashboard) sampleOnce(ctx context.Context, s *sampler) error {
+	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
+	defer cancel()
+	if !d.feed.watched() {
+		if err := d.store.send(ctx, d.reporter.due(time.Now())); err != nil {
+			return err
+		}
+	}
+	return s.run(ctx)
 }
 
 // Drain ends the streams: their viewers connect anew, to somebody else.

@@ -4,23 +4,25 @@ import (
 	"time"
 
 	"orderflow.example/services/api/internal/isotime"
-	"orderflow.example/services/api/internal/orders"
 )
-
-// latestOrders is how many of the newest orders the overview shows.
-const latestOrders = 10
-
-var noFilter orders.Filter
 
 // shortText is how many characters of a name the overview shows.
 const shortText = 100
 
-func latest(o *orders.Order) LatestOrder {
-	return LatestOrder{
-		ID: o.ID, CreatedAt: isotime.Time{Time: o.CreatedAt}, CustomerName: short(o.CustomerName), ProductName: short(o.ProductName),
-		Status: o.Status, Attempts: o.Attempts, CompletedAt: moment(o.CompletedAt),
+func (o *latestRow) shown() LatestOrder {
+	l := LatestOrder{
+		ID: o.ID, CreatedAt: micros(o.CreatedAt), CustomerName: short(o.CustomerName), ProductName: short(o.ProductName),
+		Status: o.Status, Attempts: o.Attempts,
 	}
+	if o.CompletedAt != nil {
+		at := micros(*o.CompletedAt)
+		l.CompletedAt = &at
+	}
+	return l
 }
+
+// micros is a moment of the database's, in µs since 1970.
+func micros(at int64) isotime.Time { return isotime.Time{Time: time.UnixMicro(at)} }
 
 // short is the beginning of a text.
 func short(text string) string {

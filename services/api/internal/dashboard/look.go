@@ -2,40 +2,95 @@ package dashboard
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
+	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/isotime"
 )
 
-// look finds out how everything is doing, or that the database is away.
-func (d *Dashboard) look(ctx context.Context) (*Snapshot, *Away) {
-	if state, _ := d.cfg.Monitor.State(); !state.Up {
-		return nil, &Away{Reason: state.Reason, Since: isotime.Time{Time: state.Since}}
-	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
-	defer cancel()
-	q, err := d.cfg.Watcher.Get(ctx)
-	if err != nil {
-		d.cfg.Monitor.Suspect()
-		return nil, &Away{Reason: "the database does not answer", Since: isotime.Time{Time: time.Now()}}
-	}
-	s := &Snapshot{
-		AsOf: q.AsOf, Queue: q.Queue, AcceptedPerSecond: q.Rates.EnqueuedPerSecond, CompletedPerSecond: q.Rates.CompletedPerSecond,
-		Waiting: q.Visible, InFlight: q.InFlight, Delayed: q.Delayed, OldestAgeSeconds: q.OldestAgeSeconds, DeadLetters: q.DeadLetters,
-		Balance: Balance{State: "counting", Words: "No order has been looked at yet."}, Consuming: q.Consuming,
-		Consumers: []Consumer{}, Doctor: Doctor{Findings: []Finding{}}, Latest: []LatestOrder{},
-	}
-	page, err := d.cfg.Store.List(ctx, noFilter, latestOrders, "")
-	if err != nil {
-		d.cfg.Monitor.Suspect()
-		return nil, &Away{Reason: "the database does not answer", Since: isotime.Time{Time: time.Now()}}
-	}
-	for i := range page.Orders {
-		s.Latest = append(s.Latest, latest(&page.Orders[i]))
-	}
-	return s, nil
+// view is what is shown at a moment: of everything, or that the database is away.
+type view struct {
+	snapshot *Snapshot
+	series   *Series
+	away     *Away
 }
 
-func (d *Dashboard) series() *Series {
-	return &Series{Minutes: emptyWindow(5), Hour: emptyWindow(60)}
+// looker looks for all: once a second at most, however many ask.
+type looker struct {
+	store    *store
+	monitor  Monitor
+	reporter *reporter
+	log      *slog.Logger
+
+	turn    chan struct{} // of the one who looks: who comes meanwhile has the same view. It guards what follows
+	taken   time.Time
+	view    view
+	reports reports
+	past    past
+}
+
+// fresh is how old a view may be that is shown once more.
+const fresh = 900 * time.Millisecond
+
+// get is a view that is at most about a second old.
+func (l *looker) get(ctx context.Context) view {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return view{away: &Away{Reason: "the database does not answer in time", Since: isotime.Time{Time: time.Now()}}}
+	}
+	if state, _ := l.monitor.State(); !state.Up {
+		l.taken = time.Time{}
+		return view{away: &Away{Reason: state.Reason, Since: isotime.Time{Time: state.Since}}}
+	}
+	if time.Since(l.taken) < fresh {
+		return l.view
+	}
+	began := time.Now()
+	found, err := l.store.look(ctx, l.past.last(), l.reporter.due(began))
+	if err != nil {
+		if ctx.Err() == nil || database.Away(err) {
+			l.monitor.Suspect()
+		}
+		l.log.DebugContext(ctx, "the dashboard cannot be shown", "error", err)
+		reason := "the database does not answer"
+		if r := database.Reason(err); r != "" {
+			reason = r
+		}
+		return view{away: &Away{Reason: reason, Since: isotime.Time{Time: began}}}
+	}
+	l.view, l.taken = l.make(found), began
+	return l.view
+}
+
+// make makes a view of what was found.
+func (l *looker) make(found *seen) view {
+	l.reports.note(found.processes, found.now)
+	if l.past == nil {
+		l.past = past{}
+	}
+	l.past.add(found.samples, found.now)
+	q := &found.figures
+	s := &Snapshot{
+		AsOf: isotime.Time{Time: found.now}, Queue: q.Queue,
+		AcceptedPerSecond: l.reports.sum(found.now, accepted), CompletedPerSecond: l.reports.sum(found.now, completed), RetriesPerSecond: l.reports.sum(found.now, retried),
+		Waiting: q.Visible, InFlight: q.InFlight, Delayed: q.Delayed, OldestAgeSeconds: *number(q.OldestAgeSeconds), DeadLetters: q.DeadLetters,
+		Balance: found.counts.balance(), Consuming: found.consuming, Consumers: l.reports.consumers(found.processes, found.now),
+		Doctor: doctor(&found.findings), Latest: []LatestOrder{},
+	}
+	for i := range found.latest {
+		s.Latest = append(s.Latest, found.latest[i].shown())
+	}
+	series := &Series{Minutes: l.past.window(found.now, 60, 1), Hour: l.past.window(found.now, 60, 60/sampleStep)}
+	return view{snapshot: s, series: series}
+}
+
+// doctor is what the doctor found, in the form and to the length that it may have.
+func doctor(f *findings) Doctor {
+	const most = 50
+	d := Doctor{At: moment(f.at), By: f.by, Stale: f.stale, Findings: []Finding{}}
+	d.Findings = append(d.Findings, f.list[:min(most, len(f.list))]...)
+	return d
 }

@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
@@ -29,13 +28,9 @@ func (d *Dashboard) page(c *fiber.Ctx, title, here string) Page {
 }
 
 func (d *Dashboard) overview(c *fiber.Ctx) error {
-	ctx, cancel := context.WithTimeout(c.UserContext(), d.cfg.Timeout)
-	defer cancel()
 	p := OverviewPage{Page: d.page(c, "Overview", "overview")}
-	p.Snapshot, p.Away = d.look(ctx)
-	if p.Away == nil {
-		p.Series = d.series()
-	}
+	seen := d.look(c.UserContext())
+	p.Snapshot, p.Series, p.Away = seen.snapshot, seen.series, seen.away
 	return render(c, http.StatusOK, "overview.html", &p)
 }
 

@@ -5,6 +5,7 @@ package metrics
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,8 @@ type Metrics struct {
 	orders   prometheus.Counter
 	replays  prometheus.Counter
 	failures *prometheus.CounterVec
+
+	accepted atomic.Int64 // what orders counts, which cannot be read
 }
 
 // Sources are what is read when the metrics are.
@@ -150,7 +153,11 @@ func (m *Metrics) Committed(requests, orders int, took time.Duration, traceID st
 	ops.Observe(m.commit, took.Seconds(), traceID)
 	m.batch.Observe(float64(requests))
 	m.orders.Add(float64(orders))
+	m.accepted.Add(int64(orders))
 }
+
+// Accepted is the number of orders written so far.
+func (m *Metrics) Accepted() int64 { return m.accepted.Load() }
 
 // Replayed counts a request whose idempotency key was known.
 func (m *Metrics) Replayed() { m.replays.Inc() }

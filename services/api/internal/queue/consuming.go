@@ -22,24 +22,24 @@ const pauser = "the api"
 // Pause stops the consumers of the queue until Resume; what they have begun they finish. A queue that is paused stays as it is, with
 // what the first one gave as the reason.
 func (q *Queue) Pause(ctx context.Context, reason string) (Consuming, error) {
-	var g gate
-	if err := q.db.QueryRow(ctx, `select `+gateColumns+` from orderflow.pause($1, $2, $3) g`, q.name, pauser, reason).Scan(g.targets()...); err != nil {
+	var g Gate
+	if err := q.db.QueryRow(ctx, `select `+GateColumns+` from orderflow.pause($1, $2, $3) g`, q.name, pauser, reason).Scan(g.Targets()...); err != nil {
 		return Consuming{}, fmt.Errorf("pause the queue: %w", err)
 	}
-	return g.consuming(), nil
+	return g.Consuming(), nil
 }
 
 // Resume ends a pause. A queue that is not paused stays as it is.
 func (q *Queue) Resume(ctx context.Context) (Consuming, error) {
-	var g gate
-	if err := q.db.QueryRow(ctx, `select `+gateColumns+` from orderflow.resume($1) g`, q.name).Scan(g.targets()...); err != nil {
+	var g Gate
+	if err := q.db.QueryRow(ctx, `select `+GateColumns+` from orderflow.resume($1) g`, q.name).Scan(g.Targets()...); err != nil {
 		return Consuming{}, fmt.Errorf("resume the queue: %w", err)
 	}
-	return g.consuming(), nil
+	return g.Consuming(), nil
 }
 
-// gate is what is shown of a row of orderflow.gate. All null, as without a row, means running.
-type gate struct {
+// Gate is what is shown of a row of orderflow.gate. All null, as without a row, means running.
+type Gate struct {
 	pausedAt              *time.Time
 	pausedBy, pauseReason string
 	open, limited         bool
@@ -47,17 +47,18 @@ type gate struct {
 	reason                string
 }
 
-// gateColumns are a gate's, of the row g.
-const gateColumns = `
+// GateColumns are a gate's, of the row g.
+const GateColumns = `
 	g.paused_at, coalesce(g.paused_by, ''), coalesce(g.pause_reason, ''), coalesce(g.breaker_open, false),
 	coalesce(g.limit_base > 0 or g.patience_until > clock_timestamp(), false), g.since, coalesce(g.reason, '')`
 
-// targets are where gateColumns go.
-func (g *gate) targets() []any {
+// Targets are where GateColumns go.
+func (g *Gate) Targets() []any {
 	return []any{&g.pausedAt, &g.pausedBy, &g.pauseReason, &g.open, &g.limited, &g.since, &g.reason}
 }
 
-func (g *gate) consuming() Consuming {
+// Consuming is what a gate means.
+func (g *Gate) Consuming() Consuming {
 	at := func(t *time.Time) *isotime.Time {
 		if t == nil {
 			return nil

@@ -37,6 +37,9 @@ func New(db *pgxpool.Pool, name string) *Queue {
 	}
 }
 
+// Table is the quoted name of the queue's table.
+func (q *Queue) Table() string { return q.table }
+
 // Name is the queue's name, as it was given.
 func (q *Queue) Name() string { return q.name }
 
@@ -115,10 +118,13 @@ func headerIfSmall(name string) string {
 	return "case when " + weight("m.headers") + " <= " + strconv.Itoa(headersLimit) + " then m.headers ->> '" + name + "' end"
 }
 
+// patience sets how long each of a transaction's statements may take, in milliseconds.
+const patience = `select set_config('statement_timeout', $1, true)`
+
 // patiently runs a transaction whose statements may take longer than those of requests.
 func (q *Queue) patiently(ctx context.Context, timeout time.Duration, use func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, q.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, strconv.FormatInt(timeout.Milliseconds(), 10)); err != nil {
+		if _, err := tx.Exec(ctx, patience, strconv.FormatInt(timeout.Milliseconds(), 10)); err != nil {
 			return err
 		}
 		return use(tx)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -118,12 +119,57 @@ func (w *Watcher) Close() {
 	w.done.Wait()
 }
 
+// Join adds the look-up to somebody else's batch, when it is time for one and nobody else is at it, so that both make one round trip. done
+// is to be called when the batch has ended, with its error. A look-up that takes long, or may, is made apart, so that nothing waits for it.
+func (w *Watcher) Join(b *pgx.Batch) (done func(error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.pending != nil || w.last != nil && time.Now().Before(w.expires) {
+		return func(error) {}
+	}
+	l := &look{done: make(chan struct{})}
+	w.pending = l
+	if w.last == nil || w.expires.Sub(w.taken) > snapshotAge {
+		w.done.Go(func() { w.look(l) })
+		return func(error) {}
+	}
+	started := time.Now()
+	var snapshot *Snapshot
+	var read error
+	b.Queue(patience, strconv.FormatInt(snapshotTimeout.Milliseconds(), 10))
+	sql, args := w.queue.snapshotStatement()
+	b.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
+		snapshot, read = w.queue.readSnapshot(row)
+		return read
+	})
+	return func(err error) {
+		if snapshot == nil && err == nil {
+			err = context.Canceled // it did not come to it
+		}
+		w.looked(l, started, snapshot, errors.Join(read, err))
+	}
+}
+
+// Last is the last snapshot, if it is recent enough to be shown.
+func (w *Watcher) Last() (Snapshot, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.last == nil || time.Since(w.taken) > max(rateWindow, 2*w.expires.Sub(w.taken)) {
+		return Snapshot{}, false
+	}
+	return *w.last, true
+}
+
 func (w *Watcher) look(l *look) {
 	ctx, cancel := context.WithTimeout(w.ctx, snapshotTimeout)
 	defer cancel()
 	started := time.Now()
 	snapshot, err := w.queue.snapshot(ctx)
+	w.looked(l, started, snapshot, err)
+}
 
+// looked tells those who wait what was found.
+func (w *Watcher) looked(l *look, started time.Time, snapshot *Snapshot, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pending = nil
@@ -157,10 +203,24 @@ func rates(before, now *Snapshot) Rates {
 	return Rates{EnqueuedPerSecond: perSecond(sent), CompletedPerSecond: perSecond(completed)}
 }
 
-// snapshot counts. What is invisible waits for a retry when its last delivery ended in one (the consumer notes the
-// delivery's number in a header), and is with a consumer otherwise.
+// snapshot looks at the queue.
 func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
-	sql := `
+	var s *Snapshot
+	sql, args := q.snapshotStatement()
+	err := q.patiently(ctx, snapshotTimeout, func(tx pgx.Tx) (err error) {
+		s, err = q.readSnapshot(tx.QueryRow(ctx, sql, args...))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at the queue: %w", err)
+	}
+	return s, nil
+}
+
+// snapshotStatement counts. What is invisible waits for a retry when its last delivery ended in one (the consumer notes the
+// delivery's number in a header), and is with a consumer otherwise.
+func (q *Queue) snapshotStatement() (sql string, args []any) {
+	return `
 		with now as materialized (select clock_timestamp() as t),
 		messages as (
 			select
@@ -182,21 +242,23 @@ func (q *Queue) snapshot(ctx context.Context) (*Snapshot, error) {
 			(select count(*) from ` + q.dlq + `),
 			coalesce(pg_sequence_last_value(pg_get_serial_sequence($1, 'msg_id')::regclass), 0),
 			coalesce(pg_sequence_last_value(pg_get_serial_sequence($2, 'msg_id')::regclass), 0),
-			` + gateColumns + `
+			` + GateColumns + `
 		from messages
 		cross join now
-		left join orderflow.gate g on g.queue = lower($3)`
+		left join orderflow.gate g on g.queue = lower($3)`, []any{q.table, q.dlq, q.name}
+}
+
+// readSnapshot reads the row of snapshotStatement.
+func (q *Queue) readSnapshot(row pgx.Row) (*Snapshot, error) {
 	s := &Snapshot{Queue: q.name}
-	var g gate
-	err := q.patiently(ctx, snapshotTimeout, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, sql, q.table, q.dlq, q.name).Scan(append([]any{
-			&s.AsOf.Time, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.OldestDueSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal,
-		}, g.targets()...)...)
-	})
+	var g Gate
+	err := row.Scan(append([]any{
+		&s.AsOf.Time, &s.Depth, &s.Visible, &s.InFlight, &s.OldestAgeSeconds, &s.OldestDueSeconds, &s.DeadLetters, &s.EnqueuedTotal, &s.deadTotal,
+	}, g.Targets()...)...)
 	if err != nil {
-		return nil, fmt.Errorf("look at the queue: %w", err)
+		return nil, err
 	}
-	s.Consuming = g.consuming()
+	s.Consuming = g.Consuming()
 	s.OldestAgeSeconds = max(0, s.OldestAgeSeconds)
 	s.Delayed = s.Depth - s.Visible - s.InFlight
 	return s, nil

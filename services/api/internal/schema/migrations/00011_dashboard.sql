@@ -11,8 +11,8 @@ create unlogged table orderflow.processes (
     queue      text             not null check (queue = lower(queue)),
     kind       text             not null check (kind in ('api', 'consumer')),
     name       text             not null check (length(name) <= 200),
-    started_at timestamptz      not null check (isfinite(started_at)),
-    seen_at    timestamptz      not null check (isfinite(seen_at)),
+    started_at timestamptz      not null check (started_at between '1970-01-01' and '3000-01-01'),
+    seen_at    timestamptz      not null check (seen_at between '1970-01-01' and '3000-01-01'),
     every      double precision not null check (every >= 0 and every < 'Infinity'),
     state      text             not null check (state in ('working', 'idle', 'draining', 'gone')),
     busy       integer          not null default 0,
@@ -113,7 +113,7 @@ comment on column orderflow.samples.seconds is
 create table orderflow.sampling (
     queue        text   not null primary key check (queue = lower(queue)),
     claimed_step bigint not null default 0,
-    sampled_at   timestamptz,
+    sampled_at   timestamptz check (sampled_at between '1970-01-01' and '3000-01-01'),
     seen         jsonb  not null default '{}'
 )
 with (fillfactor = 50);
@@ -146,8 +146,8 @@ comment on column orderflow.order_counts.example is
 -- What the doctor found. The consumers look about once a minute, one of them for all.
 create table orderflow.findings (
     queue      text        not null primary key check (queue = lower(queue)),
-    claimed_at timestamptz not null check (isfinite(claimed_at)),
-    at         timestamptz check (isfinite(at)),
+    claimed_at timestamptz not null,
+    at         timestamptz check (at between '1970-01-01' and '3000-01-01'),
     by         text        not null default '',
     findings   jsonb       not null default '[]'
 )

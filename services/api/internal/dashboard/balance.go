@@ -1,0 +1,193 @@
+package dashboard
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The balance says whether every accepted order is accounted for: completed, dead, or pending with its message in the queue. An order that
+// is pending without a message is lost: nobody will ever process it.
+//
+// An order and its message are written, completed, buried and redriven in one transaction each. So within one snapshot of the database a
+// pending order always has its message, however busy everything is, and looking at both in one statement never gives a false alarm. Nothing
+// is compared that was counted at different moments, and no process is trusted: what is read is the tables themselves.
+//
+// Counting them all would take minutes when they are large. So ids are looked at in ranges of 10,000 (orderflow.order_counts): new ones;
+// then those again in which something is open, the one that was looked at longest ago first; and of the settled ones a few each time. A
+// redrive, a deleted message or a removed order is thus noticed in the next round of its range, which is within seconds for what is under way.
+const rangeSize = 10_000
+
+// How much of the database's time counting may take, of the five seconds between two samples.
+const (
+	countBudget   = 100 * time.Millisecond
+	catchUpBudget = 400 * time.Millisecond // while there are orders that have never been looked at
+	settledRanges = 2                      // looked at again each time
+)
+
+// recount looks at ranges until the budget is spent; at the newest one in any case.
+func (s *sampler) recount(ctx context.Context) error {
+	began := time.Now()
+	for time.Since(began) < catchUpBudget {
+		first, found, err := s.unseen(ctx)
+		if err != nil {
+			return err
+		}
+		if !found {
+			break
+		}
+		if err := s.count(ctx, first); err != nil {
+			return err
+		}
+	}
+	rows, err := s.db.Query(ctx, `
+		/* orderflow dashboard: open ranges */
+		(
+			select c.first_id
+			from orderflow.order_counts c
+			where c.queue = lower($1)
+			  and (c.under_way > 0 or c.lost > 0 or c.dead > 0 or c.begun_at > clock_timestamp() - interval '1 minute')
+			order by c.first_id = (select max(n.first_id) from orderflow.order_counts n where n.queue = lower($1)) desc, c.checked_at
+			limit 100
+		)
+		union all
+		(
+			select c.first_id
+			from orderflow.order_counts c
+			where c.queue = lower($1) and c.checked_at < clock_timestamp() - interval '4 seconds'
+			order by c.checked_at
+			limit $2
+		)`, s.queue.Name(), settledRanges)
+	if err != nil {
+		return fmt.Errorf("look for ranges to count: %w", err)
+	}
+	open, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return fmt.Errorf("look for ranges to count: %w", err)
+	}
+	for i, first := range open {
+		if i > 0 && time.Since(began) > countBudget {
+			return nil
+		}
+		if err := s.count(ctx, first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unseen is the first range beyond those that are known that has orders.
+func (s *sampler) unseen(ctx context.Context) (first int64, found bool, err error) {
+	var id *int64
+	err = s.db.QueryRow(ctx, `
+		/* orderflow dashboard: unseen */
+		select (
+			select o.id
+			from public.orders o
+			where o.id >= coalesce((select max(c.first_id) + $2::bigint from orderflow.order_counts c where c.queue = lower($1)), -9223372036854775808)
+			order by o.id
+			limit 1
+		)`, s.queue.Name(), rangeSize).Scan(&id)
+	if err != nil {
+		return 0, false, fmt.Errorf("look for orders that are new: %w", err)
+	}
+	if id == nil {
+		return 0, false, nil
+	}
+	first = *id / rangeSize * rangeSize
+	if first > *id {
+		first -= rangeSize
+	}
+	return first, true, nil
+}
+
+// count looks at one range. A range without orders is forgotten: they have been removed.
+func (s *sampler) count(ctx context.Context, first int64) error {
+	b := &pgx.Batch{}
+	b.Queue(`
+		/* orderflow dashboard: count */
+		insert into orderflow.order_counts as c (queue, first_id, completed, dead, under_way, lost, example)
+		select lower($1), $2, count(*) filter (where o.fate = 'completed'), count(*) filter (where o.fate = 'dead'),
+			count(*) filter (where o.fate = 'under way'), count(*) filter (where o.fate = 'lost'), min(o.id) filter (where o.fate = 'lost')
+		from (
+			select o.id,
+				case
+					when o.status in ('completed', 'dead') then o.status
+					-- Another program has written it, and its message may be any.
+					when o.message_id is null then 'under way'
+					when exists (select from `+s.queue.Table()+` q where q.msg_id = o.message_id) then 'under way'
+					else 'lost'
+				end as fate
+			from public.orders o
+			where o.id >= $2 and o.id < $2::bigint + $3::bigint
+		) o
+		on conflict (queue, first_id) do update
+		set completed  = excluded.completed,
+			dead       = excluded.dead,
+			under_way  = excluded.under_way,
+			lost       = excluded.lost,
+			example    = excluded.example,
+			checked_at = clock_timestamp()`, s.queue.Name(), first, rangeSize)
+	b.Queue(`
+		delete from orderflow.order_counts c
+		where c.queue = lower($1) and c.first_id = $2 and c.completed + c.dead + c.under_way + c.lost = 0`, s.queue.Name(), first)
+	if err := s.db.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("count orders: %w", err)
+	}
+	return nil
+}
+
+// States of the balance.
+const (
+	stateBalanced = "balanced"
+	stateLost     = "lost"
+	stateCounting = "counting"
+)
+
+// behind is by how many ids counting may be behind the newest order and the balance be called one.
+const behind = 20 * rangeSize
+
+// balance is what the counts mean.
+func (c counts) balance() Balance {
+	b := Balance{
+		Accepted: c.Completed + c.Dead + c.UnderWay + c.Lost, Completed: c.Completed, Dead: c.Dead, UnderWay: c.UnderWay, Lost: c.Lost,
+		Example: c.Example,
+	}
+	if c.CheckedAt != nil {
+		at := micros(*c.CheckedAt)
+		b.CheckedAt = &at
+	}
+	switch {
+	case c.Lost > 0:
+		b.State = stateLost
+		b.Words = plural(c.Lost, "accepted order is", "accepted orders are") + " pending without a message: nobody will process " +
+			map[bool]string{true: "it", false: "them"}[c.Lost == 1] + "."
+		if c.Example != nil {
+			b.Words += " Order " + strconv.FormatInt(*c.Example, 10) + " is one."
+		}
+		b.Words += " Something else than Orderflow has taken messages out of the queue, or a part of the database was restored."
+	case c.NewestID != nil && (c.LastID == nil || *c.NewestID > *c.LastID+behind):
+		b.State = stateCounting
+		b.Words = "Not all orders have been looked at yet; of those that have been, each is accounted for."
+		if c.LastID == nil {
+			b.Words = "No order has been looked at yet."
+		}
+	default:
+		b.State = stateBalanced
+		b.Words = "Every accepted order is completed, dead or under way."
+		if b.Accepted == 0 {
+			b.Words = "There are no orders yet."
+		}
+	}
+	return b
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(n, 10) + " " + many
+}

@@ -1,0 +1,45 @@
+-- What the dashboard shows, in one row and one snapshot: everything but the queue's figures, which are looked up in the same round trip
+-- (queue.Watcher). $1 is the queue, $2 the last sample that is known here.
+-- Plan: small tables as a whole, and both ends of the primary key of orders.
+select
+    clock_timestamp(),
+    (
+        select coalesce(jsonb_agg(to_jsonb(p) - 'latency' order by p.name, p.started_at, p.key), '[]')
+        from (
+            select p.*, greatest(extract(epoch from clock_timestamp() - p.seen_at), 0)::float8 as ago
+            from orderflow.processes p
+            where p.queue = lower($1)
+            order by p.seen_at desc
+            limit 500
+        ) p
+    ),
+    (
+        select coalesce(jsonb_agg(s order by s.step), '[]')
+        from orderflow.samples s
+        where s.queue = lower($1) and s.step > $2
+    ),
+    (
+        select jsonb_build_object(
+            'ranges', count(*), 'completed', coalesce(sum(c.completed), 0), 'dead', coalesce(sum(c.dead), 0),
+            'under_way', coalesce(sum(c.under_way), 0), 'lost', coalesce(sum(c.lost), 0), 'example', min(c.example) filter (where c.lost > 0),
+            'checked_at', (extract(epoch from max(c.checked_at)) * 1000000)::bigint, 'last_id', max(c.first_id) + 9999,
+            'newest_id', (select max(o.id) from public.orders o)
+        )
+        from orderflow.order_counts c
+        where c.queue = lower($1)
+    ),
+    (
+        select coalesce(jsonb_agg(o order by o.id desc), '[]')
+        from (
+            select o.id, (extract(epoch from {created_at}) * 1000000)::bigint as created_at, left(o.customer_name, 101) as customer_name, left(o.product_name, 101) as product_name,
+                left(o.status, 20) as status, o.attempts, (extract(epoch from {completed_at}) * 1000000)::bigint as completed_at
+            from public.orders o
+            order by o.id desc
+            limit 10
+        ) o
+    ),
+    f.at, coalesce(f.by, ''), coalesce(f.findings, '[]'), coalesce(f.at < clock_timestamp() - interval '3 minutes', false),
+    {gate}
+from (select 1) one
+left join orderflow.findings f on f.queue = lower($1)
+left join orderflow.gate g on g.queue = lower($1)
