@@ -105,8 +105,8 @@ func TestTheDashboardShowsAndStreamsWhatHappens(t *testing.T) {
 	}
 }
 
-// shown is what the tests look at of a snapshot.
-type shown struct {
+// overview is what the tests look at of a snapshot.
+type overview struct {
 	Waiting   int
 	Accepted  *float64 `json:"accepted_per_second"`
 	Completed *float64 `json:"completed_per_second"`
@@ -131,11 +131,11 @@ type shown struct {
 }
 
 // until passes snapshots over until one is as wanted.
-func (s *stream) until(what string, holds func(*shown) bool) (last shown) {
+func (s *stream) until(what string, holds func(*overview) bool) (last overview) {
 	s.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
-		last = shown{}
+		last = overview{}
 		s.next("snapshot", &last)
 		if holds(&last) {
 			return last
@@ -161,7 +161,7 @@ func TestTheBalanceIsTrue(t *testing.T) {
 	s := started(t, map[string]string{"DATABASE_URL": db})
 	admin := testdb.Connect(t, db)
 	events := s.watch(t)
-	events.until("the first count", func(n *shown) bool {
+	events.until("the first count", func(n *overview) bool {
 		return n.Balance.State == "balanced" && n.Balance.Words == "There are no orders yet."
 	})
 	for i := range 5 {
@@ -172,7 +172,7 @@ func TestTheBalanceIsTrue(t *testing.T) {
 		with m as (delete from pgmq.q_order_queue where msg_id = 3 returning message)
 		select pgmq.send('order_queue_dlq', message) from m`)
 	execute(t, admin, `update orders set status = 'dead', dead_at = clock_timestamp() where id = 3`)
-	events.until("all five orders are accounted for", func(n *shown) bool {
+	events.until("all five orders are accounted for", func(n *overview) bool {
 		b := n.Balance
 		if b.State == "lost" {
 			t.Errorf("nothing is lost: %+v", b)
@@ -181,15 +181,15 @@ func TestTheBalanceIsTrue(t *testing.T) {
 	})
 	// Somebody takes a message out of the queue, and for a while nobody notices.
 	execute(t, admin, `select pgmq.archive('order_queue', 4)`)
-	lost := events.until("an order is missed", func(n *shown) bool { return n.Balance.State == "lost" }).Balance
+	lost := events.until("an order is missed", func(n *overview) bool { return n.Balance.State == "lost" }).Balance
 	if lost.Lost != 1 || lost.Example == nil || *lost.Example != 4 || lost.Under != 1 || lost.Accepted != 5 || !strings.Contains(lost.Words, "Order 4 is one") {
 		t.Errorf("the balance is %+v", lost)
 	}
 	execute(t, admin, `update orders set message_id = (select pgmq.send('order_queue', '{"order_id": 4}')) where id = 4`)
-	events.until("the order has a message again", func(n *shown) bool { return n.Balance.State == "balanced" })
+	events.until("the order has a message again", func(n *overview) bool { return n.Balance.State == "balanced" })
 	// Orders that are removed are not lost.
 	execute(t, admin, `delete from orders where status = 'completed'`)
-	events.until("removed orders are not counted any more", func(n *shown) bool { return n.Balance.Accepted == 3 })
+	events.until("removed orders are not counted any more", func(n *overview) bool { return n.Balance.Accepted == 3 })
 }
 
 func TestConsumersAppearAndVanish(t *testing.T) {
@@ -203,7 +203,7 @@ func TestConsumersAppearAndVanish(t *testing.T) {
 		completed += 10
 		execute(t, admin, fmt.Sprintf(reports, name, state, completed))
 	}
-	n := events.until("a consumer appears", func(n *shown) bool {
+	n := events.until("a consumer appears", func(n *overview) bool {
 		say("first", "working")
 		return len(n.Consumers) == 1 && n.Consumers[0].PerSecond != nil && *n.Consumers[0].PerSecond > 0
 	})
@@ -225,13 +225,13 @@ func TestConsumersAppearAndVanish(t *testing.T) {
 		}
 	}
 	say("second", "idle")
-	events.until("a second one", func(n *shown) bool { return len(n.Consumers) == 2 && n.Consumers[1].Name == "second" })
+	events.until("a second one", func(n *overview) bool { return len(n.Consumers) == 2 && n.Consumers[1].Name == "second" })
 	say("second", "gone")
-	events.until("one that has drained is not shown", func(n *shown) bool { return len(n.Consumers) == 1 })
+	events.until("one that has drained is not overview", func(n *overview) bool { return len(n.Consumers) == 1 })
 	execute(t, admin, `update orderflow.processes set seen_at = seen_at - interval '10 seconds' where name = 'first'`)
-	events.until("one that is silent is marked", func(n *shown) bool { return len(n.Consumers) == 1 && n.Consumers[0].State == "silent" })
+	events.until("one that is silent is marked", func(n *overview) bool { return len(n.Consumers) == 1 && n.Consumers[0].State == "silent" })
 	execute(t, admin, `update orderflow.processes set seen_at = seen_at - interval '30 seconds' where name = 'first'`)
-	events.until("and vanishes", func(n *shown) bool { return len(n.Consumers) == 0 })
+	events.until("and vanishes", func(n *overview) bool { return len(n.Consumers) == 0 })
 	eventually(t, "no row of it is left", func() bool {
 		return count(t, db, `select count(*) from orderflow.processes where kind = 'consumer'`) == 0
 	})

@@ -168,7 +168,7 @@ func (c counts) balance() Balance {
 		if c.Example != nil {
 			b.Words += " Order " + strconv.FormatInt(*c.Example, 10) + " is one."
 		}
-		b.Words += " Something else than Orderflow has taken messages out of the queue, or a part of the database was restored."
+		b.Words += " Something else than Orderflow has taken messages out of the queue, or a part of the database was restored. `api requeue` says which they are, and gives them new ones."
 	case c.NewestID != nil && (c.LastID == nil || *c.NewestID > *c.LastID+behind):
 		b.State = stateCounting
 		b.Words = "Not all orders have been looked at yet; of those that have been, each is accounted for."

@@ -76,6 +76,7 @@ func (d *Dashboard) Run(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	told := time.Time{}
+	var last *Snapshot // what is shown while the database is away
 	for {
 		select {
 		case <-ctx.Done():
@@ -84,7 +85,7 @@ func (d *Dashboard) Run(ctx context.Context) {
 		case <-d.feed.wake:
 		}
 		if !d.feed.watched() {
-			told = time.Time{}
+			told, last = time.Time{}, nil
 			continue
 		}
 		seen := d.look(ctx)
@@ -93,10 +94,13 @@ func (d *Dashboard) Run(ctx context.Context) {
 		case seen.away == nil:
 			told = time.Time{}
 			d.feed.send(eventSeries, frame("series", seen.series))
+			last = seen.snapshot
 			d.feed.send(eventSnapshot, frame("snapshot", seen.snapshot))
+			d.feed.send(eventPage, page(d.live(ctx, seen.snapshot, nil)))
 		case time.Since(told) >= awayEvery:
 			told = time.Now()
 			d.feed.send(eventAway, frame("away", seen.away))
+			d.feed.send(eventPage, page(d.live(ctx, last, seen.away)))
 		}
 	}
 }
