@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/message"
 )
@@ -61,6 +63,9 @@ func (a adapter) Handle(ctx context.Context, m message.Message) error {
 // Leave runs the handler and returns what it has queued.
 func (a adapter) Leave(ctx context.Context, m message.Message) (any, error) {
 	o := read(&m)
+	if from := tracing.Parse(m.Traceparent); from.IsValid() && !trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, from) // so that what the handler calls goes on with the trace, or does not begin one
+	}
 	if err := a.handler.Handle(ctx, o); err != nil {
 		return nil, err
 	}

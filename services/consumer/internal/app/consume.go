@@ -10,6 +10,7 @@ import (
 
 	"orderflow.example/kit/ops"
 	"orderflow.example/kit/program"
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/config"
 	"orderflow.example/services/consumer/internal/doctor"
@@ -32,6 +33,11 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 	slog.SetDefault(log) // for libraries
 	log.Info("starting", "service", "consumer", "version", a.Version, "config", s)
 	s.DatabaseURL.Note(log)
+	tracer, err := tracing.Start(&s.Settings, tracing.Process{Name: "orderflow-consumer", Version: a.Version, Instance: s.ConsumerID}, log)
+	if err != nil {
+		return err
+	}
+	defer tracer.Stop()
 	m := metrics.New(a.Version, s.QueueName, s.Handler)
 	server := pg.NewServer(s.DatabaseURL, s.ConsumerID, log, pg.Observer{
 		Connected: func(link string, again bool) {
@@ -66,6 +72,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		Breaker: worker.Breaker{
 			Share: s.BreakerShare, Least: s.BreakerAttempts, ProbeFirst: s.BreakerProbeInterval, ProbeMost: s.BreakerProbeMax,
 		},
+		Tracer: tracer,
 	}, server, h, log, m)
 
 	if s.MetricsPort >= 0 {

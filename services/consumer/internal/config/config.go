@@ -10,6 +10,7 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/webhook"
 )
 
@@ -54,6 +55,8 @@ type Config struct {
 	BreakerAttempts      int           `envconfig:"BREAKER_ATTEMPTS" default:"10" desc:"attempts that it takes to open the breaker, at three different orders at least, 3 to 10000"`
 	BreakerProbeInterval time.Duration `envconfig:"BREAKER_PROBE_INTERVAL" default:"1s" desc:"wait between the opening of the breaker and the first probe; doubled with each that fails"`
 	BreakerProbeMax      time.Duration `envconfig:"BREAKER_PROBE_MAX" default:"5s" desc:"longest wait between two probes: about how late a return is noticed"`
+
+	tracing.Settings
 
 	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty: all"`
 	MetricsPort int    `envconfig:"METRICS_PORT" default:"9101" desc:"port of /metrics, /livez and /readyz; 0: any free port, -1: off"`

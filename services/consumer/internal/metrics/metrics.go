@@ -5,6 +5,8 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"orderflow.example/kit/ops"
 )
 
 // Metrics are the consumer's instruments.
@@ -154,13 +156,13 @@ func (f factory) gauge(name, help string) prometheus.Gauge {
 }
 
 func (f factory) histogram(name, help string, buckets []float64) prometheus.Histogram {
-	h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+	h := prometheus.NewHistogram(ops.Histogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}))
 	f.registry.MustRegister(h)
 	return h
 }
 
 func (f factory) histograms(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, []string{label})
+	h := prometheus.NewHistogramVec(ops.Histogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}), []string{label})
 	f.registry.MustRegister(h)
 	return h
 }

@@ -48,7 +48,9 @@ func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 	if err != nil {
 		return handler.Unavailable(s.failure("webhook: " + unaddressed(err))) // a wrong address is no order's fault
 	}
+	span := begin(ctx, call)
 	answer, err := s.http.Do(call)
+	s.end(span, answer, err)
 	if err != nil {
 		cause := context.Cause(limited)
 		if cause == nil || errors.Is(cause, handler.ErrTimeout) {

@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/gate"
@@ -31,7 +32,7 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// Settings are what a consumer is told. All are required.
+// Settings are what a consumer is told. All but the tracer are required.
 type Settings struct {
 	ID             string
 	Queue          string
@@ -49,6 +50,7 @@ type Settings struct {
 	Poll           time.Duration
 	Backoff        backoff.Policy
 	Breaker        Breaker
+	Tracer         *tracing.Tracer // nil: none
 }
 
 // Times that a drain may take beyond Settings.Drain.
@@ -74,6 +76,7 @@ type Consumer struct {
 	buffer    chan *delivery
 	load      *load
 	company   *company
+	spans     spans
 	lease     lease
 	watermark watermark
 
@@ -98,6 +101,7 @@ type Consumer struct {
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
 	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, handler: h, log: log, metrics: m, company: newCompany(s.Concurrency)}
 	c.held = newHeld(c.company)
+	c.spans = newSpans(s.Tracer, s.Queue)
 	c.presence = newPresence(s, c.endings.tally, c.held, c.draining.Load, log)
 	if leavesWork, ok := h.(effect.Handler); ok {
 		c.leavesWork = leavesWork
@@ -156,7 +160,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	parts := settling{
 		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, retryIn: c.poller.retryIn, draining: c.draining.Load,
 		room: c.load.room, progress: &c.steps.settle, note: func(o op, err error) { c.writes[o].note(err) }, unwritten: &c.unwritten,
-		judge: c.judged, log: c.log, metrics: c.metrics,
+		judge: c.judged, log: c.log, metrics: c.metrics, spans: c.spans,
 	}
 	c.settler = newSettler(parts, writing, c.load.mostHeld)
 	defer c.addWorkLanes(parts)()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/ops"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
@@ -189,9 +190,11 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read,
 		} else {
 			hopeful = append(hopeful, d)
 		}
-		c.metrics.PickupSeconds.Observe(m.Late.Seconds())
+		d.span = c.spans.begin(&d.msg, read)
+		ops.Observe(c.metrics.PickupSeconds, m.Late.Seconds(), d.traceID())
 		deliveries[i] = d
 	}
+	c.spans.received(deliveries, read)
 	c.gate.fetched(l, len(deliveries), deliveries[0])
 	kept := c.keep(hopeful, &ended)
 	for _, o := range ended {

@@ -6,13 +6,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"orderflow.example/services/consumer/internal/message"
 )
 
-// delivery is one delivery of a message while we hold its lease. Its fields but msg, read, due and verdict are guarded by held.
+// delivery is one delivery of a message while we hold its lease. Its fields but msg, span, read, due and verdict are guarded by held.
 type delivery struct {
 	verdict
 	msg      message.Message
+	span     trace.Span // nil: nobody records its trace. It guards itself
 	stage    stage
 	read     time.Time // when the read that leased it was answered, on our monotonic clock
 	started  time.Time // start of its handler, likewise; zero: not started

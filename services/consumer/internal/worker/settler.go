@@ -28,6 +28,7 @@ type settling struct {
 	judge     func(*delivery, returned) returned // tells the gate how an attempt has ended whose work was done here
 	log       *slog.Logger
 	metrics   *metrics.Metrics
+	spans     spans
 }
 
 // settler writes how leases end. It hands each outcome to a lane that writes outcomes of its kind: there is one for most of them, and

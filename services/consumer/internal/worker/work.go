@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"orderflow.example/kit/ops"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
 )
@@ -51,10 +52,12 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 		return // lost while it waited; the heartbeat has said so
 	}
 	c.metrics.InFlight.Inc()
+	limited, span := c.spans.handling(limited, d, start)
 	work, err := c.call(limited, &d.msg)
 	took := time.Since(start)
+	handled(span, err)
 	c.metrics.InFlight.Dec()
-	c.metrics.HandlerSeconds.Observe(took.Seconds())
+	ops.Observe(c.metrics.HandlerSeconds, took.Seconds(), d.traceID())
 	if work == nil {
 		c.load.worked(1, took)
 	}

@@ -22,6 +22,8 @@ type work struct {
 	lease  *lease
 	took   func(orders int, took time.Duration)
 
+	began, ended time.Time // the work of the last transaction
+
 	sharing queue.Sharing // how the session is to be set
 }
 
@@ -146,7 +148,9 @@ func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenA
 	start := time.Now()
 	if len(orders) > 0 {
 		limited, cancel := context.WithTimeout(ctx, l.work.limit+workGrace)
+		l.work.began = time.Now()
 		err := l.work.runner.Run(limited, conn, orders)
+		l.work.ended = time.Now()
 		overdue := limited.Err() != nil && ctx.Err() == nil
 		cancel()
 		if err != nil {

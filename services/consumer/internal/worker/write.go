@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/ops"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/queue"
@@ -27,6 +28,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	o := b.statement.op()
 	start := time.Now()
 	confirmed, fates, err := l.send(ctx, b)
+	l.spans.settled(b, start, l.work, err)
 	fault := queue.Classify(err)
 	l.metrics.StatementSeconds.WithLabelValues(b.statement.String()).Observe(time.Since(start).Seconds())
 	var worked *workError
@@ -134,7 +136,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		lease := item.entry().Lease
 		if took, ok := confirmed[lease]; ok {
 			if o == opAck {
-				l.metrics.LatencySeconds.Observe(took.Seconds())
+				ops.Observe(l.metrics.LatencySeconds, took.Seconds(), item.delivery.traceID())
 				l.endings.tally.took(took)
 			}
 			l.done(item)
@@ -178,6 +180,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 // drop ends a delivery whose message is somebody else's.
 func (l *lane) drop(o outcome) {
 	l.held.drop(o.delivery)
+	o.delivery.end("lost", ending{})
 	if o.work != nil {
 		l.judge(o.delivery, returned{err: handler.ErrLeaseLost, cause: handler.ErrLeaseLost})
 	}
@@ -186,6 +189,7 @@ func (l *lane) drop(o outcome) {
 // done ends a delivery whose outcome is committed.
 func (l *lane) done(o outcome) {
 	l.held.drop(o.delivery)
+	o.delivery.end(o.op.String(), o.ending)
 	if o.op == opAck && o.work != nil {
 		l.judge(o.delivery, returned{})
 	}
