@@ -72,15 +72,18 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Queue: cfg.QueueName, OrderRetention: cfg.OrderRetention, DeadLetterRetention: cfg.DeadLetterRetention, Up: monitor.Up, Log: log,
 	})
 	limits := bounds(cfg, log)
-	store := orders.NewStore(pool)
-	screen := dashboard.New(dashboard.Config{
-		DB: pool, Store: store, Queue: messages, Watcher: watcher, Monitor: monitor, Accepted: counters.Accepted, Log: log, Version: version,
-		MaxViewers: limits.connections / viewersShare, Timeout: cfg.RequestTimeout,
-	})
+	store, stories := orders.NewStore(pool), history.NewReader(pool, messages)
+	var screen *dashboard.Dashboard
+	if cfg.Dashboard == "on" {
+		screen = dashboard.New(dashboard.Config{
+			DB: pool, Store: store, History: stories, Queue: messages, Watcher: watcher, Monitor: monitor, Accepted: counters.Accepted, Log: log, Version: version,
+			MaxViewers: limits.connections / viewersShare, Timeout: cfg.RequestTimeout,
+		})
+	}
 	server := httpapi.New(httpapi.Config{
 		Writer:         writer,
 		Store:          store,
-		History:        history.NewReader(pool, messages),
+		History:        stories,
 		Queue:          messages,
 		Watcher:        watcher,
 		Dashboard:      screen,
@@ -122,8 +125,9 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer stopNotifier()
 	stopWriter := background(writer.Run)
 	defer stopWriter()
-	stopScreen := background(screen.Run)
-	defer stopScreen()
+	if screen != nil {
+		defer background(screen.Run)()
+	}
 	stopKeeper := background(keeper.Run)
 	defer stopKeeper()
 	stopTokens := background(func(ctx context.Context) { tokens.follow(ctx, server.SetTokens) })

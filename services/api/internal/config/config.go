@@ -29,6 +29,8 @@ type Config struct {
 
 	Input string `envconfig:"INPUT" default:"strict" desc:"how an order may be written: strict takes what means one thing only; example takes what the FastAPI example took, rounds prices half-even to cents and says so, and refuses with FastAPI's statuses and errors"`
 
+	Dashboard string `envconfig:"DASHBOARD" default:"on" desc:"on: the dashboard is at /, and its figures are noted in the database once in five seconds; off: / leads to the API's documentation, and nothing is noted"`
+
 	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"900ms" desc:"an answer comes within this time: 503 when there is no other. Calls that change dead letters may take a minute"`
 	ShutdownDelay  time.Duration `envconfig:"SHUTDOWN_DELAY" default:"0s" desc:"go on serving after SIGTERM while load balancers take note; readiness says no at once"`
 	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"10s" desc:"after that, requests still under way have this long to finish"`
@@ -116,6 +118,7 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "WRITE_BATCH", c.WriteBatch, 1, 10_000)
 	env.Between(p, "WRITE_QUEUE", c.WriteQueue, 1, 1_000_000)
 	env.Between(p, "DB_MAX_CONNS", c.DBMaxConns, 4, 1000)
+	env.OneOf(p, "DASHBOARD", c.Dashboard, "on", "off")
 	env.OneOf(p, "INPUT", c.Input, "strict", "example")
 	env.OneOf(p, "PGMQ_INSTALL", c.PGMQInstall, "auto", "extension", "sql")
 	env.OneOf(p, "UNLOGGED_QUEUE", c.UnloggedQueue, "refuse", "allow")

@@ -165,9 +165,6 @@ func (c counts) balance() Balance {
 		b.State = stateLost
 		b.Words = plural(c.Lost, "accepted order is", "accepted orders are") + " pending without a message: nobody will process " +
 			map[bool]string{true: "it", false: "them"}[c.Lost == 1] + "."
-		if c.Example != nil {
-			b.Words += " Order " + strconv.FormatInt(*c.Example, 10) + " is one."
-		}
 		b.Words += " Something else than Orderflow has taken messages out of the queue, or a part of the database was restored. `api requeue` says which they are, and gives them new ones."
 	case c.NewestID != nil && (c.LastID == nil || *c.NewestID > *c.LastID+behind):
 		b.State = stateCounting

@@ -12,11 +12,14 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/history"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
 )
@@ -25,6 +28,14 @@ import (
 type Monitor interface {
 	State() (database.State, <-chan struct{})
 	Suspect()
+}
+
+// Host is the server that the dashboard is a part of.
+type Host interface {
+	// Explain says what an error means to who has asked, as a status of HTTP and in words. What of it belongs into the log, it writes there.
+	Explain(c *fiber.Ctx, err error) (status int, detail string)
+	// TraceID is the request's.
+	TraceID(c *fiber.Ctx) string
 }
 
 // Config is what the dashboard needs.
@@ -36,6 +47,8 @@ type Config struct {
 	Monitor  Monitor
 	Accepted func() int64 // orders that this process has accepted since its start
 	Log      *slog.Logger
+
+	History *history.Reader
 
 	Version    string
 	MaxViewers int           // streams at a time
@@ -49,15 +62,21 @@ type Dashboard struct {
 	reporter *reporter
 	looker   *looker
 	feed     *feed
+	host     Host
+
+	credentials atomic.Pointer[credentials]
+	throttle    *throttle
+	draining    atomic.Bool
 }
 
 // New makes a dashboard; nothing is streamed until Run.
 func New(cfg Config) *Dashboard {
 	d := &Dashboard{
-		cfg: cfg, feed: newFeed(cfg.MaxViewers), reporter: newReporter(cfg.Accepted),
+		cfg: cfg, feed: newFeed(cfg.MaxViewers), throttle: newThrottle(), reporter: newReporter(cfg.Accepted),
 		store: &store{db: cfg.DB, queue: cfg.Queue, watcher: cfg.Watcher},
 	}
 	d.looker = &looker{store: d.store, monitor: cfg.Monitor, reporter: d.reporter, log: cfg.Log, turn: make(chan struct{}, 1)}
+	d.SetTokens(nil, nil)
 	return d
 }
 
@@ -150,4 +169,7 @@ func (d *Dashboard) sampleOnce(ctx context.Context, s *sampler) error {
 }
 
 // Drain ends the streams: their viewers connect anew, to somebody else.
-func (d *Dashboard) Drain() { d.feed.close() }
+func (d *Dashboard) Drain() {
+	d.draining.Store(true)
+	d.feed.close()
+}

@@ -65,6 +65,13 @@ func (l *looker) get(ctx context.Context) view {
 	return l.view
 }
 
+// forget makes the next look a new one: something has been changed here.
+func (l *looker) forget() {
+	l.turn <- struct{}{}
+	l.taken = time.Time{}
+	<-l.turn
+}
+
 // make makes a view of what was found.
 func (l *looker) make(found *seen) view {
 	l.reports.note(found.processes, found.now)

@@ -47,6 +47,9 @@ func (a *access) admit(token string) bool {
 // SetTokens replaces the tokens: the next request is asked for one of these.
 func (s *Server) SetTokens(callers, admins []string) {
 	s.access.Store(&access{callers: newTokens(callers...), admins: newTokens(admins...)})
+	if s.cfg.Dashboard != nil {
+		s.cfg.Dashboard.SetTokens(callers, admins)
+	}
 }
 
 // openToAll are the paths that need no token: probes, which Kubernetes and load balancers ask, and the page that shows the API's
@@ -60,7 +63,7 @@ var openToAll = map[string]bool{"/health": true, "/livez": true, "/readyz": true
 // have one address, and whoever tries tokens would lock out those that have one. A token must be long instead.
 func (s *Server) authenticate(c *fiber.Ctx) error {
 	access := s.access.Load()
-	if len(access.callers) == 0 || openToAll[c.Path()] && !(s.cfg.Dashboard != nil && dashboard.Owns(c.Path())) {
+	if len(access.callers) == 0 || openToAll[c.Path()] || s.cfg.Dashboard != nil && dashboard.Owns(c.Path()) {
 		return c.Next()
 	}
 	if token, given := bearer(c); !access.admit(token) {

@@ -36,7 +36,7 @@ func (s *Server) deadLetters() {
 		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/dead-letters", Tags: []string{"dead letters"},
 		Summary: "Messages that were given up, newest first", Errors: []int{http.StatusUnprocessableEntity},
 	}, func(ctx context.Context, in *listDeadLettersInput) (*listDeadLettersOutput, error) {
-		page, err := s.cfg.Queue.DeadLetters(ctx, in.Reason, in.Limit, in.Cursor)
+		page, err := s.cfg.Queue.DeadLetters(ctx, queue.LetterFilter{Reason: in.Reason}, in.Limit, in.Cursor)
 		if err != nil {
 			return nil, err
 		}

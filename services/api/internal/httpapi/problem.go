@@ -213,3 +213,12 @@ func single(errs []error) (*Problem, bool) {
 	var p *Problem
 	return p, len(errs) == 1 && errs[0] != nil && errors.As(errs[0], &p)
 }
+
+// Explain is what an error means to who has asked for a page; it is logged as for any other call.
+func (s *Server) Explain(c *fiber.Ctx, err error) (status int, detail string) {
+	p := toProblem(s.failed(c.UserContext(), err))
+	return p.Status, p.Detail
+}
+
+// TraceID is a request's.
+func (s *Server) TraceID(c *fiber.Ctx) string { return s.traceOf(c).id() }

@@ -71,7 +71,7 @@ func (s *Server) reading() {
 		Description: "Pages by key: a page costs the same wherever it is, and what is added meanwhile neither repeats nor hides an order.",
 		Errors:      []int{http.StatusUnprocessableEntity},
 	}, func(ctx context.Context, in *listOrdersInput) (*listOrdersOutput, error) {
-		if !keyLike(in.KeyPrefix) {
+		if !orders.KeyLike(in.KeyPrefix) {
 			return nil, unprocessable(Wrong{Location: "query.idempotency_key_prefix", Message: "must consist of characters that keys can have"})
 		}
 		filter := orders.Filter{Status: in.Status, CustomerName: in.CustomerName, KeyPrefix: in.KeyPrefix}
@@ -139,16 +139,6 @@ func (s *Server) messages() {
 		}
 		return &queueOutput{snapshot}, nil
 	})
-}
-
-// keyLike tells whether an idempotency key can begin so: visible ASCII, and what separates a batch's key from the place.
-func keyLike(prefix string) bool {
-	for i := range len(prefix) {
-		if (prefix[i] <= ' ' || prefix[i] > '~') && prefix[i] != 0x1f {
-			return false
-		}
-	}
-	return true
 }
 
 func optional(s string) *string {

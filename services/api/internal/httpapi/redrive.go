@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -145,49 +144,15 @@ func (s *Server) redrive(ctx context.Context, in *redriveInput) (*redriveOutput,
 	if r.DryRun || len(chosen) == 0 {
 		return out, nil
 	}
-	done, err := redriveAll(queue.Batches(chosen), s.draining.Load, func(batch []int64) ([]queue.Redriven, error) { return s.cfg.Queue.Redrive(ctx, batch) })
-	if err != nil && done.tried == 0 {
+	done, err := queue.RedriveAll(queue.Batches(chosen), s.draining.Load, func(batch []int64) ([]queue.Redriven, error) { return s.cfg.Queue.Redrive(ctx, batch) })
+	if err != nil && done.Tried == 0 {
 		return nil, err
 	}
-	out.Body.Redriven, out.Body.Incomplete, out.Body.Untried = append(out.Body.Redriven, done.moved...), done.incomplete, len(chosen)-done.tried
+	out.Body.Redriven, out.Body.Incomplete, out.Body.Untried = append(out.Body.Redriven, done.Moved...), done.Incomplete, len(chosen)-done.Tried
 	if err != nil {
-		s.cfg.Log.WarnContext(ctx, "redrive cut short", "tried", done.tried, "matched", len(chosen), "error", err)
+		s.cfg.Log.WarnContext(ctx, "redrive cut short", "tried", done.Tried, "matched", len(chosen), "error", err)
 		out.Body.Incomplete = toProblem(err).Detail
 	}
 	s.cfg.Log.InfoContext(ctx, "dead letters redriven", "matched", len(chosen), "redriven", len(out.Body.Redriven), "untried", out.Body.Untried)
 	return out, nil
-}
-
-// redriveTime is how long batches are begun. The last one has its own time; together they are within that of the answer.
-const redriveTime = 25 * time.Second
-
-// progress is what has been done of a redrive.
-type progress struct {
-	moved      []queue.Redriven
-	tried      int
-	incomplete string // why the rest is left; empty when it is not, or for an error
-}
-
-// redriveAll moves one batch after the other, each in its own transaction, as long as nothing is against it. What has been done is
-// told, also when the rest cannot be; the first batch is tried in any case.
-func redriveAll(batches [][]int64, draining func() bool, move func([]int64) ([]queue.Redriven, error)) (done progress, err error) {
-	end := time.Now().Add(redriveTime)
-	for i, batch := range batches {
-		switch {
-		case i == 0:
-		case draining():
-			done.incomplete = "shutting down"
-			return done, nil
-		case time.Now().After(end):
-			done.incomplete = "it takes longer than one call may"
-			return done, nil
-		}
-		moved, err := move(batch)
-		if err != nil {
-			return done, err
-		}
-		done.moved = append(done.moved, moved...)
-		done.tried += len(batch)
-	}
-	return done, nil
 }

@@ -55,7 +55,7 @@ type Config struct {
 	History *history.Reader
 	Queue   *queue.Queue
 	Watcher *queue.Watcher
-	// Dashboard is what stands at /; nil: nothing but the way to the documentation.
+	// Dashboard is what stands at /, and asks for sessions by itself; nil: nothing but the way to the documentation.
 	Dashboard *dashboard.Dashboard
 	Monitor   Monitor
 	Observer  Observer
@@ -132,7 +132,7 @@ func New(cfg Config) *Server {
 	s.deadLetters()
 	s.pausing()
 	if cfg.Dashboard != nil {
-		cfg.Dashboard.Routes(s.app) // before the documentation, which stands at / where there is none
+		cfg.Dashboard.Routes(s.app, s) // before the documentation, which stands at / where there is none
 	}
 	s.documentation()
 	return s

@@ -259,3 +259,13 @@ func (q *query) sql(columns string) string {
 	}
 	return sql + " order by " + q.order
 }
+
+// KeyLike tells whether an idempotency key can begin so: visible ASCII, and what separates a batch's key from the place.
+func KeyLike(prefix string) bool {
+	for i := range len(prefix) {
+		if (prefix[i] <= ' ' || prefix[i] > '~') && prefix[i] != 0x1f {
+			return false
+		}
+	}
+	return true
+}

@@ -43,13 +43,27 @@ type DeadLetterPage struct {
 	Next        string
 }
 
-// DeadLetters lists dead letters, newest first. reason chooses those that died of it, empty all. A page can hold fewer than
-// limit, or none, and still have a next one. The error is cursor.ErrInvalid for a cursor that is not one of this list.
-func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after string) (DeadLetterPage, error) {
+// LetterFilter chooses dead letters. The zero value is all of them.
+type LetterFilter struct {
+	Reason string // those that died of it
+	Text   string // those whose error or message has it, in whatever case; a number also: those whose msg_id it is, or whose order's id
+	Order  int64  // those of this order; 0: of any
+}
+
+func (f LetterFilter) scope() []string {
+	if f.Text == "" && f.Order == 0 {
+		return []string{"dead_letters", f.Reason}
+	}
+	return []string{"dead_letters", f.Reason, f.Text, strconv.FormatInt(f.Order, 10)}
+}
+
+// DeadLetters lists dead letters, newest first. A page can hold fewer than limit, or none, and still have a next one. The error is
+// cursor.ErrInvalid for a cursor that is not one of this list.
+func (q *Queue) DeadLetters(ctx context.Context, filter LetterFilter, limit int, after string) (DeadLetterPage, error) {
 	upTo := int64(math.MaxInt64)
 	page := DeadLetterPage{DeadLetters: []DeadLetter{}}
 	if after != "" {
-		position, err := cursor.Read(after, "dead_letters", reason)
+		position, err := cursor.Read(after, filter.scope()...)
 		if err == nil {
 			upTo, err = strconv.ParseInt(position, 10, 64)
 		}
@@ -62,7 +76,7 @@ func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after
 		upTo--
 	}
 	for started := time.Now(); ; {
-		found, last, err := q.window(ctx, upTo, reason, limit+1-len(page.DeadLetters))
+		found, last, err := q.window(ctx, upTo, filter, limit+1-len(page.DeadLetters))
 		if err != nil {
 			return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
 		}
@@ -79,7 +93,7 @@ func (q *Queue) DeadLetters(ctx context.Context, reason string, limit int, after
 			return page, nil
 		}
 		if len(page.DeadLetters) == limit || time.Since(started) > scanTime {
-			page.Next = cursor.Make(strconv.FormatInt(end, 10), "dead_letters", reason)
+			page.Next = cursor.Make(strconv.FormatInt(end, 10), filter.scope()...)
 			return page, nil
 		}
 		upTo = end - 1
@@ -95,9 +109,9 @@ const (
 
 // window looks for up to limit letters among the next ones up to an id, and returns the last id that it looked at; nil when
 // it came to the end of the list.
-func (q *Queue) window(ctx context.Context, upTo int64, reason string, limit int) (found []DeadLetter, last *int64, err error) {
+func (q *Queue) window(ctx context.Context, upTo int64, filter LetterFilter, limit int) (found []DeadLetter, last *int64, err error) {
 	size := scanWindow
-	if reason == "" {
+	if filter == (LetterFilter{}) {
 		size = limit
 	}
 	// One statement, and so one snapshot: what is redriven meanwhile must not move the window's end.
@@ -107,13 +121,13 @@ func (q *Queue) window(ctx context.Context, upTo int64, reason string, limit int
 		),`+excerpts(`
 			select d.*
 			from (select l.* from `+q.dlq+` l where l.msg_id <= $1 order by l.msg_id desc limit $3) d
-			where $2 = '' or `+diedOf("d")+` = $2
+			where ($2 = '' or `+diedOf("d")+` = $2) and ($5 = '' or `+hasText("d", "$5")+`) and ($6 = 0 or `+orderOf("d")+` = $6)
 			order by d.msg_id desc
 			limit $4`, "msg_id desc", letterFields)+`
 		select w.last, shown.msg_id, shown.order_id, shown.reason, shown.error, shown.attempts, shown.dead_at, shown.origin, `+values+`
 		from w
 		left join shown on true
-		order by shown.msg_id desc`, upTo, reason, size, limit)
+		order by shown.msg_id desc`, upTo, filter.Reason, size, limit, filter.Text, filter.Order)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -156,6 +170,71 @@ func textOf(headers, name string, most int) string {
 // diedOf is the SQL of the reason of a dead letter. Headers that are too large to be looked into have none.
 func diedOf(letter string) string {
 	return `case when ` + weight(letter+".headers") + ` <= ` + strconv.Itoa(headersLimit) + ` then ` + letter + `.headers #>> '{orderflow-dead,reason}' end`
+}
+
+// orderOf is the SQL of the order's id that a dead letter names. A message that is too large to be looked into names none.
+func orderOf(letter string) string {
+	return `case when ` + weight(letter+".message") + ` <= ` + strconv.Itoa(searchLimit) + ` then orderflow.order_id(` + letter + `.message) end`
+}
+
+// searchLimit is up to which weight a value is searched, of which there may be thousands.
+const searchLimit = 64 << 10
+
+// hasText is the SQL of whether a dead letter has a text, as [LetterFilter] says; text is a parameter. What is too large is not looked into.
+func hasText(letter, text string) string {
+	has := func(value, of string) string {
+		return `case when ` + weight(of) + ` <= ` + strconv.Itoa(searchLimit) + ` then position(lower(` + text + `) in lower(coalesce(` + value + `, ''))) > 0 else false end`
+	}
+	return `(case when ` + text + ` ~ '^[0-9]+$' then ` + letter + `.msg_id::text = ` + text + ` or coalesce(` + orderOf(letter) + `::text = ` + text + `, false) else false end
+		or ` + has(letter+`.headers #>> '{orderflow-dead,error}'`, letter+".headers") + `
+		or (` + text + ` !~ '^[0-9]+$' and ` + has(letter+`.message::text`, letter+".message") + `))`
+}
+
+// Reasons are what the newest dead letters died of.
+type Reasons struct {
+	Reasons []ReasonCount // the most frequent first
+	Counted int
+	Many    bool // there are more letters than were counted
+}
+
+// ReasonCount is how many letters died of a reason; empty: none is noted.
+type ReasonCount struct {
+	Reason  string
+	Letters int
+}
+
+// How many letters are looked at for their reasons, and how many reasons are told.
+const (
+	reasonsOf   = 5000
+	reasonsMost = 30
+)
+
+// Reasons counts the newest dead letters by their reasons.
+func (q *Queue) Reasons(ctx context.Context) (Reasons, error) {
+	rows, err := q.db.Query(ctx, `
+		select left(coalesce(d.reason, ''), 200), count(*), (sum(count(*)) over ())::int
+		from (
+			select case when `+weight("l.headers")+` <= `+strconv.Itoa(searchLimit)+` then l.headers #>> '{orderflow-dead,reason}' end as reason
+			from `+q.dlq+` l
+			order by l.msg_id desc
+			limit $1
+		) d
+		group by 1
+		order by 2 desc, 1
+		limit $2`, reasonsOf+1, reasonsMost)
+	if err != nil {
+		return Reasons{}, fmt.Errorf("count reasons: %w", err)
+	}
+	var found Reasons
+	var one ReasonCount
+	if _, err := pgx.ForEachRow(rows, []any{&one.Reason, &one.Letters, &found.Counted}, func() error {
+		found.Reasons = append(found.Reasons, one)
+		return nil
+	}); err != nil {
+		return Reasons{}, fmt.Errorf("count reasons: %w", err)
+	}
+	found.Many = found.Counted > reasonsOf
+	return found, nil
 }
 
 // integer is nil for what is no integer.

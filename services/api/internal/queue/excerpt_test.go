@@ -144,7 +144,7 @@ func TestLargeValuesNeverReachThisProcess(t *testing.T) {
 		t.Errorf("%d messages are shown", whole)
 	}
 
-	page, err := q.DeadLetters(t.Context(), "", 1000, "")
+	page, err := q.DeadLetters(t.Context(), LetterFilter{}, 1000, "")
 	if err != nil || len(page.DeadLetters) != 996 {
 		t.Fatal(len(page.DeadLetters), err)
 	}
@@ -156,7 +156,7 @@ func TestLargeValuesNeverReachThisProcess(t *testing.T) {
 			t.Fatalf("what a letter died of is not shown: %+v", d)
 		}
 	}
-	large, err := q.DeadLetters(t.Context(), "too_large", 1000, "")
+	large, err := q.DeadLetters(t.Context(), LetterFilter{Reason: "too_large"}, 1000, "")
 	if err != nil || len(large.DeadLetters) != 3 || large.DeadLetters[0].Truncated.Message == nil || *large.DeadLetters[0].Reason != "too_large" {
 		t.Errorf("letters with a large body: %+v, %v", large.DeadLetters, err)
 	}

@@ -3,15 +3,18 @@ package queue
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Choice says which dead letters are meant: those with an id, those with a reason, or all.
+// Choice says which dead letters are meant: those with an id, those that a reason and a text choose, or all.
 type Choice struct {
 	MsgIDs []int64
-	Reason string
+	Reason string // those that died of it
+	Text   string // those that have it; see [LetterFilter]
 	All    bool
+	UpTo   int64 // none beyond this id; 0: there is no such bound
 	Limit  int
 }
 
@@ -36,9 +39,10 @@ func (q *Queue) Choose(ctx context.Context, c Choice) ([]Chosen, error) {
 		rows, err := tx.Query(ctx, `
 			select d.msg_id, coalesce(`+weight("d.message")+`, 0) + coalesce(`+weight("d.headers")+`, 0)
 			from `+q.dlq+` d
-			where ($1 or d.msg_id = any ($2) or $3 <> '' and `+diedOf("d")+` = $3)
+			where ($1 or d.msg_id = any ($2) or ($3 <> '' or $4 <> '') and ($3 = '' or `+diedOf("d")+` = $3) and ($4 = '' or `+hasText("d", "$4")+`))
+			  and ($5 = 0 or d.msg_id <= $5)
 			order by d.msg_id
-			limit $4`, c.All, c.MsgIDs, c.Reason, c.Limit)
+			limit $6`, c.All, c.MsgIDs, c.Reason, c.Text, c.UpTo, c.Limit)
 		if err != nil {
 			return err
 		}
@@ -106,4 +110,38 @@ func (q *Queue) RedriveOne(ctx context.Context, id int64) (Redriven, error) {
 		return Redriven{}, ErrNotFound
 	}
 	return Redriven{}, ErrNotRedrive
+}
+
+// redriveTime is how long batches are begun. The last one has its own time; together they are within that of the answer.
+const redriveTime = 25 * time.Second
+
+// Progress is what has been done of a redrive.
+type Progress struct {
+	Moved      []Redriven
+	Tried      int    // letters
+	Incomplete string // why the rest is left; empty when it is not, or for an error
+}
+
+// RedriveAll moves one batch after the other, each in its own transaction, as long as nothing is against it. What has been done is
+// told, also when the rest cannot be; the first batch is tried in any case.
+func RedriveAll(batches [][]int64, draining func() bool, move func([]int64) ([]Redriven, error)) (done Progress, err error) {
+	end := time.Now().Add(redriveTime)
+	for i, batch := range batches {
+		switch {
+		case i == 0:
+		case draining():
+			done.Incomplete = "shutting down"
+			return done, nil
+		case time.Now().After(end):
+			done.Incomplete = "it takes longer than one call may"
+			return done, nil
+		}
+		moved, err := move(batch)
+		if err != nil {
+			return done, err
+		}
+		done.Moved = append(done.Moved, moved...)
+		done.Tried += len(batch)
+	}
+	return done, nil
 }

@@ -1,12 +1,10 @@
-package httpapi
+package queue
 
 import (
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"orderflow.example/services/api/internal/queue"
 )
 
 // A redrive stops between two batches, and says what it has done and why it does not go on.
@@ -33,18 +31,18 @@ func TestARedriveSaysWhatItHasDone(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			calls := 0
-			done, err := redriveAll(batches, func() bool { return calls >= test.drainsAt }, func(ids []int64) (moved []queue.Redriven, err error) {
+			done, err := RedriveAll(batches, func() bool { return calls >= test.drainsAt }, func(ids []int64) (moved []Redriven, err error) {
 				if calls == test.failsAt {
 					return nil, failed
 				}
 				calls++
 				time.Sleep(test.took) //nolint:forbidigo // the bubble's clock, which nobody waits for
 				for _, id := range ids {
-					moved = append(moved, queue.Redriven{MsgID: id})
+					moved = append(moved, Redriven{MsgID: id})
 				}
 				return moved, nil
 			})
-			if done.tried != test.tried || len(done.moved) != test.tried || done.incomplete != test.incomplete || !errors.Is(err, test.err) {
+			if done.Tried != test.tried || len(done.Moved) != test.tried || done.Incomplete != test.incomplete || !errors.Is(err, test.err) {
 				t.Errorf("%s: %+v, %v", name, done, err)
 			}
 		})
