@@ -1,6 +1,6 @@
 package mutants
 
-// yearsMutants break what lets a database be kept for years: the search for stranded orders, and their mending.
+// yearsMutants break what lets a database be kept for years: the search for stranded orders and their mending, and retention.
 func yearsMutants() []Mutant {
 	const (
 		migration = "services/api/internal/schema/migrations/00012_years.sql"
@@ -62,6 +62,52 @@ func yearsMutants() []Mutant {
 			Breaks: "api requeue changes something although nobody has told it to",
 			Edits:  []Edit{{"services/api/requeue.go", "if !cfg.Apply {", "if cfg.Apply && false {"}},
 			By:     goTest("services/api", ".", "TestOrdersWhoseMessageIsGoneAreSeenAndRequeued"),
+		},
+		{
+			Breaks: "retention deletes an order whose message is in the queue",
+			Edits:  []Edit{{migration, "              and p.id <> all ($4)\n", ""}},
+			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
+			Quick:  true,
+		},
+		{
+			Breaks: "retention goes by when an order was created",
+			Edits:  []Edit{{migration, "              and p.completed_at < $3\n", "              and p.created_at < $3\n"}},
+			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
+		},
+		{
+			Breaks: "an order's history outlives it",
+			Edits:  []Edit{{migration, "        delete from orderflow.history h where h.order_id = any (doomed);\n    end if;\n\n    more := orders_read", "    end if;\n\n    more := orders_read"}},
+			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
+		},
+		{
+			Breaks: "a pending order's dead letter is deleted",
+			Edits:  []Edit{{migration, "        continue when known.status = 'pending';\n", ""}},
+			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),
+		},
+		{
+			Breaks: "a dead order outlives its letter",
+			Edits:  []Edit{{migration, "            delete from public.orders o where o.id = known.id;\n            get diagnostics written = row_count;\n", "            written := 1;\n"}},
+			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),
+		},
+		{
+			Breaks: "two pods delete at the same time",
+			Edits:  []Edit{{migration, "where r.what = 'orders' for update skip locked;", "where r.what = 'orders';"}},
+			By:     schemaTest("TestAPassIsOneForAll"),
+		},
+		{
+			Breaks: "a step of retention waits for whoever has locked an order",
+			Edits:  []Edit{{migration, "            for update of o skip locked\n", ""}},
+			By:     schemaTest("TestAStepWaitsForNobody"),
+		},
+		{
+			Breaks: "an order that a trigger keeps is counted as deleted",
+			Edits:  []Edit{{migration, "        if orders_deleted <> cardinality(doomed) then", "        if false then"}},
+			By:     schemaTest("TestADeletionThatATriggerKeepsIsAnError"),
+		},
+		{
+			Breaks: "without settings orders are deleted",
+			Edits:  []Edit{{"services/api/internal/housekeeping/housekeeping.go", "if k.opts.OrderRetention > 0 {", "if k.opts.OrderRetention >= 0 {"}},
+			By:     goTest("services/api", ".", "TestTheAPIDeletesWhatHasBeenKeptForLongEnough"),
 		},
 		{
 			Breaks: "the doctor finds nothing to do about stranded orders",
