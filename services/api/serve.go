@@ -17,6 +17,7 @@ import (
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/dashboard"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/durability"
 	"orderflow.example/services/api/internal/history"
 	"orderflow.example/services/api/internal/housekeeping"
 	"orderflow.example/services/api/internal/httpapi"
@@ -24,6 +25,7 @@ import (
 	"orderflow.example/services/api/internal/notify"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
+	"orderflow.example/services/api/internal/schema"
 )
 
 // ownConnections are those that are not the pool's: monitor, writer and notifier have one each.
@@ -52,6 +54,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	defer tracer.Stop()
+	durable := durability.New(durability.Options{Tables: schema.Tables(cfg.QueueName), Strict: cfg.Durability == "strict", Log: log})
 	writer := orders.NewWriter(orders.WriterConfig{
 		Database: cfg.Database,
 		Queue:    cfg.QueueName,
@@ -64,6 +67,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Log:      log,
 
 		Replicating: database.Replicating(pool),
+		Durability:  durable,
 	}, monitor)
 	messages := queue.New(pool, cfg.QueueName)
 	watcher := queue.NewWatcher(messages)
@@ -106,13 +110,14 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	counters.Read(metrics.Sources{
+		Risks: durability.Risks, Durability: durable.Findings,
 		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Queue: watcher.Get, Housekeeping: keeper.State, Connections: api.Stats, Bodies: server.Bodies,
 	})
 	failed := make(chan error, 1)
 	if cfg.MetricsPort >= 0 {
 		second, err := ops.Start(ctx, ops.Options{
 			Host: cfg.MetricsHost, Port: cfg.MetricsPort, Gatherer: counters.Registry, Profiler: cfg.Pprof, Alive: ops.Fine,
-			Ready: func() (bool, any) { return readiness(server, monitor, writer) },
+			Ready: func() (bool, any) { return readiness(server, monitor, writer, durable) },
 		}, log)
 		if err != nil {
 			return errors.Join(err, api.Close())
@@ -121,6 +126,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	}
 	stopMonitor := background(monitor.Run)
 	defer stopMonitor()
+	stopDurable := background(func(ctx context.Context) { durable.Run(ctx, pool, monitor.Up) })
+	defer stopDurable()
 	stopNotifier := background(notifier.Run)
 	defer stopNotifier()
 	stopWriter := background(writer.Run)
@@ -197,9 +204,13 @@ func summarize(ctx context.Context, server *httpapi.Server, log *slog.Logger) {
 }
 
 // readiness is the probe's answer in detail, for the second port.
-func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders.Writer) (ok bool, details any) {
+func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders.Writer, durable *durability.Checker) (ok bool, details any) {
 	state, _ := monitor.State()
 	reason := server.NotReady()
+	var risks []string
+	for _, f := range durable.Findings() {
+		risks = append(risks, f.Text)
+	}
 	return reason == "", struct {
 		Ready         bool      `json:"ready"`
 		Reason        string    `json:"reason,omitempty"`
@@ -208,7 +219,8 @@ func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders
 		Server        string    `json:"database_server,omitempty"`
 		Timeline      uint32    `json:"database_timeline,omitempty"`
 		Pooler        string    `json:"pooler,omitempty"`
+		Risks         []string  `json:"durability_risks,omitempty"`
 		WriteQueue    int       `json:"write_queue"`
 	}{reason == "", reason, state.Up, state.Since.UTC(), state.Server.String(), state.Server.Timeline,
-		map[bool]string{true: "transaction mode"}[state.Pooled], writer.Queued()}
+		map[bool]string{true: "transaction mode"}[state.Pooled], risks, writer.Queued()}
 }

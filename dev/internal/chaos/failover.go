@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/stack"
 )
@@ -150,7 +152,7 @@ func failovers(ctx context.Context, r *Rig, rounds int) error {
 		if err != nil {
 			return fmt.Errorf("round %d, %s: %w", n+1, w.name, err)
 		}
-		r.log("round %d of %d, %s, %s: accepted %d, lost %d, duplicated %d; accepting after %.2f s, completing after %.2f s", n+1, rounds, w.name, commits[n%2],
+		r.log("round %d of %d, %s, %s: accepted %d, lost %d, duplicated %d; %.2f s without an accepted order, %.2f s without a completed one", n+1, rounds, w.name, commits[n%2],
 			r.result.Accepted, r.result.Lost, r.result.Duplicated, o.accepting.Seconds(), o.completing.Seconds())
 		outages[w.name] = append(outages[w.name], o)
 		sum.add(r.result, fmt.Sprintf("round %d (%s)", n+1, w.name))
@@ -163,8 +165,8 @@ func failovers(ctx context.Context, r *Rig, rounds int) error {
 	return nil
 }
 
-// outage is what a failover was to the clients: from the moment when the primary was struck until the first order that was posted later was
-// accepted, and until the first of these was completed. found is the part of it after the promotion.
+// outage is what a failover was to the clients: the longest time in which no order was accepted, and in which none was completed, since the
+// primary was struck. found is the part of the first one after the promotion.
 type outage struct{ accepting, completing, found time.Duration }
 
 // round is one failover under load, and its audit.
@@ -201,11 +203,7 @@ func (r *Rig) round(ctx context.Context, n int, w way) (outage, error) {
 		return o, err
 	}
 	r.checkAnswers()
-	accepted, completed, err := r.firstAfter(ctx, struck)
-	if err != nil {
-		return o, err
-	}
-	return outage{accepted.Sub(struck), completed.Sub(struck), max(0, accepted.Sub(r.causeAt))}, nil
+	return r.outageSince(ctx, struck)
 }
 
 func (r *Rig) runID(n int) string { return fmt.Sprintf("RUN_ID=round%d", n+1) }
@@ -266,23 +264,42 @@ func (r *Rig) comesBack(ctx context.Context, former *postgres.Member) error {
 	return nil
 }
 
-// firstAfter is when the first order that was posted after a moment was accepted, and when the first of these was completed.
-func (r *Rig) firstAfter(ctx context.Context, moment time.Time) (accepted, completed time.Time, err error) {
+// outageSince measures the outage that began after a moment.
+func (r *Rig) outageSince(ctx context.Context, moment time.Time) (o outage, err error) {
+	var accepted []time.Time
 	for _, one := range r.prober.all() {
-		if one.status == 201 && one.sent.After(moment) && (accepted.IsZero() || one.sent.Add(one.took).Before(accepted)) {
-			accepted = one.sent.Add(one.took)
+		if at := one.sent.Add(one.took); one.status == 201 && at.After(moment) {
+			accepted = append(accepted, at)
+			if o.found == 0 && at.After(r.causeAt) {
+				o.found = at.Sub(r.causeAt)
+			}
 		}
-	}
-	if accepted.IsZero() {
-		return accepted, completed, errors.New("no order was accepted after the failover")
 	}
 	conn, err := r.connect(ctx)
 	if err != nil {
-		return accepted, completed, err
+		return o, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	err = conn.QueryRow(ctx, `select min(completed_at) from public.orders where created_at >= $1 and completed_at is not null`, moment).Scan(&completed)
-	return accepted, completed, err
+	rows, err := conn.Query(ctx, `select completed_at from public.orders where completed_at >= $1`, moment)
+	if err != nil {
+		return o, err
+	}
+	completed, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err == nil && (len(accepted) == 0 || len(completed) == 0) {
+		err = errors.New("no order was accepted, or completed, after the failover")
+	}
+	o.accepting, o.completing = longestGap(moment, accepted), longestGap(moment, completed)
+	return o, err
+}
+
+// longestGap is the longest time without any of the moments, the first since it began.
+func longestGap(began time.Time, moments []time.Time) (longest time.Duration) {
+	slices.SortFunc(moments, time.Time.Compare)
+	for _, at := range moments {
+		longest = max(longest, at.Sub(began))
+		began = at
+	}
+	return longest
 }
 
 // reportOutages says how long they were, by way and in all.

@@ -256,3 +256,49 @@ func TestTheTableNamesWhatFailed(t *testing.T) {
 		t.Errorf("FAILED stands there %d times, want 2:\n%s", n, &out)
 	}
 }
+
+// Where orders have to be lost, a run in which nobody notices has failed.
+func TestWhatHasToBeLostHasToBeFound(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*evidence)
+		wrong  string // empty: it is as it has to be
+	}{
+		"found":           {func(*evidence) {}, ""},
+		"nothing found":   {func(e *evidence) { e.account.Audit.Lost = 0 }, "orders lost, which the load generator's audit has to find"},
+		"found, and fine": {func(e *evidence) { e.exitCode, e.account.ExitCode = 0, 0 }, "loadgen's exit code"},
+		"and done twice":  {func(e *evidence) { e.account.Audit.Duplicated = 1 }, "orders processed twice"},
+	} {
+		e := sound()
+		e.account.Audit.Lost, e.account.Audit.Completed, e.exitCode, e.account.ExitCode = 7, 93, 1, 1
+		test.change(&e)
+		var r Result
+		r.judge(Fault{Loses: true}, ShortPlan(), e)
+		var wrong []string
+		for _, c := range r.Checks {
+			if !c.OK {
+				wrong = append(wrong, c.What)
+			}
+		}
+		if strings.Join(wrong, ", ") != test.wrong {
+			t.Errorf("%s: %v", name, wrong)
+		}
+	}
+}
+
+func TestTheLongestGapIsTheOutage(t *testing.T) {
+	t.Parallel()
+	at := func(seconds ...int) (all []time.Time) {
+		for _, s := range seconds {
+			all = append(all, causeAt.Add(time.Duration(s)*time.Second))
+		}
+		return all
+	}
+	for want, moments := range map[time.Duration][]time.Time{
+		5 * time.Second: at(12, 1, 2, 7, 8), 3 * time.Second: at(3, 4), 0: nil,
+	} {
+		if got := longestGap(causeAt, moments); got != want {
+			t.Errorf("%v: %v, want %v", moments, got, want)
+		}
+	}
+}

@@ -39,9 +39,10 @@ type Config struct {
 	BodyBudget     env.Size      `envconfig:"BODY_BUDGET" default:"32MiB" desc:"bytes of bodies larger than ORDER_BODY_LIMIT, of requests and of answers, that may be in memory at a time; beyond that requests are answered 503"`
 	MaxConnections int           `envconfig:"MAX_CONNECTIONS" default:"1000" desc:"connections of clients, at most, and never more than the limits of open files and of memory (GOMEMLIMIT) allow. When more come, those that are idle are closed for them, then those whose clients are slowest"`
 
-	WriteBatch int `envconfig:"WRITE_BATCH" default:"256" desc:"orders committed together at most"`
-	WriteQueue int `envconfig:"WRITE_QUEUE" default:"4096" desc:"orders that may wait for their commit; beyond that requests are answered 503"`
-	DBMaxConns int `envconfig:"DB_MAX_CONNS" default:"10" desc:"connections to PostgreSQL, the writer's, the notifier's and the monitor's included"`
+	WriteBatch int    `envconfig:"WRITE_BATCH" default:"256" desc:"orders committed together at most"`
+	WriteQueue int    `envconfig:"WRITE_QUEUE" default:"4096" desc:"orders that may wait for their commit; beyond that requests are answered 503"`
+	Durability string `envconfig:"DURABILITY" default:"warn" desc:"what to do when a crash or a failover would lose accepted orders (fsync off, standbys that no commit waits for, unlogged tables): warn in the log and metrics, or strict: refuse orders, with 503, until that is mended"`
+	DBMaxConns int    `envconfig:"DB_MAX_CONNS" default:"10" desc:"connections to PostgreSQL, the writer's, the notifier's and the monitor's included"`
 
 	OrderRetention      time.Duration `envconfig:"ORDER_RETENTION" default:"0s" desc:"how long a completed order is kept after its completion, with its idempotency key (720h is 30 days); after that it is deleted, and its key means a new order; 0s: for ever"`
 	DeadLetterRetention time.Duration `envconfig:"DEAD_LETTER_RETENTION" default:"0s" desc:"how long a dead letter is kept, with its order, if that is dead; 0s: for ever"`
@@ -120,6 +121,7 @@ func (c *Config) check(p *env.Problems) {
 	env.Between(p, "DB_MAX_CONNS", c.DBMaxConns, 4, 1000)
 	env.OneOf(p, "DASHBOARD", c.Dashboard, "on", "off")
 	env.OneOf(p, "INPUT", c.Input, "strict", "example")
+	env.OneOf(p, "DURABILITY", c.Durability, "warn", "strict")
 	env.OneOf(p, "PGMQ_INSTALL", c.PGMQInstall, "auto", "extension", "sql")
 	env.OneOf(p, "UNLOGGED_QUEUE", c.UnloggedQueue, "refuse", "allow")
 	checkRetention(p, "ORDER_RETENTION", c.OrderRetention)

@@ -14,6 +14,7 @@ import (
 	"orderflow.example/kit/listen"
 	"orderflow.example/kit/ops"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/durability"
 	"orderflow.example/services/api/internal/housekeeping"
 	"orderflow.example/services/api/internal/http1"
 	"orderflow.example/services/api/internal/queue"
@@ -40,7 +41,10 @@ type Sources struct {
 	Queued   func() int   // orders waiting to be written
 	Notified func() int64 // notifications sent
 	Up       func() bool  // the database
-	Queue    func(context.Context) (queue.Snapshot, error)
+
+	Risks      []string // to durability
+	Durability func() []durability.Finding
+	Queue      func(context.Context) (queue.Snapshot, error)
 
 	Housekeeping func() housekeeping.State
 
@@ -93,6 +97,7 @@ func New(version string) *Metrics {
 
 // Read adds what is read from elsewhere.
 func (m *Metrics) Read(s Sources) {
+	m.Registry.MustRegister(riskGauges(s)...)
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
@@ -129,6 +134,24 @@ func (m *Metrics) Read(s Sources) {
 			return 0
 		}),
 	)
+}
+
+// riskGauges are 1 for each risk that there is.
+func riskGauges(s Sources) (all []prometheus.Collector) {
+	for _, risk := range s.Risks {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "orderflow_api_durability_risk", Help: "1 while a crash or a failover would lose accepted orders for this reason.",
+			ConstLabels: prometheus.Labels{"risk": risk},
+		}, func() float64 {
+			for _, f := range s.Durability() {
+				if f.Risk == risk {
+					return 1
+				}
+			}
+			return 0
+		}))
+	}
+	return all
 }
 
 // Request counts an HTTP request. traceID is empty where no trace is recorded.

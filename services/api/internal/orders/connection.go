@@ -38,6 +38,11 @@ const idle = 500 * time.Millisecond
 // costs time and not the service. Who is waiting meanwhile withdraws when its time is up.
 func (w *Writer) connect() error {
 	conn, err := connectPublisher(w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
+	if err == nil {
+		if err = w.look(conn); err != nil {
+			conn.close()
+		}
+	}
 	if err != nil {
 		w.cfg.Observer.Failed(database.Classify(err))
 		w.noteFailure("writer cannot connect", err)
@@ -45,6 +50,16 @@ func (w *Writer) connect() error {
 	}
 	w.conn, w.used = conn, time.Now()
 	return nil
+}
+
+// look asks what a crash would lose of what is written on a new connection.
+func (w *Writer) look(conn *publisher) error {
+	if w.cfg.Durability == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Database.ConnectTimeout)
+	defer cancel()
+	return w.cfg.Durability.Session(ctx, conn.conn)
 }
 
 // reconnect connects, when there is no connection, in the middle of writing units, and returns those that still wait to be

@@ -19,6 +19,21 @@ const (
 // While there is a reason, orders are refused at once. The writer finds out whether the cause has gone by rehearsing, and by letting one
 // order in after each rehearsal that failed.
 func (w *Writer) NotReady() string {
+	if reason := w.refusal(); reason != "" {
+		return reason
+	}
+	return w.blocked()
+}
+
+// refusal is why orders must not be accepted, although they could be written.
+func (w *Writer) refusal() string {
+	if w.cfg.Durability == nil {
+		return ""
+	}
+	return w.cfg.Durability.Refusal()
+}
+
+func (w *Writer) blocked() string {
 	if reason := w.notReady.Load(); reason != nil {
 		return *reason
 	}

@@ -14,6 +14,7 @@ import (
 
 	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/durability"
 )
 
 // Request is what is written all or not at all: the orders of one HTTP request.
@@ -48,6 +49,12 @@ type Observer interface {
 	Failed(kind database.Kind)
 }
 
+// Durability knows what a crash would lose; see package durability.
+type Durability interface {
+	Session(ctx context.Context, db durability.Querier) error
+	Refusal() string
+}
+
 // WriterConfig says how a [Writer] works.
 type WriterConfig struct {
 	Database *pgx.ConnConfig
@@ -60,6 +67,9 @@ type WriterConfig struct {
 	// Replicating tells whether a session waits for a synchronous standby. It is asked about the writer's own when a statement takes long.
 	// nil: that is not asked.
 	Replicating func(ctx context.Context, pid uint32) bool
+	// Durability is asked about each new connection before anything is written on it, and by each request whether orders are refused.
+	// nil: nobody is.
+	Durability Durability
 	// OnCommit is called after each commit that sent messages. It must not block.
 	OnCommit func()
 	Observer Observer
@@ -114,7 +124,10 @@ func (w *Writer) submit(req Request) (Result, error) {
 	if state, _ := w.gate.State(); !state.Up {
 		return Result{}, because(ErrUnavailable, state.Reason)
 	}
-	if reason := w.NotReady(); reason != "" && !w.admit.CompareAndSwap(true, false) {
+	if reason := w.refusal(); reason != "" {
+		return Result{}, because(ErrUnavailable, reason)
+	}
+	if reason := w.blocked(); reason != "" && !w.admit.CompareAndSwap(true, false) {
 		return Result{}, because(ErrUnavailable, reason)
 	}
 	u := newUnit(req, w.cfg.Timeout)

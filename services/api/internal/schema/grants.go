@@ -34,6 +34,7 @@ const (
 	redrive           = "orderflow.redrive(text, bigint[])"
 	deleteDeadLetters = "orderflow.delete_dead_letters(text, bigint[])"
 	vacuumHolders     = "orderflow.vacuum_holders()"
+	standbys          = "orderflow.standbys()"
 	notWritten        = "orderflow.not_written(text, bigint[])"
 	installation      = "orderflow.installation"
 	historyTable      = "orderflow.history"
@@ -94,6 +95,7 @@ func (o objects) everyone() []grant {
 		{on: onSchema, object: "public", privileges: []string{"usage"}},
 		{on: onSchema, object: "pgmq", privileges: []string{"usage"}},
 		{on: onSchema, object: "orderflow", privileges: []string{"usage"}},
+		{on: onFunction, object: standbys, privileges: []string{"execute"}},
 		{on: onTable, object: versionTable, privileges: []string{"select"}},
 		{on: onTable, object: metaTable, privileges: []string{"select"}},
 		{on: onSequence, object: o.queueIDs, privileges: []string{"select"}},

@@ -29,6 +29,13 @@ func deadLetterQueue(queue string) string { return queue + "_dlq" }
 // queueTable is the unquoted name, within the schema pgmq, of a queue's table.
 func queueTable(queue string) string { return "q_" + strings.ToLower(queue) }
 
+// Tables are those that an order is in on its way: its own, the queue's and the dead letters', as regclass takes their names.
+func Tables(queue string) []string {
+	return []string{
+		ordersTable, pgx.Identifier{"pgmq", queueTable(queue)}.Sanitize(), pgx.Identifier{"pgmq", queueTable(deadLetterQueue(queue))}.Sanitize(),
+	}
+}
+
 // archiveTable is the unquoted name, within the schema pgmq, of a queue's archive.
 func archiveTable(queue string) string { return "a_" + strings.ToLower(queue) }
 

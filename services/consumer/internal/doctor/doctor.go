@@ -48,6 +48,8 @@ type Figures struct {
 	Effect      *Effect     // EFFECT_FUNCTION; nil: there is none
 	Gate        *queue.Gate // what consumers may fetch; nil: this role may not see it
 	Settings    map[string]string
+	Standbys    int      // that replicate, whether commits wait for them or not
+	Unlogged    []string // tables that a crash empties
 	NotifyUsage float64 // share of the server's notification queue that is in use
 }
 
@@ -116,6 +118,10 @@ func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue, function *effe
 		f.Effect = &Effect{function.String(), found}
 	}
 	table, letters := q.Tables()
+	err = conn.QueryRow(ctx, statement("durability", q), []string{table, letters, "public.orders"}).Scan(&f.Standbys, &f.Unlogged)
+	if err != nil && !denied(err) && !missing(err) { // said under rights, and under schema
+		return nil, fmt.Errorf("look at what makes orders durable: %w", err)
+	}
 	rows, err := conn.Query(ctx, statement("rights", q), table, letters)
 	if err == nil {
 		f.Missing, err = pgx.CollectRows(rows, pgx.RowTo[string])

@@ -284,14 +284,19 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 			"rows of pgmq.q_order_queue",
 			[]string{"reset (autovacuum_enabled)"},
 		},
-		"settings that hurt": {
+		"commits that do not wait for the disk": {
 			func(b *bundle) {
 				if _, err := b.conn.Exec(b.ctx, `set synchronous_commit = off`); err != nil {
 					b.t.Fatal(err)
 				}
 			},
-			"settings",
-			[]string{"synchronous_commit = off", "lose orders"},
+			"durability",
+			[]string{"synchronous_commit = off", "loses the latest results"},
+		},
+		"a table that a crash empties": {
+			func(b *bundle) { b.Exec(`alter table pgmq.q_order_queue set unlogged`) },
+			"durability",
+			[]string{"pgmq.q_order_queue is unlogged", "alter table pgmq.q_order_queue set logged;"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -299,6 +304,29 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 			test.harm(b)
 			b.wantAdvice(test.check, test.words...)
 		})
+	}
+}
+
+func TestWhatAFailoverWouldLoseIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		settings map[string]string
+		standbys int
+		words    string // of the finding or its advice
+		advised  bool
+	}{
+		"nobody replicates":     {map[string]string{"synchronous_commit": "on"}, 0, "outlives a crash", false},
+		"asynchronous standbys": {map[string]string{"synchronous_commit": "on"}, 2, "2 standbys replicate, and no commit waits for them", true},
+		"synchronous ones":      {map[string]string{"synchronous_commit": "on", "synchronous_standby_names": "ANY 1 (a, b)"}, 2, "the right one of 2 standbys (ANY 1 (a, b))", false},
+		"for whom nobody waits": {map[string]string{"synchronous_commit": "local", "synchronous_standby_names": "*"}, 2, "synchronous_commit = local", true},
+		"no fsync":              {map[string]string{"fsync": "off"}, 0, "destroy the database", true},
+	} {
+		f := doctor.Figures{Description: queue.Description{Tables: true}, Settings: test.settings, Standbys: test.standbys}
+		for _, finding := range f.Findings() {
+			if finding.Check == "durability" && ((finding.Advice != "") != test.advised || !strings.Contains(finding.Finding+" "+finding.Advice, test.words)) {
+				t.Errorf("%s: %+v", name, finding)
+			}
+		}
 	}
 }
 
@@ -348,6 +376,7 @@ var granted = map[string]string{
 	"select on public.orderflow_migrations":                     "",
 	"execute on function orderflow.note_history(jsonb)":         "execute on orderflow.note_history",
 	"execute on function orderflow.not_written(text, bigint[])": "execute on orderflow.not_written",
+	"execute on function orderflow.standbys()":                  "execute on orderflow.standbys",
 	"execute on function orderflow.pause(text, text, text)":     "execute on orderflow.pause and orderflow.resume",
 	"select on orderflow.open_blocks":                           "select on orderflow.open_blocks and orderflow.order_scan",
 	"select on orderflow.order_scan":                            "select on orderflow.open_blocks and orderflow.order_scan",

@@ -35,7 +35,7 @@ func (f *Figures) Findings() []Finding {
 		return list
 	}
 	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(), []Finding{f.filters(), f.keepingUp(), f.stranded(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
-		[]Finding{f.settingsThatHurt(), f.notifications()})
+		[]Finding{f.durability(), f.settingsThatHurt(), f.notifications()})
 }
 
 func (f *Figures) schema() Finding {
@@ -236,6 +236,36 @@ func (f *Figures) deadRows() []Finding {
 	return list
 }
 
+// durability is about what a crash or a failover would lose.
+func (f *Figures) durability() Finding {
+	var found, advice []string
+	say := func(when bool, what, why string) {
+		if when {
+			found, advice = append(found, what), append(advice, why)
+		}
+	}
+	commit, synchronous := f.Settings["synchronous_commit"], f.Settings["synchronous_standby_names"]
+	say(f.Settings["fsync"] == "off", "fsync = off", "A crash of the machine can destroy the database: set fsync = on.")
+	say(f.Settings["full_page_writes"] == "off", "full_page_writes = off", "A crash can leave pages half written: set it to on.")
+	say(commit == "off", "synchronous_commit = off", "A crash loses the latest results, and the orders are worked on again: set it to on for "+f.Role+". "+
+		"(The api does not go by it: it waits for the disk always.)")
+	say(commit == "local" && synchronous != "", "synchronous_commit = local", "A failover loses results that no standby has, and the orders are worked on again: "+
+		"set it to on for "+f.Role+".")
+	say(f.Standbys > 0 && synchronous == "", fmt.Sprintf("%d standbys replicate, and no commit waits for them", f.Standbys),
+		"A failover loses the accepted orders that they do not have yet: set synchronous_standby_names, as 'ANY 1 (...)' of two at least.")
+	for _, table := range f.Unlogged {
+		say(true, table+" is unlogged", "A crash or a failover empties it: alter table "+table+" set logged;")
+	}
+	c := Finding{Check: "durability", Finding: "what was accepted outlives a crash"}
+	if synchronous != "" {
+		c.Finding = fmt.Sprintf("what was accepted outlives a crash, and a failover to the right one of %d standbys (%s)", f.Standbys, synchronous)
+	}
+	if len(found) > 0 {
+		c.Finding, c.Advice = strings.Join(found, ", "), strings.Join(advice, " ")
+	}
+	return c
+}
+
 func (f *Figures) settingsThatHurt() Finding {
 	var bad, advice []string
 	say := func(name, value, why string) {
@@ -244,9 +274,6 @@ func (f *Figures) settingsThatHurt() Finding {
 			advice = append(advice, why)
 		}
 	}
-	say("fsync", "off", "With fsync off a crash of the machine can destroy the database.")
-	say("full_page_writes", "off", "With full_page_writes off a crash can tear pages.")
-	say("synchronous_commit", "off", "With synchronous_commit off a crash can lose orders that were accepted.")
 	say("autovacuum", "off", "Without autovacuum the queue's tables grow and get slow.")
 	say("track_counts", "off", "Without track_counts autovacuum does not know where to go.")
 	say("zero_damaged_pages", "on", "zero_damaged_pages destroys data that could be repaired.")

@@ -18,6 +18,8 @@ select what from (values
       where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname in ('pause', 'resume'))),
     ('execute on orderflow.note_history', (select has_function_privilege(oid, 'execute') from pg_proc
       where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname = 'note_history')),
+    ('execute on orderflow.standbys', (select has_function_privilege(oid, 'execute') from pg_proc
+      where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname = 'standbys')),
     ('execute on orderflow.not_written', (select has_function_privilege(oid, 'execute') from pg_proc
       where pronamespace = (select oid from pg_namespace where nspname = 'orderflow') and proname = 'not_written')),
     ('select, update and delete on ' || $1, has_table_privilege($1, 'select') and has_table_privilege($1, 'update') and has_table_privilege($1, 'delete')),

@@ -1,0 +1,78 @@
+package mutants
+
+// failoverMutants break what keeps orders through a failover: that all go to the server that takes writes, and only there, and that what is
+// not durable is neither taken for written nor, with DURABILITY=strict, accepted.
+func failoverMutants() []Mutant {
+	const (
+		route   = "kit/postgres/route.go"
+		durable = "services/api/internal/durability/durability.go"
+		manage  = "dev/internal/postgres/manage.go"
+		verdict = "dev/internal/chaos/verdict.go"
+	)
+	kit := func(test string) Test { return goTest("kit", "./postgres", test) }
+	api := func(test string) Test { return goTest("services/api", "./internal/durability", test) }
+	group := goTest("dev", "./internal/postgres", "TestAFailoverIsFollowed")
+	return []Mutant{
+		{
+			Breaks: "a server that only reads is used although there are others", By: kit("TestAServerThatOnlyReadsIsTheLastResort"),
+			Edits: []Edit{{route, `case state.readOnly && r.others(address):`, `case false:`}},
+		},
+		{
+			Breaks: "a primary that was replaced is used again", By: group,
+			Edits: []Edit{{route, `state.timeline < newest`, `false`}},
+		},
+		{
+			Breaks: "a silent host is tried with each connection", By: kit("TestASilentFirstHostCostsItsTimeLimitOnce"),
+			Edits: []Edit{{route, `		if r.passOver(address) {`, `		if false {`}},
+		},
+		{
+			Breaks: "a server that turns everybody away hides the others", By: kit("TestAServerThatTurnsEverybodyAwayHidesNoOther"),
+			Edits: []Edit{{route, `if !r.end(ctx) {`, `if !r.end(ctx) && errors.Is(ctx.Err(), context.DeadlineExceeded) {`}},
+		},
+		{
+			Breaks: "a server that does not finish what it is asked to stays the first", By: kit("TestADistrustedServerComesLast"),
+			Edits: []Edit{{route, `set(&r.suspect, address, suspectFor)`, `set(&r.suspect, address, 0)`}},
+		},
+		{
+			Breaks: "nobody follows a name that moves", By: kit("TestANameThatMovesIsFollowed"),
+			Edits: []Edit{{route, `if err != nil || r.names[host] != "" || r.at != at {`, `if true {`}},
+		},
+		{
+			Breaks: "a standby is promoted although another one may have more", By: group,
+			Edits: []Edit{{manage, `			return nil, ErrUnsafe
+`, `			continue
+`}},
+		},
+		{
+			Breaks: "strict never refuses", By: api("TestStrictRefusesUntilNothingIsAtRisk"), Quick: true,
+			Edits: []Edit{{durable, `if c == nil || !c.opts.Strict {`, `if true {`}},
+		},
+		{
+			Breaks: "strict accepts before anybody has looked", By: api("TestStrictRefusesUntilNothingIsAtRisk"),
+			Edits: []Edit{{durable, `case !c.known:`, `case false:`}},
+		},
+		{
+			Breaks: "asynchronous standbys are no risk", By: api("TestWhatACrashOrAFailoverWouldLoseIsSaid"),
+			Edits: []Edit{{durable, `say(f.Standbys > 0 && f.Synchronous == "",`, `say(false,`}},
+		},
+		{
+			Breaks: "another session's synchronous_commit is taken for the writer's", By: api("TestTheSessionThatWritesCounts"),
+			Edits: []Edit{{durable, `	facts.Commit = c.commit // what another session has says nothing
+`, ``}},
+		},
+		{
+			Breaks: "a mended setting is never noticed", By: api("TestSettingsAreLookedAtAgain"),
+			Edits: []Edit{{durable, `			err := c.Again(limited, db)
+`, `			var err error
+`}},
+		},
+		{
+			Breaks: "a writer's connection is not looked at", By: goTest("services/api", ".", "TestStrictAcceptsNothingThatACrashWouldLose"),
+			Edits: []Edit{{"services/api/internal/orders/writer.go", `	if reason := w.refusal(); reason != "" {`, `	if reason := w.refusal(); false {`}},
+		},
+		{
+			Breaks: "an audit that finds no loss passes where there has to be some", By: goTest("dev", "./internal/chaos", "TestWhatHasToBeLostHasToBeFound"),
+			Edits: []Edit{{verdict, `r.measured(a.Lost > 0,`, `r.measured(true,`}},
+		},
+	}
+}

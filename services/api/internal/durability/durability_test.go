@@ -1,0 +1,175 @@
+package durability_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"orderflow.example/kit/testdb"
+	"orderflow.example/services/api/internal/durability"
+	"orderflow.example/services/api/internal/schema"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var sound = durability.Facts{Fsync: true, PageWrites: true, Commit: "on"}
+
+func TestWhatACrashOrAFailoverWouldLoseIsSaid(t *testing.T) {
+	t.Parallel()
+	with := func(change func(*durability.Facts)) durability.Facts {
+		f := sound
+		change(&f)
+		return f
+	}
+	for name, test := range map[string]struct {
+		facts durability.Facts
+		risk  string // empty: none
+		says  string
+	}{
+		"sound":                      {sound, "", ""},
+		"another session's":          {with(func(f *durability.Facts) { f.Commit = "" }), "", ""},
+		"no fsync":                   {with(func(f *durability.Facts) { f.Fsync = false }), durability.Fsync, "can destroy the database"},
+		"torn pages":                 {with(func(f *durability.Facts) { f.PageWrites = false }), durability.PageWrites, "half written"},
+		"commits do not wait":        {with(func(f *durability.Facts) { f.Commit = "off" }), durability.Commit, "a crash loses the latest"},
+		"local, and nobody else":     {with(func(f *durability.Facts) { f.Commit = "local" }), "", ""},
+		"local, although there is":   {with(func(f *durability.Facts) { f.Commit, f.Synchronous = "local", "a" }), durability.Commit, "no standby has yet"},
+		"asynchronous standbys":      {with(func(f *durability.Facts) { f.Standbys = 2 }), durability.Asynchronous, "2 standbys replicate and no commit waits for them"},
+		"synchronous ones":           {with(func(f *durability.Facts) { f.Standbys, f.Synchronous = 2, "ANY 1 (a, b)" }), "", ""},
+		"written at the standby":     {with(func(f *durability.Facts) { f.Standbys, f.Synchronous, f.Commit = 2, "*", "remote_write" }), "", ""},
+		"unlogged":                   {with(func(f *durability.Facts) { f.Unlogged = []string{"pgmq.q_order_queue"} }), durability.Unlogged, "pgmq.q_order_queue is unlogged: a crash or a failover empties it"},
+		"nobody has standbys to ask": {with(func(f *durability.Facts) { f.Synchronous = "*" }), "", ""},
+	} {
+		found := test.facts.Findings()
+		if test.risk == "" {
+			if len(found) > 0 {
+				t.Errorf("%s: %v", name, found)
+			}
+			continue
+		}
+		if len(found) != 1 || found[0].Risk != test.risk || !strings.Contains(found[0].Text, test.says) || !slices.Contains(durability.Risks, test.risk) {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+}
+
+func open(t *testing.T, strict bool) (*durability.Checker, *pgx.Conn, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	c := durability.New(durability.Options{Tables: schema.Tables("order_queue"), Strict: strict, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	return c, testdb.Connect(t, testdb.New(t)), &log
+}
+
+func exec(t *testing.T, conn *pgx.Conn, sql string) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStrictRefusesUntilNothingIsAtRisk(t *testing.T) {
+	t.Parallel()
+	c, conn, log := open(t, true)
+	if why := c.Refusal(); !strings.Contains(why, "not known yet") {
+		t.Errorf("before anybody has looked: %q", why)
+	}
+	exec(t, conn, "alter table pgmq.q_order_queue set unlogged")
+	if err := c.Session(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	if why := c.Refusal(); !strings.Contains(why, "pgmq.q_order_queue is unlogged") || !strings.Contains(why, "DURABILITY=strict") {
+		t.Errorf("%q", why)
+	}
+	exec(t, conn, "alter table pgmq.q_order_queue set logged")
+	if err := c.Again(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	if why := c.Refusal(); why != "" {
+		t.Errorf("mended, and still refused: %s", why)
+	}
+	for _, want := range []string{"orders may be lost: pgmq.q_order_queue is unlogged", "orders are durable again"} {
+		if strings.Count(log.String(), want) != 1 {
+			t.Errorf("%q is not in the log once:\n%s", want, log.String())
+		}
+	}
+}
+
+// What the session that writes has counts, whoever is asked later.
+func TestTheSessionThatWritesCounts(t *testing.T) {
+	t.Parallel()
+	c, conn, _ := open(t, true)
+	exec(t, conn, "set synchronous_commit = off")
+	if err := c.Session(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(c.Refusal(), "synchronous_commit is off") {
+		t.Errorf("%q", c.Refusal())
+	}
+	exec(t, conn, "set synchronous_commit = on")
+	if err := c.Again(t.Context(), conn); err != nil || !strings.Contains(c.Refusal(), "synchronous_commit is off") {
+		t.Errorf("another session's setting is taken for the writer's: %q, %v", c.Refusal(), err)
+	}
+	if err := c.Session(t.Context(), conn); err != nil || c.Refusal() != "" {
+		t.Errorf("%q, %v", c.Refusal(), err)
+	}
+}
+
+func TestWarnRefusesNothing(t *testing.T) {
+	t.Parallel()
+	c, conn, _ := open(t, false)
+	exec(t, conn, "alter table pgmq.q_order_queue_dlq set unlogged")
+	if err := c.Session(t.Context(), conn); err != nil || c.Refusal() != "" || len(c.Findings()) != 1 {
+		t.Errorf("%q, %v, %v", c.Refusal(), c.Findings(), err)
+	}
+}
+
+// While orders are refused, somebody is mending it: that is noticed within seconds.
+func TestSettingsAreLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	c, conn, _ := open(t, true)
+	exec(t, conn, "alter table public.orders set unlogged")
+	other := testdb.Connect(t, conn.Config().ConnString())
+	if err := c.Session(t.Context(), conn); err != nil || c.Refusal() == "" {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Run(ctx, conn, func() bool { return true })
+	}()
+	defer func() {
+		stop()
+		<-done
+	}()
+	exec(t, other, "alter table public.orders set logged")
+	for deadline := time.Now().Add(time.Minute); c.Refusal() != ""; {
+		if time.Now().After(deadline) {
+			t.Fatal(c.Refusal())
+		}
+	}
+}
+
+// A role that may do little is told how many standbys there are.
+func TestARoleWithoutRightsSeesWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	role := testdb.Role(t, "api")
+	url := testdb.New(t)
+	testdb.Admin(t, "create role "+role+" login")
+	owner := testdb.Connect(t, url)
+	exec(t, owner, "grant usage on schema orderflow, pgmq to "+role)
+	exec(t, owner, "grant execute on function orderflow.standbys() to "+role)
+	t.Cleanup(func() { _, _ = owner.Exec(context.Background(), "drop owned by "+role) })
+	exec(t, owner, "set role "+role)
+	facts, err := durability.Look(t.Context(), owner, schema.Tables("order_queue"))
+	exec(t, owner, "reset role")
+	if err != nil || !facts.Fsync || !facts.PageWrites || facts.Commit != "on" || facts.Standbys != 0 || len(facts.Unlogged) != 0 {
+		t.Errorf("%+v, %v", facts, err)
+	}
+}
