@@ -90,13 +90,16 @@ vuln: bin/govulncheck ## Look for known vulnerabilities in what is built (its da
 	@tools/vuln $(MODULES)
 
 ##@ Measurements
-.PHONY: bench bench/river bench/go bench/profile chaos chaos/failover
+.PHONY: bench bench/growth bench/river bench/go bench/profile chaos chaos/failover soak
 bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run (ONLY=, ROUNDS=, DURATION=, WRITE=docs/benchmarks.md)
 	@exec bin/dev bench
 
 bench/river: bin/dev ## The same with River beside it, another queue in Postgres
 	@go -C tools/river build -o $(CURDIR)/bin/river .
 	@RIVER=$(CURDIR)/bin/river exec bin/dev bench
+
+bench/growth: bin/dev ## A database of years beside a new one: throughput, searches, a held snapshot (ORDERS=10000000, MESSAGES=, ROUNDS=, HELD=)
+	@exec bin/dev growth
 
 bench/go: bin/dev bin/benchstat ## Go benchmarks of the hot paths against those of another commit (BASE=HEAD~1, COUNT=6, BENCH=)
 	@exec bin/dev with-postgres tools/bench-go
@@ -110,6 +113,9 @@ chaos: bin/dev ## Faults against the real binaries under load, each ended by an 
 ROUNDS ?= 100
 chaos/failover: bin/dev ## Failovers of a primary with two standbys, each under load and ended by an audit (ROUNDS=, SEED=, RATE=)
 	@FAULTS="failover failover-standbys failover-all-killed failover-asynchronous" ROUNDS=$(ROUNDS) exec bin/dev chaos
+
+soak: bin/dev ## Hours under load with random faults and retention, ended by audits and by what has grown (DURATION=1h, RATE=, SEED=, OUT=dist/soak)
+	@exec bin/dev soak
 
 ##@ Build
 .PHONY: build $(addprefix bin/,$(SERVICES)) bin/dev

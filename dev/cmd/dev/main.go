@@ -22,6 +22,8 @@ the distribution's package. It leaves nothing behind.
   dev up                    keep api and consumers running until Ctrl-C
   dev with-postgres CMD...  run CMD with TEST_DATABASE_URL and TEST_TEMPLATE, a server and a migrated template database for tests
   dev chaos                 faults against the running system, each ended by an audit (FAULTS= HANDLER= RATE= SEED= DURATION= ROUNDS=)
+  dev growth                a database of years beside a new one: throughput, searches, a held snapshot (ORDERS= MESSAGES= ROUNDS= HELD=)
+  dev soak                  a long run with faults and retention, that ends with the audit and what has grown (DURATION= RATE= CYCLE= SEED= OUT=)
   dev mutants               break the program in small ways and see whether the tests notice; by with-postgres (MUTANTS=quick or words)
   dev bench                 measure the system against what Postgres itself does
 
@@ -52,7 +54,9 @@ var commands = map[string]command{
 	"bench":         runBench,
 	"chaos":         runChaos,
 	"demo":          demo,
+	"growth":        runGrowth,
 	"mutants":       runMutants,
+	"soak":          runSoak,
 	"up":            up,
 	"with-postgres": withPostgres,
 }

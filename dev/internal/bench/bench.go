@@ -7,6 +7,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Bench struct {
 	Session     *session.Session
 	Binaries    stack.Binaries
 	DatabaseURL string        // migrated, private, and nobody else's
+	ServicesURL string        // by which the services get to it; empty: DatabaseURL
 	Span        time.Duration // of each measurement
 	Rounds      int
 	Say         func(format string, args ...any)
@@ -63,7 +65,7 @@ func (b *Bench) Groups() []string {
 }
 
 func (b *Bench) groups() []group {
-	return append(append(b.publishing(), b.consuming()...), b.together())
+	return append(append(append(b.publishing(), b.consuming()...), b.together()), b.pooled()...)
 }
 
 // Run measures the groups of these names; all of them when there is none.
@@ -121,7 +123,7 @@ func (b *Bench) compare(ctx context.Context, g group) (Result, error) {
 
 func (b *Bench) stack() *stack.Stack {
 	return stack.New(stack.Options{
-		Session: b.Session, Binaries: b.Binaries, DatabaseURL: b.DatabaseURL, Env: []string{"LOG_LEVEL=warn", "LOG_FORMAT=json"},
+		Session: b.Session, Binaries: b.Binaries, DatabaseURL: cmp.Or(b.ServicesURL, b.DatabaseURL), Env: []string{"LOG_LEVEL=warn", "LOG_FORMAT=json"},
 	})
 }
 

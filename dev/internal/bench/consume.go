@@ -65,6 +65,7 @@ func (b *Bench) consume(name string, consumers int, settings []string, due, dela
 		if err != nil {
 			return figures{}, err
 		}
+		began := time.Now()
 		s := b.stack()
 		for i := range consumers {
 			if _, err := s.StartConsumer(ctx, fmt.Sprintf("consumer-%d", i+1), settings...); err != nil {
@@ -83,7 +84,7 @@ func (b *Bench) consume(name string, consumers int, settings []string, due, dela
 		err = b.with(ctx, func(conn *pgx.Conn) error {
 			return conn.QueryRow(ctx, `
 				select count(*), count(*) / greatest(extract(epoch from max(completed_at) - min(completed_at)), 0.001)::float8
-				from public.orders where status = 'completed'`).Scan(&completed, &got.rate)
+				from public.orders where id > (select max(id) from public.orders) - $1 and completed_at > $2`, due+delayed, began).Scan(&completed, &got.rate)
 		})
 		if err != nil {
 			return figures{}, err

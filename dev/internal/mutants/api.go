@@ -99,7 +99,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "a commit does not wait for the disk where that is the default", By: writer("TestDurabilityIsNotAnybodysDefault"),
-			Edits: []Edit{{dir + "publisher.go", `in ('off', 'local') then 'on'`, `in ('off', 'local') then 'off'`}},
+			Edits: []Edit{{dir + "publisher.go", `wanted = "on"`, `wanted = "off"`}},
 		},
 		{
 			Breaks: "who has the key of an order in doubt is told that nothing was written", By: writer("TestFollowersOfAnOrderInDoubtAreInDoubt"),

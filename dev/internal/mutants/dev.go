@@ -12,6 +12,18 @@ func devMutants() []Mutant {
 	commits := goTest("kit", "./pgproxy", "TestTheFaultDecidesWhatIsCommitted")
 	return []Mutant{
 		{
+			Breaks: "what grows without end in a soak is flat", By: goTest("dev", "./internal/chaos", "TestASoakKnowsWhatGrows"),
+			Edits: []Edit{{"dev/internal/chaos/samples.go", `t.Rise <= t.May`, `t.Rise <= 10*t.May`}},
+		},
+		{
+			Breaks: "a soak that looked at nothing is flat", By: goTest("dev", "./internal/chaos", "TestASoakKnowsWhatGrows"),
+			Edits: []Edit{{"dev/internal/chaos/samples.go", `len(values) > 2 && `, ``}},
+		},
+		{
+			Breaks: "what fills once in a soak is taken for growth", By: goTest("dev", "./internal/chaos", "TestASoakKnowsWhatGrows"),
+			Edits: []Edit{{"dev/internal/chaos/samples.go", `if n >= len(s.Samples)/2 {`, `if n >= 0 {`}},
+		},
+		{
 			Breaks: "a port that somebody has taken is not noticed", By: goTest(dev, "./internal/ports", "TestTakenIsWhereSomebodyListens"),
 			Edits: []Edit{{dev + "/internal/ports/ports.go", "port != 0 && listenable(port) != nil", "false"}},
 		},

@@ -25,7 +25,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "what a function sets for its session stays set", By: worker("TestWhatAFunctionSetsForItsSessionEndsWithItsTransaction"),
-			Edits: []Edit{{open, `restore(&b, setForGood, o.own)`, `restore(&b, setLocal, o.own)`}},
+			Edits: []Edit{{open, `restore(&b, setForGood, s.After)`, `restore(&b, setLocal, s.After)`}},
 		},
 		{
 			Breaks: "a function that is made anew fails an order", By: worker("TestAFunctionMayBeReplacedWhileConsumersRun"),

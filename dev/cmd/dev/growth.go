@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"orderflow.example/dev/internal/bench"
+	"orderflow.example/dev/internal/postgres"
+	"orderflow.example/dev/internal/stack"
+)
+
+// searchLimit is what every listing and search has to stay below.
+const searchLimit = 50 * time.Millisecond
+
+// runGrowth compares a database with ORDERS (10,000,000) orders, MESSAGES (5,000,000) of which have gone through its queue, with a new one:
+// in ROUNDS (3) of DURATION (5s) each. REQUESTS (200) is how often each listing is called, HELD (5m, 0s: not at all) how long a snapshot is held.
+// WRITE is a Markdown file for the figures.
+func runGrowth(ctx context.Context, env *environment, _ []string) (code int, err error) {
+	var orders, messages, rounds, requests int
+	var span, held time.Duration
+	for _, read := range []func() error{
+		func() (err error) { orders, err = number("ORDERS", 10_000_000, 1000, 1_000_000_000); return err },
+		func() (err error) { messages, err = number("MESSAGES", orders/2, 0, orders); return err },
+		func() (err error) { rounds, err = number("ROUNDS", 3, 1, 100); return err },
+		func() (err error) { requests, err = number("REQUESTS", 200, 10, 100_000); return err },
+		func() (err error) { span, err = duration("DURATION", 5*time.Second, time.Second); return err },
+		func() (err error) { held, err = duration("HELD", 5*time.Minute, 0); return err },
+	} {
+		if err := read(); err != nil {
+			return exitUsage, err
+		}
+	}
+	p, err := prepare(ctx, env, postgres.Options{MaxConnections: 200})
+	if err != nil {
+		return exitFault, err
+	}
+	defer func() { err = errors.Join(err, closeServer(ctx, p.server)) }()
+	if err := stack.Migrate(ctx, env.session, p.binaries, p.server.URL()); err != nil {
+		return exitFault, err
+	}
+	fresh, err := stack.CreateDatabase(ctx, p.server.URL(), "fresh", "")
+	if err != nil {
+		return exitFault, err
+	}
+	if err := stack.Migrate(ctx, env.session, p.binaries, fresh); err != nil {
+		return exitFault, err
+	}
+	g := &bench.Growth{
+		Bench:    bench.Bench{Session: env.session, Binaries: p.binaries, DatabaseURL: p.server.URL(), Span: span, Rounds: rounds, Say: env.say},
+		FreshURL: fresh, Orders: orders, Messages: messages, Held: held, Requests: requests,
+	}
+	found, err := g.Run(ctx)
+	if err != nil {
+		return exitFault, err
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s, %s, %d processors, %s; %v a measurement, rounds: %d.\n", time.Now().UTC().Format(time.DateOnly), p.server.Source, runtime.NumCPU(), runtime.Version(), span, rounds)
+	found.Write(&text, searchLimit)
+	fmt.Fprint(env.stdout, text.String())
+	if file := os.Getenv("WRITE"); file != "" {
+		if err := replaceSection(file, "growth", text.String()); err != nil {
+			return exitFault, err
+		}
+	}
+	return 0, nil
+}

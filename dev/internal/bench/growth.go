@@ -1,0 +1,235 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/dev/internal/stack"
+)
+
+// Growth compares a database that has been at work for years with a new one on the same server, in the same minutes.
+type Growth struct {
+	Bench           // whose DatabaseURL is the grown one
+	FreshURL string // the new one
+	Orders   int    // that the grown one holds
+	Messages int    // of them that have gone through the queue, each processed by a consumer
+	Held     time.Duration
+	Requests int // of each listing and search
+}
+
+// Grown is what was found.
+type Grown struct {
+	Orders  int64
+	Bytes   int64    // of the orders' table with its indexes
+	Results []Result // a table for publishing and one for consuming: new, then grown
+	Calls   []Call
+	Held    []Span
+	Sizes   []string // of tables and indexes, the largest first
+}
+
+// Run grows the database and measures.
+func (g *Growth) Run(ctx context.Context) (Grown, error) {
+	var found Grown
+	if err := g.grow(ctx); err != nil {
+		return found, fmt.Errorf("grow: %w", err)
+	}
+	err := g.with(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `select count(*), pg_total_relation_size('public.orders') from public.orders`).Scan(&found.Orders, &found.Bytes)
+	})
+	if err != nil {
+		return found, err
+	}
+	if found.Calls, err = g.search(ctx); err != nil {
+		return found, fmt.Errorf("search: %w", err)
+	}
+	if found.Results, err = g.alternate(ctx); err != nil {
+		return found, err
+	}
+	if g.Held > 0 {
+		if found.Held, err = g.hold(ctx); err != nil {
+			return found, fmt.Errorf("hold a snapshot: %w", err)
+		}
+	}
+	found.Sizes, err = g.sizes(ctx)
+	return found, err
+}
+
+// grow fills the database: first with orders that are written and then completed, as years of them are, and then with orders that consumers
+// complete.
+func (g *Growth) grow(ctx context.Context) error {
+	if err := stack.CreateEffects(ctx, g.DatabaseURL, 0, false); err != nil {
+		return err
+	}
+	if err := stack.CreateEffects(ctx, g.FreshURL, 0, false); err != nil {
+		return err
+	}
+	const most = 50_000
+	began := time.Now()
+	written := max(g.Orders-g.Messages, 0)
+	for n := 0; n < written; n += most {
+		// Customers come again and again, in no order; half of the clients have idempotency keys that are random.
+		err := g.execute(ctx, fmt.Sprintf(`
+			insert into public.orders (customer_name, product_name, quantity, price, created_at, message_id, idempotency_key)
+			select 'Customer ' || (random() * 100000)::integer, 'Product ' || (random() * 1000)::integer, 1 + (random() * 9)::integer, (random() * 500)::numeric(12, 2),
+			       now() - make_interval(secs => (%d - n)), n, case when random() < 0.5 then gen_random_uuid()::text end
+			  from generate_series(%d, %d) as n`, written, n+1, min(n+most, written)),
+			`update public.orders set status = 'completed', attempts = 1, effects = 1, completed_at = created_at + interval '1 second', processed_by = 'consumer-1'
+			  where status = 'pending' and id > (select max(id) from public.orders) - 60000`)
+		if err != nil {
+			return err
+		}
+		if n%(20*most) == 0 {
+			g.Say("growth: %d of %d orders after %s", n, g.Orders, time.Since(began).Round(time.Second))
+		}
+	}
+	for n := 0; n < g.Messages; n += preloaded {
+		if _, err := g.consume("", 1, atItsBest, min(preloaded, g.Messages-n), 0).measure(ctx); err != nil {
+			return err
+		}
+		g.Say("growth: %d of %d messages through the queue after %s", min(n+preloaded, g.Messages), g.Messages, time.Since(began).Round(time.Second))
+	}
+	// A few of what is rare, so that it has to be looked for.
+	return g.execute(ctx,
+		`update public.orders set status = 'pending', completed_at = null, effects = 0 where id = (select min(id) from public.orders)`,
+		`with o as (update public.orders set status = 'dead', completed_at = null, effects = 0, dead_at = now(), last_error = 'failed for good' where id % 10007 = 0 returning *)
+		 select count(*) from (select pgmq.send('order_queue_dlq', to_jsonb(o) - 'id' || jsonb_build_object('order_id', o.id),
+		   jsonb_build_object('orderflow-dead', jsonb_build_object('reason', 'max_attempts', 'error', o.last_error, 'queue', 'order_queue', 'attempts', 5))) from o) as sent`,
+		"vacuum (analyze) public.orders", "vacuum (analyze) pgmq.q_order_queue", "vacuum (analyze) pgmq.q_order_queue_dlq", "checkpoint")
+}
+
+// alternate measures publishing and consuming, in the new and in the grown database by turns.
+func (g *Growth) alternate(ctx context.Context) ([]Result, error) {
+	fresh := g.Bench
+	fresh.DatabaseURL = g.FreshURL
+	kinds := []struct {
+		title   string
+		contend func(*Bench) contender
+	}{
+		{"POST /orders, 64 connections", func(b *Bench) contender { return b.publish(64, 1) }},
+		{"Consuming, one consumer as shipped", func(b *Bench) contender { return b.consume("", 1, asShipped, preloaded, 0) }},
+		{"Consuming, BATCH_SIZE=1000 CONCURRENCY=64", func(b *Bench) contender { return b.consume("", 1, atItsBest, preloaded, 0) }},
+	}
+	var results []Result
+	for _, kind := range kinds {
+		result := Result{Title: kind.title, Note: "The same server and minutes, by turns.", Rows: []Row{{What: "new"}, {What: fmt.Sprintf("with %d orders", g.Orders)}}}
+		for round := range g.Rounds {
+			for i, b := range []*Bench{&fresh, &g.Bench} {
+				if err := b.calm(ctx, i == 0); err != nil {
+					return results, err
+				}
+				got, err := kind.contend(b).measure(ctx)
+				if err != nil {
+					return results, fmt.Errorf("%s: %w", kind.title, err)
+				}
+				result.Rows[i].rounds = append(result.Rows[i].rounds, got)
+				g.Say("growth: %s, round %d of %d, %s: %.0f orders/s", kind.title, round+1, g.Rounds, result.Rows[i].What, got.rate)
+			}
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+// calm makes both databases begin a measurement alike: nothing waits, nothing is to be vacuumed, and the log is written. The new one is empty.
+func (b *Bench) calm(ctx context.Context, empty bool) error {
+	if empty {
+		if err := b.clear(ctx); err != nil {
+			return err
+		}
+	}
+	return b.execute(ctx, "delete from pgmq.q_order_queue", "vacuum (analyze) pgmq.q_order_queue", "vacuum (analyze) public.orders", "checkpoint")
+}
+
+// sizes are what takes the most room.
+func (g *Growth) sizes(ctx context.Context) (sizes []string, err error) {
+	err = g.with(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `
+			select c.oid::regclass || ' ' || pg_size_pretty(pg_relation_size(c.oid))
+			  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+			 where n.nspname in ('public', 'pgmq', 'orderflow') and c.relkind in ('r', 'i')
+			 order by pg_relation_size(c.oid) desc limit 12`)
+		if err == nil {
+			sizes, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		return err
+	})
+	return sizes, err
+}
+
+// Call is a listing or a search, and how long it took.
+type Call struct {
+	What          string
+	P50, P99, Max time.Duration
+}
+
+// search calls everything that lists or searches, one after the other.
+func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
+	s := g.stack()
+	defer s.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // the figures stand
+	api, err := s.StartAPI(ctx, "api")
+	if err != nil {
+		return nil, err
+	}
+	reader := reader{client: &http.Client{Timeout: time.Minute}, base: api.URL(), token: api.Token()}
+	var key string
+	var last int64
+	if err := g.with(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `select max(id), (select idempotency_key from public.orders where idempotency_key > '8' order by idempotency_key limit 1) from public.orders`).Scan(&last, &key)
+	}); err != nil {
+		return nil, err
+	}
+	for _, path := range []string{
+		"/orders?limit=50", "/orders?limit=1000", "/orders?status=completed", "/orders?status=pending", "/orders?status=dead",
+		"/orders?customer_name=Customer%20{n}", "/orders?customer_name=Customer%20{n}&status=completed", "/orders?customer_name=Customer%20{n}&status=pending",
+		"/orders?customer_name=Customer%20{n}&status=dead", "/orders?customer_name=nobody",
+		"/orders?idempotency_key_prefix=" + key[:3], "/orders?idempotency_key_prefix=" + key, "/orders?idempotency_key_prefix=" + key[:3] + "&status=pending",
+		"/orders/{id}", "/orders/{id}/history", "/messages", "/messages?limit=1000", "/queue", "/dead-letters", "/dead-letters?reason=max_attempts", "/dead-letters?reason=none",
+		"/", "/ui/orders", "/ui/dead-letters",
+	} {
+		call, err := reader.measure(ctx, path, g.Requests, last)
+		if err != nil {
+			return nil, err
+		}
+		if call.What != "" {
+			calls = append(calls, call)
+		}
+	}
+	for _, list := range []string{"/orders?limit=100", "/orders?limit=100&status=completed", "/orders?limit=100&status=pending", "/orders?limit=100&status=dead", "/orders?limit=100&customer_name=Customer%2077", "/dead-letters?limit=100"} {
+		call, err := reader.follow(ctx, list, g.Requests)
+		if err != nil {
+			return nil, err
+		}
+		calls = append(calls, call)
+	}
+	return calls, nil
+}
+
+// Write prints what was found as Markdown that is readable as plain text.
+func (f Grown) Write(b *strings.Builder, within time.Duration) {
+	fmt.Fprintf(b, "%d orders, %.1f GB with their indexes.\n\n", f.Orders, float64(f.Bytes)/1e9)
+	Write(b, f.Results)
+	fmt.Fprintf(b, "### Listings and searches\n\n```\n%-64s %9s %9s %9s\n", "call", "p50", "p99", "longest")
+	for _, c := range f.Calls {
+		late := ""
+		if c.P99 > within {
+			late = fmt.Sprintf("  more than %v", within)
+		}
+		fmt.Fprintf(b, "%-64s %9s %9s %9s%s\n", c.What, rough(c.P50), rough(c.P99), rough(c.Max), late)
+	}
+	fmt.Fprintf(b, "```\n\n")
+	if len(f.Held) > 0 {
+		fmt.Fprintf(b, "### A snapshot is held\n\n```\n%-34s %12s %10s %10s %12s\n", "", "completed/s", "p50", "p99", "dead rows")
+		for _, s := range f.Held {
+			fmt.Fprintf(b, "%-34s %12.0f %10s %10s %12d\n", s.What, s.Rate, rough(s.P50), rough(s.P99), s.Dead)
+		}
+		fmt.Fprintf(b, "```\n\n")
+	}
+	fmt.Fprintf(b, "Largest: %s.\n", strings.Join(f.Sizes, ", "))
+}
+
+func rough(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }
