@@ -128,6 +128,9 @@ func (m *Metrics) start() {
 	for _, operation := range []string{"ack", "nack", "bury", "release"} {
 		m.Locked.WithLabelValues(operation)
 	}
+	for _, link := range []string{"fetch", "settle", "heartbeat", "listen"} {
+		m.Reconnects.WithLabelValues(link)
+	}
 	for _, cause := range []string{"notification", "due", "poll"} {
 		m.Wakeups.WithLabelValues(cause)
 	}

@@ -116,11 +116,12 @@ func (l *Link) Wait(ctx context.Context) (payload string, arrived bool, err erro
 	}
 }
 
-// Close ends the connection and waits until nothing of it is left.
+// Close ends the connection and waits until nothing of it is left. The next one is none that was made again after a loss.
 func (l *Link) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop()
+	l.before = false
 }
 
 func (l *Link) connect(ctx context.Context) error {

@@ -107,6 +107,17 @@ func TestALostConnectionIsMadeAgainWithTheNextCall(t *testing.T) {
 	}
 }
 
+// A link that is closed after each use has lost nothing.
+func TestAConnectionThatWasClosedIsNotMadeAgain(t *testing.T) {
+	b := setup(t)
+	for range 2 {
+		if _, err := b.ask(`select 1`); err != nil || <-b.connected {
+			t.Fatalf("a connection was made again after a loss (%v)", err)
+		}
+		b.link.Close()
+	}
+}
+
 func TestAServerThatOnlyReadsIsLeft(t *testing.T) {
 	b := setup(t)
 	pid, err := b.ask(`select pg_backend_pid()::text`)
