@@ -48,9 +48,14 @@ $(addprefix test/,$(MODULES)): test/%:
 test/browser: bin/dev ## Test the dashboard in Chromium, in front of the real programs (Debian: apt-get install -y chromium; CHROMIUM=/path)
 	@bin/dev with-postgres go -C dev/browser test $(RACE) -timeout 10m ./...
 
+# In a module of its own: it takes a minute to build Prometheus' engine, and nobody else needs it.
+.PHONY: test/alerts
+test/alerts: bin/dev bin/helm ## Run the chart's alerts and Grafana queries in Prometheus' engine, on what the real programs tell under real faults
+	@bin/dev with-postgres go -C dev/alerts test -count=1 -parallel 4 -timeout 10m ./... # what they wait for is not the processor
+
 # Each breaks the program in a small way, and a named test has to notice: tests that cannot fail prove nothing.
 .PHONY: mutants
-mutants: bin/dev bin/helm-unittest $(addprefix bin/,$(SERVICES)) ## Break the program in small ways, each of which a test must notice (MUTANTS=quick, or words; MUTANT_JOBS=)
+mutants: bin/dev bin/helm bin/helm-unittest $(addprefix bin/,$(SERVICES)) ## Break the program in small ways, each of which a test must notice (MUTANTS=quick, or words; MUTANT_JOBS=)
 	@exec bin/dev with-postgres bin/dev mutants
 
 # How long for each target: FUZZTIME=10m before a release.

@@ -23,7 +23,7 @@ HELM    := bin/helm --kube-context $(CONTEXT)
 OF_RELEASE := app.kubernetes.io/instance=$(RELEASE)
 
 # Go modules outside services/ and dev/ that are linted, too.
-CHECK_MODULES += tools/chartcheck tools/river deploy/kind/e2e
+CHECK_MODULES += tools/chartcheck tools/river deploy/kind/e2e dev/alerts
 
 # Helm tells templates the Kubernetes version that it was linked with when it talks to no cluster.
 HELM_LDFLAGS := -s -w -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
