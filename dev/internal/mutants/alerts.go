@@ -1,0 +1,64 @@
+package mutants
+
+// alertMutants break the alerts, the Grafana dashboard, and what both rest on.
+func alertMutants() []Mutant {
+	const (
+		rules     = chartDir + "/templates/prometheusrule.yaml"
+		dashboard = chartDir + "/files/dashboard.json"
+	)
+	by := func(name string) Test { return goTest("dev/alerts", ".", name) }
+	return []Mutant{
+		{
+			Breaks: "alerts: a threshold that no share of refusals reaches", Quick: true, By: by("TestOrdersCannotBeWritten"),
+			Edits: []Edit{{rules, `[3m])) > 0.01`, `[3m])) > 1`}},
+		},
+		{
+			Breaks: "alerts: a metric that there is not", By: by("TestNoConnectionsLeft"),
+			Edits: []Edit{{rules, `min by (pod) (orderflow_consumer_database_up{`, `min by (pod) (orderflow_consumer_db_up{`}},
+		},
+		{
+			Breaks: "alerts: a pause is no news soon enough", By: by("TestPaused"),
+			Edits: []Edit{{rules, `for: 30m`, `for: 20m`}},
+		},
+		{
+			Breaks: "alerts: they look at pods that there are not", By: by("TestReceiverAway"),
+			Edits: []Edit{{rules, `"%s-(api|consumer)-.*"`, `"%s-(api|worker)-.*"`}},
+		},
+		{
+			Breaks: "alerts: silence is none", By: by("TestConsumersGone"),
+			Edits: []Edit{{rules, `expr: absent(orderflow_consumer_database_up{ {{- $in -}} })`, `expr: count(orderflow_consumer_database_up{ {{- $in -}} }) == 0`}},
+		},
+		{
+			Breaks: "alerts: orders that wait for a pause to end are a second fault", By: by("TestPaused"),
+			Edits: []Edit{{rules, `
+              unless on() (max(orderflow_consumer_paused{ {{- $in -}} }) > 0)`, ``}},
+		},
+		{
+			Breaks: "alerts: dead letters are counted by consumers, which may have been started for them", By: by("TestAnOrderKillsConsumers"),
+			Edits: []Edit{{rules, `max(orderflow_api_queue_dead_letters{ {{- $in -}} })
+              - min(min_over_time(orderflow_api_queue_dead_letters{ {{- $in -}} }[15m])) > 0`, `sum(increase(orderflow_consumer_messages_dead_total{ {{- $in -}} }[15m])) > 0`}},
+		},
+		{
+			Breaks: "alerts: an outage that is over is a second one", By: by("TestPostgresAway"),
+			Edits: []Edit{{rules, `status=~"5.."}[3m]))`, `status=~"5.."}[10m]))`}, {rules, `{{ $asked }}}[3m]))`, `{{ $asked }}}[10m]))`}},
+		},
+		{
+			Breaks: "alerts: a link leads to no section", By: by("TestAlertsTellWhatToDo"),
+			Edits: []Edit{{rules, `{{ $.alert | lower }}`, `{{ $.alert }}`}},
+		},
+		{
+			Breaks: "alerts: a service renames what one asks for", By: by("TestPaused"),
+			Edits: []Edit{{consumer + "/internal/metrics/metrics.go", `f.gauge("paused",`, `f.gauge("stopped",`}},
+		},
+		{
+			Breaks: "the Grafana dashboard asks for what nobody tells", By: by("TestDashboardShowsARun"),
+			Edits: []Edit{{dashboard, `sum(rate(orderflow_api_commits_total{`, `sum(rate(orderflow_api_commit_total{`}},
+		},
+		{
+			Breaks: "the Grafana dashboard shows seconds as a number", By: by("TestDashboardShowsARun"),
+			Edits: []Edit{{dashboard, `                "id": "unit",
+                "value": "s"`, `                "id": "unit",
+                "value": "short"`}},
+		},
+	}
+}
