@@ -23,6 +23,20 @@ const (
 	OutcomeLeaseLost  = "lease_lost" // its consumer came back when somebody else had read the message
 )
 
+// Told is what the history of an order is told of a delivery, besides what is in its [Entry]. Times are by the database's clock.
+type Told struct {
+	Outcome     string
+	Counted     bool // it was an attempt
+	Due, Leased message.Instant
+	Ended       message.Instant // of its handler, or of its lease
+	TraceID     string
+}
+
+// Tell returns what the history is told of a message's delivery.
+func Tell(m *message.Message, outcome string, counted bool, ended message.Instant) *Told {
+	return &Told{Outcome: outcome, Counted: counted, Due: m.Due, Leased: m.Leased, Ended: ended, TraceID: m.TraceID()}
+}
+
 // story is what the consumer knows of a delivery for orderflow.note_history. What names the delivery, and when it is due again, the
 // statements add: they have it from the message itself. Nulls are left out, and what JSON cannot say, as an infinite time, is null.
 type story struct {
@@ -56,15 +70,16 @@ func instant(i message.Instant) json.RawMessage { return i.AppendJSON(nil) }
 func stories(entries []Entry, consumer string) [][]byte {
 	told := make([][]byte, len(entries))
 	for i, e := range entries {
-		if e.Outcome == "" || e.OrderID == 0 {
+		t := e.Told
+		if t == nil || e.OrderID == 0 {
 			continue
 		}
 		s := story{
-			OrderID: e.OrderID, Created: instant(e.Created), Outcome: e.Outcome,
-			Due: instant(e.Due), Leased: instant(e.Leased), Started: instant(e.Started), Ended: instant(e.Ended),
-			Consumer: consumer, Reason: e.Reason, Error: storable(e.Error), TraceID: e.TraceID,
+			OrderID: e.OrderID, Created: instant(e.Created), Outcome: t.Outcome,
+			Due: instant(t.Due), Leased: instant(t.Leased), Started: instant(e.Started), Ended: instant(t.Ended),
+			Consumer: consumer, Reason: e.Reason, Error: storable(e.Error), TraceID: t.TraceID,
 		}
-		if e.Counted {
+		if t.Counted {
 			s.Attempt = e.Attempt
 		}
 		told[i] = s.encode()

@@ -34,26 +34,22 @@ type Entry struct {
 	Until      time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
 	Unsure     bool            // Fates: an earlier try may have taken effect unseen
 
-	// What the order's history tells of the delivery. All times are by the database's clock.
-	Outcome        string // one of the Outcome constants; empty: nothing is told
-	Due, Leased    message.Instant
-	Started, Ended message.Instant // Ack: Started alone
-	Counted        bool            // it was an attempt
-	TraceID        string
+	Started message.Instant // Ack, Told: start of its handler, by the database's clock
+	Told    *Told           // what goes into the order's history; nil: nothing
 }
+
+// LeaseOf names this delivery of a message.
+func LeaseOf(m *message.Message) Lease { return Lease{m.ID, m.ReadCount, m.EnqueuedAt} }
 
 // EntryOf returns the lease of a message, whose handler has been started unless it is handed back.
 func EntryOf(m *message.Message) Entry {
 	return Entry{
-		Lease:      Lease{m.ID, m.ReadCount, m.EnqueuedAt},
+		Lease:      LeaseOf(m),
 		Attempt:    int32(m.Attempt),
 		Failed:     m.Failed + 1,
 		Unanswered: m.Unanswered,
 		OrderID:    m.OrderID,
 		Created:    m.Created,
-		Due:        m.Due,
-		Leased:     m.Leased,
-		TraceID:    m.TraceID(),
 	}
 }
 

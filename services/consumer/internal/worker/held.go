@@ -415,8 +415,8 @@ func (h *held) stuckSlots() int {
 	return h.stuck
 }
 
-// told is a moment of ours by the database's clock: as long after the read that leased the message.
-func (d *delivery) told(moment time.Time) message.Instant {
+// stamp is a moment of ours by the database's clock: as long after the read that leased the message.
+func (d *delivery) stamp(moment time.Time) message.Instant {
 	leased, ok := d.msg.Leased.Time()
 	if !ok || moment.IsZero() || d.read.IsZero() {
 		return message.Instant{}

@@ -48,6 +48,14 @@ func (e endings) ends(d *delivery, end ending) outcome {
 	return outcome{delivery: d, ending: end, at: time.Now()}
 }
 
+func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.msg) }
+
+// tell is what the history of the order is told of the delivery.
+func (o *outcome) tell(outcome string) *queue.Told {
+	counted := !o.untried && o.op != opRelease && outcome != queue.OutcomeLeaseLost
+	return queue.Tell(&o.delivery.msg, outcome, counted, o.delivery.stamp(o.at))
+}
+
 func (o *outcome) entry() queue.Entry {
 	e := queue.EntryOf(&o.delivery.msg)
 	e.Delay, e.Reason, e.Error, e.Unsure = o.delay, o.reason, o.problem, o.unsure
@@ -57,8 +65,10 @@ func (o *outcome) entry() queue.Entry {
 	if o.untried {
 		e.Attempt, e.Failed = e.Attempt-1, e.Failed-1
 	}
-	e.Outcome, e.Counted = o.told(), !o.untried && o.op != opRelease
-	e.Started, e.Ended = o.delivery.told(o.delivery.started), o.delivery.told(o.at)
+	e.Started = o.delivery.stamp(o.delivery.started)
+	if o.op != opAck {
+		e.Told = o.tell(o.told())
+	}
 	if o.unconfirmed {
 		e.Until = o.delivery.msg.Until
 	}

@@ -134,7 +134,7 @@ func (l *lane) extend(ctx context.Context, conn *pgx.Conn, items []outcome) erro
 func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenAck, b batch) (queue.Confirmed, error) {
 	left := make(map[queue.Lease]any, len(b.items))
 	for i := range b.items {
-		left[b.items[i].entry().Lease] = b.items[i].work
+		left[b.items[i].lease()] = b.items[i].work
 	}
 	var orders []effect.Order
 	var leases []queue.Lease
@@ -249,7 +249,7 @@ func (l *lane) workFailed(b batch, f *workError) error {
 	}
 	for _, item := range b.items {
 		switch {
-		case f.fault == effect.Own && (alone || f.culprits[item.entry().Lease]):
+		case f.fault == effect.Own && (alone || f.culprits[item.lease()]):
 			l.fail(item, f)
 		case f.culprits == nil:
 			item.company = half

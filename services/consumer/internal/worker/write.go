@@ -106,9 +106,9 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates map[queue.Lease]queue.Fate) {
 	var late []queue.Entry
 	for _, item := range b.items {
-		e := item.entry()
-		if fate, asked := fates[e.Lease]; asked && fate == queue.Lost && !item.unconfirmed {
-			e.Outcome = queue.OutcomeLeaseLost
+		if fate, asked := fates[item.lease()]; asked && fate == queue.Lost && !item.unconfirmed {
+			e := item.entry()
+			e.Told = item.tell(queue.OutcomeLeaseLost)
 			late = append(late, e)
 		}
 	}
@@ -118,7 +118,7 @@ func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates ma
 	if _, err := l.queue.Late(ctx, conn, late, l.consumer); err != nil {
 		for _, item := range b.items {
 			if item.delivery.known {
-				delete(fates, item.entry().Lease)
+				delete(fates, item.lease())
 			}
 		}
 	}
@@ -133,7 +133,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			item.kept = false
 			l.unwritten.end()
 		}
-		lease := item.entry().Lease
+		lease := item.lease()
 		if took, ok := confirmed[lease]; ok {
 			if o == opAck {
 				ops.Observe(l.metrics.LatencySeconds, took.Seconds(), item.delivery.traceID())
