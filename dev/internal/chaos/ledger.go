@@ -81,6 +81,9 @@ func (r *Rig) gather(ctx context.Context, a stack.Report, exitCode int) (evidenc
 			return e, err
 		}
 	}
+	if e.stories, err = r.readStories(ctx); err != nil {
+		return e, err
+	}
 	for n, p := range r.expected {
 		e.lives = append(e.lives, life{n.Name, n.Process() == p && p.Running()})
 	}

@@ -49,7 +49,8 @@ type Rig struct {
 	loadEnds time.Time // when the load generator is to have sent everything
 	causeAt  time.Time // the cause's end
 
-	result Result
+	result   Result
+	failures failures // that the consumers have logged
 
 	mu    sync.Mutex
 	lines []string // warnings and errors of the services
@@ -186,6 +187,7 @@ func (r *Rig) line(l proc.Line) {
 	if r.suite.Log != nil {
 		r.suite.Log(r.fault.Name, time.Now().Format("15:04:05.000 ")+l.Process+" | "+l.Text)
 	}
+	r.failures.note(l.Text)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.lines) == keptLines {
@@ -318,6 +320,7 @@ func (r *Rig) account(ctx context.Context) error {
 		return err
 	}
 	r.result.judge(r.fault, r.plan, e)
+	r.result.judgeStories(e.stories, &r.failures)
 	return nil
 }
 

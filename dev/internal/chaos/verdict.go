@@ -28,6 +28,7 @@ type evidence struct {
 	causeAt time.Time     // the cause's end, by the database's clock
 	lag     time.Duration // of this machine
 	lives   []life
+	stories []story // of the orders that were not simply completed at once
 }
 
 // life is a process that nobody was meant to end.

@@ -53,15 +53,15 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "a consumer that was cut off is taken for dead", By: worker("TestALateAnswerTakesTheCrashBack"),
-			Edits: []Edit{{dir + "worker/write.go", `fate == queue.Lost && item.delivery.known {`, `fate == queue.Lost && false {`}},
+			Edits: []Edit{{dir + "worker/write.go", `fate == queue.Lost && !item.unconfirmed {`, `fate == queue.Lost && false {`}},
 		},
 		{
 			Breaks: "an order whose handler comes back too late has no answer", By: worker("TestALateAnswerTakesTheCrashBack"),
-			Edits: []Edit{{dir + "worker/held.go", `if d.lost && !d.known {`, `if d.lost {`}},
+			Edits: []Edit{{dir + "worker/work.go", `if !c.held.decide(d, stage) {`, `if !c.held.decide(d, stage) || d.lost {`}},
 		},
 		{
 			Breaks: "who was alone makes room before its end is written", By: worker("TestWhoWasAloneMakesRoomWhenItsEndIsWritten"),
-			Edits: []Edit{{dir + "worker/held.go", `= running, deadline, known, known, cancel`, `= running, deadline, known, false, cancel`}},
+			Edits: []Edit{{dir + "worker/held.go", `= running, now, deadline, known, known, cancel`, `= running, now, deadline, known, false, cancel`}},
 		},
 		{
 			Breaks: "an end that cannot be written keeps everybody waiting", By: worker("TestASuspectWhoseEndCannotBeWrittenKeepsNobodyWaiting"),

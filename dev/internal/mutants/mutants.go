@@ -44,7 +44,27 @@ func suite(name string) Test { return Test{Suite: "tests/" + name + "_test.yaml"
 
 // All are all mutants.
 func All() []Mutant {
-	return slices.Concat(loadgenMutants(), receiverMutants(), devMutants(), chartMutants(), apiMutants(), accessMutants(), connectionMutants(), poolerMutants(), schemaMutants(), consumerMutants(), attemptMutants(), breakerMutants(), workMutants(), webhookMutants(), twinMutants(), yearsMutants(), failoverMutants(), alertMutants())
+	return slices.Concat(
+		loadgenMutants(),
+		receiverMutants(),
+		devMutants(),
+		chartMutants(),
+		apiMutants(),
+		accessMutants(),
+		connectionMutants(),
+		poolerMutants(),
+		schemaMutants(),
+		consumerMutants(),
+		attemptMutants(),
+		historyMutants(),
+		breakerMutants(),
+		workMutants(),
+		webhookMutants(),
+		twinMutants(),
+		yearsMutants(),
+		failoverMutants(),
+		alertMutants(),
+	)
 }
 
 // Select picks the quick ones, those whose name or test contains one of some words, or all ("" and "all").

@@ -53,7 +53,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "an order completes and its work is not done", Quick: true, By: worker("TestAFunctionsEffectIsCommittedWithTheAck"),
-			Edits: []Edit{{dir + "worker/work.go", `		o.work = work
+			Edits: []Edit{{dir + "worker/work.go", `	o.work = work
 `, ``}},
 		},
 		{
@@ -62,7 +62,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "one order's failed work fails its neighbours", By: worker("TestAnErrorOfOneOrdersWorkIsItsOwn"),
-			Edits: []Edit{{lane, `case f.fault == effect.Own && (alone || f.culprits[item.entry().Lease]):`, `case f.fault == effect.Own, f.culprits == nil, f.culprits[item.entry().Lease]:`}},
+			Edits: []Edit{{lane, `case f.fault == effect.Own && (alone || f.culprits[item.lease()]):`, `case f.fault == effect.Own, f.culprits == nil, f.culprits[item.lease()]:`}},
 		},
 		{
 			Breaks: "a function that is gone fails orders", By: worker("TestAFunctionThatCannotBeCalledKeepsOrdersBack"),

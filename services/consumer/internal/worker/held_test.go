@@ -3,6 +3,8 @@ package worker
 import (
 	"testing"
 	"time"
+
+	"orderflow.example/services/consumer/internal/message"
 )
 
 // holding returns a set that holds one lease in a stage.
@@ -146,5 +148,22 @@ func TestWhoWasAloneMakesRoomWhenItsEndIsWritten(t *testing.T) {
 	h.lose(d, nil)
 	if h.admit(d) || h.company.members[0] != 0 {
 		t.Error("what has been lost is admitted")
+	}
+}
+
+// What a consumer tells of its times is the database's time of the read, and what has passed since: its own clock may be hours off.
+func TestTheStampsAreTheDatabases(t *testing.T) {
+	read := time.Now()
+	leased := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	d := &delivery{msg: message.Message{Leased: message.InstantOf(leased)}, read: read}
+	if got, want := d.stamp(read.Add(2*time.Second)), message.InstantOf(leased.Add(2*time.Second)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := d.stamp(time.Time{}); got != (message.Instant{}) {
+		t.Errorf("what did not happen was at %s", got)
+	}
+	d.msg.Leased = message.Instant{} // a trigger's doing
+	if got := d.stamp(read); got != (message.Instant{}) {
+		t.Errorf("%s, of a read at an unknown time", got)
 	}
 }
