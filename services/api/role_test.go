@@ -60,6 +60,7 @@ func TestEverythingAsTheLeastPrivilegedRole(t *testing.T) {
 	if a := s.do(t, http.MethodDelete, "/dead-letters/2", "", []string{"Authorization", "Bearer sesame"}); a.status != http.StatusNoContent {
 		t.Errorf("delete: %d %s", a.status, a.body)
 	}
+	s.watch(t).until("the balance, as the role", func(n *overview) bool { return n.Balance.State == "balanced" && n.Balance.Accepted == 4 })
 	for _, call := range [][2]string{{"/queue/pause", `"paused"`}, {"/queue/resume", `"running"`}} {
 		if a := s.post(t, call[0], "", "Authorization", "Bearer sesame"); a.status != http.StatusOK || !strings.Contains(a.body, call[1]) {
 			t.Errorf("%s: %d %s", call[0], a.status, a.body)

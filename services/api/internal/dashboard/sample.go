@@ -98,8 +98,17 @@ func (w *Window) add(at int64, samples []sample) {
 		to    *[]*float64
 		value *float64
 	}{
-		{&w.Accepted, accepted}, {&w.Completed, completed}, {&w.Retries, retried}, {&w.Waiting, waiting}, {&w.InFlight, inFlight},
-		{&w.Delayed, delayed}, {&w.OldestAge, oldest}, {&w.Consumers, consumers}, {&w.P50, p50}, {&w.P95, p95}, {&w.P99, p99},
+		{&w.Accepted, accepted},
+		{&w.Completed, completed},
+		{&w.Retries, retried},
+		{&w.Waiting, waiting},
+		{&w.InFlight, inFlight},
+		{&w.Delayed, delayed},
+		{&w.OldestAge, oldest},
+		{&w.Consumers, consumers},
+		{&w.P50, p50},
+		{&w.P95, p95},
+		{&w.P99, p99},
 	} {
 		*column.to = append(*column.to, column.value)
 	}

@@ -94,6 +94,15 @@ const (
 	pauseQueue    = `select orderflow.pause('jobs', 'me', '')`
 	resumeQueue   = `select orderflow.resume('jobs')`
 	deleteGate    = `delete from orderflow.gate`
+	saysHowItIs   = `select orderflow.report('k', 'jobs', 'consumer', 'c', 1, 2, 'idle', 0, 8, 0, 0, 0, 0, 0, '{}')`
+	readProcesses = `select key from orderflow.processes`
+	fakeProcess   = `insert into orderflow.processes (key, queue, kind, name, started_at, seen_at, every, state) values ('x', 'jobs', 'api', 'x', now(), now(), 1, 'idle')`
+	dropProcess   = `delete from orderflow.processes`
+	writeSample   = `insert into orderflow.sampling (queue) values ('jobs')`
+	readSamples   = `select step from orderflow.samples`
+	countOrders   = `insert into orderflow.order_counts (queue, first_id, completed, dead, under_way, lost) values ('jobs', 0, 0, 0, 0, 0)`
+	writeFindings = `insert into orderflow.findings (queue, claimed_at) values ('jobs', now()) on conflict (queue) do update set claimed_at = excluded.claimed_at`
+	readFindings  = `select findings from orderflow.findings`
 	notify        = `select pg_notify('orderflow_jobs', '')`
 )
 
@@ -104,6 +113,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 		readOrders, countsOrders, drawOrderID, insertOrder, markOrder, changeOrder, renameOrder, deleteOrder, truncateTable,
 		send, sendBatch, read, peek, setVT, nack, ack, archive, purge, bury, readDead, deleteDead, redrive, removeDead,
 		holders, metrics, metricsAll, version, fakeVersion, createQueue, dropQueue, createTable, dropOrders, listen, notify,
+		saysHowItIs, readProcesses, fakeProcess, dropProcess, writeSample, readSamples, countOrders, writeFindings, readFindings,
 		readGate, openBreaker, deleteGate, pauseQueue, resumeQueue, readHistory, forgeHistory, noteHistory,
 	}
 	everyone := []string{readOrders, readGate, peek, readDead, metrics, metricsAll, version, listen, notify}
@@ -114,9 +124,9 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 			role schema.Role
 			may  []string
 		}{
-			{roles.API, []string{readHistory, countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue}},
-			{roles.Consumer, []string{noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
-			{roles.Metrics, []string{readHistory, countsOrders, holders}},
+			{roles.API, []string{saysHowItIs, readProcesses, dropProcess, writeSample, readSamples, countOrders, readFindings, readHistory, countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue}},
+			{roles.Consumer, []string{saysHowItIs, writeFindings, readFindings, noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
+			{roles.Metrics, []string{readProcesses, readSamples, readFindings, readHistory, countsOrders, holders}},
 		} {
 			conn := connect(t, db.as(part.role.Name, password))
 			allowed := make(map[string]bool)
