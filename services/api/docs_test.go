@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
 	"orderflow.example/kit/testdb"
 )
 
@@ -102,6 +104,9 @@ func TestMetrics(t *testing.T) {
 			!strings.Contains(second.get(t, "/metrics").body, "orderflow_api_notifications_total 0")
 	})
 	text := second.get(t, "/metrics").body
+	if problems, err := promlint.New(strings.NewReader(text)).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("Prometheus' linter: %v %v", problems, err)
+	}
 	for _, want := range []string{
 		`orderflow_api_requests_total{method="POST",route="/orders",status="201"} 2`,
 		`orderflow_api_requests_total{method="POST",route="/orders",status="400"} 1`,

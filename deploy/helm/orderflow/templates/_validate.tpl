@@ -95,7 +95,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- if ge (add (include "orderflow.ms" $consumer.drainTimeout) 5000) (mul (include "orderflow.consumer.grace" .) 1000) -}}
 {{- $problems = append $problems (printf "consumer.terminationGracePeriodSeconds (%v) must be more than consumer.drainTimeout (%s) + 5 s for the last acks: raise it, or leave it empty to have it derived." $consumer.terminationGracePeriodSeconds $consumer.drainTimeout) -}}
 {{- end -}}
-{{- $problems = concat $problems (include "orderflow.validate.webhook" (ternary (dict "handler" $consumer.handler "webhook" (merge (include "orderflow.receiver.webhook" . | fromYaml) $consumer.webhook)) $consumer (and .Values.receiver.enabled (eq $consumer.handler "webhook"))) | fromYamlArray) (include "orderflow.validate.receiver" . | fromYamlArray) -}}
+{{- $problems = concat $problems (include "orderflow.validate.webhook" (ternary (dict "handler" $consumer.handler "webhook" (merge (include "orderflow.receiver.webhook" . | fromYaml) $consumer.webhook)) $consumer (and .Values.receiver.enabled (eq $consumer.handler "webhook"))) | fromYamlArray) (include "orderflow.validate.receiver" . | fromYamlArray) (include "orderflow.validate.tracing" . | fromYamlArray) -}}
 {{- if gt (include "orderflow.ms" $consumer.backoff.base | int64) (include "orderflow.ms" $consumer.backoff.max | int64) -}}
 {{- $problems = append $problems (printf "consumer.backoff.base (%s) must not be more than consumer.backoff.max (%s): lower the first or raise the second." $consumer.backoff.base $consumer.backoff.max) -}}
 {{- end -}}

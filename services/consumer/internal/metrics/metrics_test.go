@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"orderflow.example/services/consumer/internal/metrics"
 )
@@ -27,5 +28,9 @@ func TestMetricsAreThereFromTheStart(t *testing.T) {
 		if text := answer.Body.String(); answer.Code != http.StatusOK || !strings.Contains(text, name) {
 			t.Errorf("/metrics (%d) has no %s", answer.Code, name)
 		}
+	}
+	problems, err := promlint.New(answer.Body).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("Prometheus' linter: %v %v", problems, err)
 	}
 }

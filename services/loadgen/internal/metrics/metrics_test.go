@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"go.uber.org/goleak"
 
 	"orderflow.example/services/loadgen/internal/audit"
@@ -56,6 +57,9 @@ func TestMetricsFollowTheRun(t *testing.T) {
 	r.Try(measure.Try{Kind: orders.Valid, Begun: now, Ended: now, Waiting: now, Failed: true}, &client.Answer{Failure: client.Reset})
 	r.Queue(client.Queue{Depth: 17})
 	text := get(t, c, url+"/metrics")
+	if problems, err := promlint.New(strings.NewReader(text)).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("Prometheus' linter: %v %v", problems, err)
+	}
 	for _, want := range []string{
 		`orderflow_loadgen_orders_total{outcome="accepted"} 1`, `orderflow_loadgen_orders_total{outcome="sent"} 2`, `orderflow_loadgen_tries_total{answer="201"} 1`,
 		`orderflow_loadgen_tries_total{answer="reset"} 1`, `orderflow_loadgen_in_flight 1`, `orderflow_loadgen_queue_depth 17`, `orderflow_loadgen_post_seconds{quantile="0.99"} 0.02`, `orderflow_loadgen_post_seconds_count 1`,
