@@ -80,7 +80,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	var screen *dashboard.Dashboard
 	if cfg.Dashboard == "on" {
 		screen = dashboard.New(dashboard.Config{
-			DB: pool, Store: store, History: stories, Queue: messages, Watcher: watcher, Monitor: monitor, Accepted: counters.Accepted, Log: log, Version: version,
+			DB: pool, Store: store, History: stories, Queue: messages, Watcher: watcher, Monitor: monitor, Accepted: counters.Accepted, Log: log, Version: version, TraceURL: cfg.TraceURLTemplate,
 			MaxViewers: limits.connections / viewersShare, Timeout: cfg.RequestTimeout,
 		})
 	}

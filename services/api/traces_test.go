@@ -50,7 +50,7 @@ func TestARequestIsTraced(t *testing.T) {
 	t.Parallel()
 	collector := otlptest.New(t)
 	url := testdb.New(t)
-	s := started(t, map[string]string{"DATABASE_URL": url, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "10", "ADMIN_TOKEN": "sesame"})
+	s := started(t, map[string]string{"DATABASE_URL": url, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "10", "TRACE_URL_TEMPLATE": "https://traces.example/trace/{trace_id}?a=b"})
 	db := testdb.Connect(t, url)
 
 	order := s.post(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-01").json(t)
@@ -77,13 +77,18 @@ func TestARequestIsTraced(t *testing.T) {
 		t.Errorf("%v: the order bears %s", err, stored)
 	}
 
+	if page := s.get(t, "/ui/orders/"+id); !strings.Contains(page.body, `<a href="https://traces.example/trace/`+callersTrace+`?a=b"`) {
+		t.Errorf("the order's page has no link to its trace: %d\n%s", page.status, page.body)
+	}
+	spans = collector.Wait(t, "a page was looked at", func(spans []otlptest.Span) bool { return len(spans) == 4 })
+
 	// Nobody records these: probes, and what the caller does not.
 	s.get(t, "/livez")
 	s.post(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-00")
 	// This one is, and its answer has its id.
 	refused := s.post(t, "/orders", `{"customer_name":"c"}`)
-	spans = collector.Wait(t, "an order was refused", func(spans []otlptest.Span) bool { return len(spans) > 3 })
-	if len(spans) != 4 || spans[3].Name != "POST /orders" || spans[3].TraceID != refused.json(t)["trace_id"] || spans[3].Failed || spans[3].Attrs["http.response.status_code"] != "422" {
+	spans = collector.Wait(t, "an order was refused", func(spans []otlptest.Span) bool { return len(spans) > 4 })
+	if len(spans) != 5 || spans[4].Name != "POST /orders" || spans[4].TraceID != refused.json(t)["trace_id"] || spans[4].Failed || spans[4].Attrs["http.response.status_code"] != "422" {
 		t.Errorf("%s\nthe spans are\n%s", refused.body, otlptest.Tree(spans))
 	}
 	// What is scraped as OpenMetrics leads to the trace.

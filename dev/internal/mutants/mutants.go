@@ -58,6 +58,7 @@ func All() []Mutant {
 		attemptMutants(),
 		historyMutants(),
 		breakerMutants(),
+		tracesMutants(),
 		workMutants(),
 		webhookMutants(),
 		twinMutants(),

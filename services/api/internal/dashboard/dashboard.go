@@ -51,6 +51,7 @@ type Config struct {
 	History *history.Reader
 
 	Version    string
+	TraceURL   string        // template of links to traces ([tracing.Link]); empty: none
 	MaxViewers int           // streams at a time
 	Timeout    time.Duration // of what a page looks up
 }

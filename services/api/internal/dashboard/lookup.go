@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
 )
@@ -156,7 +157,7 @@ func (d *Dashboard) order(c *fiber.Ctx) error {
 	}
 	p.Story = moments(&story, time.Now())
 	if story.TraceID != nil {
-		p.TraceID = *story.TraceID
+		p.TraceID, p.TraceURL = *story.TraceID, tracing.Link(d.cfg.TraceURL, *story.TraceID)
 	}
 	if p.Order.Status == orders.StatusDead {
 		page, err := d.cfg.Queue.DeadLetters(ctx, queue.LetterFilter{Order: id}, 1, "")

@@ -97,6 +97,7 @@ type OrderPage struct {
 	Order      orders.Order
 	Story      []Moment // what happened to it, the first first
 	TraceID    string   // empty: not known
+	TraceURL   string   // where a person finds it; empty: nobody has said
 	DeadLetter *int64   // msg_id among the dead letters, when it is dead and its letter is there: it can be redriven or deleted
 }
 
