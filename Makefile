@@ -44,9 +44,12 @@ test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with th
 $(addprefix test/,$(MODULES)): test/%:
 	go -C $* test $(RACE) -timeout 15m ./...
 
-.PHONY: test/browser
+.PHONY: test/browser screenshots
 test/browser: bin/dev ## Test the dashboard in Chromium, in front of the real programs (Debian: apt-get install -y chromium; CHROMIUM=/path)
 	@bin/dev with-postgres go -C dev/browser test $(RACE) -timeout 10m ./...
+
+screenshots: ## Take the README's pictures of the dashboard, under load: five minutes
+	@go -C dev/browser run ./cmd/screenshots
 
 # In a module of its own: it takes a minute to build Prometheus' engine, and nobody else needs it.
 .PHONY: test/alerts

@@ -171,3 +171,19 @@ func (b *bundle) tab(view chrome.View, path string, allowed ...string) tab {
 	t.open(path)
 	return t
 }
+
+// command runs a service's command, as somebody of a name, on the test's database.
+func (b *bundle) command(service stack.Service, command, name string) error {
+	p, err := proc.Start(b.session, proc.Spec{
+		Name: command, Path: b.binaries[service], Args: []string{command},
+		Env: []string{"DATABASE_URL=" + b.stack.DatabaseURL(), "CONSUMER_ID=" + name},
+	})
+	if err != nil {
+		return err
+	}
+	code, err := p.Wait(b.ctx)
+	if err == nil && code != 0 {
+		err = p.Failure()
+	}
+	return err
+}

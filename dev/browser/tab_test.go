@@ -28,12 +28,6 @@ func (t tab) shows(selector, text string) {
 	t.until(selector+" shows "+text, `document.querySelector(`+chrome.Quote(selector)+`)?.innerText.includes(`+chrome.Quote(text)+`) ?? false`)
 }
 
-// lacks waits until there is no such element.
-func (t tab) lacks(selector string) {
-	t.b.t.Helper()
-	t.until("no "+selector, `document.querySelector(`+chrome.Quote(selector)+`) === null`)
-}
-
 func (t tab) click(selector string) {
 	t.b.t.Helper()
 	t.b.must(t.Click(selector))

@@ -65,6 +65,7 @@ func All() []Mutant {
 		yearsMutants(),
 		failoverMutants(),
 		alertMutants(),
+		screenMutants(),
 	)
 }
 

@@ -213,7 +213,7 @@ func (t *Tab) Until(what, expression string) error {
 	defer tick.Stop()
 	for {
 		ok := false
-		err := t.Evaluate(expression, &ok)
+		err := t.Evaluate(`Promise.resolve(`+expression+`).then(Boolean)`, &ok)
 		if ok {
 			return nil
 		}

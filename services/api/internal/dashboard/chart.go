@@ -42,8 +42,22 @@ func known(words func(float64) string) func(*float64) string {
 
 var (
 	whole   = known(func(v float64) string { return thousands(int64(v + 0.5)) })
-	seconds = known(age)
+	seconds = known(brief)
 )
+
+// brief writes a number of seconds in one unit: there are three beside each other above a chart. The script does the same.
+func brief(seconds float64) string {
+	switch {
+	case seconds < 9.95:
+		return age(seconds)
+	case seconds < 599.5:
+		return thousands(int64(seconds+0.5)) + " s"
+	case seconds < 10*3600:
+		return thousands(int64(seconds/60+0.5)) + " min"
+	default:
+		return thousands(int64(seconds/3600+0.5)) + " h"
+	}
+}
 
 // columns are the lines of each chart. The script knows them by the same names.
 var columns = map[string][]column{

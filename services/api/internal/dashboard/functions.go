@@ -16,6 +16,6 @@ var functions = template.FuncMap{
 	// share is a part of a whole as a percentage, for the width of a bar.
 	"share": share,
 
-	"moment": parsedTime, "tone": tone, "chart": chart,
+	"moment": parsedTime, "tone": tone, "fine": fine, "chart": chart,
 	"statuses": func() []string { return []string{orders.StatusPending, orders.StatusCompleted, orders.StatusDead} },
 }

@@ -143,6 +143,16 @@ func parsedTime(text string) *time.Time {
 	return &t
 }
 
+// fine is how many of the doctor's findings need nothing to be done.
+func fine(findings []Finding) (n int) {
+	for _, f := range findings {
+		if f.Advice == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // tone is how a moment of an order's story looks: good, bad, or of no weight.
 func tone(kind string) string {
 	switch kind {

@@ -182,11 +182,11 @@
     const whole = (v) => (v === null || v === undefined ? none : plain.format(v));
     const span = (v) => {
       if (v === null || v === undefined) return none;
-      if (v < 0.9995) return v > 0 && v < 0.001 ? '<1 ms' : `${Math.round(v * 1000)} ms`;
+      if (v <= 0) return '0 s';
+      if (v < 0.9995) return v < 0.001 ? '<1 ms' : `${Math.round(v * 1000)} ms`;
       if (v < 9.95) return `${v.toFixed(1).replace(/\.0$/, '')} s`;
-      if (v < 60) return `${Math.round(v)} s`;
-      if (v < 3600) return `${Math.floor(v / 60)} min ${Math.round(v % 60) || ''}`.replace(/min $/, 'min').replace(/(\d)$/, '$1 s');
-      return `${Math.floor(v / 3600)} h`;
+      if (v < 599.5) return `${Math.round(v)} s`;
+      return v < 36000 ? `${plain.format(Math.round(v / 60))} min` : `${plain.format(Math.round(v / 3600))} h`;
     };
     const tick = (v) => (v === null ? '' : v < 10000 ? plain.format(v) : short.format(v));
     const spanTick = (v) => (v === null ? '' : v < 1 ? (v === 0 ? '0' : `${+(v * 1000).toPrecision(3)} ms`) : span(v));
