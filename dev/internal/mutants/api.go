@@ -6,6 +6,18 @@ func apiMutants() []Mutant {
 	writer := func(test string) Test { return goTest(api, "./internal/orders", test) }
 	return []Mutant{
 		{
+			Breaks: "new pending orders are looked for among old ones only", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
+			Edits: []Edit{{dir + "pending.go", `err == nil && id-1 <= o.position`, `err == nil`}},
+		},
+		{
+			Breaks: "what was known of a table before it was restored is believed", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
+			Edits: []Edit{{dir + "pending.go", ` filter (where s.filenode = pg_relation_filenode('public.orders'))`, ``}},
+		},
+		{
+			Breaks: "the block in which a page ends is passed over", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
+			Edits: []Edit{{dir + "pending.go", `b.block <= $1`, `b.block < $1`}},
+		},
+		{
 			Breaks: "what waits for a retry is due, to those who alert", By: goTest(api, ".", "TestTheQueueIsMeasured"),
 			Edits: []Edit{{api + "/internal/queue/snapshot.go", `min(m.vt) filter (where m.vt <= now.t and`, `min(m.enqueued_at) filter (where m.vt > now.t and`}},
 		},

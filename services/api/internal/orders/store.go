@@ -89,8 +89,8 @@ type Page struct {
 // no index, on purpose (it would make each completion an index write), so the rare status among millions is looked
 // for in steps, and a page ends when searching has taken long enough.
 const (
-	scanWindow = 20_000
-	scanTime   = 300 * time.Millisecond
+	scanWindow = 5_000
+	scanTime   = 25 * time.Millisecond // with one window more that is 50 ms at most, also where the table has ten million rows
 )
 
 // List returns up to limit orders after the cursor of the page before, which is empty for the first. The error is
@@ -132,8 +132,16 @@ type querier interface {
 }
 
 func list(ctx context.Context, db querier, filter Filter, limit int, after string) (page Page, err error) {
+	open, err := openOrders(ctx, db, filter)
+	if err != nil {
+		return Page{}, err
+	}
 	for started := time.Now(); ; {
-		found, last, err := window(ctx, db, filter, limit+1-len(page.Orders), after)
+		look := window
+		if open.reached(after) {
+			look = openWindow
+		}
+		found, last, err := look(ctx, db, filter, limit+1-len(page.Orders), after)
 		if err != nil {
 			return Page{}, err
 		}

@@ -103,8 +103,8 @@ func (q *Queue) DeadLetters(ctx context.Context, filter LetterFilter, limit int,
 // The reason has no index. Letters that died of a rare one are looked for in steps of so many, and a page ends when searching
 // has taken long enough.
 const (
-	scanWindow = 20_000
-	scanTime   = 300 * time.Millisecond
+	scanWindow = 5_000
+	scanTime   = 25 * time.Millisecond
 )
 
 // window looks for up to limit letters among the next ones up to an id, and returns the last id that it looked at; nil when
