@@ -7,7 +7,7 @@ func apiMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "new pending orders are looked for among old ones only", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
-			Edits: []Edit{{dir + "pending.go", `err == nil && id-1 <= o.position`, `err == nil`}},
+			Edits: []Edit{{dir + "pending.go", `err == nil && id-1 <= o.position`, `err == nil && id > 0`}},
 		},
 		{
 			Breaks: "what was known of a table before it was restored is believed", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
