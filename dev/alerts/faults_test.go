@@ -1,7 +1,6 @@
 package alerts
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -259,7 +258,8 @@ func TestPoison(t *testing.T) {
 // An order kills whoever works on it. The consumer that buries it has just been started: all that it ever tells of it is a total of 1.
 func TestAnOrderKillsConsumers(t *testing.T) {
 	w := setup(t, options{})
-	n := w.consumer("SIMULATE_CRASH=exit:Killer", "MAX_CRASHES=1", "VT=1")
+	settings := []string{"SIMULATE_WORK=0", "SIMULATE_FAILURES=none", "SIMULATE_CRASH=exit:Killer", "MAX_CRASHES=1", "VT=1"}
+	n := w.consumer(settings...)
 	w.quiet(func() { w.order(2) })
 	w.drained()
 	if w.orderBy("Killer", 1) != 1 {
@@ -268,7 +268,12 @@ func TestAnOrderKillsConsumers(t *testing.T) {
 	w.until("the killer is dead", func() error {
 		select {
 		case <-n.Process().Done():
-			return errors.Join(n.Start(), errNotYet)
+			delete(w.pods, n) // its node is gone with it, say: the next one is another pod
+			var err error
+			n, err = w.stack.LaunchNode(w.ctx, stack.Consumer, n.Name+"+", settings...)
+			w.must(err)
+			w.watch(n)
+			return errNotYet
 		default:
 		}
 		q, err := w.api.Queue(w.ctx)
