@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/queue"
 )
@@ -45,12 +46,13 @@ type Figures struct {
 	Stranded    *Stranded   // nil: this role may not see it
 	Letters     int         // dead letters, counted up to 100,000
 	Consumers   int         // as far as this role may see
+	Pooled      bool        // a connection pooler in transaction mode is in between, which shares sessions out: Consumers says nothing
 	Effect      *Effect     // EFFECT_FUNCTION; nil: there is none
 	Gate        *queue.Gate // what consumers may fetch; nil: this role may not see it
 	Settings    map[string]string
 	Standbys    int      // that replicate, whether commits wait for them or not
 	Unlogged    []string // tables that a crash empties
-	NotifyUsage float64 // share of the server's notification queue that is in use
+	NotifyUsage float64  // share of the server's notification queue that is in use
 }
 
 // Table is one table's state.
@@ -93,7 +95,7 @@ type Holder struct {
 
 // Examine measures. q says which queue, function which function does the work of orders; nil: none.
 func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue, function *effect.Function) (*Figures, error) {
-	f := &Figures{Settings: map[string]string{}}
+	f := &Figures{Settings: map[string]string{}, Pooled: postgres.Transactional(conn)}
 	var err error
 	if f.Description, err = q.Describe(ctx, conn); err != nil {
 		return nil, err

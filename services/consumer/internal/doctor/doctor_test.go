@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/pgbouncer"
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/doctor"
 	"orderflow.example/services/consumer/internal/effect"
@@ -472,6 +474,22 @@ func TestWhatStopsTheQueueIsTheAnswerToItsLag(t *testing.T) {
 }
 
 func rand() string { return fmt.Sprint(time.Now().UnixNano()) }
+
+// Behind a pooler sessions are shared out, so the doctor does not say that no consumer is connected.
+func TestBehindAPoolerNobodyIsCalledMissing(t *testing.T) {
+	b := setup(t)
+	b.Send(map[string]any{"order_id": 1}, nil)
+	b.Exec(`update pgmq.q_order_queue set vt = now() - interval '1 hour'`)
+	b.wantAdvice("lag", "No consumer is connected")
+	p := testdb.Pooler(t, b.URL, pgbouncer.Transaction, 3)
+	conn, err := pgx.ConnectConfig(b.ctx, testdb.Config(t, p.URL, 30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(b.ctx)) })
+	b.conn = conn
+	b.wantAdvice("lag", "Are there consumers?", "the dashboard shows them")
+}
 
 func TestItSaysHowTheFunctionIsCalledOrWhyItCannotBe(t *testing.T) {
 	b := setup(t)

@@ -121,7 +121,10 @@ func (f *Figures) keepingUp() Finding {
 		return c
 	}
 	switch {
-	case f.Consumers == 0:
+	case f.Pooled && (f.Gate == nil || !f.Gate.Paused() && !f.Gate.Open):
+		c.Advice = "Are there consumers? A connection pooler in transaction mode is in between, so their sessions cannot be told apart: the dashboard shows them. " +
+			"If there are, scale them out, raise CONCURRENCY, or raise BATCH_SIZE when handlers are quick."
+	case f.Consumers == 0 && !f.Pooled:
 		c.Advice = "No consumer is connected, as far as " + f.Role + " may see: start one."
 	case f.Gate != nil && (f.Gate.Paused() || f.Gate.Open): // more of them would not help, and why is said under consuming
 	default:
