@@ -221,3 +221,21 @@ func TestAnIsolationThatCannotBeSetIsSaid(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server that is away behind a pooler is an outage, whatever the pooler calls it; what the pooler does not know is none.
+func TestAServerThatIsAwayBehindAPoolerIsAnOutage(t *testing.T) {
+	t.Parallel()
+	p := testdb.Pooler(t, "postgres://postgres:x@127.0.0.1:1/away?sslmode=disable", pgbouncer.Transaction, 2)
+	for what, test := range map[string]struct{ address, refusal string }{
+		"away":    {p.URL, ""},
+		"unknown": {strings.Replace(p.URL, "/away", "/other", 1), "connection pooler refuses the connection"},
+	} {
+		_, err := connect(t, test.address+"&connect_timeout=2")
+		if err == nil {
+			t.Fatal("connected to nothing")
+		}
+		if why := postgres.Refusal(err); why != test.refusal {
+			t.Errorf("%s: %q, want %q, of %v", what, why, test.refusal, err)
+		}
+	}
+}
