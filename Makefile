@@ -98,7 +98,7 @@ vuln: bin/govulncheck ## Look for known vulnerabilities in what is built (its da
 	@tools/vuln $(MODULES)
 
 ##@ Measurements
-.PHONY: bench bench/growth bench/river bench/go bench/profile chaos chaos/failover soak
+.PHONY: bench bench/growth bench/river bench/go bench/profile chaos chaos/failover chaos/patroni soak
 bench: bin/dev ## Benchmarks: ratios against what Postgres itself does, in one run (ONLY=, ROUNDS=, DURATION=, WRITE=docs/benchmarks.md)
 	@exec bin/dev bench
 
@@ -121,6 +121,9 @@ chaos: bin/dev ## Faults against the real binaries under load, each ended by an 
 ROUNDS ?= 100
 chaos/failover: bin/dev ## Failovers of a primary with two standbys, each under load and ended by an audit (ROUNDS=, SEED=, RATE=)
 	@FAULTS="failover failover-standbys failover-all-killed failover-asynchronous" ROUNDS=$(ROUNDS) exec bin/dev chaos
+
+chaos/patroni: bin/dev ## The same with a real manager: rounds of kill and switchover by Patroni with etcd (ROUNDS=, SEED=, RATE=)
+	@FAULTS=patroni ROUNDS=$(ROUNDS) exec bin/dev chaos
 
 soak: bin/dev ## Hours under load with random faults and retention, ended by audits and by what has grown (DURATION=1h, RATE=, SEED=, OUT=dist/soak)
 	@exec bin/dev soak

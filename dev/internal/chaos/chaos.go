@@ -89,7 +89,7 @@ func BriefFaults() []Fault {
 }
 
 func all() []Fault {
-	return slices.Concat(consumerFaults(), crashFaults(), apiFaults(), postgresFaults(), failoverFaults(), networkFaults(), poolerFaults(), receiverFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
+	return slices.Concat(consumerFaults(), crashFaults(), apiFaults(), postgresFaults(), failoverFaults(), patroniFaults(), networkFaults(), poolerFaults(), receiverFaults(), diskFaults(), loadFaults(), clockFaults(), measures())
 }
 
 // Select returns the named faults; all without a name.

@@ -161,7 +161,11 @@ func failovers(ctx context.Context, r *Rig, rounds int) error {
 		}
 	}
 	r.result = sum
-	r.reportOutages(outages)
+	var names []string
+	for _, w := range ways {
+		names = append(names, w.name)
+	}
+	r.reportOutages(names, outages)
 	return nil
 }
 
@@ -199,7 +203,7 @@ func (r *Rig) round(ctx context.Context, n int, w way) (outage, error) {
 	if err := r.rejoin(ctx, n, former); err != nil {
 		return o, err
 	}
-	if err := r.account(ctx); err != nil {
+	if err := errors.Join(r.acceptsAgain(ctx), r.account(ctx)); err != nil {
 		return o, err
 	}
 	r.checkAnswers()
@@ -264,6 +268,13 @@ func (r *Rig) comesBack(ctx context.Context, former *postgres.Member) error {
 	return nil
 }
 
+// acceptsAgain waits until the prober has seen the end of the outage: otherwise it would go uncounted.
+func (r *Rig) acceptsAgain(ctx context.Context) error {
+	return r.until(ctx, "orders are accepted after the failover", func() (bool, error) {
+		return slices.ContainsFunc(r.prober.all(), func(one probe) bool { return one.status == 201 && one.sent.After(r.causeAt) }), nil
+	})
+}
+
 // outageSince measures the outage that began after a moment.
 func (r *Rig) outageSince(ctx context.Context, moment time.Time) (o outage, err error) {
 	var accepted []time.Time
@@ -303,15 +314,15 @@ func longestGap(began time.Time, moments []time.Time) (longest time.Duration) {
 }
 
 // reportOutages says how long they were, by way and in all.
-func (r *Rig) reportOutages(outages map[string][]outage) {
+func (r *Rig) reportOutages(names []string, outages map[string][]outage) {
 	var all []outage
-	for _, w := range ways {
-		of := outages[w.name]
+	for _, name := range names {
+		of := outages[name]
 		if len(of) == 0 {
 			continue
 		}
 		all = append(all, of...)
-		r.result.note(fmt.Sprintf("%d times %s", len(of), w.name), percentiles(of))
+		r.result.note(fmt.Sprintf("%d times %s", len(of), name), percentiles(of))
 	}
 	r.result.note(fmt.Sprintf("%d failovers", len(all)), percentiles(all))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/dev/internal/patroni"
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/proc"
 	"orderflow.example/dev/internal/stack"
@@ -30,6 +31,7 @@ type Rig struct {
 
 	server      *postgres.Server // the fault's own, or nil
 	group       *postgres.Group  // with standbys, likewise
+	managed     *patroni.Cluster // by Patroni, likewise
 	serverURL   string
 	databaseURL string
 	database    string
@@ -98,7 +100,7 @@ type settings struct {
 
 // up starts the services and waits until they are ready.
 func (r *Rig) up(ctx context.Context, with settings) error {
-	if r.fault.OwnServer && r.server == nil && r.group == nil {
+	if r.fault.OwnServer && r.databaseURL == "" {
 		if err := r.ownServer(ctx); err != nil {
 			return err
 		}
@@ -345,6 +347,9 @@ func (r *Rig) close(ctx context.Context) error {
 	}
 	if r.server != nil {
 		errs = append(errs, r.server.Close(ctx))
+	}
+	if r.managed != nil {
+		errs = append(errs, r.managed.Close(ctx))
 	}
 	if r.group != nil {
 		errs = append(errs, r.group.Close(ctx))

@@ -45,7 +45,7 @@ func startCluster(ctx context.Context, opts Options, bin string, user *syscall.C
 		return nil, err
 	}
 	c := &cluster{session: opts.Session, bin: bin, dir: dir, user: user, settings: settings(opts), env: opts.Env}
-	password := newPassword()
+	password := NewPassword()
 	if err := c.init(ctx, password); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", bin, err), os.RemoveAll(dir))
 	}

@@ -62,8 +62,8 @@ func startContainer(ctx context.Context, opts Options) (*Server, error) {
 		}
 	}
 
-	c := &container{session: opts.Session, name: "orderflow-dev-" + strings.ToLower(newPassword()[:10])}
-	password := newPassword()
+	c := &container{session: opts.Session, name: "orderflow-dev-" + strings.ToLower(NewPassword()[:10])}
+	password := NewPassword()
 	for try := 0; ; try++ {
 		port, err := ports.Free()
 		if err != nil {

@@ -71,16 +71,15 @@ wal_sender_timeout = 5s
 include 'group.conf'
 `
 
-// StartGroup makes a group of n members whose first is the primary. It needs server binaries on this machine, and takes the servers' settings
-// from opts.
-func StartGroup(ctx context.Context, opts Options, n int, commit string) (*Group, error) {
-	user, err := serverUser(os.Geteuid())
+// Programs are the directory with the server's programs, those for replication included, and who is to run them.
+func Programs(ctx context.Context) (bin string, user *syscall.Credential, err error) {
+	user, err = serverUser(os.Geteuid())
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	bin, err := newFinder(user).find(ctx)
+	bin, err = newFinder(user).find(ctx)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	// Somebody may have linked the server's programs into PATH, and not all that come with it.
 	if program, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres")); err == nil {
@@ -88,10 +87,20 @@ func StartGroup(ctx context.Context, opts Options, n int, commit string) (*Group
 	}
 	for _, name := range []string{"pg_basebackup", "pg_rewind"} {
 		if !executable(bin, name) {
-			return nil, fmt.Errorf("there is no %s in %s", name, bin)
+			return "", nil, fmt.Errorf("there is no %s in %s", name, bin)
 		}
 	}
-	g := &Group{opts: opts, bin: bin, user: user, password: newPassword()}
+	return bin, user, nil
+}
+
+// StartGroup makes a group of n members whose first is the primary. It needs server binaries on this machine, and takes the servers' settings
+// from opts.
+func StartGroup(ctx context.Context, opts Options, n int, commit string) (*Group, error) {
+	bin, user, err := Programs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{opts: opts, bin: bin, user: user, password: NewPassword()}
 	err = g.start(ctx, n, commit)
 	if err != nil {
 		return nil, errors.Join(err, g.Close(context.WithoutCancel(ctx)))

@@ -57,6 +57,32 @@ func aptInstall(ctx context.Context) error {
 	return apt(ctx, install...)
 }
 
+// noServices keeps packages from starting what they bring: see invoke-rc.d.
+const noServices = "/usr/sbin/policy-rc.d"
+
+// Install installs a package of the distribution's, as root on Debian and its kin only, and starts nothing of it.
+func Install(ctx context.Context, name string) error {
+	if !isDebian(osRelease()) || os.Geteuid() != 0 {
+		return errors.New("it can be installed as root on Debian and Ubuntu only")
+	}
+	ctx, cancel := context.WithTimeout(ctx, packageTimeout)
+	defer cancel()
+	if _, err := os.Stat(noServices); errors.Is(err, os.ErrNotExist) {
+		if err := os.WriteFile(noServices, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil { //nolint:gosec // a script that others run
+			return fmt.Errorf("prepare the installation: %w", err)
+		}
+		defer os.Remove(noServices) //nolint:errcheck // left behind it keeps packages from starting services, and says so
+	}
+	install := []string{"install", "--yes", "--no-install-recommends", name}
+	if err := apt(ctx, install...); err == nil {
+		return nil
+	}
+	if err := apt(ctx, "update"); err != nil {
+		return err
+	}
+	return apt(ctx, install...)
+}
+
 func apt(ctx context.Context, args ...string) error {
 	args = append([]string{"-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=1", "-o", "DPkg::Lock::Timeout=60"}, args...)
 	cmd := exec.CommandContext(ctx, "apt-get", args...)

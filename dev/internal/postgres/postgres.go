@@ -152,7 +152,8 @@ func privateURL(port int, password string) string {
 	return u.String()
 }
 
-func newPassword() string { return rand.Text()[:20] }
+// NewPassword is one that nobody knows.
+func NewPassword() string { return rand.Text()[:20] }
 
 // connect opens one connection, bounded: a server that accepts and never answers must not hold us up.
 func connect(ctx context.Context, databaseURL string, timeout time.Duration) (*pgx.Conn, error) {
