@@ -93,10 +93,18 @@ func (r *Route) Moved(conn *pgconn.PgConn) bool {
 	return known && conn != nil && at.Address != addressOf(conn)
 }
 
-// Leads tells whether new connections lead to where this one does, as far as is known. It is true of a route that is nil.
+// Leads tells whether a connection that works is to be kept: nobody has found another server, or a reason not to trust this one.
 func (r *Route) Leads(conn *pgconn.PgConn) bool {
-	at, known := r.Current()
-	return r == nil || known && conn != nil && at.Address == addressOf(conn)
+	if r == nil || conn == nil {
+		return r == nil
+	}
+	address := addressOf(conn)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at.Address != "" {
+		return r.at.Address == address
+	}
+	return !time.Now().Before(r.suspect[address])
 }
 
 // Distrust says that a server keeps what it was asked to do from coming to an end: a commit that waits for a standby for ever, a primary

@@ -246,7 +246,7 @@ func TestANameThatMovesIsFollowed(t *testing.T) {
 		t.Error("the name still leads to where the connection does")
 	}
 	now = "127.0.0.2"
-	if !route.Refresh(t.Context()) || route.Leads(before.PgConn()) {
+	if !route.Refresh(t.Context()) {
 		t.Error("nobody notices that the name leads elsewhere")
 	}
 	if _, at := connectTo(t, config); at != "127.0.0.2:"+port {
@@ -292,4 +292,29 @@ func TestAServerThatOnlyReadsIsTheLastResort(t *testing.T) {
 	config = alone.Config("test", 30*time.Second)
 	config.RuntimeParams["default_transaction_read_only"] = "on"
 	connectTo(t, config)
+}
+
+// A server that has no more connections to give is still the one that those it has given lead to.
+func TestARefusedConnectionDoesNotSendTheOthersAway(t *testing.T) {
+	t.Parallel()
+	role := testdb.Role(t, "few")
+	u := database(t)
+	testdb.Admin(t, "create role "+role+" login password 'secret' connection limit 1")
+	u.User, u.RawQuery = url.UserPassword(role, "secret"), "sslmode=disable"
+	address := testdb.Address(t, u.String())
+	config := address.Config("test", 30*time.Second)
+	conn, _ := connectTo(t, config)
+	if _, err := pgx.ConnectConfig(t.Context(), config); err == nil {
+		t.Fatal("there is no limit")
+	}
+	// What a failed attempt has to say is said when its context ends, which is a moment later.
+	for deadline := time.Now().Add(500 * time.Millisecond); time.Now().Before(deadline); {
+		if !address.Route().Leads(conn.PgConn()) || address.Route().Moved(conn.PgConn()) {
+			t.Fatal("a connection that works is to be given up")
+		}
+	}
+	address.Route().Distrust(conn.PgConn())
+	if !address.Route().Leads(conn.PgConn()) {
+		t.Error("it is given up although there is no other server")
+	}
 }

@@ -180,7 +180,9 @@ func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
 		}
 		if time.Since(looked) >= lookEvery {
 			looked = time.Now()
-			m.refresh(ctx)
+			if m.refresh(ctx) {
+				return errMoved
+			}
 		}
 		if !m.route.Leads(conn.PgConn()) {
 			return errMoved
@@ -188,12 +190,13 @@ func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-func (m *Monitor) refresh(ctx context.Context) {
+func (m *Monitor) refresh(ctx context.Context) (moved bool) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	if m.route.Refresh(ctx) {
+	if moved = m.route.Refresh(ctx); moved {
 		m.log.InfoContext(ctx, "the name of the database leads to another address by now")
 	}
+	return moved
 }
 
 // ping is nil while the server answers and can be written to.
