@@ -35,7 +35,7 @@ func failoverMutants() []Mutant {
 		},
 		{
 			Breaks: "nobody follows a name that moves", By: kit("TestANameThatMovesIsFollowed"),
-			Edits: []Edit{{route, `if err != nil || r.names[host] != "" || r.at != at {`, `if true {`}},
+			Edits: []Edit{{route, `if err != nil || r.names[host] != "" || r.at != at {`, `if err != nil || host != "" || r.at != at {`}},
 		},
 		{
 			Breaks: "a standby is promoted although another one may have more", By: group,
@@ -63,7 +63,7 @@ func failoverMutants() []Mutant {
 		{
 			Breaks: "a mended setting is never noticed", By: api("TestSettingsAreLookedAtAgain"),
 			Edits: []Edit{{durable, `			err := c.Again(limited, db)
-`, `			var err error
+`, `			err := limited.Err()
 `}},
 		},
 		{
