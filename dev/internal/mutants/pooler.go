@@ -57,10 +57,6 @@ func makeSettings(ctx`}, {postgres + "session.go", `	"strconv"
 			Edits: []Edit{{postgres + "transactions.go", `if is != must {`, `if false {`}},
 		},
 		{
-			Breaks: "the migrations' lock is left with the pooler's connection", By: goTest(api, ".", "TestTheAPIWorksThroughAPoolerInTransactionMode"),
-			Edits: []Edit{{api + "/internal/schema/session.go", `pg_try_advisory_xact_lock`, `pg_try_advisory_lock`}},
-		},
-		{
 			Breaks: "what work has set for good is set to what is ours", By: goTest(consumer, "./internal/worker", "TestWorkIsDoneThroughAPoolerInTransactionMode"),
 			Edits: []Edit{{consumer + "/internal/pg/session.go", `		s.After = defaults
 `, ``}},
