@@ -63,6 +63,7 @@ func All() []Mutant {
 		webhookMutants(),
 		twinMutants(),
 		yearsMutants(),
+		dashboardMutants(),
 		failoverMutants(),
 		alertMutants(),
 		screenMutants(),

@@ -1,0 +1,102 @@
+package mutants
+
+// dashboardMutants break what the dashboard says, and who may see and change what.
+func dashboardMutants() []Mutant {
+	const dir = "services/api/internal/dashboard/"
+	unit := func(name string) Test { return goTest("services/api", "./internal/dashboard", name) }
+	http := func(name string) Test { return goTest("services/api", ".", name) }
+	return []Mutant{
+		{
+			Breaks: "the balance is green although an order has no message",
+			Edits:  []Edit{{dir + "balance.go", "else 'lost'", "else 'under way'"}},
+			By:     http("TestTheBalanceIsTrue"),
+		},
+		{
+			Breaks: "the balance misses orders that come after it has counted",
+			Edits:  []Edit{{dir + "balance.go", "c.under_way > 0 or c.lost > 0 or c.dead > 0 or c.begun_at > clock_timestamp() - interval '1 minute'", "false"}},
+			By:     http("TestTheBalanceIsTrue"),
+		},
+		{
+			Breaks: "a consumer that is silent is shown as if it worked",
+			Edits:  []Edit{{dir + "consumers.go", "return p.Ago > p.silentAfter() }", "return false }"}},
+			By:     http("TestConsumersAppearAndVanish"),
+		},
+		{
+			Breaks: "what was counted before the last sample is counted again",
+			Edits:  []Edit{{dir + "sampler.go", "s.Accepted += max(0, counted.Accepted-then.Accepted)", "s.Accepted += counted.Accepted"}},
+			By:     unit("TestASampleIsWhatWasCountedSinceTheOneBefore"),
+			Quick:  true,
+		},
+		{
+			Breaks: "a process that is not known any more counts all of its life into one sample",
+			Edits:  []Edit{{dir + "sampler.go", "if !ok && (before == nil || p.StartedAt.Before(*before)) {", "if !ok && before == nil {"}},
+			By:     unit("TestASampleIsWhatWasCountedSinceTheOneBefore"),
+		},
+		{
+			Breaks: "a form from another site is taken",
+			Edits:  []Edit{{dir + "access.go", "case !sameOrigin(c):\n\t\treturn d.problem(c, http.StatusForbidden, \"This request does not come from a page of this service.\")\n\tcase s.level", "case s.level"}},
+			By:     http("TestChangingTakesASessionOfAnAdmin"),
+		},
+		{
+			Breaks: "a form without the session's secret is taken",
+			Edits:  []Edit{{dir + "access.go", `[]byte(form(c).Get("csrf"))) != 1:`, `[]byte(s.csrf)) != 1:`}},
+			By:     http("TestChangingTakesASessionOfAnAdmin"),
+		},
+		{
+			Breaks: "a reader's session changes things",
+			Edits:  []Edit{{dir + "access.go", "case s.level != admin:", "case s.level == nobody:"}},
+			By:     http("TestWithAPITokensNothingIsShownWithoutOne"),
+		},
+		{
+			Breaks: "with API_TOKENS, who has none sees the orders",
+			Edits:  []Edit{{dir + "access.go", "if len(d.credentials.Load().readers) == 0 || s.level != nobody {", "if true {"}},
+			By:     http("TestWithAPITokensNothingIsShownWithoutOne"),
+		},
+		{
+			Breaks: "a session does not end",
+			Edits:  []Edit{{dir + "session.go", " || end <= uint64(now.Unix())", ""}, {dir + "session.go", "end := binary.BigEndian.Uint64(content[1:])", "_ = binary.BigEndian.Uint64(content[1:])"}},
+			By:     unit("TestSessionsEnd"),
+			Quick:  true,
+		},
+		{
+			Breaks: "a reader's token makes an admin's session",
+			Edits:  []Edit{{dir + "session.go", "for _, known := range c.of(l) {\n\t\tif hmac.Equal", "for _, known := range append(append([]credential{}, c.readers...), c.admins...) {\n\t\tif hmac.Equal"}},
+			By:     unit("TestSessionsEnd"),
+		},
+		{
+			Breaks: "tokens can be tried as fast as one likes",
+			Edits:  []Edit{{dir + "access.go", "d.throttle.wrong(client, now)", "_ = client"}},
+			By:     http("TestWrongTokensAreSlowedDownAndTheRightOneIsNotLockedOut"),
+		},
+		{
+			Breaks: "a redrive moves what has died since its dry run",
+			Edits:  []Edit{{dir + "actions.go", "filter.choice(upTo, mostRedriven))", "filter.choice(0, mostRedriven))"}},
+			By:     http("TestDeadLettersAreRedrivenAfterADryRun"),
+		},
+		{
+			Breaks: "viewers keep a service from ending",
+			Edits:  []Edit{{dir + "dashboard.go", "	d.draining.Store(true)\n	d.feed.close()", "	d.draining.Store(true)"}},
+			By:     http("TestStreamsEndWhenTheServiceDoes"),
+		},
+		{
+			Breaks: "viewers take all connections",
+			Edits:  []Edit{{dir + "feed.go", "if f.closed || len(f.viewers) >= f.most {", "if f.closed {"}},
+			By:     http("TestThereAreOnlySoManyViewersAndTheyKeepNobodyOut"),
+		},
+		{
+			Breaks: "a report that cannot be written fails the look that it goes along with",
+			Edits:  []Edit{{"services/api/internal/schema/migrations/00011_dashboard.sql", "        return sqlerrm;", "        raise;"}},
+			By:     goTest("services/consumer", "./internal/worker", "TestNothingDependsOnReports"),
+		},
+		{
+			Breaks: "a consumer that polls seldom says nothing of what it does",
+			Edits:  []Edit{{"services/consumer/internal/worker/presence.go", "if next.Before(until) && (", "if false && ("}},
+			By:     goTest("services/consumer", "./internal/worker", "TestAConsumerSaysHowItIsDoing"),
+		},
+		{
+			Breaks: "every consumer of a queue examines the database",
+			Edits:  []Edit{{"services/consumer/internal/queue/report.go", "where f.claimed_at not between clock_timestamp() - make_interval(secs => $2) and clock_timestamp()", "where $2::float8 > 0"}},
+			By:     goTest("services/consumer", "./internal/doctor", "TestWhatIsFoundIsPublishedByOneForAll"),
+		},
+	}
+}
