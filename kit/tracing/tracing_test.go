@@ -189,6 +189,9 @@ func TestSampling(t *testing.T) {
 	for range 10_000 {
 		if _, span := begin(tracer, ""); span != nil {
 			recorded++
+			if !span.IsRecording() {
+				t.Fatal("what is recorded was decided on twice")
+			}
 			span.End()
 		}
 	}
@@ -285,7 +288,7 @@ func TestWhatTheCollectorRejectsIsSaid(t *testing.T) {
 // What was refused for a while is sent again, and the end does not wait for a collector that hangs.
 func TestABatchIsTriedAgain(t *testing.T) {
 	collector := otlptest.New(t)
-	tracer, log := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "1"})
+	tracer, log := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "1", "OTEL_EXPORTER_OTLP_TIMEOUT": "600000"})
 	tries := 0
 	collector.Answer(func(w http.ResponseWriter, _ *http.Request) {
 		if tries++; tries == 2 {

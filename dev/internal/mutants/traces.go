@@ -42,7 +42,7 @@ func tracesMutants() []Mutant {
 		},
 		{
 			Breaks: "a batch that a busy collector has not taken is given up", By: kit("TestABatchIsTriedAgain"),
-			Edits: []Edit{{tracing + "client.go", `if err == nil || !again {`, `if true {`}},
+			Edits: []Edit{{tracing + "client.go", `if err == nil || !again {`, `if err == nil || !again || ctx.Err() == nil {`}},
 		},
 		{
 			Breaks: "a header that cannot be read is shown", Quick: true, By: kit("TestWrongSettingsAreWarnedOf"),
