@@ -221,6 +221,8 @@ func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders
 		Pooler        string    `json:"pooler,omitempty"`
 		Risks         []string  `json:"durability_risks,omitempty"`
 		WriteQueue    int       `json:"write_queue"`
-	}{reason == "", reason, state.Up, state.Since.UTC(), state.Server.String(), state.Server.Timeline,
-		map[bool]string{true: "transaction mode"}[state.Pooled], risks, writer.Queued()}
+	}{
+		reason == "", reason, state.Up, state.Since.UTC(), state.Server.String(), state.Server.Timeline,
+		map[bool]string{true: "transaction mode"}[state.Pooled], risks, writer.Queued(),
+	}
 }
