@@ -38,6 +38,7 @@ var scenarios = []scenario{
 	{"l", "every secret is changed under load, and back: no order is lost", rotation},
 	{"m", "GitOps: rendered and applied twice, the second time changes nothing", gitops},
 	{"n", "an autoscaler follows the queue, up and down", autoscale},
+	{"o", "dumps under load, and one restored beside the database", backup},
 	{"k", "what all that cost: memory, restarts; and the metrics that dashboard and alerts ask for", figures},
 }
 

@@ -110,6 +110,11 @@ func yearsMutants() []Mutant {
 			By:     goTest("services/api", ".", "TestTheAPIDeletesWhatHasBeenKeptForLongEnough"),
 		},
 		{
+			Breaks: "a dump that breaks off takes the place of a whole one",
+			Edits:  []Edit{{"deploy/helm/orderflow/templates/backup.yaml", "--file=\"$name.part\"", "--file=\"$name\""}},
+			By:     suite("backup"),
+		},
+		{
 			Breaks: "the doctor finds nothing to do about stranded orders",
 			Edits:  []Edit{{"services/consumer/internal/doctor/findings.go", "case f.Stranded.First != nil:", "case false:"}},
 			By:     goTest("services/consumer", "./internal/doctor", "TestWhatIsWrongIsFoundAndAdvisedOn"),

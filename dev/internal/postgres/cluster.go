@@ -148,6 +148,40 @@ func (c *cluster) start(context.Context) error {
 	return nil
 }
 
+// program runs one of the programs that come with the server, in the cluster's folder.
+func (c *cluster) program(ctx context.Context, name string, args []string, env ...string) error {
+	bin := c.bin
+	// Somebody may have linked the server's programs into PATH, and not all that come with it.
+	if program, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres")); err == nil {
+		bin = filepath.Dir(program)
+	}
+	p, err := proc.Start(c.session, proc.Spec{
+		Name: name, Path: filepath.Join(bin, name), Args: args, Env: append(c.environ(), env...), Dir: c.dir, User: c.user,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*readyTimeout)
+	defer cancel()
+	code, err := p.Wait(ctx)
+	if err != nil {
+		p.Kill()
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if code != 0 {
+		return p.Failure()
+	}
+	return nil
+}
+
+// own gives a file to the server's user.
+func (c *cluster) own(path string) error {
+	if c.user == nil {
+		return nil
+	}
+	return os.Chown(path, int(c.user.Uid), int(c.user.Gid))
+}
+
 func (c *cluster) process() *proc.Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,7 +16,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/dev/internal/ports"
-	"orderflow.example/dev/internal/proc"
 	"orderflow.example/kit/pgproxy"
 )
 
@@ -337,22 +336,5 @@ func (m *Member) until(ctx context.Context, what, sql string, args ...any) error
 
 // program runs one of the programs that come with the server.
 func (m *Member) program(ctx context.Context, name string, args ...string) error {
-	p, err := proc.Start(m.group.opts.Session, proc.Spec{
-		Name: name, Path: filepath.Join(m.group.bin, name), Args: args,
-		Env: append(m.cluster.environ(), "PGPASSWORD="+m.group.password), Dir: m.cluster.dir, User: m.group.user,
-	})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*readyTimeout)
-	defer cancel()
-	code, err := p.Wait(ctx)
-	if err != nil {
-		p.Kill()
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if code != 0 {
-		return p.Failure()
-	}
-	return nil
+	return m.cluster.program(ctx, name, args, "PGPASSWORD="+m.group.password)
 }
