@@ -23,6 +23,9 @@ const heldRate = 500
 // hold has a transaction keep its snapshot for a while, so that vacuum can remove nothing, while orders come at a steady rate; and sees how
 // the system is before, meanwhile and afterwards.
 func (g *Growth) hold(ctx context.Context) (spans []Span, err error) {
+	if err := g.calm(ctx, false); err != nil { // what the last measurement has left would be worked on first
+		return nil, err
+	}
 	s := g.stack()
 	defer s.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // the figures stand
 	api, err := s.StartAPI(ctx, "api")
