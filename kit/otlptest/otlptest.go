@@ -57,11 +57,11 @@ type Collector struct {
 }
 
 // New starts a collector that ends with the test.
-func New(t testing.TB) *Collector {
-	t.Helper()
+func New(tb testing.TB) *Collector {
+	tb.Helper()
 	c := &Collector{changed: make(chan struct{})}
 	c.server = httptest.NewServer(http.HandlerFunc(c.take))
-	t.Cleanup(func() { c.server.CloseClientConnections(); c.server.Close() })
+	tb.Cleanup(func() { c.server.CloseClientConnections(); c.server.Close() })
 	c.URL = c.server.URL
 	return c
 }
@@ -180,8 +180,8 @@ func (c *Collector) Headers() []http.Header {
 }
 
 // Wait waits until the spans are as ok wants them, and returns them. After a minute the test fails.
-func (c *Collector) Wait(t testing.TB, what string, ok func([]Span) bool) []Span {
-	t.Helper()
+func (c *Collector) Wait(tb testing.TB, what string, ok func([]Span) bool) []Span {
+	tb.Helper()
 	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
@@ -192,7 +192,7 @@ func (c *Collector) Wait(t testing.TB, what string, ok func([]Span) bool) []Span
 		select {
 		case <-changed:
 		case <-limit.C:
-			t.Fatalf("after a minute there is no trace in which %s; there are\n%s", what, Tree(spans))
+			tb.Fatalf("after a minute there is no trace in which %s; there are\n%s", what, Tree(spans))
 		}
 	}
 }

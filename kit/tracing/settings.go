@@ -94,11 +94,11 @@ func (s *Settings) plan() *plan {
 	if !p.gzip && compression != "" && compression != "none" {
 		p.warn("OTEL_EXPORTER_OTLP_COMPRESSION", compression, "none or gzip", "none")
 	}
-	p.timeout = time.Duration(p.number("OTEL_EXPORTER_OTLP_TIMEOUT", cmp.Or(s.TracesTimeout, s.Timeout), 10_000, 1, 600_000)) * time.Millisecond
+	p.timeout = time.Duration(p.number("OTEL_EXPORTER_OTLP_TIMEOUT", cmp.Or(s.TracesTimeout, s.Timeout), 10_000, 600_000)) * time.Millisecond
 	p.caFile, p.certFile, p.keyFile = cmp.Or(s.TracesCAFile, s.CAFile), cmp.Or(s.TracesCertFile, s.CertFile), cmp.Or(s.TracesKeyFile, s.KeyFile)
-	p.queue = p.number("OTEL_BSP_MAX_QUEUE_SIZE", s.Queue, 2048, 1, 1_000_000)
-	p.batch = min(p.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", s.Batch, 512, 1, 100_000), p.queue)
-	p.delay = time.Duration(p.number("OTEL_BSP_SCHEDULE_DELAY", s.Delay, 5000, 1, 600_000)) * time.Millisecond
+	p.queue = p.number("OTEL_BSP_MAX_QUEUE_SIZE", s.Queue, 2048, 1_000_000)
+	p.batch = min(p.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", s.Batch, 512, 100_000), p.queue)
+	p.delay = time.Duration(p.number("OTEL_BSP_SCHEDULE_DELAY", s.Delay, 5000, 600_000)) * time.Millisecond
 	p.readSampler(s)
 	return p
 }
@@ -143,13 +143,13 @@ func (p *plan) readSampler(s *Settings) {
 	p.ratio = ratio
 }
 
-func (p *plan) number(name, text string, usual, least, most int) int {
+func (p *plan) number(name, text string, usual, most int) int {
 	if text == "" {
 		return usual
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < least || n > most {
-		p.warn(name, text, fmt.Sprintf("a whole number from %d to %d", least, most), strconv.Itoa(usual))
+	if err != nil || n < 1 || n > most {
+		p.warn(name, text, fmt.Sprintf("a whole number from 1 to %d", most), strconv.Itoa(usual))
 		return usual
 	}
 	return n

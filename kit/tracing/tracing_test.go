@@ -43,18 +43,18 @@ func (l *lines) String() string {
 }
 
 // start starts a tracer with variables.
-func start(t testing.TB, variables map[string]string) (*tracing.Tracer, *lines) {
-	t.Helper()
+func start(tb testing.TB, variables map[string]string) (*tracing.Tracer, *lines) {
+	tb.Helper()
 	var s tracing.Settings
 	if err := env.Read(func(name string) (string, bool) { v, ok := variables[name]; return v, ok }, &s).Err(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	log := &lines{}
 	tracer, err := tracing.Start(&s, tracing.Process{Name: "shop", Version: "1.2", Instance: "one"}, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(tracer.Stop)
+	tb.Cleanup(tracer.Stop)
 	return tracer, log
 }
 

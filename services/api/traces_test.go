@@ -26,21 +26,21 @@ func named(spans []otlptest.Span, name string) (found []otlptest.Span) {
 }
 
 // scrapeAs reads the metrics in a format.
-func (s *service) scrapeAs(t testing.TB, format string) string {
-	t.Helper()
+func (s *service) scrapeAs(tb testing.TB, format string) string {
+	tb.Helper()
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.metrics+"/metrics", http.NoBody)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	request.Header.Set("Accept", format)
 	answer, err := client.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("%d %v", answer.StatusCode, err)
+		tb.Fatalf("%d %v", answer.StatusCode, err)
 	}
 	return string(text)
 }
