@@ -67,7 +67,7 @@ const token = "token-of-the-screenshots"
 // added and one that is taken away.
 func busy(ctx context.Context, services *stack.Stack, api *stack.Node) error {
 	end := time.Now().Add(filled)
-	load, err := services.Loadgen(api, nil, "RATE=240", "DURATION="+(filled+time.Minute).String(), "ORDERS=0", "ARRIVALS=poisson", "PROGRESS=off", "AUDIT=false")
+	load, err := services.Loadgen(api, nil, "RATE=48", "DURATION="+(filled+time.Minute).String(), "ORDERS=0", "ARRIVALS=poisson", "PROGRESS=off", "AUDIT=false")
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func busy(ctx context.Context, services *stack.Stack, api *stack.Node) error {
 		load.Kill()
 	}()
 	consumer := func(name string, env ...string) (*stack.Node, error) {
-		return services.StartConsumer(ctx, name, append([]string{"SIMULATE_WORK=120ms", "SIMULATE_FAILURES=example", "CONCURRENCY=24"}, env...)...)
+		return services.StartConsumer(ctx, name, append([]string{"SIMULATE_WORK=300ms", "SIMULATE_FAILURES=example", "CONCURRENCY=20"}, env...)...)
 	}
 	if _, err := consumer("consumer-6d5f-4xk2p"); err != nil {
 		return err
@@ -127,7 +127,7 @@ func pictures(ctx context.Context, api *stack.Node, dir string) error {
 		return err
 	}
 	for _, scheme := range []string{"light", "dark"} {
-		tab, err := browser.Tab(chrome.View{Width: 1280, Height: 960, Scheme: scheme})
+		tab, err := browser.Tab(chrome.View{Width: 1280, Height: 1040, Scheme: scheme})
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,9 @@ import (
 // ErrMissing says what to install.
 var ErrMissing = errors.New("no Chromium: apt-get install -y chromium, or name one that is there: CHROMIUM=/path/to/chrome")
 
+// OtherName is a name of this machine that the browser does not know to be its own.
+const OtherName = "orderflow.example"
+
 // Browser is a running Chromium.
 type Browser struct {
 	ctx   context.Context
@@ -51,6 +54,7 @@ func Open(ctx context.Context) (*Browser, error) {
 		// Nothing of the browser's own may look like a request of a page.
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("no-proxy-server", true),
+		chromedp.Flag("host-resolver-rules", "MAP "+OtherName+" 127.0.0.1"),
 	)
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // root has no sandbox; the pages are our own
