@@ -84,11 +84,6 @@ func dashboardMutants() []Mutant {
 			By:     http("TestThereAreOnlySoManyViewersAndTheyKeepNobodyOut"),
 		},
 		{
-			Breaks: "a report that cannot be written fails the look that it goes along with",
-			Edits:  []Edit{{"services/api/internal/schema/migrations/00011_dashboard.sql", "        return sqlerrm;", "        raise;"}},
-			By:     goTest("services/consumer", "./internal/worker", "TestNothingDependsOnReports"),
-		},
-		{
 			Breaks: "a consumer that polls seldom says nothing of what it does",
 			Edits:  []Edit{{"services/consumer/internal/worker/presence.go", "if next.Before(until) && (", "if false && ("}},
 			By:     goTest("services/consumer", "./internal/worker", "TestAConsumerSaysHowItIsDoing"),
