@@ -53,8 +53,8 @@ func historyMutants() []Mutant {
 			Edits: []Edit{{sql + "late.sql", `then 0 end`, `then null end`}},
 		},
 		{
-			Breaks: "an attempt that was none is told as one", By: worker("TestTheHistoryTellsOfHandBacksAndLostLeases"),
-			Edits: []Edit{{dir + "worker/outcome.go", ` && outcome != queue.OutcomeLeaseLost`, ``}},
+			Breaks: "a lost lease is told as an attempt", By: worker("TestTheHistoryTellsOfHandBacksAndLostLeases"),
+			Edits: []Edit{{sql + "late.sql", `'attempt', case when`, `'not_attempt', case when`}},
 		},
 		{
 			Breaks: "a timeout is told as a failure", By: worker("TestWhatTheHistoryCallsAnEnding"),

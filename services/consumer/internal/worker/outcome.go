@@ -50,9 +50,9 @@ func (e endings) ends(d *delivery, end ending) outcome {
 
 func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.msg) }
 
-// tell is what the history of the order is told of the delivery.
+// tell is what the history of the order is told of the delivery. Whether one that was lost has counted late.sql finds out.
 func (o *outcome) tell(outcome string) *queue.Told {
-	counted := !o.untried && o.op != opRelease && outcome != queue.OutcomeLeaseLost
+	counted := !o.untried && o.op != opRelease
 	return queue.Tell(&o.delivery.msg, outcome, counted, o.delivery.stamp(o.at))
 }
 
