@@ -53,7 +53,7 @@ func screenMutants() []Mutant {
 		},
 		{
 			Breaks: "a redrive comes without its dry run", By: browser("TestADeadLetterIsRedrivenByClicks"),
-			Edits: []Edit{{templates + "dead-letters.html", `<input type="hidden" name="dry_run" value="yes">`, `<input type="hidden" name="confirm" value="yes">`}},
+			Edits: []Edit{{dir + "actions.go", `if given.Get("confirm") != "yes" || upTo <= 0 {`, `if given.Get("confirm") == "no" {`}},
 		},
 		{
 			Breaks: "a chart says nothing to who does not see it", By: browser("TestPagesAreAccessible"),
