@@ -140,8 +140,8 @@ func (b *bench) check(t *testing.T, rows int) {
 	}
 }
 
-// hold takes a lock that a transaction waits for (and preparing it does not), so that requests gather; the function it
-// returns lets go.
+// hold takes a lock that a transaction with orders waits for, to draw their ids (and preparing it does not), so that requests gather; the
+// function it returns lets go.
 func (b *bench) hold(t *testing.T) (release func()) {
 	t.Helper()
 	conn := testdb.Connect(t, b.url)
@@ -149,7 +149,7 @@ func (b *bench) hold(t *testing.T) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `lock table pgmq.q_order_queue in exclusive mode`); err != nil {
+	if _, err := tx.Exec(t.Context(), `alter sequence public.orders_id_seq cache 1`); err != nil {
 		t.Fatal(err)
 	}
 	return func() {

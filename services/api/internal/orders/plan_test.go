@@ -44,12 +44,12 @@ func TestPublishLooksKeysUpByIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer database.Discard(conn)
-	if _, err := conn.Exec(t.Context(), "prepare publish as "+publishSQL); err != nil {
+	if _, err := conn.Exec(t.Context(), "prepare publish as "+publishSQL("order_queue")); err != nil {
 		t.Fatal(err)
 	}
 	check := func(when string) {
 		t.Helper()
-		plan := explain(t, conn, `execute publish('order_queue', '{1}', '{f}', '{a}', '{b}', '{1}', '{100}', '{k}', '{t}')`)
+		plan := explain(t, conn, `execute publish('{1}', '{f}', '{a}', '{b}', '{1}', '{100}', '{k}', '{t}')`)
 		if !strings.Contains(plan, "Index Scan using orders_idempotency_key_idx") || strings.Contains(plan, "Seq Scan") {
 			t.Errorf("%s:\n%s", when, plan)
 		}

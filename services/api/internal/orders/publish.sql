@@ -1,18 +1,22 @@
 -- Writes a batch of orders and their messages, in one statement and so in one transaction and one round trip.
 --
--- $1 queue; $2 to $8 one element for each order:
+-- {queue} is the queue's table; $1 to $7 have one element for each order:
 --    unit    orders of one request have the same number: they are written all or not at all
 --    probe   is only looked up, never written (the order after the last one of a replayed batch)
 --    cents   the price in hundredths
 -- Returns a row for each order written and for each one found under its idempotency key. A unit of which anything was found
 -- is not written.
 --
+-- The messages are inserted as pgmq.send_batch does it, with ids of the same sequence, but without it: it plans an insert anew at each
+-- call, and tells the messages' ids only in an order by which they would have to be joined to their orders. A batch of 1 / 64 / 256
+-- orders took Postgres 380 / 26 / 18 us of a processor an order with it, and 145 / 17 / 13 without.
+--
 -- Relies on: the unique index on idempotency_key for the look-up, one descent for each key (this statement's plan is made
 -- once, perhaps while the table is empty, so the session switches the scans off that grow with the table, and the limit keeps
--- the look-up from becoming a join that does); send_batch returning ids in the order of its messages.
+-- the look-up from becoming a join that does).
 with input as materialized (
     select i.*
-    from unnest($2::integer[], $3::boolean[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::text[], $9::text[])
+    from unnest($1::integer[], $2::boolean[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::text[], $8::text[])
         with ordinality as i (unit, probe, customer_name, product_name, quantity, cents, idempotency_key, traceparent, n)
 ),
 found as materialized (
@@ -34,13 +38,15 @@ confirmed as materialized (
 ),
 -- By whatever name: an adopted table's identity need not have the usual one.
 ids as materialized (
-    select pg_get_serial_sequence('public.orders', 'id')::regclass as sequence
+    select
+        pg_get_serial_sequence('public.orders', 'id')::regclass as orders,
+        pg_get_serial_sequence('{queue}', 'msg_id')::regclass as messages
 ),
 fresh as materialized (
     select
         i.*,
-        row_number() over (order by i.n) as position,
-        nextval(ids.sequence) as id,
+        nextval(ids.orders) as id,
+        nextval(ids.messages) as msg_id,
         (i.cents * 0.01)::numeric(12, 2) as price,
         clock_timestamp() as created_at
     from input i
@@ -48,46 +54,49 @@ fresh as materialized (
     where not i.probe
       and not exists (select from found f where f.unit = i.unit)
 ),
-messages as (
+sent as (
+    insert into {queue} (msg_id, vt, message, headers)
+    overriding system value
     select
-        array_agg(
-            jsonb_build_object(
-                'order_id', f.id,
-                'customer_name', f.customer_name,
-                'product_name', f.product_name,
-                'quantity', f.quantity,
-                'price', f.price,
-                'created_at', to_char(f.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
-            )
-            order by f.position
-        ) as bodies,
-        array_agg(
-            jsonb_build_object('schema', 1, 'traceparent', f.traceparent)
-            order by f.position
-        ) as headers
+        f.msg_id,
+        f.created_at,
+        jsonb_build_object(
+            'order_id', f.id,
+            'customer_name', f.customer_name,
+            'product_name', f.product_name,
+            'quantity', f.quantity,
+            'price', f.price,
+            'created_at', to_char(f.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
+        ),
+        jsonb_build_object('schema', 1, 'traceparent', f.traceparent)
     from fresh f
-    having count(*) > 0
-),
-sent as materialized (
-    select s.msg_id, s.position
-    from messages m
-    cross join lateral pgmq.send_batch($1, m.bodies, m.headers) with ordinality as s (msg_id, position)
+    returning msg_id
 ),
 written as (
     insert into public.orders
         (id, customer_name, product_name, quantity, price, created_at, message_id, idempotency_key, trace_id)
-    select f.id, f.customer_name, f.product_name, f.quantity, f.price, f.created_at, s.msg_id, f.idempotency_key,
+    select f.id, f.customer_name, f.product_name, f.quantity, f.price, f.created_at, f.msg_id, f.idempotency_key,
         -- The message goes away with its headers, and the order is still asked for by its trace.
         nullif(substring(f.traceparent from 4 for 32), '')::uuid
     from fresh f
-    join sent s using (position)
     -- By key, so that two replicas that write the same keys wait for each other and never in a circle.
     order by f.idempotency_key
     returning id, message_id, created_at
+),
+-- What was to be written and what was, as numbers that differ when a trigger has held a row back or has changed what names it: a count and
+-- a hash that knows no order. Joins would show it, too, and cost more than all the rest.
+wanted as (
+    select count(*) as orders, bit_xor(hash_record_extended((id, msg_id, created_at), 0)) as names, bit_xor(hashint8extended(msg_id, 0)) as messages
+    from fresh
+),
+stored as (
+    select count(*) as orders, bit_xor(hash_record_extended((id, message_id, created_at), 0)) as names from written
+),
+queued as (
+    select count(*) as orders, bit_xor(hashint8extended(msg_id, 0)) as messages from sent
 )
-select f.n, w.id, w.message_id, w.created_at, null::text as customer_name, null::text as product_name, null::integer as quantity, null::bigint as cents
-from written w
-join fresh f using (id)
+select f.n, f.id, f.msg_id, f.created_at, null::text as customer_name, null::text as product_name, null::integer as quantity, null::bigint as cents
+from fresh f
 union all
 -- Whatever a hand has put into the row that is found: a moment beyond what a client can read, a price that is none.
 select f.n, f.id, f.message_id, least(greatest(f.created_at, '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00'),
@@ -97,16 +106,13 @@ cross join (select count(*) from confirmed) c
 union all
 -- All or nothing: when a trigger, or whatever else there is, has held back an order or a message, this is an error, and nothing is
 -- written. The cast is the way to raise one in plain SQL.
-select ('orderflow: incomplete: ' || c.written || ' of ' || c.wanted || ' orders would be written with their messages')::bigint,
+select (
+        'orderflow: incomplete: of ' || w.orders || ' orders ' || s.orders || ' would be written and ' || q.orders || ' queued'
+        || case when (s.orders, q.orders) = (w.orders, w.orders) then ', not all as they were to be' else '' end
+    )::bigint,
     null, null, null, null, null, null, null
-from (
-    select
-        (select count(*) from fresh) as wanted,
-        (
-            select count(*)
-            from written w
-            join fresh f using (id)
-            join sent s on s.position = f.position and s.msg_id = w.message_id
-        ) as written
-) c
-where c.written <> c.wanted
+from wanted w
+cross join stored s
+cross join queued q
+where (s.orders, s.names) is distinct from (w.orders, w.names)
+   or (q.orders, q.messages) is distinct from (w.orders, w.messages)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,12 @@ import (
 )
 
 //go:embed publish.sql
-var publishSQL string
+var publishTemplate string
+
+// publishSQL is publish.sql for one queue.
+func publishSQL(queue string) string {
+	return strings.ReplaceAll(publishTemplate, "{queue}", pgx.Identifier{"pgmq", "q_" + strings.ToLower(queue)}.Sanitize())
+}
 
 // keySeparator stands between a batch's key and an order's place in it: the unit separator, which no key can contain.
 const keySeparator = "\x1f"
@@ -26,7 +32,6 @@ const keySeparator = "\x1f"
 type publisher struct {
 	conn  *pgx.Conn
 	alone *atomic.Bool // a commit did not wait for its standby
-	queue string
 	args  publishArgs
 	owner []place // of each element of the arrays
 }
@@ -78,11 +83,11 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
 	defer cancel()
-	if _, err := conn.Prepare(ctx, "publish", publishSQL); err != nil {
+	if _, err := conn.Prepare(ctx, "publish", publishSQL(queue)); err != nil {
 		database.Discard(conn)
 		return nil, fmt.Errorf("prepare to publish: %w", err)
 	}
-	p := &publisher{conn: conn, alone: alone, queue: queue}
+	p := &publisher{conn: conn, alone: alone}
 	if err := waitForDisk(ctx, conn); err != nil {
 		p.close()
 		return nil, err
@@ -156,7 +161,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, er
 	p.fill(units)
 	p.alone.Store(false)
 	a := &p.args
-	rows, err := p.conn.Query(ctx, "publish", p.queue, a.unit, a.probe, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
+	rows, err := p.conn.Query(ctx, "publish", a.unit, a.probe, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}

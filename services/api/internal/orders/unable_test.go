@@ -22,7 +22,7 @@ func newRole(t *testing.T, attributes string) (database, role, asRole string) {
 		create role `+role+` login password 'pw' `+attributes+`;
 		grant usage on schema pgmq to `+role+`;
 		grant select, insert on orders, pgmq.q_order_queue to `+role+`;
-		grant usage on all sequences in schema public to `+role); err != nil {
+		grant usage on all sequences in schema public, pgmq to `+role); err != nil {
 		t.Fatal(err)
 	}
 	u, err := url.Parse(database)

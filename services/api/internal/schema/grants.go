@@ -110,8 +110,9 @@ func (o objects) everyone() []grant {
 func (o objects) apiGrants() []grant {
 	return append(o.everyone(),
 		grant{on: onTable, object: ordersTable, privileges: []string{"select", "insert"}},
-		// Ids are drawn before the insert, so that the message can name its order.
+		// Ids are drawn before the insert, so that the message and its order can name each other.
 		grant{on: onSequence, object: o.orderIDs, privileges: []string{"usage", "select"}},
+		grant{on: onSequence, object: o.queueIDs, privileges: []string{"usage"}},
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
 		grant{on: onTable, object: gateTable, privileges: []string{"select"}},
