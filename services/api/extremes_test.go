@@ -18,7 +18,7 @@ var extremes = map[string][]string{
 	"integer":                  {`-2147483648`, `-1`, `0`, `2147483647`},
 	"numeric":                  {`'NaN'`, `0`, `9999999999.99`, `-0.01`},
 	"timestamp with time zone": {`'infinity'`, `'-infinity'`, `'4713-01-01 BC'`, `'0001-01-01 00:00:00Z'`, `'9999-12-31 23:59:59.999999Z'`, `'10000-01-01Z'`, `'294276-12-31 23:59:59.999999Z'`},
-	"uuid": {`'00000000-0000-0000-0000-000000000000'`, `'ffffffff-ffff-ffff-ffff-ffffffffffff'`},
+	"uuid":                     {`'00000000-0000-0000-0000-000000000000'`, `'ffffffff-ffff-ffff-ffff-ffffffffffff'`},
 	"text": {
 		`''`, `' '`, `E'\x01\x1f\x7f"\\\n\t</script>'`, `U&'\2028\2029\FEFF\200B'`, `U&'\+01F600\+10FFFF'`, `repeat(U&'\0301', 1000)`,
 		`repeat('<', 10000000)`, `repeat(U&'\+01F600', 3000000)`, `(select noise from large)`,

@@ -80,7 +80,7 @@ func TestARequestIsTraced(t *testing.T) {
 	if page := s.get(t, "/ui/orders/"+id); !strings.Contains(page.body, `<a href="https://traces.example/trace/`+callersTrace+`?a=b"`) {
 		t.Errorf("the order's page has no link to its trace: %d\n%s", page.status, page.body)
 	}
-	spans = collector.Wait(t, "a page was looked at", func(spans []otlptest.Span) bool { return len(spans) == 4 })
+	collector.Wait(t, "a page was looked at", func(spans []otlptest.Span) bool { return len(spans) == 4 })
 
 	// Nobody records these: probes, and what the caller does not.
 	s.get(t, "/livez")

@@ -78,14 +78,14 @@ func TestWindowsHaveAllTheirPoints(t *testing.T) {
 		{Step: stepOf(now) - sampleSlots, Seconds: 5, Completed: 99},
 		{Step: stepOf(now) + 5*sampleSlots, Seconds: 5, Completed: 99},
 	}, now)
-	w := p.window(now, 60, 1)
+	w := p.window(now, 1)
 	if len(w.At) != 60 || len(w.P99) != 60 || w.At[59] != 1_700_000_000 || *w.Completed[59] != 2 || *w.Completed[58] != 4 || w.Completed[57] != nil || *w.Consumers[58] != 3 {
 		t.Errorf("the window is %+v", w)
 	}
 	if len(p) != 2 {
 		t.Errorf("%d samples are kept", len(p))
 	}
-	h := p.window(time.Unix(1_700_000_040, 0), 60, 12)
+	h := p.window(time.Unix(1_700_000_040, 0), 12)
 	if h.At[59] != 1_700_000_040 || h.At[59]-h.At[58] != 60 {
 		t.Errorf("the minutes end at %v", h.At[58:])
 	}

@@ -90,7 +90,7 @@ func (l *looker) make(found *seen) view {
 	for i := range found.latest {
 		s.Latest = append(s.Latest, found.latest[i].shown())
 	}
-	series := &Series{Minutes: l.past.window(found.now, 60, 1), Hour: l.past.window(found.now, 60, 60/sampleStep)}
+	series := &Series{Minutes: l.past.window(found.now, 1), Hour: l.past.window(found.now, 60/sampleStep)}
 	return view{snapshot: s, series: series}
 }
 

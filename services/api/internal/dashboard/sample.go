@@ -52,13 +52,16 @@ func (p past) add(samples []sample, now time.Time) {
 // stepOf is the last step that has ended.
 func stepOf(t time.Time) int64 { return t.Unix() / sampleStep }
 
+// points is how many a window has.
+const points = 60
+
 // window are the last points before now, each of which spans so many samples.
-func (p past) window(now time.Time, points int, span int64) Window {
+func (p past) window(now time.Time, span int64) Window {
 	step := span * sampleStep
 	end := now.Unix() / step * step / sampleStep // the charts' points stay where they are while they move to the left
 	w := emptyWindow(int(step))
 	for i := range int64(points) {
-		to := end - (int64(points)-1-i)*span
+		to := end - (points-1-i)*span
 		w.add(to*sampleStep, p.between(to-span, to))
 	}
 	return w

@@ -39,8 +39,10 @@ func line(e Event) string {
 
 func TestStories(t *testing.T) {
 	failed := func(seq, attempt int32, due, started, ended float64) row {
-		return row{seq: seq, times: 1, delivery: seq, messageID: 7, enqueued: at(0), outcome: "failed", attempt: &attempt, due: since(due), started: since(started),
-			ended: at(ended), settled: at(ended), retry: since(ended + 1)}
+		return row{
+			seq: seq, times: 1, delivery: seq, messageID: 7, enqueued: at(0), outcome: "failed", attempt: &attempt, due: since(due), started: since(started),
+			ended: at(ended), settled: at(ended), retry: since(ended + 1),
+		}
 	}
 	last := failed(1, 1, 0, 1, 2)
 	last.reason, last.retry = ref("max_attempts"), nil
@@ -65,14 +67,18 @@ func TestStories(t *testing.T) {
 				{seq: 3, times: 4, delivery: 6, outcome: "released", due: since(14), leased: since(15), ended: at(30), settled: at(30), retry: since(30)},
 				failed(4, 2, 30, 31, 40),
 			},
-			want: []string{"accepted 0s", "queued 0s", "failed 3s #1 waited 1 worked 2", "unanswered 14s waited 10", "released 30s x4 waited 16",
-				"failed 40s #2 waited 1 worked 9", "completed 51s #3 waited 9 worked 1"},
+			want: []string{
+				"accepted 0s", "queued 0s", "failed 3s #1 waited 1 worked 2", "unanswered 14s waited 10", "released 30s x4 waited 16",
+				"failed 40s #2 waited 1 worked 9", "completed 51s #3 waited 9 worked 1",
+			},
 		},
 		"dead, redriven, completed": {
 			order: order{status: "completed", attempts: 1, started: since(12), completed: since(13)},
 			rows:  []row{last, {seq: 2, times: 1, messageID: 8, outcome: "redriven", ended: at(10), settled: at(10)}},
-			want: []string{"accepted 0s", "queued 0s", "failed 2s #1 waited 1 worked 1", "dead 2s max_attempts", "redriven 10s",
-				"completed 13s #1 waited 2 worked 1"},
+			want: []string{
+				"accepted 0s", "queued 0s", "failed 2s #1 waited 1 worked 1", "dead 2s max_attempts", "redriven 10s",
+				"completed 13s #1 waited 2 worked 1",
+			},
 		},
 		"dead without an attempt": {
 			order: order{status: "dead", dead: since(2)},

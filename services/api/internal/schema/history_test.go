@@ -131,8 +131,10 @@ func TestTheHistoryIsWrittenThroughItsFunctionOnly(t *testing.T) {
 			'enqueued_at', created_at, 'ended_at', created_at, 'outcome', 'failed'))) from orders`) {
 		t.Error("a consumer cannot tell")
 	}
-	for _, statement := range []string{`select from orderflow.history`, `update orderflow.history set outcome = ''`, `delete from orderflow.history`,
-		`insert into orderflow.history select * from orderflow.history`} {
+	for _, statement := range []string{
+		`select from orderflow.history`, `update orderflow.history set outcome = ''`, `delete from orderflow.history`,
+		`insert into orderflow.history select * from orderflow.history`,
+	} {
 		if err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error { _, err := tx.Exec(t.Context(), statement); return err }); !denied(err) {
 			t.Errorf("a consumer may: %s (%v)", statement, err)
 		}

@@ -239,8 +239,10 @@ func (r rules) afterRefusal(m *message.Message, planned ending, err error) endin
 		planned.messageOnly, planned.counted = true, true
 	case opBury:
 		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
-		return ending{op: opNack, messageOnly: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error(),
-			failure: planned.failure, counted: true, untried: planned.untried}
+		return ending{
+			op: opNack, messageOnly: true, delay: r.longest, problem: planned.problem + "; and: " + err.Error(),
+			failure: planned.failure, counted: true, untried: planned.untried,
+		}
 	default: // a hand-back says nothing that could be refused
 	}
 	return planned

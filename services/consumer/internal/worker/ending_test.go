@@ -130,15 +130,20 @@ func TestWhatAnAttemptSaysAboutWhatItCalls(t *testing.T) {
 func TestWhatTheHistoryCallsAnEnding(t *testing.T) {
 	for want, ends := range map[string][]ending{
 		"failed": {
-			{op: opNack, failure: "error"}, {op: opNack, failure: "unavailable"}, {op: opNack, failure: "write"},
-			{op: opBury, failure: "error"}, {op: opNack, messageOnly: true, failure: "error", counted: true},
+			{op: opNack, failure: "error"},
+			{op: opNack, failure: "unavailable"},
+			{op: opNack, failure: "write"},
+			{op: opBury, failure: "error"},
+			{op: opNack, messageOnly: true, failure: "error", counted: true},
 		},
 		"timed_out": {{op: opNack, failure: "timeout"}, {op: opBury, failure: "timeout"}},
 		"panicked":  {{op: opNack, failure: "panic"}},
 		"permanent": {{op: opBury, failure: "permanent"}},
 		"buried":    {{op: opBury, untried: true}},
 		"released": {
-			{op: opRelease}, {op: opRelease, failure: "throttled"}, {op: opRelease, failure: "timeout"},
+			{op: opRelease},
+			{op: opRelease, failure: "throttled"},
+			{op: opRelease, failure: "timeout"},
 			{op: opNack, messageOnly: true, untried: true, counted: true},
 		},
 	} {

@@ -78,7 +78,7 @@ func TestTheHistoryTellsOfHandBacksAndLostLeases(t *testing.T) {
 			s := settings()
 			s.Concurrency, s.Prefetch = 1, 2
 			started, goOn := make(chan struct{}), make(chan struct{})
-			r := b.start(s, handle(func(_ context.Context, m message.Message) error {
+			r := b.start(s, handle(func(_ context.Context, _ message.Message) error {
 				close(started)
 				<-goOn
 				return result
@@ -103,7 +103,7 @@ func TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices(t *testing.T) {
 	s := settings()
 	s.Visible = 6 * time.Second
 	started, stolen := make(chan struct{}), make(chan struct{})
-	r := b.start(s, handle(func(ctx context.Context, m message.Message) error {
+	r := b.start(s, handle(func(ctx context.Context, _ message.Message) error {
 		close(started)
 		<-ctx.Done()
 		<-stolen
