@@ -12,7 +12,7 @@ func accessMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "a call needs no token", By: live("TestEveryCallNeedsAToken"),
-			Edits: []Edit{{http + "access.go", `if len(access.callers) == 0 || openToAll[c.Path()] {`, `if len(access.callers) == 0 || c.Path() == "/queue" || openToAll[c.Path()] {`}},
+			Edits: []Edit{{http + "access.go", `if len(access.callers) == 0 || openToAll[c.Path()] ||`, `if len(access.callers) == 0 || c.Path() == "/queue" || openToAll[c.Path()] ||`}},
 		},
 		{
 			Breaks: "a caller's token opens the admin's calls", By: live("TestEveryCallNeedsAToken"),

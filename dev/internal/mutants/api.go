@@ -31,7 +31,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "the first failed commit is seen by no rate", By: goTest(api, ".", "TestTheQueueIsMeasured"),
-			Edits: []Edit{{api + "/internal/metrics/metrics.go", `		m.failures.WithLabelValues(kind)
+			Edits: []Edit{{api + "/internal/metrics/metrics.go", `		m.failures.WithLabelValues(kind.String())
 	}`, `		_ = kind
 	}`}},
 		},
@@ -102,7 +102,8 @@ func apiMutants() []Mutant {
 		{
 			Breaks: "an order is stored without its message", By: goTest(api, ".", "TestPostWritesOrderAndMessageTogether"),
 			Edits: []Edit{
-				{dir + "publish.sql", `    cross join lateral pgmq.send_batch($1, m.bodies, m.headers) with ordinality as s (msg_id, position)`, `    cross join lateral (select row_number() over (), row_number() over () from unnest(m.bodies) where $1 <> '') as s (msg_id, position)`},
+				{dir + "publish.sql", "    insert into {queue} (msg_id, vt, message, headers)\n    overriding system value\n", ""},
+				{dir + "publish.sql", "    from fresh f\n    returning msg_id\n", "    from fresh f\n"},
 			},
 		},
 		{
@@ -154,12 +155,12 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{api + "/internal/queue/redrive.go", `bytes+l.Bytes > batchBytes`, `bytes+l.Bytes < 0`}},
 		},
 		{
-			Breaks: "a redrive goes on for as long as it takes", By: goTest(api, "./internal/httpapi", "TestARedriveSaysWhatItHasDone"),
-			Edits: []Edit{{api + "/internal/httpapi/redrive.go", `case time.Now().After(end):`, `case end.IsZero():`}},
+			Breaks: "a redrive goes on for as long as it takes", By: goTest(api, "./internal/queue", "TestARedriveSaysWhatItHasDone"),
+			Edits: []Edit{{api + "/internal/queue/redrive.go", `case time.Now().After(end):`, `case end.IsZero():`}},
 		},
 		{
 			Breaks: "what a redrive did not try counts as tried", By: goTest(api, ".", "TestRedriveCutShort"),
-			Edits: []Edit{{api + "/internal/httpapi/redrive.go", `len(chosen)-done.tried`, `len(chosen)-len(chosen)`}},
+			Edits: []Edit{{api + "/internal/httpapi/redrive.go", `len(chosen)-done.Tried`, `len(chosen)-len(chosen)`}},
 		},
 		{
 			Breaks: "dead letters are changed without the token", By: goTest(api, ".", "TestChangingDeadLettersNeedsTheToken"),

@@ -82,7 +82,7 @@ func chartMutants() []Mutant {
 		},
 		{
 			Breaks: "pods may run as root", By: goTest(chartcheck, "./chart", "TestPodsSatisfyPodSecurityRestricted"),
-			Edits: []Edit{{chartDir + "/values.yaml", `podSecurityContext: {runAsNonRoot: true, runAsUser: 999`, `podSecurityContext: {runAsNonRoot: false, runAsUser: 999`}},
+			Edits: []Edit{{chartDir + "/values.yaml", "and `fsGroup` away.\n  # @schema {\"additionalProperties\": true}\n  # @synonyms runAsUser\n  podSecurityContext: {runAsNonRoot: true", "and `fsGroup` away.\n  # @schema {\"additionalProperties\": true}\n  # @synonyms runAsUser\n  podSecurityContext: {runAsNonRoot: false"}},
 		},
 		{
 			Breaks: "generated passwords change with every upgrade", By: suite("secrets"),
