@@ -77,7 +77,7 @@ func TestWhatNoStandbyHasIsNotAccepted(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
-		if err == nil && (resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "no standby confirms")) {
+		if err == nil && (resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "waits for a synchronous standby")) {
 			return io.ErrNoProgress
 		}
 		return err

@@ -222,23 +222,43 @@ func (r *Rig) readStories(ctx context.Context) ([]story, error) {
 	return stories, nil
 }
 
+// readStory reads one. The api may not have noticed yet that the fault is over: then it is asked again.
 func readStory(ctx context.Context, client *http.Client, api string, id int64, into *story) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		away, err := tryStory(ctx, client, api, id, into)
+		if !away {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// tryStory asks once; away: the api says that its database is.
+func tryStory(ctx context.Context, client *http.Client, api string, id int64, into *story) (away bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/orders/%d/history", api, id), http.NoBody)
 	if err != nil {
-		return fmt.Errorf("read a story: %w", err)
+		return false, fmt.Errorf("read a story: %w", err)
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("read a story: %w", err)
+		return false, fmt.Errorf("read a story: %w", err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the story of order %d is answered %s", id, answer.Status)
+		return answer.StatusCode == http.StatusServiceUnavailable, fmt.Errorf("the story of order %d is answered %s", id, answer.Status)
 	}
 	if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
-		return fmt.Errorf("read the story of order %d: %w", id, err)
+		return false, fmt.Errorf("read the story of order %d: %w", id, err)
 	}
-	return nil
+	return false, nil
 }
 
 // judgeStories holds them against the orders and the logs.
