@@ -37,8 +37,10 @@ up: bin/dev ## Keep the local stack running until Ctrl-C
 .PHONY: test lint verify generate fmt
 test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with the race detector
 	@$(if $(HAVE_CC),,echo 'no C compiler: testing without the race detector (Debian: apt-get install -y gcc libc6-dev)';) \
-	bin/dev with-postgres $(MAKE) $(addprefix test/,$(MODULES))
+	bin/dev with-postgres $(MAKE) -j2 --output-sync=line $(addprefix test/,services/consumer dev services/api kit services/loadgen)
 
+# Two modules at a time, the longest first: much of a test is waiting.
+#
 # Each module's tests, on the Postgres that TEST_DATABASE_URL names, with the migrated database TEST_TEMPLATE (`make test` makes both).
 .PHONY: $(addprefix test/,$(MODULES))
 $(addprefix test/,$(MODULES)): test/%:
