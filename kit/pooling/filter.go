@@ -35,7 +35,7 @@ const (
 	parameterStatus = 'S'
 	notification    = 'A'
 
-	settle = 'q' // not in the protocol: the settings in front of a Query
+	settle = 'q' // not in the protocol: one statement of a Query, the settings or the BEGIN in front of them
 
 	none = "\x00" // is no statement's name
 
@@ -188,7 +188,11 @@ func (f *filter) message(out []byte, kind byte, body, whole []byte) []byte {
 		}
 		out = appendMessage(out, kind, []byte{'S'}, []byte(name), []byte{0})
 	case query:
-		if f.ready && f.sql != "" {
+		if statement := bytes.TrimSuffix(body, []byte{0}); f.ready && f.sql != "" && begins(statement) {
+			// BEGIN may say how the transaction is isolated, which has to be said before anything is asked.
+			out = appendMessage(out, query, statement, []byte("; "), []byte(f.sql), []byte{0})
+			f.awaiting = append(f.awaiting, awaited{settle, false}, awaited{settle, true})
+		} else if f.ready && f.sql != "" {
 			// An error in the settings would have the server pass over a Query that follows them, and wait for a Sync. In one message
 			// they are one transaction as well.
 			out = appendMessage(out, query, []byte(f.sql), []byte("; "), body)
@@ -209,6 +213,12 @@ func (f *filter) message(out []byte, kind byte, body, whole []byte) []byte {
 	}
 	f.awaiting = append(f.awaiting, awaited{to: kind})
 	return out
+}
+
+// begins tells whether a Query is a BEGIN, and nothing else.
+func begins(statement []byte) bool {
+	words := bytes.Fields(statement)
+	return len(words) > 0 && (bytes.EqualFold(words[0], []byte("begin")) || bytes.EqualFold(words[0], []byte("start"))) && !bytes.ContainsRune(statement, ';')
 }
 
 // recall makes a statement that has been prepared the one without a name, and returns the name by which to use it.

@@ -123,6 +123,25 @@ func TestEverythingWorksThroughAPoolerInTransactionMode(t *testing.T) {
 	}
 	want(b, 10)
 
+	// A transaction may say how it is isolated, and has the settings all the same.
+	for range 2 {
+		tx, err := a.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var isolation, timeout string
+		if err := tx.QueryRow(ctx, `select current_setting('transaction_isolation'), current_setting('statement_timeout')`).Scan(&isolation, &timeout); err != nil {
+			t.Fatal(err)
+		}
+		if isolation != "repeatable read" || timeout == "0" {
+			t.Errorf("the isolation is %s, the timeout %s", isolation, timeout)
+		}
+		if err := tx.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(a, 10)
+
 	// A batch is one transaction, with or without saying so, and ends as a whole.
 	var batch pgx.Batch
 	batch.Queue("insert", 20, "")
