@@ -159,9 +159,9 @@ func TestAWrongPasswordIsCalledThat(t *testing.T) {
 	address.User = url.UserPassword(role, "wrong")
 	b.Publish(3)
 	r := b.startOn(address.String(), settings(), noop)
-	dbtest.Eventually(t, "readiness says so", func() bool {
+	dbtest.Eventually(t, "readiness and the log say so", func() bool {
 		ok, why := r.Ready()
-		return !ok && strings.HasPrefix(why, "database refuses the password since ")
+		return !ok && strings.HasPrefix(why, "database refuses the password since ") && r.log.count("database refuses the password") > 0
 	})
 	if r.log.count("database refuses the password") != 1 || r.log.count("unreachable") != 0 {
 		t.Errorf("the log does not say so once:\n%s", r.log)
