@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"orderflow.example/kit/testdb"
 )
@@ -408,17 +407,14 @@ func TestThereAreOnlySoManyViewersAndTheyKeepNobodyOut(t *testing.T) {
 
 func TestStreamsEndWhenTheServiceDoes(t *testing.T) {
 	t.Parallel()
-	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
+	// Longer than this test waits: a service that waits for its viewers does not exit.
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t), "DRAIN_TIMEOUT": "10m"})
 	v := s.watch(t)
 	v.next("snapshot", &overview{})
-	began := time.Now()
 	s.stop()
 	for v.event() != "bye" {
 	}
 	s.wait(t)
-	if took := time.Since(began); took > 9*time.Second {
-		t.Errorf("it waited for its viewers: %s", took)
-	}
 }
 
 func TestTheStreamSaysThatTheDatabaseIsAwayAndGoesOn(t *testing.T) {
