@@ -32,6 +32,9 @@ type Bench struct {
 	Say         func(format string, args ...any)
 	// River is the program of tools/river, which does the same work with River; empty: it is not compared.
 	River string
+
+	settings []string // of the services, besides those of all measurements
+	viewers  int      // how many look at the api's dashboard meanwhile
 }
 
 // group is a set of contenders that are measured in turn. The first is the one that the others are compared with.
@@ -65,7 +68,7 @@ func (b *Bench) Groups() []string {
 }
 
 func (b *Bench) groups() []group {
-	return append(append(append(b.publishing(), b.consuming()...), b.together()), b.pooled()...)
+	return slices.Concat(b.publishing(), b.consuming(), []group{b.together()}, b.features(), b.pooled())
 }
 
 // Run measures the groups of these names; all of them when there is none.
@@ -123,7 +126,8 @@ func (b *Bench) compare(ctx context.Context, g group) (Result, error) {
 
 func (b *Bench) stack() *stack.Stack {
 	return stack.New(stack.Options{
-		Session: b.Session, Binaries: b.Binaries, DatabaseURL: cmp.Or(b.ServicesURL, b.DatabaseURL), Env: []string{"LOG_LEVEL=warn", "LOG_FORMAT=json"},
+		Session: b.Session, Binaries: b.Binaries, DatabaseURL: cmp.Or(b.ServicesURL, b.DatabaseURL),
+		Env: append([]string{"LOG_LEVEL=warn", "LOG_FORMAT=json"}, b.settings...),
 	})
 }
 

@@ -2,7 +2,10 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // publishing compares POST /orders with the same orders written straight to Postgres.
@@ -26,13 +29,33 @@ func (b *Bench) publish(connections, orders int) contender {
 	if orders > 1 {
 		name = fmt.Sprintf("POST /orders/batch of %d, %s", orders, onConnections(connections))
 	}
-	return contender{name: name, measure: func(ctx context.Context) (figures, error) {
+	return contender{name: name, measure: func(ctx context.Context) (got figures, err error) {
+		meter, err := b.meter(ctx)
+		if err != nil {
+			return figures{}, err
+		}
 		s := b.stack()
-		defer s.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // the figure stands
+		defer s.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // stopped below, too, where it counts
 		api, err := s.StartAPI(ctx, "api")
 		if err != nil {
 			return figures{}, err
 		}
-		return b.post(ctx, api.URL(), connections, orders)
+		look := b.look(ctx, api)
+		got, err = b.post(ctx, api.URL(), connections, orders)
+		if err := errors.Join(err, look.end()); err != nil {
+			return figures{}, err
+		}
+		meter.look(s)
+		if err := s.Stop(context.WithoutCancel(ctx)); err != nil {
+			return figures{}, err
+		}
+		var written int
+		if err := b.with(ctx, func(conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, "select count(*) from public.orders").Scan(&written)
+		}); err != nil {
+			return figures{}, err
+		}
+		got.cost, err = meter.read(ctx, written)
+		return got, err
 	}}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,12 +38,13 @@ func (b *Bench) follow(ctx context.Context, rate int) (figures, error) {
 	if _, err := s.StartConsumer(ctx, "consumer", asShipped...); err != nil {
 		return figures{}, err
 	}
+	look := b.look(ctx, api)
 	load, err := s.Loadgen(api, nil, "ORDERS=0", fmt.Sprintf("RATE=%d", rate), "DURATION="+b.Span.String(), "PROGRESS=off", "RUN_ID=bench")
 	if err != nil {
 		return figures{}, err
 	}
 	code, err := load.Wait(ctx)
-	if err != nil {
+	if err := errors.Join(err, look.end()); err != nil {
 		load.Kill()
 		return figures{}, err
 	}
