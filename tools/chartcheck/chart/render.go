@@ -42,6 +42,8 @@ func (o Object) String() string {
 type Release struct {
 	Name, Namespace string
 	Values          map[string]any
+	Upgrade         bool                  // not its first installation
+	Cluster         engine.ClientProvider // where templates look things up; nil: nowhere, as in `helm template`
 }
 
 // strict refuses unknown and duplicate fields, as `kubectl apply --validate=strict` does.
@@ -57,12 +59,19 @@ func Render(dir string, release Release) ([]Object, error) {
 }
 
 func render(chart *chart.Chart, release Release) ([]Object, error) {
-	options := chartutil.ReleaseOptions{Name: release.Name, Namespace: release.Namespace, Revision: 1, IsInstall: true}
+	options := chartutil.ReleaseOptions{
+		Name: release.Name, Namespace: release.Namespace, Revision: 1, IsInstall: !release.Upgrade, IsUpgrade: release.Upgrade,
+	}
 	values, err := chartutil.ToRenderValues(chart, release.Values, options, chartutil.DefaultCapabilities)
 	if err != nil {
 		return nil, err
 	}
-	files, err := engine.Render(chart, values)
+	var files map[string]string
+	if release.Cluster == nil {
+		files, err = engine.Render(chart, values)
+	} else {
+		files, err = engine.RenderWithClientProvider(chart, values, release.Cluster)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,36 +61,4 @@ func stable(t *testing.T, version string, values map[string]any) (job, postgres 
 		t.Fatal("no Job, or no StatefulSet")
 	}
 	return job, postgres
-}
-
-// GitOps renders without a cluster, and applies what differs: two renderings must not.
-func TestARenderingWithoutSecretsOfItsOwnIsTheSameEachTime(t *testing.T) {
-	t.Parallel()
-	values := read(t, filepath.Join(dir(t), "ci", "gitops-values.yaml"))
-	var first map[string]string
-	for range 2 {
-		objects, err := Render(dir(t), Release{Name: "shop", Namespace: "orders", Values: values})
-		if err != nil {
-			t.Fatal(err)
-		}
-		rendered := map[string]string{}
-		for _, object := range objects {
-			text, err := object.Fields.MarshalJSON()
-			if err != nil {
-				t.Fatal(err)
-			}
-			rendered[object.String()] = string(text)
-		}
-		if first == nil {
-			first = rendered
-		}
-		for name, text := range rendered {
-			if first[name] != text {
-				t.Errorf("%s differs:\n%s\n%s", name, first[name], text)
-			}
-		}
-	}
-	if len(first) < 10 {
-		t.Errorf("only %d objects", len(first))
-	}
 }
