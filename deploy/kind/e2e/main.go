@@ -72,8 +72,8 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("-context and -tag are needed")
 	}
 
-	// Half an hour is twice what the slowest machine has needed.
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
+	// A limit against hangs: twice what the slowest machine has needed.
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Minute)
 	defer cancel()
 	if err := s.cluster.freshNamespace(ctx); err != nil {
 		return err

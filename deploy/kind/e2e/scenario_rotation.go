@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -24,10 +26,11 @@ func rotation(ctx context.Context, s *suite) error {
 		}
 	}
 	got, err := run.wait(ctx)
-	if err == nil {
-		say("the load that ran meanwhile: %s", got)
+	if err != nil {
+		return err
 	}
-	return err
+	say("the load that ran meanwhile: %s", got)
+	return webhookKeys(ctx, s)
 }
 
 // drawnPasswords: a Secret that the chart has drawn is deleted, and the upgrade draws another.
@@ -189,6 +192,127 @@ func drawnCertificate(ctx context.Context, s *suite) error {
 	}
 	say("a new certificate and authority: Postgres loads it without a restart, the services verify by it")
 	return nil
+}
+
+// webhookKeys: what signs deliveries is replaced while they are made, in a Secret whose content changes and in one that the chart draws anew.
+// With the new key beside the old one in between, not one delivery is refused. A key that is drawn anew costs a while, and no order.
+func webhookKeys(ctx context.Context, s *suite) error {
+	err := s.upgrade(ctx, map[string]string{"receiver.enabled": "true", "consumer.handler": "webhook", "consumer.backoff.max": "2s"})
+	if err != nil {
+		return err
+	}
+	const secret, key = release + "-receiver", "secrets"
+	former, err := s.secret(ctx, secret, key)
+	if err != nil {
+		return err
+	}
+	forged, err := s.forged(ctx)
+	if err != nil {
+		return err
+	}
+	const other = "whsec_YW5vdGhlciBrZXkgZm9yIHdlYmhvb2tzLCBub3QgZHJhd24="
+	for n, step := range []struct {
+		keys string
+		hold int
+	}{{former + " " + other, 2}, {other, 1}, {other + "," + former, 2}, {former, 1}} {
+		run, err := s.start(ctx, fmt.Sprintf("l-webhook-%d", n), map[string]string{"rate": "20", "duration": "30s"})
+		if err != nil {
+			return err
+		}
+		if err := run.flowing(ctx); err != nil {
+			return err
+		}
+		if err := s.change(ctx, secret, key, step.keys); err != nil {
+			return err
+		}
+		if err := s.keysHold(ctx, step.hold); err != nil {
+			return err
+		}
+		if _, err := run.wait(ctx); err != nil {
+			return err
+		}
+	}
+	now, err := s.forged(ctx)
+	if err != nil {
+		return err
+	}
+	if err := expect("deliveries that were refused while keys were replaced", now, forged); err != nil {
+		return err
+	}
+	say("the webhook's key: another beside it, then that alone, and back: no delivery was refused")
+
+	if _, err := s.cluster.kubectl(ctx, "delete", "secret", secret); err != nil {
+		return err
+	}
+	if err := s.upgrade(ctx, nil); err != nil {
+		return err
+	}
+	drawn, err := s.secret(ctx, secret, key)
+	if err != nil {
+		return err
+	}
+	if drawn == former {
+		return errors.New("the webhook's key is what it was")
+	}
+	run, err := s.start(ctx, "l-webhook-drawn", map[string]string{"orders": "200"})
+	if err != nil {
+		return err
+	}
+	got, err := run.wait(ctx)
+	if err != nil {
+		return err
+	}
+	if err := expect("dead orders of a key that was drawn anew", got.Dead, 0); err != nil {
+		return err
+	}
+	say("the webhook's key: deleted and drawn anew: each order has arrived")
+	return s.upgrade(ctx, map[string]string{"receiver.enabled": "false", "consumer.handler": "simulate", "consumer.backoff.max": "2h"})
+}
+
+// keysHold waits until every consumer signs with so many keys, and the receiver knows as many.
+func (s *suite) keysHold(ctx context.Context, want int) error {
+	pods, err := s.cluster.pods(ctx, release, "consumer", "receiver")
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		// Kubernetes renews the files of a pod when it looks at it again: within a minute or so, or when something about it changes.
+		if _, err := s.cluster.kubectl(ctx, "annotate", "--overwrite", "pod/"+p.Metadata.Name, "secret-changed="+strconv.Itoa(want)); err != nil {
+			return err
+		}
+	}
+	for _, p := range pods {
+		metric, port := "orderflow_consumer_webhook_keys", 9101
+		if p.component() == "receiver" {
+			metric, port = "orderflow_receiver_keys", 9102
+		}
+		err := eventually(ctx, 3*time.Minute, fmt.Sprintf("%s has %d keys", p.Metadata.Name, want), func(ctx context.Context) (bool, error) {
+			var text []byte
+			err := s.forward(ctx, "pod/"+p.Metadata.Name, port, func(url string) (err error) {
+				text, err = call(ctx, "GET", url+"/metrics", "", "")
+				return err
+			})
+			return bytes.Contains(text, fmt.Appendf(nil, "\n%s %d\n", metric, want)), err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forged is how many deliveries the receiver has refused for their signature.
+func (s *suite) forged(ctx context.Context) (n int, err error) {
+	err = s.atReceiver(ctx, func(url string) error {
+		text, err := call(ctx, "GET", url+"/account?run=none", "", "") // whatever the orders are
+		if err != nil {
+			return err
+		}
+		account, err := decode[struct{ Requests struct{ Forged int } }](text)
+		n = account.Requests.Forged
+		return err
+	})
+	return n, err
 }
 
 // change writes a key of a Secret, as a person or a tool does. Kubernetes renews the files in pods within a minute or two.

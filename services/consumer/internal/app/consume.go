@@ -48,7 +48,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		Reachable: func(ok bool) { m.DatabaseUp.Set(map[bool]float64{true: 1}[ok]) },
 	})
 	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false), effectFunction(s)))
-	h, endHandler, err := a.handler(s, log)
+	h, endHandler, err := a.handler(s, log, m)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func readiness(consumer *worker.Consumer, server *pg.Server) ops.Probe {
 }
 
 // handler makes the handler that the settings name, unless the program has one of its own. The caller ends it.
-func (a *App) handler(s *config.Config, log *slog.Logger) (h handler.Handler, end func(), err error) {
+func (a *App) handler(s *config.Config, log *slog.Logger, m *metrics.Metrics) (h handler.Handler, end func(), err error) {
 	switch s.Handler {
 	case own:
 		return a.Handler, func() {}, nil
@@ -138,6 +138,7 @@ func (a *App) handler(s *config.Config, log *slog.Logger) (h handler.Handler, en
 		if err != nil {
 			return nil, nil, fmt.Errorf("webhook: %w", err)
 		}
+		m.SigningKeys(w.SigningKeys)
 		if len(s.Keys) == 0 {
 			log.Warn("deliveries are not signed: the receiver cannot tell them from anybody's; set WEBHOOK_SECRETS")
 		} else {

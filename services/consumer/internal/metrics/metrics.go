@@ -111,6 +111,13 @@ func New(version, queue, handler string) *Metrics {
 	return m
 }
 
+// SigningKeys adds the gauge of the keys that sign deliveries by webhook.
+func (m *Metrics) SigningKeys(now func() int) {
+	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "webhook_keys", Help: "Keys that sign deliveries: several while one replaces another; 0: deliveries are not signed.",
+	}, func() float64 { return float64(now()) }))
+}
+
 // start makes the series exist before their first event, so that a rate over them sees it.
 func (m *Metrics) start() {
 	for _, kind := range []string{"error", "permanent", "panic", "throttled", "timeout", "unavailable", "write"} {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"orderflow.example/kit/secret"
 )
 
 // Files are paths. Empty ones are not used. What they hold may change while orders are delivered: the next call has it.
@@ -60,16 +62,13 @@ func (f Files) certificates() (*tls.Config, error) {
 	return c, nil
 }
 
-// version tells apart what files hold at different times, without reading them. Kubernetes and cert-manager put a new file in the old one's
-// place, and so has a good program: then it is another inode.
-type version [6]struct {
-	info os.FileInfo // nil when there is none
-}
+// version is that of all of them.
+type version [6]secret.Version
 
 func (f Files) version() (v version) {
 	for i, path := range [...]string{f.CA, f.Cert, f.Key, f.URL, f.Keys, f.Headers} {
 		if path != "" {
-			v[i].info, _ = os.Stat(path) // one that is gone is another version
+			v[i] = secret.VersionOf(path)
 		}
 	}
 	return v
@@ -77,11 +76,7 @@ func (f Files) version() (v version) {
 
 func (v version) equal(other version) bool {
 	for i := range v {
-		a, b := v[i].info, other[i].info
-		if (a == nil) != (b == nil) {
-			return false
-		}
-		if a != nil && (!os.SameFile(a, b) || a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime())) {
+		if !v[i].Equal(other[i]) {
 			return false
 		}
 	}

@@ -50,6 +50,12 @@ func TestKeysAreReplacedWithoutADeliveryThatIsRefused(t *testing.T) {
 	write(t, file, former+"\n")
 	var log bytes.Buffer
 	w := open(t, webhook.Settings{URL: address, Keys: parse(t, former), Files: webhook.Files{Keys: file}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	hold := func(keys int) {
+		t.Helper()
+		if got := w.SigningKeys(); got != keys {
+			t.Errorf("%d keys sign deliveries, want %d", got, keys)
+		}
+	}
 	deliver := func() {
 		t.Helper()
 		for range 10 {
@@ -60,11 +66,13 @@ func TestKeysAreReplacedWithoutADeliveryThatIsRefused(t *testing.T) {
 	}
 	deliver()
 	write(t, file, former+"\n"+next+"\n")
+	hold(2) // before a delivery has been made with them
 	deliver()
 	known = next
 	deliver()
 	write(t, file, next)
 	deliver()
+	hold(1)
 	for _, wrong := range []string{"", "\n", "whsec_short", next + "\n\n", "whpk_" + strings.TrimPrefix(next, "whsec_")} {
 		write(t, file, wrong)
 		deliver() // with the key from before, and never without one

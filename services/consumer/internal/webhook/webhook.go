@@ -39,6 +39,9 @@ func New(s Settings) (*Webhook, error) {
 // Close ends idle connections.
 func (w *Webhook) Close() { w.senders.close() }
 
+// SigningKeys is how many keys sign deliveries now: several while one replaces another.
+func (w *Webhook) SigningKeys() int { return len(w.senders.current().keys) }
+
 // Handle makes one call.
 func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 	limited, stop := context.WithTimeoutCause(ctx, w.settings.Timeout, handler.ErrTimeout)

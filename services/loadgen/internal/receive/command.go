@@ -20,7 +20,6 @@ import (
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/receive/faults"
 	"orderflow.example/services/loadgen/internal/receive/memory"
-	"orderflow.example/services/loadgen/internal/receive/signature"
 )
 
 // errAccount is loadgen's code for an account that does not add up.
@@ -38,9 +37,9 @@ func Run(ctx context.Context, call *program.Call) (err error) {
 	log := call.Log
 	log.Info("starting", slog.String("command", "receive"), slog.String("version", call.Version), slog.Any("settings", env.Changed(cfg)))
 	r := &receiver{
-		verifier: &signature.Verifier{Keys: cfg.Keys, Tolerance: cfg.Tolerance},
-		plan:     faults.NewPlan(cfg.Faults, cfg.FaultsFor, cfg.Seed),
-		maxBody:  int64(cfg.MaxBody), room: make(chan struct{}, atOnce), log: log,
+		keys: newKeyring(cfg, log), tolerance: cfg.Tolerance,
+		plan:    faults.NewPlan(cfg.Faults, cfg.FaultsFor, cfg.Seed),
+		maxBody: int64(cfg.MaxBody), room: make(chan struct{}, atOnce), log: log,
 		counts: map[string]int64{}, ordered: map[string]int64{},
 	}
 	if r.memory, err = memory.Open(cfg.State, cfg.MaxMessages, log); err != nil {

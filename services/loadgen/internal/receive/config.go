@@ -22,7 +22,8 @@ type Config struct {
 	Host string `envconfig:"RECEIVER_HOST" desc:"address that RECEIVER_PORT listens on; empty = all" allowed:"a host name or an IP address"`
 	Port int    `envconfig:"RECEIVER_PORT" default:"8080" desc:"port that webhooks are sent to, on any path; 0 = any free port" allowed:"a whole number from 0 to 65535"`
 
-	Keys      signature.Keys `envconfig:"RECEIVER_KEYS" secret:"true" desc:"what webhooks are signed with: whsec_… (v1, HMAC-SHA256) and whpk_… (v1a, the public half of an Ed25519 key), several separated by commas or white space; each is good" allowed:"one or more of whsec_<base64 of 24 to 64 bytes> and whpk_<base64 of 32 bytes>"`
+	Keys      signature.Keys `envconfig:"RECEIVER_KEYS" secret:"true" desc:"what webhooks are signed with: whsec_… (v1, HMAC-SHA256) and whpk_… (v1a, the public half of an Ed25519 key), several separated by commas or white space; each is good. Those in a file are read again when it changes" allowed:"one or more of whsec_<base64 of 24 to 64 bytes> and whpk_<base64 of 32 bytes>"`
+	KeysFile  string         `ignored:"true"` // where Keys come from; empty: from the variable itself
 	Tolerance time.Duration  `envconfig:"RECEIVER_TOLERANCE" default:"5m" desc:"how far a webhook's timestamp may be from now" allowed:"a duration from 1s to 24h"`
 	MaxBody   env.Size       `envconfig:"RECEIVER_MAX_BODY" default:"1MiB" desc:"largest webhook; a larger one is answered 413" allowed:"a size from 1KiB to 64MiB"`
 
@@ -76,6 +77,7 @@ func Load(lookup env.Lookup) (*Config, error) {
 		p.Add("RUN_ID", "empty without API_URL: whose run is it?")
 	}
 	logging.Check(p, c.LogLevel, c.LogFormat)
+	c.KeysFile = p.File("RECEIVER_KEYS")
 	return c, p.Err()
 }
 

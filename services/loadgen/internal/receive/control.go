@@ -133,12 +133,13 @@ var (
 	requestsDesc = desc("requests_total", "Requests by what became of them: new, repeated, forged, stale, refused (a fault on order), full, unreadable.", "result")
 	orderedDesc  = desc("faults_total", "Faults that happened on order.", "fault")
 	idsDesc      = desc("ids", "Ids that are remembered.")
+	keysDesc     = desc("keys", "Keys that a signature may have been made with: several while one replaces another.")
 	wrongDesc    = desc("wrong_ids", "Ids that came again with other data (altered), for another order (mistaken), or for an order that had come under another id (renamed).", "wrong")
 )
 
 // Describe names the metrics.
 func (r *receiver) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range [...]*prometheus.Desc{requestsDesc, orderedDesc, idsDesc, wrongDesc} {
+	for _, d := range [...]*prometheus.Desc{requestsDesc, orderedDesc, idsDesc, keysDesc, wrongDesc} {
 		ch <- d
 	}
 }
@@ -154,6 +155,8 @@ func (r *receiver) Collect(ch chan<- prometheus.Metric) {
 	}
 	c := r.memory.Counts()
 	ch <- prometheus.MustNewConstMetric(idsDesc, prometheus.GaugeValue, float64(c.IDs))
+	keys := r.keys.now()
+	ch <- prometheus.MustNewConstMetric(keysDesc, prometheus.GaugeValue, float64(keys.Len()))
 	for wrong, n := range map[string]int{"altered": c.Altered, "mistaken": c.Mistaken, "renamed": c.Renamed} {
 		ch <- prometheus.MustNewConstMetric(wrongDesc, prometheus.GaugeValue, float64(n), wrong)
 	}

@@ -296,6 +296,60 @@ func TestAStateFileOutlivesTheReceiver(t *testing.T) {
 	}
 }
 
+// A key is replaced while deliveries come: the new one beside the old one, then alone, and back again.
+func TestKeysInAFileAreReadAgain(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "keys")
+	write := func(keys string) {
+		t.Helper()
+		// Another file in its place, as Kubernetes does it.
+		if err := errors.Join(os.WriteFile(file+".new", []byte(keys), 0o600), os.Rename(file+".new", file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(secret + "\n")
+	r := start(t, "RECEIVER_KEYS", "", "RECEIVER_KEYS_FILE", file)
+	const yes, no = http.StatusOK, http.StatusUnauthorized
+	for n, step := range []struct {
+		keys         string
+		first, other int // the answers to what each of the two has signed
+		holds        int // keys
+	}{
+		{secret, yes, no, 1},
+		{secret + "," + earlier, yes, yes, 2},
+		{earlier, no, yes, 1},
+		{"", no, yes, 1}, // a file that is empty, then one without a key
+		{"whsec_damaged", no, yes, 1},
+		{earlier + " " + secret, yes, yes, 2},
+		{secret, yes, no, 1},
+	} {
+		write(step.keys)
+		first := webhook{secret, fmt.Sprintf("first-%d", n), "{}"}.status(t, r.url)
+		other := webhook{earlier, fmt.Sprintf("other-%d", n), "{}"}.status(t, r.url)
+		if want := fmt.Sprintf("orderflow_receiver_keys %d\n", step.holds); !strings.Contains(r.metrics(t), want) {
+			t.Errorf("step %d: no %s in the metrics", n, want)
+		}
+		if first != step.first || other != step.other {
+			t.Errorf("step %d, %q in the file: answers %d and %d, want %d and %d", n, step.keys, first, other, step.first, step.other)
+		}
+	}
+}
+
+// metrics are what the second port tells Prometheus.
+func (r *running) metrics(t *testing.T) string {
+	t.Helper()
+	resp, err := client.Get(r.second + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // order orders faults at the second port.
 func (r *running) order(t *testing.T, list, query string) {
 	t.Helper()
@@ -360,15 +414,10 @@ func TestFaultsHappenOnOrder(t *testing.T) {
 	if a.Received.IDs != 2 || a.Received.Repetitions != 2 || a.Requests["refused"] != 8 || a.Ordered["drop"] != 1 || a.Ordered["twice"] != 1 || a.Ordered["stall"] != 1 || a.Ordered["409"] != 1 || a.Busiest < 1 || a.Busiest > 12 {
 		t.Errorf("%+v", a)
 	}
-	resp, err = client.Get(r.second + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	metrics, err := io.ReadAll(resp.Body)
+	metrics := r.metrics(t)
 	for _, want := range []string{`orderflow_receiver_requests_total{result="repeated"} 2`, `orderflow_receiver_faults_total{fault="drop"} 1`, "orderflow_receiver_ids 2"} {
-		if err != nil || !bytes.Contains(metrics, []byte(want)) {
-			t.Errorf("no %s in the metrics, %v", want, err)
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s in the metrics", want)
 		}
 	}
 	if code, stdout := r.stop(); code != 0 {

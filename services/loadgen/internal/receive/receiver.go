@@ -40,12 +40,13 @@ var results = [...]string{resultNew, resultRepeated, resultForged, resultStale, 
 
 // receiver takes webhooks in.
 type receiver struct {
-	verifier *signature.Verifier
-	memory   *memory.Memory
-	plan     *faults.Plan
-	maxBody  int64
-	room     chan struct{} // holds one for each webhook that is in memory
-	log      *slog.Logger
+	keys      *keyring
+	tolerance time.Duration // RECEIVER_TOLERANCE
+	memory    *memory.Memory
+	plan      *faults.Plan
+	maxBody   int64
+	room      chan struct{} // holds one for each webhook that is in memory
+	log       *slog.Logger
 
 	mu      sync.Mutex
 	counts  map[string]int64 // by result
@@ -120,7 +121,8 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) (answer func()
 		}
 		return func() { http.Error(w, err.Error(), status) }
 	}
-	id, err := r.verifier.Verify(req.Header, body, time.Now())
+	verifier := signature.Verifier{Keys: r.keys.now(), Tolerance: r.tolerance}
+	id, err := verifier.Verify(req.Header, body, time.Now())
 	if err != nil {
 		return func() { r.reject(w, err) }
 	}

@@ -69,8 +69,11 @@ func (k *Keys) add(text string) error {
 	return errors.New("begins neither with whsec_ nor with whpk_")
 }
 
+// Len is how many there are.
+func (k *Keys) Len() int { return len(k.secrets) + len(k.publics) }
+
 // Empty says that there is none.
-func (k *Keys) Empty() bool { return len(k.secrets)+len(k.publics) == 0 }
+func (k *Keys) Empty() bool { return k.Len() == 0 }
 
 // String shows that there are keys, and how many.
 func (k Keys) String() string {
