@@ -440,6 +440,70 @@ func TestHandlersStuck(t *testing.T) {
 	w.resolves("OrderflowHandlersStuck", nothing)
 }
 
+// A transaction that has written an order stays open, so the search cannot know what is below its id: an hour is gone before somebody looks.
+func TestTheSearchForStrandedOrdersStandsStill(t *testing.T) {
+	w := setup(t, options{})
+	w.consumer()
+	w.quiet(func() { w.order(1) })
+	stranger, err := testdb.Connect(t, w.stack.DatabaseURL()).Begin(w.ctx)
+	w.must(err)
+	_, err = stranger.Exec(w.ctx, `insert into public.orders (customer_name, product_name, quantity, price) values ('c', 'p', 1, 1)`)
+	w.must(err)
+	w.order(1)
+	w.until("the search stands still", func() error {
+		m, err := w.api.Metrics(w.ctx)
+		if err == nil && m["orderflow_api_stranded_search_age_seconds"] < 3600 {
+			w.sql(`update orderflow.order_scan set looked_at = clock_timestamp() - interval '70 minutes' where cardinality(writers) > 0 and position < bound`)
+			err = errNotYet
+		}
+		return err
+	})
+	w.raises("OrderflowBalanceUnknown", nothing)
+	w.must(stranger.Rollback(w.ctx))
+	w.tells(w.api, "orderflow_api_stranded_search_age_seconds", below(600))
+	w.resolves("OrderflowBalanceUnknown", nothing)
+}
+
+// Somebody has made the queue unlogged, as for a large import, and left it so. A doctor who says the same is no second alert.
+func TestAQueueThatACrashWouldEmpty(t *testing.T) {
+	w := setup(t, options{})
+	w.consumer()
+	order := func() { w.order(1) }
+	w.quiet(order)
+	w.sql(`alter table pgmq.q_order_queue set unlogged`)
+	w.must(w.api.Stop(w.ctx)) // the settings are looked at once a minute, and by a new api
+	w.must(w.api.Start())
+	w.replace()
+	w.tells(w.api, "orderflow_api_durability_risk", is(1))
+	w.tells(w.consumers[len(w.consumers)-1], "orderflow_consumer_doctor_look", above(0))
+	w.raises("OrderflowNotDurable", order)
+	w.sql(`alter table pgmq.q_order_queue set logged`)
+	w.must(w.api.Stop(w.ctx))
+	w.must(w.api.Start())
+	w.ready()
+	w.replace()
+	w.resolves("OrderflowNotDurable", order)
+}
+
+// With DURABILITY=strict the api refuses orders for it, which is no second fault.
+func TestOrdersAreRefusedForWhatACrashWouldLose(t *testing.T) {
+	w := setup(t, options{own: true, api: []string{"DURABILITY=strict"}})
+	w.consumer()
+	order := func() { w.order(1) }
+	w.quiet(order)
+	w.drained()
+	w.sql(`alter system set full_page_writes = off`, `select pg_reload_conf()`)
+	w.must(w.api.Stop(w.ctx))
+	w.must(w.api.Start())
+	w.tells(w.api, "orderflow_api_durability_risk", is(1))
+	w.raises("OrderflowNotDurable", order)
+	w.sql(`alter system reset full_page_writes`, `select pg_reload_conf()`)
+	w.tells(w.api, "orderflow_api_durability_risk", is(0))
+	w.replace() // what the doctor finds is good for a while
+	w.ready()
+	w.resolves("OrderflowNotDurable", order)
+}
+
 // Another program deletes messages that are not its own.
 func TestMessagesTaken(t *testing.T) {
 	w := setup(t, options{})

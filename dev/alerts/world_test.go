@@ -289,6 +289,8 @@ func (w *world) tells(n *stack.Node, metric string, holds func(float64) bool) {
 
 func is(want float64) func(float64) bool { return func(got float64) bool { return got == want } }
 
+func below(bound float64) func(float64) bool { return func(got float64) bool { return got < bound } }
+
 func above(bound float64) func(float64) bool { return func(got float64) bool { return got > bound } }
 
 // until waits for a condition; only a hang takes its time.

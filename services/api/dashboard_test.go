@@ -192,6 +192,62 @@ func TestTheBalanceIsTrue(t *testing.T) {
 	events.until("removed orders are not counted any more", func(n *overview) bool { return n.Balance.Accepted == 3 })
 }
 
+// Where two queues share the orders, what the one works on is not lost for the other; what is in neither is lost for both.
+func TestTwoQueuesOfOneDatabaseAreInBalance(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	admin := testdb.Connect(t, db)
+	one := started(t, map[string]string{"DATABASE_URL": db})
+	two := started(t, map[string]string{"DATABASE_URL": db, "QUEUE_NAME": "second", "MIGRATE_ON_START": "true"})
+	for i := range 3 {
+		one.post(t, "/orders", orderJSON(i))
+	}
+	for i := range 5 { // more than the first queue has given ids out
+		two.post(t, "/orders", orderJSON(i))
+	}
+	screens := []*stream{one.watch(t), two.watch(t)}
+	for _, events := range screens {
+		events.until("all orders are under way", func(n *overview) bool {
+			if n.Balance.Lost > 0 {
+				t.Fatalf("the other queue's are lost: %+v", n.Balance)
+			}
+			return n.Balance.Accepted == 8 && n.Balance.Under == 8 && n.Balance.State == "balanced"
+		})
+	}
+	state := func(s *service, id int) any {
+		message, _ := s.get(t, fmt.Sprintf("/orders/%d/history", id)).json(t)["message"].(map[string]any)
+		return message["state"]
+	}
+	for id, want := range map[int][2]string{1: {"waiting", "elsewhere"}, 8: {"elsewhere", "waiting"}} {
+		if got := [2]any{state(one, id), state(two, id)}; got != [2]any{want[0], want[1]} {
+			t.Errorf("the message of order %d is %v, want %v", id, got, want)
+		}
+	}
+	execute(t, admin, `delete from pgmq.q_second where msg_id = 5`)
+	for _, events := range screens {
+		lost := events.until("one is missed", func(n *overview) bool { return n.Balance.State == "lost" }).Balance
+		if lost.Lost != 1 || lost.Example == nil || *lost.Example != 8 || lost.Under != 7 {
+			t.Errorf("the balance is %+v", lost)
+		}
+	}
+	if got := state(two, 8); got != "missing" {
+		t.Errorf("its message is %v", got)
+	}
+}
+
+// What the search for stranded orders has found, the balance knows: orders that name no message among them, as the FastAPI example writes them.
+func TestTheBalanceIsRedForWhatTheSearchHasFound(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	execute(t, testdb.Connect(t, db), `insert into orders (customer_name, product_name, quantity, price, created_at)
+		values ('c', 'p', 1, 1, clock_timestamp() - interval '1 hour'), ('c', 'p', 1, 1, clock_timestamp())`)
+	lost := s.watch(t).until("it is missed", func(n *overview) bool { return n.Balance.State == "lost" }).Balance
+	if lost.Lost != 1 || lost.Example == nil || *lost.Example != 1 || lost.Under != 1 || lost.Accepted != 2 {
+		t.Errorf("the balance is %+v", lost)
+	}
+}
+
 func TestConsumersAppearAndVanish(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)

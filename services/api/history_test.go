@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/program"
 	"orderflow.example/kit/testdb"
 )
 
@@ -21,7 +22,7 @@ func events(t *testing.T, a answer) string {
 	for _, e := range a.json(t)["events"].([]any) {
 		event := e.(map[string]any)
 		text := fmt.Sprint(event["event"])
-		for _, field := range []string{"attempt", "times", "reason", "error"} {
+		for _, field := range []string{"attempt", "times", "reason", "error", "by", "note"} {
 			if v, is := event[field]; is {
 				text += fmt.Sprintf(" %s=%v", field, v)
 			}
@@ -34,7 +35,8 @@ func events(t *testing.T, a answer) string {
 func TestHistoryTellsAnOrdersStory(t *testing.T) {
 	t.Parallel()
 	url := testdb.New(t)
-	s := started(t, map[string]string{"DATABASE_URL": url})
+	s := started(t, map[string]string{"DATABASE_URL": url, "ADMIN_TOKEN": "sesame"})
+	admin := []string{"Authorization", "Bearer sesame"}
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
@@ -90,10 +92,17 @@ func TestHistoryTellsAnOrdersStory(t *testing.T) {
 		t.Errorf("dead:\n%s", got)
 	}
 
-	exec(`select from orderflow.redrive('order_queue', array[1])`)
+	if a := s.do(t, http.MethodPost, "/dead-letters/1/redrive?note=again", "", admin); a.status != http.StatusOK {
+		t.Fatalf("redrive: %d %s", a.status, a.body)
+	}
+	dead += "\nredriven by=api, admin token note=again"
 	exec(`delete from pgmq.q_order_queue`)
+	exec(`update orders set created_at = created_at - interval '1 hour'`)
+	exec(`update orderflow.history set created_at = created_at - interval '1 hour'`)
+	command(t, url, program.OK, "requeue", "-apply", "-note", "it was purged")
+	dead += "\nrequeued by=api requeue, role " + conn.Config().User + " note=it was purged"
 	exec(`update orders set status = 'completed', attempts = 1, effects = 1, started_at = clock_timestamp(), completed_at = clock_timestamp(), processed_by = 'c'`)
-	if got := events(t, s.get(t, "/orders/1/history")); got != dead+"\nredriven\ncompleted attempt=1" {
+	if got := events(t, s.get(t, "/orders/1/history")); got != dead+"\ncompleted attempt=1" {
 		t.Errorf("completed:\n%s", got)
 	}
 
@@ -108,6 +117,41 @@ func TestHistoryTellsAnOrdersStory(t *testing.T) {
 	}
 	if wrong := s.get(t, "/orders/0/history"); wrong.status != http.StatusUnprocessableEntity {
 		t.Errorf("got %d %s", wrong.status, wrong.body)
+	}
+}
+
+// A dead letter that is deleted was the order's last chance: its story says who took it, and why.
+func TestHistoryTellsOfADeletedDeadLetter(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": url, "ADMIN_TOKEN": typedToken})
+	conn := testdb.Connect(t, url)
+	for i := range 3 {
+		s.post(t, "/orders", orderJSON(i))
+	}
+	execute(t, conn, `
+		with m as (delete from pgmq.q_order_queue returning msg_id, message)
+		select pgmq.send('order_queue_dlq', message, jsonb_build_object('orderflow-dead', jsonb_build_object('reason', 'permanent', 'msg_id', msg_id))) from m order by msg_id`)
+	execute(t, conn, `update orders set status = 'dead', dead_at = clock_timestamp(), last_error = 'no'`)
+	admin := []string{"Authorization", "Bearer " + typedToken}
+	if a := s.do(t, http.MethodDelete, "/dead-letters/1?note=a+duplicate", "", admin); a.status != http.StatusNoContent {
+		t.Fatalf("delete: %d %s", a.status, a.body)
+	}
+	b := s.browser(t)
+	b.signIn(typedToken)
+	b.post("/ui/dead-letters/2/delete", "note", "  refunded ")
+	b.post("/ui/dead-letters/3/redrive")
+	for id, want := range map[string]string{
+		"1": "dead error=no\ndeleted by=api, admin token note=a duplicate",
+		"2": "dead error=no\ndeleted by=dashboard, admin token note=refunded",
+		"3": "redriven by=dashboard, admin token",
+	} {
+		if got := events(t, s.get(t, "/orders/"+id+"/history")); got != "accepted\nqueued\n"+want {
+			t.Errorf("order %s:\n%s", id, got)
+		}
+	}
+	if page := b.get("/ui/orders/2").body; !strings.Contains(page, "Its dead letter was deleted") || !strings.Contains(page, "refunded") || !strings.Contains(page, "by dashboard, admin token") {
+		t.Errorf("the page of order 2:\n%s", page)
 	}
 }
 

@@ -29,6 +29,8 @@ usage: api [command] [flags]
   version   print the version
 
   -apply    of requeue: do it, instead of saying only what would be done
+  -note TEXT
+            of requeue: why, for the history of the orders
   -older-than DURATION
             of requeue: leave orders alone that are younger (5m)
   -v        log at level debug, whatever LOG_LEVEL says
@@ -44,6 +46,7 @@ var api = &program.Program{
 	},
 	Flags: []program.Flag{
 		{Name: "apply", Variable: "APPLY", Value: "true", Commands: []string{"requeue"}},
+		{Name: "note", Variable: "NOTE", Commands: []string{"requeue"}},
 		{Name: "older-than", Variable: "OLDER_THAN", Commands: []string{"requeue"}},
 	},
 }

@@ -10,6 +10,7 @@ import (
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/housekeeping"
+	"orderflow.example/services/api/internal/queue"
 )
 
 // shown is how many orders are listed, at most.
@@ -22,6 +23,7 @@ func requeue(ctx context.Context, cfg *config.Config, call *program.Call) error 
 		return fmt.Errorf("requeue: %w", err)
 	}
 	defer database.Discard(conn)
+	by := queue.Operator{By: "api requeue, role " + conn.Config().User, Note: cfg.Note}
 	var found, requeued int64
 	looked, err := housekeeping.FindStranded(ctx, conn, cfg.QueueName, cfg.OlderThan, func(orders []housekeeping.Stranded) error {
 		for _, o := range orders {
@@ -32,7 +34,7 @@ func requeue(ctx context.Context, cfg *config.Config, call *program.Call) error 
 		if !cfg.Apply {
 			return nil
 		}
-		n, err := housekeeping.Requeue(ctx, conn, cfg.QueueName, cfg.OlderThan, orders)
+		n, err := housekeeping.Requeue(ctx, conn, cfg.QueueName, cfg.OlderThan, orders, by.Sign)
 		requeued += n
 		return err
 	})

@@ -110,7 +110,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	counters.Read(metrics.Sources{
-		Risks: durability.Risks, Durability: durable.Findings,
+		Risks: durability.Risks, Durability: durable.Findings, Strict: cfg.Durability == "strict",
 		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Queue: watcher.Get, Housekeeping: keeper.State, Connections: api.Stats, Bodies: server.Bodies,
 	})
 	failed := make(chan error, 1)

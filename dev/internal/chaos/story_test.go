@@ -45,6 +45,19 @@ func TestAStoryThatDoesNotExplainItsOrderIsWrong(t *testing.T) {
 			s.Events = append(s.Events[:4], event{Event: "dead", At: *second(15)}, event{Event: "redriven", At: *second(16)},
 				event{Event: "completed", Attempt: 1, DueAt: second(16), StartedAt: second(16), At: *second(17)})
 		}, ""},
+		"so does a new message for one that was gone": {func(s *story) {
+			s.Attempts = 1
+			s.Events = append(s.Events[:4], event{Event: "requeued", At: *second(16)},
+				event{Event: "completed", Attempt: 1, DueAt: second(16), StartedAt: second(16), At: *second(17)})
+		}, ""},
+		"a deleted dead letter leaves the order dead": {func(s *story) {
+			s.Status, s.Attempts = "dead", 1
+			s.Events = append(s.Events[:3], event{Event: "dead", At: *second(3)}, event{Event: "deleted", At: *second(9)})
+		}, ""},
+		"a deleted dead letter ends no other order": {func(s *story) {
+			s.Attempts = 1
+			s.Events = append(s.Events[:3], event{Event: "deleted", At: *second(9)})
+		}, "the last event is deleted"},
 	} {
 		s := soundStory()
 		test.spoil(s)

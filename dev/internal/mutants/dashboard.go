@@ -8,8 +8,24 @@ func dashboardMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "the balance is green although an order has no message",
-			Edits:  []Edit{{dir + "balance.go", "else 'lost'", "else 'under way'"}},
+			Edits:  []Edit{{dir + "balance.go", "case when o.suspect is null then", "case when true then"}},
 			By:     http("TestTheBalanceIsTrue"),
+		},
+		{
+			Breaks: "what another queue works on is lost for the balance",
+			Edits:  []Edit{{dir + "balance.go", "orderflow.without_message($1, o.suspect)", "o.suspect"}},
+			By:     http("TestTwoQueuesOfOneDatabaseAreInBalance"),
+			Quick:  true,
+		},
+		{
+			Breaks: "the story of another queue's order says that nobody will process it",
+			Edits:  []Edit{{"services/api/internal/queue/queue.go", "then 'elsewhere' else", "then 'missing' else"}},
+			By:     http("TestTwoQueuesOfOneDatabaseAreInBalance"),
+		},
+		{
+			Breaks: "the balance does not know what the search for stranded orders has found",
+			Edits:  []Edit{{dir + "balance.go", "if more := c.Stranded - c.Lost; more > 0 {", "if more := c.Stranded - c.Lost; more < 0 {"}},
+			By:     http("TestTheBalanceIsRedForWhatTheSearchHasFound"),
 		},
 		{
 			Breaks: "the balance misses orders that come after it has counted",

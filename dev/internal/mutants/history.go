@@ -6,6 +6,7 @@ func historyMutants() []Mutant {
 		dir       = consumer + "/internal/"
 		sql       = dir + "queue/sql/"
 		migration = api + "/internal/schema/migrations/00010_history.sql"
+		seeing    = api + "/internal/schema/migrations/00016_seeing.sql"
 	)
 	queue := func(test string) Test { return goTest(consumer, "./internal/queue", test) }
 	worker := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
@@ -118,7 +119,31 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "a redrive is not told", By: schema("TestARedriveIsTold"),
-			Edits: []Edit{{migration, `            perform orderflow.note_history(`, `            perform pg_catalog.jsonb_typeof(`}},
+			Edits: []Edit{{seeing, `            perform orderflow.note_history(`, `            perform pg_catalog.jsonb_typeof(`}},
+		},
+		{
+			Breaks: "a requeue is not told", Quick: true, By: schema("TestWhatAnOperatorDoesIsTold"),
+			Edits: []Edit{{seeing, `
+        perform orderflow.note_history(jsonb_build_array(`, `
+        perform pg_catalog.jsonb_typeof(jsonb_build_array(`}},
+		},
+		{
+			Breaks: "a deleted dead letter is not told", By: schema("TestWhatAnOperatorDoesIsTold"),
+			Edits: []Edit{{seeing, `        perform orderflow.note_history(entries);`, `        perform pg_catalog.jsonb_typeof(entries);`}},
+		},
+		{
+			Breaks: "a letter that is deleted ends an order that has gone on without it", By: schema("TestWhatAnOperatorDoesIsTold"),
+			Edits: []Edit{{seeing, `        where o.status = 'dead'
+`, `        where true
+`}},
+		},
+		{
+			Breaks: "nobody knows who has redriven an order", By: schema("TestWhatAnOperatorDoesIsTold"),
+			Edits: []Edit{{seeing, `nullif(current_setting('orderflow.operator', true), '')`, `null`}},
+		},
+		{
+			Breaks: "the api does not say who deletes a dead letter", By: goTest(api, ".", "TestHistoryTellsOfADeletedDeadLetter"),
+			Edits: []Edit{{api + "/internal/queue/deadletters.go", `if err := by.Sign(ctx, tx); err != nil {`, `if err := tx.Conn().Ping(ctx); err != nil {`}},
 		},
 		{
 			Breaks: "a consumer may remove what is told", By: schema("TestTheHistoryIsWrittenThroughItsFunctionOnly"),
@@ -134,6 +159,11 @@ func historyMutants() []Mutant {
 			Edits: []Edit{{api + "/internal/history/tell.go", `		t.due = *r.retry
 `, `		_ = *r.retry
 `}},
+		},
+		{
+			Breaks: "an order dies after its dead letter was deleted", By: stories,
+			Edits: []Edit{{api + "/internal/history/tell.go", `		t.died() // before this release, which noted nothing
+`, ``}},
 		},
 		{
 			Breaks: "attempts of which nothing is known are not mentioned", By: stories,

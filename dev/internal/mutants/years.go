@@ -4,19 +4,20 @@ package mutants
 func yearsMutants() []Mutant {
 	const (
 		migration = "services/api/internal/schema/migrations/00012_years.sql"
+		seeing    = "services/api/internal/schema/migrations/00016_seeing.sql" // has without_message and requeue anew
 		schema    = "services/api/internal/schema/"
 	)
 	schemaTest := func(name string) Test { return goTest("services/api", "./internal/schema", name) }
 	return []Mutant{
 		{
 			Breaks: "an order whose message is in another queue, or a dead letter, is called stranded",
-			Edits:  []Edit{{migration, "    if cardinality(suspect) = 0 then", "    if true then"}},
+			Edits:  []Edit{{seeing, "    if cardinality(suspect) = 0 then", "    if true then"}},
 			By:     schemaTest("TestWhatHasAMessageSomewhereIsNotStranded"),
 			Quick:  true,
 		},
 		{
 			Breaks: "a message of another order with the id hides that an order has none",
-			Edits:  []Edit{{migration, "orderflow.order_id(m.message) = o.id and orderflow.is_about(m.message, %s, o.created_at, o.message_id))',", "orderflow.order_id(m.message) = o.id and coalesce(%s, 0) is not null)',"}},
+			Edits:  []Edit{{seeing, "orderflow.order_id(m.message) = o.id and orderflow.is_about(m.message, %s, o.created_at, o.message_id))',", "orderflow.order_id(m.message) = o.id and coalesce(%s, 0) is not null)',"}},
 			By:     schemaTest("TestWhatHasAMessageSomewhereIsNotStranded"),
 		},
 		{
@@ -42,15 +43,15 @@ func yearsMutants() []Mutant {
 		{
 			Breaks: "a requeue looks for the message before it has the order's lock",
 			Edits: []Edit{
-				{migration, "        where o.id = any (ids)\n          and o.status = 'pending'\n", "        where o.id = any (orderflow.without_message(queue, ids))\n          and o.status = 'pending'\n"},
-				{migration, "    chosen := orderflow.without_message(queue, coalesce(chosen, '{}'));\n", "    chosen := coalesce(chosen, '{}');\n"},
+				{seeing, "        where o.id = any (ids)\n          and o.status = 'pending'\n", "        where o.id = any (orderflow.without_message(queue, ids))\n          and o.status = 'pending'\n"},
+				{seeing, "    chosen := orderflow.without_message(queue, coalesce(chosen, '{}'));\n", "    chosen := coalesce(chosen, '{}');\n"},
 			},
 			By:    schemaTest("TestRequeueBesideOthersMakesNoSecondMessage"),
 			Quick: true,
 		},
 		{
 			Breaks: "a requeue whose message a trigger has swallowed is taken for done",
-			Edits:  []Edit{{migration, "        if msg_id is null then", "        if false then"}},
+			Edits:  []Edit{{seeing, "        if msg_id is null then", "        if false then"}},
 			By:     schemaTest("TestRequeueNoticesWhatIsNotWritten"),
 		},
 		{

@@ -49,6 +49,7 @@ type Config struct {
 
 	OlderThan time.Duration `envconfig:"OLDER_THAN" default:"5m" desc:"of api requeue: orders younger than this are left alone; flag -older-than"`
 	Apply     bool          `envconfig:"APPLY" default:"false" desc:"of api requeue: do it, instead of saying only what would be done; flag -apply"`
+	Note      string        `envconfig:"NOTE" desc:"of api requeue: why, for the history of the orders, whose first 500 characters are kept; flag -note"`
 
 	MigrateOnStart bool   `envconfig:"MIGRATE_ON_START" default:"true" desc:"bring the schema up to date at start; otherwise wait for it"`
 	PGMQInstall    string `envconfig:"PGMQ_INSTALL" default:"auto" desc:"how a missing PGMQ is installed: extension, sql, or auto (the extension where there is one)"`

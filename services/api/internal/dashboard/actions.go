@@ -94,7 +94,9 @@ func (d *Dashboard) redrive(c *fiber.Ctx) error {
 		if err != nil {
 			return err
 		}
-		progress, err := queue.RedriveAll(queue.Batches(chosen), d.draining.Load, func(batch []int64) ([]queue.Redriven, error) { return d.cfg.Queue.Redrive(ctx, batch) })
+		progress, err := queue.RedriveAll(queue.Batches(chosen), d.draining.Load, func(batch []int64) ([]queue.Redriven, error) {
+			return d.cfg.Queue.Redrive(ctx, batch, operator(given.Get))
+		})
 		if err != nil && progress.Tried == 0 {
 			return err
 		}
@@ -105,6 +107,12 @@ func (d *Dashboard) redrive(c *fiber.Ctx) error {
 		}
 		return tell(c, "ui/dead-letters", what, len(progress.Moved))
 	})
+}
+
+// operator is who sends a form: its session is an admin's.
+func operator(field func(string) string) queue.Operator {
+	note := []rune(clean(field("note")))
+	return queue.Operator{By: "dashboard, admin token", Note: string(note[:min(len(note), maxText)])}
 }
 
 // dryRun shows the page of dead letters with how many a redrive would move.
@@ -127,7 +135,7 @@ func (d *Dashboard) dryRun(c *fiber.Ctx, filter DeadLetterFilter) error {
 
 func (d *Dashboard) redriveOne(c *fiber.Ctx) error {
 	return d.changeOne(c, func(ctx context.Context, id int64) error {
-		redriven, err := d.cfg.Queue.RedriveOne(ctx, id)
+		redriven, err := d.cfg.Queue.RedriveOne(ctx, id, operator(form(c).Get))
 		if err != nil {
 			return err
 		}
@@ -138,7 +146,7 @@ func (d *Dashboard) redriveOne(c *fiber.Ctx) error {
 
 func (d *Dashboard) deleteOne(c *fiber.Ctx) error {
 	return d.changeOne(c, func(ctx context.Context, id int64) error {
-		if err := d.cfg.Queue.Delete(ctx, id); err != nil {
+		if err := d.cfg.Queue.Delete(ctx, id, operator(form(c).Get)); err != nil {
 			return err
 		}
 		d.cfg.Log.InfoContext(ctx, "dead letter deleted", "dead_msg_id", id)

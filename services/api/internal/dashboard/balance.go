@@ -16,6 +16,11 @@ import (
 // pending order always has its message, however busy everything is, and looking at both in one statement never gives a false alarm. Nothing
 // is compared that was counted at different moments, and no process is trusted: what is read is the tables themselves.
 //
+// The orders are those of the database. Where several queues share it (another installation, the FastAPI example beside), nothing in a
+// completed order says whose it was; so all are counted, and a pending one has its message in any of the queues. What judges is the
+// database's function orderflow.without_message, as in the search for stranded orders (internal/housekeeping). They walk apart: the search
+// must find whatever is committed late, however long that takes, and knows no totals; here the totals are wanted now.
+//
 // Counting them all would take minutes when they are large. So ids are looked at in ranges of 10,000 (orderflow.order_counts): new ones;
 // then those again in which something is open, the one that was looked at longest ago first; and of the settled ones a few each time. A
 // redrive, a deleted message or a removed order is thus noticed in the next round of its range, which is within seconds for what is under way.
@@ -110,20 +115,19 @@ func (s *sampler) count(ctx context.Context, first int64) error {
 	b.Queue(`
 		/* orderflow dashboard: count */
 		insert into orderflow.order_counts as c (queue, first_id, completed, dead, under_way, lost, example)
-		select lower($1), $2, count(*) filter (where o.fate = 'completed'), count(*) filter (where o.fate = 'dead'),
-			count(*) filter (where o.fate = 'under way'), count(*) filter (where o.fate = 'lost'), min(o.id) filter (where o.fate = 'lost')
+		select lower($1), $2, o.completed, o.dead, o.pending - cardinality(l.ids), cardinality(l.ids), l.ids[1]
 		from (
-			select o.id,
-				case
-					when o.status in ('completed', 'dead') then o.status
-					-- Another program has written it, and its message may be any.
-					when o.message_id is null then 'under way'
-					when exists (select from `+s.queue.Table()+` q where q.msg_id = o.message_id) then 'under way'
-					else 'lost'
-				end as fate
+			select count(*) filter (where o.status = 'completed') as completed,
+				count(*) filter (where o.status = 'dead') as dead,
+				count(*) filter (where o.status not in ('completed', 'dead')) as pending,
+				-- What names no message another program has written, and its message may be any.
+				array_agg(o.id) filter (where o.status not in ('completed', 'dead') and o.message_id is not null
+					and not exists (select from `+s.queue.Table()+` q where q.msg_id = o.message_id)) as suspect
 			from public.orders o
 			where o.id >= $2 and o.id < $2::bigint + $3::bigint
 		) o
+		-- It judges the few in a later snapshot, and that one alone counts.
+		cross join lateral (select case when o.suspect is null then '{}' else orderflow.without_message($1, o.suspect) end as ids) l
 		on conflict (queue, first_id) do update
 		set completed  = excluded.completed,
 			dead       = excluded.dead,
@@ -152,6 +156,12 @@ const behind = 20 * rangeSize
 
 // balance is what the counts mean.
 func (c counts) balance() Balance {
+	if more := c.Stranded - c.Lost; more > 0 {
+		c.Lost, c.UnderWay = c.Stranded, max(0, c.UnderWay-more)
+		if c.Example == nil {
+			c.Example = c.First
+		}
+	}
 	b := Balance{
 		Accepted: c.Completed + c.Dead + c.UnderWay + c.Lost, Completed: c.Completed, Dead: c.Dead, UnderWay: c.UnderWay, Lost: c.Lost,
 		Example: c.Example,

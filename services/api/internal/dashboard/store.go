@@ -72,6 +72,8 @@ type counts struct {
 	UnderWay  int64 `json:"under_way"`
 	Lost      int64
 	Example   *int64
+	Stranded  int64  // found by the search for stranded orders, those that name no message among them
+	First     *int64 `json:"first_stranded"`
 	CheckedAt *int64 `json:"checked_at"` // in µs since 1970
 	LastID    *int64 `json:"last_id"`    // the end of the last range
 	NewestID  *int64 `json:"newest_id"`  // of an order

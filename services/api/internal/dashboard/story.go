@@ -28,6 +28,9 @@ func moments(h *history.History, now time.Time) []Moment {
 			}
 		case "in_flight":
 			last.Title = "With a consumer"
+		case "elsewhere":
+			last.Title = "In another queue"
+			last.Detail = "Its message is in another queue of this database. The consumers of that one process it."
 		default:
 			last.Kind, last.Title = "failed", "Its message is not in the queue"
 			last.Detail = "Nobody will process it. `api requeue` gives it a new message."
@@ -51,6 +54,8 @@ var kinds = map[string]struct{ kind, title string }{
 	"released":   {"handed_back", "Handed back, not started"},
 	"omitted":    {"omitted", "Not kept"},
 	"redriven":   {"redriven", "Redriven: back in the queue"},
+	"requeued":   {"redriven", "Requeued: its message was gone, and it has a new one"},
+	"deleted":    {"buried", "Its dead letter was deleted"},
 	"completed":  {"completed", "Completed"},
 	"dead":       {"buried", "Given up: moved to the dead letters"},
 }
@@ -61,8 +66,14 @@ func momentOf(e *history.Event) Moment {
 		known.kind, known.title = e.Event, e.Event
 	}
 	m := Moment{At: e.At.Time, Kind: known.kind, Title: known.title, Waited: span64(e.WaitedSeconds), Worked: span64(e.WorkedSeconds)}
-	if e.Consumer != nil {
+	switch {
+	case e.Consumer != nil:
 		m.Consumer = *e.Consumer
+	case e.By != nil:
+		m.Consumer = *e.By
+	}
+	if e.Note != nil {
+		m.Detail = *e.Note
 	}
 	switch e.Event {
 	case "failed", "timed_out", "panicked", "permanent", "crashed", "unanswered", "lease_lost":

@@ -24,7 +24,7 @@ type History struct {
 
 // Event is one thing that happened to an order. What is not known, or does not apply, is left out.
 type Event struct {
-	Event string       `json:"event" enum:"accepted,queued,failed,timed_out,panicked,permanent,crashed,unanswered,lease_lost,released,omitted,redriven,completed,dead" doc:"failed, timed_out, panicked, permanent, crashed and completed are how an attempt ended; unanswered: a lease ran out, and nobody knows why; lease_lost: the consumer came back when its lease had run out; released: handed back without an attempt; omitted: what is no longer kept, or never was"`
+	Event string       `json:"event" enum:"accepted,queued,failed,timed_out,panicked,permanent,crashed,unanswered,lease_lost,released,omitted,redriven,requeued,deleted,completed,dead" doc:"failed, timed_out, panicked, permanent, crashed and completed are how an attempt ended; unanswered: a lease ran out, and nobody knows why; lease_lost: the consumer came back when its lease had run out; released: handed back without an attempt; omitted: what is no longer kept, or never was; redriven, requeued, deleted: what an operator did: put its dead letter back, gave it a new message for one that was gone, deleted its dead letter"`
 	At    isotime.Time `json:"at" doc:"when it ended, where it took time"`
 
 	Attempt   *int32  `json:"attempt,omitempty" doc:"missing when it was no attempt"`
@@ -32,6 +32,8 @@ type Event struct {
 	MessageID *int64  `json:"message_id,omitempty"`
 	Delivery  *int32  `json:"delivery,omitempty" doc:"read_ct of the message"`
 	Consumer  *string `json:"consumer,omitempty"`
+	By        *string `json:"by,omitempty" doc:"of what an operator did: by which way, and with what right" example:"api, admin token"`
+	Note      *string `json:"note,omitempty" doc:"why, in the operator's words"`
 
 	DueAt     *isotime.Time `json:"due_at,omitempty" doc:"since when it could be read"`
 	LeasedAt  *isotime.Time `json:"leased_at,omitempty" doc:"when the consumer read it"`
@@ -59,6 +61,8 @@ const (
 const (
 	buried   = "buried" // to the dead letters, without an attempt
 	redriven = "redriven"
+	requeued = "requeued" // a new message for one that was gone
+	deleted  = "deleted"  // its dead letter
 )
 
 // order is what orders says.

@@ -52,12 +52,17 @@ func (t *telling) rows(rows []row) {
 }
 
 func (t *telling) row(r row) {
-	t.dead = false
-	if r.outcome == redriven {
-		t.add(Event{Event: redriven, At: isotime.Time{Time: r.ended}, MessageID: &r.messageID})
-		t.due, t.life, t.told, t.gap = r.ended, len(t.events), 0, false
+	switch r.outcome {
+	case redriven, requeued:
+		t.add(r.byHand())
+		t.due, t.life, t.told, t.gap, t.dead = r.ended, len(t.events), 0, false, false
+		return
+	case deleted:
+		t.died() // before this release, which noted nothing
+		t.add(r.byHand())
 		return
 	}
+	t.dead = false
 	if r.outcome != buried {
 		t.add(t.delivery(r))
 	}
@@ -70,6 +75,19 @@ func (t *telling) row(r row) {
 	if r.reason != nil {
 		t.dead = true
 		t.add(Event{Event: dead, At: isotime.Time{Time: r.settled}, MessageID: &r.messageID, Reason: r.reason, Error: r.errorText})
+	}
+}
+
+// byHand is what an operator did.
+func (r *row) byHand() Event {
+	return Event{Event: r.outcome, At: isotime.Time{Time: r.ended}, MessageID: &r.messageID, By: r.consumer, Note: r.errorText}
+}
+
+// died tells of the order's death, unless that is told.
+func (t *telling) died() {
+	if o := &t.order; o.status == dead && o.dead != nil && !t.dead {
+		t.dead = true
+		t.add(Event{Event: dead, At: isotime.Time{Time: *o.dead}, Error: o.lastError})
 	}
 }
 
@@ -127,8 +145,8 @@ func (t *telling) ending() {
 		t.add(e)
 	case o.status == completed: // by another program, which did not say when
 		t.add(Event{Event: completed, At: t.events[len(t.events)-1].At, Consumer: o.processedBy})
-	case o.status == dead && o.dead != nil && !t.dead:
-		t.add(Event{Event: dead, At: isotime.Time{Time: *o.dead}, Error: o.lastError})
+	default:
+		t.died()
 	}
 }
 

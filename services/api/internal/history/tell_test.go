@@ -80,6 +80,21 @@ func TestStories(t *testing.T) {
 				"completed 13s #1 waited 2 worked 1",
 			},
 		},
+		"dead, its letter deleted": {
+			order: order{status: "dead", attempts: 1, dead: since(2)},
+			rows:  []row{last, {seq: 2, times: 1, messageID: 3, outcome: "deleted", ended: at(10), settled: at(10)}},
+			want:  []string{"accepted 0s", "queued 0s", "failed 2s #1 waited 1 worked 1", "dead 2s max_attempts", "deleted 10s"},
+		},
+		"dead under an earlier release, its letter deleted": {
+			order: order{status: "dead", dead: since(2)},
+			rows:  []row{{seq: 1, times: 1, messageID: 3, outcome: "deleted", ended: at(10), settled: at(10)}},
+			want:  []string{"accepted 0s", "queued 0s", "dead 2s", "deleted 10s"},
+		},
+		"its message was gone": {
+			order: order{status: "completed", attempts: 1, started: since(12), completed: since(13)},
+			rows:  []row{failed(1, 1, 0, 1, 2), {seq: 2, times: 1, messageID: 8, outcome: "requeued", ended: at(10), settled: at(10)}},
+			want:  []string{"accepted 0s", "queued 0s", "failed 2s #1 waited 1 worked 1", "requeued 10s", "completed 13s #1 waited 2 worked 1"},
+		},
 		"dead without an attempt": {
 			order: order{status: "dead", dead: since(2)},
 			rows:  []row{{seq: 1, times: 1, delivery: 1, enqueued: at(0), outcome: "buried", reason: ref("bad_message"), ended: at(1), settled: at(2)}},

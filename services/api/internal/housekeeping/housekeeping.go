@@ -48,14 +48,16 @@ type Keeper struct {
 // State is what the metrics show.
 type State struct {
 	Stranded int64     // pending orders without a message, as far as is known
-	LookedAt time.Time // what was committed until then has been looked at; zero: nothing yet
+	LookedAt time.Time // what was committed until then has been looked at; the keeper's start while nothing has
 
 	OrdersDeleted, LettersDeleted int64 // by this process
 	Failures                      int64 // steps of this process that failed
 }
 
 // New makes a keeper.
-func New(db Database, opts Options) *Keeper { return &Keeper{db: db, opts: opts} }
+func New(db Database, opts Options) *Keeper {
+	return &Keeper{db: db, opts: opts, state: State{LookedAt: time.Now()}}
+}
 
 // State returns what is known now.
 func (k *Keeper) State() State {

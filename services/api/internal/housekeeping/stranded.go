@@ -97,15 +97,20 @@ func FindStranded(ctx context.Context, conn *pgx.Conn, queue string, olderThan t
 }
 
 // Requeue gives new messages to those of the orders that are still pending, without a message and older than olderThan, and returns how
-// many that were. It is safe beside consumers at work, and beside itself.
-func Requeue(ctx context.Context, conn *pgx.Conn, queue string, olderThan time.Duration, orders []Stranded) (requeued int64, err error) {
+// many that were. sign says in each transaction who does it. It is safe beside consumers at work, and beside itself.
+func Requeue(ctx context.Context, conn *pgx.Conn, queue string, olderThan time.Duration, orders []Stranded, sign func(context.Context, pgx.Tx) error) (requeued int64, err error) {
 	for first := 0; first < len(orders); first += batch {
 		var ids []int64
 		for _, o := range orders[first:min(first+batch, len(orders))] {
 			ids = append(ids, o.ID)
 		}
 		var n int64
-		err := conn.QueryRow(ctx, `select count(*) from orderflow.requeue($1, $2, clock_timestamp() - $3::interval)`, queue, ids, olderThan).Scan(&n)
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if err := sign(ctx, tx); err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, `select count(*) from orderflow.requeue($1, $2, clock_timestamp() - $3::interval)`, queue, ids, olderThan).Scan(&n)
+		})
 		if err != nil {
 			return requeued, fmt.Errorf("requeue: %w", err)
 		}

@@ -23,8 +23,12 @@ type listDeadLettersOutput struct {
 }
 
 type deadLetterInput struct {
-	ID int64 `path:"id" minimum:"1" doc:"msg_id among the dead letters"`
+	ID   int64  `path:"id" minimum:"1" doc:"msg_id among the dead letters"`
+	Note string `query:"note" maxLength:"200" doc:"why, for the history of the order"`
 }
+
+// operator is who makes a call that takes the admin token, as an order's history tells it.
+func operator(note string) queue.Operator { return queue.Operator{By: "api, admin token", Note: note} }
 
 type redriveOneOutput struct {
 	Body queue.Redriven
@@ -56,7 +60,7 @@ func (s *Server) deadLetters() {
 	register(s, changing("redrive-dead-letter", http.MethodPost, "/dead-letters/{id}/redrive", "Put one dead letter back into the queue", "",
 		http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *deadLetterInput) (*redriveOneOutput, error) {
-			redriven, err := s.cfg.Queue.RedriveOne(ctx, in.ID)
+			redriven, err := s.cfg.Queue.RedriveOne(ctx, in.ID, operator(in.Note))
 			if err != nil {
 				return nil, err
 			}
@@ -66,7 +70,7 @@ func (s *Server) deadLetters() {
 	register(s, changing("delete-dead-letter", http.MethodDelete, "/dead-letters/{id}", "Delete a dead letter for good", "Its order stays dead.",
 		http.StatusNotFound),
 		func(ctx context.Context, in *deadLetterInput) (*struct{}, error) {
-			if err := s.cfg.Queue.Delete(ctx, in.ID); err != nil {
+			if err := s.cfg.Queue.Delete(ctx, in.ID, operator(in.Note)); err != nil {
 				return nil, err
 			}
 			s.cfg.Log.InfoContext(ctx, "dead letter deleted", "dead_msg_id", in.ID)

@@ -24,6 +24,7 @@ type Redrive struct {
 	Reason string  `json:"reason,omitempty" maxLength:"200" doc:"those that died of it"`
 	All    bool    `json:"all,omitempty" doc:"all of them"`
 	DryRun bool    `json:"dry_run,omitempty" doc:"only say which"`
+	Note   string  `json:"note,omitempty" maxLength:"200" doc:"why, for the history of the orders" example:"the warehouse is back"`
 	Limit  int     `json:"limit,omitempty" minimum:"1" maximum:"10000" doc:"at most so many, the oldest first; without it 1,000 of a reason or of all, and every one of msg_ids"`
 }
 
@@ -56,6 +57,8 @@ func decodeRedrive(body []byte) (Redrive, error) {
 			return decodeIDs(&d, &in.MsgIDs, location)
 		case "reason":
 			return d.Text(&in.Reason, "body", key, maxReason, nil)
+		case "note":
+			return d.Text(&in.Note, "body", key, maxReason, nil)
 		case "all":
 			return d.Bool(&in.All, location)
 		case "dry_run":
@@ -144,7 +147,9 @@ func (s *Server) redrive(ctx context.Context, in *redriveInput) (*redriveOutput,
 	if r.DryRun || len(chosen) == 0 {
 		return out, nil
 	}
-	done, err := queue.RedriveAll(queue.Batches(chosen), s.draining.Load, func(batch []int64) ([]queue.Redriven, error) { return s.cfg.Queue.Redrive(ctx, batch) })
+	done, err := queue.RedriveAll(queue.Batches(chosen), s.draining.Load, func(batch []int64) ([]queue.Redriven, error) {
+		return s.cfg.Queue.Redrive(ctx, batch, operator(r.Note))
+	})
 	if err != nil && done.Tried == 0 {
 		return nil, err
 	}

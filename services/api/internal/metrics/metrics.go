@@ -44,6 +44,7 @@ type Sources struct {
 
 	Risks      []string // to durability
 	Durability func() []durability.Finding
+	Strict     bool // no order is accepted while there is one
 	Queue      func(context.Context) (queue.Snapshot, error)
 
 	Housekeeping func() housekeeping.State
@@ -109,11 +110,8 @@ func (m *Metrics) Read(s Sources) {
 		gauge("orderflow_api_write_queue_orders", "Orders that wait for their transaction.", func() float64 { return float64(s.Queued()) }),
 		counter("orderflow_api_notifications_total", "Notifications sent to consumers.", s.Notified),
 		gauge("orderflow_api_stranded_orders", "Pending orders without a message, as far as the search has come: nobody will process them.", func() float64 { return float64(s.Housekeeping().Stranded) }),
-		gauge("orderflow_api_stranded_search_timestamp_seconds", "What was committed until then has been looked at by that search, as a Unix time; 0: nothing yet.", func() float64 {
-			if at := s.Housekeeping().LookedAt; !at.IsZero() {
-				return float64(at.UnixMilli()) / 1000
-			}
-			return 0
+		gauge("orderflow_api_stranded_search_age_seconds", "How long ago the latest commit was that this search has come to; while it has come to none, how long this process has been running.", func() float64 {
+			return max(0, time.Since(s.Housekeeping().LookedAt).Seconds())
 		}),
 		counter("orderflow_api_retention_orders_deleted_total", "Orders that were deleted because ORDER_RETENTION or DEAD_LETTER_RETENTION was over.", func() int64 { return s.Housekeeping().OrdersDeleted }),
 		counter("orderflow_api_retention_dead_letters_deleted_total", "Dead letters that were deleted because DEAD_LETTER_RETENTION was over.", func() int64 { return s.Housekeeping().LettersDeleted }),
@@ -140,8 +138,8 @@ func (m *Metrics) Read(s Sources) {
 func riskGauges(s Sources) (all []prometheus.Collector) {
 	for _, risk := range s.Risks {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "orderflow_api_durability_risk", Help: "1 while a crash or a failover would lose accepted orders for this reason.",
-			ConstLabels: prometheus.Labels{"risk": risk},
+			Name: "orderflow_api_durability_risk", Help: "1 while a crash or a failover would lose accepted orders for this reason; orders: whether they are accepted or refused meanwhile.",
+			ConstLabels: prometheus.Labels{"risk": risk, "orders": map[bool]string{false: "accepted", true: "refused"}[s.Strict]},
 		}, func() float64 {
 			for _, f := range s.Durability() {
 				if f.Risk == risk {

@@ -250,12 +250,19 @@ func integer(text *string) *int64 {
 }
 
 // Delete removes a dead letter for good; its order stays dead. ErrNotFound when it is not there.
-func (q *Queue) Delete(ctx context.Context, id int64) error {
-	rows, err := q.db.Query(ctx, `select d from orderflow.delete_dead_letters($1, $2) d`, q.name, []int64{id})
-	if err != nil {
-		return fmt.Errorf("delete dead letter: %w", err)
-	}
-	deleted, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+func (q *Queue) Delete(ctx context.Context, id int64, by Operator) error {
+	var deleted []int64
+	err := pgx.BeginFunc(ctx, q.db, func(tx pgx.Tx) error {
+		if err := by.Sign(ctx, tx); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `select d from orderflow.delete_dead_letters($1, $2) d`, q.name, []int64{id})
+		if err != nil {
+			return err
+		}
+		deleted, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		return err
+	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("delete dead letter: %w", err)

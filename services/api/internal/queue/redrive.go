@@ -77,9 +77,12 @@ func Batches(letters []Chosen) (batches [][]int64) {
 
 // Redrive puts dead letters back into their queue, each with its order, in one transaction. Those that are not there any more,
 // or whose order is not dead, are left out of what it returns.
-func (q *Queue) Redrive(ctx context.Context, ids []int64) ([]Redriven, error) {
+func (q *Queue) Redrive(ctx context.Context, ids []int64, by Operator) ([]Redriven, error) {
 	var moved []Redriven
 	err := q.patiently(ctx, adminTimeout, func(tx pgx.Tx) error {
+		if err := by.Sign(ctx, tx); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, `select r.dead_msg_id, r.new_msg_id, r.order_id from orderflow.redrive($1, $2) r`, q.name, ids)
 		if err != nil {
 			return err
@@ -94,8 +97,8 @@ func (q *Queue) Redrive(ctx context.Context, ids []int64) ([]Redriven, error) {
 }
 
 // RedriveOne puts one dead letter back: ErrNotFound or ErrNotRedrive when that cannot be.
-func (q *Queue) RedriveOne(ctx context.Context, id int64) (Redriven, error) {
-	redriven, err := q.Redrive(ctx, []int64{id})
+func (q *Queue) RedriveOne(ctx context.Context, id int64, by Operator) (Redriven, error) {
+	redriven, err := q.Redrive(ctx, []int64{id}, by)
 	switch {
 	case err != nil:
 		return Redriven{}, err

@@ -29,33 +29,34 @@ const (
 
 // Names of what is the same in every database.
 const (
-	ordersTable       = "public.orders"
-	metaTable         = "pgmq.meta"
-	redrive           = "orderflow.redrive(text, bigint[])"
-	deleteDeadLetters = "orderflow.delete_dead_letters(text, bigint[])"
-	vacuumHolders     = "orderflow.vacuum_holders()"
-	standbys          = "orderflow.standbys()"
-	notWritten        = "orderflow.not_written(text, bigint[])"
-	installation      = "orderflow.installation"
-	historyTable      = "orderflow.history"
-	noteHistory       = "orderflow.note_history(jsonb)"
-	gateTable         = "orderflow.gate"
-	processesTable    = "orderflow.processes"
-	samplesTable      = "orderflow.samples"
-	samplingTable     = "orderflow.sampling"
-	orderCountsTable  = "orderflow.order_counts"
-	findingsTable     = "orderflow.findings"
-	report            = "orderflow.report(text, text, text, text, double precision, double precision, text, integer, integer, bigint, bigint, bigint, bigint, bigint, bigint[])"
-	pauseQueue        = "orderflow.pause(text, text, text)"
-	resumeQueue       = "orderflow.resume(text)"
-	openBlocks        = "orderflow.open_blocks"
-	orderScan         = "orderflow.order_scan"
-	retentionTable    = "orderflow.retention"
-	withoutMessage    = "orderflow.without_message(text, bigint[], text)"
-	lookForStranded   = "orderflow.look_for_stranded(text, integer)"
-	requeue           = "orderflow.requeue(text, bigint[], timestamptz)"
-	expireOrders      = "orderflow.expire_orders(text, timestamptz, integer, interval)"
-	expireDeadLetters = "orderflow.expire_dead_letters(text, timestamptz, integer, interval)"
+	ordersTable        = "public.orders"
+	metaTable          = "pgmq.meta"
+	redrive            = "orderflow.redrive(text, bigint[])"
+	deleteDeadLetters  = "orderflow.delete_dead_letters(text, bigint[])"
+	vacuumHolders      = "orderflow.vacuum_holders()"
+	standbys           = "orderflow.standbys()"
+	notWritten         = "orderflow.not_written(text, bigint[])"
+	installation       = "orderflow.installation"
+	historyTable       = "orderflow.history"
+	noteHistory        = "orderflow.note_history(jsonb)"
+	gateTable          = "orderflow.gate"
+	processesTable     = "orderflow.processes"
+	samplesTable       = "orderflow.samples"
+	samplingTable      = "orderflow.sampling"
+	orderCountsTable   = "orderflow.order_counts"
+	findingsTable      = "orderflow.findings"
+	report             = "orderflow.report(text, text, text, text, double precision, double precision, text, integer, integer, bigint, bigint, bigint, bigint, bigint, bigint[])"
+	pauseQueue         = "orderflow.pause(text, text, text)"
+	resumeQueue        = "orderflow.resume(text)"
+	openBlocks         = "orderflow.open_blocks"
+	orderScan          = "orderflow.order_scan"
+	retentionTable     = "orderflow.retention"
+	withoutMessage     = "orderflow.without_message(text, bigint[], text)"
+	withoutMessageByID = "orderflow.without_message_by_id(text, bigint[], text)"
+	lookForStranded    = "orderflow.look_for_stranded(text, integer)"
+	requeue            = "orderflow.requeue(text, bigint[], timestamptz)"
+	expireOrders       = "orderflow.expire_orders(text, timestamptz, integer, interval)"
+	expireDeadLetters  = "orderflow.expire_dead_letters(text, timestamptz, integer, interval)"
 )
 
 // ordersMarks are the columns that processing an order changes; nothing of what the customer ordered is among them.
@@ -130,6 +131,7 @@ func (o objects) apiGrants() []grant {
 		grant{on: onFunction, object: resumeQueue, privileges: []string{"execute"}},
 		grant{on: onTable, object: retentionTable, privileges: []string{"select"}},
 		grant{on: onFunction, object: withoutMessage, privileges: []string{"execute"}},
+		grant{on: onFunction, object: withoutMessageByID, privileges: []string{"execute"}},
 		grant{on: onFunction, object: lookForStranded, privileges: []string{"execute"}},
 		grant{on: onFunction, object: requeue, privileges: []string{"execute"}},
 		grant{on: onFunction, object: expireOrders, privileges: []string{"execute"}},

@@ -92,6 +92,26 @@ func TestARedriveIsTold(t *testing.T) {
 	wantTable(t, db.conn, `select order_id, seq, msg_id, read_ct, outcome, settled_at is not null from orderflow.history`, "1|1|2|0|redriven|t")
 }
 
+// What an operator does belongs to the story: by which way and with what right, and why. Without them it was a role, by hand.
+func TestWhatAnOperatorDoesIsTold(t *testing.T) {
+	t.Parallel()
+	db := withDeadLetters(t, schema.InstallSQL)
+	role := ask[string](t, db.conn, `select session_user::text`)
+	mustExec(t, db.conn, `select from orderflow.redrive($1, array[1])`, queue)
+	mustExec(t, db.conn, `begin; select set_config('orderflow.operator', 'api, admin token', true), set_config('orderflow.operator_note', 'try again', true)`)
+	mustExec(t, db.conn, `select from orderflow.redrive($1, array[4])`, queue)
+	mustExec(t, db.conn, `commit`)
+	mustExec(t, db.conn, `delete from pgmq."q_order-queue"`)
+	mustExec(t, db.conn, `select from orderflow.requeue($1, array(select id from orders where status = 'pending'), 'infinity')`, queue)
+	mustExec(t, db.conn, `update orders set status = 'dead' where id = 2`)
+	mustExec(t, db.conn, `select orderflow.delete_dead_letters($1, array(select msg_id from pgmq."q_order-queue_dlq"))`, queue)
+	wantTable(t, db.conn, `select order_id, outcome, consumer, error from orderflow.history order by order_id, seq`, lines(
+		"1|redriven|role "+role+"|∅", "1|requeued|role "+role+"|∅",
+		"2|deleted|role "+role+"|∅", // letter 3 goes too, of an order that is not dead
+		"4|redriven|api, admin token|try again", "4|requeued|role "+role+"|∅",
+	))
+}
+
 // What cannot be told keeps nobody from anything: it is said in a warning, and the caller's transaction goes on.
 func TestAHistoryThatCannotBeWrittenIsAWarning(t *testing.T) {
 	t.Parallel()
