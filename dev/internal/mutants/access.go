@@ -76,11 +76,11 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "an Ingress publishes an api that asks nobody", By: suite("validate"),
-			Edits: []Edit{{charts + "_validate.tpl", `{{- if and $published (not $api.tokens.enabled) (not $api.allowAnonymous) -}}`, `{{- if and false $published -}}`}},
+			Edits: []Edit{{charts + "_validate_exposure.tpl", `{{- if and $published (not $api.tokens.enabled) (not $api.allowAnonymous) -}}`, `{{- if and false $published -}}`}},
 		},
 		{
 			Breaks: "monitors open the metrics to every namespace", By: suite("validate"),
-			Edits: []Edit{{charts + "_validate.tpl", `{{- if and .Values.metrics.monitors.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metrics.from) -}}`, `{{- if false -}}`}},
+			Edits: []Edit{{charts + "_validate_exposure.tpl", `{{- if and .Values.metrics.monitors.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metrics.from) -}}`, `{{- if false -}}`}},
 		},
 		{
 			Breaks: "another api is sent our token", By: suite("tokens"),

@@ -17,6 +17,14 @@ func chartMutants() []Mutant {
         {{- with $metricsFrom }}`}},
 		},
 		{
+			Breaks: "nobody notices that dumps cannot be written", By: suite("backup"),
+			Edits: []Edit{{templates + "backup.yaml", `command: [test, -w, /backups]`, `command: ["true"]`}},
+		},
+		{
+			Breaks: "what users say of their processes is told to nobody", By: suite("tracing"),
+			Edits: []Edit{{templates + "_tracing.tpl", `{{- range $name, $value := .Values.tracing.resourceAttributes -}}`, `{{- range $name, $value := dict -}}`}},
+		},
+		{
 			Breaks: "a receiver is deployed that nobody delivers to", By: suite("receiver"),
 			Edits: []Edit{{templates + "_receiver.tpl", `{{- if ne .Values.consumer.handler "webhook" -}}`, `{{- if false -}}`}},
 		},
@@ -39,11 +47,11 @@ func chartMutants() []Mutant {
 		},
 		{
 			Breaks: "a handler may take as long as its visibility timeout", Quick: true, By: suite("validate"),
-			Edits: []Edit{{templates + "_validate.tpl", `{{- else if ge $handler $visibility -}}`, `{{- else if gt $handler $visibility -}}`}},
+			Edits: []Edit{{templates + "_validate_services.tpl", `{{- else if ge $handler $visibility -}}`, `{{- else if gt $handler $visibility -}}`}},
 		},
 		{
 			Breaks: "a drain may last as long as the grace period", By: suite("validate"),
-			Edits: []Edit{{templates + "_validate.tpl", `{{- if ge (add (include "orderflow.ms" $consumer.drainTimeout) 5000)`, `{{- if gt (add (include "orderflow.ms" $consumer.drainTimeout) 0)`}},
+			Edits: []Edit{{templates + "_validate_services.tpl", `{{- if ge (add (include "orderflow.ms" $consumer.drainTimeout) 5000)`, `{{- if gt (add (include "orderflow.ms" $consumer.drainTimeout) 0)`}},
 		},
 		{
 			Breaks: "problems with the values are found and not said", By: suite("validate"),

@@ -22,6 +22,15 @@ func receiverMutants() []Mutant {
 			Edits: []Edit{{dir + "signature/verify.go", `away > tolerance || `, ``}},
 		},
 		{
+			Breaks: "a receiver goes on with the keys that it began with", By: command("TestKeysInAFileAreReadAgain"),
+			Edits: []Edit{{dir + "keyring.go", `	if found.Equal(k.read) {`, `	if found.Equal(k.read) || true {`}},
+		},
+		{
+			Breaks: "a file without a key leaves a receiver without any", By: command("TestKeysInAFileAreReadAgain"),
+			Edits: []Edit{{dir + "keyring.go", `	if err == nil && keys.Empty() {`, `	if false {`}, {dir + "keyring.go", `	text, err := secret.Content(path)`, `	text, _ := secret.Content(path)
+	var err error`}},
+		},
+		{
 			Breaks: "only the first of several secrets is good", By: goTest(loadgen, "./internal/receive/signature", "TestWhatTheReferenceLibrarySignsIsValid"),
 			Edits: []Edit{{dir + "signature/verify.go", `range v.Keys.secrets {`, `range v.Keys.secrets[:1] {`}},
 		},

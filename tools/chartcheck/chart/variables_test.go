@@ -2,6 +2,7 @@ package chart
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,3 +63,38 @@ func variables(t *testing.T, binary string) []string {
 	}
 	return names
 }
+
+// A variable that the chart sets and the user sets, too, stands twice in the pod: which of them holds is anybody's guess, and a server-side
+// apply refuses both. So the chart refuses the user's, by a list that has to be complete.
+func TestAVariableThatTheChartSetsIsRefusedFromTheUser(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(dir(t), "files", "variables.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused map[string]map[string]string
+	if err := json.Unmarshal(text, &refused); err != nil {
+		t.Fatal(err)
+	}
+	// The containers whose variables the user can add to, by the key of the list.
+	lists := map[string]string{"api": "api", "migrate": "api.migration", "consumer": "consumer", "loadgen": "loadgen"}
+	everyPod(t, func(t *testing.T, object Object, pod corev1.PodTemplateSpec) {
+		for _, container := range Containers(pod.Spec) {
+			list, ours := lists[container.Name]
+			if !ours {
+				continue
+			}
+			for _, variable := range container.Env {
+				_, own := refused[list][variable.Name]
+				_, every := refused["every"][variable.Name]
+				_, database := refused["of the database"][variable.Name]
+				if !own && !every && (!database || list == "loadgen") && !usersOwn[variable.Name] {
+					t.Errorf("%s: %s is set for %s, and not refused in the user's env", object, variable.Name, container.Name)
+				}
+			}
+		}
+	})
+}
+
+// usersOwn are those that the ci/ values set by env.
+var usersOwn = map[string]bool{"LOG_REQUESTS": true, "WRITE_QUEUE": true}

@@ -12,13 +12,21 @@
   value: {{ .ratio | quote }}
 {{- end }}
 - name: OTEL_RESOURCE_ATTRIBUTES
-  value: {{ printf "k8s.namespace.name=%s,service.namespace=%s" $.Release.Namespace (include "orderflow.fullname" $) | quote }}
+  value: {{ include "orderflow.tracing.attributes" $ | quote }}
 {{- with .existingSecret }}
 - name: OTEL_EXPORTER_OTLP_HEADERS_FILE
   value: {{ include "orderflow.secretFile" (dict "for" "tracing" "secret" . "key" $.Values.tracing.headersKey) | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
+{{- end -}}
+
+{{- define "orderflow.tracing.attributes" -}}
+{{- $pairs := list (printf "k8s.namespace.name=%s" .Release.Namespace) (printf "service.namespace=%s" (include "orderflow.fullname" .)) -}}
+{{- range $name, $value := .Values.tracing.resourceAttributes -}}
+{{- $pairs = append $pairs (printf "%s=%s" $name $value) -}}
+{{- end -}}
+{{- join "," $pairs -}}
 {{- end -}}
 
 {{- define "orderflow.tracing.volumes" -}}
