@@ -36,7 +36,8 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "after an outage all that is possible is sent", By: rules("TestARecoveryIsQuickAndNoStampede"),
-			Edits: []Edit{{gate + "gate.go", `rate = min(rate, s.most())`, `_ = s.most()`}},
+			Edits: []Edit{{gate + "gate.go", `		rate = most
+`, ``}},
 		},
 		{
 			Breaks: "times far ahead are believed", Quick: true, By: rules("TestNothingThatHappensBreaksTheRules"),
@@ -71,6 +72,14 @@ func breakerMutants() []Mutant {
 		{
 			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),
 			Edits: []Edit{{worker + "consumer.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
+		},
+		{
+			Breaks: "what refuses the first calls is taken for what refuses too many", By: rules("TestAfterPatienceTheFullRateIsBackSoon"),
+			Edits: []Edit{{gate + "limit.go", `s.limit(floor, resumeGrowth, now)`, `s.limit(max(s.Rate(now)*easeTo, 1), easeGrowth, now)`}},
+		},
+		{
+			Breaks: "a receiver's limit is never found out", By: rules("TestAReceiversLimitIsFoundOut"),
+			Edits: []Edit{{gate + "limit.go", `case rested || since >= easeEvery:`, `case since >= 1000*easeEvery:`}},
 		},
 		{
 			Breaks: "patience uses up attempts", By: works("TestHowADeliveryEnds"),

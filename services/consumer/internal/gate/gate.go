@@ -65,10 +65,13 @@ const (
 	floor = 10.0
 	// A recovery begins with a sixteenth of what it leads to, and is there after three seconds.
 	rampFrom, rampGrowth = 1.0 / 16, 2.5
-	// What asks for patience gets less, and then more by a tenth each second until it asks again.
-	easeTo, easeGrowth = 0.7, 1.1
+	// What asks for patience gets less, and then twice as much with each second; beyond what an outage's recovery leads to, more by an
+	// eightieth of that. When it asks again meanwhile it gets less, and then more by a tenth each second until the next time.
+	easeTo, resumeGrowth, creep, easeGrowth = 0.7, 2.0, 0.0125, 1.1
 	// easeEvery is how often the limit is lowered at most: one refusal comes with many others of the same moment.
 	easeEvery = time.Second
+	// firstCalls is how many calls may be under way before the first of them is answered.
+	firstCalls = 10
 	// settled is how old a limit has to be before it is lifted for want of work.
 	settled = 10 * time.Second
 	// unlimited is a rate that needs no limit.
@@ -103,11 +106,17 @@ func (s State) Rate(now time.Time) float64 {
 	}
 	seconds := min(max(now.Sub(s.Limit.At), 0), 5*time.Minute).Seconds()
 	rate := s.Limit.Base * math.Pow(s.Limit.Growth, seconds)
-	if s.Normal > 0 {
-		rate = min(rate, s.most())
+	if most := s.most(); s.Normal > 0 && rate > most {
+		rate = most
+		if s.resuming() {
+			rate += most * creep * max(seconds-math.Log(most/s.Limit.Base)/math.Log(s.Limit.Growth), 0)
+		}
 	}
 	return rate
 }
+
+// resuming says whether the limit is of what has asked for patience, and has not refused anything since for being too much.
+func (s State) resuming() bool { return s.Limited() && s.Limit.Growth == resumeGrowth }
 
 // most is what a recovery leads to.
 func (s State) most() float64 { return catchUp * max(s.Normal, floor) }
@@ -154,7 +163,7 @@ func (s State) measure(now time.Time, arrivals int64) State {
 	case s.ArrivedAt.IsZero(), arrivals < s.Arrivals:
 	case elapsed < rating:
 		return s
-	case s.Open || s.Normal > 0: // of an outage. What only asks for patience has no normal rate
+	case s.Open || s.Normal > 0 || s.resuming(): // otherwise what asks for patience says itself what is too much
 		s.Normal = max(s.Normal, min(float64(arrivals-s.Arrivals)/elapsed.Seconds(), unlimited))
 	}
 	s.Arrivals, s.ArrivedAt = arrivals, now
@@ -163,7 +172,7 @@ func (s State) measure(now time.Time, arrivals int64) State {
 
 // rated adds a consumer's own rate to what is normal, once for each outage.
 func (s State) rated(by string, rate float64) State {
-	if s.Open && rate > 0 && len(s.RatedBy) < mostRates && !slices.Contains(s.RatedBy, by) {
+	if (s.Open || s.resuming()) && rate > 0 && len(s.RatedBy) < mostRates && !slices.Contains(s.RatedBy, by) {
 		s.Normal += rate
 		s.RatedBy = append(slices.Clone(s.RatedBy), by)
 	}

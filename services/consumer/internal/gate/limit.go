@@ -8,23 +8,37 @@ import (
 // ease lowers the limit, because what is called asks for patience: for so long no calls at all, and then fewer than before. recent is the
 // rate that it did answer, as far as is known.
 func (s State) ease(now time.Time, patience time.Duration, recent float64) State {
+	before := s.PatienceUntil
 	if until := now.Add(min(patience, longestPatience)); patience > 0 && until.After(s.PatienceUntil) {
 		s.PatienceUntil = until
 	}
 	if s.Open {
 		return s // it begins slowly anyway
 	}
-	rate := recent
-	if s.Limited() {
-		if now.Sub(s.Limit.At) < easeEvery { // At may be ahead, at the end of the patience
-			return s
+	since := now.Sub(s.Limit.At)       // negative while it is left alone
+	rested := s.Limit.At.Equal(before) // the limit began when it had been left alone, as it asked
+	switch {
+	case !s.Limited():
+		// Others may have done as much, and it may have refused all: then the rest comes quickly. Otherwise it refuses again.
+		s = s.limit(max(recent*easeTo, floor), resumeGrowth, now)
+	case since < 0:
+	case rested && s.Rate(now)*since.Seconds() < firstCalls:
+		// It refuses the first calls after that, too. Their rate is not the reason.
+		s = s.limit(floor, resumeGrowth, now)
+	case rested || since >= easeEvery:
+		if s.resuming() {
+			s.Normal, s.RatedBy = 0, nil // it says itself what is too much
 		}
-		rate = s.Rate(now)
+		s = s.limit(max(s.Rate(now)*easeTo, 1), easeGrowth, now)
 	}
-	s.Limit = Limit{Base: max(rate*easeTo, 1), Growth: easeGrowth, At: now}
-	if s.PatienceUntil.After(now) {
+	if s.Limit.At.Before(s.PatienceUntil) {
 		s.Limit.At = s.PatienceUntil
 	}
+	return s
+}
+
+func (s State) limit(base, growth float64, now time.Time) State {
+	s.Limit = Limit{Base: base, Growth: growth, At: now}
 	s.Tokens, s.TokensAt = 0, now
 	return s
 }

@@ -16,6 +16,11 @@ func paused(s State) State {
 	return s
 }
 
+// rested is what has asked for patience until noon.
+func rested(normal, base, growth float64) State {
+	return State{Normal: normal, RatedBy: []string{"a"}, Limit: Limit{base, growth, noon}, PatienceUntil: noon}
+}
+
 func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 
 func TestWhatTheGateAnswers(t *testing.T) {
@@ -56,11 +61,18 @@ func TestWhatTheGateAnswers(t *testing.T) {
 		"there is none":                                        {state: known, now: at(10), ask: Ask{Want: 300, Short: true}, want: Answer{Grant: 300}, check: func(s State) bool { return !s.Limited() && s.Normal == 0 && s.RatedBy == nil && s.Failures == 0 }},
 		"nothing is known of what is normal, and much is done": {state: recovering, now: at(14), ask: Ask{Want: 300}, want: Answer{Grant: 300}, check: func(s State) bool { return !s.Limited() }},
 
-		"patience":                     {now: noon, ask: Ask{Want: 30, Eased: true, Patience: 10 * time.Second, Recent: 20}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit.Base == 14 && s.Limit.At.Equal(at(10)) }},
-		"patience without a time":      {now: noon, ask: Ask{Want: 30, Eased: true, Recent: 20}, want: Answer{Wait: 71428571}, check: func(s State) bool { return s.Limit.Base == 14 }},
-		"patience for ever":            {now: noon, ask: Ask{Want: 30, Eased: true, Patience: 1000 * time.Hour}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.PatienceUntil.Equal(noon.Add(longestPatience)) }},
-		"patience, as others say":      {state: State{Limit: Limit{Base: 14, Growth: easeGrowth, At: noon}}, now: at(0.9), ask: Ask{Eased: true}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit.Base == 14 }},
-		"patience again":               {state: State{Limit: Limit{Base: 14, Growth: easeGrowth, At: noon}}, now: at(1), ask: Ask{Eased: true}, want: Answer{Wait: time.Second}, check: func(s State) bool { return math.Abs(s.Limit.Base-14*1.1*.7) < .001 }},
+		"patience":                {now: noon, ask: Ask{Want: 30, Eased: true, Patience: 10 * time.Second, Recent: 20}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit.Base == 14 && s.Limit.At.Equal(at(10)) }},
+		"patience without a time": {now: noon, ask: Ask{Want: 30, Eased: true, Recent: 20}, want: Answer{Wait: 71428571}, check: func(s State) bool { return s.Limit.Base == 14 }},
+		"patience for ever":       {now: noon, ask: Ask{Want: 30, Eased: true, Patience: 1000 * time.Hour}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.PatienceUntil.Equal(noon.Add(longestPatience)) }},
+		"patience, as others say": {state: State{Limit: Limit{Base: 14, Growth: easeGrowth, At: noon}}, now: at(0.9), ask: Ask{Eased: true}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit.Base == 14 }},
+		"patience again":          {state: State{Limit: Limit{Base: 14, Growth: easeGrowth, At: noon}}, now: at(1), ask: Ask{Eased: true}, want: Answer{Wait: time.Second}, check: func(s State) bool { return math.Abs(s.Limit.Base-14*1.1*.7) < .001 }},
+		"patience, refused again": {state: rested(200, 140, resumeGrowth), now: at(0.03125), ask: Ask{Eased: true, Patience: 2 * time.Second, Recent: 9}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit == Limit{floor, resumeGrowth, at(2.03125)} && s.Normal == 200 }},
+		"patience, after many calls": {state: rested(200, 140, resumeGrowth), now: at(0.5), ask: Ask{Eased: true, Patience: 2 * time.Second, Recent: 9}, want: Answer{Wait: time.Second}, check: func(s State) bool {
+			return s.Limit.Growth == easeGrowth && s.Limit.Base > 98 && s.Limit.At.Equal(at(2.5)) && s.Normal == 0
+		}},
+		"patience after an outage":     {state: rested(200, 19, rampGrowth), now: at(0.03125), ask: Ask{Eased: true, Patience: 2 * time.Second}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit == Limit{floor, resumeGrowth, at(2.03125)} && s.Normal == 200 }},
+		"of calls before the patience": {state: rested(200, 140, resumeGrowth), now: at(-0.5), ask: Ask{Eased: true, Patience: 2 * time.Second}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit == Limit{140, resumeGrowth, at(1.5)} && s.Normal == 200 }},
+		"patience, and others' rates":  {state: rested(200, 140, resumeGrowth), now: at(-0.5), ask: Ask{Who: "b", Rate: 50}, want: Answer{Wait: 500 * time.Millisecond}, check: func(s State) bool { return s.Normal == 250 }},
 		"no probe before the patience": {state: State{Open: true, Since: noon, ProbeAt: noon, PatienceUntil: at(3)}, now: at(2.5), ask: Ask{Who: "a", Want: 1}, want: Answer{Wait: 500 * time.Millisecond}},
 
 		"paused":                     {state: paused(State{}), now: at(1), ask: Ask{Want: 30}, want: Answer{Wait: time.Second}},
