@@ -82,6 +82,23 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{gate + "limit.go", `case rested || since >= easeEvery:`, `case since >= 1000*easeEvery:`}},
 		},
 		{
+			Breaks: "what comes back first decides whether the breaker opens", By: works("TestQuickFailuresAmongSlowAnswersOpenNothing"),
+			Edits: []Edit{{worker + "gating.go", `slower = g.slowerLocked(d)`, `_ = g.slowerLocked(d)`}},
+		},
+		{
+			Breaks: "a breaker that nobody shares is closed by a row that cannot be written", By: works("TestWithoutItsRowEachConsumerHasABreakerOfItsOwn"),
+			Edits: []Edit{{worker + "gating.go", `		ask.Trip = g.known.Reason
+`, `		_ = ask.Trip
+`}},
+		},
+		{
+			Breaks: "what was done in a moment is taken for what is normal", By: rules("TestTheMeter"),
+			Edits: []Edit{{gate + "meter.go", `	if last < meterLeast {
+		return 0
+	}
+`, ``}},
+		},
+		{
 			Breaks: "patience uses up attempts", By: works("TestHowADeliveryEnds"),
 			Edits: []Edit{{worker + "ending.go", `	if patience {
 		return ending`, `	if patience && after < 0 {

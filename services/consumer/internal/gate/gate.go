@@ -108,7 +108,7 @@ func (s State) Rate(now time.Time) float64 {
 	rate := s.Limit.Base * math.Pow(s.Limit.Growth, seconds)
 	if most := s.most(); s.Normal > 0 && rate > most {
 		rate = most
-		if s.resuming() {
+		if s.resuming() || len(s.RatedBy) == 0 { // no consumer knows what it did: what arrives may be far less than what waits
 			rate += most * creep * max(seconds-math.Log(most/s.Limit.Base)/math.Log(s.Limit.Growth), 0)
 		}
 	}

@@ -14,7 +14,7 @@ type Meter struct {
 const (
 	meterSeconds = 64
 	meterSpan    = 30 // seconds that a rate is taken over,
-	meterLeast   = 5  // or, at the beginning, fewer
+	meterLeast   = 5  // or, at the beginning, fewer; after less time none is known
 )
 
 // Add notes that an order has been worked on.
@@ -46,13 +46,16 @@ func (m *Meter) Rate(now time.Time) float64 {
 		return 0
 	}
 	last := m.second(now)
+	if last < meterLeast {
+		return 0
+	}
 	best := 0.0
 	for end := last; end > last-meterSeconds+meterSpan && end >= 0; end-- {
-		count, span := 0, min(end+1, meterSpan)
+		count, span := 0, min(max(end+1, meterLeast), meterSpan)
 		for n := end; n > end-span; n-- {
 			count += m.counted(n)
 		}
-		best = max(best, float64(count)/float64(max(span, meterLeast)))
+		best = max(best, float64(count)/float64(span))
 	}
 	return best
 }

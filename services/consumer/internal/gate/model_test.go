@@ -91,7 +91,7 @@ func (m *model) ask(c *imagined) {
 		if m.up {
 			result = Answered
 		}
-		if c.window.Add(m.now, m.r.Int64N(1000), result) {
+		if c.window.Add(m.now, m.r.Int64N(1000), result, 0) {
 			c.trip = "down"
 		}
 	}

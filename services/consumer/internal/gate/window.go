@@ -41,8 +41,9 @@ func NewWindow(share float64, least, concurrency int, age time.Duration) *Window
 	return &Window{share: share, least: least, age: age, ring: make([]attempt, max(2*concurrency, 2*least))}
 }
 
-// Add notes a result and says whether the breaker is to open.
-func (w *Window) Add(now time.Time, order int64, r Result) (trip bool) {
+// Add notes a result and says whether the breaker is to open. slower is how many attempts were begun before this one and go on: failures
+// are quick, as a rule, and what is known first is not what most will say. Until the window is full they count as if they were to be answered.
+func (w *Window) Add(now time.Time, order int64, r Result, slower int) (trip bool) {
 	for w.size > 0 && (w.size == len(w.ring) || now.Sub(w.ring[w.first].at) > w.age) {
 		w.count[w.ring[w.first].result]--
 		w.first = (w.first + 1) % len(w.ring)
@@ -59,7 +60,12 @@ func (w *Window) Add(now time.Time, order int64, r Result) (trip bool) {
 	if w.count[Answered] == 0 {
 		failed, of = w.size, w.size
 	}
-	return of >= w.least && float64(failed) > w.share*float64(of) && w.several()
+	if w.size < len(w.ring) {
+		slower = max(slower, 0)
+	} else {
+		slower = 0
+	}
+	return of >= w.least && float64(failed) > w.share*float64(of+slower) && w.several()
 }
 
 // several says whether enough different orders have failed.

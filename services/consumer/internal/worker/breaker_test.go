@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -292,6 +293,60 @@ func TestOrdersThatFailForThemselvesOpenNothing(t *testing.T) {
 	}
 }
 
+// Who looks only at what has come back first sees failures alone: they are quick, and answers take their time.
+func TestQuickFailuresAmongSlowAnswersOpenNothing(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free)
+	var calls sync.Map
+	slow := handle(func(ctx context.Context, m message.Message) error {
+		if _, again := calls.LoadOrStore(m.ID, true); !again && m.ID%5 == 0 {
+			return handler.Unavailable(errors.New("no room for this one"))
+		}
+		select {
+		case <-release:
+			return r.handler().Handle(ctx, m)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	s := breaking("one")
+	s.Concurrency, s.Prefetch, s.Batch = 60, 100, 100
+	c := b.start(s, slow)
+	b.Publish(100)
+	dbtest.Eventually(t, "all workers wait for an answer", func() bool { return c.metric("messages_in_flight") == 60 || c.metric("breaker_openings_total") > 0 })
+	free()
+	if a := b.settled(); a.Completed != 100 {
+		t.Fatalf("%+v", a)
+	}
+	if n := c.metric("breaker_openings_total"); n != 0 {
+		t.Errorf("%v openings", n)
+	}
+}
+
+// The orders of one customer of ten are never answered in time. The others' are, and the breaker stays closed. (Each is tried once: when there is
+// nothing left but such orders, it opens.)
+func TestAReceiverThatIsSlowForOneCustomerOpensNothing(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	r.answerWith(func(_ *http.Request, order int64) int {
+		if order%10 == 0 {
+			return 0
+		}
+		return http.StatusOK
+	})
+	c := b.fleet(1, r.handler(), func(s *worker.Settings) { s.HandlerTimeout, s.MaxAttempts = 2*time.Second, 1 })[0]
+	b.Publish(200)
+	if a := b.settled(); a.Completed+a.Dead != 200 || a.Dead < 20 {
+		t.Fatalf("%+v", a)
+	}
+	if n := c.metric("breaker_openings_total"); n != 0 {
+		t.Errorf("%v openings", n)
+	}
+}
+
 // One order that the receiver never answers in time is buried in the end, and opens nothing.
 func TestOneOrderThatTakesTooLongOpensNothing(t *testing.T) {
 	b := setup(t)
@@ -318,7 +373,7 @@ func TestAReceiverThatAsksForPatienceGetsIt(t *testing.T) {
 	r := newReceiver(t)
 	var full sync.Mutex
 	tokens, last := 20.0, time.Now()
-	r.answerWith(func(*http.Request, int64) int {
+	limited := func(*http.Request, int64) int {
 		full.Lock()
 		defer full.Unlock()
 		now := time.Now()
@@ -329,10 +384,13 @@ func TestAReceiverThatAsksForPatienceGetsIt(t *testing.T) {
 		}
 		tokens--
 		return http.StatusOK
-	})
+	}
+	r.answer(http.StatusTooManyRequests)
 	all := b.fleet(2, r.handler(), func(s *worker.Settings) { s.MaxAttempts = 3 })
 	b.Publish(400)
-	dbtest.Eventually(t, "the rate is limited", func() bool { return all[0].metric("rate_limit") > 0 && all[1].metric("rate_limit") > 0 })
+	patient := func(c *running) bool { return c.metric("rate_limit") > 0 || c.metric("breaker_open") == 1 } // it refuses all
+	dbtest.Eventually(t, "all give it time", func() bool { return patient(all[0]) && patient(all[1]) })
+	r.answerWith(limited)
 	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 	b.uncounted(0)
 	refused := 0
@@ -427,7 +485,8 @@ func TestWithoutItsRowEachConsumerHasABreakerOfItsOwn(t *testing.T) {
 			r.answer(http.StatusBadGateway)
 			c := b.start(breaking("alone"), r.handler())
 			b.Publish(200)
-			dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 3 })
+			// It goes on for longer than the row is left alone after each failure to use it.
+			dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 8 })
 			if ok, why := c.Ready(); ok || !strings.Contains(why, "sharing the breaker's state is refused") {
 				t.Errorf("ready %t: %s", ok, why)
 			}

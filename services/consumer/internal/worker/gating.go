@@ -47,9 +47,11 @@ type gating struct {
 
 	mu       sync.Mutex
 	window   *gate.Window
-	meter    gate.Meter // of what is normal,
-	answered gate.Meter // and of all that is answered
-	known    gate.State // as last heard
+	begun    int64               // attempts, in all
+	running  map[*delivery]int64 // those that go on: each with its number
+	meter    gate.Meter          // of what is normal,
+	answered gate.Meter          // and of all that is answered
+	known    gate.State          // as last heard
 	revision int64
 	heard    time.Time // when, on our clock,
 	database time.Time // and on the database's
@@ -77,6 +79,7 @@ func newGating(s Settings, log *slog.Logger, m *metrics.Metrics) *gating {
 		longest: 2*s.HandlerTimeout + graceOf(s.Visible, s.HandlerTimeout) + gate.ProbeLease,
 		log:     log, metrics: m,
 		changed: make(chan struct{}, 1),
+		running: map[*delivery]int64{},
 		window:  gate.NewWindow(s.Breaker.Share, s.Breaker.Least, s.Concurrency, s.window()),
 		stale:   true, // it may be closed
 	}
@@ -113,7 +116,30 @@ func (g *gating) starts(d *delivery) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	d.epoch = g.epoch
-	return d.probe || !g.shutLocked()
+	if !d.probe && g.shutLocked() {
+		return false
+	}
+	g.begun++
+	g.running[d] = g.begun
+	return true
+}
+
+// returned notes that the handler of a delivery has returned, or was never called after all.
+func (g *gating) returned(d *delivery) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.running, d)
+}
+
+// slowerLocked counts the attempts that were begun before d's and go on.
+func (g *gating) slowerLocked(d *delivery) (n int) {
+	number, runs := g.running[d]
+	for _, other := range g.running {
+		if runs && other < number {
+			n++
+		}
+	}
+	return n
 }
 
 // ended notes how an attempt ended, once, and says whether it counts. What fails during an outage does not.
@@ -135,7 +161,11 @@ func (g *gating) ended(d *delivery, r gate.Result, problem error) (counts bool) 
 			g.meter.Add(now)
 		}
 	}
-	if !old && !g.openLocked() && g.window.Add(now, d.msg.ID, r) {
+	slower := 0
+	if r != gate.Answered {
+		slower = g.slowerLocked(d)
+	}
+	if !old && !g.openLocked() && g.window.Add(now, d.msg.ID, r, slower) {
 		g.trip, g.news = problem.Error(), true
 		g.epoch++
 		signal(g.changed)
@@ -202,6 +232,10 @@ func (g *gating) pass(ctx context.Context, link *pg.Link, want int) (leave, erro
 	ask := gate.Ask{
 		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience,
 		Probe: g.probe, Short: g.short, Want: want,
+	}
+	if g.revision < 0 && g.known.Open && ask.Trip == "" && ask.Probe != gate.ProbeAnswered {
+		// It is this consumer's own, so that the others, if the row can be used again, do not know. To find it closed says nothing.
+		ask.Trip = g.known.Reason
 	}
 	dead, alone := now.Before(g.deadTill), queue.Gate{State: g.known, Revision: -1, Now: now}
 	if !g.heard.IsZero() {

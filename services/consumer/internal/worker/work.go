@@ -36,6 +36,7 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 		c.handBack(d)
 		return
 	}
+	defer c.gate.returned(d)
 	known, ok := c.makeKnown(ctx, d)
 	if !ok {
 		c.handBack(d)
@@ -53,6 +54,9 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	}
 	c.metrics.InFlight.Inc()
 	limited, span := c.spans.handling(limited, d, start)
+	if c.log.Enabled(ctx, slog.LevelDebug) {
+		c.logAbout(slog.LevelDebug, "handler is started", &d.msg, slog.Int("delivery", int(d.msg.ReadCount)))
+	}
 	work, err := c.call(limited, &d.msg)
 	took := time.Since(start)
 	handled(span, err)
