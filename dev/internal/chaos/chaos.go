@@ -69,6 +69,8 @@ type Fault struct {
 	In In
 	// Loses says that orders have to be lost, and the audit has to find it.
 	Loses bool
+	// Measures says that figures are what it is about: the consumers then say no more than usual.
+	Measures bool
 	// Recovery is the bar for the time from the cause's end until the system is as before.
 	Recovery func(Plan) time.Duration
 	// Run brings the system up, breaks it under load, and accounts for all orders.

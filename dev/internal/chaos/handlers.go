@@ -34,6 +34,9 @@ const someFail = "500:20%"
 // consumer makes transactions small when calls are slow.
 const mostInTransaction = 10 * time.Millisecond
 
+// mostAlone is the same where many orders fail, and so nearly all end up in a transaction of their own.
+const mostAlone = time.Millisecond
+
 // startHandler starts what the handler calls. env are the consumers' settings: what they say of simulated work, the handler does.
 func (r *Rig) startHandler(ctx context.Context, env []string) error {
 	work, failing := simulated(env)
@@ -41,7 +44,11 @@ func (r *Rig) startHandler(ctx context.Context, env []string) error {
 	case HandlerWebhook:
 		return r.startReceiver(ctx, work, failing)
 	case HandlerSQL:
-		return stack.CreateEffects(ctx, r.databaseURL, min(work, mostInTransaction), failing)
+		most := mostInTransaction
+		if failing {
+			most = mostAlone
+		}
+		return stack.CreateEffects(ctx, r.databaseURL, min(work, most), failing)
 	}
 	return nil
 }

@@ -115,3 +115,21 @@ func (r *Rig) scalar(ctx context.Context, sql string, args ...any) (int64, error
 	}
 	return pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
 }
+
+// ids reads the ids of orders.
+func (r *Rig) ids(ctx context.Context, sql string) ([]int64, error) {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read ids: %w", err)
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, sql)
+	if err != nil {
+		return nil, fmt.Errorf("read ids: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("read ids: %w", err)
+	}
+	return ids, nil
+}

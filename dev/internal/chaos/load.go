@@ -11,7 +11,7 @@ import (
 
 func loadFaults() []Fault {
 	return []Fault{
-		{Name: "burst", Title: "20,000 orders at once into an idle system", Recovery: fiveSeconds, Run: burst},
+		{Name: "burst", Title: "20,000 orders at once into an idle system", Measures: true, Recovery: fiveSeconds, Run: burst},
 		{Name: "poison", Title: "10 % of the messages are not orders", Recovery: fiveSeconds, Run: poison},
 		{Name: "held-xmin", Title: "an idle transaction holds vacuum back for 60 s", Recovery: fiveSeconds, Run: heldXmin},
 	}

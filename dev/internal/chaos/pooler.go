@@ -32,7 +32,7 @@ func poolerFault(ctx context.Context, r *Rig) error {
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	r.pooler = p
 	through := "DATABASE_URL=" + p.URL
 	if err := r.up(ctx, settings{consumers: 2, api: []string{through}, consumer: r.work(through)}); err != nil {
 		return err

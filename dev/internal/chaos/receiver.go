@@ -14,7 +14,7 @@ func receiverFaults() []Fault {
 	return []Fault{
 		one("receiver-killed", "SIGKILL the webhooks' receiver every 2 s", receiverKilled),
 		one("receiver-away", "nobody listens where the webhooks go", ordered("away")),
-		one("receiver-slow", "the receiver answers after 5 s", ordered("slow:100%:5s")),
+		one("receiver-slow", "the receiver answers after 5 s", receiverSlow),
 		one("receiver-401", "the receiver answers 401", ordered("401")),
 		one("receiver-429", "the receiver answers 429, and asks for 2 s", ordered("429:100%:2s")),
 		one("receiver-flapping", "the receiver comes and goes every second", receiverFlapping),
@@ -54,19 +54,46 @@ func called(ctx context.Context, r *Rig, cause func() error) error {
 	return r.account(ctx)
 }
 
-// ordered is a fault that lasts as long as the cause.
-func ordered(fault string) func(ctx context.Context, r *Rig) error {
-	return func(ctx context.Context, r *Rig) error {
-		err := called(ctx, r, func() error {
-			if err := r.receiver.Order(ctx, fault, 0); err != nil {
-				return err
-			}
-			return r.wait(ctx, r.plan.Duration)
-		})
+// lasting lets something be wrong with the receiver for as long as the cause lasts.
+func lasting(ctx context.Context, r *Rig, fault string) error {
+	err := called(ctx, r, func() error {
+		if err := r.receiver.Order(ctx, fault, 0); err != nil {
+			return err
+		}
+		return r.wait(ctx, r.plan.Duration)
+	})
+	if err != nil {
+		return err
+	}
+	r.check(r.result.Dead == 0, "orders given up because the receiver was not fit", r.result.Dead, 0)
+	return nil
+}
+
+// receiverSlow is one that is late, and in time: it is there, and sets the pace itself. CONCURRENCY is how many calls it has at once, before
+// and after, and what has piled up comes as quickly as it answers.
+func receiverSlow(ctx context.Context, r *Rig) error {
+	if err := lasting(ctx, r, "slow:100%:5s"); err != nil {
+		return err
+	}
+	r.check(r.result.Retried == 0 || r.plan.Untimed, "attempts beyond the orders' first", r.result.Retried, 0)
+	openings := 0.0
+	for _, n := range r.consumers {
+		m, err := n.Metrics(ctx)
 		if err != nil {
 			return err
 		}
-		r.check(r.result.Dead == 0, "orders given up because the receiver was not fit", r.result.Dead, 0)
+		openings += m["orderflow_consumer_breaker_openings_total"]
+	}
+	r.check(openings == 0 || r.plan.Untimed, "openings of the breaker", openings, 0)
+	return nil
+}
+
+// ordered is a fault after which the receiver must not be overrun.
+func ordered(fault string) func(ctx context.Context, r *Rig) error {
+	return func(ctx context.Context, r *Rig) error {
+		if err := lasting(ctx, r, fault); err != nil {
+			return err
+		}
 		account, err := r.receiver.Received(ctx)
 		if err != nil {
 			return err

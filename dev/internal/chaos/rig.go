@@ -18,6 +18,7 @@ import (
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/proc"
 	"orderflow.example/dev/internal/stack"
+	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/pgproxy"
 	address "orderflow.example/kit/postgres"
 )
@@ -43,6 +44,7 @@ type Rig struct {
 	receiver  *stack.Node // of webhooks; nil with another handler
 	usually   string      // the faults that it has been ordered to have while nothing is wrong: the work itself
 	proxies   []*pgproxy.Proxy
+	pooler    *pgbouncer.Pooler             // that everything goes through, or nil
 	expected  map[*stack.Node]*proc.Process // processes that nobody was meant to end
 
 	loadgen  *stack.Load
@@ -53,6 +55,7 @@ type Rig struct {
 
 	result   Result
 	failures failures // that the consumers have logged
+	starts   starts   // of handlers, likewise
 
 	mu    sync.Mutex
 	lines []string // warnings and errors of the services
@@ -162,6 +165,9 @@ func (r *Rig) concurrency(handlers float64) string {
 func (r *Rig) vt() int { return pick(r.plan, 5, 2) }
 
 func (r *Rig) addConsumer(ctx context.Context, env ...string) error {
+	if r.countsStarts() {
+		env = append([]string{"LOG_LEVEL=debug"}, env...)
+	}
 	n, err := r.stack.StartConsumer(ctx, fmt.Sprintf("consumer-%d", len(r.consumers)+1), r.handled(env)...)
 	if err != nil {
 		return err
@@ -186,6 +192,10 @@ func (r *Rig) proxy() (string, error) {
 
 // line keeps the last lines, which may explain a failure.
 func (r *Rig) line(l proc.Line) {
+	if strings.Contains(l.Text, `"level":"DEBUG"`) {
+		r.starts.note(l.Text)
+		return
+	}
 	if r.suite.Log != nil {
 		r.suite.Log(r.fault.Name, time.Now().Format("15:04:05.000 ")+l.Process+" | "+l.Text)
 	}
@@ -323,6 +333,9 @@ func (r *Rig) account(ctx context.Context) error {
 	}
 	r.result.judge(r.fault, r.plan, e)
 	r.result.judgeStories(e.stories, &r.failures)
+	if r.countsStarts() {
+		return r.judgeStarts(ctx, e.stories)
+	}
 	return nil
 }
 
@@ -344,6 +357,9 @@ func (r *Rig) close(ctx context.Context) error {
 	}
 	for _, p := range r.proxies {
 		p.Close()
+	}
+	if r.pooler != nil {
+		r.pooler.Close() // the receiver ends by asking the api for its orders
 	}
 	if r.server != nil {
 		errs = append(errs, r.server.Close(ctx))

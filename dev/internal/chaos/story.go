@@ -24,9 +24,11 @@ type story struct {
 }
 
 type event struct {
-	Event   string `json:"event"`
-	Attempt int    `json:"attempt"`
-	Times   int    `json:"times"`
+	Event     string `json:"event"`
+	Attempt   int    `json:"attempt"`
+	Times     int    `json:"times"`
+	MessageID int64  `json:"message_id"`
+	Delivery  int    `json:"delivery"`
 
 	At        time.Time  `json:"at"`
 	DueAt     *time.Time `json:"due_at"`
@@ -192,25 +194,9 @@ order by o.id`
 
 // readStories reads them through the api.
 func (r *Rig) readStories(ctx context.Context) ([]story, error) {
-	conn, err := r.connect(ctx)
+	ids, err := r.ids(ctx, toldOfSQL)
 	if err != nil {
-		return nil, fmt.Errorf("look for orders with a story: %w", err)
-	}
-	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, toldOfSQL)
-	if err != nil {
-		return nil, fmt.Errorf("look for orders with a story: %w", err)
-	}
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("look for orders with a story: %w", err)
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look for orders with a story: %w", err)
+		return nil, err
 	}
 	client := &http.Client{Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()
