@@ -47,11 +47,14 @@ func (a *asking) run(seconds, rate float64) {
 
 func (a *asking) ask(i int) {
 	ask := Ask{
-		Who: fmt.Sprint("consumer ", i), Arrivals: int64(a.arrived), Rate: a.meters[i].Rate(a.now), Recent: a.answered[i].Recent(a.now),
+		Who: fmt.Sprint("consumer ", i), Arrivals: int64(a.arrived), Recent: a.answered[i].Recent(a.now),
 		Eased: a.refused[i], Want: 300, Short: a.short[i],
 	}
 	if a.refused[i] {
 		ask.Patience = a.patience
+	}
+	if a.row.resuming() { // it costs something to know, and nobody else asks
+		ask.Rate = a.meters[i].Rate(a.now)
 	}
 	a.refused[i] = false
 	var answer Answer
