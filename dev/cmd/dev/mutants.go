@@ -36,7 +36,7 @@ func runMutants(ctx context.Context, env *environment, _ []string) (int, error) 
 	if err != nil {
 		return exitFault, err
 	}
-	env.say("mutants: %d, first their tests without them", len(chosen))
+	env.say("mutants: %d, each after its package's tests without it", len(chosen))
 	r := mutants.Runner{Root: root, Dir: dir, Jobs: jobs, Limit: mutantLimit, Say: env.say}
 	outcomes, err := r.Run(ctx, chosen)
 	if err != nil {

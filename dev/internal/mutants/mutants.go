@@ -38,6 +38,12 @@ func (t Test) String() string {
 	return strings.TrimSuffix(filepath.Join(t.Module, t.Package), "/") + " " + t.Name
 }
 
+// place is where a test is: a package, or the suite itself. Tests of one place run together.
+func (t Test) place() Test {
+	t.Name = ""
+	return t
+}
+
 func goTest(module, pkg, name string) Test { return Test{Module: module, Package: pkg, Name: name} }
 
 func suite(name string) Test { return Test{Suite: "tests/" + name + "_test.yaml"} }

@@ -46,12 +46,10 @@ type Outcome struct {
 	Took    time.Duration
 }
 
-// Run runs the named tests without any mutant first, then each mutant against its test. The error is that of a context which ended.
+// Run runs each mutant against its test. Before the first mutant of a package its named tests run without any. The error is that of a
+// context which ended.
 func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
-	broken := r.baseline(ctx, mutants)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
+	brokenAt := r.baselines(ctx, mutants)
 	outcomes := make([]Outcome, len(mutants))
 	slots := make(chan struct{}, max(1, r.Jobs))
 	var work sync.WaitGroup
@@ -63,7 +61,7 @@ func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
 				return
 			}
 			o := Outcome{Mutant: m}
-			if why, ok := broken[m.By]; ok {
+			if why, ok := brokenAt[m.By.place()]()[m.By]; ok {
 				o.Verdict, o.Detail = Unproven, "without any mutant: "+why
 			} else {
 				begun := time.Now()
@@ -81,32 +79,34 @@ func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
 	return outcomes, nil
 }
 
-// baseline returns why the tests that do not pass without a mutant do not. Those of one package run together.
-func (r *Runner) baseline(ctx context.Context, mutants []Mutant) map[Test]string {
-	names, suites := map[Test][]string{}, []string{} // by place
+// baselines returns, for each place, what runs its tests without a mutant and tells why those do not pass that do not. It does so once,
+// when it is first asked: what is found in one package is known before the next is looked at.
+func (r *Runner) baselines(ctx context.Context, mutants []Mutant) map[Test]func() map[Test]string {
+	tests := map[Test][]string{}
 	for _, m := range mutants {
-		if t := m.By; t.Suite != "" {
-			suites = append(suites, t.Suite)
-		} else {
-			place := Test{Module: t.Module, Package: t.Package}
-			names[place] = append(names[place], t.Name)
-		}
+		tests[m.By.place()] = append(tests[m.By.place()], m.By.Name)
 	}
+	at := map[Test]func() map[Test]string{}
+	for place, names := range tests {
+		slices.Sort(names)
+		at[place] = sync.OnceValue(func() map[Test]string { return r.baseline(ctx, place, slices.Compact(names)) })
+	}
+	return at
+}
+
+// baseline returns why the tests of one place that do not pass without a mutant do not.
+func (r *Runner) baseline(ctx context.Context, place Test, names []string) map[Test]string {
 	broken := map[Test]string{}
-	for at, list := range names {
-		slices.Sort(list)
-		list = slices.Compact(list)
-		out, err := r.goTest(ctx, at, list, "", filepath.Join(r.Root, chartDir))
-		for _, name := range list {
-			if !regexp.MustCompile(`(?m)^--- PASS: ` + regexp.QuoteMeta(name) + ` `).MatchString(out) {
-				broken[goTest(at.Module, at.Package, name)] = fmt.Sprintf("it does not pass, or there is no such test (%v)\n%s", err, tail(out))
-			}
+	if place.Suite != "" {
+		if out, err := r.chartTest(ctx, filepath.Join(r.Root, chartDir), place.Suite); err != nil {
+			broken[place] = fmt.Sprintf("%v\n%s", err, tail(out))
 		}
+		return broken
 	}
-	slices.Sort(suites)
-	for _, s := range slices.Compact(suites) {
-		if out, err := r.chartTest(ctx, filepath.Join(r.Root, chartDir), s); err != nil {
-			broken[Test{Suite: s}] = fmt.Sprintf("%v\n%s", err, tail(out))
+	out, err := r.goTest(ctx, place, names, "", filepath.Join(r.Root, chartDir))
+	for _, name := range names {
+		if !regexp.MustCompile(`(?m)^--- PASS: ` + regexp.QuoteMeta(name) + ` `).MatchString(out) {
+			broken[goTest(place.Module, place.Package, name)] = fmt.Sprintf("it does not pass, or there is no such test (%v)\n%s", err, tail(out))
 		}
 	}
 	return broken
@@ -178,7 +178,7 @@ func (r *Runner) goTest(ctx context.Context, at Test, names []string, overlay, c
 	if overlay != "" {
 		env = append(env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	}
-	return r.command(ctx, filepath.Join(r.Root, at.Module), proc.Environ(env...), "go", "test", "-count=1", "-v", "-timeout", r.Limit.String(), "-run", "^("+strings.Join(names, "|")+")$", at.Package)
+	return r.command(ctx, filepath.Join(r.Root, at.Module), proc.Environ(env...), "go", "test", "-vet=off", "-count=1", "-v", "-timeout", r.Limit.String(), "-run", "^("+strings.Join(names, "|")+")$", at.Package)
 }
 
 // chartTest runs one suite of the chart's tests on a copy of it.
