@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,8 +49,11 @@ func startDemo(t *testing.T, env ...string) *demo {
 	d.cmd.Env = append(d.cmd.Env, "TMPDIR="+d.tmp, "POSTGRES_FROM=local", "ORDERS=30", "BACKOFF_BASE=100ms")
 	d.cmd.Env = append(d.cmd.Env, env...)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var stderr bytes.Buffer
-	d.cmd.Stderr = &stderr
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr")) // a file can be read while the demo still writes to it
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cmd.Stderr = stderr
 	stdout, err := d.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +71,10 @@ func startDemo(t *testing.T, env ...string) *demo {
 	}()
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Kill() // it has ended long ago, unless the test has failed
+		_ = stderr.Close()
 		if t.Failed() {
-			t.Logf("the demo said:\n%s\n%s", strings.Join(d.lines(), "\n"), stderr.String())
+			said, err := os.ReadFile(stderr.Name())
+			t.Logf("the demo said:\n%s\n%s%v", strings.Join(d.lines(), "\n"), said, err)
 		}
 	})
 	return d

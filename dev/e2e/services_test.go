@@ -76,9 +76,7 @@ func TestWrongConfigurationEndsAtOnceWithOneLine(t *testing.T) {
 	} {
 		t.Run(string(c.service)+"/"+c.variable+"="+c.value, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, b.binaries[c.service])
+			cmd := exec.CommandContext(bounded(t), b.binaries[c.service])
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LOG_FORMAT=text", "METRICS_PORT=-1", c.variable + "=" + c.value}
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
@@ -207,7 +205,7 @@ func TestASecondSignalEndsAConsumerAtOnce(t *testing.T) {
 		}
 		return nil
 	})
-	if err := consumer.Process().Stop(ctx, syscall.SIGTERM, 10*time.Second); err != nil {
+	if err := consumer.Process().Stop(ctx, syscall.SIGTERM, time.Minute); err != nil {
 		t.Errorf("the second signal: %v", err)
 	}
 }

@@ -56,7 +56,7 @@ var complaint = regexp.MustCompile(`\b([A-Z][A-Z_]+)=\\?"`)
 // complaints are the variables that a service names when it refuses to start.
 func complaints(t *testing.T, binary string, env []corev1.EnvVar) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary)
 	for _, variable := range env {
