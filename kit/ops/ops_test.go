@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -51,6 +52,9 @@ func get(t *testing.T, s *ops.Server, path string) (status int, body string) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
+	if kept := answer.Header.Get("Cache-Control"); strings.HasSuffix(path, "z") && kept != "no-store" {
+		t.Errorf("%s: a cache between may keep the answer: Cache-Control is %q", path, kept)
+	}
 	read, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +116,59 @@ func TestTheProfilerHasASwitch(t *testing.T) {
 		if status, _ := get(t, start(t, ops.Options{Profiler: on}), "/debug/pprof/goroutine?debug=1"); status != want {
 			t.Errorf("profiler %v: %d", on, status)
 		}
+	}
+}
+
+// Somebody's profile or account must not keep a program from ending.
+func TestStoppingWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	asked, left := make(chan struct{}), make(chan struct{})
+	s := start(t, ops.Options{Handlers: map[string]http.Handler{"GET /slow": http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+		close(left)
+	})}})
+	answered := make(chan error, 1)
+	go func() {
+		answer, err := client.Get("http://" + s.Address() + "/slow")
+		if err == nil {
+			err = answer.Body.Close()
+		}
+		answered <- err
+	}()
+	<-asked
+	stopped := make(chan struct{})
+	go func() {
+		s.Stop()
+		close(stopped)
+	}()
+	for what, done := range map[string]chan struct{}{"stopping": stopped, "the handler": left} {
+		select {
+		case <-done:
+		case <-time.After(time.Minute):
+			t.Fatalf("%s waits for who has asked", what)
+		}
+	}
+	<-answered
+}
+
+// Who connects, begins a head and says no more does not stay. It takes as long as the deadline, which nobody waits for meanwhile.
+func TestAHeadHasADeadline(t *testing.T) {
+	t.Parallel()
+	s := start(t, ops.Options{})
+	conn, err := net.Dial("tcp", s.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(conn); err != nil {
+		t.Errorf("a head without an end keeps its connection: %q, %v", answer, err)
 	}
 }
 

@@ -80,6 +80,36 @@ func dashboardMutants() []Mutant {
 			By:     unit("TestSessionsEnd"),
 		},
 		{
+			Breaks: "a reader makes an admin's cookie of his own",
+			Edits:  []Edit{{dir + "session.go", "mac.Write(content)", "mac.Write(content[1:])"}},
+			By:     unit("TestACookieCannotBeChanged"),
+		},
+		{
+			Breaks: "a cookie's end can be put off by who has it",
+			Edits:  []Edit{{dir + "session.go", "mac.Write(content)", "mac.Write(content[:1])\n\tmac.Write(content[9:])"}},
+			By:     unit("TestACookieCannotBeChanged"),
+		},
+		{
+			Breaks: "a page's forms show a part of the cookie",
+			Edits:  []Edit{{dir + "session.go", `known.seal("csrf", content)`, `known.seal("session", content)`}},
+			By:     unit("TestACookieCannotBeChanged"),
+		},
+		{
+			Breaks: "sessions last for a month",
+			Edits:  []Edit{{dir + "session.go", "sessionLife   = 12 * time.Hour", "sessionLife   = 720 * time.Hour"}},
+			By:     unit("TestACookieCannotBeChanged"),
+		},
+		{
+			Breaks: "large letters hide what those behind them died of",
+			Edits:  []Edit{{api + "/internal/queue/excerpt.go", "case when c.unpack_headers and", "case when c.unpack_message and"}},
+			By:     goTest(api, "./internal/queue", "TestOnlySoMuchIsUnpackedForAnAnswer"),
+		},
+		{
+			Breaks: "a page of large letters costs as much as all of them",
+			Edits:  []Edit{{api + "/internal/queue/excerpt.go", "messagesLimit = 8 << 20", "messagesLimit = 32 << 20"}},
+			By:     goTest(api, "./internal/queue", "TestOnlySoMuchIsUnpackedForAnAnswer"),
+		},
+		{
 			Breaks: "tokens can be tried as fast as one likes",
 			Edits:  []Edit{{dir + "access.go", "d.throttle.wrong(client, now)", "_ = client"}},
 			By:     http("TestWrongTokensAreSlowedDownAndTheRightOneIsNotLockedOut"),

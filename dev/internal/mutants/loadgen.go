@@ -46,6 +46,10 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "thresholds/thresholds.go", `r := Result{Condition: t.text, Actual: "no value"}`, `r := Result{Condition: t.text, Actual: "no value", OK: true}`}},
 		},
 		{
+			Breaks: "a threshold at its bound is held whichever way it is written", By: goTest(loadgen, "./internal/thresholds", "TestConditionsAreReadAndCompared"),
+			Edits: []Edit{{dir + "thresholds/thresholds.go", `return v > t.Value`, `return v >= t.Value`}},
+		},
+		{
 			Breaks: "an order without an effect has had one", Quick: true, By: goTest(loadgen, "./internal/app", "TestCompletedOrdersWithoutAnEffectFailTheRun"),
 			Edits: []Edit{{dir + "audit/book.go", `o.Effects < 1`, `o.Effects < 0`}},
 		},

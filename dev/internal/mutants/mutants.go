@@ -73,6 +73,7 @@ func All() []Mutant {
 		failoverMutants(),
 		alertMutants(),
 		screenMutants(),
+		probeMutants(),
 	)
 }
 

@@ -1,6 +1,8 @@
 package dashboard
 
 import (
+	"bytes"
+	"encoding/base64"
 	"strconv"
 	"testing"
 	"time"
@@ -178,5 +180,40 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	if l, _ := tokens.know(""); l != nobody {
 		t.Error("no token is one")
+	}
+}
+
+// Whoever has a reader's cookie must not make an admin's of it, nor one that lasts.
+func TestACookieCannotBeChanged(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_700_000_000, 0)
+	tokens := newCredentials([]string{"one for both"}, []string{"one for both"}) // the worst case: the same seal's key for both levels
+	_, by := tokens.know("one for both")
+	cookie, end := by.begin(reader, now)
+	if life := end.Sub(now); life != 12*time.Hour { // the documentation says so
+		t.Errorf("a session lasts for %s", life)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(cookie)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range raw {
+		for bit := range 8 {
+			changed := bytes.Clone(raw)
+			changed[i] ^= 1 << bit
+			if s := tokens.open(base64.RawURLEncoding.EncodeToString(changed), now); s.level != nobody {
+				t.Errorf("with bit %d of byte %d changed it is a session of level %d", bit, i, s.level)
+			}
+		}
+	}
+	// What stands in a page's forms must not help who wants the cookie, and two sessions have nothing in common.
+	s := tokens.open(cookie, now)
+	csrf, err := base64.RawURLEncoding.DecodeString(s.csrf)
+	if err != nil || bytes.Contains(raw, csrf) {
+		t.Errorf("the forms' secret is a part of the cookie (%v)", err)
+	}
+	other, _ := by.begin(reader, now)
+	if other == cookie || tokens.open(other, now).csrf == s.csrf {
+		t.Error("two sessions are one")
 	}
 }

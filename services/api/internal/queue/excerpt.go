@@ -14,8 +14,10 @@ import (
 const (
 	// weightLimit is up to which weight a value is unpacked at all.
 	weightLimit = 4 << 20
-	// unpackLimit bounds the weight of what is unpacked for one answer. A thousand ordinary orders weigh 400 KB.
-	unpackLimit = 32 << 20
+	// messagesLimit bounds the weight of the messages that are unpacked for one answer, headersTotal that of headers, which say what a letter
+	// died of. A thousand ordinary orders weigh 400 KB. Large messages cost the most: 1 MB as text takes some 8 ms, and a page has a second.
+	messagesLimit = 8 << 20
+	headersTotal  = 32 << 20
 	// headersLimit is up to which weight headers are looked into where thousands of them may be, for a reason or a mark.
 	headersLimit = 1 << 20
 	// valueLimit is up to which size, as text, a value is shown.
@@ -88,15 +90,16 @@ func excerpts(rows, order, fields string) string {
 			from (%[1]s) p
 		),
 		counted as (
-			select p.*, sum(
-				case when p.message_weight <= %[4]d then p.message_weight else 0 end + case when p.headers_weight <= %[4]d then p.headers_weight else 0 end
-			) over (order by %[2]s) <= %[5]d as unpack
+			select p.*,
+				sum(p.message_weight) filter (where p.message_weight <= %[4]d) over so_far <= %[5]d as unpack_message,
+				sum(p.headers_weight) filter (where p.headers_weight <= %[4]d) over so_far <= %[8]d as unpack_headers
 			from page p
+			window so_far as (order by %[2]s)
 		),
 		small as materialized (
 			select c.msg_id, c.read_ct, c.enqueued_at, c.vt, pg_column_size(c.message) as message_stored, pg_column_size(c.headers) as headers_stored,
-				case when c.unpack and c.message_weight <= %[4]d then c.message end as message,
-				case when c.unpack and c.headers_weight <= %[4]d then c.headers end as headers
+				case when c.unpack_message and c.message_weight <= %[4]d then c.message end as message,
+				case when c.unpack_headers and c.headers_weight <= %[4]d then c.headers end as headers
 			from counted c
 		),
 		begun as materialized (
@@ -108,7 +111,7 @@ func excerpts(rows, order, fields string) string {
 			select begun.*, sum(coalesce(octet_length(begun.message_begin), 0) + coalesce(octet_length(begun.headers_begin), 0))
 				over (order by %[2]s) <= %[7]d as fits
 			from begun
-		)`, rows, order, fields, weightLimit, unpackLimit, valueLimit+1, answerLimit)
+		)`, rows, order, fields, weightLimit, messagesLimit, valueLimit+1, answerLimit, headersTotal)
 }
 
 const values = `case when shown.fits then shown.message_begin end, shown.message_stored, case when shown.fits then shown.headers_begin end, shown.headers_stored`

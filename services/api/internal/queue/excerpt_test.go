@@ -161,3 +161,34 @@ func TestLargeValuesNeverReachThisProcess(t *testing.T) {
 		t.Errorf("letters with a large body: %+v, %v", large.DeadLetters, err)
 	}
 }
+
+// A page of messages that are each small enough to be looked into must not cost the server as much as all of them together; and what each
+// letter died of is told in any case.
+func TestOnlySoMuchIsUnpackedForAnAnswer(t *testing.T) {
+	t.Parallel()
+	q, conn, _ := counting(t)
+	const letters = 40
+	exec(t, conn, `
+		with large as (select string_agg(md5(g::text), '') as pad from generate_series(1, 32768) g)
+		insert into pgmq.q_order_queue_dlq (vt, message, headers)
+		select now(), jsonb_build_object('order_id', n, 'pad', large.pad), '{"orderflow-dead": {"reason": "failed"}}'
+		from large, generate_series(1, 40) n`)
+	page, err := q.DeadLetters(t.Context(), LetterFilter{}, 1000, "")
+	if err != nil || len(page.DeadLetters) != letters {
+		t.Fatal(len(page.DeadLetters), err)
+	}
+	begun := 0
+	for i, d := range page.DeadLetters {
+		if d.Reason == nil || *d.Reason != "failed" || d.Truncated == nil || d.Truncated.Message == nil || d.Truncated.Message.StoredBytes < 1<<20 {
+			t.Fatalf("letter %d is shown as %+v", d.MsgID, d)
+		}
+		if d.Truncated.Message.Excerpt != nil {
+			if begun++; begun != i+1 {
+				t.Errorf("letter %d has an excerpt after others that have none", d.MsgID)
+			}
+		}
+	}
+	if begun < 4 || begun > 8 { // of 1 MiB each
+		t.Errorf("%d of %d letters of 1 MiB were unpacked", begun, letters)
+	}
+}

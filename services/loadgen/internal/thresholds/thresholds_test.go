@@ -12,7 +12,7 @@ func TestConditionsAreReadAndCompared(t *testing.T) {
 	values := map[string]float64{"post_p99": 0.049, "e2e_p99.9": 1.5, "lost": 0, "error_rate": 0.002, "rate": 999.5, "drain": 3}
 	for text, want := range map[string]bool{
 		"post_p99<50ms": true, "post_p99<49ms": false, "post_p99<=49ms": true, "e2e_p99.9<1.5s": false, "e2e_p99.9>=1.5s": true, "lost==0": true, "lost!=0": false,
-		"error_rate<0.1%": false, "error_rate<0.3%": true, "error_rate<=0.002": true, "rate>999": true, "drain < 5s": true, "service_p50<1s": false, // no value
+		"error_rate<0.1%": false, "error_rate<0.3%": true, "error_rate<=0.002": true, "rate>999": true, "rate>999.5": false, "drain < 5s": true, "service_p50<1s": false, // no value
 	} {
 		var l thresholds.List
 		if err := l.Decode(text); err != nil {

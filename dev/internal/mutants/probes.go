@@ -1,0 +1,41 @@
+package mutants
+
+// probeMutants break the port of metrics and probes, and what the programs do with signals.
+func probeMutants() []Mutant {
+	const ops = "kit/ops/ops.go"
+	port := func(name string) Test { return goTest("kit", "./ops", name) }
+	return []Mutant{
+		{
+			Breaks: "a probe's no is answered 200", By: port("TestProbesAnswerInJSONWithTheirReason"),
+			Edits: []Edit{{ops, "		if !ok {\n			status, word", "		if !ok && details == nil {\n			status, word"}},
+		},
+		{
+			Breaks: "liveness is readiness", By: port("TestProbesAnswerInJSONWithTheirReason"),
+			Edits: []Edit{{ops, `"GET /livez", answer(o.Alive)`, `"GET /livez", answer(o.Ready)`}},
+		},
+		{
+			Breaks: "a proxy may keep a probe's answer", By: port("TestProbesAnswerInJSONWithTheirReason"),
+			Edits: []Edit{{ops, `		w.Header().Set("Cache-Control", "no-store")` + "\n", ``}},
+		},
+		{
+			Breaks: "who begins a head on the second port may stay", By: port("TestAHeadHasADeadline"),
+			Edits: []Edit{{ops, "			ReadHeaderTimeout: 10 * time.Second,\n			ReadTimeout:       30 * time.Second,\n", ""}},
+		},
+		{
+			Breaks: "a program does not end while somebody takes a profile", By: port("TestStoppingWaitsForNobody"),
+			Edits: []Edit{{ops, "context.Background(), 500*time.Millisecond", "context.Background(), time.Hour"}},
+		},
+		{
+			Breaks: "the api is ready while it ends", By: goTest(api, ".", "TestShutdownGoesOnServingForAWhile"),
+			Edits: []Edit{{api + "/serve.go", "	server.Drain()\n", ""}},
+		},
+		{
+			Breaks: "the api ends before the world has taken note", By: goTest(api, ".", "TestShutdownGoesOnServingForAWhile"),
+			Edits: []Edit{{api + "/serve.go", "time.Sleep(cfg.ShutdownDelay)", "time.Sleep(0)"}},
+		},
+		{
+			Breaks: "the writer ends before the requests that wait for it", By: goTest(api, ".", "TestShutdownAnswersWhatIsUnderWay"),
+			Edits: []Edit{{api + "/serve.go", "	server.Drain()\n", "	server.Drain()\n	stopWriter()\n"}},
+		},
+	}
+}
