@@ -129,8 +129,12 @@ func TestStoppingWaitsForNobody(t *testing.T) {
 		close(left)
 	})}})
 	answered := make(chan error, 1)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Address()+"/slow", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() {
-		answer, err := client.Get("http://" + s.Address() + "/slow")
+		answer, err := client.Do(request)
 		if err == nil {
 			err = answer.Body.Close()
 		}
