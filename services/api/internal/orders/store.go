@@ -85,9 +85,9 @@ type Page struct {
 	Next   string
 }
 
-// scanWindow bounds how many rows are looked at in one statement for those with the status that is asked for. The status has
-// no index, on purpose (it would make each completion an index write), so the rare status among millions is looked
-// for in steps, and a page ends when searching has taken long enough.
+// scanWindow bounds how many rows are looked at in one statement for those that pass. The status has no index, on purpose (it would make each
+// completion an index write), and two filters together have none, so the rare among millions are looked for in steps, and a page ends when
+// searching has taken long enough.
 const (
 	scanWindow = 5_000
 	scanTime   = 25 * time.Millisecond // with one window more that is 50 ms at most, also where the table has ten million rows
@@ -205,15 +205,29 @@ func window(ctx context.Context, db querier, filter Filter, limit int, after str
 	return found, last, err
 }
 
+// The dead have an index of their own, by their ids. With a customer or a prefix, theirs is the index that is followed.
+func (f Filter) allDead() bool { return f == Filter{Status: StatusDead} }
+
+// passes are what a row of the index that is followed has to be, besides: it is looked at and perhaps passed over.
+func (f Filter) passes(q *query) (conditions []string) {
+	if f.KeyPrefix != "" && f.CustomerName != "" {
+		conditions = append(conditions, "o.customer_name = "+q.arg(f.CustomerName))
+	}
+	if f.Status != "" && !f.allDead() {
+		conditions = append(conditions, "o.status = "+q.arg(f.Status))
+	}
+	return conditions
+}
+
 // searched tells whether rows have to be looked at and passed over.
-func (f Filter) searched() bool { return f.Status != "" && f.Status != StatusDead }
+func (f Filter) searched() bool { return len(f.passes(&query{})) > 0 }
 
 // statement finds up to limit orders after a position.
 func statement(filter Filter, limit int, after string) (sql string, args []any) {
 	query := newQuery(filter, after)
 	if filter.searched() {
-		sql = `select ` + columns(textOfMany) + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where o.status = ` +
-			query.arg(filter.Status) + ` order by ` + query.order
+		sql = `select ` + columns(textOfMany) + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where ` +
+			strings.Join(filter.passes(query), " and ") + ` order by ` + query.order
 	} else {
 		sql = query.sql(columns(textOfMany))
 	}
@@ -230,10 +244,10 @@ type query struct {
 
 func newQuery(filter Filter, after string) *query {
 	q := &query{order: "o.id desc"}
-	if filter.CustomerName != "" {
+	if filter.CustomerName != "" && filter.KeyPrefix == "" {
 		q.where = append(q.where, "o.customer_name = "+q.arg(filter.CustomerName))
 	}
-	if filter.Status == StatusDead {
+	if filter.allDead() {
 		q.where = append(q.where, "o.dead_at is not null and o.status = 'dead'")
 	}
 	switch {
