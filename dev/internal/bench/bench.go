@@ -137,25 +137,6 @@ func (b *Bench) clear(ctx context.Context) error {
 	return b.execute(ctx, statements...)
 }
 
-// fill puts orders and their messages into the database, due after a delay, and leaves it as if they had been there for long.
-func (b *Bench) fill(ctx context.Context, orders int, delay time.Duration) error {
-	const most = 50_000 // orders in one statement
-	for ; orders > 0; orders -= most {
-		err := b.execute(ctx, fmt.Sprintf(`
-			with o as (
-				insert into public.orders (customer_name, product_name, quantity, price)
-				select 'Customer ' || n, 'Product ' || n, 1, 9.5 from generate_series(1, %d) n
-				returning id, customer_name, product_name, quantity, price, created_at),
-			sent as (
-				select o.id, pgmq.send('order_queue', to_jsonb(o) - 'id' || jsonb_build_object('order_id', o.id), %d) as msg_id from o)
-			select count(*) from sent`, min(orders, most), int(delay.Seconds())))
-		if err != nil {
-			return err
-		}
-	}
-	return b.execute(ctx, "vacuum (analyze) public.orders", "vacuum (analyze) pgmq.q_order_queue", "checkpoint")
-}
-
 func (b *Bench) execute(ctx context.Context, statements ...string) error {
 	return b.with(ctx, func(conn *pgx.Conn) error {
 		for _, sql := range statements {

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"orderflow.example/dev/internal/stack"
 )
 
 // Growth compares a database that has been at work for years with a new one on the same server, in the same minutes.
@@ -57,49 +55,6 @@ func (g *Growth) Run(ctx context.Context) (Grown, error) {
 	}
 	found.Sizes, err = g.sizes(ctx)
 	return found, err
-}
-
-// grow fills the database: first with orders that are written and then completed, as years of them are, and then with orders that consumers
-// complete.
-func (g *Growth) grow(ctx context.Context) error {
-	if err := stack.CreateEffects(ctx, g.DatabaseURL, 0, false); err != nil {
-		return err
-	}
-	if err := stack.CreateEffects(ctx, g.FreshURL, 0, false); err != nil {
-		return err
-	}
-	const most = 50_000
-	began := time.Now()
-	written := max(g.Orders-g.Messages, 0)
-	for n := 0; n < written; n += most {
-		// Customers come again and again, in no order; half of the clients have idempotency keys that are random.
-		err := g.execute(ctx, fmt.Sprintf(`
-			insert into public.orders (customer_name, product_name, quantity, price, created_at, message_id, idempotency_key)
-			select 'Customer ' || (random() * 100000)::integer, 'Product ' || (random() * 1000)::integer, 1 + (random() * 9)::integer, (random() * 500)::numeric(12, 2),
-			       now() - make_interval(secs => (%d - n)), n, case when random() < 0.5 then gen_random_uuid()::text end
-			  from generate_series(%d, %d) as n`, written, n+1, min(n+most, written)),
-			`update public.orders set status = 'completed', attempts = 1, effects = 1, completed_at = created_at + interval '1 second', processed_by = 'consumer-1'
-			  where status = 'pending' and id > (select max(id) from public.orders) - 60000`)
-		if err != nil {
-			return err
-		}
-		if n%(20*most) == 0 {
-			g.Say("growth: %d of %d orders after %s", n, g.Orders, time.Since(began).Round(time.Second))
-		}
-	}
-	for n := 0; n < g.Messages; n += preloaded {
-		if _, err := g.consume("", 1, atItsBest, min(preloaded, g.Messages-n), 0).measure(ctx); err != nil {
-			return err
-		}
-		g.Say("growth: %d of %d messages through the queue after %s", min(n+preloaded, g.Messages), g.Messages, time.Since(began).Round(time.Second))
-	}
-	// A few of what is rare, so that it has to be looked for.
-	return g.execute(ctx,
-		`update public.orders set status = 'pending', completed_at = null, effects = 0 where id = (select min(id) from public.orders)`,
-		`with o as (update public.orders set status = 'dead', completed_at = null, effects = 0, dead_at = now(), last_error = 'failed for good' where id % 10007 = 0 returning *)
-		 select count(*) from (select pgmq.send('order_queue_dlq', to_jsonb(o) - 'id' || jsonb_build_object('order_id', o.id),
-		   jsonb_build_object('orderflow-dead', jsonb_build_object('reason', 'max_attempts', 'error', o.last_error, 'queue', 'order_queue', 'attempts', 5))) from o) as sent`,
-		"vacuum (analyze) public.orders", "vacuum (analyze) pgmq.q_order_queue", "vacuum (analyze) pgmq.q_order_queue_dlq", "checkpoint")
 }
 
 // alternate measures publishing and consuming, in the new and in the grown database by turns.
@@ -161,10 +116,12 @@ func (g *Growth) sizes(ctx context.Context) (sizes []string, err error) {
 	return sizes, err
 }
 
-// Call is a listing or a search, and how long it took.
+// Call is a listing or a search, and how long it took. Pages is how many pages of tables and indexes the server looked at for one, on average:
+// the machine may be busy, that does not change.
 type Call struct {
 	What          string
 	P50, P99, Max time.Duration
+	Pages         float64
 }
 
 // search calls everything that lists or searches, one after the other.
@@ -176,6 +133,9 @@ func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
 		return nil, err
 	}
 	reader := reader{client: &http.Client{Timeout: time.Minute}, base: api.URL(), token: api.Token()}
+	if err := g.execute(ctx, "create extension if not exists pg_stat_statements"); err != nil {
+		return nil, err
+	}
 	var key string
 	var last int64
 	if err := g.with(ctx, func(conn *pgx.Conn) error {
@@ -191,7 +151,7 @@ func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
 		"/orders/{id}", "/orders/{id}/history", "/messages", "/messages?limit=1000", "/queue", "/dead-letters", "/dead-letters?reason=max_attempts", "/dead-letters?reason=none",
 		"/", "/ui/orders", "/ui/dead-letters",
 	} {
-		call, err := reader.measure(ctx, path, g.Requests, last)
+		call, err := g.pages(ctx, func() (Call, error) { return reader.measure(ctx, path, g.Requests, last) })
 		if err != nil {
 			return nil, err
 		}
@@ -200,7 +160,7 @@ func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
 		}
 	}
 	for _, list := range []string{"/orders?limit=100", "/orders?limit=100&status=completed", "/orders?limit=100&status=pending", "/orders?limit=100&status=dead", "/orders?limit=100&customer_name=Customer%2077", "/dead-letters?limit=100"} {
-		call, err := reader.follow(ctx, list, g.Requests)
+		call, err := g.pages(ctx, func() (Call, error) { return reader.follow(ctx, list, g.Requests) })
 		if err != nil {
 			return nil, err
 		}
@@ -209,17 +169,38 @@ func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
 	return calls, nil
 }
 
+// pages adds to a call what the server looked at for it: the statements that ran with at least every second of the requests. What the api does
+// besides, all the time, is rarer.
+func (g *Growth) pages(ctx context.Context, measure func() (Call, error)) (Call, error) {
+	if err := g.resetStatements(ctx); err != nil {
+		return Call{}, err
+	}
+	call, err := measure()
+	if err != nil {
+		return call, err
+	}
+	err = g.with(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `
+			select coalesce(sum(shared_blks_hit + shared_blks_read), 0)::float8 / $1
+			  from pg_stat_statements where calls >= $1 / 2 and dbid = (select oid from pg_database where datname = current_database())`, g.Requests).Scan(&call.Pages)
+	})
+	if call.What != "" {
+		g.Say("growth: %s: p50 %s, p99 %s, %.0f pages", call.What, rough(call.P50), rough(call.P99), call.Pages)
+	}
+	return call, err
+}
+
 // Write prints what was found as Markdown that is readable as plain text.
 func (f Grown) Write(b *strings.Builder, within time.Duration) {
 	fmt.Fprintf(b, "%d orders, %.1f GB with their indexes.\n\n", f.Orders, float64(f.Bytes)/1e9)
 	Write(b, f.Results)
-	fmt.Fprintf(b, "### Listings and searches\n\n```\n%-64s %9s %9s %9s\n", "call", "p50", "p99", "longest")
+	fmt.Fprintf(b, "### Listings and searches\n\nPages are those of tables and indexes that the server looks at for one call.\n\n```\n%-64s %9s %9s %9s %9s\n", "call", "p50", "p99", "longest", "pages")
 	for _, c := range f.Calls {
 		late := ""
 		if c.P99 > within {
 			late = fmt.Sprintf("  more than %v", within)
 		}
-		fmt.Fprintf(b, "%-64s %9s %9s %9s%s\n", c.What, rough(c.P50), rough(c.P99), rough(c.Max), late)
+		fmt.Fprintf(b, "%-64s %9s %9s %9s %9.0f%s\n", c.What, rough(c.P50), rough(c.P99), rough(c.Max), c.Pages, late)
 	}
 	fmt.Fprintf(b, "```\n\n")
 	if len(f.Held) > 0 {

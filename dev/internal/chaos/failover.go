@@ -401,67 +401,92 @@ func standbysDie(ctx context.Context, r *Rig) error {
 	return nil
 }
 
-// allKilled is the worst moment: the primary is gone, the standbys do not receive any more, none is promoted yet, and the power fails.
+// allKilled is the worst moment, again and again: the primary is gone, the standbys do not receive any more, one of them is being promoted,
+// and the power fails.
 func allKilled(ctx context.Context, r *Rig) error {
-	group, err := r.upGroup(ctx, "on")
-	if err != nil {
+	if _, err := r.upGroup(ctx, "on"); err != nil {
 		return err
 	}
-	if err := r.loadFor(ctx, pick(r.plan, 3*time.Second, 2*time.Second), "AUDIT_PATIENCE=90s"); err != nil {
-		return err
+	var sum Result
+	brokenOff, rounds := 0, max(r.plan.Rounds, 1)
+	for n := range rounds {
+		r.result = Result{}
+		promoted, err := r.allKilled(ctx, n)
+		if err != nil {
+			return fmt.Errorf("round %d: %w", n+1, err)
+		}
+		if !promoted {
+			brokenOff++
+		}
+		r.log("round %d of %d, promoted %v: accepted %d, lost %d, duplicated %d", n+1, rounds, promoted, r.result.Accepted, r.result.Lost, r.result.Duplicated)
+		sum.add(r.result, fmt.Sprintf("round %d", n+1))
+		if r.result.Failed() {
+			break // what comes after would only say it again
+		}
 	}
-	if err := r.wait(ctx, time.Second); err != nil {
-		return err
+	r.result = sum
+	r.result.note("rounds in which the promotion was broken off", fmt.Sprintf("%d of %d", brokenOff, rounds))
+	return nil
+}
+
+// allKilled is one round, and its audit. It says whether the power failed after the promotion, and not before or in the middle of it.
+func (r *Rig) allKilled(ctx context.Context, n int) (promoted bool, err error) {
+	if err := r.loadFor(ctx, pick(r.plan, 3*time.Second, 2*time.Second), r.runID(n), "AUDIT_PATIENCE=90s"); err != nil {
+		return false, err
 	}
-	former := group.Primary
+	if err := r.wait(ctx, 500*time.Millisecond+time.Duration(r.rand.Int64N(int64(time.Second)))); err != nil {
+		return false, err
+	}
+	former := r.group.Primary
 	if err := former.Crash(ctx); err != nil {
-		return err
+		return false, err
 	}
-	best, err := group.Best(ctx)
+	best, err := r.group.Best(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	promoting := make(chan error, 1)
 	go func() { promoting <- best.Exec(ctx, "select pg_promote(false)") }()
+	if err := r.wait(ctx, time.Duration(r.rand.Int64N(int64(200*time.Millisecond)))); err != nil {
+		return false, err
+	}
 	var killed sync.WaitGroup
 	for _, n := range append([]*stack.Node{r.api}, r.consumers...) {
 		killed.Go(n.Kill)
 	}
-	for _, m := range group.Standbys() {
+	for _, m := range r.group.Standbys() {
 		killed.Go(func() { _ = m.Crash(ctx) }) // it is running, or the next step says so
 	}
 	killed.Wait()
 	if err := <-promoting; err != nil {
-		r.log("the promotion was broken off: %v", err)
+		r.log("asked for the promotion, no answer: %v", err)
 	}
 
-	for _, m := range group.Standbys() {
+	for _, m := range r.group.Standbys() {
 		if err := m.Start(ctx); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if best, err = group.Promoted(ctx); err != nil {
-		return err
+	done, err := r.group.Promoted(ctx)
+	if err != nil {
+		return false, err
 	}
-	if best == nil {
-		if best, err = group.Best(ctx); err != nil {
-			return err
-		}
+	if promoted = done != nil; promoted {
+		best = done
+	} else if best, err = r.group.Best(ctx); err != nil {
+		return false, err
 	}
-	if err := group.Promote(ctx, best); err != nil {
-		return err
+	if err := r.group.Promote(ctx, best); err != nil {
+		return promoted, err
 	}
 	for _, n := range append([]*stack.Node{r.api}, r.consumers...) {
 		if err := n.Start(); err != nil {
-			return err
+			return promoted, err
 		}
 		r.expect(n)
 	}
 	r.ended()
-	if err := r.rejoin(ctx, 0, former); err != nil {
-		return err
-	}
-	return r.account(ctx)
+	return promoted, errors.Join(r.rejoin(ctx, n, former), r.account(ctx))
 }
 
 // behind is what a synchronous standby is there against: the primary commits alone, its standbys have fallen behind, it dies, and one of them

@@ -329,7 +329,7 @@ func (m *Member) until(ctx context.Context, what, sql string, args ...any) error
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %v that %s: %w", m.Name, readyTimeout, what, errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("%s: not within %v that %s: %w", m.Name, readyTimeout, what, errors.Join(context.Cause(ctx), err, m.cluster.process().Failure()))
 		}
 	}
 }
