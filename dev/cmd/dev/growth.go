@@ -60,10 +60,7 @@ func runGrowth(ctx context.Context, env *environment, _ []string) (code int, err
 		Bench:    bench.Bench{Session: env.session, Binaries: p.binaries, DatabaseURL: p.server.URL(), Span: span, Rounds: rounds, Say: env.say},
 		FreshURL: fresh, Orders: orders, Messages: messages, Held: held, Requests: requests,
 	}
-	found, err := g.Run(ctx)
-	if err != nil {
-		return exitFault, err
-	}
+	found, failed := g.Run(ctx)
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s, %s, %d processors, %s; %v a measurement, rounds: %d.\n", time.Now().UTC().Format(time.DateOnly), p.server.Source, runtime.NumCPU(), runtime.Version(), span, rounds)
 	found.Write(&text, searchLimit)
@@ -72,6 +69,9 @@ func runGrowth(ctx context.Context, env *environment, _ []string) (code int, err
 		if err := replaceSection(file, "growth", text.String()); err != nil {
 			return exitFault, err
 		}
+	}
+	if failed != nil {
+		return exitFault, failed
 	}
 	return 0, nil
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -30,7 +31,7 @@ type Grown struct {
 	Sizes   []string // of tables and indexes, the largest first
 }
 
-// Run grows the database and measures.
+// Run grows the database and measures. What it found stands beside an error, too.
 func (g *Growth) Run(ctx context.Context) (Grown, error) {
 	var found Grown
 	if err := g.grow(ctx); err != nil {
@@ -42,19 +43,24 @@ func (g *Growth) Run(ctx context.Context) (Grown, error) {
 	if err != nil {
 		return found, err
 	}
-	if found.Calls, err = g.search(ctx); err != nil {
-		return found, fmt.Errorf("search: %w", err)
-	}
-	if found.Results, err = g.alternate(ctx); err != nil {
-		return found, err
-	}
-	if g.Held > 0 {
-		if found.Held, err = g.hold(ctx); err != nil {
-			return found, fmt.Errorf("hold a snapshot: %w", err)
+	// Filling has taken the most of the time: what one part cannot find does not keep the others from being told.
+	var errs []error
+	part := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
+	found.Calls, err = g.search(ctx)
+	part("search", err)
+	found.Results, err = g.alternate(ctx)
+	part("publish and consume", err)
+	if g.Held > 0 {
+		found.Held, err = g.hold(ctx)
+		part("hold a snapshot", err)
+	}
 	found.Sizes, err = g.sizes(ctx)
-	return found, err
+	part("sizes", err)
+	return found, errors.Join(errs...)
 }
 
 // alternate measures publishing and consuming, in the new and in the grown database by turns.
@@ -128,7 +134,8 @@ type Call struct {
 func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
 	s := g.stack()
 	defer s.Stop(context.WithoutCancel(ctx)) //nolint:errcheck // the figures stand
-	api, err := s.StartAPI(ctx, "api")
+	// On a busy machine a call may take long, and what is asked here is how long.
+	api, err := s.StartAPI(ctx, "api", "REQUEST_TIMEOUT=30s")
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +160,7 @@ func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
 	} {
 		call, err := g.pages(ctx, func() (Call, error) { return reader.measure(ctx, path, g.Requests, last) })
 		if err != nil {
-			return nil, err
+			return calls, err
 		}
 		if call.What != "" {
 			calls = append(calls, call)
@@ -162,7 +169,7 @@ func (g *Growth) search(ctx context.Context) (calls []Call, err error) {
 	for _, list := range []string{"/orders?limit=100", "/orders?limit=100&status=completed", "/orders?limit=100&status=pending", "/orders?limit=100&status=dead", "/orders?limit=100&customer_name=Customer%2077", "/dead-letters?limit=100"} {
 		call, err := g.pages(ctx, func() (Call, error) { return reader.follow(ctx, list, g.Requests) })
 		if err != nil {
-			return nil, err
+			return calls, err
 		}
 		calls = append(calls, call)
 	}

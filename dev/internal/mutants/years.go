@@ -111,6 +111,31 @@ func yearsMutants() []Mutant {
 			By:     goTest("services/api", ".", "TestTheAPIDeletesWhatHasBeenKeptForLongEnough"),
 		},
 		{
+			Breaks: "a customer's dead orders are looked for among all dead ones, or all of the customer's, at once",
+			Edits:  []Edit{{"services/api/internal/orders/store.go", "return f == Filter{Status: StatusDead}", "return f.Status == StatusDead"}},
+			By:     goTest("services/api", "./internal/dashboard", "TestNoListingGrowsWithTheTables"),
+		},
+		{
+			Breaks: "a search among orders looks at all of them in one statement",
+			Edits:  []Edit{{"services/api/internal/orders/store.go", "scanWindow = 5_000\n", "scanWindow = 5_000_000\n"}},
+			By:     goTest("services/api", "./internal/dashboard", "TestNoListingGrowsWithTheTables"),
+		},
+		{
+			Breaks: "a search among dead letters looks at all of them in one statement",
+			Edits:  []Edit{{"services/api/internal/queue/deadletters.go", "scanWindow = 5_000\n", "scanWindow = 5_000_000\n"}},
+			By:     goTest("services/api", "./internal/dashboard", "TestNoListingGrowsWithTheTables"),
+		},
+		{
+			Breaks: "the bundled server compresses its log by pglz",
+			Edits:  []Edit{{"deploy/helm/orderflow/templates/_postgresconf.tpl", `ternary "on" "lz4"`, `ternary "on" "on"`}},
+			By:     suite("postgres"),
+		},
+		{
+			Breaks: "PostgreSQL 14 is told to compress its log by lz4, and does not start",
+			Edits:  []Edit{{"deploy/helm/orderflow/templates/_postgresconf.tpl", `ternary "on" "lz4"`, `ternary "lz4" "lz4"`}},
+			By:     suite("postgres"),
+		},
+		{
 			Breaks: "a dump that breaks off takes the place of a whole one",
 			Edits:  []Edit{{"deploy/helm/orderflow/templates/backup.yaml", "--file=\"$name.part\"", "--file=\"$name\""}},
 			By:     suite("backup"),
