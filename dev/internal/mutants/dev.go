@@ -12,6 +12,14 @@ func devMutants() []Mutant {
 	commits := goTest("kit", "./pgproxy", "TestTheFaultDecidesWhatIsCommitted")
 	return []Mutant{
 		{
+			Breaks: "an attempt that was never started is none of chaos' business", By: goTest(dev, "./internal/chaos", "TestAttemptsAreStarts"),
+			Edits: []Edit{{dir + "starts.go", `began && started[d] == 0`, `began && started[d] < 0`}},
+		},
+		{
+			Breaks: "a start that is counted nowhere is none of chaos' business", By: goTest(dev, "./internal/chaos", "TestAttemptsAreStarts"),
+			Edits: []Edit{{dir + "starts.go", `if untold != ended {`, `if untold < ended {`}},
+		},
+		{
 			Breaks: "what grows without end in a soak is flat", By: goTest("dev", "./internal/chaos", "TestASoakKnowsWhatGrows"),
 			Edits: []Edit{{"dev/internal/chaos/samples.go", `t.Rise <= t.May`, `t.Rise <= 10*t.May`}},
 		},
