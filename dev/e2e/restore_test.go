@@ -38,6 +38,9 @@ var restored = map[string]struct {
 		},
 		half: true,
 	},
+	"pg_dump, its data alone into a migrated database": {back: func(ctx context.Context, t *testing.T, server *postgres.Server, _ string) func() {
+		return dataAlone(ctx, t, server)
+	}},
 	"base backup and log, to a moment": {back: func(ctx context.Context, t *testing.T, server *postgres.Server, database string) func() {
 		if err := server.Backup(ctx); err != nil {
 			t.Fatal(err)
@@ -57,18 +60,45 @@ var restored = map[string]struct {
 // dumped restores a dump beside the database while the load goes on, and at last gives it the database's name.
 func dumped(ctx context.Context, t *testing.T, server *postgres.Server, args ...string) func() {
 	t.Helper()
-	for _, call := range [][]string{
+	runAll(ctx, t, server,
 		append([]string{"pg_dump", "--format=custom", "--file=dump", "--dbname=shop"}, args...),
-		{"createdb", "beside"},
-		{"pg_restore", "--exit-on-error", "--dbname=beside", "dump"},
-	} {
+		[]string{"createdb", "beside"},
+		[]string{"pg_restore", "--exit-on-error", "--dbname=beside", "dump"},
+	)
+	return func() { takeItsPlace(ctx, t, server) }
+}
+
+// dataAlone does the same with the schema of this build, and the dump's rows.
+func dataAlone(ctx context.Context, t *testing.T, server *postgres.Server) func() {
+	t.Helper()
+	runAll(ctx, t, server, []string{"pg_dump", "--format=custom", "--file=dump", "--dbname=shop"}, []string{"createdb", "beside"})
+	beside, err := postgres.WithDatabase(server.URL(), "beside")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stack.Migrate(ctx, programsFor(t).session, programsFor(t).binaries, beside); err != nil {
+		t.Fatal(err)
+	}
+	runAll(ctx, t, server,
+		[]string{"psql", "--dbname=beside", "--command=truncate orderflow.installation, orderflow.order_scan, orderflow.retention, pgmq.meta, orderflow_migrations"},
+		[]string{"pg_restore", "--exit-on-error", "--data-only", "--dbname=beside", "dump"},
+	)
+	return func() { takeItsPlace(ctx, t, server) }
+}
+
+// runAll runs programs of the server's, one after the other.
+func runAll(ctx context.Context, t *testing.T, server *postgres.Server, calls ...[]string) {
+	t.Helper()
+	for _, call := range calls {
 		if err := server.Program(ctx, call[0], call[1:]...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return func() {
-		cutOff(ctx, t, server.URL(), "shop", "alter database shop rename to lost", "alter database beside rename to shop")
-	}
+}
+
+func takeItsPlace(ctx context.Context, t *testing.T, server *postgres.Server) {
+	t.Helper()
+	cutOff(ctx, t, server.URL(), "shop", "alter database shop rename to lost", "alter database beside rename to shop")
 }
 
 // A database is restored from a backup that was taken under load, and everybody else goes on with what they remember: consumers with their
