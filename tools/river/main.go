@@ -1,8 +1,9 @@
 // River measures River (riverqueue.com), a queue in Postgres for Go, at the work that Orderflow does, so that anybody can check the
 // comparison in `make bench/river`. It prints its figures as JSON:
 //
-//	river insert   jobs inserted one by one, on -connections connections, for -span
-//	river batch    jobs inserted by InsertManyFast, 1,000 a call
+//	river insert   an order and its job in a transaction, on -connections connections, for -span
+//	river batch    1,000 orders and their jobs in a transaction: COPY and InsertManyFastTx
+//	river jobs     jobs alone, without orders, by InsertManyFast, 1,000 a call
 //	river noop     -jobs jobs worked on that do nothing
 //	river orders   -jobs jobs worked on, each of which completes the row of its order, in the transaction that completes the job
 //
@@ -85,7 +86,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("insert, batch, noop or orders?")
+		return errors.New("insert, batch, jobs, noop or orders?")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	connections := flags.Int("connections", 16, "connections, and goroutines that insert")
@@ -112,15 +113,17 @@ func run(ctx context.Context, args []string) error {
 	var got figures
 	switch args[0] {
 	case "insert":
-		got, err = insert(ctx, pool, *connections, *span, 1)
+		got, err = insert(ctx, pool, *connections, *span, one)
 	case "batch":
-		got, err = insert(ctx, pool, *connections, *span, 1000)
+		got, err = insert(ctx, pool, *connections, *span, many)
+	case "jobs":
+		got, err = insert(ctx, pool, *connections, *span, jobsAlone)
 	case "noop":
 		got, err = work(ctx, pool, nil, *jobs)
 	case "orders":
 		got, err = work(ctx, pool, pool, *jobs)
 	default:
-		return fmt.Errorf("%q: insert, batch, noop or orders?", args[0])
+		return fmt.Errorf("%q: insert, batch, jobs, noop or orders?", args[0])
 	}
 	if err != nil {
 		return err
@@ -128,7 +131,7 @@ func run(ctx context.Context, args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(got)
 }
 
-// prepare makes River's tables and one of orders, and empties them.
+// prepare makes River's tables, and one of orders as Orderflow has it, and empties them.
 func prepare(ctx context.Context, pool *pgxpool.Pool) error {
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -140,20 +143,73 @@ func prepare(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err = pool.Exec(ctx, `
 		create table if not exists orders (
 			id bigint primary key, customer_name text, product_name text, quantity integer, price numeric(12, 2),
+			created_at timestamptz not null default clock_timestamp(),
 			status text not null default 'pending', attempts integer not null default 0, effects integer not null default 0, completed_at timestamptz
 		) with (fillfactor = 40);
+		create index if not exists orders_customer_name_id_idx on orders (customer_name, id);
 		truncate orders, river_job;
 		checkpoint`)
 	return err
 }
 
-// insert makes each of some goroutines insert jobs, so many in a call.
-func insert(ctx context.Context, pool *pgxpool.Pool, goroutines int, span time.Duration, each int) (figures, error) {
+// batch is how many orders or jobs a call has that has many.
+const batch = 1000
+
+// inserter inserts as many as it returns. next draws the ids of orders: they cost River nothing.
+type inserter func(ctx context.Context, client *river.Client[pgx.Tx], pool *pgxpool.Pool, next *atomic.Int64) (int, error)
+
+// one inserts an order and its job.
+func one(ctx context.Context, client *river.Client[pgx.Tx], pool *pgxpool.Pool, next *atomic.Int64) (int, error) {
+	return 1, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		o := order(next.Add(1))
+		_, err := tx.Exec(ctx, `insert into orders (id, customer_name, product_name, quantity, price) values ($1, $2, $3, $4, $5)`,
+			o.OrderID, o.CustomerName, o.ProductName, o.Quantity, o.Price)
+		if err != nil {
+			return err
+		}
+		_, err = client.InsertTx(ctx, tx, o, nil)
+		return err
+	})
+}
+
+// many inserts orders and their jobs, in the quickest way that there is: COPY for both.
+func many(ctx context.Context, client *river.Client[pgx.Tx], pool *pgxpool.Pool, next *atomic.Int64) (int, error) {
+	params := jobs(next)
+	return batch, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		columns := []string{"id", "customer_name", "product_name", "quantity", "price"}
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"orders"}, columns, pgx.CopyFromSlice(batch, func(i int) ([]any, error) {
+			o := params[i].Args.(fulfil)
+			return []any{o.OrderID, o.CustomerName, o.ProductName, o.Quantity, o.Price}, nil
+		}))
+		if err != nil {
+			return err
+		}
+		_, err = client.InsertManyFastTx(ctx, tx, params)
+		return err
+	})
+}
+
+// jobsAlone inserts jobs of orders that there are not: less work than Orderflow does.
+func jobsAlone(ctx context.Context, client *river.Client[pgx.Tx], _ *pgxpool.Pool, next *atomic.Int64) (int, error) {
+	_, err := client.InsertManyFast(ctx, jobs(next))
+	return batch, err
+}
+
+func jobs(next *atomic.Int64) []river.InsertManyParams {
+	params := make([]river.InsertManyParams, batch)
+	for i := range params {
+		params[i].Args = order(next.Add(1))
+	}
+	return params
+}
+
+// insert makes each of some goroutines insert, again and again.
+func insert(ctx context.Context, pool *pgxpool.Pool, goroutines int, span time.Duration, call inserter) (figures, error) {
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return figures{}, err
 	}
-	var jobs atomic.Int64
+	var next, inserted atomic.Int64
 	took := make([][]time.Duration, goroutines)
 	errs := make([]error, goroutines)
 	started := time.Now()
@@ -162,15 +218,11 @@ func insert(ctx context.Context, pool *pgxpool.Pool, goroutines int, span time.D
 	for i := range goroutines {
 		all.Go(func() {
 			for begin := time.Now(); begin.Before(end) && errs[i] == nil; {
-				if each == 1 {
-					_, errs[i] = client.Insert(ctx, order(jobs.Add(1)), nil)
-				} else {
-					params := make([]river.InsertManyParams, each)
-					for k := range params {
-						params[k].Args = order(jobs.Add(1))
-					}
-					_, errs[i] = client.InsertManyFast(ctx, params)
+				var n int
+				if n, errs[i] = call(ctx, client, pool, &next); errs[i] != nil {
+					return
 				}
+				inserted.Add(int64(n))
 				now := time.Now()
 				took[i] = append(took[i], now.Sub(begin))
 				begin = now
@@ -184,11 +236,11 @@ func insert(ctx context.Context, pool *pgxpool.Pool, goroutines int, span time.D
 	if len(calls) == 0 {
 		return figures{}, errors.Join(errs...)
 	}
-	return figures{float64(jobs.Load()) / seconds, calls[len(calls)/2].Seconds(), calls[len(calls)*99/100].Seconds()}, errors.Join(errs...)
+	return figures{float64(inserted.Load()) / seconds, calls[len(calls)/2].Seconds(), calls[len(calls)*99/100].Seconds()}, errors.Join(errs...)
 }
 
 // work measures how long a client takes for jobs that wait, from the first that is done to the last.
-func work(ctx context.Context, pool, orders *pgxpool.Pool, jobs int64) (figures, error) {
+func work(ctx context.Context, pool, orders *pgxpool.Pool, count int64) (figures, error) {
 	done := make(chan struct{}, 1024)
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{pool: orders, done: done})
@@ -202,8 +254,8 @@ func work(ctx context.Context, pool, orders *pgxpool.Pool, jobs int64) (figures,
 	if err != nil {
 		return figures{}, err
 	}
-	for n := int64(0); n < jobs; n += 1000 {
-		params := make([]river.InsertManyParams, min(1000, jobs-n))
+	for n := int64(0); n < count; n += batch {
+		params := make([]river.InsertManyParams, min(batch, count-n))
 		for k := range params {
 			params[k].Args = order(n + int64(k) + 1)
 		}
@@ -213,7 +265,7 @@ func work(ctx context.Context, pool, orders *pgxpool.Pool, jobs int64) (figures,
 	}
 	_, err = pool.Exec(ctx, `
 		insert into orders (id, customer_name, product_name, quantity, price)
-		select n, 'Customer ' || n, 'Product ' || n, 2, 19.99 from generate_series(1, $1::bigint) n`, jobs)
+		select n, 'Customer ' || n, 'Product ' || n, 2, 19.99 from generate_series(1, $1::bigint) n`, count)
 	if err != nil {
 		return figures{}, err
 	}
@@ -228,9 +280,9 @@ func work(ctx context.Context, pool, orders *pgxpool.Pool, jobs int64) (figures,
 	}
 	<-done
 	first := time.Now()
-	for range jobs - 1 {
+	for range count - 1 {
 		<-done
 	}
-	rate := float64(jobs) / time.Since(first).Seconds()
+	rate := float64(count) / time.Since(first).Seconds()
 	return figures{Rate: rate}, client.Stop(ctx)
 }

@@ -16,11 +16,13 @@ import (
 // River beside it, where its program was built (make bench/river).
 
 func (b *Bench) riverInserts(connections int) []contender {
-	return b.river("River, Insert, "+onConnections(connections), "insert", "-connections", strconv.Itoa(connections), "-span", b.Span.String())
+	return b.river("River, an order and its job, InsertTx, "+onConnections(connections), "insert", "-connections", strconv.Itoa(connections), "-span", b.Span.String())
 }
 
 func (b *Bench) riverBatches() []contender {
-	return b.river("River, InsertManyFast of 1,000, 4 connections", "batch", "-connections", "4", "-span", b.Span.String())
+	return append(
+		b.river("River, 1,000 orders and their jobs, COPY and InsertManyFastTx, 4 connections", "batch", "-connections", "4", "-span", b.Span.String()),
+		b.river("River, jobs alone, InsertManyFast of 1,000, 4 connections", "jobs", "-connections", "4", "-span", b.Span.String())...)
 }
 
 func (b *Bench) riverWork() []contender {
