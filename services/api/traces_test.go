@@ -104,6 +104,59 @@ func TestARequestIsTraced(t *testing.T) {
 	}
 }
 
+// A message bears a trace that somebody follows: the caller, or this service. An order remembers one that is recorded, because a link to
+// another leads nowhere.
+func TestATraceThatNobodyFollowsIsNotStored(t *testing.T) {
+	t.Parallel()
+	const sampled, unsampled = "00-" + callersTrace + "-00f067aa0ba902b7-01", "00-" + callersTrace + "-00f067aa0ba902b7-00"
+	collector := otlptest.New(t)
+	for _, test := range []struct {
+		name, endpoint, sampler, caller string
+		message                         string // the end of its traceparent; empty: it bears none
+		order                           bool   // remembers the trace
+	}{
+		{"nobody", "", "", "", "", false},
+		{"the caller, who does not record it", "", "", unsampled, unsampled, false},
+		{"the caller, who records it", "", "", sampled, sampled, true},
+		{"the service, which does not record it", collector.URL, "always_off", "", "-00", false},
+		{"the service, which records it", collector.URL, "always_on", "", "-01", true},
+		{"both, and the caller does not record it", collector.URL, "", unsampled, "-00", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			url := testdb.New(t)
+			env := map[string]string{"DATABASE_URL": url, "TRACE_URL_TEMPLATE": "https://traces.example/trace/{trace_id}"}
+			if test.endpoint != "" {
+				env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_TRACES_SAMPLER"] = test.endpoint, test.sampler
+			}
+			s := started(t, env)
+			var headers []string
+			if test.caller != "" {
+				headers = []string{"traceparent", test.caller}
+			}
+			s.post(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, headers...)
+			var keys, parent string
+			var remembered bool
+			err := testdb.Connect(t, url).QueryRow(t.Context(), `
+				select (select string_agg(k, ' ' order by k) from jsonb_object_keys(q.headers) k), coalesce(q.headers ->> 'traceparent', ''), o.trace_id is not null
+				from pgmq.q_order_queue q join orders o on o.message_id = q.msg_id`).Scan(&keys, &parent, &remembered)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wanted := "schema"
+			if test.message != "" {
+				wanted = "schema traceparent"
+			}
+			if keys != wanted || !strings.HasSuffix(parent, test.message) || remembered != test.order {
+				t.Errorf("headers have %q, traceparent is %q, the order remembers its trace: %v", keys, parent, remembered)
+			}
+			if page := s.get(t, "/ui/orders/1"); page.status != http.StatusOK || strings.Contains(page.body, "https://traces.example/") != test.order {
+				t.Errorf("the order's page: %d, with a link to the trace: %v", page.status, !test.order)
+			}
+		})
+	}
+}
+
 // Requests that share a transaction share its span: it has links to them, and they to it.
 func TestRequestsThatShareATransactionAreLinked(t *testing.T) {
 	t.Parallel()

@@ -53,6 +53,18 @@ func tracesMutants() []Mutant {
 			Edits: []Edit{{api + "/internal/httpapi/trace.go", `request.Traceparent, request.Span = tracing.Format(span.SpanContext()), span`, `request.Span = span`}},
 		},
 		{
+			Breaks: "every order remembers a trace", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
+			Edits: []Edit{{api + "/internal/orders/publish.sql", `like '%-01'`, `like '%-0_'`}},
+		},
+		{
+			Breaks: "every message bears a trace", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
+			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	if p.followed {`, `	if true {`}},
+		},
+		{
+			Breaks: "what the service does not sample is sampled by the consumer", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
+			Edits: []Edit{{api + "/internal/httpapi/trace.go", `from.IsValid() || tracer != nil`, `from.IsValid()`}},
+		},
+		{
 			Breaks: "a transaction has no span", By: goTest(api, ".", "TestRequestsThatShareATransactionAreLinked"),
 			Edits: []Edit{{api + "/internal/orders/spans.go", `		if u.Span != nil {`, `		if u.Span != nil && len(joined) == 0 {`}},
 		},

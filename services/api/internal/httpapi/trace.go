@@ -16,8 +16,9 @@ import (
 // place is a request's place in a distributed trace (W3C Trace Context). What it hands on bears the caller's trace id, and the id of the
 // request's span where there is one.
 type place struct {
-	context trace.SpanContext
-	span    trace.Span // nil: the trace is not recorded
+	context  trace.SpanContext
+	span     trace.Span // nil: the trace is not recorded
+	followed bool       // the caller has begun the trace, or this service decides on traces
 }
 
 // placeKey is where a request's trace is kept once it was asked for.
@@ -34,8 +35,9 @@ func (s *Server) beginTrace(c *fiber.Ctx, at time.Time) place {
 	if isProbe(c.Path()) {
 		tracer = nil // one every few seconds, of each pod, that nobody looks at
 	}
-	p := place{}
-	p.context, p.span = tracer.Begin(tracing.Parse(c.Request().Header.Peek("traceparent")), known(c.Method()), trace.SpanKindServer, at)
+	from := tracing.Parse(c.Request().Header.Peek("traceparent"))
+	p := place{followed: from.IsValid() || tracer != nil}
+	p.context, p.span = tracer.Begin(from, known(c.Method()), trace.SpanKindServer, at)
 	c.Locals(placeKey, p)
 	return p
 }
@@ -68,10 +70,14 @@ func (p place) end(c *fiber.Ctx, route string) {
 	p.span.End()
 }
 
-// publish writes a request's orders, as a span of its own: its context is what their messages bear.
+// publish writes a request's orders, as a span of its own: its context is what their messages bear. Those of a trace that nobody follows bear
+// none: its id was made for this request's answer and log lines, and means nothing to others.
 func (s *Server) publish(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
 	p := s.traceOf(c)
-	request.Traceparent = tracing.Format(p.context)
+	request.Trace = p.context
+	if p.followed {
+		request.Traceparent = tracing.Format(p.context)
+	}
 	if p.span == nil {
 		return s.cfg.Writer.Write(request)
 	}

@@ -1,9 +1,10 @@
 -- Writes a batch of orders and their messages, in one statement and so in one transaction and one round trip.
 --
--- {queue} is the queue's table; $1 to $7 have one element for each order:
---    unit    orders of one request have the same number: they are written all or not at all
---    probe   is only looked up, never written (the order after the last one of a replayed batch)
---    cents   the price in hundredths
+-- {queue} is the queue's table; $1 to $8 have one element for each order:
+--    unit         orders of one request have the same number: they are written all or not at all
+--    probe        is only looked up, never written (the order after the last one of a replayed batch)
+--    cents        the price in hundredths
+--    traceparent  what the message bears of a trace; empty: nothing
 -- Returns a row for each order written and for each one found under its idempotency key. A unit of which anything was found
 -- is not written.
 --
@@ -68,7 +69,7 @@ sent as (
             'price', f.price,
             'created_at', to_char(f.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
         ),
-        jsonb_build_object('schema', 1, 'traceparent', f.traceparent)
+        case when f.traceparent = '' then jsonb '{"schema": 1}' else jsonb_build_object('schema', 1, 'traceparent', f.traceparent) end
     from fresh f
     returning msg_id
 ),
@@ -76,8 +77,8 @@ written as (
     insert into public.orders
         (id, customer_name, product_name, quantity, price, created_at, message_id, idempotency_key, trace_id)
     select f.id, f.customer_name, f.product_name, f.quantity, f.price, f.created_at, f.msg_id, f.idempotency_key,
-        -- The message goes away with its headers, and the order is still asked for by its trace.
-        nullif(substring(f.traceparent from 4 for 32), '')::uuid
+        -- The message goes away with its headers, and the order still leads to its trace, if there is one: if it is sampled.
+        case when f.traceparent like '%-01' then substring(f.traceparent from 4 for 32)::uuid end
     from fresh f
     -- By key, so that two replicas that write the same keys wait for each other and never in a circle.
     order by f.idempotency_key

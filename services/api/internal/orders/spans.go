@@ -36,4 +36,4 @@ func (w *Writer) record(units []*unit, started time.Time, err error) (traceID st
 }
 
 // traceID is that of the unit's request.
-func (u *unit) traceID() string { return tracing.Parse(u.Traceparent).TraceID().String() }
+func (u *unit) traceID() string { return u.Trace.TraceID().String() }

@@ -22,8 +22,9 @@ type Request struct {
 	Orders      []Draft
 	Key         string // idempotency key; empty: none
 	Batch       bool   // the key is that of a batch: each order's is made from it and the order's place
-	Traceparent string
-	Span        trace.Span // nil: the request's trace is not recorded
+	Traceparent string            // what the messages bear of the trace; empty: nothing
+	Trace       trace.SpanContext // the request's, for log lines
+	Span        trace.Span        // nil: the request's trace is not recorded
 }
 
 // Result is what a request became.

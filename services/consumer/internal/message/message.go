@@ -237,6 +237,14 @@ func (m *Message) TraceID() string {
 	return m.Traceparent[3:35]
 }
 
+// SampledTraceID is TraceID if the trace was sampled, so that it leads to something; or empty.
+func (m *Message) SampledTraceID() string {
+	if !strings.HasSuffix(m.Traceparent, "1") { // the flags; only this one of them is handed on
+		return ""
+	}
+	return m.TraceID()
+}
+
 // Attrs are what every log line about a message bears.
 func (m *Message) Attrs() []slog.Attr {
 	return []slog.Attr{

@@ -34,7 +34,7 @@ type Told struct {
 
 // Tell returns what the history is told of a message's delivery.
 func Tell(m *message.Message, outcome string, counted bool, ended message.Instant) *Told {
-	return &Told{Outcome: outcome, Counted: counted, Due: m.Due, Leased: m.Leased, Ended: ended, TraceID: m.TraceID()}
+	return &Told{Outcome: outcome, Counted: counted, Due: m.Due, Leased: m.Leased, Ended: ended, TraceID: m.SampledTraceID()}
 }
 
 // story is what the consumer knows of a delivery for orderflow.note_history. What names the delivery, and when it is due again, the
@@ -106,7 +106,7 @@ func (q *Queue) noteUnanswered(b *pgx.Batch, messages []*message.Message) {
 	var enqueued, created []message.Instant
 	var told [][]byte
 	add := func(m *message.Message, s story) {
-		s.Ended, s.Retry, s.TraceID = instant(m.Due), instant(m.Due), m.TraceID()
+		s.Ended, s.Retry, s.TraceID = instant(m.Due), instant(m.Due), m.SampledTraceID()
 		ids, orders, told = append(ids, m.ID), append(orders, m.OrderID), append(told, s.encode())
 		enqueued, created = append(enqueued, m.EnqueuedAt), append(created, m.Created)
 	}
