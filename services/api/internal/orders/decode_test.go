@@ -386,12 +386,27 @@ func FuzzString(f *testing.F) {
 	})
 }
 
+// BenchmarkDecode reads and validates an order, a batch, and an order of which every field is wrong.
 func BenchmarkDecode(b *testing.B) {
-	in := []byte(good)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := (Input{}).Decode(in); err != nil {
-			b.Fatal(err)
-		}
+	run := func(name, body string, valid bool, decode func([]byte) error) {
+		b.Run(name, func(b *testing.B) {
+			in := []byte(body)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := decode(in); (err == nil) != valid {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
+	order := func(in []byte) error {
+		_, _, err := Input{}.Decode(in)
+		return err
+	}
+	run("order", good, true, order)
+	run("batch=100", `{"orders":[`+good+strings.Repeat(","+good, 99)+`]}`, true, func(in []byte) error {
+		_, _, err := Input{}.DecodeBatch(in)
+		return err
+	})
+	run("refused", `{"customer_name":"","product_name":7,"quantity":0,"price":-1}`, false, order)
 }

@@ -20,8 +20,8 @@ import (
 // Request is what is written all or not at all: the orders of one HTTP request.
 type Request struct {
 	Orders      []Draft
-	Key         string // idempotency key; empty: none
-	Batch       bool   // the key is that of a batch: each order's is made from it and the order's place
+	Key         string            // idempotency key; empty: none
+	Batch       bool              // the key is that of a batch: each order's is made from it and the order's place
 	Traceparent string            // what the messages bear of the trace; empty: nothing
 	Trace       trace.SpanContext // the request's, for log lines
 	Span        trace.Span        // nil: the request's trace is not recorded
