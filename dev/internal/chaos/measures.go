@@ -46,8 +46,9 @@ func (r *Rig) atRest(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	// It has only just started, and who asks for its metrics has it ask the database some forty things, which is not to be counted.
-	if err := r.wait(ctx, 2*time.Second); err != nil {
+	// It has only just started, and who asks for its metrics has it ask the database some forty things, which is not to be counted. A server
+	// process tells of its transactions up to ten seconds later (PGSTAT_IDLE_INTERVAL).
+	if err := r.wait(ctx, pick(r.plan, 12*time.Second, time.Second)); err != nil {
 		return err
 	}
 	committed, err := r.scalar(ctx, transactions)

@@ -17,8 +17,9 @@ const (
 	effectTable    = `create table shop.effects (order_id bigint not null, created_at timestamptz not null, effect_at timestamptz not null default clock_timestamp())`
 )
 
-// CreateEffects makes the function and the table. A call takes so long, however many orders it is about; failing are those that fail by
-// the example's rule: each with an even message at its first attempt, and each with one that is divisible by 6 at the second, too.
+// CreateEffects makes the function and the table. A call takes so long, however many orders it is about; failing are those that fail: each
+// with a message that is divisible by 10 at its first attempt, and each with one that is divisible by 30 at the second, too. The example's rule is
+// 2 and 6; but who fails in a transaction of many is looked for by halves, so that nearly every order would have one of its own.
 func CreateEffects(ctx context.Context, databaseURL string, work time.Duration, failing bool) error {
 	conn, err := pgx.Connect(ctx, databaseURL)
 	if err != nil {
@@ -32,7 +33,7 @@ func CreateEffects(ctx context.Context, databaseURL string, work time.Duration, 
 		begin
 			if ` + strconv.FormatBool(failing) + ` then
 				select o.id into failed from unnest(orders) as o
-				 where o.message_id % 2 = 0 and o.attempts < 2 or o.message_id % 6 = 0 and o.attempts < 3 limit 1;
+				 where o.message_id % 10 = 0 and o.attempts < 2 or o.message_id % 30 = 0 and o.attempts < 3 limit 1;
 				if failed is not null then
 					raise exception 'simulated failure of order %', failed;
 				end if;
