@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"testing"
 
@@ -22,8 +23,17 @@ func (b *bundle) publishWith(consumer, handler string) {
 	b.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	server := pg.NewServer(b.Address(), consumer, log, pg.Observer{})
-	if err := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, consumer, handler, log).Publish(b.ctx); err != nil {
-		b.t.Fatal(err)
+	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, consumer, handler, log)
+	for {
+		err := publisher.Publish(b.ctx)
+		if errors.Is(err, context.DeadlineExceeded) && b.ctx.Err() == nil { // its own deadline, on a busy machine: it is its turn all the same
+			b.Exec(`update orderflow.findings set claimed_at = claimed_at - interval '1 minute'`)
+			continue
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		return
 	}
 }
 
