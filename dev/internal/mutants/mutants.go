@@ -74,6 +74,7 @@ func All() []Mutant {
 		alertMutants(),
 		screenMutants(),
 		probeMutants(),
+		deployMutants(),
 	)
 }
 

@@ -95,8 +95,9 @@ func TestWhatSelectsFindsPods(t *testing.T) {
 					}
 				}
 			case *policyv1.PodDisruptionBudget:
-				if len(choose(t, pods, o.Spec.Selector)) != 1 {
-					t.Errorf("%s: does not select one kind of pod", object)
+				const component = "app.kubernetes.io/component"
+				if len(choose(t, pods, o.Spec.Selector)) != 1 || o.Spec.Selector.MatchLabels[component] != o.Labels[component] {
+					t.Errorf("%s: does not select its own kind of pod, and that alone", object)
 				}
 			case *networkingv1.NetworkPolicy:
 				if len(choose(t, pods, &o.Spec.PodSelector)) == 0 {

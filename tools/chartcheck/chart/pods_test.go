@@ -2,6 +2,7 @@ package chart
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -136,4 +137,33 @@ func volumesOf(object Object) []string {
 		}
 	}
 	return names
+}
+
+// Services, policies and probes name ports; what a program listens on is in its environment. The two must be the same.
+func TestPortsAreThoseThatProgramsListenOn(t *testing.T) {
+	t.Parallel()
+	listens := map[string]string{"API_PORT": "http", "METRICS_PORT": "metrics", "RECEIVER_PORT": "http"}
+	everyPod(t, func(t *testing.T, object Object, pod corev1.PodTemplateSpec) {
+		for _, container := range pod.Spec.Containers {
+			ports := map[string]string{}
+			for _, port := range container.Ports {
+				ports[port.Name] = strconv.Itoa(int(port.ContainerPort))
+			}
+			for _, variable := range container.Env {
+				if name, ok := listens[variable.Name]; ok && ports[name] != variable.Value && (variable.Name != "METRICS_PORT" || variable.Value != "-1") {
+					t.Errorf("%s: %s has %s=%s, and its port %s is %q", object, container.Name, variable.Name, variable.Value, name, ports[name])
+				}
+			}
+			for what, probe := range map[string]*corev1.Probe{"startup": container.StartupProbe, "readiness": container.ReadinessProbe, "liveness": container.LivenessProbe} {
+				if probe != nil && probe.HTTPGet != nil && ports[probe.HTTPGet.Port.StrVal] == "" {
+					t.Errorf("%s: the %s probe of %s asks port %s, which there is not", object, what, container.Name, probe.HTTPGet.Port.String())
+				}
+			}
+		}
+		// What serves is asked whether it is well; only what ends by itself is not.
+		_, deployment := object.Typed.(*appsv1.Deployment)
+		if first := pod.Spec.Containers[0]; deployment && (first.StartupProbe == nil || first.ReadinessProbe == nil || first.LivenessProbe == nil) {
+			t.Errorf("%s: %s has not all of its probes", object, first.Name)
+		}
+	})
 }

@@ -1,0 +1,113 @@
+package mutants
+
+// deployMutants break what the chart makes of its values: ports, probes, variables, what survives a drained node, and backups.
+func deployMutants() []Mutant {
+	const templates = chartDir + "/templates/"
+	rendered := func(name string) Test { return goTest("tools/chartcheck", "./chart", name) }
+	return []Mutant{
+		{
+			Breaks: "the api listens on a port that nobody is told of", By: rendered("TestPortsAreThoseThatProgramsListenOn"),
+			Edits: []Edit{{templates + "api-deployment.yaml", "- name: API_PORT\n  value: \"8000\"", "- name: API_PORT\n  value: \"8001\""}},
+		},
+		{
+			Breaks: "the api's metrics are where nobody looks", By: rendered("TestPortsAreThoseThatProgramsListenOn"),
+			Edits: []Edit{{templates + "api-deployment.yaml", `name: metrics, containerPort: 9100`, `name: metrics, containerPort: 9101`}},
+		},
+		{
+			Breaks: "a consumer's probes ask a port that there is not", By: rendered("TestPortsAreThoseThatProgramsListenOn"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", `{name: metrics, containerPort: 9101}`, `{name: meters, containerPort: 9101}`}},
+		},
+		{
+			Breaks: "a consumer is not probed", By: rendered("TestPortsAreThoseThatProgramsListenOn"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", ` "probes" "metrics"`, ``}},
+		},
+		{
+			Breaks: "the consumers' budget is about the api's pods", By: rendered("TestWhatSelectsFindsPods"),
+			Edits: []Edit{{templates + "poddisruptionbudgets.yaml", `(dict "root" $ "component" $component) | nindent 6`, `(dict "root" $ "component" "api") | nindent 6`}},
+		},
+		{
+			Breaks: "api.requestTimeout is not passed on", By: suite("api"),
+			Edits: []Edit{{templates + "api-deployment.yaml", "- name: REQUEST_TIMEOUT\n  value: {{ .Values.api.requestTimeout | quote }}\n", ``}},
+		},
+		{
+			Breaks: "api.shutdownDelay is counted with, and not passed on", By: suite("api"),
+			Edits: []Edit{{templates + "api-deployment.yaml", "- name: SHUTDOWN_DELAY\n  value: {{ .Values.api.shutdownDelay | quote }}\n", ``}},
+		},
+		{
+			Breaks: "api.databaseConnections is counted with, and not passed on", By: suite("api"),
+			Edits: []Edit{{templates + "api-deployment.yaml", "- name: DB_MAX_CONNS\n  value: {{ int64 .Values.api.databaseConnections | quote }}\n", ``}},
+		},
+		{
+			Breaks: "log.level is not passed on", By: suite("api"),
+			Edits: []Edit{{templates + "_pod.tpl", "- name: LOG_LEVEL\n  value: {{ .root.Values.log.level }}\n", ``}},
+		},
+		{
+			Breaks: "an update takes a pod away before it has another", By: suite("api"),
+			Edits: []Edit{{templates + "_pod.tpl", `"maxSurge" "25%" "maxUnavailable" 0`, `"maxSurge" 0 "maxUnavailable" 1`}},
+		},
+		{
+			Breaks: "all pods may be in one zone", By: suite("api"),
+			Edits: []Edit{{templates + "_pod.tpl", `{{- if and .spread (not $own) (not $affinity.podAntiAffinity) }}`, `{{- if false }}`}},
+		},
+		{
+			Breaks: "a consumer's visibility timeout is its batch size", By: suite("consumer"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", "- name: VT\n  value: {{ int64 $consumer.visibilityTimeout", "- name: VT\n  value: {{ int64 $consumer.batchSize"}},
+		},
+		{
+			Breaks: "consumer.prefetch is not passed on", By: suite("consumer"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", "- name: PREFETCH\n  value: {{ int64 $consumer.prefetch | quote }}\n", ``}},
+		},
+		{
+			Breaks: "consumer.drainTimeout is counted with, and not passed on", By: suite("consumer"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", "- name: DRAIN_TIMEOUT\n  value: {{ $consumer.drainTimeout | quote }}\n", ``}},
+		},
+		{
+			Breaks: "orders do not say which pod processed them", By: suite("consumer"),
+			Edits: []Edit{{templates + "consumer-deployment.yaml", "- name: CONSUMER_ID\n  valueFrom:\n    fieldRef: {fieldPath: metadata.name}\n", ``}},
+		},
+		{
+			Breaks: "a backup goes on after an error", By: suite("backup"),
+			Edits: []Edit{{templates + "backup.yaml", "    - -euc\n", "    - -uc\n"}},
+		},
+		{
+			Breaks: "everybody may read a dump", By: suite("backup"),
+			Edits: []Edit{{templates + "backup.yaml", "      umask 077\n", ``}},
+		},
+		{
+			Breaks: "the newest dump is removed, and the oldest kept", By: suite("backup"),
+			Edits: []Edit{{templates + "backup.yaml", `sort -r | tail`, `sort | tail`}},
+		},
+		{
+			Breaks: "a dump fewer is kept than asked for", By: suite("backup"),
+			Edits: []Edit{{templates + "backup.yaml", `tail -n +$((KEEP + 1))`, `tail -n +$KEEP`}},
+		},
+		{
+			Breaks: "a backup that hangs keeps all later ones from starting", By: suite("backup"),
+			Edits: []Edit{{templates + "backup.yaml", "      activeDeadlineSeconds: {{ int64 $backup.activeDeadlineSeconds }}\n", ``}},
+		},
+		{
+			Breaks: "a drained node counts as a failed load", By: suite("loadgen"),
+			Edits: []Edit{{templates + "loadgen-job.yaml", "    - action: Ignore\n      onPodConditions: [{type: DisruptionTarget, status: \"True\"}]\n", ``}},
+		},
+		{
+			Breaks: "loadgen.concurrency is not passed on", By: suite("loadgen"),
+			Edits: []Edit{{templates + "loadgen-job.yaml", "- name: CONCURRENCY\n  value: {{ int64 $loadgen.concurrency | quote }}\n", ``}},
+		},
+		{
+			Breaks: "what pods may call is listed, and not enforced", By: suite("network"),
+			Edits: []Edit{{templates + "networkpolicies.yaml", `ternary (list "Ingress" "Egress") (list "Ingress") $egress`, `list "Ingress"`}},
+		},
+		{
+			Breaks: "pods may not ask for addresses", By: suite("network"),
+			Edits: []Edit{{templates + "networkpolicies.yaml", "{{- define \"orderflow.egress.database\" -}}\n- ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]\n", "{{- define \"orderflow.egress.database\" -}}\n"}},
+		},
+		{
+			Breaks: "a Postgres that recovers is killed", By: suite("postgres"),
+			Edits: []Edit{{templates + "postgres-statefulset.yaml", ` || test $? -eq 1"]`, `"]`}},
+		},
+		{
+			Breaks: "a pod that is not ready keeps its node from being drained", By: suite("autoscaling"),
+			Edits: []Edit{{templates + "poddisruptionbudgets.yaml", "  unhealthyPodEvictionPolicy: AlwaysAllow\n", ``}},
+		},
+	}
+}
