@@ -1,6 +1,6 @@
 package mutants
 
-// probeMutants break the port of metrics and probes, and what the programs do with signals.
+// probeMutants break the port of metrics and probes, and what the programs do with signals, and what settings they start with.
 func probeMutants() []Mutant {
 	const ops = "kit/ops/ops.go"
 	port := func(name string) Test { return goTest("kit", "./ops", name) }
@@ -24,6 +24,22 @@ func probeMutants() []Mutant {
 		{
 			Breaks: "a program does not end while somebody takes a profile", By: port("TestStoppingWaitsForNobody"),
 			Edits: []Edit{{ops, "context.Background(), 500*time.Millisecond", "context.Background(), time.Hour"}},
+		},
+		{
+			Breaks: "a drain may take as long as somebody writes", By: goTest(api, "./internal/config", "TestEveryNumberHasBounds"),
+			Edits: []Edit{{api + "/internal/config/config.go", `	env.Between(p, "DRAIN_TIMEOUT", c.DrainTimeout, 0, 10*time.Minute)`, ``}},
+		},
+		{
+			Breaks: "any number of connections is taken", By: goTest(api, "./internal/config", "TestEveryNumberHasBounds"),
+			Edits: []Edit{{api + "/internal/config/config.go", `	env.Between(p, "MAX_CONNECTIONS", c.MaxConnections, 16, 1_000_000)`, ``}},
+		},
+		{
+			Breaks: "orders may be kept for less than no time", By: goTest(api, "./internal/config", "TestEveryNumberHasBounds"),
+			Edits: []Edit{{api + "/internal/config/config.go", `	checkRetention(p, "ORDER_RETENTION", c.OrderRetention)`, ``}},
+		},
+		{
+			Breaks: "a consumer takes any number of attempts", By: goTest("services/consumer", "./internal/config", "TestEveryNumberHasBounds"),
+			Edits: []Edit{{"services/consumer/internal/config/check.go", `	env.Between(p, "MAX_ATTEMPTS", c.MaxAttempts, 1, 1000)`, ``}},
 		},
 		{
 			Breaks: "the api is ready while it ends", By: goTest(api, ".", "TestShutdownGoesOnServingForAWhile"),

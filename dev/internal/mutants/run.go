@@ -171,14 +171,14 @@ func chartVerdict(out string, err error) (Verdict, string) {
 	return Unproven, fmt.Sprintf("%v\n%s", err, tail(out))
 }
 
-// goTest runs tests of one package. The overlay goes into GOFLAGS, so that a test that builds the services builds them with it.
+// goTest runs tests of one package: the limit is for each few of them. The overlay goes into GOFLAGS, so that a test that builds the services builds them with it.
 func (r *Runner) goTest(ctx context.Context, at Test, names []string, overlay, chart string, env ...string) (string, error) {
 	// What a property test notes of a failure would be noted in the working copy.
 	env = append(env, "GOWORK=off", "RAPID_NOFAILFILE=true", "CHART="+chart, "BINARIES="+filepath.Join(r.Root, "bin"))
 	if overlay != "" {
 		env = append(env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	}
-	return r.command(ctx, filepath.Join(r.Root, at.Module), proc.Environ(env...), "go", "test", "-vet=off", "-count=1", "-v", "-timeout", r.Limit.String(), "-run", "^("+strings.Join(names, "|")+")$", at.Package)
+	return r.command(ctx, filepath.Join(r.Root, at.Module), proc.Environ(env...), "go", "test", "-vet=off", "-count=1", "-v", "-timeout", (r.Limit * time.Duration(1+len(names)/8)).String(), "-run", "^("+strings.Join(names, "|")+")$", at.Package)
 }
 
 // chartTest runs one suite of the chart's tests on a copy of it.
@@ -188,7 +188,7 @@ func (r *Runner) chartTest(ctx context.Context, chart, file string) (string, err
 
 // command runs a program with all that it starts in a group of its own, so that nothing of it outlives the context.
 func (r *Runner) command(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Limit+5*time.Minute) // the compiler's time is not the test's
+	ctx, cancel := context.WithTimeout(ctx, 10*r.Limit+5*time.Minute) // go test has its own limit, and the compiler's time is not the test's
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, env

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"orderflow.example/kit/env"
 )
 
 // wrong is what every error begins with.
@@ -125,5 +128,33 @@ func TestTokens(t *testing.T) {
 		if got := strings.Join(Tokens(list), " "); got != want {
 			t.Errorf("%q: %s", list, got)
 		}
+	}
+}
+
+// A number without bounds is one with which a program starts and does not work: each has them, at both ends.
+func TestEveryNumberHasBounds(t *testing.T) {
+	t.Parallel()
+	absurd := map[reflect.Type][]string{
+		reflect.TypeFor[int]():           {"-2", "2147483647"},
+		reflect.TypeFor[float64]():       {"-1", "1e300"},
+		reflect.TypeFor[time.Duration](): {"-1s", "2500000h"},
+		reflect.TypeFor[env.Size]():      {"-1", "8589934591GiB"},
+	}
+	numbers := 0
+	fields := reflect.VisibleFields(reflect.TypeFor[Config]())
+	for _, field := range fields {
+		name := field.Tag.Get("envconfig")
+		for _, value := range absurd[field.Type] {
+			if name == "" {
+				continue
+			}
+			numbers++
+			if _, err := load(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), name+"=") {
+				t.Errorf("%s=%s: %v", name, value, err)
+			}
+		}
+	}
+	if numbers < 20 {
+		t.Errorf("only %d values were tried", numbers)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"orderflow.example/kit/env"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/webhook"
 )
@@ -239,5 +241,33 @@ func TestTheTableNamesEveryVariable(t *testing.T) {
 		if !strings.Contains(table, "| `"+name+"` |") {
 			t.Errorf("%s is missing in\n%s", name, table)
 		}
+	}
+}
+
+// A number without bounds is one with which a program starts and does not work: each has them, at both ends.
+func TestEveryNumberHasBounds(t *testing.T) {
+	t.Parallel()
+	absurd := map[reflect.Type][]string{
+		reflect.TypeFor[int]():           {"-2", "2147483647"},
+		reflect.TypeFor[float64]():       {"-1", "1e300"},
+		reflect.TypeFor[time.Duration](): {"-1s", "2500000h"},
+		reflect.TypeFor[env.Size]():      {"-1", "8589934591GiB"},
+	}
+	numbers := 0
+	fields := reflect.VisibleFields(reflect.TypeFor[Config]())
+	for _, field := range fields {
+		name := field.Tag.Get("envconfig")
+		for _, value := range absurd[field.Type] {
+			if name == "" {
+				continue
+			}
+			numbers++
+			if _, err := load(map[string]string{name: value}); err == nil || !strings.Contains(err.Error(), name+"=") {
+				t.Errorf("%s=%s: %v", name, value, err)
+			}
+		}
+	}
+	if numbers < 20 {
+		t.Errorf("only %d values were tried", numbers)
 	}
 }
