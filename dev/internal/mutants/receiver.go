@@ -27,8 +27,9 @@ func receiverMutants() []Mutant {
 		},
 		{
 			Breaks: "a file without a key leaves a receiver without any", By: command("TestKeysInAFileAreReadAgain"),
-			Edits: []Edit{{dir + "keyring.go", `	if err == nil && keys.Empty() {`, `	if false {`}, {dir + "keyring.go", `	text, err := secret.Content(path)`, `	text, _ := secret.Content(path)
-	var err error`}},
+			Edits: []Edit{{dir + "keyring.go", `	if err != nil {
+		k.log.Warn(`, `	if k.keys = keys; err != nil {
+		k.log.Warn(`}},
 		},
 		{
 			Breaks: "only the first of several secrets is good", By: goTest(loadgen, "./internal/receive/signature", "TestWhatTheReferenceLibrarySignsIsValid"),
