@@ -6,13 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,9 +49,9 @@ type Server struct {
 
 // Start listens and serves until [Server.Stop].
 func Start(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
-	listener, err := listen.TCP(ctx, net.JoinHostPort(o.Host, strconv.Itoa(o.Port)), listen.SecondPort, log)
+	listener, err := listen.Port(ctx, "METRICS", o.Host, o.Port, listen.SecondPort, log)
 	if err != nil {
-		return nil, fmt.Errorf("METRICS_HOST and METRICS_PORT: %w", err)
+		return nil, err
 	}
 	s := &Server{
 		http: &http.Server{

@@ -82,7 +82,8 @@ func TestShutdownGoesOnServingForAWhile(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	p := startProcess(t, db)
-	s := &service{url: "http://127.0.0.1:" + port(p.log.await(t, "serving"))}
+	address, _ := p.log.await(t, "serving")["address"].(string) // a process has no other way to tell which free port it took
+	s := &service{url: "http://" + address}
 	if a := s.post(t, "/orders", orderJSON(0)); a.status != http.StatusCreated {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/env"
+	"orderflow.example/kit/listen"
 	"orderflow.example/kit/program"
 )
 
@@ -60,6 +61,8 @@ func start(tb testing.TB, env map[string]string) *service {
 		all[name] = value
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	ports := map[string]chan string{"API": make(chan string, 1), "METRICS": make(chan string, 1)}
+	ctx = listen.Observe(ctx, func(name, address string) { ports[name] <- address })
 	s := &service{log: newLines(), stop: cancel, exited: make(chan int, 1)}
 	go func() {
 		s.exited <- run(ctx, nil, func(name string) (string, bool) {
@@ -73,8 +76,17 @@ func start(tb testing.TB, env map[string]string) *service {
 			tb.Errorf("exit code %d; the log:\n%s", code, s.log)
 		}
 	})
-	s.metrics = "http://127.0.0.1:" + port(s.log.await(tb, "serving metrics"))
-	s.url = "http://127.0.0.1:" + port(s.log.await(tb, "serving"))
+	for name, url := range map[string]*string{"API": &s.url, "METRICS": &s.metrics} {
+		select {
+		case address := <-ports[name]:
+			*url = "http://" + address
+		case code := <-s.exited:
+			s.exited <- code
+			tb.Fatalf("exit code %d before it listened; the log:\n%s", code, s.log)
+		case <-time.After(patience):
+			tb.Fatalf("it does not listen; the log:\n%s", s.log)
+		}
+	}
 	return s
 }
 
@@ -106,11 +118,6 @@ func (s *service) wait(tb testing.TB) int {
 		tb.Fatalf("the program does not exit; the log:\n%s", s.log)
 		return -1
 	}
-}
-
-func port(line map[string]any) string {
-	address, _ := line["address"].(string)
-	return address[strings.LastIndex(address, ":")+1:]
 }
 
 // answer is an HTTP answer, read.

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -105,7 +103,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		AdminTokens:    tokens.admin.now,
 		LogRequests:    cfg.LogRequests,
 	})
-	api, err := listen.TCP(ctx, net.JoinHostPort(cfg.APIHost, strconv.Itoa(cfg.APIPort)), limits.connections, log)
+	api, err := listen.Port(ctx, "API", cfg.APIHost, cfg.APIPort, limits.connections, log)
 	if err != nil {
 		return err
 	}

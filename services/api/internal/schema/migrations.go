@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -24,6 +26,14 @@ const pgmqVersion = 1
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
+// migrationName is a migration's file without its ending, or the number of one in Go.
+func migrationName(s *goose.Source) string {
+	if s.Path == "" {
+		return fmt.Sprintf("%05d", s.Version)
+	}
+	return strings.TrimSuffix(path.Base(s.Path), ".sql")
+}
+
 // applyMigrations runs those migrations that the database does not have yet, each in a transaction of its own. The
 // caller holds the lock.
 func applyMigrations(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.Logger) error {
@@ -39,7 +49,7 @@ func applyMigrations(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log
 	}
 	results, err := provider.Up(ctx)
 	for _, r := range results {
-		log.InfoContext(ctx, "migration applied", "version", r.Source.Version, "duration", r.Duration)
+		log.InfoContext(ctx, "migration applied", "migration", migrationName(r.Source), "duration", r.Duration)
 	}
 	if denied(err) {
 		return fmt.Errorf("migrate: %w: the role that migrates must own the database, or have create on it and on its schema public; "+

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,7 +58,7 @@ func Run(ctx context.Context, call *program.Call) (err error) {
 		defer c.Close()
 		api = c
 	}
-	webhooks := &presence{handler: r, address: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)), log: log}
+	webhooks := &presence{handler: r, host: cfg.Host, port: cfg.Port, log: log}
 	if err := webhooks.come(ctx); err != nil {
 		return err
 	}

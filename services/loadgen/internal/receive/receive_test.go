@@ -1,7 +1,6 @@
 package receive_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -20,6 +19,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"orderflow.example/kit/listen"
 	"orderflow.example/services/loadgen/internal/app"
 	"orderflow.example/services/loadgen/internal/faultyapi"
 	"orderflow.example/services/loadgen/internal/receive"
@@ -46,33 +46,25 @@ func start(t *testing.T, pairs ...string) *running {
 		settings[pairs[i]] = pairs[i+1]
 	}
 	var stdout bytes.Buffer
-	log, logs := io.Pipe()
 	signals := make(chan os.Signal, 1)
 	ended := make(chan int, 1)
+	webhooks, second := make(chan string, 10), make(chan string, 1)
+	ctx := listen.Observe(context.Background(), func(name, address string) {
+		map[string]chan string{"RECEIVER": webhooks, "METRICS": second}[name] <- address // it comes back a few times
+	})
 	go func() {
-		code := app.New("test").Run(context.Background(), []string{"receive"}, func(name string) (string, bool) { v, ok := settings[name]; return v, ok }, &stdout, logs, signals)
-		_ = logs.Close()
-		ended <- code
+		ended <- app.New("test").Run(ctx, []string{"receive"}, func(name string) (string, bool) { v, ok := settings[name]; return v, ok }, &stdout, io.Discard, signals)
 	}()
 	r := &running{}
 	r.stop = sync.OnceValues(func() (int, string) {
 		signals <- syscall.SIGTERM
 		return <-ended, stdout.String()
 	})
-	lines := bufio.NewScanner(log)
-	for r.second == "" && lines.Scan() {
-		var line struct{ Msg, Address string }
-		_ = json.Unmarshal(lines.Bytes(), &line)
-		switch line.Msg {
-		case "receiving webhooks":
-			r.url = "http://" + line.Address
-		case "serving metrics":
-			r.second = "http://" + line.Address
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, log) }() // ends with the program, which must not be held up by its log
-	if r.second == "" {
-		t.Fatalf("it did not start: exit code %d", <-ended)
+	select {
+	case address := <-second: // the last that it listens on
+		r.url, r.second = "http://"+<-webhooks, "http://"+address
+	case code := <-ended:
+		t.Fatalf("it did not start: exit code %d", code)
 	}
 	t.Cleanup(func() { r.stop() })
 	return r

@@ -21,7 +21,9 @@ const lastAnswers = 2 * time.Second
 // presence is the port for webhooks, which is not there while the receiver is away.
 type presence struct {
 	handler http.Handler
-	address string
+	host    string
+	port    int
+	address string // that it listens on, once it does
 	log     *slog.Logger
 	server  *http.Server
 	ended   chan error // what Serve returned
@@ -29,11 +31,14 @@ type presence struct {
 
 // come listens and serves.
 func (p *presence) come(ctx context.Context) error {
-	listener, err := listen.TCP(ctx, p.address, mostConnections, p.log)
+	listener, err := listen.Port(ctx, "RECEIVER", p.host, p.port, mostConnections, p.log)
 	if err != nil {
-		return fmt.Errorf("RECEIVER_HOST and RECEIVER_PORT: %w", err)
+		return err
 	}
-	p.address = listener.Addr().String() // to come back to
+	p.address = listener.Addr().String()
+	if at, ok := listener.Addr().(*net.TCPAddr); ok {
+		p.port = at.Port // to come back to
+	}
 	p.ended = make(chan error, 1)
 	p.server = &http.Server{
 		Handler:           p.handler,
