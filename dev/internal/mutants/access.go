@@ -60,11 +60,11 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "a price that was divided is taken for noise", By: unit("TestNoiseOfFloatsIsNotAPrice"),
-			Edits: []Edit{{orders + "round.go", `(strings.HasPrefix(rest, "000") || strings.HasPrefix(rest, "999"))`, `rest != ""`}},
+			Edits: []Edit{{orders + "rounding.go", `(strings.HasPrefix(rest, "000") || strings.HasPrefix(rest, "999"))`, `rest != ""`}},
 		},
 		{
 			Breaks: "half a cent is always rounded up", By: unit("TestNoiseOfFloatsIsNotAPrice"),
-			Edits: []Edit{{orders + "round.go", `rest == "5" && value%2 == 1`, `rest == "5"`}},
+			Edits: []Edit{{orders + "rounding.go", `rest == "5" && value%2 == 1`, `rest == "5"`}},
 		},
 		{
 			Breaks: "a name that nobody sees is one", By: unit("TestNamesCanBeSeen"),
