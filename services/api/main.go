@@ -28,11 +28,11 @@ usage: api [command] [flags]
   config    print the environment variables as a Markdown table
   version   print the version
 
-  -apply    of requeue: do it, instead of saying only what would be done
+  -apply    of requeue: give them new messages, instead of only listing them
   -note TEXT
             of requeue: why, for the history of the orders
   -older-than DURATION
-            of requeue: leave orders alone that are younger (5m)
+            of requeue: only orders that are older than this (5m)
   -v        log at level debug, whatever LOG_LEVEL says
   -h        this help
 

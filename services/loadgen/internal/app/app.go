@@ -46,8 +46,12 @@ Flags (each is the twin of an environment variable; before or after the command)
   --json FILE           REPORT_JSON     -v                    LOG_LEVEL=debug
   -h                    this help
 
-Exit codes: 0 all is well; 99 a threshold, the audit or a receiver's account failed (dead orders, too, unless a threshold on dead allows them); 130 interrupted, after printing what there is;
-2 wrong configuration; 1 a fault of loadgen's own, such as an api that never was ready.
+Exit codes:
+  0     all is well
+  1     loadgen could not do its work; the api was never ready, for instance
+  2     wrong configuration
+  99    a threshold, the audit or a receiver's account failed; so do dead orders, unless a threshold on dead allows them
+  130   interrupted, after printing what there is
 `
 
 // New is the program loadgen.
