@@ -359,7 +359,7 @@ func (r *Rig) close(ctx context.Context) error {
 		p.Close()
 	}
 	if r.pooler != nil {
-		r.pooler.Close() // the receiver ends by asking the api for its orders
+		errs = append(errs, r.pooler.Close()) // after the receiver, which ends by asking the api for its orders
 	}
 	if r.server != nil {
 		errs = append(errs, r.server.Close(ctx))
