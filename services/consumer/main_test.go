@@ -155,7 +155,7 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 	for _, line := range []string{
-		"Starting consumer for queue: order_queue", "Batch size: 30, Visibility timeout: 10s", "Received 12 messages",
+		"Starting consumer for queue: order_queue", "Batch size: up to 1000, Visibility timeout: 10s", "Received 12 messages",
 		"Order 2 processed fail at first try", "Order 6 processed fail at second try", "Message 2 processing failed, will retry later",
 		"Order 1 processed successfully", `"order_id":2,"msg_id":2,"attempt":1,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`,
 	} {

@@ -20,7 +20,7 @@ func (c *Config) check(p *env.Problems) {
 	if !queueName.MatchString(c.QueueName) || strings.Contains(c.QueueName, "--") {
 		p.Add("QUEUE_NAME", "1 to 43 letters, digits, _ and single -, beginning with a letter or _")
 	}
-	env.Between(p, "BATCH_SIZE", c.BatchSize, 1, 10_000)
+	env.Between(p, "BATCH_SIZE", c.BatchSize, 0, 10_000)
 	env.Between(p, "VT", c.VT, 1, 43_200)
 	env.Between(p, "CONCURRENCY", c.Concurrency, 1, 10_000)
 	env.Between(p, "PREFETCH", c.Prefetch, 0, 100_000)

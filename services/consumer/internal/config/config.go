@@ -20,10 +20,10 @@ type Config struct {
 	DatabaseURL postgres.Address `envconfig:"DATABASE_URL" default:"postgres://postgres:postgres@localhost:5432/postgres" secret:"url" desc:"PostgreSQL to work on: a URL (SQLAlchemy's and JDBC's too) or key=value pairs"`
 	QueueName   string           `envconfig:"QUEUE_NAME" default:"order_queue" desc:"PGMQ queue to consume; dead letters go to the queue of the same name + _dlq"`
 
-	BatchSize       int           `envconfig:"BATCH_SIZE" default:"30" desc:"most messages per read, 1 to 10000; raise it (500) for high rates of quick handlers"`
+	BatchSize       int           `envconfig:"BATCH_SIZE" default:"0" desc:"most messages per read, 1 to 10000; 0 adapts to how long handlers take, up to 1000"`
 	VT              int           `envconfig:"VT" default:"10" desc:"visibility timeout in seconds, 1 to 43200: how long a message stays hidden without a sign of life from its consumer"`
 	Concurrency     int           `envconfig:"CONCURRENCY" default:"30" desc:"handlers at work at the same time, 1 to 10000"`
-	Prefetch        int           `envconfig:"PREFETCH" default:"0" desc:"messages that may wait for a free handler, 0 to 100000; 0 adapts to how long handlers take, up to two batches"`
+	Prefetch        int           `envconfig:"PREFETCH" default:"0" desc:"messages that may wait for a free handler, 0 to 100000; 0 adapts to how long handlers take, up to two reads of the size they have then"`
 	PrefetchBytes   env.Size      `envconfig:"PREFETCH_BYTES" default:"32MiB" desc:"memory for messages that have been read, 1MiB to 16GiB; no more are read while they take more"`
 	MaxMessageBytes env.Size      `envconfig:"MAX_MESSAGE_BYTES" default:"1MiB" desc:"largest message that is read, 1KiB to 256MiB and no more than PREFETCH_BYTES; a larger one goes to the dead letters without leaving the database"`
 	MaxAttempts     int           `envconfig:"MAX_ATTEMPTS" default:"40" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes 27 hours on average"`

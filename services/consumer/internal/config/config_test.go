@@ -29,7 +29,7 @@ func TestDefaultsAreTheExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.QueueName != "order_queue" || c.BatchSize != 30 || c.VT != 10 || c.Handler != "simulate" || c.SimulateWork != time.Second {
+	if c.QueueName != "order_queue" || c.BatchSize != 0 || c.VT != 10 || c.Handler != "simulate" || c.SimulateWork != time.Second {
 		t.Fatalf("%+v", c)
 	}
 	if c.HandlerTimeout != 8*time.Second {

@@ -123,12 +123,12 @@ func (f *Figures) keepingUp() Finding {
 	switch {
 	case f.Pooled && (f.Gate == nil || !f.Gate.Paused() && !f.Gate.Open):
 		c.Advice = "Are there consumers? A connection pooler in transaction mode is in between, so their sessions cannot be told apart: the dashboard shows them. " +
-			"If there are, scale them out, raise CONCURRENCY, or raise BATCH_SIZE when handlers are quick."
+			"If there are, scale them out, raise CONCURRENCY, or leave BATCH_SIZE out when it is set and handlers are quick."
 	case f.Consumers == 0 && !f.Pooled:
 		c.Advice = "No consumer is connected, as far as " + f.Role + " may see: start one."
 	case f.Gate != nil && (f.Gate.Paused() || f.Gate.Open): // more of them would not help, and why is said under consuming
 	default:
-		c.Advice = fmt.Sprintf("%d consumers are connected: scale them out, raise CONCURRENCY, or raise BATCH_SIZE when handlers are quick. "+
+		c.Advice = fmt.Sprintf("%d consumers are connected: scale them out, raise CONCURRENCY, or leave BATCH_SIZE out when it is set and handlers are quick. "+
 			"If they are idle, look for sessions that hold locks on the queue's rows (pg_locks).", f.Consumers)
 	}
 	return c

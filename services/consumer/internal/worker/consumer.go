@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,7 @@ import (
 type Settings struct {
 	ID             string
 	Queue          string
-	Batch          int
+	Batch          int // messages of one read at most; 0: adaptive
 	Concurrency    int
 	Prefetch       int   // 0: adaptive
 	HeldBytes      int64 // of bodies and headers in memory; a single message may go beyond it
@@ -128,7 +129,11 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 func (c *Consumer) Run(ctx context.Context) error {
 	s := c.settings
 	c.log.Info("Starting consumer for queue: "+s.Queue, "consumer_id", s.ID)
-	c.log.Info(fmt.Sprintf("Batch size: %d, Visibility timeout: %s", s.Batch, s.Visible),
+	batch := strconv.Itoa(s.Batch)
+	if s.Batch == 0 {
+		batch = fmt.Sprintf("up to %d", c.load.most())
+	}
+	c.log.Info(fmt.Sprintf("Batch size: %s, Visibility timeout: %s", batch, s.Visible),
 		"concurrency", s.Concurrency, "max_attempts", s.MaxAttempts, "handler_timeout", s.HandlerTimeout.String())
 
 	reading := c.server.NewLink("fetch", nil)
@@ -231,12 +236,12 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 	c.company.close()
 	c.log.Info("draining: no more messages are fetched",
 		"in_flight", c.held.working.Load()+c.held.inAck.Load(), "buffered", c.held.waiting.Load(), "timeout", c.settings.Drain.String())
-	c.releaseBuffered()
+	c.releaseBuffered(cap(c.buffer))
 	fetched := finished(readers)
 	worked := make(chan struct{})
 	go func() { // ends with the workers; those that never end are what the drain leaves behind
 		<-fetched
-		c.releaseBuffered()
+		c.releaseBuffered(cap(c.buffer))
 		close(c.buffer) // the workers' end; the fetcher was the only one to send
 		workers.Wait()
 		c.held.workDone()
@@ -251,16 +256,16 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopWorking context.C
 		return
 	}
 	within(fetched, fetchGrace) // with no time to drain a read may still be under way
-	c.releaseBuffered()
+	c.releaseBuffered(cap(c.buffer))
 	for _, d := range c.held.abandon(time.Time{}, 0) {
 		c.logAbout(slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &d.msg)
 		c.settler.put(c.endings.outcome(d, unstarted{}))
 	}
 }
 
-// releaseBuffered hands back what no worker has taken.
-func (c *Consumer) releaseBuffered() {
-	for {
+// releaseBuffered hands back what no worker has taken, up to so many messages.
+func (c *Consumer) releaseBuffered(most int) {
+	for range most {
 		select {
 		case d, open := <-c.buffer:
 			if !open {

@@ -23,6 +23,7 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 
 	var retry backoff.Retry
 	for ctx.Err() == nil {
+		c.releaseBuffered(c.load.surplus())
 		want, ahead := c.load.want()
 		c.metrics.Prefetch.Set(float64(ahead))
 		leave, err := c.pass(reading, link, want.Messages)
@@ -31,15 +32,15 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 			continue
 		}
 		if leave.shut {
-			c.releaseBuffered()
+			c.releaseBuffered(cap(c.buffer))
 		}
 		if leave.fetch == 0 {
 			c.awaitLeave(ctx, leave, want.Messages > 0)
 			continue
 		}
 		want.Messages = leave.fetch
-		got, err := c.read(ctx, reading, link, want, leave)
-		c.load.read(want.Messages, err)
+		got, took, err := c.read(ctx, reading, link, want, leave)
+		c.load.read(want.Messages, got, took, err)
 		switch {
 		case err != nil:
 			pause(ctx, retry.Next())
@@ -104,7 +105,7 @@ func after(d time.Duration) (c <-chan time.Time, stop func()) {
 }
 
 // read leases messages and hands them on.
-func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.Bounds, l leave) (got int, err error) {
+func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.Bounds, l leave) (got int, took time.Duration, err error) {
 	c.steps.fetch.begin(0)
 	defer c.steps.fetch.end()
 	var fetched queue.Fetched
@@ -122,7 +123,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 		}
 		return err
 	})
-	took := time.Since(start)
+	took = time.Since(start)
 	c.metrics.StatementSeconds.WithLabelValues("fetch").Observe(took.Seconds())
 	c.reads.note(err)
 	if err != nil {
@@ -130,7 +131,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 		// frees them when they are, and does nothing when they are not.
 		c.doubt(fetched.Messages, start.Add(length))
 		c.gate.fetched(l, l.fetch, nil)
-		return 0, err
+		return 0, took, err
 	}
 	if len(fetched.Suppressed) > 0 {
 		c.reads.suppressedRead(fetched.Suppressed)
@@ -144,7 +145,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 	}
 	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
 	c.receive(ctx, fetched.Messages, start, start.Add(length), l)
-	return len(fetched.Messages), nil
+	return len(fetched.Messages), took, nil
 }
 
 // settleFirst is how long reading waits for the results of an outage to be written.

@@ -10,9 +10,18 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// horizon is how far ahead the adaptive prefetch plans: a message waits in the buffer about that long at most. It is much
-// longer than a read takes, and much shorter than any visibility timeout.
-const horizon = 250 * time.Millisecond
+const (
+	// readsAhead is how far ahead the adaptive prefetch plans, in round trips of a read: no worker runs dry while the next read is under
+	// way, and no message waits here much longer, since what waits here no other consumer can have.
+	readsAhead = 8
+	// longestAhead bounds that, should reads be slow: much shorter than any visibility timeout.
+	longestAhead = 250 * time.Millisecond
+	// mostRead is what a read grows to. Beyond a thousand the gain is small.
+	mostRead = 1000
+	// longestWait is for how long what has been read may wait for a worker. Handlers that have become slow leave more than that, and the rest
+	// is handed back.
+	longestWait = time.Second
+)
 
 // load decides how many messages to fetch: enough that no worker waits for the database, no more than will be worked on
 // soon, because what we hold no other consumer can have.
@@ -22,11 +31,13 @@ type load struct {
 	mostHeld int           // leases, whatever stage they are in: bounds memory when nothing can be written back
 	room     chan struct{} // signals that there may be room for more
 
-	// Sums since the last look, by the workers; the running estimate, by the fetcher alone.
+	// Sums since the last look, by the workers; the running estimates, by the fetcher alone.
 	spent, count atomic.Int64
 	perMessage   time.Duration
 	known        bool
-	batch        int       // messages in one read: less than Settings.Batch while reads fail for how long they take or for what a row holds
+	roundTrip    time.Duration
+	grown        int       // messages in one read, as quick as handlers are: each full read doubles it
+	batch        int       // messages in one read: less than most while reads fail for how long they take or for what a row holds
 	caution      suspicion // as if something so suspect were held: where one was read more may follow
 	unreadable   error     // a read of one message failed for what its row holds; nil: none has
 
@@ -34,16 +45,17 @@ type load struct {
 }
 
 func newLoad(s Settings, h *held, stuck *progress) *load {
-	ahead := max(2*s.Batch, s.Prefetch)
-	return &load{
-		settings: s,
-		held:     h,
-		stuck:    stuck,
-		batch:    s.Batch,
-		mostHeld: s.Concurrency + ahead + max(2*s.Batch, s.Concurrency),
-		room:     make(chan struct{}, 1),
-	}
+	l := &load{settings: s, held: h, stuck: stuck, room: make(chan struct{}, 1)}
+	l.batch, l.grown = l.most(), l.least()
+	l.mostHeld = s.Concurrency + max(2*l.most(), s.Prefetch) + max(2*l.most(), s.Concurrency)
+	return l
 }
+
+// most is how many messages a read may bring at most.
+func (l *load) most() int { return cmp.Or(l.settings.Batch, mostRead) }
+
+// least is what reads that adapt begin with, and go back to: a message for each worker.
+func (l *load) least() int { return min(cmp.Or(l.settings.Batch, l.settings.Concurrency), l.most()) }
 
 // worked notes how long workers were occupied with some messages.
 func (l *load) worked(messages int, took time.Duration) {
@@ -51,8 +63,8 @@ func (l *load) worked(messages int, took time.Duration) {
 	l.count.Add(int64(messages))
 }
 
-// ahead is how many messages may wait for a worker. With quick handlers that is two batches, so that one is worked on
-// while the next is read; with slow ones it is what the workers will get through within the horizon, which may be none.
+// ahead is how many messages may wait for a worker. With quick handlers that is two reads, so that one is worked on
+// while the next is under way; with slow ones it is what the workers will get through in some round trips, which may be none.
 func (l *load) ahead() int {
 	if l.settings.Prefetch > 0 {
 		return l.settings.Prefetch
@@ -67,44 +79,63 @@ func (l *load) ahead() int {
 	if !l.known {
 		return 0
 	}
-	most := 2 * l.settings.Batch
-	if l.perMessage <= 0 {
-		return most
-	}
-	return int(math.Min(float64(l.settings.Concurrency)*float64(horizon)/float64(l.perMessage), float64(most)))
+	soon := l.within(min(readsAhead*l.roundTrip, longestAhead))
+	l.grown = max(min(l.grown, soon), l.least())
+	return min(soon, 2*l.grown)
+}
+
+// within is how many messages the workers get through in a time.
+func (l *load) within(d time.Duration) int {
+	return int(math.Min(float64(l.settings.Concurrency)*float64(d)/float64(max(l.perMessage, 1)), float64(l.mostHeld)))
 }
 
 // want is how much to read now; no messages means to wait until there is room. Unless workers are about to run dry it waits
-// for room for a good part of a batch, so that a stream of single completions does not become a stream of single reads.
+// for room for a good part of a read, so that a stream of single completions does not become a stream of single reads.
 func (l *load) want() (want queue.Bounds, ahead int) {
 	stuck := l.held.stuckSlots()
 	free := l.settings.Concurrency - stuck
 	l.noteBlocked(free <= 0)
 	ahead = l.ahead()
+	read := min(l.batch, l.grown)
 	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load()+l.held.inAck.Load())
 	most := min(free+ahead, max(l.caution, l.held.mostSuspect()).holds(l.settings.Concurrency, ahead))
-	room := min(most-waiting-working, l.mostHeld-int(l.held.size.Load()), l.batch)
+	room := min(most-waiting-working, l.mostHeld-int(l.held.size.Load()), read)
 	bytes := l.settings.HeldBytes - l.held.bytes.Load()
 	if free <= 0 || room <= 0 || bytes <= 0 {
 		return queue.Bounds{}, ahead
 	}
-	if waiting > 0 && room < min(l.settings.Batch, max(most/2, 1)) {
+	if waiting > 0 && room < min(read, max(min(ahead, most)/2, 1)) {
 		return queue.Bounds{}, ahead
 	}
 	return queue.Bounds{Messages: room, Bytes: bytes, MessageBytes: l.settings.MessageBytes}, ahead
 }
 
-// read notes how a read of n messages went; the fetcher's.
-func (l *load) read(n int, err error) {
+// surplus is how many of the messages that wait are to be handed back: they were read for handlers that were quick, and would wait for
+// longer than longestWait by now.
+func (l *load) surplus() int {
+	waiting := int(l.held.waiting.Load())
+	if l.settings.Prefetch > 0 || !l.known || waiting <= l.within(longestWait) {
+		return 0
+	}
+	return waiting - l.ahead()
+}
+
+// read notes how a read went that wanted so many messages and got so many; the fetcher's.
+func (l *load) read(wanted, got int, took time.Duration, err error) {
 	fault := queue.Classify(err)
 	switch {
 	case err == nil:
 		l.unreadable = nil
-		l.batch = min(l.batch+l.batch/8+1, l.settings.Batch)
-	case fault == queue.Spoiled && n == 1:
+		l.batch = min(l.batch+l.batch/8+1, l.most())
+		if got >= l.grown {
+			l.grown = min(2*l.grown, l.most())
+		}
+		l.roundTrip = cmp.Or(l.roundTrip, took)
+		l.roundTrip += (took - l.roundTrip) / 4
+	case fault == queue.Spoiled && wanted == 1:
 		l.unreadable = err
 	case fault == queue.TooLong, fault == queue.Spoiled:
-		l.batch = max(n/2, 1) // halving finds the row in a few reads
+		l.batch = max(wanted/2, 1) // halving finds the row in a few reads
 	}
 }
 
