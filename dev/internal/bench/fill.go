@@ -28,9 +28,9 @@ func send(orders string, count int, delay time.Duration) string {
 			       clock_timestamp() as created_at, %s
 			  from generate_series(1, %d) as n),
 		sent as (
-			insert into pgmq.q_order_queue (msg_id, vt, message, headers)
+			insert into pgmq.q_order_queue (msg_id, enqueued_at, vt, message, headers)
 			overriding system value
-			select msg_id, created_at + make_interval(secs => %d),
+			select msg_id, created_at, created_at + make_interval(secs => %d),
 			       jsonb_build_object('order_id', id, 'customer_name', customer_name, 'product_name', product_name, 'quantity', quantity, 'price', price,
 			                          'created_at', to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')),
 			       '{"schema": 1}'

@@ -20,6 +20,34 @@ func attemptMutants() []Mutant {
 			Edits: []Edit{{sql + "release.sql", `'orderflow-unanswered', ours.unanswered)`, `'orderflow-unanswered', 0 * ours.unanswered)`}},
 		},
 		{
+			Breaks: "a first read without an answer is forgotten", By: queue("TestDeliveriesWithoutAnAnswerAreCountedWhoeverElseReads"),
+			Edits: []Edit{{dir + "queue/queue.go", `" then 1 else 0 end"`, `" then 0 else 0 end"`}},
+		},
+		{
+			Breaks: "a first read that failed is taken for one without an answer", By: queue("TestDeliveriesWithoutAnAnswerAreCountedWhoeverElseReads"),
+			Edits: []Edit{{dir + "queue/queue.go", `array['orderflow-unanswered', 'orderflow-retry']`, `array['orderflow-unanswered']`}},
+		},
+		{
+			Breaks: "a first read is neither counted nor marked", By: queue("TestDeliveriesWithoutAnAnswerAreCountedWhoeverElseReads"),
+			Edits: []Edit{{sql + "fetch.sql", `case when taken.unread then q.enqueued_at +`, `case when taken.unread and q.headers is null then q.enqueued_at +`}},
+		},
+		{
+			Breaks: "a message of another sender is marked, and nobody can tell", By: queue("TestDeliveriesWithoutAnAnswerAreCountedWhoeverElseReads"),
+			Edits: []Edit{{sql + "fetch.sql", `then message ->> 'created_at' = {written_enqueued_at} else false end as unread`, `then true else false end as unread`}},
+		},
+		{
+			Breaks: "a first read writes the headers", By: queue("TestAFirstReadLeavesTheHeadersAsTheyAre"),
+			Edits: []Edit{{sql + "fetch.sql", `case when read_ct = 0 and not compressed`, `case when read_ct < 0 and not compressed`}},
+		},
+		{
+			Breaks: "the api's messages cannot be marked", By: goTest(api, "./internal/orders", "TestAMessageIsEnqueuedWhenItsOrderIsCreated"),
+			Edits: []Edit{{api + "/internal/orders/publish.sql", `        f.msg_id,
+        f.created_at,
+        f.created_at,`, `        f.msg_id,
+        now(),
+        f.created_at,`}},
+		},
+		{
 			Breaks: "a failure is not taken for an answer", By: queue("TestADeliveryWithoutAnAnswerIsRemembered"),
 			Edits: []Edit{{sql + "nack.sql", ` - 'orderflow-unanswered')`, `)`}},
 		},

@@ -29,7 +29,8 @@ func loadMutants() []Mutant {
 		{
 			Breaks: "a consumer takes as much as it can", By: worker("TestConsumersShareASmallBacklogEvenly"),
 			Edits: []Edit{{file, `	return min(soon, 2*l.grown)`, `	return 2 * mostRead`}, {file, `	l.grown = max(min(l.grown, soon), l.least())
-`, ``}},
+`, `	l.grown = max(l.most(), soon)
+`}},
 		},
 		{
 			Breaks: "what was read for quick handlers waits for slow ones", By: worker("TestWhatWasReadForQuickHandlersIsHandedBackWhenTheyBecomeSlow"),

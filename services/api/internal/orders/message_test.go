@@ -73,3 +73,25 @@ func TestMessagesAreTheGoldenOnes(t *testing.T) {
 		}
 	}
 }
+
+// A consumer marks its first read of a message by making enqueued_at a microsecond later than created_at, and has nothing to write behind the
+// body for it. So the two are the same when it is sent, in each of a batch.
+func TestAMessageIsEnqueuedWhenItsOrderIsCreated(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	order, _, err := (orders.Input{}).Decode([]byte(`{"customer_name": "A", "product_name": "B", "quantity": 1, "price": 2}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mustWrite(t, orders.Request{Orders: []orders.Draft{order, order, order}})
+	var messages, same int
+	if err := b.db.QueryRow(t.Context(), `
+		select count(*), count(*) filter (where q.enqueued_at = o.created_at and q.vt = o.created_at
+			and q.message ->> 'created_at' = to_char(q.enqueued_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
+		from pgmq.q_order_queue q join public.orders o on o.message_id = q.msg_id`).Scan(&messages, &same); err != nil {
+		t.Fatal(err)
+	}
+	if messages != 3 || same != 3 {
+		t.Errorf("%d messages, %d of them enqueued when their orders were created", messages, same)
+	}
+}

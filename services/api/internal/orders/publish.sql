@@ -56,10 +56,12 @@ fresh as materialized (
       and not exists (select from found f where f.unit = i.unit)
 ),
 sent as (
-    insert into {queue} (msg_id, vt, message, headers)
+    -- enqueued_at is created_at to the microsecond: by that a consumer can mark its first read (see its fetch.sql).
+    insert into {queue} (msg_id, enqueued_at, vt, message, headers)
     overriding system value
     select
         f.msg_id,
+        f.created_at,
         f.created_at,
         jsonb_build_object(
             'order_id', f.id,

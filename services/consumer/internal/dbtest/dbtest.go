@@ -89,22 +89,26 @@ func All[T any](d *DB, sql string, arguments ...any) []T {
 const publish = `
 with ordered as (
   insert into public.orders (customer_name, product_name, quantity, price)
-  select 'Customer ' || i, 'Product ' || i, i % 10 + 1, 10.0 + i % 50 from generate_series(1, $2::integer) as i
+  select 'Customer ' || i, 'Product ' || i, i % 10 + 1, 10.0 + i % 50 from generate_series(1, $1::integer) as i
   returning *
 )
-select sent.id
-  from ordered as o,
-       lateral pgmq.send($1, jsonb_build_object('order_id', o.id, 'customer_name', o.customer_name,
+, sent as (
+  insert into pgmq.q_order_queue (enqueued_at, vt, message, headers)
+  select o.created_at, o.created_at, jsonb_build_object('order_id', o.id, 'customer_name', o.customer_name,
            'product_name', o.product_name, 'quantity', o.quantity, 'price', o.price,
            'created_at', to_char(o.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')),
-         '{"schema": 1, "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'::jsonb) as sent (id)
- order by o.id`
+         '{"schema": 1, "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'
+    from ordered as o
+   order by o.id
+  returning msg_id
+)
+select msg_id from sent order by msg_id`
 
-// Publish creates n orders and their messages, and returns the messages' ids. In a fresh database these are also the
+// Publish creates n orders and their messages as the api does, and returns the messages' ids. In a fresh database these are also the
 // orders' ids, in the same order.
 func (d *DB) Publish(n int) []int64 {
 	d.tb.Helper()
-	ids := All[int64](d, publish, QueueName, n)
+	ids := All[int64](d, publish, n)
 	d.Notify()
 	return ids
 }

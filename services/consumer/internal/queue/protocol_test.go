@@ -89,6 +89,7 @@ type queued struct {
 	order    int64
 	enqueued message.Instant
 	reads    int32 // by anybody
+	marks    bool  // as the api has sent it: a first read of ours makes enqueued a microsecond later
 	// What the protocol says of them: deliveries in a row without an answer, attempts that failed, starts that were made known and had no answer.
 	unanswered, failed int32
 	known              map[int32]bool
@@ -96,6 +97,16 @@ type queued struct {
 	ended              bool // nacked or released under the present read_ct: nobody's lease
 	moved              bool // vt is no longer what the worker's read had set
 	until              time.Time
+}
+
+// leased notes a read of ours.
+func (q *queued) leased(until time.Time) {
+	if q.marks && q.reads == 0 {
+		at, _ := q.enqueued.Time()
+		q.enqueued = message.InstantOf(at.Add(time.Microsecond))
+	}
+	q.due, q.ended, q.moved, q.until = false, false, false, until
+	q.reads++
 }
 
 // sent names a message for ever.
@@ -123,7 +134,7 @@ func (p *protocol) Publish(t *rapid.T) {
 	n := rapid.IntRange(1, 5).Draw(t, "orders")
 	for _, id := range p.b.Publish(n) {
 		order := dbtest.One[int64](p.b.DB, `select (message->>'order_id')::bigint from pgmq.q_order_queue where msg_id = $1`, id)
-		p.queued[id] = &queued{order: order, enqueued: p.b.enqueued(id), due: true, known: map[int32]bool{}}
+		p.queued[id] = &queued{order: order, enqueued: p.b.enqueued(id), marks: true, due: true, known: map[int32]bool{}}
 	}
 }
 
@@ -147,9 +158,7 @@ func (p *protocol) readTo(t *rapid.T, w int) {
 		if q == nil || !q.due {
 			t.Fatalf("read message %d, which is not due", m.ID)
 		}
-		q.due, q.ended, q.moved = false, false, false
-		q.reads++
-		q.until = m.Until
+		q.leased(m.Until)
 		if m.EnqueuedAt != q.enqueued || m.ReadCount != q.reads || m.OrderID != q.order ||
 			m.Failed != q.failed || int(m.Crashes) != len(q.known) || m.Unanswered != q.unanswered || m.Attempt != q.attempts()+1 {
 			t.Fatalf("%+v, model %+v", m, q)
@@ -342,8 +351,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 		p.doubts = append(p.doubts, m.Message)
 		if fault == pgproxy.Unanswered {
 			q := p.queued[m.ID]
-			q.due, q.ended, q.moved, q.until = false, false, false, m.Until
-			q.reads++
+			q.leased(m.Until)
 			q.unanswered++
 		}
 	}

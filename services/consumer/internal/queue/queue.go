@@ -56,7 +56,7 @@ func New(name string, lastRead bool) *Queue {
 	}
 	last := ""
 	if lastRead {
-		last = ",\n       last_read_at = clock_timestamp()"
+		last = ",\n       last_read_at = case when taken.unread then q.last_read_at else clock_timestamp() end"
 	}
 	fill := strings.NewReplacer(
 		"{queue}", q.table,
@@ -68,8 +68,13 @@ func New(name string, lastRead bool) *Queue {
 			"else jsonb_build_object('orderflow-headers', q.headers) end",
 		"{noted}", strings.ReplaceAll(load("noted"), "{ended}", "back"),
 		"{noted_gone}", strings.ReplaceAll(load("noted"), "{ended}", "gone"),
-		"{unanswered}", "case jsonb_typeof(q.headers -> 'orderflow-unanswered') when 'number' "+
-			"then least(greatest((q.headers ->> 'orderflow-unanswered')::numeric, 0), q.read_ct)::bigint else 0 end",
+		// What the header says or, where none has been written yet, whether our first read has left its mark: see fetch.sql. A failure takes the
+		// header away and leaves its own.
+		"{unanswered}", "case when jsonb_typeof(q.headers -> 'orderflow-unanswered') = 'number' "+
+			"then least(greatest((q.headers ->> 'orderflow-unanswered')::numeric, 0), q.read_ct)::bigint "+
+			"when q.read_ct > 0 and not coalesce(q.headers ?| array['orderflow-unanswered', 'orderflow-retry'], false) "+
+			"and q.message ->> 'created_at' = "+written("q.enqueued_at - interval '1 microsecond'")+" then 1 else 0 end",
+		"{written_enqueued_at}", written("enqueued_at"),
 		// A start that was made known has its answer.
 		"{answered}", "#- array['orderflow-started', q.read_ct::text]",
 	)
@@ -89,6 +94,11 @@ func New(name string, lastRead bool) *Queue {
 	q.ackOpen = "/* orderflow consumer: ack_open */ " + fill.Replace(open.Replace(load("ack")))
 	q.ackOpenUnlocked = "/* orderflow consumer: ack_open_unlocked */ " + fill.Replace(open.Replace(load("ack_unlocked")))
 	return q
+}
+
+// written is a moment as the api writes created_at into messages.
+func written(moment string) string {
+	return `to_char((` + moment + `) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')`
 }
 
 // load returns a statement without its comments: they are for the reader of the file, not for pg_stat_activity.

@@ -75,6 +75,8 @@ func TestEveryFlavourOfPGMQIsConsumed(t *testing.T) {
 	t.Parallel()
 	for name, b := range flavours(t) {
 		b.Publish(3)
+		b.read(3) // the first of an order's message, which writes nothing behind the body
+		b.Exec(`update pgmq.q_order_queue set vt = now()`)
 		got := b.read(3)
 		if b.lastRead() && dbtest.One[int](b.DB, `select count(last_read_at) from pgmq.q_order_queue`) != 3 {
 			t.Errorf("%s: last_read_at is not set", name)
