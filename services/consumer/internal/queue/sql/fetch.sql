@@ -76,7 +76,7 @@ leased as (
 )
 select msg_id, read_ct, enqueued_at, vt, fits, size, body, headers,
        greatest(due_at, '2000-01-01'),
-       extract(epoch from statement_timestamp() - greatest(due_at, statement_timestamp() - interval '1 day'))::float8
+       date_part('epoch', statement_timestamp() - greatest(due_at, statement_timestamp() - interval '1 day'))
   from leased
  where stands
 union all
