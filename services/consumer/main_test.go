@@ -46,7 +46,7 @@ func TestCommandsAndTheirExitCodes(t *testing.T) {
 		stdout, stderr string
 	}{
 		{[]string{"version"}, 0, "dev\n", ""},
-		{[]string{"config"}, 0, "| `BATCH_SIZE` | `30` |", ""},
+		{[]string{"config"}, 0, "| `BATCH_SIZE` | `0` |", ""},
 		{[]string{"-h"}, 0, "consumer doctor", ""},
 		{[]string{"doctor", "-h"}, 0, "consumer doctor", ""},
 		{[]string{"config", "-v"}, 0, "| `BATCH_SIZE` |", ""},

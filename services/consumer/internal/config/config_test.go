@@ -84,7 +84,7 @@ func TestEachWrongValueIsNamedInOneLine(t *testing.T) {
 	for name, values := range map[string][]string{
 		"DATABASE_URL":       {"nonsense", "postgres://h:port/d", "mysql://h/d", "postress://h/d?sslmode=disable", "postgres://h/d?sslmod=disable"},
 		"QUEUE_NAME":         {`x"; drop table orders; --`, "1st", "a b", strings.Repeat("q", 44), "a--b"},
-		"BATCH_SIZE":         {"abc", "0", "-1", "10001", "1.5"},
+		"BATCH_SIZE":         {"abc", "-1", "10001", "1.5"},
 		"VT":                 {"0", "-1", "10s", "99999"},
 		"CONCURRENCY":        {"0", "many"},
 		"PREFETCH":           {"-1"},

@@ -76,6 +76,7 @@ func (c *cost) add(b *testing.B, db *dbtest.DB, conn *pgx.Conn, work func()) {
 }
 
 func (c *cost) report(b *testing.B, name string, messages int) {
+	b.Helper()
 	n := float64(messages)
 	b.ReportMetric(float64(c.server.Nanoseconds())/n/1000, name+"-server-µs/message")
 	b.ReportMetric(float64(c.client.Nanoseconds())/n/1000, name+"-client-µs/message")

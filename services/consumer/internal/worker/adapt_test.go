@@ -17,7 +17,7 @@ func TestWhatWasReadForQuickHandlersIsHandedBackWhenTheyBecomeSlow(t *testing.T)
 	b.Publish(4000)
 	s := settings()
 	s.Batch, s.Concurrency = 0, 1
-	c := b.start(s, handle(func(ctx context.Context, m message.Message) error {
+	c := b.start(s, handle(func(_ context.Context, m message.Message) error {
 		if m.OrderID > quick {
 			<-time.After(20 * time.Millisecond) // what it does takes so long
 		}

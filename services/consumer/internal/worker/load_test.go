@@ -172,7 +172,7 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 				c.ends = working
 				if c.until == now && c.until > 0 {
 					c.held.waiting.Add(int64(c.reading))
-					c.load.read(c.reading, c.reading, roundTrip, nil)
+					c.read(c.reading, c.reading, roundTrip, nil)
 					c.until, c.reading = 0, 0
 				}
 				for len(c.ends) < workers && c.held.waiting.Load() > 0 {
