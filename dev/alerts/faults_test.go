@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -234,9 +233,7 @@ func TestPaused(t *testing.T) {
 	w.tells(w.consumers[0], "orderflow_consumer_paused", is(1))
 	w.order(5)
 	w.tells(w.api, "orderflow_api_queue_oldest_due_seconds", above(1))
-	if took := w.raises("OrderflowPaused", nothing); took < 30*time.Minute {
-		t.Errorf("it fires after %s", took)
-	}
+	w.raises("OrderflowPaused", nothing)
 	if status, answer, err := w.ask(http.MethodPost, "/queue/resume", ""); err != nil || status != http.StatusOK {
 		t.Fatalf("resume: %d %s, %v", status, answer, err)
 	}
@@ -296,6 +293,7 @@ func (w *world) deadLetters(each func()) {
 		if firing := w.scrape(); len(firing) != 1 || firing[0] != alert {
 			w.Fatalf("at scrape %d: %v fire, want %s", n, firing, alert)
 		}
+		w.speaks(alert)
 	}
 	w.resolves(alert, each)
 }
@@ -429,12 +427,14 @@ func TestTooManyClients(t *testing.T) {
 func TestHandlersStuck(t *testing.T) {
 	w := setup(t, options{})
 	stuck := w.program("testdata/stuck.go.txt")
-	n := w.launch(stuck, "VT=2", "HANDLER_TIMEOUT=100ms")
+	// It is not tried again meanwhile: attempts that fail one after the other are another alert's.
+	n := w.launch(stuck, "VT=2", "HANDLER_TIMEOUT=100ms", "BACKOFF_BASE=1h", "BACKOFF_MAX=1h")
 	w.order(1)
 	w.tells(n, "orderflow_consumer_worker_slots_stuck", is(1))
 	w.raises("OrderflowHandlersStuck", nothing)
 	n.Kill()
 	delete(w.pods, n)
+	w.sql(`update pgmq.q_order_queue set vt = clock_timestamp()`)
 	w.consumer()
 	w.drained()
 	w.resolves("OrderflowHandlersStuck", nothing)

@@ -62,8 +62,8 @@ func TestAlertsTellWhatToDo(t *testing.T) {
 		if !strings.HasPrefix(name, "Orderflow") || slices.Index(c.Names, name) != i {
 			t.Errorf("%s is no name for an alert of ours, or there are two", name)
 		}
-		if s := c.Severity[i]; s != "critical" && s != "warning" {
-			t.Errorf("%s has the severity %q", name, s)
+		if want, is := alerts[name]; !is || c.Severity[i] != want.severity {
+			t.Errorf("%s has the severity %q, want %q", name, c.Severity[i], want.severity)
 		}
 		if link := c.Links[i]; !strings.HasSuffix(link, "#"+strings.ToLower(name)) {
 			t.Errorf("%s links %q", name, link)

@@ -124,6 +124,23 @@ func (p *Prometheus) Scrape(ctx context.Context, targets ...Target) (firing []st
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
+// Told is what an alert says while it fires: a summary and a description for each of its series.
+func (p *Prometheus) Told(alert string) (texts []string) {
+	for _, g := range p.groups {
+		for _, r := range g.AlertingRules() {
+			if r.Name() != alert {
+				continue
+			}
+			r.ForEachActiveAlert(func(a *rules.Alert) {
+				if a.State == rules.StateFiring {
+					texts = append(texts, a.Annotations.Get("summary"), a.Annotations.Get("description"))
+				}
+			})
+		}
+	}
+	return texts
+}
+
 // accept is what Prometheus asks for when it is to see native histograms.
 const accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,text/plain;version=0.0.4;q=0.2"
 

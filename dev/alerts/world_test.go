@@ -227,10 +227,10 @@ func (w *world) quiet(each func()) {
 	}
 }
 
-// raises wants that one alert, and no other, fires some time, and keeps firing; and returns how much time that took.
-func (w *world) raises(alert string, each func()) time.Duration {
+// raises wants that one alert, and no other, fires some time, and keeps firing; and as soon as it is
+// expected to.
+func (w *world) raises(alert string, each func()) {
 	w.Helper()
-	var took time.Duration
 	fired := 0
 	for n := range long + more {
 		each()
@@ -240,11 +240,15 @@ func (w *world) raises(alert string, each func()) time.Duration {
 		}
 		switch {
 		case len(firing) == 1 && fired == 0:
-			took = time.Duration(n+1) * w.chart.Interval
+			took := time.Duration(n+1) * w.chart.Interval
+			if want := alerts[alert]; took < want.least || took > want.most {
+				w.Errorf("%s fires after %s, want %s to %s", alert, took, want.least, want.most)
+			}
+			w.speaks(alert)
 			fallthrough
 		case len(firing) == 1:
 			if fired++; fired > more {
-				return took
+				return
 			}
 		case fired > 0:
 			w.Fatalf("%s fires no more though nothing is mended", alert)
@@ -252,7 +256,6 @@ func (w *world) raises(alert string, each func()) time.Duration {
 			w.Fatalf("%s does not fire", alert)
 		}
 	}
-	return took
 }
 
 // resolves wants that the alert ends, and no other comes.
