@@ -27,12 +27,16 @@ func MessageID(id int64) attribute.KeyValue {
 	return attribute.String("messaging.message.id", strconv.FormatInt(id, 10))
 }
 
-// Statement says that it is one statement, and one round trip to PostgreSQL, for so many messages.
+// Statement says that it is one statement, and one round trip to PostgreSQL, for so many messages. One is no batch: the conventions want
+// db.operation.batch.size never to be 1.
 func Statement(name string, messages int) []attribute.KeyValue {
-	return []attribute.KeyValue{
+	about := []attribute.KeyValue{
 		attribute.String("db.system.name", "postgresql"),
 		attribute.String("db.operation.name", name),
-		attribute.Int("db.operation.batch.size", messages),
 		attribute.Int("messaging.batch.message_count", messages),
 	}
+	if messages > 1 {
+		about = append(about, attribute.Int("db.operation.batch.size", messages))
+	}
+	return about
 }

@@ -66,7 +66,7 @@ func TestARequestIsTraced(t *testing.T) {
 	if c := create[0]; c.Parent != server.ID || c.Kind != "PRODUCER" || c.Attrs["orderflow.order.id"] != id || c.Attrs["messaging.message.id"] != messageID || c.Attrs["messaging.destination.name"] != "order_queue" {
 		t.Errorf("the message's is %+v", c)
 	}
-	if d := send[0]; d.Parent != create[0].ID || d.Kind != "CLIENT" || d.Attrs["db.system.name"] != "postgresql" || d.Attrs["db.operation.batch.size"] != "1" || d.Start.Before(create[0].Start) || d.End.After(create[0].End) {
+	if d := send[0]; d.Parent != create[0].ID || d.Kind != "CLIENT" || d.Attrs["db.system.name"] != "postgresql" || d.Attrs["messaging.batch.message_count"] != "1" || d.Attrs["db.operation.batch.size"] != "" || d.Start.Before(create[0].Start) || d.End.After(create[0].End) {
 		t.Errorf("the transaction's is %+v", d)
 	}
 	var parent, stored string

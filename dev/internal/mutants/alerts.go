@@ -17,6 +17,41 @@ func alertMutants() []Mutant {
 			Edits: []Edit{{rules, `min by (pod) (orderflow_consumer_database_up{`, `min by (pod) (orderflow_consumer_db_up{`}},
 		},
 		{
+			Breaks: "alerts: an outage of the database is told a quarter of an hour later", By: by("TestPostgresAway"),
+			Edits: []Edit{{rules, `for: 1m
+          labels: {severity: critical}
+          annotations:
+            summary: >-
+              {{ "{{ $labels.pod }}" }} has had no`, `for: 15m
+          labels: {severity: critical}
+          annotations:
+            summary: >-
+              {{ "{{ $labels.pod }}" }} has had no`}},
+		},
+		{
+			Breaks: "alerts: nobody knows whose database is away", By: by("TestPostgresAway"),
+			Edits: []Edit{{rules, `min by (pod) (orderflow_consumer_database_up{`, `min(orderflow_consumer_database_up{`}},
+		},
+		{
+			Breaks: "alerts: nobody gets up for orders that wait", By: by("TestAlertsTellWhatToDo"),
+			Edits: []Edit{{rules, `          for: 2m
+          labels: {severity: critical}`, `          for: 2m
+          labels: {severity: warning}`}},
+		},
+		{
+			Breaks: "alerts: a crash may lose what it likes", Quick: true, By: by("TestAQueueThatACrashWouldEmpty"),
+			Edits: []Edit{{rules, `max by (risk, orders) (orderflow_api_durability_risk{ {{- $in -}} }) > 0`, `max by (risk, orders) (orderflow_api_durability_risk{ {{- $in -}} }) > 1`}},
+		},
+		{
+			Breaks: "alerts: orders that are refused for what a crash would lose are a second fault", By: by("TestOrdersAreRefusedForWhatACrashWouldLose"),
+			Edits: []Edit{{rules, `
+              unless on() (max(orderflow_api_durability_risk{ {{- $in -}} , orders="refused"}) > 0)`, ``}},
+		},
+		{
+			Breaks: "alerts: a search that stands still is no news", By: by("TestTheSearchForStrandedOrdersStandsStill"),
+			Edits: []Edit{{rules, `min(orderflow_api_stranded_search_age_seconds`, `min(orderflow_api_stranded_search_seconds`}},
+		},
+		{
 			Breaks: "alerts: a pause is no news soon enough", By: by("TestPaused"),
 			Edits: []Edit{{rules, `for: 30m`, `for: 20m`}},
 		},

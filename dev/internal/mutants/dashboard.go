@@ -28,6 +28,12 @@ func dashboardMutants() []Mutant {
 			By:     http("TestTheBalanceIsRedForWhatTheSearchHasFound"),
 		},
 		{
+			Breaks: "a balance that is old does not say so",
+			Edits:  []Edit{{dir + "balance.go", "ago > late {", "ago < -late {"}},
+			By:     unit("TestABalanceThatIsOldSaysSo"),
+			Quick:  true,
+		},
+		{
 			Breaks: "the balance misses orders that come after it has counted",
 			Edits:  []Edit{{dir + "balance.go", "c.under_way > 0 or c.lost > 0 or c.dead > 0 or c.begun_at > clock_timestamp() - interval '1 minute'", "false"}},
 			By:     http("TestTheBalanceIsTrue"),

@@ -154,8 +154,11 @@ const (
 // behind is by how many ids counting may be behind the newest order and the balance be called one.
 const behind = 20 * rangeSize
 
+// late is from when on the balance says how old it is: three samples. So many orders may be under way that counting them takes longer.
+const late = 15 * time.Second
+
 // balance is what the counts mean.
-func (c counts) balance() Balance {
+func (c counts) balance(now time.Time) Balance {
 	if more := c.Stranded - c.Lost; more > 0 {
 		c.Lost, c.UnderWay = c.Stranded, max(0, c.UnderWay-more)
 		if c.Example == nil {
@@ -169,6 +172,9 @@ func (c counts) balance() Balance {
 	if c.CheckedAt != nil {
 		at := micros(*c.CheckedAt)
 		b.CheckedAt = &at
+		if ago := now.Sub(at.Time); ago > late {
+			b.Behind = ago.Round(time.Second)
+		}
 	}
 	switch {
 	case c.Lost > 0:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -215,5 +216,21 @@ func TestACookieCannotBeChanged(t *testing.T) {
 	other, _ := by.begin(reader, now)
 	if other == cookie || tokens.open(other, now).csrf == s.csrf {
 		t.Error("two sessions are one")
+	}
+}
+
+// With many orders under way, counting them takes longer than the other figures do: then the balance says how old it is.
+func TestABalanceThatIsOldSaysSo(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for ago, want := range map[time.Duration]time.Duration{5 * time.Second: 0, late: 0, 38*time.Second + 400*time.Millisecond: 38 * time.Second} {
+		at := now.Add(-ago).UnixMicro()
+		if got := (counts{CheckedAt: &at}).balance(now).Behind; got != want {
+			t.Errorf("counted %s ago: it says %s", ago, got)
+		}
+	}
+	page := busyOverview("")
+	page.Snapshot.Balance.Behind = 38 * time.Second
+	if text := rendered(t, "overview.html", page); !strings.Contains(text, "counted 38 s ago") {
+		t.Errorf("the page does not say it:\n%s", text)
 	}
 }

@@ -84,7 +84,7 @@ func (l *looker) make(found *seen) view {
 		AsOf: isotime.Time{Time: found.now}, Queue: q.Queue,
 		AcceptedPerSecond: l.reports.sum(found.now, accepted), CompletedPerSecond: l.reports.sum(found.now, completed), RetriesPerSecond: l.reports.sum(found.now, retried),
 		Waiting: q.Visible, InFlight: q.InFlight, Delayed: q.Delayed, OldestAgeSeconds: *number(q.OldestAgeSeconds), DeadLetters: q.DeadLetters,
-		Balance: found.counts.balance(), Consuming: found.consuming, Consumers: l.reports.consumers(found.processes, found.now),
+		Balance: found.counts.balance(found.now), Consuming: found.consuming, Consumers: l.reports.consumers(found.processes, found.now),
 		Doctor: doctor(&found.findings), Latest: []LatestOrder{},
 	}
 	for i := range found.latest {

@@ -1,6 +1,8 @@
 package dashboard
 
 import (
+	"time"
+
 	"orderflow.example/services/api/internal/isotime"
 	"orderflow.example/services/api/internal/queue"
 )
@@ -38,7 +40,8 @@ type Balance struct {
 	Lost      int64         `json:"lost" doc:"pending orders without a message: nobody will process them"`
 	Words     string        `json:"words" doc:"the same as a sentence or two, with what to do when it is not balanced"`
 	Example   *int64        `json:"example" doc:"one of the orders that are lost; null when none is"`
-	CheckedAt *isotime.Time `json:"checked_at" doc:"when orders were last looked at; null before the first time"`
+	CheckedAt *isotime.Time `json:"checked_at" doc:"when they were last looked at: of what is under way, the part that was looked at longest ago; null before the first time"`
+	Behind    time.Duration `json:"-"` // how long that is ago, when it is long: then the other figures know more
 }
 
 // Consumer is a process that works on the queue, by what it last said of itself.

@@ -24,7 +24,8 @@ select
             'under_way', coalesce(sum(c.under_way), 0), 'lost', coalesce(sum(c.lost), 0), 'example', min(c.example) filter (where c.lost > 0),
             'stranded', (select coalesce(sum(cardinality(b.stranded)), 0) from orderflow.open_blocks b),
             'first_stranded', (select min(b.stranded[1]) from orderflow.open_blocks b),
-            'checked_at', (extract(epoch from max(c.checked_at)) * 1000000)::bigint, 'last_id', max(c.first_id) + 9999,
+            -- Of what is still changing, the part that was looked at longest ago.
+            'checked_at', (extract(epoch from coalesce(min(c.checked_at) filter (where c.under_way > 0 or c.lost > 0), max(c.checked_at))) * 1000000)::bigint, 'last_id', max(c.first_id) + 9999,
             'newest_id', (select max(o.id) from public.orders o)
         )
         from orderflow.order_counts c
