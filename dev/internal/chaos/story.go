@@ -49,6 +49,9 @@ func (s *story) wrong() string {
 	if len(s.Events) < 3 || s.Events[0].Event != "accepted" || s.Events[1].Event != "queued" {
 		return "it does not begin with its acceptance and end with its end"
 	}
+	if s.Events[1].At.Before(s.Events[0].At) {
+		return "it was queued before it was accepted"
+	}
 	if s.TraceID == nil {
 		return "there is no trace id"
 	}

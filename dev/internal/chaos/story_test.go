@@ -31,6 +31,7 @@ func TestAStoryThatDoesNotExplainItsOrderIsWrong(t *testing.T) {
 		"no trace":                       {func(s *story) { s.TraceID = nil }, "no trace id"},
 		"does not begin":                 {func(s *story) { s.Events = s.Events[1:] }, "does not begin"},
 		"ends otherwise than its order":  {func(s *story) { s.Status = "dead" }, "the last event is completed"},
+		"it was queued too early":        {func(s *story) { s.Events[1].At = *second(-1) }, "queued before"},
 		"an attempt is missing":          {func(s *story) { s.Attempts = 3 }, "3 attempts, and 2 are told"},
 		"an attempt too many":            {func(s *story) { s.Attempts = 1 }, "1 attempts, and 2 are told"},
 		"a count that is none":           {func(s *story) { s.Attempts = 3; s.Events[3].Event = "lease_lost" }, ""},

@@ -161,6 +161,10 @@ func historyMutants() []Mutant {
 `}},
 		},
 		{
+			Breaks: "an order is queued before it is accepted", By: stories,
+			Edits: []Edit{{api + "/internal/history/tell.go", `sent.After(o.created)`, `!sent.IsZero()`}},
+		},
+		{
 			Breaks: "an order dies after its dead letter was deleted", By: stories,
 			Edits: []Edit{{api + "/internal/history/tell.go", `		t.died() // before this release, which noted nothing
 `, ``}},

@@ -12,8 +12,11 @@ func tell(o order, rows []row) []Event {
 	t.add(Event{Event: accepted, At: isotime.Time{Time: o.created}})
 	queued := Event{Event: queued, At: isotime.Time{Time: o.created}, MessageID: number(o.messageID)}
 	if len(rows) > 0 && rows[0].seq == 1 && rows[0].delivery > 0 {
-		queued.At, queued.MessageID = isotime.Time{Time: rows[0].enqueued}, number(rows[0].messageID)
-		t.due = rows[0].enqueued
+		queued.MessageID = number(rows[0].messageID)
+		// PGMQ gives a message the time at which its transaction began, which is before its order was written in it.
+		if sent := rows[0].enqueued; sent.After(o.created) {
+			queued.At, t.due = isotime.Time{Time: sent}, sent
+		}
 	}
 	t.add(queued)
 	t.rows(rows)

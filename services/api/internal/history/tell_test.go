@@ -90,6 +90,14 @@ func TestStories(t *testing.T) {
 			rows:  []row{{seq: 1, times: 1, messageID: 3, outcome: "deleted", ended: at(10), settled: at(10)}},
 			want:  []string{"accepted 0s", "queued 0s", "dead 2s", "deleted 10s"},
 		},
+		"its message has the time at which their transaction began": {
+			order: order{status: "completed", attempts: 2, started: since(12), completed: since(13)},
+			rows: []row{{
+				seq: 1, times: 1, delivery: 1, messageID: 7, enqueued: at(-0.25), outcome: "failed", attempt: ref(int32(1)), started: since(1),
+				ended: at(2), settled: at(2), retry: since(10),
+			}},
+			want: []string{"accepted 0s", "queued 0s", "failed 2s #1 waited 1 worked 1", "completed 13s #2 waited 2 worked 1"},
+		},
 		"its message was gone": {
 			order: order{status: "completed", attempts: 1, started: since(12), completed: since(13)},
 			rows:  []row{failed(1, 1, 0, 1, 2), {seq: 2, times: 1, messageID: 8, outcome: "requeued", ended: at(10), settled: at(10)}},
