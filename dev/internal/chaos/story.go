@@ -19,7 +19,6 @@ type story struct {
 	OrderID  int64   `json:"order_id"`
 	Status   string  `json:"status"`
 	Attempts int     `json:"attempts"`
-	TraceID  *string `json:"trace_id"`
 	Events   []event `json:"events"`
 }
 
@@ -51,9 +50,6 @@ func (s *story) wrong() string {
 	}
 	if s.Events[1].At.Before(s.Events[0].At) {
 		return "it was queued before it was accepted"
-	}
-	if s.TraceID == nil {
-		return "there is no trace id"
 	}
 	// A dead letter that is deleted leaves its order dead.
 	if last := s.Events[len(s.Events)-1].Event; last != s.Status && (last != "deleted" || s.Status != "dead") {

@@ -13,7 +13,7 @@ func second(n float64) *time.Time {
 
 // soundStory is a story that explains its order: failed, then lost with its consumer, then completed.
 func soundStory() *story {
-	return &story{OrderID: 7, Status: "completed", Attempts: 2, TraceID: new(string), Events: []event{
+	return &story{OrderID: 7, Status: "completed", Attempts: 2, Events: []event{
 		{Event: "accepted", At: *second(0)},
 		{Event: "queued", At: *second(0)},
 		{Event: "failed", Attempt: 1, DueAt: second(0), LeasedAt: second(1), StartedAt: second(2), At: *second(3), SettledAt: second(3.1), RetryAt: second(5)},
@@ -28,7 +28,6 @@ func TestAStoryThatDoesNotExplainItsOrderIsWrong(t *testing.T) {
 		want  string // part of what is said; empty: nothing
 	}{
 		"sound":                          {func(*story) {}, ""},
-		"no trace":                       {func(s *story) { s.TraceID = nil }, "no trace id"},
 		"does not begin":                 {func(s *story) { s.Events = s.Events[1:] }, "does not begin"},
 		"ends otherwise than its order":  {func(s *story) { s.Status = "dead" }, "the last event is completed"},
 		"it was queued too early":        {func(s *story) { s.Events[1].At = *second(-1) }, "queued before"},
