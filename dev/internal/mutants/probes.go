@@ -26,6 +26,10 @@ func probeMutants() []Mutant {
 			Edits: []Edit{{ops, "context.Background(), 500*time.Millisecond", "context.Background(), time.Hour"}},
 		},
 		{
+			Breaks: "a heartbeat that hangs is no reason to restart", By: goTest("services/consumer", "./internal/worker", "TestAHeartbeatThatHangsIsAReasonToRestart"),
+			Edits: []Edit{{"services/consumer/internal/worker/alive.go", `		{&c.steps.heartbeat, "the heartbeat has not moved for "},` + "\n", ``}},
+		},
+		{
 			Breaks: "a drain may take as long as somebody writes", By: goTest(api, "./internal/config", "TestEveryNumberHasBounds"),
 			Edits: []Edit{{api + "/internal/config/config.go", `	env.Between(p, "DRAIN_TIMEOUT", c.DrainTimeout, 0, 10*time.Minute)`, ``}},
 		},

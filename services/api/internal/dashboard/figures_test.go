@@ -207,6 +207,11 @@ func TestACookieCannotBeChanged(t *testing.T) {
 			}
 		}
 	}
+	promoted := bytes.Clone(raw)
+	promoted[0] = byte(admin) // two bits away
+	if s := tokens.open(base64.RawURLEncoding.EncodeToString(promoted), now); s.level != nobody {
+		t.Error("a reader's cookie can be made an admin's")
+	}
 	// What stands in a page's forms must not help who wants the cookie, and two sessions have nothing in common.
 	s := tokens.open(cookie, now)
 	csrf, err := base64.RawURLEncoding.DecodeString(s.csrf)

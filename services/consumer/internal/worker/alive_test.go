@@ -143,6 +143,28 @@ func TestALoopThatHangsIsAReasonToRestart(t *testing.T) {
 	}
 }
 
+func TestAHeartbeatThatHangsIsAReasonToRestart(t *testing.T) {
+	b := setup(t)
+	proxy, address := b.proxied()
+	b.Publish(1)
+	var c clock
+	s := settings()
+	s.Visible, s.HandlerTimeout = 6*time.Second, time.Minute
+	free := make(chan struct{})
+	hangs := proxy.Trap(named("extend"), pgproxy.Held)
+	r := b.startOn(address, s, handle(func(context.Context, message.Message) error { <-free; return nil }), c.measures)
+	within(t, "an extension is held up", hangs)
+	dbtest.Eventually(t, "it is not alive", func() bool {
+		c.forward(2 * time.Minute)
+		return r.saysOfItself("the heartbeat has not moved for")
+	})
+	proxy.Release()
+	close(free)
+	dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+	b.settled()
+	r.stop()
+}
+
 func TestHandlersThatBlockEveryWorkerAreAReasonToRestart(t *testing.T) {
 	b := setup(t)
 	var c clock
