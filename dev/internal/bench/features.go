@@ -52,7 +52,7 @@ func (b *Bench) watched(contend func(*Bench) contender) contender {
 // traced measures the same with one trace in a hundred sent to a collector.
 func (b *Bench) traced(contend func(*Bench) contender) contender {
 	return contender{name: contend(b).name + ", traces of 1 %", measure: func(ctx context.Context) (got figures, err error) {
-		sink, err := newSink()
+		sink, err := newSink(ctx)
 		if err != nil {
 			return figures{}, err
 		}
@@ -70,8 +70,8 @@ type sink struct {
 	served chan error
 }
 
-func newSink() (*sink, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func newSink(ctx context.Context) (*sink, error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start a collector: %w", err)
 	}
