@@ -102,7 +102,7 @@ func apiMutants() []Mutant {
 		{
 			Breaks: "an order is stored without its message", By: goTest(api, ".", "TestPostWritesOrderAndMessageTogether"),
 			Edits: []Edit{
-				{dir + "publish.sql", "    insert into {queue} (msg_id, vt, message, headers)\n    overriding system value\n", ""},
+				{dir + "publish.sql", "    insert into {queue} (msg_id, enqueued_at, vt, message, headers)\n    overriding system value\n", ""},
 				{dir + "publish.sql", "    from fresh f\n    returning msg_id\n", "    from fresh f\n"},
 			},
 		},

@@ -65,7 +65,7 @@ func breakerMutants() []Mutant {
 		{
 			Breaks: "what waits is started although the breaker is open", By: works("TestAPausedQueueIsNotWorkedOn"),
 			Edits: []Edit{{worker + "fetcher.go", `		if leave.shut {
-			c.releaseBuffered()
+			c.releaseBuffered(cap(c.buffer))
 		}
 `, ``}, {worker + "work.go", ` || !c.gate.starts(d)`, ` || !c.gate.starts(d) && false`}},
 		},
