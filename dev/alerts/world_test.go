@@ -337,6 +337,7 @@ func (w *world) sql(statements ...string) {
 			w.Fatalf("%s: %v", s, err)
 		}
 	}
+	w.must(conn.Close(w.ctx)) // not at the end of the test: some ask again and again
 }
 
 // ready waits until all that run are.

@@ -7,8 +7,11 @@ import (
 	"orderflow.example/dev/internal/postgres"
 )
 
-// lost is what a browser writes to the console by itself when a server is not there.
-const lost = "net::ERR_"
+// What a browser writes to the console by itself when a server is not there, or goes away.
+const (
+	lost    = "net::ERR_"                 // nobody answers
+	leaving = "503 (Service Unavailable)" // an api answers that is about to stop, and takes no new stream
+)
 
 func TestThePageComesBackByItself(t *testing.T) {
 	t.Parallel()
@@ -27,7 +30,7 @@ func TestThePageComesBackByItself(t *testing.T) {
 	})
 	b := setup(t, server.URL())
 	b.orders(3)
-	page := b.tab(chrome.Desktop, "/", lost)
+	page := b.tab(chrome.Desktop, "/", lost, leaving)
 	page.shows("#pulse", "Live")
 	page.until("the orders wait", page.number("Waiting")+" === 3")
 	const stale, fresh = `document.documentElement.classList.contains('stale')`, `!document.documentElement.classList.contains('stale')`
