@@ -65,6 +65,10 @@ func TestAPoolerInTransactionModeLeaksNothing(t *testing.T) {
 						t.Errorf("%s = %s, want %s", setting, got, value)
 					}
 				}
+				var got string
+				if err := conn.QueryRow(t.Context(), "show statement_timeout", pgx.QueryExecModeSimpleProtocol).Scan(&got); err != nil || got != "30s" {
+					t.Errorf("statement_timeout = %s for a text, error %v", got, err)
+				}
 				tx, err := conn.Begin(t.Context())
 				if err != nil {
 					t.Fatal(err)

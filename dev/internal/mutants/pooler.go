@@ -32,8 +32,15 @@ func makeSettings(ctx`}, {postgres + "session.go", `	"strconv"
 			Edits: []Edit{{postgres + "pooler.go", `[]string{"begin", "rollback"}`, `[]string{"rollback"}`}},
 		},
 		{
-			Breaks: "a transaction that begins with a text has no settings", By: kit("TestAPoolerInTransactionModeLeaksNothing"),
+			Breaks: "a text by itself has no settings", By: kit("TestAPoolerInTransactionModeLeaksNothing"),
 			Edits: []Edit{{pooling + "filter.go", `if f.ready && f.sql != "" {`, `if false {`}},
+		},
+		{
+			Breaks: "a transaction that begins with BEGIN has no settings", By: kit("TestAPoolerInTransactionModeLeaksNothing"),
+			Edits: []Edit{{pooling + "filter.go", `if statement := bytes.TrimSuffix(body, []byte{0}); f.ready && f.sql != "" && begins(statement) {`,
+				`if statement := bytes.TrimSuffix(body, []byte{0}); begins(statement) {
+			out = append(out, whole...)
+		} else if begins(statement) {`}},
 		},
 		{
 			Breaks: "a prepared statement is looked for on the server", By: kit("TestEverythingWorksThroughAPoolerInTransactionMode"),
