@@ -37,10 +37,12 @@ func makeSettings(ctx`}, {postgres + "session.go", `	"strconv"
 		},
 		{
 			Breaks: "a transaction that begins with BEGIN has no settings", By: kit("TestAPoolerInTransactionModeLeaksNothing"),
-			Edits: []Edit{{pooling + "filter.go", `if statement := bytes.TrimSuffix(body, []byte{0}); f.ready && f.sql != "" && begins(statement) {`,
+			Edits: []Edit{{
+				pooling + "filter.go", `if statement := bytes.TrimSuffix(body, []byte{0}); f.ready && f.sql != "" && begins(statement) {`,
 				`if statement := bytes.TrimSuffix(body, []byte{0}); begins(statement) {
 			out = append(out, whole...)
-		} else if begins(statement) {`}},
+		} else if begins(statement) {`,
+			}},
 		},
 		{
 			Breaks: "a prepared statement is looked for on the server", By: kit("TestEverythingWorksThroughAPoolerInTransactionMode"),
