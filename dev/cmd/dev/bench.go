@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"orderflow.example/dev/internal/bench"
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/stack"
@@ -63,9 +65,13 @@ func runBench(ctx context.Context, env *environment, _ []string) (code int, err 
 		return exitFault, err
 	}
 
+	version, err := serverVersion(ctx, p.server.URL())
+	if err != nil {
+		return exitFault, err
+	}
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s, %s, %d processors, %s; %v a measurement, rounds: %d; load, services and Postgres on this machine; defaults, `fsync` and\n`synchronous_commit` on.\n\n",
-		time.Now().UTC().Format(time.DateOnly), p.server.Source, runtime.NumCPU(), runtime.Version(), span, rounds)
+	fmt.Fprintf(&text, "%s, PostgreSQL %s, %d processors, %s; %v a measurement, rounds: %d; load, services and Postgres on this machine; defaults, `fsync` and\n`synchronous_commit` on.\n\n",
+		time.Now().UTC().Format(time.DateOnly), version, runtime.NumCPU(), runtime.Version(), span, rounds)
 	bench.Write(&text, results)
 	if _, err := env.stdout.Write(text.Bytes()); err != nil {
 		return exitFault, err
@@ -99,4 +105,17 @@ func replaceSection(file, name, text string) error {
 		return fmt.Errorf("%s has no section between %s and %s", file, strings.TrimSpace(begin), strings.TrimSpace(end))
 	}
 	return os.WriteFile(file, []byte(before+begin+text+end+after), 0o644) //nolint:gosec // a page that everybody may read
+}
+
+// serverVersion is a server's, without its packager's name. It stands in documents, where the server's place on this machine does not belong.
+func serverVersion(ctx context.Context, url string) (version string, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", fmt.Errorf("ask for the server's version: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	if err := conn.QueryRow(ctx, "select split_part(current_setting('server_version'), ' ', 1)").Scan(&version); err != nil {
+		return "", fmt.Errorf("ask for the server's version: %w", err)
+	}
+	return version, nil
 }

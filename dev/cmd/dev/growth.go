@@ -60,9 +60,13 @@ func runGrowth(ctx context.Context, env *environment, _ []string) (code int, err
 		Bench:    bench.Bench{Session: env.session, Binaries: p.binaries, DatabaseURL: p.server.URL(), Span: span, Rounds: rounds, Say: env.say},
 		FreshURL: fresh, Orders: orders, Messages: messages, Held: held, Requests: requests,
 	}
+	version, err := serverVersion(ctx, p.server.URL())
+	if err != nil {
+		return exitFault, err
+	}
 	found, failed := g.Run(ctx)
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s, %s, %d processors, %s; %v a measurement, rounds: %d.\n", time.Now().UTC().Format(time.DateOnly), p.server.Source, runtime.NumCPU(), runtime.Version(), span, rounds)
+	fmt.Fprintf(&text, "%s, PostgreSQL %s, %d processors, %s; %v a measurement, rounds: %d.\n", time.Now().UTC().Format(time.DateOnly), version, runtime.NumCPU(), runtime.Version(), span, rounds)
 	found.Write(&text, searchLimit)
 	fmt.Fprint(env.stdout, text.String())
 	if file := os.Getenv("WRITE"); file != "" {
