@@ -209,6 +209,14 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "doctor/sql/rights.sql", ` and has_table_privilege($1, 'delete')`, ``}},
 		},
 		{
+			Breaks: "the doctor asks question by question", By: goTest(consumer, "./internal/doctor", "TestAnExaminationIsTwoTransactions"),
+			Edits: []Edit{{dir + "doctor/doctor.go", `err := askTogether(ctx, conn, slices.Concat(always, withTables))`, `err := askEach(ctx, conn, slices.Concat(always, withTables))`}},
+		},
+		{
+			Breaks: "what the doctor may not see hides the rest from it", By: goTest(consumer, "./internal/doctor", "TestWhatMayNotBeSeenHidesNothingElse"),
+			Edits: []Edit{{dir + "doctor/doctor.go", `if queue.Answered(err) {`, `if false {`}},
+		},
+		{
 			Breaks: "the doctor has a paused queue scaled out", By: goTest(consumer, "./internal/doctor", "TestWhatStopsTheQueueIsTheAnswerToItsLag"),
 			Edits: []Edit{{dir + "doctor/findings.go", `(f.Gate.Paused() || f.Gate.Open): //`, `f.Gate.Open: //`}},
 		},

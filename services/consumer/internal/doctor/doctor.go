@@ -6,15 +6,11 @@ import (
 	"cmp"
 	"context"
 	"embed"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
 	"orderflow.example/services/consumer/internal/effect"
@@ -93,139 +89,40 @@ type Holder struct {
 	Detail     string
 }
 
-// Examine measures. q says which queue, function which function does the work of orders; nil: none.
+// Examine measures. q says which queue, function which function does the work of orders; nil: none. Every consumer is examined at each scrape,
+// so all is asked in one transaction, after one in which the statements are described; only a role that may not see everything is asked
+// question by question.
 func Examine(ctx context.Context, conn *pgx.Conn, q *queue.Queue, function *effect.Function) (*Figures, error) {
 	f := &Figures{Settings: map[string]string{}, Pooled: postgres.Transactional(conn)}
-	var err error
-	if f.Description, err = q.Describe(ctx, conn); err != nil {
-		return nil, err
-	}
-	if err := conn.QueryRow(ctx, `select current_database(), current_user`).Scan(&f.Database, &f.Role); err != nil {
-		return nil, fmt.Errorf("who are we: %w", err)
-	}
-	if err := f.settings(ctx, conn, q); err != nil {
-		return nil, fmt.Errorf("read settings: %w", err)
-	}
-	if f.Holders, err = holders(ctx, conn, q); err != nil {
-		return nil, fmt.Errorf("look for what holds vacuum back: %w", err)
-	}
-	if !f.Description.Tables {
-		return f, nil
-	}
-	if function != nil {
-		found, err := function.Describe(ctx, conn)
-		if err != nil {
-			return nil, err
+	always, withTables := f.ofServer(q), f.ofTables(q, function)
+	err := askTogether(ctx, conn, slices.Concat(always, withTables))
+	if queue.Answered(err) { // something is missing, or may not be seen
+		if err = askEach(ctx, conn, always); err == nil && f.Description.Tables {
+			err = askEach(ctx, conn, withTables)
 		}
-		f.Effect = &Effect{function.String(), found}
-	}
-	table, letters := q.Tables()
-	err = conn.QueryRow(ctx, statement("durability", q), []string{table, letters, "public.orders"}).Scan(&f.Standbys, &f.Unlogged)
-	if err != nil && !denied(err) && !missing(err) { // said under rights, and under schema
-		return nil, fmt.Errorf("look at what makes orders durable: %w", err)
-	}
-	rows, err := conn.Query(ctx, statement("rights", q), table, letters)
-	if err == nil {
-		f.Missing, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up rights: %w", err)
-	}
-	rows, err = conn.Query(ctx, statement("filters", q), table, letters)
-	if err == nil {
-		f.Filters, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Filter])
-	}
-	if err != nil && !denied(err) { // said under rights
-		return nil, fmt.Errorf("look for what filters rows: %w", err)
-	}
-	rows, err = conn.Query(ctx, statement("tables", q), []string{table, letters, "public.orders"})
-	if err == nil {
-		f.Tables, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Table])
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look at tables: %w", err)
-	}
-	if g, err := q.ReadGate(ctx, conn); err == nil {
-		f.Gate = &g
-	} else if !denied(err) && code(err) != pgerrcode.UndefinedTable { // said under rights, and under schema
 		return nil, err
 	}
-	var s Stranded
-	if err := conn.QueryRow(ctx, statement("stranded", q)).Scan(&s.Orders, &s.First, &s.Looked); err == nil {
-		f.Stranded = &s
-	} else if !denied(err) && code(err) != pgerrcode.UndefinedTable { // said under rights, and under schema
-		return nil, fmt.Errorf("look for stranded orders: %w", err)
-	}
-	var waiting *float64
-	err = conn.QueryRow(ctx, statement("queue", q)).Scan(&waiting, &f.Letters, &f.Consumers, &f.NotifyUsage)
-	if denied(err) {
-		return f, nil // said under rights
-	} else if err != nil {
-		return nil, fmt.Errorf("look at the queue: %w", err)
-	}
-	if waiting != nil {
-		d := time.Duration(*waiting * float64(time.Second))
-		f.Waiting = &d
-	}
+	f.Holders = merged(f.Holders)
 	return f, nil
 }
 
-func (f *Figures) settings(ctx context.Context, conn *pgx.Conn, q *queue.Queue) error {
-	rows, err := conn.Query(ctx, statement("settings", q))
-	if err != nil {
-		return err
-	}
-	var name, value string
-	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
-		f.Settings[name] = value
-		return nil
-	})
-	f.Server = f.Settings["server_version"]
-	return err
-}
-
-// holders merges what this role may see by itself with what the schema's function shows it.
-func holders(ctx context.Context, conn *pgx.Conn, q *queue.Queue) ([]Holder, error) {
+// merged makes one of what several sources tell of the same holder, and puts the oldest first.
+func merged(told []Holder) []Holder {
 	var found []Holder
 	seen := map[string]int{}
-	for _, source := range []string{"holders", "holders_all", "holders_locks"} {
-		rows, err := conn.Query(ctx, statement(source, q))
-		var list []Holder
-		if err == nil {
-			list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Holder])
-		}
-		if denied(err) || missing(err) {
-			continue
-		} else if err != nil {
-			return nil, err
-		}
-		for _, h := range list {
-			if at, ok := seen[h.Kind+h.Name]; ok {
-				found[at].XminAge = max(found[at].XminAge, h.XminAge)
-				if found[at].Seconds == nil {
-					found[at].Seconds = h.Seconds
-				}
-				continue
+	for _, h := range told {
+		if at, ok := seen[h.Kind+h.Name]; ok {
+			found[at].XminAge = max(found[at].XminAge, h.XminAge)
+			if found[at].Seconds == nil {
+				found[at].Seconds = h.Seconds
 			}
-			seen[h.Kind+h.Name] = len(found)
-			found = append(found, h)
+			continue
 		}
+		seen[h.Kind+h.Name] = len(found)
+		found = append(found, h)
 	}
 	slices.SortStableFunc(found, func(a, b Holder) int { return cmp.Compare(b.XminAge, a.XminAge) })
-	return found, nil
-}
-
-func denied(err error) bool { return code(err) == pgerrcode.InsufficientPrivilege }
-
-// missing: no such function or schema, because the migrations have not been applied.
-func missing(err error) bool {
-	return code(err) == pgerrcode.UndefinedFunction || code(err) == pgerrcode.InvalidSchemaName
-}
-
-func code(err error) string {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		return answer.Code
-	}
-	return ""
+	return found
 }

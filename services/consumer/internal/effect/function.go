@@ -82,16 +82,31 @@ var describe string
 // Describe looks for the function, as the role that is connected.
 func (f *Function) Describe(ctx context.Context, conn *pgx.Conn) (Description, error) {
 	var d Description
+	var b pgx.Batch
+	f.Ask(&b, &d)
+	if err := conn.SendBatch(ctx, &b).Close(); err != nil {
+		return Description{}, fmt.Errorf("look for EFFECT_FUNCTION: %w", err)
+	}
+	return d, nil
+}
+
+// Ask puts what [Function.Describe] asks into somebody else's batch.
+func (f *Function) Ask(b *pgx.Batch, d *Description) {
 	var role string
 	var schema, usage bool
-	if err := conn.QueryRow(ctx, `select current_user, oid is not null, coalesce(has_schema_privilege(oid, 'usage'), false)
-		from (select (select oid from pg_catalog.pg_namespace where nspname = $1)) as n (oid)`, f.name[0]).Scan(&role, &schema, &usage); err != nil {
-		return d, fmt.Errorf("look for EFFECT_FUNCTION: %w", err)
-	}
-	rows, err := conn.Query(ctx, describe, f.name[0], f.name[1])
-	if err != nil {
-		return d, fmt.Errorf("look for EFFECT_FUNCTION: %w", err)
-	}
+	b.Queue(`select current_user, oid is not null, coalesce(has_schema_privilege(oid, 'usage'), false)
+		from (select (select oid from pg_catalog.pg_namespace where nspname = $1)) as n (oid)`, f.name[0]).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&role, &schema, &usage)
+	})
+	b.Queue(describe, f.name[0], f.name[1]).Query(func(rows pgx.Rows) (err error) {
+		*d, err = f.judge(rows, role, schema, usage)
+		return err
+	})
+}
+
+// judge says what the functions of that name are good for, and what the role may do with them.
+func (f *Function) judge(rows pgx.Rows, role string, schema, usage bool) (Description, error) {
+	var d Description
 	var others []string
 	var signature, argument string
 	var volatile, executable, unsafe bool
@@ -117,7 +132,7 @@ func (f *Function) Describe(ctx context.Context, conn *pgx.Conn) (Description, e
 		}
 		return nil
 	}); err != nil {
-		return d, fmt.Errorf("look for EFFECT_FUNCTION: %w", err)
+		return d, err
 	}
 	switch {
 	case d.Argument != "" && !usage:

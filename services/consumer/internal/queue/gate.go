@@ -25,9 +25,24 @@ type Gate struct {
 
 // ReadGate reads the gate.
 func (q *Queue) ReadGate(ctx context.Context, conn *pgx.Conn) (Gate, error) {
+	return scanGate(conn.QueryRow(ctx, q.gateRead, q.Name, q.table))
+}
+
+// AskGate puts the statement of [Queue.ReadGate] into somebody else's batch. found gets the answer.
+func (q *Queue) AskGate(b *pgx.Batch, found func(Gate)) {
+	b.Queue(q.gateRead, q.Name, q.table).QueryRow(func(row pgx.Row) error {
+		g, err := scanGate(row)
+		if err == nil {
+			found(g)
+		}
+		return err
+	})
+}
+
+func scanGate(row pgx.Row) (Gate, error) {
 	var g Gate
 	var paused, since, probe, prober, arrived, limit, tokens, patience *time.Time
-	err := conn.QueryRow(ctx, q.gateRead, q.Name, q.table).Scan(&g.Now, &g.Arrivals, &g.Revision,
+	err := row.Scan(&g.Now, &g.Arrivals, &g.Revision,
 		&paused, &g.PausedBy, &g.PauseReason, &g.Open, &since, &g.Reason, &g.Failures, &probe, &g.Prober, &prober, &g.Normal, &g.RatedBy,
 		&g.State.Arrivals, &arrived, &g.Limit.Base, &g.Limit.Growth, &limit, &g.Tokens, &tokens, &patience)
 	if err != nil {

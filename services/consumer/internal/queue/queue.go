@@ -139,16 +139,34 @@ func (d Description) String() string {
 // Describe looks at the database. It works before the first migration as well.
 func (q *Queue) Describe(ctx context.Context, conn *pgx.Conn) (Description, error) {
 	var d Description
-	var migrated bool
-	err := conn.QueryRow(ctx, q.describe, q.table, q.deadTable).Scan(&migrated, &d.Tables, &d.LastRead)
+	migrated, err := q.scanDescription(conn.QueryRow(ctx, q.describe, q.table, q.deadTable), &d)
 	if err == nil && migrated {
-		err = conn.QueryRow(ctx,
-			`select coalesce(max(version_id), 0) from public.orderflow_migrations where is_applied`).Scan(&d.SchemaVersion)
+		err = conn.QueryRow(ctx, schemaVersion).Scan(&d.SchemaVersion)
 	}
 	if err != nil {
 		return Description{}, fmt.Errorf("describe database: %w", err)
 	}
 	return d, nil
+}
+
+const schemaVersion = `select coalesce(max(version_id), 0) from public.orderflow_migrations where is_applied`
+
+func (q *Queue) scanDescription(row pgx.Row, d *Description) (migrated bool, err error) {
+	err = row.Scan(&migrated, &d.Tables, &d.LastRead)
+	return migrated, err
+}
+
+// AskDescription puts what [Queue.Describe] asks into somebody else's batch, but for the version of the schema.
+func (q *Queue) AskDescription(b *pgx.Batch, d *Description) {
+	b.Queue(q.describe, q.table, q.deadTable).QueryRow(func(row pgx.Row) error {
+		_, err := q.scanDescription(row, d)
+		return err
+	})
+}
+
+// AskSchemaVersion asks for that. Without a migration it fails, for want of a table.
+func (q *Queue) AskSchemaVersion(b *pgx.Batch, d *Description) {
+	b.Queue(schemaVersion).QueryRow(func(row pgx.Row) error { return row.Scan(&d.SchemaVersion) })
 }
 
 // ReadInstallation finds out what names this installation to others. The schema must be there.
