@@ -64,14 +64,14 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "what waits is started although the breaker is open", By: works("TestAPausedQueueIsNotWorkedOn"),
-			Edits: []Edit{{worker + "fetcher.go", `		if leave.shut {
+			Edits: []Edit{{worker + "fetcher.go", `		if p.shut {
 			c.releaseBuffered(cap(c.buffer))
 		}
-`, ``}, {worker + "work.go", ` || !c.gate.starts(d)`, ` || !c.gate.starts(d) && false`}},
+`, ``}, {worker + "attempt.go", ` || !c.gate.starts(d)`, ` || !c.gate.starts(d) && false`}},
 		},
 		{
 			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),
-			Edits: []Edit{{worker + "consumer.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
+			Edits: []Edit{{worker + "drain.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
 		},
 		{
 			Breaks: "what refuses the first calls is taken for what refuses too many", By: rules("TestAfterPatienceTheFullRateIsBackSoon"),
@@ -87,7 +87,7 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "a breaker that nobody shares is closed by a row that cannot be written", By: works("TestWithoutItsRowEachConsumerHasABreakerOfItsOwn"),
-			Edits: []Edit{{worker + "gating.go", `		ask.Trip = g.known.Reason
+			Edits: []Edit{{worker + "permit.go", `		ask.Trip = g.known.Reason
 `, `		_ = ask.Trip
 `}},
 		},

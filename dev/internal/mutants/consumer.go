@@ -190,11 +190,11 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "a lease is not extended while its ack waits", By: worker("TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten"),
-			Edits: []Edit{{dir + "worker/held.go", `d.stage <= acking`, `d.stage < acking`}},
+			Edits: []Edit{{dir + "worker/claims.go", `d.stage <= acking`, `d.stage < acking`}},
 		},
 		{
 			Breaks: "heartbeat and ack write about one lease at the same time", By: worker("TestOnlyOneWritesAboutALeaseAtATime"),
-			Edits: []Edit{{dir + "worker/held.go", ` && d.busy == nobody }`, ` }`}},
+			Edits: []Edit{{dir + "worker/claims.go", ` && d.claimedBy == unclaimed }`, ` }`}},
 		},
 		{
 			Breaks: "the backoff does not grow", By: goTest(consumer, "./internal/backoff", "TestTheBoundGrowsToTheCapAndNoFurther"),

@@ -43,11 +43,11 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "who comes too late is not told of", By: worker("TestTheHistoryTellsOfHandBacksAndLostLeases"),
-			Edits: []Edit{{dir + "worker/write.go", `e.Told = item.tell(queue.OutcomeLeaseLost)`, `e.Told = nil`}},
+			Edits: []Edit{{dir + "worker/write.go", `e.Told = item.history(queue.OutcomeLeaseLost)`, `e.Told = nil`}},
 		},
 		{
 			Breaks: "who hears of its loss from the heartbeat is not told of", By: worker("TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices"),
-			Edits: []Edit{{dir + "worker/work.go", `if !c.held.decide(d, stage) {`, `if !c.held.decide(d, stage) || d.lost {`}},
+			Edits: []Edit{{dir + "worker/attempt.go", `if !c.held.decide(d, stage) {`, `if !c.held.decide(d, stage) || d.lost {`}},
 		},
 		{
 			Breaks: "a late answer leaves the crash that it was taken for", By: queue("TestAKnownStartWithoutAnAnswerIsACrashUntilTheAnswerComes"),
@@ -65,7 +65,7 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "times are those of the consumer's clock", By: worker("TestTheStampsAreTheDatabases"),
-			Edits: []Edit{{dir + "worker/held.go", `message.InstantOf(leased.Add(moment.Sub(d.read)))`, `message.InstantOf(moment.Add(0 * leased.Sub(d.read)))`}},
+			Edits: []Edit{{dir + "worker/delivery.go", `message.InstantOf(leased.Add(moment.Sub(d.read)))`, `message.InstantOf(moment.Add(0 * leased.Sub(d.read)))`}},
 		},
 		{
 			Breaks: "a second effect changes when the order was started", By: queue("TestAnOrderThatSucceedsAtOnceCostsNoRowAndSaysWhenItWasStarted"),

@@ -38,7 +38,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "what was read for quick handlers is handed back although they are", By: worker("TestWhatWouldWaitForLongIsSurplus"),
-			Edits: []Edit{{file, `waiting <= l.within(longestWait)`, `waiting == 0`}},
+			Edits: []Edit{{file, `waiting <= l.handledIn(longestWait)`, `waiting == 0`}},
 		},
 		{
 			Breaks: "a read that takes too long is tried again as it was", By: worker("TestReadsThatTakeTooLongAreHalved"),

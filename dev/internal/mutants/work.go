@@ -4,7 +4,7 @@ package mutants
 func workMutants() []Mutant {
 	const (
 		dir    = consumer + "/internal/"
-		lane   = dir + "worker/worklane.go"
+		lane   = dir + "worker/ackwork.go"
 		open   = dir + "queue/openack.go"
 		effect = dir + "effect/"
 	)
@@ -53,7 +53,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "an order completes and its work is not done", Quick: true, By: worker("TestAFunctionsEffectIsCommittedWithTheAck"),
-			Edits: []Edit{{dir + "worker/work.go", `	o.work = work
+			Edits: []Edit{{dir + "worker/attempt.go", `	o.ackWork = ackWork
 `, ``}},
 		},
 		{

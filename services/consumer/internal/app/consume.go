@@ -65,7 +65,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		MaxCrashes:     s.MaxCrashes,
 		Visible:        s.Visibility(),
 		HandlerTimeout: s.HandlerTimeout,
-		WorkLanes:      s.EffectConnections,
+		AckWorkLanes:   s.EffectConnections,
 		Drain:          s.Drain,
 		Poll:           s.Poll,
 		Backoff:        backoff.Policy{Base: s.BackoffBase, Max: s.BackoffMax, Multiplier: s.BackoffMultiplier},

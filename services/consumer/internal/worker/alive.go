@@ -6,7 +6,7 @@ import "time"
 type steps struct {
 	fetch, settle, heartbeat, poll progress
 	stuck                          progress   // no worker is free of a handler that ignores its deadline
-	work                           []progress // of each lane for work in acks
+	ackWork                        []progress // of each lane for ack work
 }
 
 // watchSteps chooses the clock that steps are measured by.
@@ -14,8 +14,8 @@ func (c *Consumer) watchSteps(now func() time.Time) {
 	for _, p := range []*progress{&c.steps.fetch, &c.steps.settle, &c.steps.heartbeat, &c.steps.poll, &c.steps.stuck} {
 		p.now = now
 	}
-	for i := range c.steps.work {
-		c.steps.work[i].now = now
+	for i := range c.steps.ackWork {
+		c.steps.ackWork[i].now = now
 	}
 }
 
@@ -37,8 +37,8 @@ func (c *Consumer) Alive() (ok bool, why string) {
 			return false, loop.hangs + d.Round(time.Second).String()
 		}
 	}
-	for i := range c.steps.work {
-		if d := c.steps.work[i].overdue(); d > 0 {
+	for i := range c.steps.ackWork {
+		if d := c.steps.ackWork[i].overdue(); d > 0 {
 			return false, "a transaction with the work of orders has not moved for " + d.Round(time.Second).String()
 		}
 	}

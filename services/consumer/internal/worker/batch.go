@@ -29,9 +29,9 @@ func (o *outcome) statement() statement {
 	switch o.op {
 	case opAck:
 		switch {
-		case o.work != nil && o.tries > 0:
+		case o.ackWork != nil && o.tries > 0:
 			return ackWithWorkUnlocked
-		case o.work != nil:
+		case o.ackWork != nil:
 			return ackWithWork
 		}
 		if o.tries > 0 {
@@ -55,11 +55,11 @@ func (s statement) op() op {
 	return [...]op{ack: opAck, ackUnlocked: opAck, ackWithWork: opAck, ackWithWorkUnlocked: opAck, nack: opNack, nackMessageOnly: opNack, bury: opBury, release: opRelease}[s]
 }
 
-// withWork says whether the statement is part of a transaction with work in it.
-func (s statement) withWork() bool { return s == ackWithWork || s == ackWithWorkUnlocked }
+// withAckWork says whether the statement is part of a transaction with ack work in it.
+func (s statement) withAckWork() bool { return s == ackWithWork || s == ackWithWorkUnlocked }
 
 func (s statement) String() string {
-	if s.withWork() {
+	if s.withAckWork() {
 		return "ack_with_work"
 	}
 	return s.op().String()

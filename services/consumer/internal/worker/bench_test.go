@@ -102,7 +102,7 @@ func consume(b *testing.B, of backlog, batch, lanes int, function string, h hand
 	m := metrics.New("benchmark", dbtest.QueueName, "none")
 	c := worker.New(worker.Settings{
 		ID: "benchmark", Queue: dbtest.QueueName, Batch: batch, Concurrency: 30, MaxAttempts: 5, MaxCrashes: 5, HeldBytes: 32 << 20, MessageBytes: 1 << 20,
-		Visible: 10 * time.Second, HandlerTimeout: 8 * time.Second, Drain: time.Second, Poll: time.Second, WorkLanes: lanes,
+		Visible: 10 * time.Second, HandlerTimeout: 8 * time.Second, Drain: time.Second, Poll: time.Second, AckWorkLanes: lanes,
 		Backoff: backoff.Policy{Base: time.Second, Max: time.Minute, Multiplier: 2},
 	}, server, h, log, m)
 	ctx, stop := context.WithCancel(b.Context())

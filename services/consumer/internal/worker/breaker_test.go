@@ -575,7 +575,7 @@ func TestAFunctionThatTakesTooLongOpensTheBreaker(t *testing.T) {
 	f := b.shop(shipOne, `if exists (select from flag.slow) then perform pg_sleep(60); end if;
 		if o.id % 10 = 0 then raise exception 'not this one' using errcode = 'SH001'; end if;`)
 	s := breaking("sql")
-	s.WorkLanes, s.HandlerTimeout, s.MaxAttempts = 3, 200*time.Millisecond, 5
+	s.AckWorkLanes, s.HandlerTimeout, s.MaxAttempts = 3, 200*time.Millisecond, 5
 	c := b.start(s, f)
 	b.Publish(100)
 	if a := b.settled(); a.Completed != 90 || a.Dead != 10 {

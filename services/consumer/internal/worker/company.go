@@ -29,8 +29,8 @@ func (s suspicion) holds(concurrency, ahead int) int {
 	return s.of(concurrency + ahead)
 }
 
-// company is who is worked on at the same time. A delivery belongs to it until its handler returns; one that is alone, or that has work in the
-// transaction of its ack, until its end has been written. A delivery is admitted when no more are in work than it and all others allow. They
+// company is who is worked on at the same time. A delivery belongs to it until its handler returns; one that is alone, or that has ack
+// work, until its end has been written. A delivery is admitted when no more are in work than it and all others allow. They
 // are admitted in the order in which they come, so that nobody waits longer than for those who are at work.
 type company struct {
 	concurrency int

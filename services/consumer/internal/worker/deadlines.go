@@ -39,7 +39,7 @@ func (d *deadlines) run(ctx context.Context) {
 			d.giveUp(late)
 		}
 		d.metrics.StuckSlots.Set(float64(d.held.stuckSlots()))
-		d.metrics.Buffered.Set(float64(d.held.waiting.Load()))
+		d.metrics.Buffered.Set(float64(d.held.buffered.Load()))
 		d.metrics.Held.Set(float64(d.held.size.Load()))
 		signal(d.room)
 	})

@@ -38,8 +38,8 @@ type ending struct {
 	untried     bool          // no handler has been started: it is no attempt
 }
 
-// told is what the history of the order calls it.
-func (e ending) told() string {
+// historyOutcome is what the history of the order calls it.
+func (e ending) historyOutcome() string {
 	switch {
 	case e.op == opRelease, e.op == opNack && e.untried:
 		return queue.OutcomeReleased

@@ -148,7 +148,7 @@ func TestWhatTheHistoryCallsAnEnding(t *testing.T) {
 		},
 	} {
 		for _, end := range ends {
-			if got := end.told(); got != want {
+			if got := end.historyOutcome(); got != want {
 				t.Errorf("%+v is told as %s, want %s", end, got, want)
 			}
 		}

@@ -26,69 +26,69 @@ func (c *Consumer) fetch(ctx context.Context, link *pg.Link) {
 		c.releaseBuffered(c.load.surplus())
 		want, ahead := c.load.want()
 		c.metrics.Prefetch.Set(float64(ahead))
-		leave, err := c.pass(reading, link, want.Messages)
+		p, err := c.askGate(reading, link, want.Messages)
 		if err != nil {
 			pause(ctx, retry.Next())
 			continue
 		}
-		if leave.shut {
+		if p.shut {
 			c.releaseBuffered(cap(c.buffer))
 		}
-		if leave.fetch == 0 {
-			c.awaitLeave(ctx, leave, want.Messages > 0)
+		if p.fetch == 0 {
+			c.awaitPermit(ctx, p, want.Messages > 0)
 			continue
 		}
-		want.Messages = leave.fetch
-		got, took, err := c.read(ctx, reading, link, want, leave)
-		c.load.read(want.Messages, got, took, err)
+		want.Messages = p.fetch
+		got, took, err := c.read(ctx, reading, link, want, p)
+		c.load.noteRead(want.Messages, got, took, err)
 		switch {
 		case err != nil:
 			pause(ctx, retry.Next())
 		case got < want.Messages:
 			retry.Reset()
 			c.poller.fetched(got)
-			c.awaitWork(ctx, leave)
+			c.awaitDue(ctx, p)
 		default:
 			retry.Reset()
 		}
 	}
 }
 
-// pass asks the gate for leave.
-func (c *Consumer) pass(reading context.Context, link *pg.Link, want int) (leave, error) {
+// askGate asks the gate whether to fetch.
+func (c *Consumer) askGate(reading context.Context, link *pg.Link, want int) (permit, error) {
 	c.steps.fetch.begin(0)
 	defer c.steps.fetch.end()
-	return c.gate.pass(reading, link, want)
+	return c.gate.ask(reading, link, want)
 }
 
-// awaitLeave waits until fetching may be possible: until the gate may give leave or, when none is wanted, until there may be room.
-func (c *Consumer) awaitLeave(ctx context.Context, l leave, wanted bool) {
-	room, work := c.load.room, c.poller.wake
+// awaitPermit waits until fetching may be possible: until the gate may permit it or, when nothing is wanted, until there may be room.
+func (c *Consumer) awaitPermit(ctx context.Context, p permit, wanted bool) {
+	room, due := c.load.room, c.poller.wake
 	if wanted {
 		room = nil
 	}
-	if !l.shut {
-		work = nil
+	if !p.shut {
+		due = nil
 	}
-	later, stop := after(l.wait)
+	later, stop := after(p.wait)
 	defer stop()
 	select {
 	case <-room:
-	case <-work:
-		c.gate.hasWork()
+	case <-due:
+		c.gate.hasDue()
 	case <-c.gate.changed:
 	case <-later:
 	case <-ctx.Done():
 	}
 }
 
-// awaitWork waits until something may be due.
-func (c *Consumer) awaitWork(ctx context.Context, l leave) {
-	later, stop := after(l.wait * 10) // a limit is lifted when it holds nothing back any more
+// awaitDue waits until something may be due.
+func (c *Consumer) awaitDue(ctx context.Context, p permit) {
+	later, stop := after(p.wait * 10) // a limit is lifted when it holds nothing back any more
 	defer stop()
 	select {
 	case <-c.poller.wake:
-		c.gate.hasWork()
+		c.gate.hasDue()
 	case <-c.gate.changed:
 	case <-later:
 	case <-ctx.Done():
@@ -104,8 +104,18 @@ func after(d time.Duration) (c <-chan time.Time, stop func()) {
 	return timer.C, func() { timer.Stop() }
 }
 
+// pause waits for d, or less when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // read leases messages and hands them on.
-func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.Bounds, l leave) (got int, took time.Duration, err error) {
+func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.Bounds, p permit) (got int, took time.Duration, err error) {
 	c.steps.fetch.begin(0)
 	defer c.steps.fetch.end()
 	var fetched queue.Fetched
@@ -130,7 +140,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		c.doubt(fetched.Messages, start.Add(length))
-		c.gate.fetched(l, l.fetch, nil)
+		c.gate.fetched(p, p.fetch, nil)
 		return 0, took, err
 	}
 	if len(fetched.Suppressed) > 0 {
@@ -144,7 +154,7 @@ func (c *Consumer) read(ctx, reading context.Context, link *pg.Link, want queue.
 		c.poller.retryIn(time.Until(until)) // what is due below the watermark
 	}
 	c.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
-	c.receive(ctx, fetched.Messages, start, start.Add(length), l)
+	c.receive(ctx, fetched.Messages, start, start.Add(length), p)
 	return len(fetched.Messages), took, nil
 }
 
@@ -172,9 +182,9 @@ func (c *Consumer) letSettle(ctx context.Context) {
 
 // receive takes charge of leases: orders go to the workers, what is no order or has been tried too often to the dead letters.
 // The leases hold at least until then.
-func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read, until time.Time, l leave) {
+func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read, until time.Time, p permit) {
 	if len(messages) == 0 {
-		c.gate.fetched(l, 0, nil)
+		c.gate.fetched(p, 0, nil)
 		return
 	}
 	c.metrics.Received.Add(float64(len(messages)))
@@ -196,7 +206,7 @@ func (c *Consumer) receive(ctx context.Context, messages []queue.Received, read,
 		deliveries[i] = d
 	}
 	c.spans.received(deliveries, read)
-	c.gate.fetched(l, len(deliveries), deliveries[0])
+	c.gate.fetched(p, len(deliveries), deliveries[0])
 	kept := c.keep(hopeful, &ended)
 	for _, o := range ended {
 		o.delivery.stage = leaving

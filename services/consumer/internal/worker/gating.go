@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -10,11 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"orderflow.example/services/consumer/internal/gate"
 	"orderflow.example/services/consumer/internal/metrics"
-	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -38,7 +33,7 @@ type gating struct {
 	queue       *queue.Queue
 	who         string // names this process, as nothing else does
 	policy      gate.Policy
-	longest     time.Duration // that a probe can take: its handler, and its work in the transaction of the ack
+	longest     time.Duration // that a probe can take: its handler, and its ack work
 	log         *slog.Logger
 	metrics     *metrics.Metrics
 	health      health
@@ -85,14 +80,6 @@ func newGating(s Settings, log *slog.Logger, m *metrics.Metrics) *gating {
 	}
 	g.health.doing, g.health.log = "sharing the breaker's state", log
 	return g
-}
-
-// leave is what the fetcher may do.
-type leave struct {
-	fetch int           // so many messages
-	probe bool          // one, as a probe
-	shut  bool          // nothing that waits may be started either
-	wait  time.Duration // until it may be otherwise; 0: until something changes
 }
 
 // shutLocked says whether no attempt may begin, but a probe's.
@@ -146,10 +133,10 @@ func (g *gating) slowerLocked(d *delivery) (n int) {
 func (g *gating) ended(d *delivery, r gate.Result, problem error) (counts bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if d.judged {
+	if d.reported {
 		return true
 	}
-	d.judged = true
+	d.reported = true
 	now := time.Now()
 	if d.probe {
 		g.resolveLocked(d, map[bool]gate.Probe{true: gate.ProbeAnswered, false: gate.ProbeFailed}[r == gate.Answered])
@@ -201,169 +188,6 @@ func (g *gating) resolveLocked(d *delivery, result gate.Probe) {
 
 // nowLocked is the database's time, about.
 func (g *gating) nowLocked() time.Time { return g.database.Add(time.Since(g.heard)) }
-
-// pass asks for leave to fetch up to want messages.
-func (g *gating) pass(ctx context.Context, link *pg.Link, want int) (leave, error) {
-	g.mu.Lock()
-	now := time.Now()
-	if g.known.Open && g.idle {
-		want = 0
-	}
-	if g.probe == gate.ProbeRunning && now.Sub(g.began) > g.longest {
-		g.probe, g.probing, g.news = gate.ProbeUnused, nil, true
-	}
-	if !g.deadTill.IsZero() && now.After(g.deadTill) {
-		g.stale, g.deadTill = true, time.Time{}
-	}
-	wide := !g.known.Open && !g.known.Paused() && !g.known.Limited() && !g.nowLocked().Before(g.known.PatienceUntil)
-	switch {
-	case g.stale || g.news:
-	case wide:
-		g.mu.Unlock()
-		return leave{fetch: want}, nil
-	case want == 0 && !g.known.Open && !g.known.Paused():
-		g.mu.Unlock()
-		return leave{}, nil // there is no room: what the limit allows is asked when there is
-	case now.Before(g.askAt):
-		l := leave{shut: g.shutLocked(), wait: g.askAt.Sub(now)}
-		g.mu.Unlock()
-		return l, nil
-	}
-	ask := gate.Ask{
-		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience,
-		Probe: g.probe, Short: g.short, Want: want,
-	}
-	if g.revision < 0 && g.known.Open && ask.Trip == "" && ask.Probe != gate.ProbeAnswered {
-		// It is this consumer's own, so that the others, if the row can be used again, do not know. To find it closed says nothing.
-		ask.Trip = g.known.Reason
-	}
-	dead, alone := now.Before(g.deadTill), queue.Gate{State: g.known, Revision: -1, Now: now}
-	if !g.heard.IsZero() {
-		alone.Now = g.nowLocked()
-	}
-	g.stale, g.news, g.eased, g.patience = false, false, false, 0
-	g.mu.Unlock()
-
-	var answer gate.Answer
-	var seen queue.Gate
-	var err error
-	if !dead {
-		err = link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-			seen, err = g.queue.ChangeGate(ctx, conn, func(found queue.Gate) (next gate.State) {
-				ask.Arrivals = found.Arrivals
-				next, answer = found.Step(found.Now, g.policy, ask)
-				return next
-			})
-			return err
-		})
-		err = g.judge(err, now)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case dead || errors.Is(err, errAlone):
-		// The database does not let us share it: a table that is gone, a right that is missing, a lock that somebody keeps. Then each
-		// consumer goes on with a gate of its own, from what it knew.
-		if !dead {
-			g.deadTill = now.Add(deadFor)
-		}
-		ask.Arrivals = 0
-		seen = alone
-		seen.State, answer = alone.Step(alone.Now, g.policy, ask)
-	case err != nil:
-		g.news = true
-		g.eased, g.patience = g.eased || ask.Eased, max(g.patience, ask.Patience)
-		return leave{shut: g.shutLocked()}, err
-	}
-	g.adoptLocked(seen, ask)
-	return g.leaveLocked(answer), nil
-}
-
-// errAlone says that the database does not let us share the gate.
-var errAlone = errors.New("the gate cannot be shared")
-
-// judge says what the error of an exchange means. A lock is worth waiting for, for a while.
-func (g *gating) judge(err error, now time.Time) error {
-	locked := queue.Classify(err) == queue.Locked
-	if !locked {
-		g.lockedSince = time.Time{}
-	} else if g.lockedSince.IsZero() {
-		g.lockedSince = now
-	}
-	switch {
-	case locked && now.Sub(g.lockedSince) < lockedMost:
-		return err
-	case errors.Is(err, queue.ErrGateStuck):
-		g.health.turn("stuck", err.Error())
-	case !queue.Answered(err):
-		g.health.note(err)
-		return err
-	default:
-		g.health.note(err)
-	}
-	return errAlone
-}
-
-// lockedMost is how long somebody may keep the row locked before each consumer goes on without it.
-const lockedMost = 5 * time.Second
-
-// deadFor is how long a gate that cannot be shared is left alone.
-const deadFor = time.Second
-
-// adoptLocked takes what has been agreed on for what is known.
-func (g *gating) adoptLocked(seen queue.Gate, told gate.Ask) {
-	before, next := g.known, seen.State
-	g.known, g.revision, g.heard, g.database = next, seen.Revision, time.Now(), seen.Now
-	if told.Trip != "" {
-		g.trip = ""
-	}
-	if told.Probe != gate.ProbeNone && told.Probe != gate.ProbeRunning && g.probe == told.Probe {
-		g.probe = gate.ProbeNone
-		g.metrics.Probes.WithLabelValues(told.Probe.String()).Inc()
-	}
-	g.report(before, next, told)
-	if next.Open != before.Open || !next.Since.Equal(before.Since) {
-		g.epoch++
-		g.window.Clear()
-		g.idle, g.short = false, false
-	}
-}
-
-func (g *gating) leaveLocked(answer gate.Answer) leave {
-	g.askAt = time.Time{}
-	if answer.Wait > 0 {
-		g.askAt = time.Now().Add(answer.Wait)
-	}
-	if answer.Probe {
-		g.probe, g.probing, g.began = gate.ProbeRunning, nil, time.Now()
-	}
-	return leave{fetch: answer.Grant, probe: answer.Probe, shut: g.shutLocked() && !answer.Probe, wait: answer.Wait}
-}
-
-// fetched notes what came of a leave. d is the delivery that came of a probe's; nil: none.
-func (g *gating) fetched(l leave, got int, d *delivery) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.short = got < l.fetch
-	if !l.probe {
-		return
-	}
-	if d == nil {
-		g.resolveLocked(nil, gate.ProbeUnused)
-		g.idle = true
-		return
-	}
-	d.probe, g.probing = true, d
-}
-
-// hasWork says that there is something due to probe with.
-func (g *gating) hasWork() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.idle {
-		g.idle, g.askAt = false, time.Time{}
-	}
-}
 
 // report logs and counts what has changed.
 func (g *gating) report(before, next gate.State, told gate.Ask) {

@@ -30,7 +30,7 @@ type heartbeats struct {
 func (h *heartbeats) run(ctx context.Context) {
 	everyTick(ctx, h.lease.visible, func(now time.Time) {
 		for batch := range slices.Chunk(h.held.expiring(now), mostWritten) {
-			if batch = h.held.extending(batch); len(batch) > 0 {
+			if batch = h.held.claimForHeartbeat(batch); len(batch) > 0 {
 				h.extend(ctx, batch)
 			}
 		}
@@ -72,7 +72,7 @@ func (h *heartbeats) extend(ctx context.Context, deliveries []*delivery) {
 	for l := range confirmed {
 		extended = append(extended, byLease[l])
 	}
-	h.held.extended(deliveries, extended, time.Now(), sent.Add(length))
+	h.held.heartbeatDone(deliveries, extended, time.Now(), sent.Add(length))
 	for l, fate := range fates {
 		d := byLease[l]
 		if fate != queue.Lost || !h.held.lose(d, handler.ErrLeaseLost) {

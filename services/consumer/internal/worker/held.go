@@ -5,64 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.opentelemetry.io/otel/trace"
-
-	"orderflow.example/services/consumer/internal/message"
-)
-
-// delivery is one delivery of a message while we hold its lease. Its fields but msg, span, read, due and verdict are guarded by held.
-type delivery struct {
-	verdict
-	msg      message.Message
-	span     trace.Span // nil: nobody records its trace. It guards itself
-	stage    stage
-	read     time.Time // when the read that leased it was answered, on our monotonic clock
-	started  time.Time // start of its handler, likewise; zero: not started
-	until    time.Time // the lease holds at least until then: counted from before its statement was sent, on our monotonic clock
-	renew    time.Time // when it is to be extended
-	busy     writer    // whose statement about it is under way
-	deadline time.Time // of its handler
-	cancel   context.CancelCauseFunc
-	member   bool      // it is in the company of those that are worked on
-	stays    bool      // it is so until its end has been written
-	known    bool      // its start has been made known, and so has to be answered, even late
-	lost     bool      // another consumer has it, as the heartbeat has found out
-	warned   bool      // its handler has been cancelled because the lease ran out
-	inAck    bool      // it waits for work in the transaction of its ack, or is in the middle of it
-	due      time.Time // when it was due before it was read, on our clock
-}
-
-// bytes is what the delivery's message takes in memory.
-func (d *delivery) bytes() int64 { return int64(len(d.msg.Body) + len(d.msg.Headers)) }
-
-func (d *delivery) suspicion() suspicion { return suspicionOf(d.msg.Unanswered) }
-
-// verdict is what the gate knows of a delivery, and guards.
-type verdict struct {
-	probe  bool // to find out whether the breaker may close
-	epoch  int  // of the gate, when its handler began
-	judged bool // the gate has heard how it ended
-}
-
-type stage int
-
-const (
-	buffered stage = iota // waits for a worker
-	running               // its handler runs
-	acking                // done; until the ack has been written the lease is extended, but not while that is tried
-	leaving               // to be delayed, handed back or buried: extending it now would undo that
-	gone                  // its lease has ended
-)
-
-// writer is a part that writes about leases. Only one at a time writes about the same lease: a heartbeat holds the message's row
-// until it has committed, and where that takes long, an ack beside it would find the row locked time and again.
-type writer int
-
-const (
-	nobody writer = iota
-	heartbeat
-	settlement
 )
 
 // held is the set of leases that we hold: the one place that knows which messages are whose turn. A delivery's outcome is
@@ -77,14 +19,14 @@ type held struct {
 
 	suspects [mostSuspect + 1]int // undecided, by how suspect they are
 
-	size, waiting, working atomic.Int64  // for the fetcher's arithmetic, without the lock
-	inAck                  atomic.Int64  // whose work is in the transaction of the ack
-	inAckOver              chan struct{} // signals that there is none such any more
-	bytes                  atomic.Int64  // of bodies and headers
+	size, buffered, running atomic.Int64  // for the fetcher's arithmetic, without the lock
+	inAckWork               atomic.Int64  // that have ack work
+	ackWorkOver             chan struct{} // signals that none has any more
+	bytes                   atomic.Int64  // of bodies and headers
 }
 
 func newHeld(c *company) *held {
-	return &held{deliveries: map[*delivery]struct{}{}, company: c, inAckOver: make(chan struct{}, 1)}
+	return &held{deliveries: map[*delivery]struct{}{}, company: c, ackWorkOver: make(chan struct{}, 1)}
 }
 
 func (h *held) add(deliveries []*delivery) {
@@ -94,7 +36,7 @@ func (h *held) add(deliveries []*delivery) {
 		h.deliveries[d] = struct{}{}
 		h.bytes.Add(d.bytes())
 		if d.stage == buffered {
-			h.waiting.Add(1)
+			h.buffered.Add(1)
 			h.suspects[d.suspicion()]++
 		}
 	}
@@ -107,26 +49,26 @@ func (h *held) admit(d *delivery) bool {
 	defer h.mu.Unlock()
 	d.member = true
 	if d.stage != buffered {
-		h.leaveLocked(d)
+		h.leaveCompanyLocked(d)
 	}
 	return d.member
 }
 
-// stay makes a delivery that is worked on a member until its end has been written, beyond the end of its handler.
-func (h *held) stay(d *delivery) {
+// stayInCompany makes a delivery that is worked on a member until its end has been written, beyond the end of its handler.
+func (h *held) stayInCompany(d *delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d.stays = true
 }
 
-// leave ends a delivery's membership, if it has not ended yet.
-func (h *held) leave(d *delivery) {
+// leaveCompany ends a delivery's membership, if it has not ended yet.
+func (h *held) leaveCompany(d *delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.leaveLocked(d)
+	h.leaveCompanyLocked(d)
 }
 
-func (h *held) leaveLocked(d *delivery) {
+func (h *held) leaveCompanyLocked(d *delivery) {
 	if d.member {
 		d.member = false
 		h.company.leave(d.suspicion())
@@ -142,36 +84,36 @@ func (h *held) start(d *delivery, now, deadline time.Time, known bool, cancel co
 		return false
 	}
 	d.stage, d.started, d.deadline, d.known, d.stays, d.cancel = running, now, deadline, known, known, cancel
-	h.waiting.Add(-1)
-	h.working.Add(1)
+	h.buffered.Add(-1)
+	h.running.Add(1)
 	return true
 }
 
-// work notes that a delivery that is being acked has work in the transaction of its ack. It is over when the delivery ends otherwise or
+// beginAckWork notes that a delivery that is being acked has ack work. It is over when the delivery ends otherwise or
 // for good.
-func (h *held) work(d *delivery) {
+func (h *held) beginAckWork(d *delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if d.stage == acking && !d.inAck {
-		d.inAck = true
-		h.inAck.Add(1)
+	if d.stage == acking && !d.inAckWork {
+		d.inAckWork = true
+		h.inAckWork.Add(1)
 	}
 }
 
-func (h *held) workOver(d *delivery) {
-	if !d.inAck {
+func (h *held) endAckWorkLocked(d *delivery) {
+	if !d.inAckWork {
 		return
 	}
-	d.inAck = false
-	if h.inAck.Add(-1) == 0 {
-		signal(h.inAckOver)
+	d.inAckWork = false
+	if h.inAckWork.Add(-1) == 0 {
+		signal(h.ackWorkOver)
 	}
 }
 
-// workDone waits until no delivery has work in the transaction of its ack.
-func (h *held) workDone() {
-	for h.inAck.Load() > 0 {
-		<-h.inAckOver
+// awaitAckWork waits until no delivery has any.
+func (h *held) awaitAckWork() {
+	for h.inAckWork.Load() > 0 {
+		<-h.ackWorkOver
 	}
 }
 
@@ -186,15 +128,15 @@ func (h *held) decide(d *delivery, to stage) (first bool) {
 func (h *held) decideLocked(d *delivery, to stage) (first bool) {
 	switch d.stage {
 	case buffered:
-		h.waiting.Add(-1)
+		h.buffered.Add(-1)
 	case running:
-		h.working.Add(-1)
+		h.running.Add(-1)
 	default:
 		return false
 	}
 	h.suspects[d.suspicion()]--
 	if !d.stays {
-		h.leaveLocked(d)
+		h.leaveCompanyLocked(d)
 	}
 	d.stage = to
 	return true
@@ -208,7 +150,7 @@ func (h *held) change(d *delivery, to stage) {
 		d.stage = to
 	}
 	if to == leaving {
-		h.workOver(d)
+		h.endAckWorkLocked(d)
 	}
 }
 
@@ -221,8 +163,8 @@ func (h *held) drop(d *delivery) {
 
 func (h *held) dropLocked(d *delivery) {
 	d.stage = gone
-	h.workOver(d)
-	h.leaveLocked(d)
+	h.endAckWorkLocked(d)
+	h.leaveCompanyLocked(d)
 	if _, held := h.deliveries[d]; held {
 		h.bytes.Add(-d.bytes())
 	}
@@ -249,105 +191,6 @@ func (h *held) expired(d *delivery, now time.Time) bool {
 	return !now.Before(d.until)
 }
 
-// expiring returns the deliveries whose leases are to be extended now.
-func (h *held) expiring(now time.Time) []*delivery {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var found []*delivery
-	for d := range h.deliveries {
-		if d.extendable() && !now.Before(d.renew) {
-			found = append(found, d)
-		}
-	}
-	return found
-}
-
-func (d *delivery) extendable() bool { return d.stage <= acking && !d.lost && d.busy == nobody }
-
-// extending returns those of deliveries that may still be extended, and keeps the settler from them until extended is called.
-func (h *held) extending(deliveries []*delivery) []*delivery {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var claimed []*delivery
-	for _, d := range deliveries {
-		if d.extendable() {
-			d.busy = heartbeat
-			claimed = append(claimed, d)
-		}
-	}
-	return claimed
-}
-
-// extended notes that the heartbeat of deliveries is over. Those in confirmed hold until then.
-func (h *held) extended(deliveries, confirmed []*delivery, now, until time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, d := range confirmed {
-		d.until, d.renew = until, renewal(now, until)
-	}
-	for _, d := range deliveries {
-		d.busy = nobody
-	}
-	for _, c := range h.freed {
-		signal(c)
-	}
-}
-
-// whenFreed returns a channel of the caller's own that signals when heartbeats are over.
-func (h *held) whenFreed() <-chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c := make(chan struct{}, 1)
-	h.freed = append(h.freed, c)
-	return c
-}
-
-// settling keeps the heartbeat from what is to be settled, until settled is called. What the heartbeat is at just now is left to it.
-func (h *held) settling(batch []outcome) (claimed, taken []outcome) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, o := range batch {
-		if o.delivery.busy == heartbeat {
-			taken = append(taken, o)
-			continue
-		}
-		o.delivery.busy = settlement
-		claimed = append(claimed, o)
-	}
-	return claimed, taken
-}
-
-// renewed notes that whoever settles deliveries has extended their leases until then.
-func (h *held) renewed(deliveries []*delivery, now, until time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, d := range deliveries {
-		d.until, d.renew = until, renewal(now, until)
-	}
-}
-
-// ending returns the deliveries of a batch whose leases end before then.
-func (h *held) ending(batch []outcome, then time.Time) []*delivery {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var found []*delivery
-	for _, o := range batch {
-		if o.delivery.until.Before(then) {
-			found = append(found, o.delivery)
-		}
-	}
-	return found
-}
-
-// settled lets the heartbeat have again what could not be settled.
-func (h *held) settled(batch []outcome) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, o := range batch {
-		o.delivery.busy = nobody
-	}
-}
-
 // lose notes that another consumer has a delivery's lease and cancels its handler. It says false when that is no news:
 // the delivery has been decided meanwhile, and whoever settles it will find out.
 func (h *held) lose(d *delivery, cause error) bool {
@@ -355,7 +198,7 @@ func (h *held) lose(d *delivery, cause error) bool {
 	defer h.mu.Unlock()
 	switch d.stage {
 	case buffered:
-		h.waiting.Add(-1)
+		h.buffered.Add(-1)
 		h.suspects[d.suspicion()]--
 		h.dropLocked(d)
 		return true
@@ -413,15 +256,6 @@ func (h *held) stuckSlots() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.stuck
-}
-
-// stamp is a moment of ours by the database's clock: as long after the read that leased the message.
-func (d *delivery) stamp(moment time.Time) message.Instant {
-	leased, ok := d.msg.Leased.Time()
-	if !ok || moment.IsZero() || d.read.IsZero() {
-		return message.Instant{}
-	}
-	return message.InstantOf(leased.Add(moment.Sub(d.read)))
 }
 
 // signal leaves a token in a channel of capacity one: the receiver will look once more, whoever sent it and how often.

@@ -34,7 +34,7 @@ func TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten(t *testing.T) {
 		if got := h.expiring(now.Add(31 * time.Second)); (len(got) == 1) != test.extend {
 			t.Errorf("%s: %d of 1 leases are to be extended", name, len(got))
 		}
-		if got := h.extending([]*delivery{d}); (len(got) == 1) != test.extend {
+		if got := h.claimForHeartbeat([]*delivery{d}); (len(got) == 1) != test.extend {
 			t.Errorf("%s: %d of 1 leases are extended", name, len(got))
 		}
 	}
@@ -75,8 +75,8 @@ func TestOnlyOneWritesAboutALeaseAtATime(t *testing.T) {
 	ack := []outcome{{delivery: d}}
 	freed := h.whenFreed()
 
-	beating := h.extending([]*delivery{d})
-	if claimed, taken := h.settling(ack); len(claimed) != 0 || len(taken) != 1 {
+	beating := h.claimForHeartbeat([]*delivery{d})
+	if claimed, taken := h.claimForSettling(ack); len(claimed) != 0 || len(taken) != 1 {
 		t.Fatal("it is acked in the middle of its heartbeat")
 	}
 	select {
@@ -84,20 +84,20 @@ func TestOnlyOneWritesAboutALeaseAtATime(t *testing.T) {
 		t.Fatal("the heartbeat is not over")
 	default:
 	}
-	h.extended(beating, nil, now, now)
+	h.heartbeatDone(beating, nil, now, now)
 	select {
 	case <-freed:
 	default:
 		t.Fatal("nobody says that the heartbeat is over")
 	}
-	if claimed, _ := h.settling(ack); len(claimed) != 1 {
+	if claimed, _ := h.claimForSettling(ack); len(claimed) != 1 {
 		t.Fatal("it is not acked after its heartbeat")
 	}
 	due := now.Add(time.Hour)
-	if len(h.expiring(due)) != 0 || len(h.extending([]*delivery{d})) != 0 {
+	if len(h.expiring(due)) != 0 || len(h.claimForHeartbeat([]*delivery{d})) != 0 {
 		t.Fatal("it is extended under its own ack")
 	}
-	h.settled(ack)
+	h.releaseClaims(ack)
 	if len(h.expiring(due)) != 1 {
 		t.Fatal("an ack that could not be written ends the extending")
 	}
@@ -127,7 +127,7 @@ func TestWhoWasAloneMakesRoomWhenItsEndIsWritten(t *testing.T) {
 			t.Fatal("it is not started")
 		}
 		if test.stays {
-			h.stay(d)
+			h.stayInCompany(d)
 		}
 		d.lost = test.lost
 		if test.abandoned {

@@ -26,7 +26,7 @@ type lane struct {
 	settling
 	settler *settler
 	link    *pg.Link
-	work    *work // of a lane for acks with work; else nil
+	ackWork *ackWork // of a lane for ack work; else nil
 	in      chan outcome
 	freed   <-chan struct{} // signals that heartbeats are over
 	pending [operations][]outcome
@@ -107,9 +107,9 @@ func (l *lane) gather(ctx context.Context) bool {
 	}
 }
 
-// take adds what has gathered, without waiting. A lane for work leaves to the others what it cannot begin with at once.
+// take adds what has gathered, without waiting. A lane for ack work leaves to the others what it cannot begin with at once.
 func (l *lane) take() {
-	for l.work == nil || len(l.pending[opAck]) < l.most {
+	for l.ackWork == nil || len(l.pending[opAck]) < l.most {
 		select {
 		case o := <-l.in:
 			l.add(o)
@@ -155,13 +155,13 @@ func (l *lane) flush(ctx context.Context) error {
 	for o := range operations {
 		batches := l.due(o, time.Now())
 		for i, b := range batches {
-			claimed, taken := l.held.settling(b.items)
+			claimed, taken := l.held.claimForSettling(b.items)
 			l.taken = append(l.taken, taken...)
 			if len(claimed) == 0 {
 				continue
 			}
 			err := l.write(ctx, batch{b.statement, claimed})
-			l.held.settled(claimed)
+			l.held.releaseClaims(claimed)
 			l.note(o, err)
 			if err == nil {
 				l.refused[o].clear()

@@ -57,8 +57,8 @@ func (l *load) most() int { return cmp.Or(l.settings.Batch, mostRead) }
 // least is what reads that adapt begin with, and go back to: a message for each worker.
 func (l *load) least() int { return min(cmp.Or(l.settings.Batch, l.settings.Concurrency), l.most()) }
 
-// worked notes how long workers were occupied with some messages.
-func (l *load) worked(messages int, took time.Duration) {
+// occupied notes how long workers were occupied with some messages.
+func (l *load) occupied(messages int, took time.Duration) {
 	l.spent.Add(int64(took))
 	l.count.Add(int64(messages))
 }
@@ -79,13 +79,13 @@ func (l *load) ahead() int {
 	if !l.known {
 		return 0
 	}
-	soon := l.within(min(readsAhead*l.roundTrip, longestAhead))
+	soon := l.handledIn(min(readsAhead*l.roundTrip, longestAhead))
 	l.grown = max(min(l.grown, soon), l.least())
 	return min(soon, 2*l.grown)
 }
 
-// within is how many messages the workers get through in a time.
-func (l *load) within(d time.Duration) int {
+// handledIn is how many messages the workers get through in a time.
+func (l *load) handledIn(d time.Duration) int {
 	return int(math.Min(float64(l.settings.Concurrency)*float64(d)/float64(max(l.perMessage, 1)), float64(l.mostHeld)))
 }
 
@@ -97,14 +97,14 @@ func (l *load) want() (want queue.Bounds, ahead int) {
 	l.noteBlocked(free <= 0)
 	ahead = l.ahead()
 	read := min(l.batch, l.grown)
-	waiting, working := int(l.held.waiting.Load()), int(l.held.working.Load()+l.held.inAck.Load())
+	buffered, running := int(l.held.buffered.Load()), int(l.held.running.Load()+l.held.inAckWork.Load())
 	most := min(free+ahead, max(l.caution, l.held.mostSuspect()).holds(l.settings.Concurrency, ahead))
-	room := min(most-waiting-working, l.mostHeld-int(l.held.size.Load()), read)
+	room := min(most-buffered-running, l.mostHeld-int(l.held.size.Load()), read)
 	bytes := l.settings.HeldBytes - l.held.bytes.Load()
 	if free <= 0 || room <= 0 || bytes <= 0 {
 		return queue.Bounds{}, ahead
 	}
-	if waiting > 0 && room < min(read, max(min(ahead, most)/2, 1)) {
+	if buffered > 0 && room < min(read, max(min(ahead, most)/2, 1)) {
 		return queue.Bounds{}, ahead
 	}
 	return queue.Bounds{Messages: room, Bytes: bytes, MessageBytes: l.settings.MessageBytes}, ahead
@@ -113,15 +113,15 @@ func (l *load) want() (want queue.Bounds, ahead int) {
 // surplus is how many of the messages that wait are to be handed back: they were read for handlers that were quick, and would wait for
 // longer than longestWait by now.
 func (l *load) surplus() int {
-	waiting := int(l.held.waiting.Load())
-	if l.settings.Prefetch > 0 || !l.known || waiting <= l.within(longestWait) {
+	waiting := int(l.held.buffered.Load())
+	if l.settings.Prefetch > 0 || !l.known || waiting <= l.handledIn(longestWait) {
 		return 0
 	}
 	return waiting - l.ahead()
 }
 
-// read notes how a read went that wanted so many messages and got so many; the fetcher's.
-func (l *load) read(wanted, got int, took time.Duration, err error) {
+// noteRead notes how a read went that wanted so many messages and got so many; the fetcher's.
+func (l *load) noteRead(wanted, got int, took time.Duration, err error) {
 	fault := queue.Classify(err)
 	switch {
 	case err == nil:
@@ -151,7 +151,7 @@ func (l *load) keep(read []*delivery) (kept, back []*delivery) {
 		return read, nil
 	}
 	most := max(worst, l.held.mostSuspect()).holds(l.settings.Concurrency, l.ahead())
-	room := max(most-int(l.held.waiting.Load()+l.held.working.Load()+l.held.inAck.Load()), 1)
+	room := max(most-int(l.held.buffered.Load()+l.held.running.Load()+l.held.inAckWork.Load()), 1)
 	if len(read) <= room {
 		return read, nil
 	}

@@ -20,10 +20,10 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	if n, ahead := l.want(); n != (queue.Bounds{Messages: 30, Bytes: 100, MessageBytes: 50}) || ahead != 0 {
 		t.Fatalf("at first %+v with %d ahead: as many as there are workers", n, ahead)
 	}
-	l.read(30, 30, 2*time.Millisecond, nil)
+	l.noteRead(30, 30, 2*time.Millisecond, nil)
 	for took, want := range map[time.Duration]int{time.Second: 0, 10 * time.Millisecond: 48} { // what 30 workers do in eight round trips
 		for range 100 {
-			l.worked(1, took)
+			l.occupied(1, took)
 			l.ahead()
 		}
 		if got := l.ahead(); got < want-1 || got > want {
@@ -31,18 +31,18 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 		}
 	}
 	for range 100 {
-		l.worked(1, 10*time.Microsecond)
+		l.occupied(1, 10*time.Microsecond)
 		l.ahead()
 	}
 	if got := l.ahead(); got != 60 {
 		t.Fatalf("%d ahead of quick handlers, want two batches", got)
 	}
-	h.working.Store(30)
-	h.waiting.Store(50)
+	h.running.Store(30)
+	h.buffered.Store(50)
 	if n, _ := l.want(); n.Messages != 0 {
 		t.Fatalf("%+v wanted while the buffer is full enough", n)
 	}
-	h.waiting.Store(20)
+	h.buffered.Store(20)
 	if n, _ := l.want(); n.Messages != 30 {
 		t.Fatalf("%+v wanted", n)
 	}
@@ -72,8 +72,8 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 		for range times {
 			want, _ := l.want()
 			sizes = append(sizes, want.Messages)
-			l.read(want.Messages, want.Messages, 2*time.Millisecond, nil)
-			l.worked(max(want.Messages, 1), took*time.Duration(max(want.Messages, 1))) // done at once, so nothing waits
+			l.noteRead(want.Messages, want.Messages, 2*time.Millisecond, nil)
+			l.occupied(max(want.Messages, 1), took*time.Duration(max(want.Messages, 1))) // done at once, so nothing waits
 		}
 		return sizes
 	}
@@ -100,7 +100,7 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 	l = fresh(0)
 	reads(l, 1, time.Microsecond)
 	for range 10 {
-		l.read(60, 7, 2*time.Millisecond, nil)
+		l.noteRead(60, 7, 2*time.Millisecond, nil)
 	}
 	if want, _ := l.want(); want.Messages != 60 {
 		t.Errorf("%d wanted although no read was full", want.Messages)
@@ -116,15 +116,15 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 	t.Parallel()
 	l := newLoad(Settings{Concurrency: 1000, HeldBytes: 100, MessageBytes: 50}, newHeld(newCompany(1000)), &progress{now: time.Now})
-	l.read(1000, 0, 3*time.Second, &pgconn.PgError{Code: pgerrcode.QueryCanceled})
+	l.noteRead(1000, 0, 3*time.Second, &pgconn.PgError{Code: pgerrcode.QueryCanceled})
 	if want, _ := l.want(); want.Messages != 500 {
 		t.Fatalf("%d wanted", want.Messages)
 	}
-	l.read(500, 500, time.Second, nil)
+	l.noteRead(500, 500, time.Second, nil)
 	if want, _ := l.want(); want.Messages != 563 {
 		t.Fatalf("%d wanted after one that worked", want.Messages)
 	}
-	l.read(563, 0, time.Second, errors.New("connection lost"))
+	l.noteRead(563, 0, time.Second, errors.New("connection lost"))
 	if want, _ := l.want(); want.Messages != 563 {
 		t.Fatalf("%d wanted after a loss", want.Messages)
 	}
@@ -167,19 +167,19 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 					}
 					c.done++
 					done++
-					c.worked(1, test.handler)
+					c.occupied(1, test.handler)
 				}
 				c.ends = working
 				if c.until == now && c.until > 0 {
-					c.held.waiting.Add(int64(c.reading))
-					c.read(c.reading, c.reading, roundTrip, nil)
+					c.held.buffered.Add(int64(c.reading))
+					c.noteRead(c.reading, c.reading, roundTrip, nil)
 					c.until, c.reading = 0, 0
 				}
-				for len(c.ends) < workers && c.held.waiting.Load() > 0 {
-					c.held.waiting.Add(-1)
+				for len(c.ends) < workers && c.held.buffered.Load() > 0 {
+					c.held.buffered.Add(-1)
 					c.ends = append(c.ends, now+int(test.handler/step))
 				}
-				c.held.working.Store(int64(len(c.ends)))
+				c.held.running.Store(int64(len(c.ends)))
 				if c.until == 0 {
 					want, _ := c.want()
 					if c.reading = min(want.Messages, left); c.reading > 0 {
@@ -207,17 +207,17 @@ func TestWhatWouldWaitForLongIsSurplus(t *testing.T) {
 	t.Parallel()
 	h := newHeld(newCompany(30))
 	l := newLoad(Settings{Concurrency: 30, HeldBytes: 100, MessageBytes: 50}, h, &progress{now: time.Now})
-	l.read(30, 30, 2*time.Millisecond, nil)
-	h.waiting.Store(2000)
+	l.noteRead(30, 30, 2*time.Millisecond, nil)
+	h.buffered.Store(2000)
 	for took, want := range map[time.Duration]int{time.Microsecond: 0, 10 * time.Millisecond: 0, time.Second: 2000} {
 		l.known = false
-		l.worked(1, took)
+		l.occupied(1, took)
 		l.ahead()
 		if got := l.surplus(); got != want {
 			t.Errorf("%d surplus with handlers of %s, want %d", got, took, want)
 		}
 	}
-	h.waiting.Store(30)
+	h.buffered.Store(30)
 	if got := l.surplus(); got != 0 {
 		t.Errorf("%d surplus of what is done within a second", got)
 	}

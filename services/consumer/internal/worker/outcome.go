@@ -15,14 +15,14 @@ type outcome struct {
 
 	unsure      bool      // an earlier try may have taken effect
 	unconfirmed bool      // the read that gave us the lease may not have taken effect
-	kept        bool      // the last try was suppressed by the database
+	suppressed  bool      // the last try was suppressed by the database
 	after       time.Time // not to be tried before
 	tries       int
 
-	work      any  // to be done in the transaction of the ack, if any
-	losses    int  // times that the connection was lost in the middle of its work, and of no other order's
-	conflicts int  // times that its work, and no other order's, ran into another transaction
-	overran   bool // its work alone took too long
+	ackWork   any  // what a handler has left, if any
+	losses    int  // times that the connection was lost in the middle of its ack work, and of no other order's
+	conflicts int  // times that its ack work, and no other order's, ran into another transaction
+	overran   bool // its ack work alone took too long
 	company   int  // the most that may be written with it, because a statement with more failed; 0: as many as there are
 }
 
@@ -50,8 +50,8 @@ func (e endings) ends(d *delivery, end ending) outcome {
 
 func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.msg) }
 
-// tell is what the history of the order is told of the delivery. Whether one that was lost has counted late.sql finds out.
-func (o *outcome) tell(outcome string) *queue.Told {
+// history is what the history of the order is told of the delivery. Whether one that was lost has counted late.sql finds out.
+func (o *outcome) history(outcome string) *queue.Told {
 	counted := !o.untried && o.op != opRelease
 	return queue.Tell(&o.delivery.msg, outcome, counted, o.delivery.stamp(o.at))
 }
@@ -67,7 +67,7 @@ func (o *outcome) entry() queue.Entry {
 	}
 	e.Started = o.delivery.stamp(o.delivery.started)
 	if o.op != opAck {
-		e.Told = o.tell(o.told())
+		e.Told = o.history(o.historyOutcome())
 	}
 	if o.unconfirmed {
 		e.Until = o.delivery.msg.Until

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
@@ -50,6 +51,23 @@ func newPoller(c *Consumer, link *pg.Link) *poller {
 
 // pollDeaf is POLL_INTERVAL at most where notifications do not get through: what a new message waits longer for than it would else.
 const pollDeaf = 100 * time.Millisecond
+
+// listen prepares the poller's connection. Through a pooler in transaction mode a LISTEN would be heard by nobody, and left behind on a
+// connection that is somebody else's next.
+func (c *Consumer) listen(ctx context.Context, conn *pgx.Conn) error {
+	deaf := postgres.Transactional(conn)
+	if was := c.deaf.Swap(deaf); was != deaf && deaf {
+		c.log.Info("a connection pooler in transaction mode is in between: looking for messages instead of listening",
+			"every", min(c.settings.Poll, pollDeaf).String())
+	} else if was != deaf {
+		c.log.Info("the connection pooler is not in transaction mode any more: listening")
+	}
+	if deaf {
+		return nil
+	}
+	_, err := conn.Exec(ctx, "listen "+pgx.Identifier{c.queue.Channel()}.Sanitize())
+	return err
+}
 
 // retryPayload is what a consumer notifies of a message that it has delayed for less than others may sleep.
 const retryPayload = "retry-ms:"

@@ -121,7 +121,7 @@ func TestWorkIsDoneThroughAPoolerInTransactionMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := settings()
-	s.WorkLanes, s.HandlerTimeout = 3, 20*time.Second
+	s.AckWorkLanes, s.HandlerTimeout = 3, 20*time.Second
 	r := b.startOn(p.URL, s, effect.NewFunction(name))
 	b.Publish(100)
 	if a := b.settled(); a.Completed != 86 || a.Dead != 14 {

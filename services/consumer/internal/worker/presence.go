@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -9,9 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -33,7 +29,7 @@ const (
 )
 
 // leaveLimit is how long the end of a drain may take longer for the last report.
-const leaveLimit = 500 * time.Millisecond
+const goneLimit = 500 * time.Millisecond
 
 // presence is what this consumer says of itself: a row of orderflow.processes. The poller sends it along with its look at the queue, at
 // which it is anyway. Nothing depends on it, and nothing waits for it.
@@ -63,7 +59,7 @@ func newPresence(s Settings, t *tally, h *held, draining func() bool, log *slog.
 func (p *presence) report() queue.Report {
 	r := queue.Report{
 		Key: p.key, Name: p.name, Every: p.every, Capacity: p.capacity, State: "idle",
-		Busy:      int(p.held.working.Load() + p.held.inAck.Load()),
+		Busy:      int(p.held.running.Load() + p.held.inAckWork.Load()),
 		Completed: p.tally.completed.Load(), Failed: p.tally.failed.Load(), Retried: p.tally.retried.Load(), Dead: p.tally.dead.Load(),
 	}
 	for i := range p.tally.latency {
@@ -115,52 +111,5 @@ func (p *presence) reported(unreported string) {
 	if unreported != "" {
 		p.last, p.wait = queue.Report{}, reportRefused
 		p.log.Debug("this consumer cannot be shown on the dashboard", "error", unreported)
-	}
-}
-
-// reportDrain goes on with the reports when the poller has ended, on its link. What it returns ends that, with a last report: the row
-// says that this consumer is gone, and the api removes it when it has counted what is in it.
-func (c *Consumer) reportDrain(ctx context.Context, link *pg.Link, readers *sync.WaitGroup) (takeLeave func()) {
-	send := func(ctx context.Context, r *queue.Report) {
-		c.steps.poll.begin(0)
-		defer c.steps.poll.end()
-		_ = link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error { // an outage is told of elsewhere
-			unreported, err := c.queue.Report(ctx, conn, r)
-			if err == nil {
-				c.presence.reported(unreported)
-			}
-			return err
-		})
-	}
-	draining, stop := context.WithCancel(ctx)
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		if !withinContext(draining, finished(readers)) {
-			return
-		}
-		everyTick(draining, time.Minute, func(now time.Time) {
-			if r := c.presence.due(now); r != nil {
-				send(draining, r)
-			}
-		})
-	})
-	return func() {
-		stop()
-		ended.Wait()
-		ctx, cancel := context.WithTimeout(ctx, leaveLimit)
-		defer cancel()
-		r := c.presence.report()
-		r.State, r.Age = "gone", time.Since(c.presence.started)
-		send(ctx, &r)
-	}
-}
-
-// withinContext waits for done; false: ctx ended first.
-func withinContext(ctx context.Context, done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -77,8 +77,8 @@ func handled(span trace.Span, err error) {
 	span.End()
 }
 
-// settled makes the span of a statement that was to write how deliveries end, and below it that of the work in its transaction.
-func (s spans) settled(b batch, start time.Time, w *work, err error) {
+// settled makes the span of a statement that was to write how deliveries end, and below it that of its ack work.
+func (s spans) settled(b batch, start time.Time, w *ackWork, err error) {
 	if s.tracer == nil {
 		return
 	}

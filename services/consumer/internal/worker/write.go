@@ -28,20 +28,20 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	o := b.statement.op()
 	start := time.Now()
 	confirmed, fates, err := l.send(ctx, b)
-	l.spans.settled(b, start, l.work, err)
+	l.spans.settled(b, start, l.ackWork, err)
 	fault := queue.Classify(err)
 	l.metrics.StatementSeconds.WithLabelValues(b.statement.String()).Observe(time.Since(start).Seconds())
-	var worked *workError
+	var worked *ackWorkError
 	switch {
 	case err == nil:
-		if l.work == nil {
+		if l.ackWork == nil {
 			l.most = min(l.most+l.most/8+1, mostWritten)
 		}
 		l.metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(b.items)))
 		l.conclude(ctx, b, confirmed, fates)
 		return nil
 	case errors.As(err, &worked):
-		return l.workFailed(b, worked)
+		return l.ackWorkFailed(b, worked)
 	case fault == queue.TooLong && len(b.items) > 1:
 		l.most = max(len(b.items)/2, 1)
 		l.log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(b.items), "error", err.Error())
@@ -58,14 +58,14 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	case fault == queue.Locked:
 		l.metrics.Locked.WithLabelValues(o.String()).Inc()
 		for _, item := range b.items {
-			l.later(item) // in a moment, and then only those that are free
+			l.postpone(item) // in a moment, and then only those that are free
 		}
 		return nil
 	default:
 		for _, item := range b.items {
 			item.unsure = item.unsure || fault == queue.Unknown
 			if queue.Answered(err) {
-				l.held.leave(item.delivery) // nobody waits for what may take long
+				l.held.leaveCompany(item.delivery) // nobody waits for what may take long
 			}
 			l.add(item)
 		}
@@ -84,8 +84,8 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 	for i := range b.items {
 		entries[i] = b.items[i].entry()
 	}
-	if b.statement.withWork() {
-		return l.sendWork(ctx, b, entries)
+	if b.statement.withAckWork() {
+		return l.sendAckWork(ctx, b, entries)
 	}
 	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		confirmed, err = b.send(ctx, conn, l.queue, entries, l.consumer)
@@ -108,7 +108,7 @@ func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates ma
 	for _, item := range b.items {
 		if fate, asked := fates[item.lease()]; asked && fate == queue.Lost && !item.unconfirmed {
 			e := item.entry()
-			e.Told = item.tell(queue.OutcomeLeaseLost)
+			e.Told = item.history(queue.OutcomeLeaseLost)
 			late = append(late, e)
 		}
 	}
@@ -129,8 +129,8 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 	o := b.statement.op()
 	var told []outcome
 	for _, item := range b.items {
-		if item.kept {
-			item.kept = false
+		if item.suppressed {
+			item.suppressed = false
 			l.unwritten.end()
 		}
 		lease := item.lease()
@@ -149,16 +149,16 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
 			l.drop(item)
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != opAck:
-			l.later(item)
+			l.postpone(item)
 		case fate == queue.Orphaned:
 			next := l.endings.outcome(item.delivery, orphaned{})
 			logAbout(l.log, slog.LevelWarn, "message goes to the dead letters", &item.delivery.msg,
 				slog.String("reason", next.reason), slog.String("error", next.problem))
-			l.turn(next)
+			l.replace(next)
 		case fate == queue.Done:
 			l.done(item)
 		case item.unconfirmed:
-			l.later(item)
+			l.postpone(item)
 		case item.unsure && o != opAck:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
 			l.drop(item)
@@ -174,15 +174,15 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		}
 	}
 	signal(l.room)
-	l.tell(ctx, o, told)
+	l.notify(ctx, o, told)
 }
 
 // drop ends a delivery whose message is somebody else's.
 func (l *lane) drop(o outcome) {
 	l.held.drop(o.delivery)
 	o.delivery.end("lost", ending{})
-	if o.work != nil {
-		l.judge(o.delivery, returned{err: handler.ErrLeaseLost, cause: handler.ErrLeaseLost})
+	if o.ackWork != nil {
+		l.reportAttempt(o.delivery, returned{err: handler.ErrLeaseLost, cause: handler.ErrLeaseLost})
 	}
 }
 
@@ -190,8 +190,8 @@ func (l *lane) drop(o outcome) {
 func (l *lane) done(o outcome) {
 	l.held.drop(o.delivery)
 	o.delivery.end(o.op.String(), o.ending)
-	if o.op == opAck && o.work != nil {
-		l.judge(o.delivery, returned{})
+	if o.op == opAck && o.ackWork != nil {
+		l.reportAttempt(o.delivery, returned{})
 	}
 	switch o.op {
 	case opAck:
@@ -208,8 +208,8 @@ func (l *lane) done(o outcome) {
 	}
 }
 
-// tell lets consumers know of messages that are due now, or sooner than they would look by themselves.
-func (l *lane) tell(ctx context.Context, o op, items []outcome) {
+// notify lets consumers know of messages that are due now, or sooner than they would look by themselves.
+func (l *lane) notify(ctx context.Context, o op, items []outcome) {
 	if len(items) == 0 || o != opNack && o != opRelease {
 		return
 	}
@@ -236,16 +236,16 @@ func (l *lane) tell(ctx context.Context, o op, items []outcome) {
 	}
 }
 
-// later puts off an outcome that cannot be written just now, because somebody has locked its row, for instance. Nobody waits for it.
-func (l *lane) later(o outcome) {
-	l.held.leave(o.delivery)
+// postpone puts off an outcome that cannot be written just now, because somebody has locked its row, for instance. Nobody waits for it.
+func (l *lane) postpone(o outcome) {
+	l.held.leaveCompany(o.delivery)
 	o.tries++
 	o.after = time.Now().Add(backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries))
 	l.add(o)
 }
 
-// turn makes another outcome of a delivery that cannot end as planned.
-func (l *lane) turn(into outcome) {
+// replace makes another outcome of a delivery that cannot end as planned.
+func (l *lane) replace(into outcome) {
 	l.held.change(into.delivery, leaving)
 	l.settler.put(into)
 }
@@ -272,13 +272,13 @@ func (l *lane) suppressed(ctx context.Context, b batch, err error) error {
 			l.add(item)
 			continue
 		}
-		if !item.kept {
-			item.kept = true
+		if !item.suppressed {
+			item.suppressed = true
 			l.unwritten.begin(err)
 			logAbout(l.log, slog.LevelWarn, "a result cannot be written, because a row-level trigger suppresses it (`consumer doctor` names the triggers that may do that): trying again until it works",
 				&item.delivery.msg, slog.String("operation", o.String()), slog.String("error", err.Error()))
 		}
-		l.later(item)
+		l.postpone(item)
 	}
 	if len(others) == 0 {
 		return nil
@@ -292,12 +292,12 @@ func (l *lane) spoiled(o outcome, err error) {
 		slog.String("operation", o.op.String()), slog.String("error", err.Error()))
 	next := l.endings.outcome(o.delivery, refused{o.ending, err})
 	if next.ending == o.ending {
-		l.later(o)
+		l.postpone(o)
 		return
 	}
-	if o.kept {
+	if o.suppressed {
 		l.unwritten.end()
 	}
 	next.unsure = o.unsure && next.op == o.op // an earlier try of the same statement
-	l.turn(next)
+	l.replace(next)
 }

@@ -63,7 +63,7 @@ func (b *bundle) attemptedOnce() {
 
 func workSettings() worker.Settings {
 	s := settings()
-	s.WorkLanes = 3
+	s.AckWorkLanes = 3
 	return s
 }
 
@@ -245,7 +245,7 @@ func TestAFunctionCanUndoOrRepeatNothing(t *testing.T) {
 				create constraint trigger undo after insert on shop.late deferrable initially deferred for each row execute function shop.undo()`)
 			b.Publish(10)
 			s := workSettings()
-			s.MaxAttempts, s.WorkLanes = 2, 1
+			s.MaxAttempts, s.AckWorkLanes = 2, 1
 			r := b.start(s, f)
 			dbtest.Eventually(t, "every order has an end", func() bool { a := b.Audit(); return a.Completed+a.Dead == 10 && a.Queued == 0 })
 			if a := b.Audit(); a.Completed != test.completed || a.Duplicated != 0 {
@@ -357,7 +357,7 @@ func TestLeasesHoldWhileWorkGoesOn(t *testing.T) {
 	f := b.shop(shipOne, `perform pg_sleep(1);`)
 	b.Publish(12)
 	s := workSettings()
-	s.Visible, s.HandlerTimeout, s.WorkLanes = 4*time.Second, 3*time.Second, 2
+	s.Visible, s.HandlerTimeout, s.AckWorkLanes = 4*time.Second, 3*time.Second, 2
 	one := b.start(s, f)
 	s.ID = "another"
 	two := b.start(s, effect.NewFunction(pgx.Identifier{"shop", "ship"}))

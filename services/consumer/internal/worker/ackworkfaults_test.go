@@ -29,7 +29,7 @@ func TestWorkThatFailsAtTheCommitFailsItsOrder(t *testing.T) {
 				create constraint trigger late after insert on shop.late deferrable initially deferred for each row execute function shop.late()`)
 			b.Publish(10)
 			s := workSettings()
-			s.MaxAttempts, s.WorkLanes, s.HandlerTimeout = 1, 1, time.Second
+			s.MaxAttempts, s.AckWorkLanes, s.HandlerTimeout = 1, 1, time.Second
 			r := b.start(s, f)
 			if a := b.settled(); a.Completed != 9 || a.Dead != 1 || b.Order(5).Status != "dead" {
 				t.Errorf("%+v", a)
@@ -132,7 +132,7 @@ func TestWhatAFunctionSetsForItsSessionEndsWithItsTransaction(t *testing.T) {
 	f := b.shop(shipOne, `set search_path = shop, pg_catalog; set statement_timeout = 1; set lock_timeout = 1; set enable_nestloop = off;`)
 	b.Exec(`create function shop.clock_timestamp() returns timestamptz language sql as 'select ''2000-01-01''::timestamptz'`)
 	s := workSettings()
-	s.MaxAttempts, s.WorkLanes, s.Visible, s.HandlerTimeout = 1, 1, 12*time.Second, 11900*time.Millisecond // every lease is extended before the work
+	s.MaxAttempts, s.AckWorkLanes, s.Visible, s.HandlerTimeout = 1, 1, 12*time.Second, 11900*time.Millisecond // every lease is extended before the work
 	r := b.start(s, f)
 	for i := range 5 {
 		b.Publish(20)

@@ -13,8 +13,8 @@ import (
 	"orderflow.example/services/consumer/internal/message"
 )
 
-// work is one worker: it runs handlers, one at a time, until the buffer is closed. ctx is the handlers'.
-func (c *Consumer) work(ctx context.Context) {
+// runWorker is one worker: it runs handlers, one at a time, until the buffer is closed. ctx is the handlers'.
+func (c *Consumer) runWorker(ctx context.Context) {
 	for d := range c.buffer {
 		signal(c.load.room)
 		if !c.company.join(d.suspicion()) {
@@ -57,25 +57,25 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	if c.log.Enabled(ctx, slog.LevelDebug) {
 		c.logAbout(slog.LevelDebug, "handler is started", &d.msg, slog.Int("delivery", int(d.msg.ReadCount)))
 	}
-	work, err := c.call(limited, &d.msg)
+	ackWork, err := c.call(limited, &d.msg)
 	took := time.Since(start)
 	handled(span, err)
 	c.metrics.InFlight.Dec()
 	ops.Observe(c.metrics.HandlerSeconds, took.Seconds(), d.traceID())
-	if work == nil {
-		c.load.worked(1, took)
+	if ackWork == nil {
+		c.load.occupied(1, took)
 	}
 	what := returned{err: err, cause: context.Cause(limited)}
-	if work == nil {
-		what = c.judged(d, what) // else it is not over yet
+	if ackWork == nil {
+		what = c.reportAttempt(d, what) // else it is not over yet
 	}
 	end, _ := c.endings.rules.decide(&d.msg, what)
 	stage := leaving
 	if end.op == opAck {
 		stage = acking
 	}
-	if work != nil {
-		c.held.stay(d)
+	if ackWork != nil {
+		c.held.stayInCompany(d)
 	}
 	if !c.held.decide(d, stage) {
 		c.held.returned()
@@ -85,12 +85,12 @@ func (c *Consumer) attempt(ctx context.Context, d *delivery) {
 	}
 	logResult(c.log, &d.msg, end, err)
 	o := c.endings.ends(d, end)
-	o.work = work
+	o.ackWork = ackWork
 	c.settler.put(o)
 }
 
-// judged tells the gate what an attempt says about what the handler calls, and says whether it counts.
-func (c *Consumer) judged(d *delivery, r returned) returned {
+// reportAttempt tells the gate what an attempt says about what the handler calls. What it returns knows whether the attempt counts.
+func (c *Consumer) reportAttempt(d *delivery, r returned) returned {
 	result, says := r.says()
 	if !says {
 		c.gate.unused(d)
@@ -122,15 +122,15 @@ func (c *Consumer) makeKnown(ctx context.Context, d *delivery) (known, ok bool) 
 }
 
 // call keeps a panic from taking other messages down with it.
-func (c *Consumer) call(ctx context.Context, m *message.Message) (work any, err error) {
+func (c *Consumer) call(ctx context.Context, m *message.Message) (ackWork any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			work, err = nil, &panicked{p}
+			ackWork, err = nil, &panicked{p}
 			c.logAbout(slog.LevelError, "handler panicked", m, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	if c.leavesWork != nil {
-		return c.leavesWork.Leave(ctx, *m)
+	if c.leavesAckWork != nil {
+		return c.leavesAckWork.Leave(ctx, *m)
 	}
 	return nil, c.handler.Handle(ctx, *m)
 }

@@ -13,10 +13,10 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// work is what a lane has that writes acks with work in their transaction: a user's function, or what a handler has left (see package
+// ackWork is what a lane needs that does ack work: a user's function, or what a handler has left, in the transaction of the ack (see package
 // effect). There are several such lanes, each with a transaction of its own, and other outcomes have theirs: however slow the work is, it
 // keeps none of them waiting.
-type work struct {
+type ackWork struct {
 	runner effect.Runner
 	limit  time.Duration // of one transaction's work: HANDLER_TIMEOUT
 	lease  *lease
@@ -28,25 +28,25 @@ type work struct {
 }
 
 const (
-	// firstWork is how many orders a lane's first transaction has, as long as it is not known how long they take.
-	firstWork = 16
-	// workHorizon is how long a transaction is to take at most, where there is enough to do: long enough for batches that are worth a
+	// firstAckWork is how many orders a lane's first transaction has, as long as it is not known how long they take.
+	firstAckWork = 16
+	// ackWorkHorizon is how long a transaction is to take at most, where there is enough to do: long enough for batches that are worth a
 	// commit, and short for whoever waits for a row that the work has locked.
-	workHorizon = 250 * time.Millisecond
+	ackWorkHorizon = 250 * time.Millisecond
 	// mostLosses is how often the connection may be lost in the middle of an order's work, while that is alone, until it is taken for a failure
 	// of that work: it may well be what ends the server's process. Once or twice can be an outage.
 	mostLosses = 3
 	// mostConflicts is how often an order's work may run into others', or be cancelled by somebody, while it is alone, until that is taken for
 	// a failure of it. The waits between them are some ten seconds, for which it holds a place that others wait for.
 	mostConflicts = 10
-	// workGrace is what the server gets beyond the limit, to cut a statement off by itself.
-	workGrace = time.Second
+	// ackWorkGrace is what the server gets beyond the limit, to cut a statement off by itself.
+	ackWorkGrace = time.Second
 	// openGrace is for the statements around the work.
 	openGrace = 3 * time.Second
 )
 
-// newWorkLink returns a link for a lane's work.
-func newWorkLink(server *pg.Server, w *work) *pg.Link {
+// newAckWorkLink returns a link for a lane's work.
+func newAckWorkLink(server *pg.Server, w *ackWork) *pg.Link {
 	link := server.NewLink("work", func(ctx context.Context, conn *pgx.Conn) error {
 		s, err := pg.Share(ctx, conn, w.limit)
 		if err != nil {
@@ -55,12 +55,12 @@ func newWorkLink(server *pg.Server, w *work) *pg.Link {
 		w.sharing = queue.Sharing{Ours: queue.NewSession(s.Ours), Theirs: queue.NewSession(s.Theirs), After: queue.NewSession(s.After)}
 		return pg.NoticeLoss(ctx, conn)
 	})
-	link.Limit(w.limit + workGrace + openGrace)
+	link.Limit(w.limit + ackWorkGrace + openGrace)
 	return link
 }
 
-// workError is how a transaction with work in it has failed.
-type workError struct {
+// ackWorkError is how a transaction with work in it has failed.
+type ackWorkError struct {
 	err      error
 	fault    effect.Fault
 	unsure   bool                 // it may have taken effect all the same
@@ -69,29 +69,29 @@ type workError struct {
 	culprits map[queue.Lease]bool // Own: whose it is, where that is known
 }
 
-func (e *workError) Error() string { return e.err.Error() }
+func (e *ackWorkError) Error() string { return e.err.Error() }
 
-func (e *workError) Unwrap() error { return e.err }
+func (e *ackWorkError) Unwrap() error { return e.err }
 
-// sendWork writes a batch of acks with their work in one transaction. Its lease check comes first. What that confirms nobody else can read
+// sendAckWork writes a batch of acks with their ack work in one transaction. Its lease check comes first. What that confirms nobody else can read
 // until the transaction has ended, since its rows are locked; but should it fail, the leases have to hold for what comes then.
-func (l *lane) sendWork(ctx context.Context, b batch, entries []queue.Entry) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
+func (l *lane) sendAckWork(ctx context.Context, b batch, entries []queue.Entry) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
 	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		if err := l.work.runner.Prepare(ctx, conn); err != nil {
+		if err := l.ackWork.runner.Prepare(ctx, conn); err != nil {
 			var unfit *effect.UnfitError
 			if errors.As(err, &unfit) {
-				return &workError{err: err, fault: effect.Unfit}
+				return &ackWorkError{err: err, fault: effect.Unfit}
 			}
 			return err
 		}
 		if err := l.extend(ctx, conn, b.items); err != nil {
 			return err
 		}
-		open, err := l.queue.OpenAck(ctx, conn, entries, b.statement == ackWithWorkUnlocked, l.consumer, l.work.sharing)
+		open, err := l.queue.OpenAck(ctx, conn, entries, b.statement == ackWithWorkUnlocked, l.consumer, l.ackWork.sharing)
 		if err != nil {
 			return err
 		}
-		if confirmed, err = l.finishWork(ctx, conn, open, b); err != nil {
+		if confirmed, err = l.finishAckWork(ctx, conn, open, b); err != nil {
 			return err
 		}
 		if len(confirmed) < len(entries) {
@@ -106,7 +106,7 @@ func (l *lane) sendWork(ctx context.Context, b batch, entries []queue.Entry) (co
 
 // extend makes leases hold beyond the work, where they do not yet.
 func (l *lane) extend(ctx context.Context, conn *pgx.Conn, items []outcome) error {
-	short := l.held.ending(items, time.Now().Add(l.work.limit+workGrace))
+	short := l.held.ending(items, time.Now().Add(l.ackWork.limit+ackWorkGrace))
 	if len(short) == 0 {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (l *lane) extend(ctx context.Context, conn *pgx.Conn, items []outcome) erro
 		entries[i] = queue.EntryOf(&d.msg)
 		byLease[entries[i].Lease] = d
 	}
-	sent, length := time.Now(), l.work.lease.length()
+	sent, length := time.Now(), l.ackWork.lease.length()
 	confirmed, err := l.queue.Extend(ctx, conn, entries, length)
 	if err != nil {
 		return err
@@ -130,11 +130,11 @@ func (l *lane) extend(ctx context.Context, conn *pgx.Conn, items []outcome) erro
 	return nil
 }
 
-// finishWork does the work of what has been acknowledged, once an order, and commits.
-func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenAck, b batch) (queue.Confirmed, error) {
+// finishAckWork does the work of what has been acknowledged, once an order, and commits.
+func (l *lane) finishAckWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenAck, b batch) (queue.Confirmed, error) {
 	left := make(map[queue.Lease]any, len(b.items))
 	for i := range b.items {
-		left[b.items[i].lease()] = b.items[i].work
+		left[b.items[i].lease()] = b.items[i].ackWork
 	}
 	var orders []effect.Order
 	var leases []queue.Lease
@@ -147,15 +147,15 @@ func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenA
 	}
 	start := time.Now()
 	if len(orders) > 0 {
-		limited, cancel := context.WithTimeout(ctx, l.work.limit+workGrace)
-		l.work.began = time.Now()
-		err := l.work.runner.Run(limited, conn, orders)
-		l.work.ended = time.Now()
+		limited, cancel := context.WithTimeout(ctx, l.ackWork.limit+ackWorkGrace)
+		l.ackWork.began = time.Now()
+		err := l.ackWork.runner.Run(limited, conn, orders)
+		l.ackWork.ended = time.Now()
 		overdue := limited.Err() != nil && ctx.Err() == nil
 		cancel()
 		if err != nil {
 			open.Rollback(ctx)
-			failed := &workError{err: err, fault: effect.Judge(err, time.Since(start), l.work.limit)}
+			failed := &ackWorkError{err: err, fault: effect.Judge(err, time.Since(start), l.ackWork.limit)}
 			if overdue {
 				failed.fault, failed.hungUp = effect.Overrun, true // nothing was committed
 			}
@@ -171,7 +171,7 @@ func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenA
 	}
 	confirmed, err := open.Commit(ctx)
 	if err != nil {
-		failed := &workError{err: err, fault: effect.Judge(err, time.Since(start), l.work.limit)}
+		failed := &ackWorkError{err: err, fault: effect.Judge(err, time.Since(start), l.ackWork.limit)}
 		failed.unsure = failed.fault == effect.Lost
 		if failed.unsure && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			failed.fault, failed.hungUp = effect.Overrun, true
@@ -183,14 +183,14 @@ func (l *lane) finishWork(ctx context.Context, conn *pgx.Conn, open *queue.OpenA
 		return nil, l.failure(ctx, conn, failed)
 	}
 	took := time.Since(start)
-	l.work.took(len(confirmed), took)
+	l.ackWork.took(len(confirmed), took)
 	each := max(took/time.Duration(max(len(confirmed), 1)), time.Microsecond)
-	l.most = min(max(int(workHorizon/each), 1), 2*l.most, mostWritten)
+	l.most = min(max(int(ackWorkHorizon/each), 1), 2*l.most, mostWritten)
 	return confirmed, nil
 }
 
 // failure adds what the failure means as a handler's error.
-func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *workError) error {
+func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *ackWorkError) error {
 	switch f.fault {
 	case effect.Overrun:
 		f.failure = handler.ErrTimeout
@@ -202,10 +202,10 @@ func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *workError) error 
 	return f
 }
 
-// workFailed decides what becomes of a batch whose transaction has failed. Nothing of it took effect, unless that is unsure. Where an order is
+// ackWorkFailed decides what becomes of a batch whose transaction has failed. Nothing of it took effect, unless that is unsure. Where an order is
 // at fault and it is not known which, all are tried again in smaller company, until it stands alone. They go back to where the lanes take
 // from, so that heartbeats can extend them meanwhile and the other lanes help.
-func (l *lane) workFailed(b batch, f *workError) error {
+func (l *lane) ackWorkFailed(b batch, f *ackWorkError) error {
 	alone, half := len(b.items) == 1, max(len(b.items)/2, 1)
 	if f.fault != effect.Own && f.fault != effect.Unfit {
 		for i := range b.items {
@@ -223,7 +223,7 @@ func (l *lane) workFailed(b batch, f *workError) error {
 	switch f.fault {
 	case effect.Unfit:
 		for _, item := range b.items {
-			l.held.leave(item.delivery) // nobody waits for what may take long
+			l.held.leaveCompany(item.delivery) // nobody waits for what may take long
 			l.add(item)
 		}
 		return f
@@ -237,7 +237,7 @@ func (l *lane) workFailed(b batch, f *workError) error {
 		l.log.Debug("the work of a batch ran into another transaction, or somebody cancelled it; once more", "batch", len(b.items), "error", f.Error())
 		l.most = half
 		for _, item := range b.items {
-			l.later(item)
+			l.postpone(item)
 		}
 		return nil
 	case effect.Overrun:
@@ -262,7 +262,7 @@ func (l *lane) workFailed(b batch, f *workError) error {
 }
 
 // note counts how often an order's work, while it was alone, has failed in a way that need not be its fault.
-func (o *outcome) note(f *workError) {
+func (o *outcome) note(f *ackWorkError) {
 	switch {
 	case f.fault == effect.Lost, f.hungUp:
 		o.losses++
@@ -279,15 +279,15 @@ func (o *outcome) exhausted() bool {
 }
 
 // fail ends an order's attempt as if its handler had failed: the work is a part of it.
-func (l *lane) fail(o outcome, f *workError) {
+func (l *lane) fail(o outcome, f *ackWorkError) {
 	what := returned{err: f.failure}
 	if f.fault == effect.Overrun {
 		what.cause = handler.ErrTimeout
 	}
-	next := l.endings.outcome(o.delivery, l.judge(o.delivery, what))
+	next := l.endings.outcome(o.delivery, l.reportAttempt(o.delivery, what))
 	next.unsure = o.unsure // then this will find out that it has taken effect
 	logResult(l.log, &o.delivery.msg, next.ending, f.failure)
-	l.turn(next)
+	l.replace(next)
 }
 
 // handBack releases what is left when the lane has to end: it has not taken effect, or the release will find out that it has.
@@ -295,10 +295,37 @@ func (l *lane) handBack() {
 	l.resume()
 	for _, items := range l.pending {
 		for _, item := range items {
-			next := l.endings.outcome(item.delivery, l.judge(item.delivery, returned{err: handler.ErrDraining, cause: handler.ErrDraining}))
+			next := l.endings.outcome(item.delivery, l.reportAttempt(item.delivery, returned{err: handler.ErrDraining, cause: handler.ErrDraining}))
 			next.unsure = item.unsure
-			l.turn(next)
+			l.replace(next)
 		}
 	}
 	l.pending = [operations][]outcome{}
+}
+
+// addAckWorkLanes opens what it takes to do ack work, if the handler leaves any. The function that it returns closes it.
+func (c *Consumer) addAckWorkLanes(parts settling) (closeLinks func()) {
+	if c.leavesAckWork == nil {
+		return func() {}
+	}
+	s := c.settings
+	n := len(c.steps.ackWork)
+	parts.note = func(_ op, err error) { c.effects.note(err) }
+	var links []*pg.Link
+	for i := range n {
+		w := &ackWork{runner: c.leavesAckWork.Runner(), limit: s.HandlerTimeout, lease: &c.lease, took: func(orders int, took time.Duration) {
+			// As the workers would count it: there are so many more of them than lanes.
+			c.load.occupied(orders, took*time.Duration(s.Concurrency)/time.Duration(n))
+		}}
+		link := newAckWorkLink(c.server, w)
+		parts.progress = &c.steps.ackWork[i]
+		link.Watch(parts.progress.begin)
+		links = append(links, link)
+		c.settler.addAckWorkLane(parts, link, w)
+	}
+	return func() {
+		for _, link := range links {
+			link.Close()
+		}
+	}
 }

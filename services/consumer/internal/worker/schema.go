@@ -1,0 +1,52 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// waitForSchema waits until the database has what we were built for. It says false when ctx ended first.
+func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
+	var retry backoff.Retry
+	said := ""
+	for ctx.Err() == nil {
+		var d queue.Description
+		var unfit *effect.UnfitError
+		err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+			d, err = queue.New(c.settings.Queue, false).Describe(ctx, conn)
+			if err == nil && d.Ready() {
+				c.queue = queue.New(c.settings.Queue, d.LastRead)
+				err = c.queue.ReadInstallation(ctx, conn)
+			}
+			if err == nil && d.Ready() && c.leavesAckWork != nil {
+				err = c.leavesAckWork.Runner().Prepare(ctx, conn)
+			}
+			return err
+		})
+		if errors.As(err, &unfit) {
+			c.effects.note(err)
+		} else {
+			c.reads.note(err)
+		}
+		c.steps.fetch.end()
+		if err == nil && d.Ready() {
+			c.effects.note(nil)
+			c.schemaReady.Store(true)
+			c.metrics.SchemaReady.Set(1)
+			return true
+		}
+		if now := d.String(); err == nil && now != said {
+			c.log.Warn("waiting for the database's schema: run `api migrate`, or start the api", "found", now)
+			said = now
+		}
+		pause(ctx, retry.Next())
+	}
+	return false
+}
