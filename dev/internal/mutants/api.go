@@ -58,18 +58,18 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "an order without a key is written again after a lost connection", By: writer("TestLostReply"),
-			Edits: []Edit{{dir + "commit.go", `if u.Key != "" && a.try < maxTries {`, `if a.try < maxTries {`}},
+			Edits: []Edit{{dir + "commit.go", `if u.Key != "" && tx.try < maxTries {`, `if tx.try < maxTries {`}},
 		},
 		{
 			Breaks: "one order's fault fails its neighbours", Quick: true, By: writer("TestOnesFaultDoesNotFailItsNeighbours"),
 			Edits: []Edit{{dir + "commit.go", `	case split:
-		return halves(a)`, `	case split:
-		settleAll(a.units, ErrUnavailable)`}},
+		return halves(tx)`, `	case split:
+		settleAll(tx.units, ErrUnavailable)`}},
 		},
 		{
 			Breaks: "of a batch that is halved, one half is forgotten", By: writer("TestOnesFaultDoesNotFailItsNeighbours"),
-			Edits: []Edit{{dir + "commit.go", `return []attempt{{a.units[:half], 1, a.rehearsed}, {a.units[half:], 1, a.rehearsed}}`, `settleAll(a.units[half:], ErrUnavailable)
-	return []attempt{{a.units[:half], 1, a.rehearsed}}`}},
+			Edits: []Edit{{dir + "commit.go", `return []transaction{{tx.units[:half], 1, tx.rehearsed}, {tx.units[half:], 1, tx.rehearsed}}`, `settleAll(tx.units[half:], ErrUnavailable)
+	return []transaction{{tx.units[:half], 1, tx.rehearsed}}`}},
 		},
 		{
 			Breaks: "what only a commit finds out is not rehearsed", By: writer("TestReadinessIsWhatTheLastStatementsDid"),

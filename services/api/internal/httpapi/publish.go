@@ -75,7 +75,7 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 }
 
 func (s *Server) write(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
-	result, err := s.publish(c, request)
+	result, err := s.writeTraced(c, request)
 	if err == nil && s.cfg.Log.Enabled(c.UserContext(), s.level(c)) {
 		c.Locals(writtenKey, written{result.Orders[0].ID, result.Orders[0].MessageID})
 	}

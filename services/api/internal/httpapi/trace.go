@@ -70,9 +70,9 @@ func (p place) end(c *fiber.Ctx, route string) {
 	p.span.End()
 }
 
-// publish writes a request's orders, as a span of its own: its context is what their messages bear. Those of a trace that nobody follows bear
+// writeTraced writes a request's orders, as a span of its own: its context is what their messages bear. Those of a trace that nobody follows bear
 // none: its id was made for this request's answer and log lines, and means nothing to others.
-func (s *Server) publish(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
+func (s *Server) writeTraced(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
 	p := s.traceOf(c)
 	request.Trace = p.context
 	if p.followed {

@@ -25,8 +25,8 @@ const Interval = 8 * time.Millisecond
 // timeout is how long notifying may take.
 const timeout = 2 * time.Second
 
-// Gate knows whether the database can be used; see [database.Monitor].
-type Gate interface {
+// Monitor knows whether the database can be used; see [database.Monitor].
+type Monitor interface {
 	State() (database.State, <-chan struct{})
 }
 
@@ -34,7 +34,7 @@ type Gate interface {
 type Notifier struct {
 	cfg     *pgx.ConnConfig
 	channel string
-	gate    Gate
+	monitor Monitor
 	log     *slog.Logger
 	kick    chan struct{}
 	sent    atomic.Int64
@@ -42,8 +42,8 @@ type Notifier struct {
 }
 
 // New makes a notifier for a queue; nothing is sent until [Notifier.Run].
-func New(cfg *pgx.ConnConfig, queue string, gate Gate, log *slog.Logger) *Notifier {
-	return &Notifier{cfg: cfg, channel: Channel(queue), gate: gate, log: log, kick: make(chan struct{}, 1)}
+func New(cfg *pgx.ConnConfig, queue string, monitor Monitor, log *slog.Logger) *Notifier {
+	return &Notifier{cfg: cfg, channel: Channel(queue), monitor: monitor, log: log, kick: make(chan struct{}, 1)}
 }
 
 // Channel is the name of the channel that a queue's consumers listen on.
@@ -65,7 +65,7 @@ func (n *Notifier) Sent() int64 { return n.sent.Load() }
 func (n *Notifier) Run(ctx context.Context) {
 	defer n.disconnect()
 	for {
-		state, changed := n.gate.State()
+		state, changed := n.monitor.State()
 		if state.Up && n.conn == nil {
 			n.connect(ctx) // before it is needed
 		}
@@ -113,7 +113,7 @@ func (n *Notifier) connect(ctx context.Context) {
 // notification that was asked for is sent.
 func (n *Notifier) send(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
-	if state, _ := n.gate.State(); state.Astray(n.conn) {
+	if state, _ := n.monitor.State(); state.Astray(n.conn) {
 		n.disconnect() // who listens does so where the orders are
 	}
 	for range 2 {

@@ -1,17 +1,19 @@
 package orders
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"orderflow.example/services/api/internal/database"
 )
 
-// attempt is one transaction: the units to write in it, and how often it has been tried, this time included.
-type attempt struct {
+// transaction is one try to write units.
+type transaction struct {
 	units     []*unit
-	try       int
+	try       int  // its number; the first is 1
 	rehearsed bool // other orders can be written
 }
 
@@ -20,17 +22,17 @@ const worthTrying = 20 * time.Millisecond
 
 // commit brings a batch to its end: when it returns, every unit is settled.
 //
-//	batch ──▶ leaders ──▶ attempt ──▶ written ──▶ settled
-//	  ▲                     ▲ │
-//	  │                     │ ├──▶ again, or in halves
-//	  │                     └─┘
-//	  │                       └──▶ refused, not available, in doubt ──▶ settled
+//	batch ──▶ leaders ──▶ transaction ──▶ written ──▶ settled
+//	  ▲                      ▲ │
+//	  │                      │ ├──▶ again, or in halves
+//	  │                      └─┘
+//	  │                        └──▶ refused, not available, in doubt ──▶ settled
 //	  └── followers that their leader's outcome does not settle
 func (w *Writer) commit(batch []*unit) {
 	for len(batch) > 0 {
 		leaders, followers := lead(batch)
-		for todo := []attempt{{units: leaders, try: 1}}; len(todo) > 0; {
-			todo = append(todo[1:], w.attempt(todo[0])...)
+		for todo := []transaction{{units: leaders, try: 1}}; len(todo) > 0; {
+			todo = append(todo[1:], w.transact(todo[0])...)
 		}
 		// At least the first follower of each key becomes a leader, so there is an end.
 		batch = slices.DeleteFunc(followers, (*unit).settleByLeader)
@@ -72,24 +74,28 @@ func lead(batch []*unit) (leaders, followers []*unit) {
 	return leaders, followers
 }
 
-// attempt writes units in one transaction. It settles them, or returns the attempts that follow from this one.
-func (w *Writer) attempt(a attempt) (next []attempt) {
-	a.units = w.reconnect(inTime(a.units))
-	if len(a.units) == 0 {
+// transact writes units in one transaction. It settles them, or returns the transactions that are to follow.
+func (w *Writer) transact(tx transaction) (next []transaction) {
+	tx.units = w.reconnect(inTime(tx.units))
+	if len(tx.units) == 0 {
 		return nil
 	}
 	started := time.Now()
-	outcomes, err := w.publish(a.units)
+	waited := w.watchForStandby()
+	outcomes, err := w.conn.publish(tx.units, w.cfg.Timeout)
 	w.used = time.Now()
-	traceID := w.record(a.units, started, err)
-	if err != nil {
-		return w.failed(a, err)
+	if waited() && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", database.ErrUnreplicated, err)
 	}
-	w.written(a.units, outcomes, w.used.Sub(started), traceID)
+	traceID := w.record(tx.units, started, err)
+	if err != nil {
+		return w.failed(tx, err)
+	}
+	w.written(tx.units, outcomes, w.used.Sub(started), traceID)
 	return nil
 }
 
-// inTime settles the units whose requests have no time for an attempt, and returns the others.
+// inTime settles the units whose requests have no time for a transaction, and returns the others.
 func inTime(units []*unit) []*unit {
 	soon := time.Now().Add(worthTrying)
 	return slices.DeleteFunc(slices.Clone(units), func(u *unit) bool {
@@ -133,54 +139,54 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration, 
 	}
 }
 
-// failed does what an attempt's error asks for.
-func (w *Writer) failed(a attempt, err error) (next []attempt) {
+// failed does what a transaction's error asks for.
+func (w *Writer) failed(tx transaction, err error) (next []transaction) {
 	w.cfg.Observer.Failed(database.Classify(err))
 	if unfinished(err) {
-		w.gate.Distrust(w.conn.conn)
+		w.monitor.Distrust(w.conn.conn)
 	}
 	if w.conn.closed() {
 		w.disconnect()
-		w.gate.Suspect()
+		w.monitor.Suspect()
 	}
-	switch judge(err, a.try, len(a.units)) {
+	switch judge(err, tx.try, len(tx.units)) {
 	case tryAfresh:
 		w.disconnect()
 		fallthrough
 	case tryAgain:
-		return []attempt{{a.units, a.try + 1, a.rehearsed}}
+		return []transaction{{tx.units, tx.try + 1, tx.rehearsed}}
 	case split:
-		return halves(a)
+		return halves(tx)
 	case refuse:
-		w.refuse(a.units[0], err)
+		w.refuse(tx.units[0], err)
 	case examine:
-		return w.examine(a, err)
+		return w.examine(tx, err)
 	case doubt:
-		return w.doubt(a, err)
+		return w.doubt(tx, err)
 	case giveUp:
 		w.noteFailure("orders not written", err)
-		settleAll(a.units, ErrUnavailable)
+		settleAll(tx.units, ErrUnavailable)
 	}
 	return nil
 }
 
-func halves(a attempt) []attempt {
-	half := len(a.units) / 2
-	return []attempt{{a.units[:half], 1, a.rehearsed}, {a.units[half:], 1, a.rehearsed}}
+func halves(tx transaction) []transaction {
+	half := len(tx.units) / 2
+	return []transaction{{tx.units[:half], 1, tx.rehearsed}, {tx.units[half:], 1, tx.rehearsed}}
 }
 
 // examine finds out whether an error is the fault of one of the units: it is not when no other order can be written either.
-func (w *Writer) examine(a attempt, err error) (next []attempt) {
-	if !a.rehearsed && w.rehearse() != nil {
-		settleAll(a.units, ErrUnavailable)
+func (w *Writer) examine(tx transaction, err error) (next []transaction) {
+	if !tx.rehearsed && w.rehearse() != nil {
+		settleAll(tx.units, ErrUnavailable)
 		return nil
 	}
-	a.rehearsed = true
-	if len(a.units) > 1 {
-		return halves(a)
+	tx.rehearsed = true
+	if len(tx.units) > 1 {
+		return halves(tx)
 	}
-	w.warn("order not written", "trace_id", a.units[0].traceID(), "error", err)
-	a.units[0].settle(Result{}, ErrUnavailable)
+	w.warn("order not written", "trace_id", tx.units[0].traceID(), "error", err)
+	tx.units[0].settle(Result{}, ErrUnavailable)
 	return nil
 }
 
@@ -202,16 +208,16 @@ func (w *Writer) refuse(u *unit, err error) {
 
 // doubt is for units that may have been written. Those with a key are tried again; trying the others again could write them twice, so
 // their answer is that the outcome is unknown.
-func (w *Writer) doubt(a attempt, err error) (next []attempt) {
+func (w *Writer) doubt(tx transaction, err error) (next []transaction) {
 	w.noteFailure("it is not known whether orders were written", err)
 	unknown := ErrUnknownOutcome
 	if errors.Is(err, database.ErrUnreplicated) {
 		unknown = because(unknown, database.Reason(err))
 	}
 	var keyed []*unit
-	for _, u := range a.units {
+	for _, u := range tx.units {
 		u.inDoubt = true
-		if u.Key != "" && a.try < maxTries {
+		if u.Key != "" && tx.try < maxTries {
 			keyed = append(keyed, u)
 		} else {
 			u.settle(Result{}, unknown)
@@ -220,5 +226,5 @@ func (w *Writer) doubt(a attempt, err error) (next []attempt) {
 	if len(keyed) == 0 {
 		return nil
 	}
-	return []attempt{{keyed, a.try + 1, a.rehearsed}}
+	return []transaction{{keyed, tx.try + 1, tx.rehearsed}}
 }

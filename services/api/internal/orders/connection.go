@@ -14,7 +14,7 @@ func (w *Writer) check() {
 	if w.conn == nil {
 		return
 	}
-	if state, _ := w.gate.State(); state.Astray(w.conn.conn) {
+	if state, _ := w.monitor.State(); state.Astray(w.conn.conn) {
 		w.cfg.Log.Debug("writer's connection leads to another server than the database's")
 		w.disconnect()
 		return
@@ -68,7 +68,7 @@ func (w *Writer) reconnect(units []*unit) []*unit {
 	if w.conn != nil || len(units) == 0 {
 		return units
 	}
-	if !w.gate.Up() {
+	if !w.monitor.Up() {
 		settleAll(units, ErrUnavailable)
 		return nil
 	}

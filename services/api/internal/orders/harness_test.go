@@ -36,21 +36,21 @@ func (o *observed) Committed(requests, _ int, _ time.Duration, _ string) {
 func (o *observed) Failed(database.Kind) { o.failures.Add(1) }
 func (o *observed) Replayed()            {}
 
-// gate is the monitor's part, by hand.
-type gate struct {
+// monitor is the database's monitor, by hand.
+type monitor struct {
 	down       atomic.Bool
 	suspect    atomic.Int64
 	distrusted atomic.Int64
 	never      chan struct{}
 }
 
-func (g *gate) Up() bool { return !g.down.Load() }
-func (g *gate) Suspect() { g.suspect.Add(1) }
+func (m *monitor) Up() bool { return !m.down.Load() }
+func (m *monitor) Suspect() { m.suspect.Add(1) }
 
-func (g *gate) Distrust(*pgx.Conn) { g.distrusted.Add(1) }
+func (m *monitor) Distrust(*pgx.Conn) { m.distrusted.Add(1) }
 
-func (g *gate) State() (database.State, <-chan struct{}) {
-	return database.State{Up: g.Up()}, g.never
+func (m *monitor) State() (database.State, <-chan struct{}) {
+	return database.State{Up: m.Up()}, m.never
 }
 
 // bench is a writer on a database of its own.
@@ -59,7 +59,7 @@ type bench struct {
 	url      string
 	db       *pgx.Conn // for looking
 	observed *observed
-	gate     *gate
+	monitor  *monitor
 	kicks    atomic.Int64
 }
 
@@ -73,7 +73,7 @@ func newWriter(tb testing.TB, change func(*orders.WriterConfig)) *bench {
 func newWriterOn(tb testing.TB, writes, looks string, change func(*orders.WriterConfig)) *bench {
 	tb.Helper()
 	cfg := testdb.Config(tb, writes, time.Minute)
-	b := &bench{url: looks, db: testdb.Connect(tb, looks), observed: &observed{}, gate: &gate{never: make(chan struct{})}}
+	b := &bench{url: looks, db: testdb.Connect(tb, looks), observed: &observed{}, monitor: &monitor{never: make(chan struct{})}}
 	wc := orders.WriterConfig{
 		Database: cfg, Queue: "order_queue", MaxBatch: 256, MaxQueue: 4096, Timeout: time.Minute,
 		OnCommit: func() { b.kicks.Add(1) }, Observer: b.observed, Log: slog.New(slog.DiscardHandler),
@@ -81,7 +81,7 @@ func newWriterOn(tb testing.TB, writes, looks string, change func(*orders.Writer
 	if change != nil {
 		change(&wc)
 	}
-	b.Writer = orders.NewWriter(wc, b.gate)
+	b.Writer = orders.NewWriter(wc, b.monitor)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

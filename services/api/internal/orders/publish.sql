@@ -2,7 +2,7 @@
 --
 -- {queue} is the queue's table; $1 to $8 have one element for each order:
 --    unit         orders of one request have the same number: they are written all or not at all
---    probe        is only looked up, never written (the order after the last one of a replayed batch)
+--    lookup_only  is only looked up, never written (the order after the last one of a replayed batch)
 --    cents        the price in hundredths
 --    traceparent  what the message bears of a trace; empty: nothing
 -- Returns a row for each order written and for each one found under its idempotency key. A unit of which anything was found
@@ -18,7 +18,7 @@
 with input as materialized (
     select i.*
     from unnest($1::integer[], $2::boolean[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::text[], $8::text[])
-        with ordinality as i (unit, probe, customer_name, product_name, quantity, cents, idempotency_key, traceparent, n)
+        with ordinality as i (unit, lookup_only, customer_name, product_name, quantity, cents, idempotency_key, traceparent, n)
 ),
 found as materialized (
     select i.n, i.unit, o.*
@@ -52,7 +52,7 @@ fresh as materialized (
         clock_timestamp() as created_at
     from input i
     cross join ids
-    where not i.probe
+    where not i.lookup_only
       and not exists (select from found f where f.unit = i.unit)
 ),
 sent as (

@@ -39,7 +39,7 @@ type publisher struct {
 // publishArgs are the columns of publish.sql's input.
 type publishArgs struct {
 	unit         []int32
-	probe        []bool
+	lookupOnly   []bool
 	customer     []string
 	product      []string
 	quantity     []int32
@@ -161,7 +161,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, er
 	p.fill(units)
 	p.alone.Store(false)
 	a := &p.args
-	rows, err := p.conn.Query(ctx, "publish", a.unit, a.probe, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
+	rows, err := p.conn.Query(ctx, "publish", a.unit, a.lookupOnly, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
@@ -182,7 +182,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, er
 func (p *publisher) fill(units []*unit) {
 	a := &p.args
 	*a = publishArgs{
-		a.unit[:0], a.probe[:0], a.customer[:0], a.product[:0], a.quantity[:0], a.cents[:0], a.key[:0], a.traceparents[:0],
+		a.unit[:0], a.lookupOnly[:0], a.customer[:0], a.product[:0], a.quantity[:0], a.cents[:0], a.key[:0], a.traceparents[:0],
 	}
 	p.owner = p.owner[:0]
 	for i, u := range units {
@@ -195,10 +195,10 @@ func (p *publisher) fill(units []*unit) {
 	}
 }
 
-func (p *publisher) add(unit, order int, u *unit, o *Draft, probe bool) {
+func (p *publisher) add(unit, order int, u *unit, o *Draft, lookupOnly bool) {
 	a := &p.args
 	a.unit = append(a.unit, int32(unit)) //nolint:gosec // bounded by the queue's size
-	a.probe = append(a.probe, probe)
+	a.lookupOnly = append(a.lookupOnly, lookupOnly)
 	a.customer = append(a.customer, o.CustomerName)
 	a.product = append(a.product, o.ProductName)
 	a.quantity = append(a.quantity, o.Quantity)
@@ -246,7 +246,7 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]outcome, error) {
 		u, o := units[at.unit], &outcomes[at.unit]
 		o.fresh = customer == nil
 		if at.order == len(u.Orders) {
-			o.partial = true // the probe found an order after the last one
+			o.partial = true // an order was found after the last one
 			continue
 		}
 		order := u.Orders[at.order]

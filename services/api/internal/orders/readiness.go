@@ -44,7 +44,7 @@ func (w *Writer) blocked() string {
 // says once. It ends the connection, because the next one may lead to another server, and has the settings of today.
 func (w *Writer) noteFailure(what string, err error) {
 	w.disconnect()
-	w.gate.Suspect()
+	w.monitor.Suspect()
 	w.failures++
 	if w.failures < blockedAfter {
 		w.warn(what, "error", err)
@@ -82,7 +82,7 @@ func (w *Writer) rehearse() error {
 		err := w.conn.rehearse(trial, w.cfg.Timeout)
 		w.used = time.Now()
 		if unfinished(err) {
-			w.gate.Distrust(w.conn.conn)
+			w.monitor.Distrust(w.conn.conn)
 		}
 		if err == nil {
 			w.recovered()

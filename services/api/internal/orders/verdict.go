@@ -31,7 +31,7 @@ const (
 	maxDraws = 100
 )
 
-// judge decides by an attempt's error, its number (the first is 1) and how many units it had. An error that it does not know is taken for
+// judge decides by a transaction's error, its number (the first is 1) and how many units it had. An error that it does not know is taken for
 // the database's fault and not for an order's, because clients give up orders that are refused.
 func judge(err error, try, units int) verdict {
 	upTo := func(most int, then verdict) verdict {

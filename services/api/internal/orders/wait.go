@@ -3,25 +3,14 @@ package orders
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"orderflow.example/services/api/internal/database"
 )
 
-// publish writes units. When that does not come to its end, the error says whether it was a standby that the commit waited for.
-func (w *Writer) publish(units []*unit) ([]outcome, error) {
-	waited := w.watch()
-	outcomes, err := w.conn.publish(units, w.cfg.Timeout)
-	if waited() && errors.Is(err, context.DeadlineExceeded) {
-		return nil, fmt.Errorf("publish: %w: %w", database.ErrUnreplicated, err)
-	}
-	return outcomes, err
-}
-
-// watch asks what the writer's session waits for when its statement has taken half of its time: when the time is over the server is told to
+// watchForStandby asks what the writer's session waits for when its statement has taken half of its time: when the time is over the server is told to
 // cancel, and nobody knows any more. What is returned ends the watching, and reports whether it was a standby.
-func (w *Writer) watch() (waited func() bool) {
+func (w *Writer) watchForStandby() (waited func() bool) {
 	if w.cfg.Replicating == nil {
 		return func() bool { return false }
 	}

@@ -33,8 +33,8 @@ type Result struct {
 	Replayed bool // found under the idempotency key: as they were answered the first time, but for a redriven one's MessageID
 }
 
-// Gate knows whether the database can be used; see [database.Monitor].
-type Gate interface {
+// Monitor knows whether the database can be used; see [database.Monitor].
+type Monitor interface {
 	State() (database.State, <-chan struct{})
 	Up() bool
 	Suspect()
@@ -84,8 +84,8 @@ type WriterConfig struct {
 // One goroutine ([Writer.Run]) owns the connection. Two or three would be slower: they would share the same disk's
 // flushes and split the batches.
 type Writer struct {
-	cfg  WriterConfig
-	gate Gate
+	cfg     WriterConfig
+	monitor Monitor
 
 	mu      sync.Mutex
 	waiting []*unit
@@ -107,8 +107,8 @@ type Writer struct {
 }
 
 // NewWriter makes a writer; nothing is written until [Writer.Run].
-func NewWriter(cfg WriterConfig, gate Gate) *Writer {
-	return &Writer{cfg: cfg, gate: gate, wake: make(chan struct{}, 1)}
+func NewWriter(cfg WriterConfig, monitor Monitor) *Writer {
+	return &Writer{cfg: cfg, monitor: monitor, wake: make(chan struct{}, 1)}
 }
 
 // Write writes a request and returns when its transaction has committed, or with an error when the writer's timeout has
@@ -122,7 +122,7 @@ func (w *Writer) Write(req Request) (Result, error) {
 }
 
 func (w *Writer) submit(req Request) (Result, error) {
-	if state, _ := w.gate.State(); !state.Up {
+	if state, _ := w.monitor.State(); !state.Up {
 		return Result{}, because(ErrUnavailable, state.Reason)
 	}
 	if reason := w.refusal(); reason != "" {
@@ -203,7 +203,7 @@ func (w *Writer) Run(ctx context.Context) {
 	var batch []*unit
 	pause := firstPause
 	for {
-		state, changed := w.gate.State()
+		state, changed := w.monitor.State()
 		if w.Queued() > 0 {
 			w.check()
 		}

@@ -303,7 +303,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 func TestKnownOutageRefusesAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = time.Hour }) // for those who are not refused at once
-	b.gate.down.Store(true)
+	b.monitor.down.Store(true)
 	if _, err := b.Write(one(order(7), "")); !errors.Is(err, orders.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
@@ -333,7 +333,7 @@ func TestLostReply(t *testing.T) {
 				t.Errorf("the order without a key: %v", err)
 			}
 			b.check(t, 4)
-			if b.gate.suspect.Load() == 0 {
+			if b.monitor.suspect.Load() == 0 {
 				t.Error("the monitor was not told")
 			}
 		})
@@ -401,7 +401,7 @@ func TestWriterEndsWithWhatIsWaiting(t *testing.T) {
 	w := orders.NewWriter(orders.WriterConfig{
 		Database: cfg, Queue: "order_queue", MaxBatch: 4, MaxQueue: 100, Timeout: time.Minute,
 		OnCommit: func() {}, Observer: &observed{}, Log: slog.New(slog.DiscardHandler),
-	}, &gate{never: make(chan struct{})})
+	}, &monitor{never: make(chan struct{})})
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
