@@ -127,7 +127,7 @@ chaos/failover: bin/dev ## Failovers of a primary with two standbys, each under 
 chaos/patroni: bin/dev ## The same with a real manager: rounds of kill and switchover by Patroni with etcd (ROUNDS=, SEED=, RATE=)
 	@FAULTS=patroni ROUNDS=$(ROUNDS) exec bin/dev chaos
 
-soak: bin/dev ## Hours under load with random faults and retention, ended by audits and by what has grown (DURATION=1h, RATE=, SEED=, OUT=dist/soak)
+soak: bin/dev ## Hours under load with random faults and retention, ended by audits and by what has grown (DURATION=1h, RATE=, SEED=, KEEP=, OUT=dist/soak)
 	@exec bin/dev soak
 
 ##@ Build

@@ -19,9 +19,10 @@ import (
 )
 
 // runSoak runs the system for DURATION (1h) with RATE (50) orders a second, random faults by SEED and retention, in cycles of CYCLE (2m) that each end
-// with an audit, and judges what grows. The samples go to OUT (dist/soak) as CSV, with a text. WRITE is a Markdown file for the text, too.
+// with an audit, and judges what grows. KEEP is how long orders are kept; with 0s that is for ever, and the verdict has to be that they grow. The
+// samples go to OUT (dist/soak) as CSV, with a text. WRITE is a Markdown file for the text, too.
 func runSoak(ctx context.Context, env *environment, _ []string) (code int, err error) {
-	plan := chaos.SoakPlan{Say: env.say, Keep: 5 * time.Minute}
+	plan := chaos.SoakPlan{Say: env.say}
 	var rate, seed int
 	for _, read := range []func() error{
 		func() (err error) { plan.Duration, err = duration("DURATION", time.Hour, time.Minute); return err },
@@ -33,8 +34,14 @@ func runSoak(ctx context.Context, env *environment, _ []string) (code int, err e
 			return exitUsage, err
 		}
 	}
-	// Orders have to outlive the audit of their cycle.
-	plan.Rate, plan.Seed, plan.Keep = float64(rate), uint64(seed), max(plan.Keep, 2*plan.Cycle+2*time.Minute) //nolint:gosec // not below 0
+	plan.Rate, plan.Seed = float64(rate), uint64(seed) //nolint:gosec // not below 0
+	least := 2*plan.Cycle + 2*time.Minute              // orders have to outlive the audit of their cycle
+	if plan.Keep, err = duration("KEEP", max(5*time.Minute, least), 0); err != nil {
+		return exitUsage, err
+	}
+	if plan.Keep > 0 && plan.Keep < least {
+		return exitUsage, fmt.Errorf("KEEP=%s: must be 0s or at least %s, so that orders outlive the audit of their cycle", plan.Keep, least)
+	}
 	plan.Every = min(10*time.Second, plan.Duration/60)
 	root, err := stack.Root()
 	if err != nil {
@@ -88,7 +95,11 @@ func build(ctx context.Context, s *session.Session, root string) (stack.Binaries
 
 func soakText(plan chaos.SoakPlan, s chaos.Soak) (text string, ok bool) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "soak: %s at %v orders/s, kept for %s, %d cycles, %d samples\n", plan.Duration, plan.Rate, plan.Keep, s.Cycles, len(s.Samples))
+	kept := "for " + plan.Keep.String()
+	if plan.Keep == 0 {
+		kept = "for ever"
+	}
+	fmt.Fprintf(&b, "soak: %s at %v orders/s, kept %s, %d cycles, %d samples\n", plan.Duration, plan.Rate, kept, s.Cycles, len(s.Samples))
 	var faults []string
 	for _, name := range slices.Sorted(maps.Keys(s.Faults)) {
 		faults = append(faults, fmt.Sprintf("%s ×%d", name, s.Faults[name]))

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"orderflow.example/dev/internal/postgres"
 )
 
 // clockShim shifts Postgres's clock. That it differs from the services' is the same from both sides.
@@ -36,7 +38,7 @@ func skewed(ctx context.Context, r *Rig, skew time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := r.ownServer(ctx, "LD_PRELOAD="+shim, "CLOCK_SHIFT_SECONDS="+strconv.Itoa(int(skew.Seconds()))); err != nil {
+	if err := r.ownServer(ctx, postgres.Options{Env: []string{"LD_PRELOAD=" + shim, "CLOCK_SHIFT_SECONDS=" + strconv.Itoa(int(skew.Seconds()))}}); err != nil {
 		return err
 	}
 	conn, err := r.connect(ctx)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"orderflow.example/dev/internal/postgres"
 )
 
 // diskShim makes Postgres's disk slow or full.
@@ -40,7 +42,7 @@ func (r *Rig) onDisk(ctx context.Context) (*disk, error) {
 	if err := d.set(0, false); err != nil {
 		return nil, err
 	}
-	return d, r.ownServer(ctx, "LD_PRELOAD="+shim, "DISK_CONTROL="+path)
+	return d, r.ownServer(ctx, postgres.Options{Env: []string{"LD_PRELOAD=" + shim, "DISK_CONTROL=" + path}})
 }
 
 // set says what the disk is like from now on. See disk.c for the form.

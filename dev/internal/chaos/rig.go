@@ -82,9 +82,10 @@ func newRig(ctx context.Context, s *Suite, f Fault) (*Rig, error) {
 	return r, nil
 }
 
-// ownServer starts the fault's own Postgres. Its database is migrated by the api at its start.
-func (r *Rig) ownServer(ctx context.Context, env ...string) error {
-	server, err := postgres.Open(ctx, postgres.Options{Session: r.suite.Session, From: r.suite.PostgresFrom, MaxConnections: 200, Env: env})
+// ownServer starts the fault's own Postgres, with the settings and the environment that with has. Its database is migrated by the api at its start.
+func (r *Rig) ownServer(ctx context.Context, with postgres.Options) error {
+	with.Session, with.From, with.MaxConnections = r.suite.Session, r.suite.PostgresFrom, 200
+	server, err := postgres.Open(ctx, with)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ type settings struct {
 // up starts the services and waits until they are ready.
 func (r *Rig) up(ctx context.Context, with settings) error {
 	if r.fault.OwnServer && r.databaseURL == "" {
-		if err := r.ownServer(ctx); err != nil {
+		if err := r.ownServer(ctx, postgres.Options{}); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,7 @@ var lines = []measure{
 	{name: "api_rss_mib", may: 0.10, least: 4},
 	{name: "consumer_rss_mib", may: 0.10, least: 4},
 	{name: "connections", may: 0.10, least: 1, sql: `select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'`},
+	{name: "orders", may: 0.10, least: 1000, sql: `select count(*) from public.orders`}, // those that retention keeps
 	{name: "orders_mib", may: 0.10, least: 2, sql: `select pg_total_relation_size('public.orders') / 1048576.0`},
 	{name: "queue_mib", may: 0.10, least: 2, sql: `select pg_total_relation_size('pgmq.q_order_queue') / 1048576.0`},
 	{name: "dead_letters_mib", may: 0.10, least: 2, sql: `select pg_total_relation_size('pgmq.q_order_queue_dlq') / 1048576.0`},

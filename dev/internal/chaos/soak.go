@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/stack"
 )
 
@@ -16,7 +17,7 @@ type SoakPlan struct {
 	Cycle    time.Duration // of the load, each of which ends with an audit
 	Every    time.Duration // between two samples
 	Rate     float64       // orders per second
-	Keep     time.Duration // ORDER_RETENTION and DEAD_LETTER_RETENTION; longer than a cycle and its audit
+	Keep     time.Duration // ORDER_RETENTION and DEAD_LETTER_RETENTION; longer than a cycle and its audit; 0: for ever
 	Seed     uint64
 	Say      func(format string, args ...any)
 }
@@ -56,6 +57,10 @@ var steady = []struct {
 	}},
 }
 
+// vacuumed are the chart's settings of autovacuum. Between two vacuums a table grows by what comes in, and a Postgres that is started again every
+// two minutes hardly comes to the first nap of the minute that is its own default; after a crash it has forgotten how many rows are dead, too.
+var vacuumed = []string{"autovacuum_naptime=10s", "autovacuum_vacuum_cost_limit=2000"}
+
 // Soak runs the system for long, with orders, faults and retention, and looks at what grows.
 func (s *Suite) Soak(ctx context.Context, plan SoakPlan) (Soak, error) {
 	inner := *s
@@ -71,6 +76,9 @@ func (s *Suite) Soak(ctx context.Context, plan SoakPlan) (Soak, error) {
 func (r *Rig) soak(ctx context.Context, plan SoakPlan) (Soak, error) {
 	found := Soak{Faults: map[string]int{}}
 	keep := plan.Keep.String()
+	if err := r.ownServer(ctx, postgres.Options{Settings: vacuumed}); err != nil {
+		return found, err
+	}
 	err := r.up(ctx, settings{
 		consumers: 2, api: []string{"ORDER_RETENTION=" + keep, "DEAD_LETTER_RETENTION=" + keep},
 		consumer: []string{"SIMULATE_WORK=20ms", "SIMULATE_FAILURES=example", "MAX_ATTEMPTS=5", "BACKOFF_BASE=100ms", "VT=" + strconv.Itoa(r.vt()), "CONCURRENCY=50"},
