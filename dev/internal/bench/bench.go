@@ -68,7 +68,7 @@ func (b *Bench) Groups() []string {
 }
 
 func (b *Bench) groups() []group {
-	return slices.Concat(b.publishing(), b.consuming(), []group{b.together()}, b.features(), b.pooled())
+	return slices.Concat(b.publishing(), b.consuming(), []group{b.together()}, b.features(), b.pooled(), b.retaining())
 }
 
 // Run measures the groups of these names; all of them when there is none.

@@ -19,6 +19,7 @@ type cost struct {
 	wal          float64                   // bytes an order
 	transactions float64                   // that were committed, an order
 	dead         float64                   // rows that wait for vacuum at the end, an order
+	deleted      float64                   // rows of orders that were deleted, an order
 	cpu          map[stack.Service]float64 // milliseconds an order; of Postgres under its own name
 	memory       map[stack.Service]float64 // the most MiB that a process had resident
 }
@@ -31,6 +32,7 @@ type meter struct {
 	backend      int // a process of the server's, whose parent is the postmaster
 	wal          float64
 	transactions int64
+	deleted      float64
 	cpu          map[stack.Service]float64
 	memory       map[stack.Service]float64
 	postgres     float64 // CPU at the beginning, in ms
@@ -38,16 +40,17 @@ type meter struct {
 
 func (b *Bench) meter(ctx context.Context) (*meter, error) {
 	m := &meter{b: b, cpu: map[stack.Service]float64{}, memory: map[stack.Service]float64{}}
-	err := m.ask(ctx, &m.wal, &m.transactions, &m.postgres)
+	err := m.ask(ctx, &m.wal, &m.deleted, &m.transactions, &m.postgres)
 	return m, err
 }
 
 // ask reads the server's counters. Sessions report theirs when they end, so those of the services have to be over.
-func (m *meter) ask(ctx context.Context, wal *float64, transactions *int64, postgres *float64) error {
+func (m *meter) ask(ctx context.Context, wal, deleted *float64, transactions *int64, postgres *float64) error {
 	return m.b.with(ctx, func(conn *pgx.Conn) error {
 		err := conn.QueryRow(ctx, `
 			select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8, pg_backend_pid(),
-			       (select xact_commit from pg_stat_database where datname = current_database())`).Scan(wal, &m.backend, transactions)
+			       (select xact_commit from pg_stat_database where datname = current_database()),
+			       (select n_tup_del::float8 from pg_stat_user_tables where relid = 'public.orders'::regclass)`).Scan(wal, &m.backend, transactions, deleted)
 		if err != nil {
 			return err
 		}
@@ -69,13 +72,16 @@ func (m *meter) look(s *stack.Stack) {
 
 // read returns what was used since, for each of so many orders.
 func (m *meter) read(ctx context.Context, orders int) (cost, error) {
-	var wal, postgres float64
+	var wal, deleted, postgres float64
 	var transactions int64
-	if err := m.ask(ctx, &wal, &transactions, &postgres); err != nil {
+	if err := m.ask(ctx, &wal, &deleted, &transactions, &postgres); err != nil {
 		return cost{}, err
 	}
 	n := float64(max(orders, 1))
-	c := cost{wal: (wal - m.wal) / n, transactions: float64(transactions-m.transactions) / n, cpu: map[stack.Service]float64{}, memory: m.memory}
+	c := cost{
+		wal: (wal - m.wal) / n, transactions: float64(transactions-m.transactions) / n, deleted: (deleted - m.deleted) / n,
+		cpu: map[stack.Service]float64{}, memory: m.memory,
+	}
 	for service, spent := range m.cpu {
 		c.cpu[service] = spent / n
 	}

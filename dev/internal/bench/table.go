@@ -92,7 +92,7 @@ func (r Result) rates() [][]string {
 // costs are the lines of the table of what an order takes; none where nothing was metered.
 func (r Result) costs() [][]string {
 	lines := [][]string{{
-		"what an order takes", "WAL, bytes", "transactions", "dead rows", "CPU ms: api", "consumer", "Postgres", "peak MiB: api", "consumer",
+		"what an order takes", "WAL, bytes", "transactions", "dead rows", "CPU ms: api", "consumer", "Postgres", "peak MiB: api", "consumer", "deleted",
 	}}
 	for _, row := range r.Rows {
 		middle := func(figure func(cost) float64) float64 {
@@ -111,6 +111,7 @@ func (r Result) costs() [][]string {
 			figure("%.2f", middle(func(c cost) float64 { return c.transactions })), figure("%.2f", middle(func(c cost) float64 { return c.dead })),
 			figure("%.3f", of(cpu, stack.API)), figure("%.3f", of(cpu, stack.Consumer)), figure("%.3f", of(cpu, postgresService)),
 			figure("%.0f", of(memory, stack.API)), figure("%.0f", of(memory, stack.Consumer)),
+			figure("%.2f", middle(func(c cost) float64 { return c.deleted })),
 		})
 	}
 	return lines
