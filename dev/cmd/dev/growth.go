@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"orderflow.example/dev/internal/bench"
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/stack"
@@ -46,6 +48,9 @@ func runGrowth(ctx context.Context, env *environment, _ []string) (code int, err
 		return exitFault, err
 	}
 	defer func() { err = errors.Join(err, closeServer(ctx, p.server)) }()
+	if err := compressLog(ctx, p.server.URL()); err != nil {
+		return exitFault, err
+	}
 	if err := stack.Migrate(ctx, env.session, p.binaries, p.server.URL()); err != nil {
 		return exitFault, err
 	}
@@ -78,4 +83,23 @@ func runGrowth(ctx context.Context, env *environment, _ []string) (code int, err
 		return exitFault, failed
 	}
 	return 0, nil
+}
+
+// compressLog has the server compress images of pages in its log with lz4, as the chart's does, if it was built with that.
+func compressLog(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("switch the log's compression on: %w", err)
+	}
+	var known bool
+	err = conn.QueryRow(ctx, "select 'lz4' = any (enumvals) from pg_settings where name = 'wal_compression'").Scan(&known)
+	if known && err == nil {
+		if _, err = conn.Exec(ctx, "alter system set wal_compression = 'lz4'"); err == nil {
+			_, err = conn.Exec(ctx, "select pg_reload_conf()")
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("switch the log's compression on: %w", err)
+	}
+	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }

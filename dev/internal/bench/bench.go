@@ -35,6 +35,7 @@ type Bench struct {
 
 	settings []string // of the services, besides those of all measurements
 	viewers  int      // how many look at the api's dashboard meanwhile
+	varied   bool     // each order that is posted has a customer of many, and a random idempotency key
 }
 
 // group is a set of contenders that are measured in turn. The first is the one that the others are compared with.

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -35,6 +37,9 @@ func (b *Bench) post(ctx context.Context, apiURL string, connections, ordersEach
 			return figures{}, err
 		}
 		defer clients[i].conn.Close()
+		if b.varied {
+			clients[i].vary()
+		}
 	}
 	started := time.Now()
 	end := started.Add(b.Span)
@@ -61,6 +66,8 @@ type client struct {
 	conn    net.Conn
 	answers *bufio.Reader
 	request []byte
+	// customer and key are parts of the request that are other digits each time; empty: all requests are the same.
+	customer, key []byte
 }
 
 func dial(ctx context.Context, host string, orders, number int) (*client, error) {
@@ -83,8 +90,26 @@ func dial(ctx context.Context, host string, orders, number int) (*client, error)
 	return &client{conn: conn, answers: bufio.NewReaderSize(conn, 64<<10), request: []byte(request)}, nil
 }
 
+// vary makes the client's orders those of ordersOfYears: a customer of many, in no order, and a random key.
+func (c *client) vary() {
+	const body = `{"customer_name": "Customer 12345", "product_name": "Product 1", "quantity": 2, "price": 19.99}`
+	key := strings.Repeat("0", 2*18)
+	head := fmt.Sprintf("POST /orders HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\nIdempotency-Key: ", len(body))
+	c.request = []byte(head + key + "\r\n\r\n" + body)
+	c.key = c.request[len(head):][:len(key)]
+	c.customer = c.request[bytes.Index(c.request, []byte("12345")):][:5]
+}
+
 // once sends the request and reads its answer, which has to be 201.
 func (c *client) once() error {
+	if len(c.key) > 0 {
+		var random [18]byte
+		for i := range random {
+			random[i] = byte(rand.Uint32()) //nolint:gosec // a key of a benchmark: any will do
+		}
+		hex.Encode(c.key, random[:])
+		strconv.AppendInt(c.customer[:0], 10_000+rand.Int64N(90_000), 10) //nolint:gosec // likewise
+	}
 	if _, err := c.conn.Write(c.request); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -80,7 +81,7 @@ func (g *Growth) grow(ctx context.Context) error {
 	}
 	written := max(g.Orders-g.Messages, 0)
 	if err := g.writePast(ctx, written); err != nil {
-		return err
+		return fmt.Errorf("completed orders: %w", err)
 	}
 	g.Say("growth: %d of %d orders after %s", written, g.Orders, time.Since(began).Round(time.Second))
 	if err := g.throughQueue(ctx, began); err != nil {
@@ -155,7 +156,24 @@ func (g *Growth) dropIndexes(ctx context.Context) (again []string, err error) {
 }
 
 // writePast writes so many orders that were completed long ago, on two connections.
-func (g *Growth) writePast(ctx context.Context, orders int) error {
+//
+// They are as dense as orders that came in and were completed then: a page is filled up to the table's fillfactor by their first versions, and the
+// second ones, which stay, are longer. Written at that fillfactor as they are now, each page would have room for one more first version: new
+// orders would go there, each to a page of its own and so with an image of it in the log, until all pages have one.
+func (g *Growth) writePast(ctx context.Context, orders int) (err error) {
+	const completed = 50 // per cent of a page at the migration's fillfactor of 40
+	var fillfactor string
+	if err := g.with(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `select option_value from pg_class, pg_options_to_table(reloptions) where oid = 'public.orders'::regclass and option_name = 'fillfactor'`).Scan(&fillfactor)
+	}); err != nil {
+		return fmt.Errorf("read the orders' fillfactor: %w", err)
+	}
+	if err := g.execute(ctx, fmt.Sprintf("alter table public.orders set (fillfactor = %d)", completed)); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, g.execute(ctx, "alter table public.orders set (fillfactor = "+fillfactor+")"))
+	}()
 	const writers = 2
 	errs := make([]error, writers)
 	var work sync.WaitGroup
