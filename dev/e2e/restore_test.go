@@ -80,8 +80,9 @@ func dataAlone(ctx context.Context, t *testing.T, server *postgres.Server) func(
 		t.Fatal(err)
 	}
 	runAll(ctx, t, server,
-		[]string{"psql", "--dbname=beside", "--command=truncate orderflow.installation, orderflow.order_scan, orderflow.retention, pgmq.meta, orderflow_migrations"},
-		[]string{"pg_restore", "--exit-on-error", "--data-only", "--dbname=beside", "dump"},
+		[]string{"psql", "--dbname=beside", "--command=truncate orderflow.installation, pgmq.meta"},
+		[]string{"psql", "--dbname=beside", `--command=\! pg_restore --list dump | grep -vE ' public orderflow_migrations| orderflow (order_scan|retention) ' > list`},
+		[]string{"pg_restore", "--exit-on-error", "--data-only", "--use-list=list", "--dbname=beside", "dump"},
 	)
 	return func() { takeItsPlace(ctx, t, server) }
 }

@@ -55,6 +55,31 @@ func yearsMutants() []Mutant {
 			By:     schemaTest("TestRequeueNoticesWhatIsNotWritten"),
 		},
 		{
+			Breaks: "nobody notices that orders were restored without their installation",
+			Edits:  []Edit{{schema + "restored.go", "m.version_id = 9 and m.xmin = i.xmin", "m.version_id = 9 and m.xmin <> i.xmin"}},
+			By:     schemaTest("TestOrdersThatWereRestoredWithoutTheirInstallationAreNoticed"),
+		},
+		{
+			Breaks: "orders from before Orderflow are taken for restored ones",
+			Edits:  []Edit{{schema + "restored.go", "o.processed_by is distinct from 'before orderflow'", "true"}},
+			By:     schemaTest("TestOrdersThatWereRestoredWithoutTheirInstallationAreNoticed"),
+		},
+		{
+			Breaks: "a schema that is newer than its migrations' table does not say what has happened",
+			Edits:  []Edit{{schema + "migrations.go", "explained(ctx, provider, err)", "err"}},
+			By:     schemaTest("TestASchemaThatIsNewerThanItsMigrationsSaysWhatHasHappened"),
+		},
+		{
+			Breaks: "the doctor does not see a sequence that is behind",
+			Edits:  []Edit{{"services/consumer/internal/doctor/sql/sequences.sql", "coalesce(pg_sequence_last_value(s.name::regclass), 0) end", "coalesce(pg_sequence_last_value(s.name::regclass), ids.taken) end"}},
+			By:     goTest("services/consumer", "./internal/doctor", "TestWhatIsWrongIsFoundAndAdvisedOn"),
+		},
+		{
+			Breaks: "the doctor does not see that orders were restored without their installation",
+			Edits:  []Edit{{"services/consumer/internal/doctor/sql/restored.sql", "interval '1 day'", "interval '1 year'"}},
+			By:     goTest("services/consumer", "./internal/doctor", "TestWhatIsWrongIsFoundAndAdvisedOn"),
+		},
+		{
 			Breaks: "an unlogged queue is taken without a word",
 			Edits:  []Edit{{schema + "queue.go", "where c.relpersistence = 'u'", "where c.relpersistence = 't'"}},
 			By:     goTest("services/api", ".", "TestAnUnloggedQueueIsRefusedUnlessAllowed"),

@@ -89,7 +89,7 @@ func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) 
 	return o, nil
 }
 
-// everyone is what each of the roles needs: to get in, and to know the schema's version and the queues' figures.
+// everyone is what each of the roles needs: to get in, and to know the schema's version, the queues' figures, and how far ids have been given out.
 func (o objects) everyone() []grant {
 	return []grant{
 		{on: onDatabase, object: o.database, privileges: []string{"connect"}},
@@ -99,6 +99,7 @@ func (o objects) everyone() []grant {
 		{on: onFunction, object: standbys, privileges: []string{"execute"}},
 		{on: onTable, object: versionTable, privileges: []string{"select"}},
 		{on: onTable, object: metaTable, privileges: []string{"select"}},
+		{on: onSequence, object: o.orderIDs, privileges: []string{"select"}},
 		{on: onSequence, object: o.queueIDs, privileges: []string{"select"}},
 		{on: onSequence, object: o.deadLetterIDs, privileges: []string{"select"}},
 		{on: onTable, object: openBlocks, privileges: []string{"select"}},
@@ -112,7 +113,7 @@ func (o objects) apiGrants() []grant {
 	return append(o.everyone(),
 		grant{on: onTable, object: ordersTable, privileges: []string{"select", "insert"}},
 		// Ids are drawn before the insert, so that the message and its order can name each other.
-		grant{on: onSequence, object: o.orderIDs, privileges: []string{"usage", "select"}},
+		grant{on: onSequence, object: o.orderIDs, privileges: []string{"usage"}},
 		grant{on: onSequence, object: o.queueIDs, privileges: []string{"usage"}},
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
@@ -165,7 +166,6 @@ func (o objects) consumerGrants() []grant {
 func (o objects) metricsGrants() []grant {
 	return append(o.everyone(),
 		grant{on: onTable, object: ordersTable, privileges: []string{"select"}},
-		grant{on: onSequence, object: o.orderIDs, privileges: []string{"select"}},
 		grant{on: onTable, object: o.queue, privileges: []string{"select"}},
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select"}},
 		grant{on: onTable, object: gateTable, privileges: []string{"select"}},

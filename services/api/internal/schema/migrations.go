@@ -56,7 +56,7 @@ func applyMigrations(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log
 			"where somebody else has installed PGMQ, also usage and create on schema pgmq, and all on pgmq.meta", err)
 	}
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return fmt.Errorf("migrate: %w", explained(ctx, provider, err))
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 			may  []string
 		}{
 			{roles.API, []string{saysHowItIs, readProcesses, dropProcess, writeSample, readSamples, countOrders, readFindings, readHistory, countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue}},
-			{roles.Consumer, []string{saysHowItIs, writeFindings, readFindings, noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
+			{roles.Consumer, []string{countsOrders, saysHowItIs, writeFindings, readFindings, noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
 			{roles.Metrics, []string{readProcesses, readSamples, readFindings, readHistory, countsOrders, holders}},
 		} {
 			conn := connect(t, db.as(part.role.Name, password))

@@ -70,6 +70,9 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 	if err := bringSequencesUp(ctx, conn, opts.Queue, log); err != nil {
 		return err
 	}
+	if err := noteRestored(ctx, conn, log); err != nil {
+		return err
+	}
 
 	// A newer release may have given its roles rights that this build does not know of, and would take away from its pods
 	// while they serve: an old pod that starts late, or a rollback, leaves the roles as they are.

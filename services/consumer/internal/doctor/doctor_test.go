@@ -276,6 +276,22 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 			"stranded",
 			[]string{"1h", "stays open"},
 		},
+		"sequences that are behind": {
+			func(b *bundle) {
+				b.Publish(3)
+				b.Exec(`select setval(pg_get_serial_sequence('public.orders', 'id'), 2), setval(pg_get_serial_sequence('pgmq.q_order_queue', 'msg_id'), 1, false)`)
+			},
+			"restore",
+			[]string{"pgmq.q_order_queue_msg_id_seq, public.orders_id_seq: behind the table", "api migrate"},
+		},
+		"orders that were restored without the installation": {
+			func(b *bundle) {
+				b.Publish(1)
+				b.Exec(`update public.orders set status = 'completed', processed_by = 'consumer-1', completed_at = clock_timestamp() - interval '2 days'`)
+			},
+			"restore",
+			[]string{"orderflow.installation was not restored", "truncate orderflow.installation"},
+		},
 		"dead letters": {
 			func(b *bundle) { b.Exec(`select pgmq.send('order_queue_dlq', '{}')`) },
 			"dead letters",

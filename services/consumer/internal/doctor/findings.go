@@ -34,7 +34,7 @@ func (f *Figures) Findings() []Finding {
 	if !f.Description.Tables {
 		return list
 	}
-	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(), []Finding{f.filters(), f.keepingUp(), f.stranded(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
+	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(), []Finding{f.filters(), f.keepingUp(), f.stranded(), f.restore(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
 		[]Finding{f.durability(), f.settingsThatHurt(), f.notifications()})
 }
 
@@ -155,6 +155,27 @@ func (f *Figures) stranded() Finding {
 			"another program's delete, pop, archive or purge, a backup that was restored in part."
 	case f.Stranded.Looked != nil && *f.Stranded.Looked > longUnseen.Seconds():
 		c.Advice = "The search goes on while an api runs. If one does: a transaction that has written orders and stays open holds it up, or its log says why."
+	}
+	return c
+}
+
+// restore is about what a restore of data alone leaves behind, and a failover by logical replication.
+func (f *Figures) restore() Finding {
+	c := Finding{Check: "restore", Finding: "sequences and the installation's id belong to the orders that are there"}
+	var found, advice []string
+	if len(f.Behind) > 0 {
+		found = append(found, strings.Join(f.Behind, ", ")+": behind the table, so ids that are taken are given out again")
+		advice = append(advice, "Bring them up: api migrate (an api does it at its start, too).")
+	}
+	if f.Restored != nil {
+		found = append(found, fmt.Sprintf("orders are older than the schema (completed at %s), and orderflow.installation was not restored with them: "+
+			"receivers take webhooks that are repeated for new ones", f.Restored.UTC().Format(time.RFC3339)))
+		advice = append(advice, "Take that row from the dump: psql -c 'truncate orderflow.installation', then "+
+			"pg_restore --data-only --schema=orderflow --table=installation. Such tables have to be emptied before data alone is restored; pg_restore has said "+
+			"\"duplicate key\", and --exit-on-error ends it there.")
+	}
+	if len(found) > 0 {
+		c.Finding, c.Advice = strings.Join(found, "; "), strings.Join(advice, " ")
 	}
 	return c
 }

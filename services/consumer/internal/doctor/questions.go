@@ -85,6 +85,12 @@ func (f *Figures) ofTables(q *queue.Queue, function *effect.Function) []question
 				return err
 			})
 		}},
+		{what: "look for sequences that are behind", optional: true, ask: func(b *pgx.Batch) {
+			b.Queue(statement("sequences", q), table, letters).Query(collect(&f.Behind, pgx.RowTo[string]))
+		}},
+		{what: "look at what was restored", optional: true, ask: func(b *pgx.Batch) {
+			b.Queue(statement("restored", q)).QueryRow(func(row pgx.Row) error { return row.Scan(&f.Restored) })
+		}},
 		{what: "look at the queue", optional: true, ask: func(b *pgx.Batch) {
 			b.Queue(statement("queue", q)).QueryRow(func(row pgx.Row) error {
 				var waiting *float64
