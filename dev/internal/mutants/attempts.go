@@ -77,7 +77,7 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "the start of what is worked on alone is not made known", By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
-			Edits: []Edit{{dir + "worker/attempt.go", `if !d.suspicion().alone(c.settings.Concurrency) ||`, `if true ||`}},
+			Edits: []Edit{{dir + "worker/workers.go", `if !d.suspicion().alone(w.concurrency) ||`, `if true ||`}},
 		},
 		{
 			Breaks: "a consumer that was cut off is taken for dead", By: worker("TestALateAnswerTakesTheCrashBack"),
@@ -85,7 +85,7 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "an order whose handler comes back too late has no answer", By: worker("TestALateAnswerTakesTheCrashBack"),
-			Edits: []Edit{{dir + "worker/attempt.go", `if !c.held.decide(d, stage) {`, `if !c.held.decide(d, stage) || d.lost {`}},
+			Edits: []Edit{{dir + "worker/workers.go", `if !w.held.decide(d, stage) {`, `if !w.held.decide(d, stage) || d.lost {`}},
 		},
 		{
 			Breaks: "who was alone makes room before its end is written", By: worker("TestWhoWasAloneMakesRoomWhenItsEndIsWritten"),

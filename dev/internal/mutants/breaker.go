@@ -65,13 +65,13 @@ func breakerMutants() []Mutant {
 		{
 			Breaks: "what waits is started although the breaker is open", By: works("TestAPausedQueueIsNotWorkedOn"),
 			Edits: []Edit{{worker + "fetcher.go", `		if p.shut {
-			c.releaseBuffered(cap(c.buffer))
+			f.buffer.releaseAll()
 		}
-`, ``}, {worker + "attempt.go", ` || !c.gate.starts(d)`, ` || !c.gate.starts(d) && false`}},
+`, ``}, {worker + "workers.go", ` || !w.gate.starts(d)`, ` || !w.gate.starts(d) && false`}},
 		},
 		{
 			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),
-			Edits: []Edit{{worker + "drain.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
+			Edits: []Edit{{worker + "buffer.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
 		},
 		{
 			Breaks: "what refuses the first calls is taken for what refuses too many", By: rules("TestAfterPatienceTheFullRateIsBackSoon"),

@@ -47,7 +47,7 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "who hears of its loss from the heartbeat is not told of", By: worker("TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices"),
-			Edits: []Edit{{dir + "worker/attempt.go", `if !c.held.decide(d, stage) {`, `if !c.held.decide(d, stage) || d.lost {`}},
+			Edits: []Edit{{dir + "worker/workers.go", `if !w.held.decide(d, stage) {`, `if !w.held.decide(d, stage) || d.lost {`}},
 		},
 		{
 			Breaks: "a late answer leaves the crash that it was taken for", By: queue("TestAKnownStartWithoutAnAnswerIsACrashUntilTheAnswerComes"),

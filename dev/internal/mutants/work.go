@@ -53,7 +53,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "an order completes and its work is not done", Quick: true, By: worker("TestAFunctionsEffectIsCommittedWithTheAck"),
-			Edits: []Edit{{dir + "worker/attempt.go", `	o.ackWork = ackWork
+			Edits: []Edit{{dir + "worker/workers.go", `	o.ackWork = ackWork
 `, ``}},
 		},
 		{

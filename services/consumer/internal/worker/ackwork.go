@@ -284,7 +284,7 @@ func (l *lane) fail(o outcome, f *ackWorkError) {
 	if f.fault == effect.Overrun {
 		what.cause = handler.ErrTimeout
 	}
-	next := l.endings.outcome(o.delivery, l.reportAttempt(o.delivery, what))
+	next := l.endings.outcome(o.delivery, l.gate.attemptEnded(o.delivery, what))
 	next.unsure = o.unsure // then this will find out that it has taken effect
 	logResult(l.log, &o.delivery.msg, next.ending, f.failure)
 	l.replace(next)
@@ -295,37 +295,10 @@ func (l *lane) handBack() {
 	l.resume()
 	for _, items := range l.pending {
 		for _, item := range items {
-			next := l.endings.outcome(item.delivery, l.reportAttempt(item.delivery, returned{err: handler.ErrDraining, cause: handler.ErrDraining}))
+			next := l.endings.outcome(item.delivery, l.gate.attemptEnded(item.delivery, returned{err: handler.ErrDraining, cause: handler.ErrDraining}))
 			next.unsure = item.unsure
 			l.replace(next)
 		}
 	}
 	l.pending = [operations][]outcome{}
-}
-
-// addAckWorkLanes opens what it takes to do ack work, if the handler leaves any. The function that it returns closes it.
-func (c *Consumer) addAckWorkLanes(parts settling) (closeLinks func()) {
-	if c.leavesAckWork == nil {
-		return func() {}
-	}
-	s := c.settings
-	n := len(c.steps.ackWork)
-	parts.note = func(_ op, err error) { c.effects.note(err) }
-	var links []*pg.Link
-	for i := range n {
-		w := &ackWork{runner: c.leavesAckWork.Runner(), limit: s.HandlerTimeout, lease: &c.lease, took: func(orders int, took time.Duration) {
-			// As the workers would count it: there are so many more of them than lanes.
-			c.load.occupied(orders, took*time.Duration(s.Concurrency)/time.Duration(n))
-		}}
-		link := newAckWorkLink(c.server, w)
-		parts.progress = &c.steps.ackWork[i]
-		link.Watch(parts.progress.begin)
-		links = append(links, link)
-		c.settler.addAckWorkLane(parts, link, w)
-	}
-	return func() {
-		for _, link := range links {
-			link.Close()
-		}
-	}
 }

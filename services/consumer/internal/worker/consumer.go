@@ -54,25 +54,21 @@ type Consumer struct {
 	settings      Settings
 	endings       endings
 	server        *pg.Server
-	handler       handler.Handler
+	call          call
 	leavesAckWork effect.Handler // the handler, if it leaves ack work
 	log           *slog.Logger
 	metrics       *metrics.Metrics
 
-	queue     *queue.Queue // set when the schema is there
-	held      *held
-	buffer    chan *delivery
-	load      *load
-	company   *company
-	spans     spans
-	lease     lease
-	watermark watermark
+	queue   *queue.Queue // set when the schema is there
+	held    *held
+	buffer  *buffer
+	load    *load
+	company *company
+	spans   spans
 
-	gate       *gating
-	presence   *presence
-	heartbeats *heartbeats
-	poller     *poller
-	settler    *settler
+	gate     *gating
+	presence *presence
+	settler  *settler
 
 	schemaReady, draining atomic.Bool
 	deaf                  atomic.Bool // notifications do not get here, because of what is in between
@@ -82,12 +78,11 @@ type Consumer struct {
 	writes                [operations]health
 	effects               health
 	unwritten             unwritten
-	lastReceived          time.Time // of a log line; the fetcher's
 }
 
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
-	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, handler: h, log: log, metrics: m, company: newCompany(s.Concurrency)}
+	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, call: newCall(h, log), log: log, metrics: m, company: newCompany(s.Concurrency)}
 	c.held = newHeld(c.company)
 	c.spans = newSpans(s.Tracer, s.Queue)
 	c.presence = newPresence(s, c.endings.tally, c.held, c.draining.Load, log)
@@ -99,8 +94,6 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 	c.load = newLoad(s, c.held, &c.steps.stuck)
 	c.gate = newGating(s, log, m)
 	c.watchSteps(time.Now)
-	c.lease.visible, c.lease.log = s.Visible, log
-	c.buffer = make(chan *delivery, c.load.mostHeld)
 	c.reads.doing, c.reads.log = "reading messages", log
 	c.writing.doing, c.writing.log = "writing", log
 	for o := range operations {
@@ -135,9 +128,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	beating := c.server.NewLink("heartbeat", nil)
 	beating.Watch(c.steps.heartbeat.begin)
 	defer beating.Close()
-	listening := c.server.NewListeningLink("listen", c.listen)
-	listening.Watch(c.steps.poll.begin)
-	defer listening.Close()
+	lease, watermark := &lease{visible: s.Visible, log: c.log}, &watermark{}
+	poller := &poller{
+		queue: c.queue, watermark: watermark, interval: s.Poll, deaf: &c.deaf, progress: &c.steps.poll, writing: &c.writing, log: c.log, metrics: c.metrics,
+		gate: c.gate, presence: c.presence, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+	}
+	poller.link = c.server.NewListeningLink("listen", poller.prepare)
+	poller.link.Watch(c.steps.poll.begin)
+	defer poller.link.Close()
 
 	// What outlives ctx: handlers until the drain's deadline, the settler and the heartbeats until all is written.
 	handling, stopHandling := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -148,18 +146,26 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer stopKeeping()
 
 	c.gate.queue = c.queue
-	c.poller = newPoller(c, listening)
 	parts := settling{
-		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, retryIn: c.poller.retryIn, draining: c.draining.Load,
+		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, retryIn: poller.retryIn, draining: c.draining.Load,
 		room: c.load.room, progress: &c.steps.settle, note: func(o op, err error) { c.writes[o].note(err) }, unwritten: &c.unwritten,
-		reportAttempt: c.reportAttempt, log: c.log, metrics: c.metrics, spans: c.spans,
+		gate: c.gate, log: c.log, metrics: c.metrics, spans: c.spans,
 	}
 	c.settler = newSettler(parts, writing, c.load.mostHeld)
-	defer c.addAckWorkLanes(parts)()
+	defer c.addAckWorkLanes(parts, lease)()
 	lanes, stopLanes := context.WithCancel(handling)
 	defer stopLanes()
-	c.heartbeats = &heartbeats{
-		link: beating, queue: c.queue, held: c.held, lease: &c.lease, progress: &c.steps.heartbeat, consumer: s.ID, log: c.log, metrics: c.metrics,
+	beat := &heartbeats{
+		link: beating, queue: c.queue, held: c.held, lease: lease, progress: &c.steps.heartbeat, consumer: s.ID, log: c.log, metrics: c.metrics,
+	}
+	c.buffer = &buffer{waiting: make(chan *delivery, c.load.mostHeld), held: c.held, gate: c.gate, endings: c.endings, settler: c.settler}
+	handlers := &workers{
+		concurrency: s.Concurrency, timeout: s.HandlerTimeout, call: c.call, buffer: c.buffer, load: c.load, company: c.company, held: c.held, gate: c.gate,
+		heartbeats: beat, endings: c.endings, settler: c.settler, draining: c.draining.Load, spans: c.spans, log: c.log, metrics: c.metrics,
+	}
+	fetcher := &fetcher{
+		link: reading, queue: c.queue, concurrency: s.Concurrency, load: c.load, gate: c.gate, lease: lease, watermark: watermark, held: c.held, buffer: c.buffer,
+		endings: c.endings, settler: c.settler, poller: poller, progress: &c.steps.fetch, health: &c.reads, spans: c.spans, log: c.log, metrics: c.metrics,
 	}
 	var readers, workers, keepers, writers, workWriters sync.WaitGroup
 	writers.Go(func() { c.settler.run(writable) })
@@ -172,16 +178,16 @@ func (c *Consumer) Run(ctx context.Context) error {
 			},
 		}).run(keeping)
 	})
-	keepers.Go(func() { c.heartbeats.run(keeping) })
+	keepers.Go(func() { beat.run(keeping) })
 	for range s.Concurrency {
-		workers.Go(func() { c.runWorker(handling) })
+		workers.Go(func() { handlers.run(handling) })
 	}
-	readers.Go(func() { c.poller.run(ctx) })
-	readers.Go(func() { c.fetch(ctx, reading) })
+	readers.Go(func() { poller.run(ctx) })
+	readers.Go(func() { fetcher.run(ctx) })
 
 	<-ctx.Done()
 	c.draining.Store(true)
-	sayGone := c.reportDrain(writable, listening, &readers)
+	sayGone := c.reportDrain(writable, poller.link, &readers)
 	defer sayGone()
 	c.drain(&readers, &workers, stopHandling)
 	stopLanes()
@@ -199,4 +205,31 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	c.log.Info("drained: nothing is left behind")
 	return nil
+}
+
+// addAckWorkLanes opens what it takes to do ack work, if the handler leaves any. The function that it returns closes it.
+func (c *Consumer) addAckWorkLanes(parts settling, lease *lease) (closeLinks func()) {
+	if c.leavesAckWork == nil {
+		return func() {}
+	}
+	s := c.settings
+	n := len(c.steps.ackWork)
+	parts.note = func(_ op, err error) { c.effects.note(err) }
+	var links []*pg.Link
+	for i := range n {
+		w := &ackWork{runner: c.leavesAckWork.Runner(), limit: s.HandlerTimeout, lease: lease, took: func(orders int, took time.Duration) {
+			// As the workers would count it: there are so many more of them than lanes.
+			c.load.occupied(orders, took*time.Duration(s.Concurrency)/time.Duration(n))
+		}}
+		link := newAckWorkLink(c.server, w)
+		parts.progress = &c.steps.ackWork[i]
+		link.Watch(parts.progress.begin)
+		links = append(links, link)
+		c.settler.addAckWorkLane(parts, link, w)
+	}
+	return func() {
+		for _, link := range links {
+			link.Close()
+		}
+	}
 }

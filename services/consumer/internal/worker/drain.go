@@ -25,14 +25,14 @@ const (
 func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopHandling context.CancelCauseFunc) {
 	c.company.close()
 	c.log.Info("draining: no more messages are fetched",
-		"in_flight", c.held.running.Load()+c.held.inAckWork.Load(), "buffered", c.held.buffered.Load(), "timeout", c.settings.Drain.String())
-	c.releaseBuffered(cap(c.buffer))
+		"in_flight", c.held.inFlight(), "buffered", c.held.buffered.Load(), "timeout", c.settings.Drain.String())
+	c.buffer.releaseAll()
 	fetched := finished(readers)
 	worked := make(chan struct{})
 	go func() { // ends with the workers; those that never end are what the drain leaves behind
 		<-fetched
-		c.releaseBuffered(cap(c.buffer))
-		close(c.buffer) // the workers' end; the fetcher was the only one to send
+		c.buffer.releaseAll()
+		close(c.buffer.waiting) // the workers' end; the fetcher was the only one to send
 		workers.Wait()
 		c.held.awaitAckWork()
 		close(worked)
@@ -40,39 +40,16 @@ func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopHandling context.
 	if within(worked, c.settings.Drain) {
 		return
 	}
-	c.log.Warn("DRAIN_TIMEOUT is over: running handlers are cancelled", "in_flight", c.held.running.Load()+c.held.inAckWork.Load())
+	c.log.Warn("DRAIN_TIMEOUT is over: running handlers are cancelled", "in_flight", c.held.inFlight())
 	stopHandling(handler.ErrDraining)
 	if within(worked, handlerGrace) {
 		return
 	}
 	within(fetched, fetchGrace) // with no time to drain a read may still be under way
-	c.releaseBuffered(cap(c.buffer))
+	c.buffer.releaseAll()
 	for _, d := range c.held.abandon(time.Time{}, 0) {
-		c.logAbout(slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &d.msg)
+		logAbout(c.log, slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &d.msg)
 		c.settler.put(c.endings.outcome(d, unstarted{}))
-	}
-}
-
-// releaseBuffered hands back what no worker has taken, up to so many messages.
-func (c *Consumer) releaseBuffered(most int) {
-	for range most {
-		select {
-		case d, open := <-c.buffer:
-			if !open {
-				return
-			}
-			c.handBack(d)
-		default:
-			return
-		}
-	}
-}
-
-// handBack gives back what no handler will be given. It keeps its place before what has become due since.
-func (c *Consumer) handBack(d *delivery) {
-	c.gate.unused(d)
-	if c.held.decide(d, leaving) {
-		c.settler.put(c.endings.outcome(d, unstarted{ago: time.Since(d.due)}))
 	}
 }
 

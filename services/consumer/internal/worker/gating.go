@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"orderflow.example/services/consumer/internal/gate"
+	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/queue"
 )
@@ -127,6 +128,20 @@ func (g *gating) slowerLocked(d *delivery) (n int) {
 		}
 	}
 	return n
+}
+
+// attemptEnded hears what an attempt says about what the handler calls. What it returns knows whether the attempt counts.
+func (g *gating) attemptEnded(d *delivery, r returned) returned {
+	result, says := r.says()
+	if !says {
+		g.unused(d)
+		return r
+	}
+	r.uncounted = !g.ended(d, result, r.err)
+	if after, asked := handler.AsksForPatience(r.err); asked {
+		g.ease(after)
+	}
+	return r
 }
 
 // ended notes how an attempt ended, once, and says whether it counts. What fails during an outage does not.

@@ -89,6 +89,9 @@ func (h *held) start(d *delivery, now, deadline time.Time, known bool, cancel co
 	return true
 }
 
+// inFlight is how many deliveries are worked on: their handlers run, or their ack work waits or is being done.
+func (h *held) inFlight() int { return int(h.running.Load() + h.inAckWork.Load()) }
+
 // beginAckWork notes that a delivery that is being acked has ack work. It is over when the delivery ends otherwise or
 // for good.
 func (h *held) beginAckWork(d *delivery) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
@@ -34,6 +36,25 @@ type lane struct {
 	refused [operations]refusal
 	most    int         // outcomes in one statement: less than mostWritten while statements take too long
 	overdue atomic.Bool // results wait for a connection
+}
+
+// settling is what it takes to end leases: shared by the settler's lanes.
+type settling struct {
+	queue     *queue.Queue
+	held      *held
+	endings   endings
+	consumer  string              // CONSUMER_ID, for orders.processed_by
+	poll      time.Duration       // how long others sleep at most: who is due sooner is told to them
+	retryIn   func(time.Duration) // tells our own poller that a message will be due then
+	draining  func() bool
+	room      chan struct{} // signalled when leases have ended
+	progress  *progress
+	note      func(op, error) // tells how a statement went
+	unwritten *unwritten
+	gate      *gating // hears how attempts with ack work have ended
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	spans     spans
 }
 
 // refusal keeps one kind of statement back for a while, after the server has refused it for a reason that concerns the whole

@@ -97,7 +97,7 @@ func (l *load) want() (want queue.Bounds, ahead int) {
 	l.noteBlocked(free <= 0)
 	ahead = l.ahead()
 	read := min(l.batch, l.grown)
-	buffered, running := int(l.held.buffered.Load()), int(l.held.running.Load()+l.held.inAckWork.Load())
+	buffered, running := int(l.held.buffered.Load()), l.held.inFlight()
 	most := min(free+ahead, max(l.caution, l.held.mostSuspect()).holds(l.settings.Concurrency, ahead))
 	room := min(most-buffered-running, l.mostHeld-int(l.held.size.Load()), read)
 	bytes := l.settings.HeldBytes - l.held.bytes.Load()
@@ -151,7 +151,7 @@ func (l *load) keep(read []*delivery) (kept, back []*delivery) {
 		return read, nil
 	}
 	most := max(worst, l.held.mostSuspect()).holds(l.settings.Concurrency, l.ahead())
-	room := max(most-int(l.held.buffered.Load()+l.held.running.Load()+l.held.inAckWork.Load()), 1)
+	room := max(most-int(l.held.buffered.Load())-l.held.inFlight(), 1)
 	if len(read) <= room {
 		return read, nil
 	}

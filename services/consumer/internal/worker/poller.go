@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type poller struct {
 	deaf      *atomic.Bool  // notifications do not get here
 	progress  *progress
 	writing   *health
+	log       *slog.Logger
 	metrics   *metrics.Metrics
 	gate      *gating
 	presence  *presence
@@ -41,31 +43,23 @@ type poller struct {
 	changed chan struct{}
 }
 
-func newPoller(c *Consumer, link *pg.Link) *poller {
-	return &poller{
-		link: link, queue: c.queue, watermark: &c.watermark, interval: c.settings.Poll, deaf: &c.deaf, progress: &c.steps.poll, writing: &c.writing, metrics: c.metrics,
-		gate: c.gate, presence: c.presence,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-	}
-}
-
 // pollDeaf is POLL_INTERVAL at most where notifications do not get through: what a new message waits longer for than it would else.
 const pollDeaf = 100 * time.Millisecond
 
-// listen prepares the poller's connection. Through a pooler in transaction mode a LISTEN would be heard by nobody, and left behind on a
+// prepare prepares the poller's connection. Through a pooler in transaction mode a LISTEN would be heard by nobody, and left behind on a
 // connection that is somebody else's next.
-func (c *Consumer) listen(ctx context.Context, conn *pgx.Conn) error {
+func (p *poller) prepare(ctx context.Context, conn *pgx.Conn) error {
 	deaf := postgres.Transactional(conn)
-	if was := c.deaf.Swap(deaf); was != deaf && deaf {
-		c.log.Info("a connection pooler in transaction mode is in between: looking for messages instead of listening",
-			"every", min(c.settings.Poll, pollDeaf).String())
+	if was := p.deaf.Swap(deaf); was != deaf && deaf {
+		p.log.Info("a connection pooler in transaction mode is in between: looking for messages instead of listening",
+			"every", min(p.interval, pollDeaf).String())
 	} else if was != deaf {
-		c.log.Info("the connection pooler is not in transaction mode any more: listening")
+		p.log.Info("the connection pooler is not in transaction mode any more: listening")
 	}
 	if deaf {
 		return nil
 	}
-	_, err := conn.Exec(ctx, "listen "+pgx.Identifier{c.queue.Channel()}.Sanitize())
+	_, err := conn.Exec(ctx, "listen "+pgx.Identifier{p.queue.Channel()}.Sanitize())
 	return err
 }
 

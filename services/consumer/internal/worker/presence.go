@@ -59,7 +59,7 @@ func newPresence(s Settings, t *tally, h *held, draining func() bool, log *slog.
 func (p *presence) report() queue.Report {
 	r := queue.Report{
 		Key: p.key, Name: p.name, Every: p.every, Capacity: p.capacity, State: "idle",
-		Busy:      int(p.held.running.Load() + p.held.inAckWork.Load()),
+		Busy:      p.held.inFlight(),
 		Completed: p.tally.completed.Load(), Failed: p.tally.failed.Load(), Retried: p.tally.retried.Load(), Dead: p.tally.dead.Load(),
 	}
 	for i := range p.tally.latency {

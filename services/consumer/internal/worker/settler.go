@@ -2,34 +2,11 @@ package worker
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
-	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
-	"orderflow.example/services/consumer/internal/queue"
 )
-
-// settling is what it takes to end leases: shared by the settler's lanes.
-type settling struct {
-	queue         *queue.Queue
-	held          *held
-	endings       endings
-	consumer      string              // CONSUMER_ID, for orders.processed_by
-	poll          time.Duration       // how long others sleep at most: who is due sooner is told to them
-	retryIn       func(time.Duration) // tells our own poller that a message will be due then
-	draining      func() bool
-	room          chan struct{} // signalled when leases have ended
-	progress      *progress
-	note          func(op, error) // tells how a statement went
-	unwritten     *unwritten
-	reportAttempt func(*delivery, returned) returned // tells the gate how an attempt with ack work has ended
-	log           *slog.Logger
-	metrics       *metrics.Metrics
-	spans         spans
-}
 
 // settler writes how leases end. It hands each outcome to a lane that writes outcomes of its kind: there is one for most of them, and
 // several for acks with ack work.

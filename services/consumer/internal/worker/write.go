@@ -182,7 +182,7 @@ func (l *lane) drop(o outcome) {
 	l.held.drop(o.delivery)
 	o.delivery.end("lost", ending{})
 	if o.ackWork != nil {
-		l.reportAttempt(o.delivery, returned{err: handler.ErrLeaseLost, cause: handler.ErrLeaseLost})
+		l.gate.attemptEnded(o.delivery, returned{err: handler.ErrLeaseLost, cause: handler.ErrLeaseLost})
 	}
 }
 
@@ -191,7 +191,7 @@ func (l *lane) done(o outcome) {
 	l.held.drop(o.delivery)
 	o.delivery.end(o.op.String(), o.ending)
 	if o.op == opAck && o.ackWork != nil {
-		l.reportAttempt(o.delivery, returned{})
+		l.gate.attemptEnded(o.delivery, returned{})
 	}
 	switch o.op {
 	case opAck:
