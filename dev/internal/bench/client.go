@@ -92,12 +92,13 @@ func dial(ctx context.Context, host string, orders, number int) (*client, error)
 
 // vary makes the client's orders those of ordersOfYears: a customer of many, in no order, and a random key.
 func (c *client) vary() {
-	const body = `{"customer_name": "Customer 12345", "product_name": "Product 1", "quantity": 2, "price": 19.99}`
+	const before, customer = `{"product_name": "Product 1", "quantity": 2, "price": 19.99, "customer_name": "Customer `, "12345"
+	const body = before + customer + `"}`
 	key := strings.Repeat("0", 2*18)
 	head := fmt.Sprintf("POST /orders HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\nIdempotency-Key: ", len(body))
 	c.request = []byte(head + key + "\r\n\r\n" + body)
 	c.key = c.request[len(head):][:len(key)]
-	c.customer = c.request[bytes.Index(c.request, []byte("12345")):][:5]
+	c.customer = c.request[len(c.request)-len(body)+len(before):][:len(customer)]
 }
 
 // once sends the request and reads its answer, which has to be 201.
