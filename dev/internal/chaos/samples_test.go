@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,5 +49,22 @@ func TestASoakKnowsWhatGrows(t *testing.T) {
 	var csv strings.Builder
 	if err := soaked(0, func(float64) float64 { return 1 }).WriteCSV(&csv); err != nil || !strings.HasPrefix(csv.String(), "seconds,api_rss_mib,") || strings.Count(csv.String(), "\n") != 101 {
 		t.Errorf("%v\n%s", err, csv.String())
+	}
+}
+
+// At 50 orders a second of some 700 bytes, 200 MiB come in within 100 minutes, and 14 are kept.
+func TestASoakSeesALeakOfAThirtiethOfWhatComesIn(t *testing.T) {
+	t.Parallel()
+	which := slices.IndexFunc(lines, func(m measure) bool { return m.name == "orders_mib" })
+	for name, test := range map[string]struct {
+		at   func(float64) float64
+		flat bool
+	}{
+		"a thirtieth is never used again":           {func(p float64) float64 { return 14 + 200.0/30*p }, false},
+		"one long wait for vacuum in the last part": {func(p float64) float64 { return 14 + math.Floor(p+0.2) }, true},
+	} {
+		if trend := soaked(which, test.at).Trends()[which]; trend.Flat != test.flat {
+			t.Errorf("%s: %+v, want flat %t", name, trend, test.flat)
+		}
 	}
 }
