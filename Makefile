@@ -44,7 +44,7 @@ test: bin/dev ## Run all tests that need no cluster, on a real Postgres, with th
 # Each module's tests, on the Postgres that TEST_DATABASE_URL names, with the migrated database TEST_TEMPLATE (`make test` makes both).
 .PHONY: $(addprefix test/,$(MODULES))
 $(addprefix test/,$(MODULES)): test/%:
-	go -C $* test $(RACE) -timeout 15m ./...
+	go -C $* test $(RACE) -timeout 30m ./...
 
 .PHONY: test/browser screenshots
 test/browser: bin/dev ## Test the dashboard in Chromium, in front of the real programs (Debian: apt-get install -y chromium; CHROMIUM=/path)

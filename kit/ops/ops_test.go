@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/ops"
 )
 
@@ -149,7 +150,7 @@ func TestStoppingWaitsForNobody(t *testing.T) {
 	for what, done := range map[string]chan struct{}{"stopping": stopped, "the handler": left} {
 		select {
 		case <-done:
-		case <-time.After(time.Minute):
+		case <-time.After(await.Limit()):
 			t.Fatalf("%s waits for who has asked", what)
 		}
 	}
@@ -170,7 +171,7 @@ func TestAHeadHasADeadline(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(await.Limit())); err != nil {
 		t.Fatal(err)
 	}
 	if answer, err := io.ReadAll(conn); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
@@ -155,7 +156,7 @@ func TestAServerThatTurnsEverybodyAwayHidesNoOther(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(await.Limit()); ; {
 		conn, err := pgx.ConnectConfig(t.Context(), config)
 		if err == nil {
 			_ = conn.Close(t.Context())
@@ -185,7 +186,7 @@ func TestADistrustedServerComesLast(t *testing.T) {
 	}
 	// When there is no other it is as good as any, after a while.
 	proxies[1].Close()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(await.Limit()); ; {
 		conn, err := pgx.ConnectConfig(t.Context(), config)
 		if err == nil {
 			_ = conn.Close(t.Context())

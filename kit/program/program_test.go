@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/program"
 	"orderflow.example/kit/testlog"
@@ -194,7 +195,7 @@ func TestALogThatNobodyReadsDoesNotHoldUpTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), asMain+"=1")

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/otlptest"
 	"orderflow.example/kit/tracing"
@@ -252,7 +253,7 @@ func TestACollectorThatTakesNothing(t *testing.T) {
 	}
 	collector.Answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })
 	close(hang) // an empty answer of 200
-	eventually(t, "it is refused", func() bool {
+	await.True(t, "it is refused", func() bool {
 		_, span := begin(tracer, "")
 		span.End()
 		return strings.Contains(log.String(), "the collector does not take traces") && strings.Contains(log.String(), "not dropped any more")
@@ -261,7 +262,7 @@ func TestACollectorThatTakesNothing(t *testing.T) {
 		fmt.Fprint(w, "\x0a\x08\x08\x05\x12\x04full") // partial_success: 5, "full"
 	})
 	collector.Answer(nil)
-	eventually(t, "it is taken", func() bool {
+	await.True(t, "it is taken", func() bool {
 		_, span := begin(tracer, "")
 		span.End()
 		return len(collector.Spans()) > 0 && strings.Contains(log.String(), "takes traces again")
@@ -309,7 +310,7 @@ func TestABatchIsTriedAgain(t *testing.T) {
 	go func() { tracer.Stop(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(await.Limit()):
 		t.Fatal("the end waits for the collector")
 	}
 }
@@ -328,20 +329,6 @@ func TestSpansOfOthers(t *testing.T) {
 	spans := collector.Spans()
 	if len(spans) != 2 || spans[1].Name != "theirs" || spans[1].Parent != spans[0].ID || spans[1].TraceID != caller[3:35] {
 		t.Errorf("\n%s", otlptest.Tree(spans))
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(time.Minute)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("after a minute it is not so that %s", what)
-		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -141,11 +142,11 @@ func TestChangingTakesASessionOfAnAdmin(t *testing.T) {
 	if a := b.post("/ui/pause", "reason", "<b>moving</b>"); a.status != http.StatusOK || !strings.Contains(a.body, "&lt;b&gt;moving&lt;/b&gt;") || strings.Contains(a.body, "<b>moving") {
 		t.Errorf("pausing: %d\n%s", a.status, a.body)
 	}
-	eventually(t, "the queue is paused", func() bool { return strings.Contains(b.get("/queue").body, `"paused"`) })
+	await.True(t, "the queue is paused", func() bool { return strings.Contains(b.get("/queue").body, `"paused"`) })
 	if a := b.post("/ui/resume"); a.status != http.StatusOK {
 		t.Errorf("resuming: %d", a.status)
 	}
-	eventually(t, "the queue is not paused", func() bool { return !strings.Contains(b.get("/queue").body, `"paused"`) })
+	await.True(t, "the queue is not paused", func() bool { return !strings.Contains(b.get("/queue").body, `"paused"`) })
 	old := b.cookie().Value
 	if a := b.post("/ui/sign-out"); strings.Contains(a.body, "Sign out") || b.cookie() != nil {
 		t.Errorf("after signing out: %d\n%s", a.status, a.body)
@@ -254,7 +255,7 @@ func TestWrongTokensAreSlowedDownAndTheRightOneIsNotLockedOut(t *testing.T) {
 	if refused < 10 {
 		t.Errorf("%d of 20 tries at once were not looked at", refused)
 	}
-	eventually(t, "the right token is looked at again", func() bool { return b.signIn(typedToken).status == http.StatusOK && b.cookie() != nil })
+	await.True(t, "the right token is looked at again", func() bool { return b.signIn(typedToken).status == http.StatusOK && b.cookie() != nil })
 	// Whoever has a session keeps it, and the API's calls have their own rule.
 	for range 20 {
 		s.browser(t).signIn("wrong")

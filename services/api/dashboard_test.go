@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -293,7 +294,7 @@ func TestConsumersAppearAndVanish(t *testing.T) {
 	events.until("one that is silent is marked", func(n *overview) bool { return len(n.Consumers) == 1 && n.Consumers[0].State == "silent" })
 	execute(t, admin, `update orderflow.processes set seen_at = seen_at - interval '30 seconds' where name = 'first'`)
 	events.until("and vanishes", func(n *overview) bool { return len(n.Consumers) == 0 })
-	eventually(t, "no row of it is left", func() bool {
+	await.True(t, "no row of it is left", func() bool {
 		return count(t, db, `select count(*) from orderflow.processes where kind = 'consumer'`) == 0
 	})
 }
@@ -303,7 +304,7 @@ func TestAReplicaThatHasJustStartedShowsTheSamePast(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	one := started(t, map[string]string{"DATABASE_URL": db})
-	eventually(t, "the first sample, from which is counted", func() bool {
+	await.True(t, "the first sample, from which is counted", func() bool {
 		return count(t, db, `select count(*) from orderflow.sampling where sampled_at is not null`) == 1
 	})
 	for i := range 20 {
@@ -323,7 +324,7 @@ func TestAReplicaThatHasJustStartedShowsTheSamePast(t *testing.T) {
 		}
 		return sum
 	}
-	eventually(t, "the orders are in a sample", func() bool {
+	await.True(t, "the orders are in a sample", func() bool {
 		return count(t, db, `select coalesce(sum(accepted), 0)::int from orderflow.samples`) == 20
 	})
 	two := started(t, map[string]string{"DATABASE_URL": db})
@@ -332,7 +333,7 @@ func TestAReplicaThatHasJustStartedShowsTheSamePast(t *testing.T) {
 	}
 	one.post(t, "/orders", orderJSON(1))
 	two.post(t, "/orders", orderJSON(2))
-	eventually(t, "what both accepted is counted once", func() bool {
+	await.True(t, "what both accepted is counted once", func() bool {
 		return count(t, db, `select coalesce(sum(accepted), 0)::int from orderflow.samples`) == 22
 	})
 }

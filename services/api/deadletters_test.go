@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -248,10 +249,10 @@ func TestRedriveCutShort(t *testing.T) {
 			}
 			answers <- a
 		}()
-		eventually(t, "the redrive to be under way", func() bool { return writing(t, db) })
+		await.True(t, "the redrive to be under way", func() bool { return writing(t, db) })
 		s.stop()
 		s.log.await(t, "shutting down")
-		eventually(t, "the end of serving", func() bool { _, err := s.try(http.MethodGet, "/livez", "", nil); return err != nil })
+		await.True(t, "the end of serving", func() bool { _, err := s.try(http.MethodGet, "/livez", "", nil); return err != nil })
 		if err := tx.Rollback(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -99,7 +100,7 @@ func TestMetrics(t *testing.T) {
 	s.get(t, "/orders/1")
 	s.get(t, "/somewhere/else")
 	second := &service{url: s.metrics}
-	eventually(t, "the notification to be counted", func() bool {
+	await.True(t, "the notification to be counted", func() bool {
 		return strings.Contains(second.get(t, "/metrics").body, "orderflow_api_notifications_total ") &&
 			!strings.Contains(second.get(t, "/metrics").body, "orderflow_api_notifications_total 0")
 	})

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -25,7 +26,7 @@ func TestStrictAcceptsNothingThatACrashWouldLose(t *testing.T) {
 	}
 	change(`select pg_terminate_backend(pid) from pg_stat_activity where usename = '%role%';
 		alter table pgmq.q_order_queue set unlogged; select pg_terminate_backend(pid) from pg_stat_activity where usename = '%role%'`)
-	eventually(t, "orders to be refused for what a crash would lose", func() bool {
+	await.True(t, "orders to be refused for what a crash would lose", func() bool {
 		a := s.post(t, "/orders", orderJSON(1))
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "q_order_queue is unlogged") && strings.Contains(a.body, "nothing was written")
 	})

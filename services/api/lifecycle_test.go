@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/program"
 	"orderflow.example/kit/testdb"
 )
@@ -54,10 +55,10 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 		}
 		answers <- a
 	}()
-	eventually(t, "the order to be under way", func() bool { return writing(t, db) })
+	await.True(t, "the order to be under way", func() bool { return writing(t, db) })
 
 	s.stop()
-	eventually(t, "the listener to close", func() bool {
+	await.True(t, "the listener to close", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err == nil {
 			_ = conn.Close()
@@ -89,7 +90,7 @@ func TestShutdownGoesOnServingForAWhile(t *testing.T) {
 	}
 	p.terminate(t)
 	p.log.await(t, "shutting down")
-	eventually(t, "readiness to say so", func() bool {
+	await.True(t, "readiness to say so", func() bool {
 		a := s.get(t, "/readyz")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "shutting down")
 	})
@@ -114,7 +115,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	release := hold(t, db)
 	var done sync.WaitGroup
 	done.Go(func() { _, _ = s.try(http.MethodPost, "/orders", orderJSON(1), nil) })
-	eventually(t, "the order to be under way", func() bool { return writing(t, db) })
+	await.True(t, "the order to be under way", func() bool { return writing(t, db) })
 	s.stop()
 	s.log.await(t, "requests were still under way at the end of the drain timeout")
 	if code := s.wait(t); code != program.OK {
@@ -194,7 +195,7 @@ func TestMigratingIsTriedUntilTheRolesAreThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true", "API_DB_ROLE": role})
-	eventually(t, "the reason", func() bool { return strings.Contains(s.get(t, "/readyz").body, "schema cannot be migrated") })
+	await.True(t, "the reason", func() bool { return strings.Contains(s.get(t, "/readyz").body, "schema cannot be migrated") })
 	if _, err := conn.Exec(t.Context(), `drop event trigger not_now`); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +209,7 @@ func TestWaitsForTheSchema(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	s := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "false"})
-	eventually(t, "the reason", func() bool {
+	await.True(t, "the reason", func() bool {
 		a := s.get(t, "/readyz")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "schema is at version 0")
 	})
@@ -234,7 +235,7 @@ func TestWaitsUntilTheDatabaseCanBeWrittenTo(t *testing.T) {
 	}
 	readOnly("on")
 	s := start(t, map[string]string{"DATABASE_URL": db})
-	eventually(t, "the reason", func() bool { return strings.Contains(s.get(t, "/readyz").body, "read-only") })
+	await.True(t, "the reason", func() bool { return strings.Contains(s.get(t, "/readyz").body, "read-only") })
 	readOnly("off")
 	s.awaitReady(t)
 	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
@@ -347,7 +348,7 @@ func TestSignals(t *testing.T) {
 		if code := p.cmd.ProcessState.ExitCode(); code != program.Fault {
 			t.Errorf("the second signal: exit code %d", code)
 		}
-	case <-time.After(time.Minute): // of the ten that the drain would take
+	case <-time.After(await.Limit()): // of the ten minutes that the drain would take
 		t.Fatal("the second signal does not end it")
 	}
 	log := p.log

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/cursor"
 )
@@ -198,7 +199,7 @@ func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
 	if again := s.get(t, "/queue"); again.body != first.body {
 		t.Errorf("looked again at once: %s", again.body)
 	}
-	eventually(t, "another look", func() bool { return fmt.Sprint(s.get(t, "/queue").json(t)["depth"]) == "7" })
+	await.True(t, "another look", func() bool { return fmt.Sprint(s.get(t, "/queue").json(t)["depth"]) == "7" })
 	rates := s.get(t, "/queue").json(t)["rates"].(map[string]any)
 	if rates["enqueued_per_second"] == nil || fmt.Sprint(rates["enqueued_per_second"]) == "0" || fmt.Sprint(rates["completed_per_second"]) != "0" {
 		t.Errorf("rates are %v", rates)
@@ -223,7 +224,7 @@ func TestTheQueueSaysWhatItsConsumersAreAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		var consuming map[string]any
-		eventually(t, test.state, func() bool {
+		await.True(t, test.state, func() bool {
 			consuming = s.get(t, "/queue").json(t)["consuming"].(map[string]any)
 			return consuming["state"] == test.state
 		})

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/listen"
 	"orderflow.example/kit/program"
@@ -49,8 +50,8 @@ type service struct {
 	exited       chan int
 }
 
-// patience is how long a test waits for what must happen. Nothing takes that long unless it never happens.
-const patience = 45 * time.Second
+// patience is how long a test waits for what must happen.
+var patience = await.Limit()
 
 // start runs the program against a database and waits until it listens. It is stopped, and must exit 0, when the test ends.
 func start(tb testing.TB, env map[string]string) *service {
@@ -105,7 +106,7 @@ func started(tb testing.TB, env map[string]string) *service {
 
 func (s *service) awaitReady(tb testing.TB) {
 	tb.Helper()
-	eventually(tb, "readiness", func() bool { return s.get(tb, "/readyz").status == http.StatusOK })
+	await.True(tb, "readiness", func() bool { return s.get(tb, "/readyz").status == http.StatusOK })
 }
 
 func (s *service) wait(tb testing.TB) int {
@@ -178,21 +179,6 @@ func (s *service) try(method, path, body string, headers []string) (answer, erro
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, resp.Header, string(raw)}, err
-}
-
-// eventually waits until a condition holds.
-func eventually(tb testing.TB, what string, holds func() bool) {
-	tb.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-deadline:
-			tb.Fatalf("waited in vain for: %s", what)
-		case <-tick.C:
-		}
-	}
 }
 
 // runMigrate runs `api migrate` on a database.

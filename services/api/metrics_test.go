@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -54,7 +55,7 @@ func TestTheQueueIsMeasured(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `update pgmq.q_order_queue set vt = now() + interval '1 hour'`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nothing is due", func() bool { return strings.Contains(s.scrape(t), "\norderflow_api_queue_oldest_due_seconds 0\n") })
+	await.True(t, "nothing is due", func() bool { return strings.Contains(s.scrape(t), "\norderflow_api_queue_oldest_due_seconds 0\n") })
 }
 
 // What is not known is not told: a zero would say that all is well.

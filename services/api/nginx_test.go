@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -81,7 +82,7 @@ func throughNginx(t *testing.T, s *service) *http.Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "socket"))
 	}
-	eventually(t, "nginx to listen", func() bool {
+	await.True(t, "nginx to listen", func() bool {
 		conn, err := dial(t.Context(), "", "")
 		if err == nil {
 			_ = conn.Close()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 )
@@ -25,7 +26,7 @@ func TestStartWhileTheDatabaseIsAway(t *testing.T) {
 	const away = "database is away, trying again until it is ready"
 	s.log.await(t, away)
 	before := proxy.Refused()
-	eventually(t, "the service to try again and again", func() bool { return proxy.Refused() > before+5 })
+	await.True(t, "the service to try again and again", func() bool { return proxy.Refused() > before+5 })
 	if said, _ := s.log.find(away); len(said) != 1 {
 		t.Errorf("said %d times that the database is away", len(said))
 	}
@@ -104,7 +105,7 @@ func (l *load) slow(took time.Duration) {
 // recovered waits until an order was accepted after a moment.
 func (l *load) recovered(t *testing.T, after time.Time) time.Duration {
 	t.Helper()
-	eventually(t, "orders to be accepted again", func() bool { return l.last.Load() > after.UnixNano() })
+	await.True(t, "orders to be accepted again", func() bool { return l.last.Load() > after.UnixNano() })
 	return time.Since(after).Round(time.Millisecond)
 }
 
@@ -124,7 +125,7 @@ func TestOutagesUnderLoad(t *testing.T) {
 			l.recovered(t, time.Now())
 
 			outage.begin(proxy)
-			eventually(t, "readiness to say no", func() bool { return s.get(t, "/readyz").status == http.StatusServiceUnavailable })
+			await.True(t, "readiness to say no", func() bool { return s.get(t, "/readyz").status == http.StatusServiceUnavailable })
 			if a := s.get(t, "/livez"); a.status != http.StatusOK {
 				t.Errorf("livez says %d", a.status)
 			}
@@ -173,9 +174,9 @@ func TestASilentFirstHost(t *testing.T) {
 	}
 	u.Host = silent.Addr().String() + "," + u.Host
 	s := started(t, map[string]string{"DATABASE_URL": u.String()})
-	eventually(t, "an order to be written", func() bool { return s.post(t, "/orders", orderJSON(1)).status == http.StatusCreated })
-	eventually(t, "an order to be read", func() bool { return s.get(t, "/orders/1").status == http.StatusOK })
-	eventually(t, "a notification", func() bool {
+	await.True(t, "an order to be written", func() bool { return s.post(t, "/orders", orderJSON(1)).status == http.StatusCreated })
+	await.True(t, "an order to be read", func() bool { return s.get(t, "/orders/1").status == http.StatusOK })
+	await.True(t, "a notification", func() bool {
 		return !strings.Contains((&service{url: s.metrics}).get(t, "/metrics").body, "orderflow_api_notifications_total 0")
 	})
 }
@@ -192,7 +193,7 @@ func TestReadinessKnowsThatOrdersCannotBeWritten(t *testing.T) {
 	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusServiceUnavailable {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
-	eventually(t, "readiness to say no", func() bool { return strings.Contains(s.get(t, "/readyz").body, "orders cannot be written") })
+	await.True(t, "readiness to say no", func() bool { return strings.Contains(s.get(t, "/readyz").body, "orders cannot be written") })
 	s.log.await(t, "orders cannot be written, trying again until they can")
 	if _, err := conn.Exec(t.Context(), `grant insert on orders to `+role); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -212,11 +213,11 @@ func TestAPauseThatCannotBe(t *testing.T) {
 	held("update", "/queue/pause")
 
 	proxy.Refuse()
-	eventually(t, "an outage", func() bool { return s.get(t, "/readyz").status == http.StatusServiceUnavailable })
+	await.True(t, "an outage", func() bool { return s.get(t, "/readyz").status == http.StatusServiceUnavailable })
 	refused("the database is away", "/queue/pause", "/queue/resume")
 	proxy.Accept()
 	s.awaitReady(t)
-	eventually(t, "it works again", func() bool { return s.post(t, "/queue/pause", "", admin...).status == http.StatusOK })
+	await.True(t, "it works again", func() bool { return s.post(t, "/queue/pause", "", admin...).status == http.StatusOK })
 }
 
 // Somebody who keeps the row keeps nobody waiting for longer than any other call.
@@ -240,5 +241,5 @@ func TestAPauseDoesNotWaitForEver(t *testing.T) {
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the row is free", func() bool { return s.post(t, "/queue/resume", "", admin...).status == http.StatusOK })
+	await.True(t, "the row is free", func() bool { return s.post(t, "/queue/resume", "", admin...).status == http.StatusOK })
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/testdb"
 )
@@ -69,12 +70,12 @@ func TestTheAPISurvivesWhatHappensToAPooler(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name != "server takes no connections" {
-			eventually(t, name+" is noticed", func() bool { return s.get(t, "/readyz").status == http.StatusServiceUnavailable })
+			await.True(t, name+" is noticed", func() bool { return s.get(t, "/readyz").status == http.StatusServiceUnavailable })
 		}
 		if err := happens.ends(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "an order is written", func() bool { return s.post(t, "/orders", orderJSON(1)).status == http.StatusCreated })
+		await.True(t, "an order is written", func() bool { return s.post(t, "/orders", orderJSON(1)).status == http.StatusCreated })
 		s.awaitReady(t)
 	}
 }
@@ -84,7 +85,7 @@ func TestAPoolerInStatementModeIsCalledThat(t *testing.T) {
 	t.Parallel()
 	p := testdb.Pooler(t, testdb.New(t), pgbouncer.Statement, poolSize)
 	s := start(t, map[string]string{"DATABASE_URL": p.URL})
-	eventually(t, "readiness says so", func() bool {
+	await.True(t, "readiness says so", func() bool {
 		return strings.Contains(s.get(t, "/readyz").body, "set pool_mode to transaction or session")
 	})
 	if err := p.Change(pgbouncer.Transaction, poolSize); err != nil {
@@ -102,7 +103,7 @@ func TestTheHostThatTakesWritesIsFound(t *testing.T) {
 	}
 	standby := testdb.Pooler(t, asRole, pgbouncer.Session, 20)
 	alone := start(t, map[string]string{"DATABASE_URL": standby.URL})
-	eventually(t, "readiness to say that it is read-only", func() bool { return strings.Contains(alone.get(t, "/readyz").body, "read-only") })
+	await.True(t, "readiness to say that it is read-only", func() bool { return strings.Contains(alone.get(t, "/readyz").body, "read-only") })
 
 	first, err := url.Parse(standby.URL)
 	if err != nil {

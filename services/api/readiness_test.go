@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -34,14 +35,14 @@ func TestReadinessSaysWhyOrdersCannotBeWritten(t *testing.T) {
 			}
 			change(test.cause)
 			change(`select pg_terminate_backend(pid) from pg_stat_activity where usename = '%role%'`)
-			eventually(t, "an order to be refused", func() bool {
+			await.True(t, "an order to be refused", func() bool {
 				a := s.post(t, "/orders", orderJSON(1))
 				if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 					t.Fatalf("got %d %s", a.status, a.body)
 				}
 				return strings.Contains(a.body, "nothing was written")
 			})
-			eventually(t, "readiness to say why", func() bool {
+			await.True(t, "readiness to say why", func() bool {
 				a := s.get(t, "/readyz")
 				return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, test.reason)
 			})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/program"
 	"orderflow.example/kit/testdb"
 )
@@ -48,7 +49,7 @@ func TestOrdersWhoseMessageIsGoneAreSeenAndRequeued(t *testing.T) {
 	shows := func(metric string) func() bool {
 		return func() bool { return strings.Contains(second.get(t, "/metrics").body, "\n"+metric+"\n") }
 	}
-	eventually(t, "the metric to say so", shows("orderflow_api_stranded_orders 2"))
+	await.True(t, "the metric to say so", shows("orderflow_api_stranded_orders 2"))
 	s.log.await(t, "orders are pending without a message, and nobody will process them: `api requeue` lists them, and gives them new ones")
 
 	listed := command(t, db, program.OK, "requeue")
@@ -69,7 +70,7 @@ func TestOrdersWhoseMessageIsGoneAreSeenAndRequeued(t *testing.T) {
 	if n := count(t, db, `select count(distinct message ->> 'order_id') from pgmq.q_order_queue q join orders o on o.message_id = q.msg_id`); n != 3 {
 		t.Errorf("%d orders have their message", n)
 	}
-	eventually(t, "the metric to say that it is mended", shows("orderflow_api_stranded_orders 0"))
+	await.True(t, "the metric to say that it is mended", shows("orderflow_api_stranded_orders 0"))
 	if got := command(t, db, program.OK, "requeue", "-apply"); !strings.Contains(got, "0 pending") {
 		t.Error(got)
 	}
@@ -94,7 +95,7 @@ func TestAnUnloggedQueueIsRefusedUnlessAllowed(t *testing.T) {
 		}
 	}
 	s := start(t, map[string]string{"DATABASE_URL": db, "MIGRATE_ON_START": "true"})
-	eventually(t, "readiness to say why", func() bool {
+	await.True(t, "readiness to say why", func() bool {
 		a := s.get(t, "/readyz")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "unlogged")
 	})

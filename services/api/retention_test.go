@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/program"
 	"orderflow.example/kit/testdb"
 )
@@ -44,7 +45,7 @@ func TestTheAPIDeletesWhatHasBeenKeptForLongEnough(t *testing.T) {
 
 	s := started(t, map[string]string{"DATABASE_URL": asRole, "ORDER_RETENTION": "1h", "DEAD_LETTER_RETENTION": "2h"})
 	second := &service{url: s.metrics}
-	eventually(t, "the deletion to be counted", func() bool {
+	await.True(t, "the deletion to be counted", func() bool {
 		text := second.get(t, "/metrics").body
 		return strings.Contains(text, "\norderflow_api_retention_orders_deleted_total 2\n") && strings.Contains(text, "\norderflow_api_retention_dead_letters_deleted_total 1\n")
 	})
@@ -88,5 +89,5 @@ func TestOrdersThatAreReferredToStayUntilThatIsMended(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `drop table invoices`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the order to go", func() bool { return count(t, db, `select count(*) from orders`) == 0 })
+	await.True(t, "the order to go", func() bool { return count(t, db, `select count(*) from orders`) == 0 })
 }

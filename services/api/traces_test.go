@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/otlptest"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
@@ -178,7 +179,7 @@ func TestRequestsThatShareATransactionAreLinked(t *testing.T) {
 	<-held
 	post()
 	post()
-	eventually(t, "two wait", func() bool {
+	await.True(t, "two wait", func() bool {
 		return strings.Contains(s.scrape(t), "\norderflow_api_write_queue_orders 2\n")
 	})
 	proxy.Release()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -57,7 +58,7 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 		if a.status != test.status || a.header.Get("Content-Type") != "application/problem+json" || strings.Contains(a.body, "s3cret") {
 			t.Errorf("%s: got %d %s %.300s", name, a.status, a.header.Get("Content-Type"), a.body)
 		}
-		eventually(t, name+" to be counted", func() bool { return counted(t, s, test.status) == before+1 })
+		await.True(t, name+" to be counted", func() bool { return counted(t, s, test.status) == before+1 })
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
@@ -87,26 +87,26 @@ func TestWhoeverProbesMayBeKilled(t *testing.T) {
 	}
 
 	db.Publish(100)
-	dbtest.Eventually(t, "they are at work", func() bool { return db.Audit().Completed == 100 })
+	await.True(t, "they are at work", func() bool { return db.Audit().Completed == 100 })
 	away.Store(true)
 	db.Publish(300)
-	dbtest.Eventually(t, "the breaker is open, and probes fail", func() bool {
+	await.True(t, "the breaker is open, and probes fail", func() bool {
 		return dbtest.One[int](db, `select coalesce((select failures from orderflow.gate where breaker_open), 0)`) >= 4
 	})
 	hangs.Store(true)
 	var first string
-	dbtest.Eventually(t, "a probe hangs", func() bool { first = prober(); return first != "" && current.Load() == 1 })
+	await.True(t, "a probe hangs", func() bool { first = prober(); return first != "" && current.Load() == 1 })
 	most.Store(0)
 	processes[first].end(os.Kill)
 	var second string
-	dbtest.Eventually(t, "another one takes over", func() bool { second = prober(); return second != "" && second != first && current.Load() == 1 })
+	await.True(t, "another one takes over", func() bool { second = prober(); return second != "" && second != first && current.Load() == 1 })
 	if n := most.Load(); n > 1 {
 		t.Errorf("%d calls at a time", n)
 	}
 	away.Store(false)
 	hangs.Store(false)
 	free()
-	dbtest.Within(t, 2*time.Minute, "all is done but what the dead one had", func() bool { return db.Audit().Completed >= 399 })
+	await.True(t, "all is done but what the dead one had", func() bool { return db.Audit().Completed >= 399 })
 	if a := db.Audit(); a.Dead != 0 || a.Letters != 0 || a.Duplicated != 0 {
 		t.Errorf("%+v", a)
 	}

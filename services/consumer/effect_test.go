@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
@@ -41,14 +41,14 @@ func TestKilledConsumersLeaveOneEffectAnOrder(t *testing.T) {
 	db.Publish(orders)
 	for kill := range kills {
 		c := start()
-		dbtest.Eventually(t, "it gets on", func() bool { return db.Audit().Completed > kill*orders/20 })
+		await.True(t, "it gets on", func() bool { return db.Audit().Completed > kill*orders/20 })
 		if err := c.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = c.Wait() // killed
 	}
 	c := start()
-	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { return db.Audit().Completed == orders })
+	await.True(t, "all orders are completed", func() bool { return db.Audit().Completed == orders })
 	_ = c.Process.Signal(syscall.SIGTERM)
 	if err := c.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, &log)

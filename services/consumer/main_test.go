@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/testlog"
 	"orderflow.example/services/consumer/internal/app"
@@ -104,7 +105,7 @@ func start(t *testing.T, db *dbtest.DB, settings map[string]string) *started {
 func (s *started) end(t *testing.T) int {
 	t.Helper()
 	var code int
-	dbtest.Eventually(t, "it ends", func() bool {
+	await.True(t, "it ends", func() bool {
 		select {
 		case code = <-s.ended:
 			return true
@@ -140,7 +141,7 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 	db := dbtest.New(t)
 	db.Publish(12)
 	s := start(t, db, map[string]string{"SIMULATE_WORK": "1ms", "BACKOFF_BASE": "1ms", "BACKOFF_MAX": "10ms"})
-	dbtest.Eventually(t, "all orders are completed", func() bool { return db.Audit().Completed == 12 })
+	await.True(t, "all orders are completed", func() bool { return db.Audit().Completed == 12 })
 
 	for path, want := range map[string]string{
 		"/readyz": "consuming", "/livez": "moving",
@@ -177,7 +178,7 @@ func TestSimulatingIsWarnedOf(t *testing.T) {
 				settings = map[string]string{"HANDLER": handler, "WEBHOOK_URL": "http://127.0.0.1:1/", "EFFECT_FUNCTION": "shop.fulfil"}
 			}
 			s := start(t, dbtest.New(t), settings)
-			dbtest.Eventually(t, "it has started", func() bool { return strings.Contains(s.log.String(), "Starting consumer for queue") })
+			await.True(t, "it has started", func() bool { return strings.Contains(s.log.String(), "Starting consumer for queue") })
 			s.signals <- syscall.SIGTERM
 			if code := s.end(t); code != 0 {
 				t.Fatalf("exit code %d", code)
@@ -203,19 +204,19 @@ func TestAQueueIsPausedByCommand(t *testing.T) {
 	command("status", "running")
 	s := start(t, db, map[string]string{"SIMULATE_WORK": "0", "SIMULATE_FAILURES": "none", "POLL_INTERVAL": "5m"})
 	db.Publish(3)
-	dbtest.Eventually(t, "it works", func() bool { return db.Audit().Completed == 3 })
+	await.True(t, "it works", func() bool { return db.Audit().Completed == 3 })
 	command("pause", "paused since ")
 	command("status", "paused since ")
-	dbtest.Eventually(t, "it has heard", func() bool { _, body := s.get(t, "/readyz"); return strings.Contains(body, "by the operator") })
+	await.True(t, "it has heard", func() bool { _, body := s.get(t, "/readyz"); return strings.Contains(body, "by the operator") })
 	late := start(t, db, map[string]string{"SIMULATE_WORK": "0", "SIMULATE_FAILURES": "none", "POLL_INTERVAL": "5m"})
-	dbtest.Eventually(t, "one that is started later knows", func() bool { return strings.Contains(late.log.String(), "consuming is paused") })
+	await.True(t, "one that is started later knows", func() bool { return strings.Contains(late.log.String(), "consuming is paused") })
 	db.Publish(3)
 	command("pause", "paused since ")
 	if a := db.Audit(); a.Completed != 3 {
 		t.Errorf("%+v", a)
 	}
 	command("resume", "running")
-	dbtest.Eventually(t, "they work again", func() bool { return db.Audit().Completed == 6 })
+	await.True(t, "they work again", func() bool { return db.Audit().Completed == 6 })
 	for _, one := range []*started{s, late} {
 		one.signals <- syscall.SIGTERM
 		if code := one.end(t); code != 0 {
@@ -259,8 +260,8 @@ func TestASecondSignalExitsAtOnce(t *testing.T) {
 	db := dbtest.New(t)
 	db.Publish(1)
 	s := start(t, db, map[string]string{"SIMULATE_WORK": "10s", "VT": "60"})
-	dbtest.Eventually(t, "the message is there", func() bool { return strings.Contains(s.log.String(), "Received 1 messages") })
-	dbtest.Eventually(t, "a handler works on it", func() bool { // one that had not begun would be handed back, and never done
+	await.True(t, "the message is there", func() bool { return strings.Contains(s.log.String(), "Received 1 messages") })
+	await.True(t, "a handler works on it", func() bool { // one that had not begun would be handed back, and never done
 		_, metrics := s.get(t, "/metrics")
 		return strings.Contains(metrics, "\norderflow_consumer_messages_in_flight 1\n")
 	})
@@ -273,5 +274,5 @@ func TestASecondSignalExitsAtOnce(t *testing.T) {
 		t.Fatalf("%s", s.log)
 	}
 	// The process would be gone; this one waits for what it has left behind.
-	dbtest.Eventually(t, "the order is done", func() bool { return db.Audit().Completed == 1 && strings.Contains(s.log.String(), "drained") })
+	await.True(t, "the order is done", func() bool { return db.Audit().Completed == 1 && strings.Contains(s.log.String(), "drained") })
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
@@ -59,7 +60,7 @@ func TestLargeMessagesStayWithinTheChartsMemory(t *testing.T) {
 	}
 
 	var a dbtest.Audit
-	deadline, again := time.After(3*time.Minute), time.NewTicker(50*time.Millisecond)
+	deadline, again := time.After(await.Limit()), time.NewTicker(50*time.Millisecond)
 	defer again.Stop()
 	for a.Completed != large+small || a.Letters != huge || a.Queued != 0 {
 		select {

@@ -14,6 +14,7 @@ import (
 
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
@@ -58,7 +59,7 @@ func TestOrdersAreDeliveredAsStandardWebhooks(t *testing.T) {
 		"WEBHOOK_SECRETS_FILE": file("secrets", key+"\n"), "WEBHOOK_HEADERS_FILE": file("headers", "Authorization: Bearer geheim\n"),
 		"WEBHOOK_CA_FILE": file("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: receiver.Certificate().Raw}))),
 	})
-	dbtest.Eventually(t, "all are completed", func() bool { return dbtest.One[int](db, "select count(*) from orders where status = 'completed'") == 5 })
+	await.True(t, "all are completed", func() bool { return dbtest.One[int](db, "select count(*) from orders where status = 'completed'") == 5 })
 	s.signals <- syscall.SIGTERM
 	if code := s.end(t); code != 0 {
 		t.Errorf("exit code %d", code)

@@ -30,6 +30,10 @@ func probeMutants() []Mutant {
 			Edits: []Edit{{"services/consumer/internal/worker/alive.go", `		{&c.steps.heartbeat, "the heartbeat has not moved for "},` + "\n", ``}},
 		},
 		{
+			Breaks: "an effect's transaction that hangs is no reason to restart", By: goTest("services/consumer", "./internal/worker", "TestALaneWhoseWorkHangsIsAReasonToRestart"),
+			Edits: []Edit{{"services/consumer/internal/worker/alive.go", `			return false, "a transaction with the work of orders`, `			return true, "a transaction with the work of orders`}},
+		},
+		{
 			Breaks: "a drain may take as long as somebody writes", By: goTest(api, "./internal/config", "TestEveryNumberHasBounds"),
 			Edits: []Edit{{api + "/internal/config/config.go", `	env.Between(p, "DRAIN_TIMEOUT", c.DrainTimeout, 0, 10*time.Minute)`, ``}},
 		},

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/consumer"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
@@ -58,7 +59,7 @@ func run(t *testing.T, db *dbtest.DB, h consumer.HandlerFunc, settings ...string
 func settled(t *testing.T, db *dbtest.DB) dbtest.Audit {
 	t.Helper()
 	var a dbtest.Audit
-	dbtest.Eventually(t, "every order has an end", func() bool { a = db.Audit(); return a.Pending == 0 && a.Queued == 0 })
+	await.True(t, "every order has an end", func() bool { a = db.Audit(); return a.Pending == 0 && a.Queued == 0 })
 	return a
 }
 
@@ -116,7 +117,7 @@ func TestWhatIsLeftToTheAckIsCommittedWithIt(t *testing.T) {
 		}
 		return nil
 	})
-	dbtest.Eventually(t, "every order has an end", func() bool { a := db.Audit(); return a.Completed == 93 && a.Dead == 7 })
+	await.True(t, "every order has an end", func() bool { a := db.Audit(); return a.Completed == 93 && a.Dead == 7 })
 	for id, want := range map[int64]string{
 		10: "division by zero (SQLSTATE 22012)", 20: "not what was expected", 30: `"shop.nowhere" does not exist`, 40: "failed to encode", 80: "argument", 50: "must not begin or end a transaction", 60: "panic",
 	} {
@@ -233,7 +234,7 @@ func TestAProgramOfSomebodyElses(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		dbtest.Eventually(t, "it gets on", func() bool { return db.Audit().Completed > kill*orders/10 })
+		await.True(t, "it gets on", func() bool { return db.Audit().Completed > kill*orders/10 })
 		_ = c.Process.Kill()
 		_ = c.Wait() // killed
 	}
@@ -241,7 +242,7 @@ func TestAProgramOfSomebodyElses(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { return db.Audit().Completed == orders })
+	await.True(t, "all orders are completed", func() bool { return db.Audit().Completed == orders })
 	_ = c.Process.Signal(syscall.SIGTERM)
 	if err := c.Wait(); err != nil {
 		t.Errorf("it ends with %v", err)

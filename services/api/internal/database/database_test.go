@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 )
@@ -75,7 +76,7 @@ func TestClassify(t *testing.T) {
 
 func awaitState(t *testing.T, m *database.Monitor, up bool, reason string) {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(await.Limit())
 	for {
 		state, changed := m.State()
 		if state.Up == up && (reason == "" || state.Reason == reason) {

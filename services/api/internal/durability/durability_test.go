@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/durability"
 	"orderflow.example/services/api/internal/schema"
@@ -149,7 +150,7 @@ func TestSettingsAreLookedAtAgain(t *testing.T) {
 		<-done
 	}()
 	exec(t, other, "alter table public.orders set logged")
-	for deadline := time.Now().Add(time.Minute); c.Refusal() != ""; {
+	for deadline := time.Now().Add(await.Limit()); c.Refusal() != ""; {
 		if time.Now().After(deadline) {
 			t.Fatal(c.Refusal())
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/notify"
@@ -47,9 +48,9 @@ func listen(t *testing.T, url, channel string) *pgx.Conn {
 	return conn
 }
 
-func await(t *testing.T, conn *pgx.Conn) {
+func notified(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit())
 	defer cancel()
 	if _, err := conn.WaitForNotification(ctx); err != nil {
 		t.Fatalf("no notification: %v", err)
@@ -62,13 +63,13 @@ func TestNotifiesAtOnceAndThrottled(t *testing.T) {
 	conn := listen(t, url, "orderflow_my-queue")
 	n, stop := start(t, url, "My-Queue")
 	n.Kick()
-	await(t, conn)
+	notified(t, conn)
 
 	// Many at once are few; the last is never lost.
 	for range 1000 {
 		n.Kick()
 	}
-	await(t, conn)
+	notified(t, conn)
 	stop()
 	if sent := n.Sent(); sent > 50 {
 		t.Errorf("%d notifications for a thousand commits at one moment", sent)
@@ -83,7 +84,7 @@ func TestEndsWithWhatWasAskedFor(t *testing.T) {
 	n.Kick()
 	n.Kick()
 	stop()
-	await(t, conn)
+	notified(t, conn)
 	if n.Sent() == 0 {
 		t.Error("nothing was sent")
 	}
@@ -96,7 +97,7 @@ func TestOutlivesItsConnection(t *testing.T) {
 	n, _ := start(t, url, "order_queue")
 	for range 3 {
 		n.Kick()
-		await(t, conn)
+		notified(t, conn)
 		if _, err := conn.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
 			t.Fatal(err)
 		}

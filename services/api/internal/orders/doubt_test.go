@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
@@ -38,7 +39,7 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 			c.Timeout = 3 * time.Second
 			c.Database.ConnectTimeout = time.Minute
 		})
-		eventually(t, "the writer to be connected", func() bool { _, err := b.Write(one(order(0), "0")); return err == nil })
+		await.True(t, "the writer to be connected", func() bool { _, err := b.Write(one(order(0), "0")); return err == nil })
 		proxy.Trap("", pgproxy.Unanswered, proxy.Freeze)
 		if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
 			t.Errorf("got %v", err)
@@ -57,7 +58,7 @@ func TestFollowersOfAnOrderInDoubtAreInDoubt(t *testing.T) {
 	release := b.hold(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { b.mustWrite(t, one(order(0), "")) })
-	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
 	for range 3 {
 		wg.Go(func() {
 			if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
@@ -65,7 +66,7 @@ func TestFollowersOfAnOrderInDoubtAreInDoubt(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all to gather", func() bool { return b.Queued() == 3 })
+	await.True(t, "all to gather", func() bool { return b.Queued() == 3 })
 	proxy.Trap("", pgproxy.Unanswered, proxy.Refuse)
 	release()
 	wg.Wait()

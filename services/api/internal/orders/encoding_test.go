@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
@@ -175,7 +176,7 @@ func TestWithoutDurabilityNothingIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newWriterOn(t, as, db, nil)
-	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
 	if _, err := b.Write(one(order(0), "")); !errors.Is(err, orders.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}

@@ -159,20 +159,6 @@ func (b *bench) hold(t *testing.T) (release func()) {
 	}
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited in vain for: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 // waiting is the number of sessions that wait for a lock in the test's database.
 func (b *bench) waiting(t *testing.T) int {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/api/internal/orders"
 )
 
@@ -53,21 +54,21 @@ func TestReadinessIsWhatTheLastStatementsDid(t *testing.T) {
 				_, err := b.Write(one(order(i), fmt.Sprint(i)))
 				return err == nil
 			}
-			eventually(t, "an order to be written", func() bool { return write(0) })
+			await.True(t, "an order to be written", func() bool { return write(0) })
 			other := b.connect(t)
 			other.exec(t, forRole(test.cause, role))
 			b.exec(t, `select pg_terminate_backend(pid) from pg_stat_activity where usename = '`+role+`'`)
-			eventually(t, "an order not to be written", func() bool {
+			await.True(t, "an order not to be written", func() bool {
 				_, err := b.Write(one(order(1), "1"))
 				if !errors.Is(err, orders.ErrUnavailable) && !errors.Is(err, orders.ErrUnknownOutcome) && !errors.Is(err, orders.ErrTimeout) {
 					t.Fatalf("got %v", err)
 				}
 				return errors.Is(err, orders.ErrUnavailable)
 			})
-			eventually(t, "the writer to know", func() bool { return strings.Contains(b.NotReady(), test.reason) })
+			await.True(t, "the writer to know", func() bool { return strings.Contains(b.NotReady(), test.reason) })
 			other.exec(t, forRole(test.end, role))
-			eventually(t, "the writer to know that it is over", func() bool { return b.NotReady() == "" })
-			eventually(t, "orders to be written again", func() bool { return write(1) })
+			await.True(t, "the writer to know that it is over", func() bool { return b.NotReady() == "" })
+			await.True(t, "orders to be written again", func() bool { return write(1) })
 			b.check(t, 2)
 		})
 	}
@@ -119,8 +120,8 @@ func TestAnOrderIsLetInNowAndThen(t *testing.T) {
 	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
-	eventually(t, "an order to be let in", func() bool { _, err := b.Write(one(order(5), "k")); return err == nil })
+	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	await.True(t, "an order to be let in", func() bool { _, err := b.Write(one(order(5), "k")); return err == nil })
 	if reason := b.NotReady(); reason != "" {
 		t.Errorf("an order was written, and it is not ready: %s", reason)
 	}
@@ -136,8 +137,8 @@ func TestAReplayDoesNotMakeTheWriterReady(t *testing.T) {
 	if _, err := b.Write(one(order(2), "")); !errors.Is(err, orders.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
-	eventually(t, "a replay to be let in", func() bool { result, err := b.Write(one(order(1), "k")); return err == nil && result.Replayed })
+	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	await.True(t, "a replay to be let in", func() bool { result, err := b.Write(one(order(1), "k")); return err == nil && result.Replayed })
 	if b.NotReady() == "" {
 		t.Error("it is ready, and orders cannot be written")
 	}
@@ -154,9 +155,9 @@ func TestReadinessKnowsAWayThatOrdersDoNotPass(t *testing.T) {
 	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnknownOutcome) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
 	b.exec(t, `drop function rule cascade`)
-	eventually(t, "the writer to know that it is over", func() bool { return b.NotReady() == "" })
+	await.True(t, "the writer to know that it is over", func() bool { return b.NotReady() == "" })
 	b.check(t, 1)
 }
 
@@ -169,9 +170,9 @@ func TestNobodyWaitsForAWriterThatIsNotReady(t *testing.T) {
 	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
 	release := b.hold(t)
-	eventually(t, "a rehearsal to wait", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "a rehearsal to wait", func() bool { return b.waiting(t) == 1 })
 	const clients = 5
 	answers := make(chan error, clients)
 	for range clients {
@@ -189,7 +190,7 @@ func TestNobodyWaitsForAWriterThatIsNotReady(t *testing.T) {
 			if !errors.Is(err, orders.ErrUnavailable) {
 				t.Errorf("got %v", err)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(await.Limit()):
 			release()
 			t.Fatal("they wait")
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/api/internal/orders"
 )
 
@@ -111,7 +112,7 @@ func TestAKeyIsFoundWhateverItsIndexIsCalled(t *testing.T) {
 		written <- end{result, err}
 	}()
 	look := b.connect(t)
-	eventually(t, "the writer to wait for the other one", func() bool { return look.waiting(t) == 1 })
+	await.True(t, "the writer to wait for the other one", func() bool { return look.waiting(t) == 1 })
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
 )
@@ -38,7 +39,7 @@ func TestWriterWithoutAConnection(t *testing.T) {
 	t.Parallel()
 	db, role, as := newRole(t, "connection limit 0")
 	b := newWriterOn(t, as, db, func(c *orders.WriterConfig) { c.Timeout = time.Hour }) // for those who are not refused at once
-	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
 	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
@@ -48,7 +49,7 @@ func TestWriterWithoutAConnection(t *testing.T) {
 	if _, err := b.db.Exec(t.Context(), `alter role `+role+` connection limit -1`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the writer to be ready", func() bool { return b.NotReady() == "" })
+	await.True(t, "the writer to be ready", func() bool { return b.NotReady() == "" })
 	b.mustWrite(t, one(order(2), ""))
 	b.check(t, 1)
 }
@@ -66,7 +67,7 @@ func TestWriterWithoutTheRightToInsert(t *testing.T) {
 		if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
 			t.Errorf("without insert on %s: %v", table, err)
 		}
-		eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+		await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
 		// A rule about orders does not keep it from finding out that it may write again.
 		if _, err := b.db.Exec(t.Context(), `
 			alter table orders drop constraint if exists customers;
@@ -74,7 +75,7 @@ func TestWriterWithoutTheRightToInsert(t *testing.T) {
 			grant insert on `+table+` to `+role); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the writer to be ready", func() bool { return b.NotReady() == "" })
+		await.True(t, "the writer to be ready", func() bool { return b.NotReady() == "" })
 		b.mustWrite(t, one(order(2), ""))
 	}
 	b.check(t, 3)
@@ -93,12 +94,12 @@ func TestWriterWithoutTheRightToInsertFromTheStart(t *testing.T) {
 	}
 	change(`revoke insert on orders from `)
 	b := newWriterOn(t, as, db, nil)
-	eventually(t, "the writer to know", func() bool { return b.NotReady() != "" })
+	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
 	if n := b.count(t, `select count(*) from orders_id_seq where is_called`); n != 0 {
 		t.Error("an id was drawn")
 	}
 	change(`grant insert on orders to `)
-	eventually(t, "the writer to be ready", func() bool { return b.NotReady() == "" })
+	await.True(t, "the writer to be ready", func() bool { return b.NotReady() == "" })
 }
 
 // A session in which nothing can be written any more is not used any longer than it takes to see that.
@@ -116,7 +117,7 @@ func TestASessionThatCannotWriteIsGivenUp(t *testing.T) {
 	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "an order to be written", func() bool { _, err := b.Write(one(order(2), "k")); return err == nil })
+	await.True(t, "an order to be written", func() bool { _, err := b.Write(one(order(2), "k")); return err == nil })
 	b.check(t, 2)
 }
 
@@ -127,7 +128,7 @@ func TestConnectingMayTakeLongerThanARequest(t *testing.T) {
 	proxy := testdb.Proxy(t, db)
 	proxy.Delay(80 * time.Millisecond)
 	b := newWriterOn(t, proxy.URL, db, func(c *orders.WriterConfig) { c.Timeout = 300 * time.Millisecond })
-	eventually(t, "an order to be written", func() bool {
+	await.True(t, "an order to be written", func() bool {
 		_, err := b.Write(one(order(1), "k"))
 		return err == nil
 	})
@@ -147,14 +148,14 @@ func TestIsolationEndsWithTheRequests(t *testing.T) {
 	release := b.hold(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = b.Write(one(order(0), "")) })
-	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
 	for i := range 100 {
 		wg.Go(func() { _, _ = b.Write(one(order(10*i+7), "")) })
 	}
-	eventually(t, "all to gather", func() bool { return b.Queued() == 100 })
+	await.True(t, "all to gather", func() bool { return b.Queued() == 100 })
 	release()
 	wg.Wait()
-	eventually(t, "the next order", func() bool { _, err := b.Write(one(order(1), "")); return err == nil })
+	await.True(t, "the next order", func() bool { _, err := b.Write(one(order(1), "")); return err == nil })
 	// Halving to the end takes 199 transactions, of which ten seconds have room for ten.
 	if n := b.observed.failures.Load(); n > 20 {
 		t.Errorf("%d transactions were tried", n)
@@ -182,7 +183,7 @@ func TestAnyErrorIsItsOrdersOwn(t *testing.T) {
 	release := b.hold(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = b.Write(one(order(0), "")) })
-	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
 	for i := range 10 {
 		wg.Go(func() {
 			_, err := b.Write(one(order(i), ""))
@@ -195,7 +196,7 @@ func TestAnyErrorIsItsOrdersOwn(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all to gather", func() bool { return b.Queued() == 10 })
+	await.True(t, "all to gather", func() bool { return b.Queued() == 10 })
 	release()
 	wg.Wait()
 	b.check(t, 10)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
@@ -28,11 +29,11 @@ func TestRequestsThatGatherShareATransaction(t *testing.T) {
 		}
 	}
 	wg.Go(func() { write(0) })
-	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
 	for i := 1; i <= n; i++ {
 		wg.Go(func() { write(i) })
 	}
-	eventually(t, "all to gather", func() bool { return b.Queued() == n })
+	await.True(t, "all to gather", func() bool { return b.Queued() == n })
 	release()
 	wg.Wait()
 	b.check(t, n+1)
@@ -83,11 +84,11 @@ func TestOnesFaultDoesNotFailItsNeighbours(t *testing.T) {
 		}
 	}
 	wg.Go(func() { write(0) })
-	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
 	for i := 1; i <= n; i++ {
 		wg.Go(func() { write(i) })
 	}
-	eventually(t, "all to gather", func() bool { return b.Queued() == n })
+	await.True(t, "all to gather", func() bool { return b.Queued() == n })
 	release()
 	wg.Wait()
 	b.check(t, b.count(t, `select count(distinct customer_name) from orders`))
@@ -133,7 +134,7 @@ func TestSameKeyManyTimesInOneBatch(t *testing.T) {
 	release := b.hold(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = b.Write(one(order(99), "")) })
-	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
 	var fresh, replayed, reused atomic.Int64
 	var ids sync.Map
 	for i := range 40 {
@@ -154,7 +155,7 @@ func TestSameKeyManyTimesInOneBatch(t *testing.T) {
 			ids.Store(result.Orders[0].ID, true)
 		})
 	}
-	eventually(t, "all to gather", func() bool { return b.Queued() == 40 })
+	await.True(t, "all to gather", func() bool { return b.Queued() == 40 })
 	release()
 	wg.Wait()
 	if fresh.Load() != 1 || replayed.Load() != 19 || reused.Load() != 20 {
@@ -247,7 +248,7 @@ func TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards(t *testing.T)
 				_, err := b.Write(one(order(i), ""))
 				return err == nil
 			}
-			eventually(t, "the writer to be connected", func() bool { return writes(0) })
+			await.True(t, "the writer to be connected", func() bool { return writes(0) })
 			release := test.hold(t, b, proxy)
 			var (
 				wg       sync.WaitGroup
@@ -271,7 +272,7 @@ func TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards(t *testing.T)
 			}
 			wg.Wait()
 			release()
-			eventually(t, "orders to be written again, and so all that came before to be decided", func() bool { return writes(2) })
+			await.True(t, "orders to be written again, and so all that came before to be decided", func() bool { return writes(2) })
 			var written int
 			if err := b.db.QueryRow(t.Context(), `select count(*) from orders where customer_name = any ($1)`, definite).Scan(&written); err != nil || written != 0 {
 				t.Errorf("%d of %d were written all the same (%v)", written, len(definite), err)
@@ -287,11 +288,11 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	release := b.hold(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = b.Write(one(order(0), "")) })
-	eventually(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
+	await.True(t, "the first transaction", func() bool { return b.waiting(t) == 1 })
 	for i := range 5 {
 		wg.Go(func() { _, _ = b.Write(one(order(i), "")) })
 	}
-	eventually(t, "the queue to fill", func() bool { return b.Queued() == 5 })
+	await.True(t, "the queue to fill", func() bool { return b.Queued() == 5 })
 	if _, err := b.Write(one(order(7), "")); !errors.Is(err, orders.ErrOverloaded) {
 		t.Errorf("got %v", err)
 	}
@@ -410,7 +411,7 @@ func TestWriterEndsWithWhatIsWaiting(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all to wait", func() bool { return w.Queued() == 20 })
+	await.True(t, "all to wait", func() bool { return w.Queued() == 20 })
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	w.Run(ctx)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -89,7 +90,7 @@ func TestTwoRedrivesOfOneLetterMoveItOnce(t *testing.T) {
 		}
 		moved <- n
 	}()
-	eventually(t, "the second waits for the first", func() bool {
+	await.True(t, "the second waits for the first", func() bool {
 		return ask[bool](t, db.conn, `
 			select exists (select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')`, int32(second.PgConn().PID()))
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testlog"
 	"orderflow.example/services/api/internal/schema"
 )
@@ -129,7 +130,7 @@ func TestWaitingForAnotherMigrationEndsWithTheContext(t *testing.T) {
 	go func() {
 		done <- schema.Migrate(ctx, db.cfg, schema.Options{Queue: queue}, logger(db.log))
 	}()
-	eventually(t, "it says that it waits", func() bool {
+	await.True(t, "it says that it waits", func() bool {
 		return strings.Contains(db.log.String(), "another process is migrating")
 	})
 	cancel()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -23,7 +24,7 @@ func TestOneQueueCreatedByTwoSessionsAtOnce(t *testing.T) {
 			_, err := second.Exec(t.Context(), `select pgmq.create('both')`)
 			done <- err
 		}()
-		eventually(t, "the second session waits for the first", func() bool {
+		await.True(t, "the second session waits for the first", func() bool {
 			return ask[bool](t, db.conn, `
 				select exists (select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')`, int32(second.PgConn().PID()))
 		})
@@ -137,7 +138,7 @@ func TestPurgeCountsWhatItTakes(t *testing.T) {
 		}
 		purged <- n
 	}()
-	eventually(t, "the purge waits for the sender", func() bool {
+	await.True(t, "the purge waits for the sender", func() bool {
 		return ask[bool](t, db.conn, `
 			select exists (select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')`, int32(purger.PgConn().PID()))
 	})

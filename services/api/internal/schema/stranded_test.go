@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/api/internal/schema"
 )
 
@@ -249,7 +250,7 @@ func TestRequeueBesideOthersMakesNoSecondMessage(t *testing.T) {
 				}
 				done <- n
 			}()
-			eventually(t, "it waits", func() bool {
+			await.True(t, "it waits", func() bool {
 				return ask[bool](t, db.conn, `select exists (select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')`, int32(requeue.PgConn().PID()))
 			})
 			mustExec(t, other, test.end)

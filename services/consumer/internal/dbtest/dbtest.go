@@ -5,7 +5,6 @@ package dbtest
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -174,26 +173,4 @@ func (d *DB) Audit() Audit {
 	}
 	d.tb.Fatalf("audit: %v", err)
 	panic("unreachable")
-}
-
-// Eventually waits until condition holds.
-func Eventually(tb testing.TB, what string, condition func() bool) {
-	tb.Helper()
-	Within(tb, 30*time.Second, what, condition)
-}
-
-// Within waits until condition holds, for a given time.
-func Within(tb testing.TB, limit time.Duration, what string, condition func() bool) {
-	tb.Helper()
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !condition() {
-		select {
-		case <-again.C:
-		case <-deadline.C:
-			tb.Fatalf("still not after %s: %s", limit, what)
-		}
-	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
@@ -104,7 +105,7 @@ func TestTheSessionThatHoldsVacuumBackIsNamed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			dbtest.Eventually(t, "it is seen", func() bool {
+			await.True(t, "it is seen", func() bool {
 				f, _ := b.examine()
 				i := slices.IndexFunc(f.Holders, func(h doctor.Holder) bool { return h.Name == fmt.Sprint(idle.PgConn().PID()) })
 				if i < 0 {

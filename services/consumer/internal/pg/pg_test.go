@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/pg"
@@ -159,7 +160,7 @@ func TestAStatementHasADeadlineThatGrowsWhenItIsHit(t *testing.T) {
 	if again, err := b.ask(`select pg_sleep(3.5)::text || pg_backend_pid()`); err != nil || again == pid {
 		t.Fatalf("the next one has more time: %v", err)
 	}
-	dbtest.Eventually(t, "the server has given up too", func() bool {
+	await.True(t, "the server has given up too", func() bool {
 		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where pid = $1::integer`, pid) == 0
 	})
 }

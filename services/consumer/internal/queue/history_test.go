@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/queue"
@@ -148,7 +149,7 @@ func TestCompletingAnOrderWritesNoIndex(t *testing.T) {
 	if _, err := b.conn.Exec(b.ctx, `select pg_stat_force_next_flush()`); err != nil {
 		t.Fatal(err)
 	}
-	dbtest.Eventually(t, "the statistics show the update", func() bool {
+	await.True(t, "the statistics show the update", func() bool {
 		return dbtest.One[int](b.DB, `select n_tup_upd from pg_stat_user_tables where relid = 'public.orders'::regclass`) == 20
 	})
 	if hot := dbtest.One[int](b.DB, `select n_tup_hot_upd from pg_stat_user_tables where relid = 'public.orders'::regclass`); hot != 20 {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
@@ -344,7 +345,7 @@ func (p *protocol) LoseCommit(t *rapid.T) {
 	if err == nil {
 		t.Fatal("the commit was to be lost")
 	}
-	dbtest.Eventually(p.b.t, "the server has noticed", func() bool {
+	await.True(p.b.t, "the server has noticed", func() bool {
 		return dbtest.One[int](p.b.DB, `select count(*) from pg_stat_activity where application_name = $1`, doubtfulName) == 0
 	})
 	for _, m := range f.Messages {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/webhook"
 )
@@ -170,7 +171,7 @@ func TestADeadConnectionOfHTTP2CostsOneAttemptOfWhatIsOnIt(t *testing.T) {
 			if !handler.IsUnavailable(err) {
 				t.Errorf("an order that was on it: %v", err)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(await.Limit()):
 			t.Fatal("nobody has noticed that the connection is dead")
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/effect"
@@ -97,7 +98,7 @@ func TestAConnectionLostAroundAnEffectNeitherLosesNorRepeatsIt(t *testing.T) {
 				sprung := proxy.Trap(statement, fault)
 				b.Publish(50)
 				r := b.startOn(address, workSettings(), f)
-				within(t, "the connection is cut", sprung)
+				await.Value(t, "the connection is cut", sprung)
 				if a := b.settled(); a.Completed != 50 {
 					t.Fatalf("%+v", a)
 				}
@@ -126,7 +127,7 @@ func TestAnErrorOfOneOrdersWorkIsItsOwn(t *testing.T) {
 			s := workSettings()
 			s.MaxAttempts = 3
 			r := b.start(s, f)
-			dbtest.Eventually(t, "all but one have an end", func() bool { a := b.Audit(); return a.Pending == 1 && a.Queued == 1 })
+			await.True(t, "all but one have an end", func() bool { a := b.Audit(); return a.Pending == 1 && a.Queued == 1 })
 			for id, want := range map[int64]struct {
 				status, problem string
 				attempts        int
@@ -166,7 +167,7 @@ func TestAFunctionThatCannotBeCalledKeepsOrdersBack(t *testing.T) {
 	b.settled()
 	b.Exec(`drop function shop.ship(public.orders[])`)
 	b.Publish(10)
-	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+	await.True(t, "it is not ready, and says why", func() bool {
 		ok, why := r.Ready()
 		return !ok && strings.Contains(why, "there is no function shop.ship") && strings.Contains(why, "create it")
 	})
@@ -174,7 +175,7 @@ func TestAFunctionThatCannotBeCalledKeepsOrdersBack(t *testing.T) {
 	if a := b.settled(); a.Completed != 20 {
 		t.Fatalf("%+v", a)
 	}
-	dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+	await.True(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
 	r.stop()
 	b.shipped()
 	if n := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts <> 1 or last_error is not null`); n != 0 {
@@ -187,7 +188,7 @@ func TestWithoutItsFunctionAConsumerWaits(t *testing.T) {
 	b := setup(t)
 	b.Publish(5)
 	r := b.start(workSettings(), effect.NewFunction(pgx.Identifier{"shop", "ship"}))
-	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+	await.True(t, "it is not ready, and says why", func() bool {
 		ok, why := r.Ready()
 		return !ok && strings.Contains(why, "there is no schema shop")
 	})
@@ -247,7 +248,7 @@ func TestAFunctionCanUndoOrRepeatNothing(t *testing.T) {
 			s := workSettings()
 			s.MaxAttempts, s.AckWorkLanes = 2, 1
 			r := b.start(s, f)
-			dbtest.Eventually(t, "every order has an end", func() bool { a := b.Audit(); return a.Completed+a.Dead == 10 && a.Queued == 0 })
+			await.True(t, "every order has an end", func() bool { a := b.Audit(); return a.Completed+a.Dead == 10 && a.Queued == 0 })
 			if a := b.Audit(); a.Completed != test.completed || a.Duplicated != 0 {
 				t.Errorf("%+v", a)
 			}
@@ -256,7 +257,7 @@ func TestAFunctionCanUndoOrRepeatNothing(t *testing.T) {
 			}
 			b.Exec(fmt.Sprintf(rules, ``))
 			b.Publish(10)
-			dbtest.Eventually(t, "the next have an end", func() bool { return b.Audit().Completed == test.completed+10 })
+			await.True(t, "the next have an end", func() bool { return b.Audit().Completed == test.completed+10 })
 			r.stop()
 			b.shipped()
 			if ok := dbtest.One[bool](b.DB, `select bool_and(processed_by = 'under-test') from public.orders where status = 'completed'`); !ok {
@@ -302,11 +303,11 @@ func TestSlowWorkKeepsNoOtherOrderWaiting(t *testing.T) {
 	s := workSettings()
 	s.MaxAttempts = 2
 	r := b.start(s, f)
-	dbtest.Eventually(t, "the slow one is at work", func() bool {
+	await.True(t, "the slow one is at work", func() bool {
 		return dbtest.One[bool](b.DB, `select exists (select from pg_locks where locktype = 'advisory' and not granted)`)
 	})
 	b.Publish(39)
-	dbtest.Eventually(t, "all others have an end", func() bool { a := b.Audit(); return a.Completed == 38 && a.Dead == 1 })
+	await.True(t, "all others have an end", func() bool { a := b.Audit(); return a.Completed == 38 && a.Dead == 1 })
 	if _, err := hold.Exec(t.Context(), `select pg_advisory_unlock(4711)`); err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +332,7 @@ func TestADrainRollsBackWhatIsNotOver(t *testing.T) {
 	s := workSettings()
 	s.Drain = 100 * time.Millisecond
 	r := b.start(s, f)
-	dbtest.Eventually(t, "some are at work", func() bool {
+	await.True(t, "some are at work", func() bool {
 		return dbtest.One[bool](b.DB, `select exists (select from pg_locks where locktype = 'advisory' and not granted)`)
 	})
 	r.stop()
@@ -375,7 +376,7 @@ func TestWorkIsDoneOnceAnOrder(t *testing.T) {
 	b.Publish(3)
 	b.Exec(`select pgmq.send('order_queue', message, headers) from pgmq.q_order_queue`)
 	r := b.start(workSettings(), f)
-	dbtest.Eventually(t, "the queue is empty", func() bool { return b.Audit().Queued == 0 })
+	await.True(t, "the queue is empty", func() bool { return b.Audit().Queued == 0 })
 	r.stop()
 	b.shipped()
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
@@ -64,7 +65,7 @@ func TestOrdersThatAlwaysRunIntoSomethingStarveNobody(t *testing.T) {
 			s := workSettings()
 			s.MaxAttempts, s.Batch, s.Concurrency = 1, 2, 2 // it holds ten at most
 			r := b.start(s, f)
-			dbtest.Within(t, 3*time.Minute, "every order has an end", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+			await.True(t, "every order has an end", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 			if a := b.Audit(); a.Completed != 14 || a.Dead != 11 {
 				t.Errorf("%+v", a)
 			}
@@ -83,7 +84,7 @@ func TestAFunctionMayBeReplacedWhileConsumersRun(t *testing.T) {
 	r := b.start(s, f)
 	for i, returns := range []string{"integer", "setof text", "void", "table (a integer, b text)", "record"} {
 		b.Publish(1)
-		dbtest.Eventually(t, "the order has an end", func() bool { return b.Audit().Completed == 2*i+1 })
+		await.True(t, "the order has an end", func() bool { return b.Audit().Completed == 2*i+1 })
 		b.Exec(`begin; drop function shop.ship(public.orders); ` + strings.Replace(shipOne, "returns void", "returns "+returns, 1) + `; commit`)
 		if strings.Contains(returns, "(") || returns == "record" {
 			b.Exec(`create or replace function shop.ship(o public.orders) returns ` + returns + ` language sql as $$
@@ -94,7 +95,7 @@ func TestAFunctionMayBeReplacedWhileConsumersRun(t *testing.T) {
 				insert into shop.shipments values (o.id, o.quantity); select null::integer $$`)
 		}
 		b.Publish(1)
-		dbtest.Eventually(t, "the next one has", func() bool { a := b.Audit(); return a.Completed == 2*i+2 || a.Dead > 0 })
+		await.True(t, "the next one has", func() bool { a := b.Audit(); return a.Completed == 2*i+2 || a.Dead > 0 })
 		if a := b.Audit(); a.Dead > 0 {
 			t.Fatalf("after %q: %v", returns, dbtest.All[string](b.DB, `select last_error from public.orders where status = 'dead'`))
 		}
@@ -115,7 +116,7 @@ func TestAConnectionThatGoesSilentInTheMiddleOfWorkIsNoAttempt(t *testing.T) {
 			s := workSettings()
 			s.MaxAttempts, s.HandlerTimeout = 1, time.Second
 			r := b.startOn(address, s, f)
-			within(t, "the answer is held back", held)
+			await.Value(t, "the answer is held back", held)
 			if a := b.settled(); a.Completed != 1 {
 				t.Errorf("%+v, %v", a, b.Order(1).LastError)
 			}
@@ -136,7 +137,7 @@ func TestWhatAFunctionSetsForItsSessionEndsWithItsTransaction(t *testing.T) {
 	r := b.start(s, f)
 	for i := range 5 {
 		b.Publish(20)
-		dbtest.Eventually(t, "they are completed", func() bool { return b.Audit().Completed == 20*(i+1) })
+		await.True(t, "they are completed", func() bool { return b.Audit().Completed == 20*(i+1) })
 		if extended := r.metric("leases_extended_total"); extended < float64(20*i) {
 			t.Fatalf("only %v leases were extended", extended)
 		}

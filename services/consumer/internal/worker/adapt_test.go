@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 )
@@ -23,10 +24,10 @@ func TestWhatWasReadForQuickHandlersIsHandedBackWhenTheyBecomeSlow(t *testing.T)
 		}
 		return nil
 	}))
-	dbtest.Within(t, time.Minute, "messages are handed back", func() bool {
+	await.True(t, "messages are handed back", func() bool {
 		return dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where headers ? 'orderflow-released'`) > 0
 	})
-	dbtest.Within(t, time.Minute, "it holds no more than it works on within a second", func() bool {
+	await.True(t, "it holds no more than it works on within a second", func() bool {
 		return dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt > clock_timestamp()`) <= 50
 	})
 	c.stop()

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
@@ -23,9 +24,9 @@ func (c *clock) now() time.Time              { return time.Now().Add(time.Durati
 func (c *clock) forward(d time.Duration)     { c.ahead.Add(int64(d)) }
 func (c *clock) measures(w *worker.Consumer) { w.MeasureStepsBy(c.now) }
 func alive(w *worker.Consumer) (ok bool)     { ok, _ = w.Alive(); return ok }
-func (r *running) saysOfItself(why string) bool {
-	_, said := r.Alive()
-	return strings.Contains(said, why)
+func (r *running) hangs(why string) bool {
+	ok, said := r.Alive()
+	return !ok && strings.Contains(said, why)
 }
 
 // cancelRequest is the code of a message that asks for the end of another connection's statement: pgx sends one, unasked, for what
@@ -72,7 +73,7 @@ func TestConnectingForMinutesIsNoReasonToRestart(t *testing.T) {
 	r := b.startOn("postgres://u:p@"+strings.Join(hosts, ",")+"/d?sslmode=disable&connect_timeout=30", settings(), noop, c.measures)
 	for range 2 {
 		for i := range hosts {
-			conn := within(t, "it tries the next address", connections[i])
+			conn := await.Value(t, "it tries the next address", connections[i])
 			c.forward(30 * time.Second)
 			if ok, why := r.Alive(); !ok {
 				t.Errorf("not alive while it waits for address %d: %s", i+1, why)
@@ -81,13 +82,13 @@ func TestConnectingForMinutesIsNoReasonToRestart(t *testing.T) {
 		}
 	}
 	// An attempt that does not end when its time is up is a hang.
-	conn := within(t, "it tries again", connections[0])
+	conn := await.Value(t, "it tries again", connections[0])
 	c.forward(30*time.Second + time.Minute + time.Second)
 	if alive(r.Consumer) {
 		t.Error("alive, though connecting has not come to its end")
 	}
 	_ = conn.Close()
-	dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+	await.True(t, "it is alive again", func() bool { return alive(r.Consumer) })
 	r.drain() // before the listeners are gone
 	_ = r.wait()
 }
@@ -104,17 +105,17 @@ func TestADatabaseAwaySinceYesterdayIsNoReasonToRestart(t *testing.T) {
 		<-go_on
 		return nil
 	}), c.measures)
-	within(t, "work is under way", started)
+	await.Value(t, "work is under way", started)
 	proxy.Refuse()
 	close(go_on) // there is a result to be written, too
-	dbtest.Eventually(t, "the outage is noticed", func() bool { return r.outages.Load() >= 1 })
+	await.True(t, "the outage is noticed", func() bool { return r.outages.Load() >= 1 })
 	for range 3 {
 		c.forward(8 * time.Hour)
 		// What was just being tried has to come to its end; then the time is known to be over.
-		dbtest.Eventually(t, "it is alive", func() bool { return alive(r.Consumer) })
+		await.True(t, "it is alive", func() bool { return alive(r.Consumer) })
 	}
 	// What a link had heard before the cut may have been noted after it, until the next try.
-	dbtest.Eventually(t, "it is not ready", func() bool { ok, _ := r.Ready(); return !ok })
+	await.True(t, "it is not ready", func() bool { ok, _ := r.Ready(); return !ok })
 	proxy.Accept()
 	b.settled()
 	r.stop()
@@ -129,14 +130,14 @@ func TestALoopThatHangsIsAReasonToRestart(t *testing.T) {
 			var c clock
 			hangs := proxy.Trap(statement, pgproxy.Held)
 			r := b.startOn(address, settings(), noop, c.measures)
-			within(t, "the statement is held up", hangs)
+			await.Value(t, "the statement is held up", hangs)
 			// Its deadline would end it; so the time is set forward until that is in the middle of it.
-			dbtest.Eventually(t, "it is not alive", func() bool {
+			await.True(t, "it is not alive", func() bool {
 				c.forward(2 * time.Minute)
-				return r.saysOfItself("the " + loop + " has not moved for")
+				return r.hangs("the " + loop + " has not moved for")
 			})
 			proxy.Release()
-			dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+			await.True(t, "it is alive again", func() bool { return alive(r.Consumer) })
 			b.settled()
 			r.stop()
 		})
@@ -153,14 +154,14 @@ func TestAHeartbeatThatHangsIsAReasonToRestart(t *testing.T) {
 	free := make(chan struct{})
 	hangs := proxy.Trap(named("extend"), pgproxy.Held)
 	r := b.startOn(address, s, handle(func(context.Context, message.Message) error { <-free; return nil }), c.measures)
-	within(t, "an extension is held up", hangs)
-	dbtest.Eventually(t, "it is not alive", func() bool {
+	await.Value(t, "an extension is held up", hangs)
+	await.True(t, "it is not alive", func() bool {
 		c.forward(2 * time.Minute)
-		return r.saysOfItself("the heartbeat has not moved for")
+		return r.hangs("the heartbeat has not moved for")
 	})
 	proxy.Release()
 	close(free)
-	dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+	await.True(t, "it is alive again", func() bool { return alive(r.Consumer) })
 	b.settled()
 	r.stop()
 }
@@ -173,17 +174,52 @@ func TestHandlersThatBlockEveryWorkerAreAReasonToRestart(t *testing.T) {
 	free := make(chan struct{})
 	b.Publish(2)
 	r := b.startOn(b.URL, s, handle(func(context.Context, message.Message) error { <-free; return nil }), c.measures)
-	dbtest.Eventually(t, "both are stuck", func() bool { return r.metric("worker_slots_stuck") == 2 })
+	await.True(t, "both are stuck", func() bool { return r.metric("worker_slots_stuck") == 2 })
 	if ok, why := r.Alive(); !ok {
 		t.Errorf("not alive at once: %s", why)
 	}
-	dbtest.Eventually(t, "it is not alive", func() bool {
+	await.True(t, "it is not alive", func() bool {
 		c.forward(2 * time.Minute)
-		return r.saysOfItself("every worker has been occupied")
+		return r.hangs("every worker has been occupied")
 	})
 	close(free)
-	dbtest.Eventually(t, "it is alive again", func() bool { return alive(r.Consumer) })
+	await.True(t, "it is alive again", func() bool { return alive(r.Consumer) })
 	b.settled()
+}
+
+func TestALaneWhoseWorkHangsIsAReasonToRestart(t *testing.T) {
+	b := setup(t)
+	f := b.shop(ship, `perform pg_advisory_xact_lock(4711);`)
+	holder, err := b.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Rollback(context.Background()) }()
+	if _, err := holder.Exec(t.Context(), `select pg_advisory_xact_lock(4711)`); err != nil {
+		t.Fatal(err)
+	}
+	b.Publish(1)
+	var c clock
+	s := workSettings()
+	s.Visible, s.HandlerTimeout = 2*time.Minute, time.Minute
+	r := b.startOn(b.URL, s, f, c.measures)
+	await.True(t, "the function waits", func() bool {
+		return dbtest.One[bool](b.DB, `select exists (select from pg_locks as l join pg_database as d on d.oid = l.database and d.datname = current_database() where l.locktype = 'advisory' and not l.granted)`)
+	})
+	if ok, why := r.Alive(); !ok {
+		t.Errorf("not alive at once: %s", why)
+	}
+	await.True(t, "it is not alive", func() bool {
+		c.forward(2 * time.Minute)
+		return r.hangs("a transaction with the work of orders has not moved for")
+	})
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await.True(t, "it is alive again", func() bool { return alive(r.Consumer) })
+	b.settled()
+	r.stop()
+	b.shipped()
 }
 
 func TestADrainTakesAsLongAsItTakes(t *testing.T) {
@@ -196,11 +232,11 @@ func TestADrainTakesAsLongAsItTakes(t *testing.T) {
 		<-go_on
 		return nil
 	}), c.measures)
-	within(t, "it is at work", started)
+	await.Value(t, "it is at work", started)
 	r.drain()
-	dbtest.Eventually(t, "it drains", func() bool { _, why := r.Ready(); return why == "draining" })
+	await.True(t, "it drains", func() bool { _, why := r.Ready(); return why == "draining" })
 	c.forward(time.Hour)
-	dbtest.Eventually(t, "it is alive", func() bool { return alive(r.Consumer) })
+	await.True(t, "it is alive", func() bool { return alive(r.Consumer) })
 	close(go_on)
 	r.stop()
 }

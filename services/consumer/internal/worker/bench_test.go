@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/effect"
@@ -110,7 +111,7 @@ func consume(b *testing.B, of backlog, batch, lanes int, function string, h hand
 	start := time.Now()
 	b.StartTimer()
 	go func() { ended <- c.Run(ctx) }()
-	dbtest.Within(b, time.Minute, "the backlog is done", func() bool {
+	await.True(b, "the backlog is done", func() bool {
 		return sum(b, m.Registry, "orderflow_consumer_messages_processed_total") == float64(of.orders)
 	})
 	b.StopTimer()

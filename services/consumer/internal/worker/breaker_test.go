@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -68,7 +69,7 @@ func (b *bundle) load(n int, each time.Duration) (stop func()) {
 // allOpen waits until every consumer knows that the breaker is open, and nothing is at work any more but a probe.
 func (b *bundle) allOpen(r *receiver, all []*running) {
 	b.t.Helper()
-	dbtest.Eventually(b.t, "every consumer knows that the breaker is open", func() bool {
+	await.True(b.t, "every consumer knows that the breaker is open", func() bool {
 		for _, c := range all {
 			if c.metric("breaker_open") != 1 {
 				return false
@@ -76,7 +77,7 @@ func (b *bundle) allOpen(r *receiver, all []*running) {
 		}
 		return true
 	})
-	dbtest.Eventually(b.t, "what ran has ended", func() bool { return r.busy() <= 1 })
+	await.True(b.t, "what ran has ended", func() bool { return r.busy() <= 1 })
 }
 
 func (b *bundle) failedProbes(all []*running) (n float64) {
@@ -110,17 +111,17 @@ func TestAnOutageOfWhatIsCalledCostsNoAttempt(t *testing.T) {
 			r := newReceiver(t)
 			all := b.fleet(3, r.handler())
 			stop := b.load(10, 50*time.Millisecond)
-			dbtest.Eventually(t, "it is in use", func() bool { return r.count() > 400 })
+			await.True(t, "it is in use", func() bool { return r.count() > 400 })
 			const normal = 200
 			r.answer(away)
 			b.allOpen(r, all)
 			holds := func() int { // leases last for two minutes here, and retries are due at once
 				return dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt > clock_timestamp() + interval '30 seconds'`)
 			}
-			dbtest.Eventually(t, "how all attempts ended has been written", func() bool { return holds() <= 1 })
+			await.True(t, "how all attempts ended has been written", func() bool { return holds() <= 1 })
 			counted := func() int { return dbtest.One[int](b.DB, `select sum(attempts) from public.orders`) }
 			seen, attempts, failed := r.count(), counted(), b.failedProbes(all)
-			dbtest.Eventually(t, "probes fail", func() bool { return b.failedProbes(all) >= failed+8 })
+			await.True(t, "probes fail", func() bool { return b.failedProbes(all) >= failed+8 })
 			if n := counted(); n != attempts {
 				t.Errorf("%d attempts were counted while the breaker was open", n-attempts)
 			}
@@ -133,16 +134,16 @@ func TestAnOutageOfWhatIsCalledCostsNoAttempt(t *testing.T) {
 				t.Errorf("%d leases are held while the breaker is open", held)
 			}
 			b.uncounted(3 * most)
-			dbtest.Eventually(t, "there is a backlog", func() bool { return b.Audit().Queued > 500 })
+			await.True(t, "there is a backlog", func() bool { return b.Audit().Queued > 500 })
 
 			back := time.Now()
 			r.answer(http.StatusOK)
 			first := r.count()
-			dbtest.Within(t, 2*time.Minute, "it gets more than its normal rate: the backlog shrinks", func() bool {
+			await.True(t, "it gets more than its normal rate: the backlog shrinks", func() bool {
 				return len(r.since(first)) > 10*normal
 			})
 			stop()
-			dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+			await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 			// Over five seconds: what a machine that is late for one sends all at once is no stampede.
 			const window = 5
 			calls := map[int]int{}
@@ -171,7 +172,7 @@ func TestTenConsumersProbeWithOneOrderAtATime(t *testing.T) {
 	b.Publish(300)
 	b.allOpen(r, all)
 	seen := r.count()
-	dbtest.Eventually(t, "probes fail", func() bool { return b.failedProbes(all) >= 12 })
+	await.True(t, "probes fail", func() bool { return b.failedProbes(all) >= 12 })
 	calls := r.since(seen)
 	for i, c := range calls {
 		if c.current > 1 {
@@ -203,12 +204,12 @@ func TestWhatIsHandedBackKeepsItsPlace(t *testing.T) {
 	s.Prefetch, s.Batch, s.Concurrency = 200, 200, 10
 	c := b.start(s, r.handler())
 	b.Publish(100)
-	dbtest.Eventually(t, "ten are at work and the others wait", func() bool { return r.busy() == 10 && c.metric("leases_held") == 100 })
+	await.True(t, "ten are at work and the others wait", func() bool { return r.busy() == 10 && c.metric("leases_held") == 100 })
 	b.Publish(100)
 	// Somebody else finds out.
 	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, probe_at, reason) values ($1, 1, true, clock_timestamp(), clock_timestamp(), 'said so')`, dbtest.QueueName)
 	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
-	dbtest.Eventually(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 10 })
+	await.True(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 10 })
 	visible := dbtest.All[int64](b.DB, `select msg_id from pgmq.q_order_queue where vt <= clock_timestamp() order by vt, msg_id`)
 	if len(visible) != 190 {
 		t.Fatalf("%d are due", len(visible))
@@ -235,7 +236,7 @@ func TestASlowReceiverOpensTheBreaker(t *testing.T) {
 	// a call has been given up.
 	failed := func() int { return dbtest.One[int](b.DB, `select failures from orderflow.gate`) }
 	before, seen := failed(), r.count()
-	dbtest.Eventually(t, "probes fail", func() bool { return failed() >= before+3 })
+	await.True(t, "probes fail", func() bool { return failed() >= before+3 })
 	if calls, failures := r.count()-seen, failed()-before; calls > failures+1 {
 		t.Errorf("%d calls for %d probes that failed", calls, failures)
 	}
@@ -259,7 +260,7 @@ func TestAFlappingReceiverLosesNothing(t *testing.T) {
 	})
 	all := b.fleet(2, r.handler())
 	b.Publish(400)
-	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 	openings := all[0].metric("breaker_openings_total")
 	if openings < 2 {
 		t.Errorf("%v openings", openings)
@@ -287,7 +288,7 @@ func TestOrdersThatFailForThemselvesOpenNothing(t *testing.T) {
 	for range 20 {
 		b.Send(`{"order_id": 10}`, nil)
 	}
-	dbtest.Eventually(t, "they are dead", func() bool { return b.Audit().Queued == 0 })
+	await.True(t, "they are dead", func() bool { return b.Audit().Queued == 0 })
 	if n := dbtest.One[int](b.DB, `select count(*) from orderflow.gate`); n != 0 || c.metric("breaker_openings_total") != 0 {
 		t.Errorf("the gate has been touched: %d rows", n)
 	}
@@ -316,7 +317,7 @@ func TestQuickFailuresAmongSlowAnswersOpenNothing(t *testing.T) {
 	s.Concurrency, s.Prefetch, s.Batch = 60, 100, 100
 	c := b.start(s, slow)
 	b.Publish(100)
-	dbtest.Eventually(t, "all workers wait for an answer", func() bool { return c.metric("messages_in_flight") == 60 || c.metric("breaker_openings_total") > 0 })
+	await.True(t, "all workers wait for an answer", func() bool { return c.metric("messages_in_flight") == 60 || c.metric("breaker_openings_total") > 0 })
 	free()
 	if a := b.settled(); a.Completed != 100 {
 		t.Fatalf("%+v", a)
@@ -389,9 +390,9 @@ func TestAReceiverThatAsksForPatienceGetsIt(t *testing.T) {
 	all := b.fleet(2, r.handler(), func(s *worker.Settings) { s.MaxAttempts = 3 })
 	b.Publish(400)
 	patient := func(c *running) bool { return c.metric("rate_limit") > 0 || c.metric("breaker_open") == 1 } // it refuses all
-	dbtest.Eventually(t, "all give it time", func() bool { return patient(all[0]) && patient(all[1]) })
+	await.True(t, "all give it time", func() bool { return patient(all[0]) && patient(all[1]) })
 	r.answerWith(limited)
-	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 	b.uncounted(0)
 	refused := 0
 	for _, c := range r.since(0) {
@@ -412,12 +413,12 @@ func TestAConsumerThatStartsWhileTheBreakerIsOpenStartsClosed(t *testing.T) {
 		values ($1, 1, true, clock_timestamp(), 'said so', clock_timestamp(), 'somebody', clock_timestamp() + interval '3 seconds')`, dbtest.QueueName)
 	b.Publish(50)
 	c := b.start(breaking("new"), r.handler())
-	dbtest.Eventually(t, "it knows", func() bool { _, why := c.Ready(); return strings.Contains(why, "said so") })
+	await.True(t, "it knows", func() bool { _, why := c.Ready(); return strings.Contains(why, "said so") })
 	if n := r.count(); n != 0 {
 		t.Fatalf("%d calls", n)
 	}
 	// The one that had the right to probe has died: the right passes on.
-	dbtest.Eventually(t, "all orders are completed", func() bool { return b.Audit().Completed == 50 })
+	await.True(t, "all orders are completed", func() bool { return b.Audit().Completed == 50 })
 	if c.probes("answered") != 1 {
 		t.Errorf("%v probes", c.probes("answered"))
 	}
@@ -448,24 +449,24 @@ func TestTheBreakerSurvivesWhateverHappensToItsRow(t *testing.T) {
 		func() { b.Exec(`truncate orderflow.gate`) },
 		func() {
 			proxy.Refuse()
-			dbtest.Eventually(t, "the database is away", func() bool { ok, _ := c.Ready(); return !ok })
+			await.True(t, "the database is away", func() bool { ok, _ := c.Ready(); return !ok })
 			proxy.Accept()
 		},
 	} {
 		b.allOpen(r, all)
 		for range random.IntN(3) {
 			failed := b.failedProbes(all)
-			dbtest.Eventually(t, "probes go on", func() bool { return b.failedProbes(all) > failed })
+			await.True(t, "probes go on", func() bool { return b.failedProbes(all) > failed })
 		}
 		disturb()
 		b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
 	}
 	b.allOpen(r, all)
 	failed := b.failedProbes(all)
-	dbtest.Eventually(t, "probes go on", func() bool { return b.failedProbes(all) > failed })
+	await.True(t, "probes go on", func() bool { return b.failedProbes(all) > failed })
 	r.answer(http.StatusOK)
 	stop()
-	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 	if a := b.Audit(); a.Dead != 0 || a.Duplicated != 0 {
 		t.Fatalf("%+v", a)
 	}
@@ -486,7 +487,7 @@ func TestWithoutItsRowEachConsumerHasABreakerOfItsOwn(t *testing.T) {
 			c := b.start(breaking("alone"), r.handler())
 			b.Publish(200)
 			// It goes on for longer than the row is left alone after each failure to use it.
-			dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 8 })
+			await.True(t, "probes fail", func() bool { return c.probes("failed") >= 8 })
 			if ok, why := c.Ready(); ok || !strings.Contains(why, "sharing the breaker's state is refused") {
 				t.Errorf("ready %t: %s", ok, why)
 			}
@@ -518,7 +519,7 @@ func TestTheBreakersOfTwoQueuesDoNotMix(t *testing.T) {
 	b.Exec(`select pgmq.send('other', jsonb_build_object('order_id', id)) from public.orders where id > 100`)
 	b.Exec(`update public.orders o set message_id = q.msg_id from pgmq.q_other q where (q.message->>'order_id')::bigint = o.id`)
 	b.Exec(`select pg_notify('orderflow_other', '')`)
-	dbtest.Eventually(t, "the other queue is worked off", func() bool { return b.Audit().Completed == 100 })
+	await.True(t, "the other queue is worked off", func() bool { return b.Audit().Completed == 100 })
 	if second.metric("breaker_open") != 0 || second.metric("breaker_openings_total") != 0 {
 		t.Error("the breaker of the other queue has opened")
 	}
@@ -543,19 +544,19 @@ func TestAPausedQueueIsNotWorkedOn(t *testing.T) {
 	s.Concurrency, s.Prefetch = 2, 20
 	c := b.start(s, h)
 	b.Publish(12)
-	within(t, "one starts", started)
-	within(t, "another starts", started)
-	dbtest.Eventually(t, "the others wait", func() bool { return c.metric("leases_held") == 12 })
+	await.Value(t, "one starts", started)
+	await.Value(t, "another starts", started)
+	await.True(t, "the others wait", func() bool { return c.metric("leases_held") == 12 })
 	b.Exec(`select orderflow.pause($1, 'the tests', 'the warehouse moves')`, dbtest.QueueName)
-	dbtest.Eventually(t, "it says so", func() bool {
+	await.True(t, "it says so", func() bool {
 		_, why := c.Ready()
 		return strings.Contains(why, "paused since") && strings.Contains(why, "the tests: the warehouse moves")
 	})
-	dbtest.Eventually(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 2 })
+	await.True(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 2 })
 	close(goOn)
-	dbtest.Eventually(t, "what ran is done", func() bool { return b.Audit().Completed == 2 })
+	await.True(t, "what ran is done", func() bool { return b.Audit().Completed == 2 })
 	other := b.start(breaking("there"), h)
-	dbtest.Eventually(t, "one that starts knows", func() bool { _, why := other.Ready(); return strings.Contains(why, "paused since") })
+	await.True(t, "one that starts knows", func() bool { _, why := other.Ready(); return strings.Contains(why, "paused since") })
 	if n.total() != 2 || c.metric("paused") != 1 {
 		t.Fatalf("%d were worked on", n.total())
 	}
@@ -586,8 +587,8 @@ func TestAFunctionThatTakesTooLongOpensTheBreaker(t *testing.T) {
 	}
 	b.Exec(`insert into flag.slow values (true)`)
 	b.Publish(100)
-	dbtest.Eventually(t, "probes fail", func() bool { return c.probes("failed") >= 3 })
-	dbtest.Eventually(t, "what had been begun has ended, and no leases are held", func() bool { return c.metric("leases_held") <= 1 })
+	await.True(t, "probes fail", func() bool { return c.probes("failed") >= 3 })
+	await.True(t, "what had been begun has ended, and no leases are held", func() bool { return c.metric("leases_held") <= 1 })
 	if a := b.Audit(); a.Dead != 10 {
 		t.Errorf("%+v", a)
 	}

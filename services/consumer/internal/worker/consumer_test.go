@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -124,7 +125,7 @@ func TestAfterTheLastAttemptAMessageIsDead(t *testing.T) {
 	if moved := dbtest.All[int64](b.DB, `select new_msg_id from orderflow.redrive('order_queue', (select array_agg(msg_id) from pgmq.q_order_queue_dlq))`); len(moved) != 1 {
 		t.Fatalf("redrive moved %v", moved)
 	}
-	dbtest.Eventually(t, "the redriven order is dead again", func() bool { return n.total() == 6 && b.Audit().Letters == 1 })
+	await.True(t, "the redriven order is dead again", func() bool { return n.total() == 6 && b.Audit().Letters == 1 })
 	r.stop()
 }
 
@@ -219,14 +220,14 @@ func TestAHandlerThatIgnoresItsDeadlineKeepsItsSlotAndNothingElse(t *testing.T) 
 		return nil
 	}))
 	// Its message is given to the other slot, and so are those that come later.
-	dbtest.Eventually(t, "the message is done elsewhere", func() bool { return b.Order(1).Status == "completed" })
+	await.True(t, "the message is done elsewhere", func() bool { return b.Order(1).Status == "completed" })
 	b.Publish(5)
 	b.settled()
 	if got := r.metric("worker_slots_stuck"); got != 1 {
 		t.Fatalf("%v slots are stuck", got)
 	}
 	close(free)
-	dbtest.Eventually(t, "the slot is free again", func() bool { return r.metric("worker_slots_stuck") == 0 })
+	await.True(t, "the slot is free again", func() bool { return r.metric("worker_slots_stuck") == 0 })
 	if o := b.Order(1); o.Effects != 1 || o.Attempts != 2 || r.metric("messages_failed_total") != 1 {
 		t.Fatalf("%+v after %v failures", o, r.metric("messages_failed_total"))
 	}
@@ -242,7 +243,7 @@ func TestWhenEverySlotIsStuckNothingMoreIsFetched(t *testing.T) {
 	free := make(chan struct{})
 	b.Publish(10)
 	r := b.start(s, handle(func(context.Context, message.Message) error { <-free; return nil }))
-	dbtest.Eventually(t, "both slots are stuck and nothing is held", func() bool {
+	await.True(t, "both slots are stuck and nothing is held", func() bool {
 		return r.metric("worker_slots_stuck") == 2 && r.metric("leases_held") == 0
 	})
 	if got := dbtest.One[int](b.DB, `select sum(read_ct) from pgmq.q_order_queue`); got != 2 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/queue"
@@ -118,10 +119,10 @@ func TestSuspectsAreWorkedOnInEverSmallerCompany(t *testing.T) {
 				return nil
 			}))
 			for range test.most {
-				within(t, "a handler starts", at)
+				await.Value(t, "a handler starts", at)
 			}
 			if crashes > 0 {
-				dbtest.Eventually(t, "what there is no room for is handed back", func() bool { return r.metric("leases_held") <= float64(test.most*5) })
+				await.True(t, "what there is no room for is handed back", func() bool { return r.metric("leases_held") <= float64(test.most*5) })
 			}
 			if most.Load() > int64(test.most) {
 				t.Fatalf("%d at the same time", most.Load())
@@ -149,7 +150,7 @@ func TestALateAnswerTakesTheCrashBack(t *testing.T) {
 		close(ended)
 		return ctx.Err()
 	}))
-	within(t, "it is worked on", started)
+	await.Value(t, "it is worked on", started)
 	known := func() int {
 		return dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue, jsonb_object_keys(headers->'orderflow-started') where msg_id = $1`, id)
 	}
@@ -157,8 +158,8 @@ func TestALateAnswerTakesTheCrashBack(t *testing.T) {
 		t.Fatal("its start is not known")
 	}
 	b.steal(id)
-	within(t, "its handler is cancelled", ended)
-	dbtest.Eventually(t, "the answer is told", func() bool { return known() == 0 })
+	await.Value(t, "its handler is cancelled", ended)
+	await.True(t, "the answer is told", func() bool { return known() == 0 })
 }
 
 // A row that somebody has locked delays the end of an order that was worked on alone, and nothing else.
@@ -175,7 +176,7 @@ func TestASuspectWhoseEndCannotBeWrittenKeepsNobodyWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.start(settings(), noop)
-	dbtest.Eventually(t, "the others are completed", func() bool { return b.Audit().Completed == 4 })
+	await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 4 })
 	if err := other.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
@@ -23,19 +24,19 @@ func TestADrainHandsBackWhatHasNotBeenStartedAndFinishesTheRest(t *testing.T) {
 		return nil
 	}))
 	b.Publish(12)
-	within(t, "one starts", started)
-	within(t, "another starts", started)
-	dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 12 })
+	await.Value(t, "one starts", started)
+	await.Value(t, "another starts", started)
+	await.True(t, "the others wait", func() bool { return r.metric("leases_held") == 12 })
 
 	// Somebody else is there, asleep, and knows of nothing that is due soon: what is handed back must wake it.
 	s = settings()
 	s.ID = "somebody else"
 	other := b.start(s, noop)
-	dbtest.Eventually(t, "the other one has looked and found nothing", func() bool {
+	await.True(t, "the other one has looked and found nothing", func() bool {
 		return other.metric("listener_up") == 1 && other.metric("fetch_batch_size") > 0
 	})
 	r.drain()
-	dbtest.Eventually(t, "the others are done elsewhere while ours still run", func() bool { return b.Audit().Completed == 10 })
+	await.True(t, "the others are done elsewhere while ours still run", func() bool { return b.Audit().Completed == 10 })
 	if ok, why := r.Ready(); ok || why != "draining" {
 		t.Errorf("ready %t: %s", ok, why)
 	}
@@ -60,9 +61,9 @@ func TestAReadInFlightAtTheDrainIsHandedBack(t *testing.T) {
 	committed := proxy.Trap("commit", pgproxy.Held)
 	var n tries
 	r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
-	within(t, "the read has been committed", committed)
+	await.Value(t, "the read has been committed", committed)
 	r.drain()
-	dbtest.Eventually(t, "it drains", func() bool { return r.log.count("draining") == 1 })
+	await.True(t, "it drains", func() bool { return r.log.count("draining") == 1 })
 	proxy.Release()
 	r.stop()
 	visible := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp() and read_ct = 1
@@ -87,12 +88,12 @@ func TestAfterTheDrainTimeoutHandlersAreCancelledAndTheirMessagesHandedBack(t *t
 		}
 		return ctx.Err()
 	}))
-	within(t, "one starts", started)
-	within(t, "the other starts", started)
+	await.Value(t, "one starts", started)
+	await.Value(t, "the other starts", started)
 	r.stop()
 	defer close(go_on)
 	for range 2 {
-		if cause := within(t, "it is cancelled", causes); !errors.Is(cause, handler.ErrDraining) {
+		if cause := await.Value(t, "it is cancelled", causes); !errors.Is(cause, handler.ErrDraining) {
 			t.Fatalf("cause: %v", cause)
 		}
 	}
@@ -116,7 +117,7 @@ func TestADrainWhoseResultsCannotBeWrittenEndsAndSaysSo(t *testing.T) {
 		<-go_on
 		return nil
 	}))
-	within(t, "it starts", started)
+	await.Value(t, "it starts", started)
 	proxy.Refuse()
 	close(go_on)
 	r.drain()

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 )
@@ -71,7 +71,7 @@ func TestNoRowsValueStopsTheOthers(t *testing.T) {
 		}
 		b.Exec(insert + "commit")
 		b.Publish(10)
-		dbtest.Within(t, time.Minute, "the queue is empty", func() bool { return b.Audit().Queued == 0 })
+		await.True(t, "the queue is empty", func() bool { return b.Audit().Queued == 0 })
 		if good := dbtest.One[int](b.DB, `select count(*) from public.orders where customer_name <> 'strange' and status = 'completed' and effects = 1`); good != 10 {
 			rt.Fatalf("%d of 10 good orders are completed", good)
 		}
@@ -100,7 +100,7 @@ func TestARowThatCannotBeReadIsSetAside(t *testing.T) {
 	// A compressed body is made text by that cast.
 	b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('more', repeat('x', 100000)) where message @> '{"order_id": 37}'`)
 	r := b.start(settings(), noop)
-	if dbtest.Eventually(t, "the others are completed, and it is a dead letter", func() bool {
+	if await.True(t, "the others are completed, and it is a dead letter", func() bool {
 		a := b.Audit()
 		return a.Completed == 99 && a.Letters == 1 && a.Queued == 0
 	}); dbtest.One[string](b.DB, `select (headers->'orderflow-dead'->>'reason') || ': ' || (headers->'orderflow-dead'->>'error') from pgmq.q_order_queue_dlq`) !=
@@ -120,7 +120,7 @@ func TestReadsAreBoundedInBytes(t *testing.T) {
 	b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('more', (select string_agg(md5(random()::text || i), '') from generate_series(1, 16000) i))`)
 	release := make(chan struct{})
 	r := b.start(s, handle(func(context.Context, message.Message) error { <-release; return nil }))
-	dbtest.Eventually(t, "it holds what it may", func() bool { return r.metric("messages_received_total") >= 8 })
+	await.True(t, "it holds what it may", func() bool { return r.metric("messages_received_total") >= 8 })
 	b.Publish(1)
 	if got := r.metric("messages_received_total"); got > 9 {
 		t.Errorf("%v messages of half a megabyte are held, where 4 MiB are allowed", got)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
@@ -22,19 +23,19 @@ func TestWhatTheServerRefusesKeepsNothingElseWaiting(t *testing.T) {
 	b.Exec(`create view pgmq.q_order_queue_dlq as select * from pgmq.elsewhere limit 0`) // it is there, and takes nothing
 	r := b.start(s, noop)
 	b.Send(`[]`, nil)
-	dbtest.Eventually(t, "the dead letter is refused", func() bool { return r.log.count("writing results (bury) is refused") > 0 })
+	await.True(t, "the dead letter is refused", func() bool { return r.log.count("writing results (bury) is refused") > 0 })
 	if ok, why := r.Ready(); ok || !strings.Contains(why, "writing is refused") {
 		t.Errorf("ready %t: %s", ok, why)
 	}
 	for range 6 {
 		b.Publish(1000)
 	}
-	dbtest.Eventually(t, "all orders are completed", func() bool {
+	await.True(t, "all orders are completed", func() bool {
 		return dbtest.One[int](b.DB, `select count(*) from public.orders where status = 'completed'`) == 6000
 	})
 	b.Exec(`drop view pgmq.q_order_queue_dlq`)
 	b.Exec(`alter table pgmq.elsewhere rename to q_order_queue_dlq`)
-	dbtest.Eventually(t, "the dead letter is written", func() bool { return b.Audit().Letters == 1 })
+	await.True(t, "the dead letter is written", func() bool { return b.Audit().Letters == 1 })
 	r.stop()
 }
 
@@ -62,7 +63,7 @@ func TestABatchThatTakesTooLongIsMadeSmaller(t *testing.T) {
 				<-all
 				return nil
 			}))
-			dbtest.Eventually(t, "all orders are completed", func() bool { return b.Audit().Completed == 1000 })
+			await.True(t, "all orders are completed", func() bool { return b.Audit().Completed == 1000 })
 			if r.log.count("statement timeout") == 0 {
 				t.Error("nothing took too long: the test shows nothing")
 			}
@@ -84,7 +85,7 @@ func TestLeasesAreMadeLongerWhereTheDatabaseIsSlow(t *testing.T) {
 	s.Visible, s.HandlerTimeout, s.Poll = time.Second, 800*time.Millisecond, time.Second
 	b.Publish(1)
 	r := b.start(s, noop)
-	dbtest.Within(t, time.Minute, "the order is completed", func() bool { return b.Audit().Completed == 1 })
+	await.True(t, "the order is completed", func() bool { return b.Audit().Completed == 1 })
 	if r.log.count("leases are made longer") == 0 {
 		t.Errorf("nothing was slow: the test shows nothing; log:\n%s", r.log)
 	}
@@ -123,9 +124,9 @@ func TestAHeartbeatNeverKeepsItsOwnAckWaiting(t *testing.T) {
 		returned <- dbtest.One[int64](b.DB, `select nextval('step')`)
 		return nil
 	}))
-	dbtest.Within(t, time.Minute, "the order is completed", func() bool { return b.Audit().Completed == 1 })
+	await.True(t, "the order is completed", func() bool { return b.Audit().Completed == 1 })
 	// One that was due at that very moment may come in between; back to back there would be dozens.
-	step := within(t, "the handler has returned", returned)
+	step := await.Value(t, "the handler has returned", returned)
 	if got := dbtest.One[int](b.DB, `select count(*) from extended where step > $1`, step); got > 2 {
 		t.Errorf("%d heartbeats between the end of the handler and the ack", got)
 	}
@@ -144,9 +145,9 @@ func TestARolledBackReadLeavesNoLeaseBehind(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}))
-	within(t, "the read is cut off", sprung)
-	dbtest.Eventually(t, "the messages are worked on", func() bool { return r.metric("messages_in_flight") == 5 })
-	dbtest.Eventually(t, "only what is worked on is held", func() bool { return r.metric("leases_held") == 5 })
+	await.Value(t, "the read is cut off", sprung)
+	await.True(t, "the messages are worked on", func() bool { return r.metric("messages_in_flight") == 5 })
+	await.True(t, "only what is worked on is held", func() bool { return r.metric("leases_held") == 5 })
 	r.stop()
 	if visible := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp()`); visible != 5 {
 		t.Errorf("%d of 5 messages were handed back", visible)
@@ -162,7 +163,7 @@ func TestAReadThatHangsAtADrainWithoutTimeIsHandedBackToo(t *testing.T) {
 	s.Drain = 0
 	b.Publish(5)
 	r := b.startOn(address, s, noop)
-	within(t, "the read has been committed", committed)
+	await.Value(t, "the read has been committed", committed)
 	r.stop()
 	if hidden := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt > clock_timestamp()`); hidden != 0 {
 		t.Errorf("%d messages stay hidden", hidden)

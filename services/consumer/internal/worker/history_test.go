@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -83,11 +84,11 @@ func TestTheHistoryTellsOfHandBacksAndLostLeases(t *testing.T) {
 				<-goOn
 				return result
 			}))
-			within(t, "the first is worked on", started)
-			dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 3 })
+			await.Value(t, "the first is worked on", started)
+			await.True(t, "the others wait", func() bool { return r.metric("leases_held") == 3 })
 			b.steal(1)
 			r.drain()
-			dbtest.Eventually(t, "the others have been handed back", func() bool { return r.metric("messages_released_total") == 2 })
+			await.True(t, "the others have been handed back", func() bool { return r.metric("messages_released_total") == 2 })
 			close(goOn)
 			r.stop()
 			b.wantHistory(1, strings.TrimSpace("lease_lost "+map[bool]string{true: errFailed.Error()}[result != nil]))
@@ -109,10 +110,10 @@ func TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices(t *testing.T) {
 		<-stolen
 		return ctx.Err()
 	}))
-	within(t, "it is worked on", started)
+	await.Value(t, "it is worked on", started)
 	b.steal(1)
 	close(stolen)
-	dbtest.Eventually(t, "the heartbeat has noticed", func() bool { return r.metric("lease_lost_total") == 1 })
+	await.True(t, "the heartbeat has noticed", func() bool { return r.metric("lease_lost_total") == 1 })
 	r.stop()
 	b.wantHistory(1, "lease_lost")
 	if got := r.metric("lease_lost_total"); got != 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -26,7 +27,7 @@ func TestAnOrderHasOneKeyForEver(t *testing.T) {
 		return nil
 	}))
 	b.Publish(1)
-	dbtest.Eventually(t, "it is a dead letter", func() bool { return b.Audit().Letters == 1 })
+	await.True(t, "it is a dead letter", func() bool { return b.Audit().Letters == 1 })
 	if n := dbtest.One[int](b.DB, `select count(*) from orderflow.redrive('order_queue', array(select msg_id from pgmq.q_order_queue_dlq))`); n != 1 {
 		t.Fatalf("%d redriven", n)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
@@ -33,10 +34,10 @@ func TestAStaleWorkerChangesNothingAndSaysSo(t *testing.T) {
 				<-go_on
 				return result
 			}))
-			within(t, "the handler starts", started)
+			await.Value(t, "the handler starts", started)
 			b.steal(1)
 			close(go_on)
-			dbtest.Eventually(t, "the loss is noticed", func() bool { return r.metric("lease_lost_total") == 1 })
+			await.True(t, "the loss is noticed", func() bool { return r.metric("lease_lost_total") == 1 })
 			if o := b.Order(1); o.Status != "pending" || o.Effects != 0 || o.Attempts != 0 || o.LastError != nil {
 				t.Fatalf("%+v", o)
 			}
@@ -65,11 +66,11 @@ func TestTheHeartbeatKeepsLeasesOfRunningAndBufferedMessages(t *testing.T) {
 	})
 	r := b.start(s, work)
 	b.Publish(3)
-	within(t, "the first is worked on", started)
-	dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 3 })
+	await.Value(t, "the first is worked on", started)
+	await.True(t, "the others wait", func() bool { return r.metric("leases_held") == 3 })
 	s.ID = "somebody else"
 	b.start(s, work) // who polls 20 times a second for what expires
-	dbtest.Eventually(t, "leases have been extended for longer than they would have lasted", func() bool {
+	await.True(t, "leases have been extended for longer than they would have lasted", func() bool {
 		return r.metric("leases_extended_total") >= 9
 	})
 	if got := dbtest.One[int](b.DB, `select max(read_ct) from pgmq.q_order_queue`); got != 1 {
@@ -96,15 +97,15 @@ func TestALostLeaseCancelsItsHandler(t *testing.T) {
 		return nil
 	}))
 	b.Publish(3)
-	within(t, "the first is worked on", started)
-	dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 3 })
+	await.Value(t, "the first is worked on", started)
+	await.True(t, "the others wait", func() bool { return r.metric("leases_held") == 3 })
 	b.steal(1)
 	b.steal(2)
-	if got := within(t, "the handler is cancelled", cause); !errors.Is(got, handler.ErrLeaseLost) {
+	if got := await.Value(t, "the handler is cancelled", cause); !errors.Is(got, handler.ErrLeaseLost) {
 		t.Fatalf("cause: %v", got)
 	}
-	dbtest.Eventually(t, "the third is done", func() bool { return b.Order(3).Status == "completed" })
-	dbtest.Eventually(t, "nothing is held", func() bool { return r.metric("leases_held") == 0 })
+	await.True(t, "the third is done", func() bool { return b.Order(3).Status == "completed" })
+	await.True(t, "nothing is held", func() bool { return r.metric("leases_held") == 0 })
 	if o1, o2 := b.Order(1), b.Order(2); o1.Effects+o2.Effects != 0 || o1.Attempts+o2.Attempts != 0 {
 		t.Fatalf("%+v %+v", o1, o2)
 	}
@@ -160,8 +161,8 @@ func TestOneMessageDoesNotSpoilItsBatch(t *testing.T) {
 		"an order that cannot be written at all is kept in the queue": {
 			when: `true`,
 			check: func(b *bundle, _ *running) {
-				dbtest.Eventually(b.t, "the others are completed", func() bool { return b.Audit().Completed == 29 })
-				dbtest.Eventually(b.t, "it has used up its attempts and goes on", func() bool {
+				await.True(b.t, "the others are completed", func() bool { return b.Audit().Completed == 29 })
+				await.True(b.t, "it has used up its attempts and goes on", func() bool {
 					return dbtest.One[int](b.DB, `select read_ct from pgmq.q_order_queue`) > 4
 				})
 				b.Exec(`drop trigger refuse on public.orders`)
@@ -216,13 +217,13 @@ func TestALockedOrderKeepsNobodyElseWaiting(t *testing.T) {
 				}
 				return nil
 			}))
-			dbtest.Eventually(t, "the others are settled", func() bool { a := b.Audit(); return a.Completed+a.Dead == 29 })
+			await.True(t, "the others are settled", func() bool { a := b.Audit(); return a.Completed+a.Dead == 29 })
 			for i := range 20 {
 				b.Publish(1)
-				dbtest.Eventually(t, "the next one is settled", func() bool { a := b.Audit(); return a.Completed+a.Dead == 30+i })
+				await.True(t, "the next one is settled", func() bool { a := b.Audit(); return a.Completed+a.Dead == 30+i })
 			}
 			tried := r.metric("statement_seconds")
-			dbtest.Eventually(t, "the locked one is tried again and again", func() bool { return r.metric("statement_seconds") >= tried+2 })
+			await.True(t, "the locked one is tried again and again", func() bool { return r.metric("statement_seconds") >= tried+2 })
 			// The first ack of its batch ran into the lock; after that it is passed over.
 			if got := r.metric("lock_conflicts_total"); got > 1 {
 				t.Errorf("%v statements waited for the lock", got)
@@ -252,9 +253,9 @@ func TestALeaseIsExtendedWhileItsAckCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := b.start(s, noop)
-	dbtest.Eventually(t, "the order has been worked on", func() bool { return r.metric("handler_seconds") == 1 })
+	await.True(t, "the order has been worked on", func() bool { return r.metric("handler_seconds") == 1 })
 	before := r.metric("leases_extended_total")
-	dbtest.Eventually(t, "its lease is extended for longer than it would have lasted", func() bool {
+	await.True(t, "its lease is extended for longer than it would have lasted", func() bool {
 		return r.metric("leases_extended_total") >= before+4
 	})
 	if err := other.Rollback(t.Context()); err != nil {
@@ -279,13 +280,13 @@ func TestALeaseThatRanOutIsNoFailure(t *testing.T) {
 		cause <- context.Cause(ctx)
 		return ctx.Err()
 	}))
-	within(t, "the handler starts", started)
+	await.Value(t, "the handler starts", started)
 	proxy.Refuse()
-	if got := within(t, "the handler is cancelled", cause); !errors.Is(got, handler.ErrLeaseExpired) {
+	if got := await.Value(t, "the handler is cancelled", cause); !errors.Is(got, handler.ErrLeaseExpired) {
 		t.Fatalf("cause: %v", got)
 	}
 	proxy.Accept()
-	within(t, "it is tried again", started)
+	await.Value(t, "it is tried again", started)
 	r.stop()
 	if failed := r.metric("messages_failed_total"); failed != 0 {
 		t.Errorf("%v failures", failed)

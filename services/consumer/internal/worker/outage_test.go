@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/handler"
@@ -41,7 +42,7 @@ func TestAConnectionLostAtAnyStatementLosesAndRepeatsNothing(t *testing.T) {
 					}
 					return nil
 				}))
-				within(t, "the connection is cut", sprung)
+				await.Value(t, "the connection is cut", sprung)
 				if a := b.settled(); a.Completed != 24 || a.Dead != 6 || a.Letters != 6 {
 					t.Fatalf("%+v", a)
 				}
@@ -76,11 +77,11 @@ func TestAReleaseWhoseReplyIsLostIsRepeated(t *testing.T) {
 				<-go_on
 				return nil
 			}))
-			within(t, "one starts", started)
-			dbtest.Eventually(t, "the others wait", func() bool { return r.metric("leases_held") == 5 })
+			await.Value(t, "one starts", started)
+			await.True(t, "the others wait", func() bool { return r.metric("leases_held") == 5 })
 			sprung := proxy.Trap(named("release"), fault)
 			r.drain()
-			within(t, "the connection is cut", sprung)
+			await.Value(t, "the connection is cut", sprung)
 			close(go_on)
 			r.stop()
 			b.start(settings(), noop)
@@ -105,13 +106,13 @@ func TestResultsOfAnOutageAreAllWrittenAfterIt(t *testing.T) {
 	go_on := make(chan struct{})
 	b.Publish(orders)
 	r := b.startOn(address, s, handle(func(context.Context, message.Message) error { <-go_on; return nil }))
-	dbtest.Eventually(t, "all are held", func() bool { return r.metric("leases_held") == orders })
+	await.True(t, "all are held", func() bool { return r.metric("leases_held") == orders })
 	proxy.Refuse()
 	close(go_on)
-	dbtest.Eventually(t, "all are done", func() bool { return r.metric("handler_seconds") == orders })
+	await.True(t, "all are done", func() bool { return r.metric("handler_seconds") == orders })
 	sprung := proxy.Trap(named("ack"), pgproxy.Unsent)
 	proxy.Accept()
-	within(t, "the first statement after the outage fails", sprung)
+	await.Value(t, "the first statement after the outage fails", sprung)
 	if a := b.settled(); a.Completed != orders {
 		t.Fatalf("%+v", a)
 	}
@@ -127,7 +128,7 @@ func TestItWaitsForADatabaseThatIsNotThereYet(t *testing.T) {
 	proxy.Refuse()
 	b.Publish(3)
 	r := b.startOn(address, settings(), noop)
-	dbtest.Eventually(t, "the first failures", func() bool { return r.outages.Load() >= 1 })
+	await.True(t, "the first failures", func() bool { return r.outages.Load() >= 1 })
 	if ok, _ := r.Ready(); ok {
 		t.Error("ready without a database")
 	}
@@ -159,7 +160,7 @@ func TestAWrongPasswordIsCalledThat(t *testing.T) {
 	address.User = url.UserPassword(role, "wrong")
 	b.Publish(3)
 	r := b.startOn(address.String(), settings(), noop)
-	dbtest.Eventually(t, "readiness and the log say so", func() bool {
+	await.True(t, "readiness and the log say so", func() bool {
 		ok, why := r.Ready()
 		return !ok && strings.HasPrefix(why, "database refuses the password since ") && r.log.count("database refuses the password") > 0
 	})
@@ -176,7 +177,7 @@ func TestItWaitsForTheSchema(t *testing.T) {
 	b.Publish(1)
 	b.Exec(`alter table public.orderflow_migrations rename to not_yet`)
 	r := b.start(settings(), noop)
-	dbtest.Eventually(t, "it says what it waits for", func() bool { return r.log.count("waiting for the database's schema") == 1 })
+	await.True(t, "it says what it waits for", func() bool { return r.log.count("waiting for the database's schema") == 1 })
 	if ok, _ := r.Ready(); ok {
 		t.Error("ready without a schema")
 	}
@@ -209,7 +210,7 @@ func TestItSurvivesConnectionsBeingTerminatedOverAndOver(t *testing.T) {
 	for range 40 {
 		b.Publish(50)
 	}
-	within(t, "the killing ends", done)
+	await.Value(t, "the killing ends", done)
 	if a := b.settled(); a.Completed != 2000 {
 		t.Fatalf("%+v", a)
 	}
@@ -243,10 +244,10 @@ func TestAServerThatHangsIsLeftAndComeBackTo(t *testing.T) {
 		return nil
 	}))
 	b.Publish(8)
-	within(t, "work is under way", started)
+	await.Value(t, "work is under way", started)
 	proxy.Freeze()
 	close(go_on)
-	dbtest.Eventually(t, "the hang is noticed", func() bool { return r.outages.Load() >= 1 })
+	await.True(t, "the hang is noticed", func() bool { return r.outages.Load() >= 1 })
 	b.Publish(8)
 	proxy.Thaw()
 	begin := time.Now()
@@ -268,7 +269,7 @@ func TestConnectionsThatHaveGoneSilentAreAllReplacedAtOnce(t *testing.T) {
 	r := b.startOn(address, s, noop)
 	b.Publish(1)
 	b.settled()
-	dbtest.Eventually(t, "it has heard so", func() bool {
+	await.True(t, "it has heard so", func() bool {
 		return r.metric("leases_held") == 0 && r.metric("messages_processed_total") == 1
 	})
 	proxy.Silence()
@@ -289,14 +290,14 @@ func TestALostListenerIsReplaced(t *testing.T) {
 	b.Publish(1)
 	b.settled()
 	for range 3 {
-		dbtest.Eventually(t, "it listens", func() bool {
+		await.True(t, "it listens", func() bool {
 			return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database()
 				and application_name like 'orderflow-consumer%' and query like '%consumer: peek%'`) == 1 && r.metric("listener_up") == 1
 		})
 		before := r.metric("reconnects_total")
 		b.Exec(`select pg_terminate_backend(pid) from pg_stat_activity
 			where datname = current_database() and application_name like 'orderflow-consumer%'`)
-		dbtest.Eventually(t, "the listener is back", func() bool { return r.metric("reconnects_total") > before })
+		await.True(t, "the listener is back", func() bool { return r.metric("reconnects_total") > before })
 		// Nobody polls within the test's time: only a notification can bring this order through.
 		b.Publish(1)
 		b.settled()
@@ -308,7 +309,7 @@ func TestALostNotificationCostsAPollInterval(t *testing.T) {
 	s := settings()
 	s.Poll = 200 * time.Millisecond
 	b.start(s, noop)
-	dbtest.Eventually(t, "it is idle", func() bool {
+	await.True(t, "it is idle", func() bool {
 		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database()
 			and application_name like 'orderflow-consumer%' and state = 'idle' and query like '%consumer: peek%'`) == 1
 	})
@@ -338,7 +339,7 @@ func TestWorkGoesOnWhileVacuumIsHeldBack(t *testing.T) {
 		b.Publish(100)
 	}
 	// One that was committed long after its due time, as if its transaction had taken so long.
-	dbtest.Eventually(t, "it reads near the end", func() bool { return b.Audit().Completed > 200 })
+	await.True(t, "it reads near the end", func() bool { return b.Audit().Completed > 200 })
 	id := dbtest.One[int64](b.DB, `insert into public.orders (customer_name, product_name, quantity, price)
 		values ('late', 'p', 1, 1) returning id`)
 	b.Exec(`insert into pgmq.q_order_queue (vt, message)
@@ -356,12 +357,12 @@ func TestAnIdleConsumerAsksOncePerPollInterval(t *testing.T) {
 	r := b.startOn(address, s, noop)
 	b.Publish(1)
 	b.settled()
-	dbtest.Eventually(t, "it is idle", func() bool { return r.metric("leases_held") == 0 })
+	await.True(t, "it is idle", func() bool { return r.metric("leases_held") == 0 })
 	settled := proxy.Requests()
-	dbtest.Eventually(t, "wake-ups that were still under way are over", func() bool { return proxy.Requests() >= settled+5 })
+	await.True(t, "wake-ups that were still under way are over", func() bool { return proxy.Requests() >= settled+5 })
 	begin := time.Now() // first: whatever delays this test makes the time longer and not shorter
 	before := proxy.Requests()
-	dbtest.Eventually(t, "it has polled ten times", func() bool { return proxy.Requests() >= before+10 })
+	await.True(t, "it has polled ten times", func() bool { return proxy.Requests() >= before+10 })
 	if took := time.Since(begin); took < 850*time.Millisecond {
 		t.Fatalf("ten questions in %s, at a poll interval of %s", took, s.Poll)
 	}
@@ -375,15 +376,15 @@ func TestARefusalIsSaidOnceAndMakesTheConsumerUnready(t *testing.T) {
 	b.Publish(1)
 	b.settled()
 	b.Exec(`alter table pgmq.q_order_queue rename to elsewhere`)
-	dbtest.Eventually(t, "it says so", func() bool { return r.log.count("reading messages is refused") == 1 })
+	await.True(t, "it says so", func() bool { return r.log.count("reading messages is refused") == 1 })
 	if ok, why := r.Ready(); ok {
 		t.Errorf("ready: %s", why)
 	}
-	dbtest.Eventually(t, "it has tried several times", func() bool { return r.metric("wakeups_total") > 10 })
+	await.True(t, "it has tried several times", func() bool { return r.metric("wakeups_total") > 10 })
 	b.Exec(`alter table pgmq.elsewhere rename to q_order_queue`)
 	b.Publish(1)
 	b.settled()
-	dbtest.Eventually(t, "it says that it works again", func() bool { return r.log.count("reading messages works again") == 1 })
+	await.True(t, "it says that it works again", func() bool { return r.log.count("reading messages works again") == 1 })
 	if r.log.count("reading messages is refused") != 1 {
 		t.Error("more than one line per change of state")
 	}
@@ -405,8 +406,8 @@ func TestWhatIsNotKnownToBeWrittenIsWrittenAgain(t *testing.T) {
 	var n tries
 	asked := proxy.Trap(named("fate"), pgproxy.Unsent)
 	r := b.startOn(address, settings(), handle(func(_ context.Context, m message.Message) error { n.note(m); return nil }))
-	within(t, "the question after the locked order is cut off", asked)
-	within(t, "it is asked again, after another try", proxy.Trap(named("fate"), pgproxy.Unsent))
+	await.Value(t, "the question after the locked order is cut off", asked)
+	await.Value(t, "it is asked again, after another try", proxy.Trap(named("fate"), pgproxy.Unsent))
 	if err := other.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -455,9 +456,9 @@ func TestALostConnectionInTheMiddleOfARefusedBatchLosesNothing(t *testing.T) {
 				return nil
 			}))
 			// The first ack is on its way while the other results gather.
-			within(t, "the first is acked", acked)
+			await.Value(t, "the first is acked", acked)
 			close(others)
-			dbtest.Eventually(t, "the others are done", func() bool { return r.metric("handler_seconds") == orders })
+			await.True(t, "the others are done", func() bool { return r.metric("handler_seconds") == orders })
 			proxy.Release()
 			if a := b.settled(); a.Completed != orders {
 				t.Fatalf("%+v", a)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
@@ -49,18 +50,18 @@ func TestConsumersWorkThroughAPoolerInTransactionMode(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 	// Nothing is heard of notifications, so that it takes polling; which is said.
-	dbtest.Eventually(t, "readiness says that it polls", func() bool {
+	await.True(t, "readiness says that it polls", func() bool {
 		_, why := first.Ready()
 		return strings.Contains(why, "instead of listening, because of a connection pooler in transaction mode")
 	})
 	if n := first.log.count("instead of listening"); n != 1 {
 		t.Errorf("%d lines say so", n)
 	}
-	dbtest.Eventually(t, "both are idle", func() bool { return first.metric("listener_up") == 0 && second.metric("fetch_batch_size") >= 0 })
+	await.True(t, "both are idle", func() bool { return first.metric("listener_up") == 0 && second.metric("fetch_batch_size") >= 0 })
 	b.Publish(1)
 	b.settled()
 	b.Exec(`select orderflow.pause($1, 'test', '')`, dbtest.QueueName)
-	dbtest.Eventually(t, "a pause is noticed", func() bool { return first.metric("paused") == 1 && second.metric("paused") == 1 })
+	await.True(t, "a pause is noticed", func() bool { return first.metric("paused") == 1 && second.metric("paused") == 1 })
 	b.Exec(`select orderflow.resume($1)`, dbtest.QueueName)
 	b.Publish(1)
 	b.settled()
@@ -90,18 +91,18 @@ func TestConsumersSurviveWhatHappensToAPooler(t *testing.T) {
 		b.Publish(300)
 		switch name {
 		case "kill":
-			dbtest.Eventually(t, "it is noticed", func() bool { ready, _ := r.Ready(); return !ready })
+			await.True(t, "it is noticed", func() bool { ready, _ := r.Ready(); return !ready })
 			if err := p.Restart(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		case "pause":
-			dbtest.Eventually(t, "it is noticed", func() bool { ready, _ := r.Ready(); return !ready })
+			await.True(t, "it is noticed", func() bool { ready, _ := r.Ready(); return !ready })
 			if err := p.Resume(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		b.settled()
-		dbtest.Eventually(t, name+" is over", func() bool { ready, _ := r.Ready(); return ready })
+		await.True(t, name+" is over", func() bool { ready, _ := r.Ready(); return ready })
 	}
 	r.stop()
 	b.nothingInherited(p)
@@ -141,7 +142,7 @@ func TestAPoolerThatChangesItsModeIsFollowed(t *testing.T) {
 	r := b.startOn(p.URL, settings(), handle(func(context.Context, message.Message) error { return nil }))
 	b.Publish(10)
 	b.settled()
-	dbtest.Eventually(t, "it listens", func() bool { return r.metric("listener_up") == 1 })
+	await.True(t, "it listens", func() bool { return r.metric("listener_up") == 1 })
 	for _, next := range []struct {
 		mode    pgbouncer.Mode
 		listens float64
@@ -154,7 +155,7 @@ func TestAPoolerThatChangesItsModeIsFollowed(t *testing.T) {
 		}
 		b.Publish(10)
 		b.settled()
-		dbtest.Eventually(t, "it is known", func() bool {
+		await.True(t, "it is known", func() bool {
 			_, why := r.Ready()
 			return r.metric("listener_up") == next.listens && strings.Contains(why, "instead of listening") == (next.listens == 0)
 		})

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/message"
 )
 
@@ -32,7 +32,7 @@ func (b *bundle) said() said {
 
 func (b *bundle) awaitSaid(want said) {
 	b.t.Helper()
-	dbtest.Eventually(b.t, "the consumer says what it does", func() bool { return b.said() == want })
+	await.True(b.t, "the consumer says what it does", func() bool { return b.said() == want })
 }
 
 // It polls every two minutes here: what it has to say does not wait for that.
@@ -105,8 +105,8 @@ func TestNothingDependsOnReports(t *testing.T) {
 			}
 			r := b.start(settings(), handle(func(context.Context, message.Message) error { return nil }))
 			b.Publish(20)
-			dbtest.Eventually(t, "all is done", func() bool { return b.Audit().Completed == 20 })
-			dbtest.Eventually(t, "a report has been tried", func() bool { return r.log.count("cannot be shown on the dashboard") > 0 })
+			await.True(t, "all is done", func() bool { return b.Audit().Completed == 20 })
+			await.True(t, "a report has been tried", func() bool { return r.log.count("cannot be shown on the dashboard") > 0 })
 			if ok, why := r.Ready(); !ok || r.outages.Load() != 0 {
 				t.Errorf("ready: %t, %s; %d outages", ok, why, r.outages.Load())
 			}

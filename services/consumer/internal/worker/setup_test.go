@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/backoff"
@@ -109,7 +110,7 @@ func (r *running) wait() error {
 	r.once.Do(func() {
 		select {
 		case r.err = <-r.ended:
-		case <-time.After(30 * time.Second):
+		case <-time.After(await.Limit()):
 			r.t.Errorf("consumer does not end; log:\n%s", r.log)
 		}
 	})
@@ -190,7 +191,7 @@ func (l *logged) count(text string) int { return strings.Count(l.String(), text)
 func (b *bundle) settled() dbtest.Audit {
 	b.t.Helper()
 	var a dbtest.Audit
-	dbtest.Eventually(b.t, "every order is completed or dead, and the queue empty", func() bool {
+	await.True(b.t, "every order is completed or dead, and the queue empty", func() bool {
 		a = b.Audit()
 		return a.Queued == 0 && a.Pending == 0
 	})
@@ -240,15 +241,3 @@ func (c *tries) total() int {
 }
 
 var errFailed = fmt.Errorf("failed on purpose")
-
-// within waits for a signal.
-func within[T any](t *testing.T, what string, c <-chan T) T {
-	t.Helper()
-	select {
-	case value := <-c:
-		return value
-	case <-time.After(30 * time.Second):
-		t.Fatalf("still not after 30 s: %s", what)
-		panic("unreachable")
-	}
-}

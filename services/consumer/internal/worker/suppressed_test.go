@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 )
@@ -29,11 +30,11 @@ func TestAWriteThatIsSuppressedIsNotTakenForWritten(t *testing.T) {
 			b.Exec(`update pgmq.q_order_queue set message = message || '{"quantity": "many"}' where msg_id % 10 = 0`)
 			b.Send(`[]`, nil)
 			r := b.start(settings(), noop)
-			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+			await.True(t, "it is not ready, and says why", func() bool {
 				ok, why := r.Ready()
 				return !ok && strings.Contains(why, "cannot be written")
 			})
-			dbtest.Eventually(t, "the log says why", func() bool { return r.log.count("trigger") > 0 })
+			await.True(t, "the log says why", func() bool { return r.log.count("trigger") > 0 })
 			// A message that does not depend on the trigger may have had its end; no other.
 			a := b.Audit()
 			if a.Duplicated != 0 || a.Queued+a.Completed+a.Letters != 41 || a.Completed > 0 && where == "public.orders" ||
@@ -48,7 +49,7 @@ func TestAWriteThatIsSuppressedIsNotTakenForWritten(t *testing.T) {
 				where headers->'orderflow-dead'->>'reason' not in ($1, $2)`, message.ReasonBadMessage, message.ReasonNotAnObject); letters != 0 {
 				t.Errorf("%d dead letters for another reason than what is wrong with the message", letters)
 			}
-			dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+			await.True(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
 			r.stop()
 		})
 	}
@@ -68,7 +69,7 @@ func TestAWriteThatIsUndoneIsNotTakenForWritten(t *testing.T) {
 			b.Publish(10)
 			b.Exec(`update pgmq.q_order_queue set message = message || '{"quantity": "many"}' where msg_id = 10`)
 			r := b.start(settings(), noop)
-			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+			await.True(t, "it is not ready, and says why", func() bool {
 				ok, why := r.Ready()
 				return !ok && strings.Contains(why, "cannot be written")
 			})
@@ -79,7 +80,7 @@ func TestAWriteThatIsUndoneIsNotTakenForWritten(t *testing.T) {
 			if a := b.settled(); a.Completed != 9 || a.Duplicated != 0 || a.Dead != 1 || a.Letters != 1 {
 				t.Fatalf("%+v", a)
 			}
-			dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+			await.True(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
 			r.stop()
 		})
 	}
@@ -94,7 +95,7 @@ func TestOneSuppressedOrderKeepsNoOtherWaiting(t *testing.T) {
 	s.Batch, s.Concurrency = 100, 100
 	b.Publish(100)
 	r := b.start(s, noop)
-	dbtest.Eventually(t, "all the others are completed", func() bool { return b.Audit().Completed == 98 })
+	await.True(t, "all the others are completed", func() bool { return b.Audit().Completed == 98 })
 	if a := b.Audit(); a.Pending != 2 || a.Queued != 2 || a.Letters != 0 {
 		t.Fatalf("%+v", a)
 	}
@@ -113,15 +114,15 @@ func TestAReadThatIsSuppressedIsNoEmptyQueue(t *testing.T) {
 			b.Exec(`create trigger keep before update on pgmq.q_order_queue for each row execute function keep()`)
 			b.Publish(10)
 			r := b.start(settings(), noop)
-			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+			await.True(t, "it is not ready, and says why", func() bool {
 				ok, why := r.Ready()
 				return !ok && strings.Contains(why, "trigger")
 			})
-			dbtest.Eventually(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
+			await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
 			b.Exec(`drop trigger keep on pgmq.q_order_queue`)
 			b.Notify()
 			b.settled()
-			dbtest.Eventually(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+			await.True(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
 			r.stop()
 		})
 	}
@@ -146,7 +147,7 @@ func TestRowLevelSecurityIsAnErrorAndNotAFilter(t *testing.T) {
 			b.Publish(4)
 			b.Send(`[]`, nil)
 			r := b.startOn(address, settings(), noop)
-			dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+			await.True(t, "it is not ready, and says why", func() bool {
 				ok, why := r.Ready()
 				return !ok && strings.Contains(why, "row-level security")
 			})
@@ -180,14 +181,14 @@ func TestAnIdleConsumerKnowsThatNothingCanBeWritten(t *testing.T) {
 	s := settings()
 	s.Poll = 100 * time.Millisecond
 	r := b.startOn(address, s, noop)
-	dbtest.Eventually(t, "it is ready", func() bool { ok, _ := r.Ready(); return ok })
+	await.True(t, "it is ready", func() bool { ok, _ := r.Ready(); return ok })
 	anew(`alter role ` + role + ` set default_transaction_read_only = on`)
-	dbtest.Eventually(t, "it is not ready, and says why", func() bool {
+	await.True(t, "it is not ready, and says why", func() bool {
 		ok, why := r.Ready()
 		return !ok && strings.Contains(why, "read-only") && r.log.count("writing is refused by the database") == 1
 	})
 	anew(`alter role ` + role + ` reset default_transaction_read_only`)
-	dbtest.Eventually(t, "it says so no more", func() bool { _, why := r.Ready(); return !strings.Contains(why, "read-only") })
+	await.True(t, "it says so no more", func() bool { _, why := r.Ready(); return !strings.Contains(why, "read-only") })
 	b.Publish(1)
 	b.settled()
 	r.stop()

@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/loadgen/internal/app"
 	"orderflow.example/services/loadgen/internal/faultyapi"
 )
@@ -259,24 +260,11 @@ func interruptible(t *testing.T, args ...string) (signals chan os.Signal, done c
 	return signals, done
 }
 
-func await(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: it does not come to that", what)
-		}
-		<-tick.C
-	}
-}
-
 func TestTheFirstSignalEndsTheSendingAndAudits(t *testing.T) {
 	environment(t)
 	s := faulty(t, faultyapi.Behaviour{Seed: 2, Shares: shares{faultyapi.Lose: 0.1}, Process: 5 * time.Millisecond})
 	signals, done := interruptible(t, "--rate", "500", "--duration", "1h")
-	await(t, "100 orders", func() bool { return s.Counts().Accepted >= 100 })
+	await.True(t, "100 orders", func() bool { return s.Counts().Accepted >= 100 })
 	signals <- syscall.SIGINT
 	e := <-done
 	c := s.Counts()
@@ -292,7 +280,7 @@ func TestTheSecondSignalLeavesWithWhatThereIs(t *testing.T) {
 	environment(t, "AUDIT_PATIENCE", "1h")
 	s := faulty(t, faultyapi.Behaviour{Shares: shares{faultyapi.Stick: 1}})
 	signals, done := interruptible(t, "--concurrency", "4", "--duration", "1h")
-	await(t, "some orders", func() bool { return s.Counts().Accepted >= 20 }) // at least 16 of them were heard of
+	await.True(t, "some orders", func() bool { return s.Counts().Accepted >= 20 }) // at least 16 of them were heard of
 	signals <- syscall.SIGTERM
 	signals <- syscall.SIGTERM
 	e := <-done
@@ -305,7 +293,7 @@ func TestASignalDuringTheAuditLeavesWithWhatThereIs(t *testing.T) {
 	environment(t, "AUDIT_PATIENCE", "1h")
 	s := faulty(t, faultyapi.Behaviour{Seed: 4, Shares: shares{faultyapi.Stick: 0.5}})
 	signals, done := interruptible(t, "--orders", "50")
-	await(t, "a look of the audit's", func() bool { return s.Counts().Listings > 0 })
+	await.True(t, "a look of the audit's", func() bool { return s.Counts().Listings > 0 })
 	signals <- syscall.SIGINT
 	if e := <-done; e.code != app.ExitInterrupted || !strings.HasPrefix(e.lastLine(), "audit: accepted=50") {
 		t.Fatalf("exit %d, %s\n%s", e.code, e.lastLine(), e.stderr)
@@ -319,7 +307,7 @@ func TestTheSecondSignalDoesNotWaitForWhatHangs(t *testing.T) {
 	s := faulty(t, faultyapi.Behaviour{HangAfter: 30})
 	signals, done := interruptible(t, "--concurrency", "4", "--duration", "1h", "--json", file)
 	// A worker asks for the next order when it has heard of the one before: all 30 have been heard of.
-	await(t, "requests that hang", func() bool { return s.Counts().Hung == 4 })
+	await.True(t, "requests that hang", func() bool { return s.Counts().Hung == 4 })
 	signals <- syscall.SIGINT
 	signals <- syscall.SIGINT
 	e := <-done
@@ -487,7 +475,7 @@ func TestAnInterruptedSearchSaysWhatHeld(t *testing.T) {
 	environment(t, "CAPACITY_MIN", "50", "CAPACITY_MEASURE", "1s", "CAPACITY_WARMUP", "0s")
 	s := faulty(t, faultyapi.Behaviour{})
 	signals, done := interruptible(t, "capacity", "--thresholds", "post_p50<20s")
-	await(t, "the second rate", func() bool { return s.Counts().Accepted > 60 })
+	await.True(t, "the second rate", func() bool { return s.Counts().Accepted > 60 })
 	signals <- syscall.SIGINT
 	if e := <-done; e.code != app.ExitInterrupted || !strings.Contains(e.stdout, "at least 50.0/s") {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/measure"
@@ -49,7 +50,7 @@ func (b *buffer) String() string {
 // await waits until the text is there.
 func (b *buffer) await(t *testing.T, text string) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(await.Limit())
 	for !strings.Contains(b.String(), text) {
 		select {
 		case <-b.written:

@@ -19,6 +19,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/listen"
 	"orderflow.example/services/loadgen/internal/app"
 	"orderflow.example/services/loadgen/internal/faultyapi"
@@ -434,7 +435,7 @@ func TestSlowAnswersTakeNoRoom(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all are taken", func() bool {
+	await.True(t, "all are taken", func() bool {
 		a, err := receive.Ask(t.Context(), r.second, "")
 		return err == nil && a.Received.IDs == slow
 	})
@@ -452,7 +453,7 @@ func TestAwayMeansThatNobodyListens(t *testing.T) {
 	address := strings.TrimPrefix(r.url, "http://")
 	for range 2 {
 		r.order(t, "away", "")
-		eventually(t, "the port is closed", func() bool {
+		await.True(t, "the port is closed", func() bool {
 			conn, err := net.Dial("tcp", address)
 			if err == nil {
 				_ = conn.Close()
@@ -467,7 +468,7 @@ func TestAwayMeansThatNobodyListens(t *testing.T) {
 			t.Error(resp.Status)
 		}
 		r.order(t, "", "")
-		eventually(t, "the port is open", func() bool {
+		await.True(t, "the port is open", func() bool {
 			resp, err := webhook{secret, "a", "{}"}.send(t.Context(), r.url)
 			if err == nil {
 				_ = resp.Body.Close()
@@ -476,24 +477,13 @@ func TestAwayMeansThatNobodyListens(t *testing.T) {
 		})
 	}
 	r.order(t, "away", "?for=300ms") // comes back by itself
-	eventually(t, "the port is open", func() bool {
+	await.True(t, "the port is open", func() bool {
 		resp, err := webhook{secret, "b", "{}"}.send(t.Context(), r.url)
 		if err == nil {
 			_ = resp.Body.Close()
 		}
 		return err == nil
 	})
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !is(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal(what + ": not within 30 s")
-		}
-	}
 }
 
 func TestWrongOrdersAndSettingsAreRefused(t *testing.T) {

@@ -1,0 +1,52 @@
+// Package await is how tests wait for what goroutines, sessions and programs do by themselves. A limit stands only against hangs: what a test
+// says of time it says by counts and by order, so that it holds on a machine that is busy with something else.
+package await
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// fallback is the limit when TEST_PATIENCE says nothing: what is on its way comes much sooner, on however busy a machine.
+const fallback = 3 * time.Minute
+
+// Limit is how long to wait for what must come: TEST_PATIENCE, or three minutes. Whoever expects a test to fail sets it lower.
+func Limit() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("TEST_PATIENCE")); err == nil && d > 0 {
+		return d
+	}
+	return fallback
+}
+
+// True waits until a condition holds, and fails the test if it never does.
+func True(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	limit := Limit()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for !holds() {
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			tb.Fatalf("still not after %s: %s", limit, what)
+		}
+	}
+}
+
+// Value waits for a value from a channel, or for its end, and fails the test if neither comes.
+func Value[T any](tb testing.TB, what string, c <-chan T) T {
+	tb.Helper()
+	limit := Limit()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	select {
+	case value := <-c:
+		return value
+	case <-deadline.C:
+		tb.Fatalf("still not after %s: %s", limit, what)
+		panic("unreachable")
+	}
+}
