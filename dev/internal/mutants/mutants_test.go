@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -132,5 +133,58 @@ func TestVerdicts(t *testing.T) {
 		if got, _ := chartVerdict(test.out, test.err); got != test.want {
 			t.Errorf("%q: %s, want %s", test.out, got, test.want)
 		}
+	}
+}
+
+// A function that a later migration makes anew is the one that counts: a change to the older one changes nothing that a test could notice.
+func TestEveryMutantOfAMigrationChangesWhatIsInForce(t *testing.T) {
+	t.Parallel()
+	root, err := stack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const migrations = api + "/internal/schema/migrations/"
+	files, err := filepath.Glob(filepath.Join(root, migrations, "*.sql"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(len(files), err)
+	}
+	read := func(file string) string {
+		text, err := os.ReadFile(file) //nolint:gosec // one of ours
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	made := regexp.MustCompile(`(?i)create (?:or replace )?function ([a-z_.]+)`)
+	changed := 0
+	for _, m := range All() {
+		for _, e := range m.Edits {
+			if !strings.HasPrefix(e.File, migrations) {
+				continue
+			}
+			text := read(filepath.Join(root, e.File))
+			at := strings.Index(text, e.Old)
+			statement := text[:max(at, 0)]
+			statement = statement[strings.LastIndex(statement, "+goose StatementEnd")+1:] + e.Old
+			before := made.FindAllStringSubmatch(statement, -1)
+			if len(before) == 0 {
+				continue // a table's, say
+			}
+			changed++
+			function := before[len(before)-1][1]
+			for _, later := range files {
+				if filepath.Base(later) <= filepath.Base(e.File) {
+					continue
+				}
+				for _, anew := range made.FindAllStringSubmatch(read(later), -1) {
+					if anew[1] == function {
+						t.Errorf("%s: changes %s of %s, which %s replaces", m.Breaks, function, filepath.Base(e.File), filepath.Base(later))
+					}
+				}
+			}
+		}
+	}
+	if changed == 0 {
+		t.Error("no mutant of a migration's function was looked at")
 	}
 }
