@@ -438,6 +438,10 @@ func (r *Rig) allKilled(ctx context.Context, n int) (promoted bool, err error) {
 		return false, err
 	}
 	former := r.group.Primary
+	timeline, err := former.Timeline(ctx)
+	if err != nil {
+		return false, err
+	}
 	if err := former.Crash(ctx); err != nil {
 		return false, err
 	}
@@ -463,17 +467,14 @@ func (r *Rig) allKilled(ctx context.Context, n int) (promoted bool, err error) {
 	}
 
 	for _, m := range r.group.Standbys() {
-		if err := m.Start(ctx); err != nil {
+		if err := m.StartAsStandby(ctx); err != nil {
 			return false, err
 		}
 	}
-	done, err := r.group.Promoted(ctx)
-	if err != nil {
+	if best, err = r.group.Best(ctx); err != nil {
 		return false, err
 	}
-	if promoted = done != nil; promoted {
-		best = done
-	} else if best, err = r.group.Best(ctx); err != nil {
+	if promoted, err = best.Began(ctx, timeline); err != nil {
 		return false, err
 	}
 	if err := r.group.Promote(ctx, best); err != nil {

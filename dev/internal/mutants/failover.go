@@ -44,6 +44,14 @@ func failoverMutants() []Mutant {
 `}},
 		},
 		{
+			Breaks: "a server that was killed while it was promoted comes back as a primary on the timeline of another one",
+			By:     goTest("dev", "./internal/postgres", "TestAPromotionThatWasBrokenOffIsBegunAgain"),
+			Edits: []Edit{{manage, `	if err := m.standby(m.behind); err != nil {
+		return err
+	}
+	return m.Start(ctx)`, `	return m.Start(ctx)`}},
+		},
+		{
 			Breaks: "strict never refuses", By: api("TestStrictRefusesUntilNothingIsAtRisk"), Quick: true,
 			Edits: []Edit{{durable, `if c == nil || !c.opts.Strict {`, `if true {`}},
 		},

@@ -308,14 +308,9 @@ func (m *Member) Exec(ctx context.Context, sql string, args ...any) error {
 	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }
 
-// memberTimeout is for a member that hangs. One that was killed first has all of its data directory written to the disk, then reads the log from its
-// last restart point, and may write a checkpoint at the end of that: on a machine where eighty processes wait, and others fill the disk, that has
-// taken more than a minute.
-const memberTimeout = 5 * time.Minute
-
 // until waits until a question is answered with true.
 func (m *Member) until(ctx context.Context, what, sql string, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -334,7 +329,7 @@ func (m *Member) until(ctx context.Context, what, sql string, args ...any) error
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %v that %s: %w", m.Name, memberTimeout, what, errors.Join(context.Cause(ctx), err, m.cluster.process().Failure()))
+			return fmt.Errorf("%s: not within %v that %s: %w", m.Name, readyTimeout, what, errors.Join(context.Cause(ctx), err, m.cluster.process().Failure()))
 		}
 	}
 }

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -131,5 +133,81 @@ func TestAFailoverIsFollowed(t *testing.T) {
 	}
 	if _, err := g.Best(ctx); !errors.Is(err, postgres.ErrUnsafe) {
 		t.Errorf("a guess is taken for safe: %v", err)
+	}
+}
+
+// A server that is killed in the middle of its promotion must not come back as a primary on the timeline of the one that it was to replace: the two would
+// write different logs under one name, and nothing that rejoins the former primary could tell.
+func TestAPromotionThatWasBrokenOffIsBegunAgain(t *testing.T) {
+	t.Parallel()
+	g := group(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	old := g.Primary
+	if err := old.Exec(ctx, "create table things (id integer)"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := old.Timeline(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Crash(ctx); err != nil {
+		t.Fatal(err)
+	}
+	best, err := g.Best(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := best.Connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data string
+	if err := conn.QueryRow(ctx, "select current_setting('data_directory')").Scan(&data); err != nil {
+		t.Fatal(err)
+	}
+	// That is how it is left between the two steps.
+	if err := best.Crash(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(data, "standby.signal")); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := best.StartAsStandby(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if began, err := best.Began(ctx, before); err != nil || began {
+		t.Errorf("it has begun a timeline, %v", err)
+	}
+	if err := g.Promote(ctx, best); err != nil {
+		t.Fatal(err)
+	}
+	after, err := best.Timeline(ctx)
+	if err != nil || after <= before {
+		t.Fatalf("two primaries on one timeline: %d, and %d before, %v", after, before, err)
+	}
+	if err := old.Rewind(ctx, best); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Streaming(ctx, g.Standbys()...); err != nil {
+		t.Fatal(err)
+	}
+
+	// One that was killed after its promotion is known by its timeline.
+	if err := best.Exec(ctx, "checkpoint"); err != nil {
+		t.Fatal(err)
+	}
+	if err := best.Crash(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := best.StartAsStandby(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if began, err := best.Began(ctx, before); err != nil || !began {
+		t.Errorf("it has begun no timeline, %v", err)
 	}
 }

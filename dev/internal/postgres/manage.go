@@ -102,23 +102,36 @@ func (g *Group) Best(ctx context.Context) (*Member, error) {
 	return best, nil
 }
 
-// Promoted is the former standby that was promoted already, by somebody who has ended since; nil: none was.
-func (g *Group) Promoted(ctx context.Context) (*Member, error) {
-	for _, m := range g.Standbys() {
-		conn, err := m.Connect(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var standby bool
-		err = conn.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&standby)
-		if err = errors.Join(err, conn.Close(ctx)); err != nil {
-			return nil, err
-		}
-		if !standby {
-			return m, nil
-		}
+// StartAsStandby starts a member that was killed, perhaps while it was promoted, as a standby, which a manager may then promote.
+//
+// A promotion first takes away what makes a server a standby, and a moment later begins its timeline. Killed in between, the server would come back as a
+// primary on the timeline of the one that it was to replace. pg_rewind finds nothing to undo on that one then, and the two have different logs under one
+// name. So whatever it was becoming, it is a standby again, as it is with Patroni, and the next promotion begins a timeline.
+func (m *Member) StartAsStandby(ctx context.Context) error {
+	if err := m.standby(m.behind); err != nil {
+		return err
 	}
-	return nil, nil //nolint:nilnil // as documented
+	return m.Start(ctx)
+}
+
+// Timeline is the one that a primary writes.
+func (m *Member) Timeline(ctx context.Context) (timeline int, err error) {
+	conn, err := m.Connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = conn.QueryRow(ctx, `select ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer`).Scan(&timeline)
+	return timeline, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+}
+
+// Began tells whether a standby has begun a timeline after the one that is given: it was a primary before it was killed.
+func (m *Member) Began(ctx context.Context, after int) (began bool, err error) {
+	conn, err := m.Connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	err = conn.QueryRow(ctx, `select greatest(r.min_recovery_end_timeline, c.timeline_id) > $1 from pg_control_recovery() r, pg_control_checkpoint() c`, after).Scan(&began)
+	return began, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }
 
 // Promote makes a standby the primary, and has the other standbys that run follow it. The former primary is left as it is.
