@@ -68,7 +68,7 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "a name that nobody sees is one", By: unit("TestNamesCanBeSeen"),
-			Edits: []Edit{{orders + "visible.go", `unicode.Cc, unicode.Cf,`, `unicode.Cc,`}},
+			Edits: []Edit{{orders + "decode.go", `unicode.Cc, unicode.Cf,`, `unicode.Cc,`}},
 		},
 		{
 			Breaks: "whoever may scrape may profile", By: live("TestMetrics"),

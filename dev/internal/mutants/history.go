@@ -65,7 +65,7 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "times are those of the consumer's clock", By: worker("TestTheStampsAreTheDatabases"),
-			Edits: []Edit{{dir + "worker/delivery.go", `message.InstantOf(leased.Add(moment.Sub(d.read)))`, `message.InstantOf(moment.Add(0 * leased.Sub(d.read)))`}},
+			Edits: []Edit{{dir + "worker/held.go", `message.InstantOf(leased.Add(moment.Sub(d.read)))`, `message.InstantOf(moment.Add(0 * leased.Sub(d.read)))`}},
 		},
 		{
 			Breaks: "a second effect changes when the order was started", By: queue("TestAnOrderThatSucceedsAtOnceCostsNoRowAndSaysWhenItWasStarted"),

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderflow.example/kit/postgres"
 )
 
 // Connect opens one connection with the settings of session. It is for the parts that own a connection. Each of the hosts in cfg
@@ -49,4 +51,21 @@ func NewPool(ctx context.Context, cfg *pgx.ConnConfig, connections int, session 
 		return nil, fmt.Errorf("make pool: %w", err)
 	}
 	return pool, nil
+}
+
+// Session are settings of a session for what it is there to do.
+type Session = postgres.Settings
+
+// Timeouts are the settings that keep a session from waiting or holding locks for longer than a request does.
+// statement is the longest that a statement may take.
+func Timeouts(statement time.Duration) Session {
+	return postgres.Timeouts(statement, statement*2/3, 10*time.Second)
+}
+
+// Replicating returns what tells whether a session of this role waits for a synchronous standby. Where that cannot be found out, it does not.
+func Replicating(pool *pgxpool.Pool) func(ctx context.Context, pid uint32) bool {
+	return func(ctx context.Context, pid uint32) (waits bool) {
+		const ask = `select coalesce(bool_or(wait_event = 'SyncRep'), false) from pg_catalog.pg_stat_activity where pid = $1`
+		return pool.QueryRow(ctx, ask, pid).Scan(&waits) == nil && waits
+	}
 }

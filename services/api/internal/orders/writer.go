@@ -114,14 +114,6 @@ func NewWriter(cfg WriterConfig, monitor Monitor) *Writer {
 // Write writes a request and returns when its transaction has committed, or with an error when the writer's timeout has
 // passed or there is no point in waiting. Requests without orders are the caller's mistake.
 func (w *Writer) Write(req Request) (Result, error) {
-	result, err := w.submit(req)
-	if result.Replayed {
-		w.cfg.Observer.Replayed()
-	}
-	return result, err
-}
-
-func (w *Writer) submit(req Request) (Result, error) {
 	if state, _ := w.monitor.State(); !state.Up {
 		return Result{}, because(ErrUnavailable, state.Reason)
 	}
@@ -137,16 +129,21 @@ func (w *Writer) submit(req Request) (Result, error) {
 	}
 	timer := time.NewTimer(w.cfg.Timeout)
 	defer timer.Stop()
+	var result Result
+	var err error
 	select {
 	case <-u.done:
-		return u.result, u.err
+		result, err = u.result, u.err
 	case <-timer.C:
-		result, err := u.expire()
+		result, err = u.expire()
 		if errors.Is(err, ErrUnknownOutcome) && w.replicating.Load() {
 			err = because(ErrUnknownOutcome, database.Reason(database.ErrUnreplicated))
 		}
-		return result, err
 	}
+	if result.Replayed {
+		w.cfg.Observer.Replayed()
+	}
+	return result, err
 }
 
 func (w *Writer) enqueue(u *unit) error {

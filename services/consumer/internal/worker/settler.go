@@ -1,11 +1,21 @@
 package worker
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"log/slog"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
 )
 
 // settler writes how leases end. It hands each outcome to a lane that writes outcomes of its kind: there is one for most of them, and
@@ -76,4 +86,231 @@ func (s *settler) finish() { close(s.ending) }
 // overdue says whether results wait for a connection: nothing is to be read before them.
 func (s *settler) overdue() bool {
 	return s.plain.overdue.Load() || slices.ContainsFunc(s.ackWorkLanes, func(l *lane) bool { return l.overdue.Load() })
+}
+
+// lane writes outcomes over one link. It takes whatever outcomes have gathered while the statement before was under way and
+// writes those of one kind in one statement: under load the batches grow by themselves, and an outcome that comes alone is
+// written at once.
+//
+// An outcome stays here until its fate is known. When the connection is lost in the middle, the same statement is sent
+// again: the lease check makes that safe, and what an earlier try had achieved is recognised. That goes on for as long as
+// it takes, even beyond the visibility timeout: while nobody could read, nobody has taken the lease over.
+type lane struct {
+	settling
+	settler *settler
+	link    *pg.Link
+	ackWork *ackWork // of a lane for ack work; else nil
+	in      chan outcome
+	freed   <-chan struct{} // signals that heartbeats are over
+	pending [operations][]outcome
+	taken   []outcome // by the heartbeat, which is at their leases just now
+	refused [operations]refusal
+	most    int         // outcomes in one statement: less than mostWritten while statements take too long
+	overdue atomic.Bool // results wait for a connection
+}
+
+// settling is what it takes to end leases: shared by the settler's lanes.
+type settling struct {
+	queue     *queue.Queue
+	held      *held
+	endings   endings
+	consumer  string              // CONSUMER_ID, for orders.processed_by
+	poll      time.Duration       // how long others sleep at most: who is due sooner is told to them
+	retryIn   func(time.Duration) // tells our own poller that a message will be due then
+	draining  func() bool
+	room      chan struct{} // signalled when leases have ended
+	progress  *progress
+	note      func(op, error) // tells how a statement went
+	unwritten *unwritten
+	gate      *gating // hears how attempts with ack work have ended
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	spans     spans
+}
+
+// refusal keeps one kind of statement back for a while, after the server has refused it for a reason that concerns the whole
+// kind: a right that is missing, a table that has been dropped. The other kinds go on.
+type refusal struct {
+	until time.Time
+	retry backoff.Retry
+}
+
+func (r *refusal) note(now time.Time) { r.until = now.Add(r.retry.Next()) }
+
+func (r *refusal) clear() { *r = refusal{} }
+
+// mostWritten is the size of one statement. Beyond a thousand the gain is small, and a batch that is spoiled costs more.
+const mostWritten = 1000
+
+func newLane(s settling, link *pg.Link, in chan outcome, all *settler) *lane {
+	return &lane{settling: s, settler: all, link: link, in: in, freed: s.held.whenFreed(), most: mostWritten}
+}
+
+// run writes outcomes until the settler was told to finish and nothing is left, or ctx ends.
+func (l *lane) run(ctx context.Context) {
+	var retry backoff.Retry
+	for l.gather(ctx) {
+		err := l.flush(ctx)
+		l.progress.end()
+		if err == nil {
+			retry.Reset()
+			l.overdue.Store(false)
+			signal(l.settler.caughtUp)
+			continue
+		}
+		l.overdue.Store(true)
+		pause(ctx, retry.Next())
+	}
+}
+
+// gather blocks until there is something to write. It says false when there is nothing left to wait for.
+func (l *lane) gather(ctx context.Context) bool {
+	for {
+		l.take()
+		due, waiting := l.nextDue()
+		if waiting && !time.Now().Before(due) {
+			return ctx.Err() == nil
+		}
+		ending := l.settler.ending
+		select {
+		case <-ending:
+			if l.held.size.Load() == 0 {
+				return false
+			}
+			ending = nil // what is left has been deferred
+		default:
+		}
+		later := time.NewTimer(time.Until(due))
+		if !waiting {
+			later.Stop()
+		}
+		select {
+		case o := <-l.in:
+			l.add(o)
+		case <-l.freed:
+			l.resume()
+		case <-later.C:
+		case <-ending:
+		case <-ctx.Done():
+			later.Stop()
+			return false
+		}
+		later.Stop()
+	}
+}
+
+// take adds what has gathered, without waiting. A lane for ack work leaves to the others what it cannot begin with at once.
+func (l *lane) take() {
+	for l.ackWork == nil || len(l.pending[opAck]) < l.most {
+		select {
+		case o := <-l.in:
+			l.add(o)
+		case <-l.freed:
+			l.resume()
+		default:
+			return
+		}
+	}
+}
+
+// resume goes on with what the heartbeat was at.
+func (l *lane) resume() {
+	for _, o := range l.taken {
+		l.add(o)
+	}
+	l.taken = nil
+}
+
+func (l *lane) add(o outcome) { l.pending[o.op] = append(l.pending[o.op], o) }
+
+func (l *lane) nextDue() (due time.Time, waiting bool) {
+	for o, list := range l.pending {
+		for i := range list {
+			at := list[i].after
+			if until := l.refused[o].until; until.After(at) {
+				at = until
+			}
+			if !waiting || at.Before(due) {
+				due, waiting = at, true
+			}
+			if due.IsZero() {
+				return due, true
+			}
+		}
+	}
+	return due, waiting
+}
+
+// flush tries to write everything that is due, acks first. An error means that the connection is lost: what is not written
+// is still pending. So is what the server refuses, but that keeps no other kind waiting.
+func (l *lane) flush(ctx context.Context) error {
+	for o := range operations {
+		batches := l.due(o, time.Now())
+		for i, b := range batches {
+			claimed, taken := l.held.claimForSettling(b.items)
+			l.taken = append(l.taken, taken...)
+			if len(claimed) == 0 {
+				continue
+			}
+			err := l.write(ctx, batch{b.statement, claimed})
+			l.held.releaseClaims(claimed)
+			l.note(o, err)
+			if err == nil {
+				l.refused[o].clear()
+				continue
+			}
+			for _, left := range batches[i+1:] {
+				l.pending[o] = append(l.pending[o], left.items...)
+			}
+			var unfit *effect.UnfitError
+			if !queue.Answered(err) && !errors.As(err, &unfit) {
+				return err
+			}
+			l.refused[o].note(time.Now())
+			break
+		}
+	}
+	return nil
+}
+
+// group is what outcomes of one batch have in common.
+type group struct {
+	again     bool
+	statement statement
+	company   int
+}
+
+func (g group) compare(other group) int {
+	if g.again != other.again {
+		return map[bool]int{false: -1, true: 1}[g.again]
+	}
+	return cmp.Or(cmp.Compare(g.statement, other.statement), cmp.Compare(g.company, other.company))
+}
+
+// due takes from the pending outcomes of one kind those whose time has come, as batches that one statement can write: first the
+// new ones, then those to be tried again, which are not to be in the way of others.
+func (l *lane) due(o op, now time.Time) []batch {
+	if now.Before(l.refused[o].until) {
+		return nil
+	}
+	var deferred []outcome
+	due := map[group][]outcome{}
+	for _, item := range l.pending[o] {
+		if item.after.After(now) {
+			deferred = append(deferred, item)
+			continue
+		}
+		g := group{again: item.tries > 0, statement: item.statement(), company: item.company}
+		due[g] = append(due[g], item)
+	}
+	l.pending[o] = deferred
+	var batches []batch
+	for _, g := range slices.SortedFunc(maps.Keys(due), group.compare) {
+		most := l.most
+		if g.company > 0 {
+			most = min(most, g.company)
+		}
+		batches = slices.AppendSeq(batches, cut(g.statement, due[g], most))
+	}
+	return batches
 }
