@@ -100,7 +100,7 @@ func schemaMutants() []Mutant {
 		{
 			Breaks: "an infinite moment makes a call fail",
 			Edits: []Edit{{
-				"services/api/internal/isotime/bounds.go",
+				"services/api/internal/isotime/isotime.go",
 				`then least(greatest(" + column + ", '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00') end"`, `then " + column + " end"`,
 			}},
 			By: goTest("services/api", ".", "TestNoRowMakesACallFail"),
