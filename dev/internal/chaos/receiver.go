@@ -69,10 +69,10 @@ func lasting(ctx context.Context, r *Rig, fault string) error {
 	return nil
 }
 
-// receiverSlow is one that is late, and in time: it is there, and sets the pace itself. CONCURRENCY is how many calls it has at once, before
-// and after, and what has piled up comes as quickly as it answers.
+// receiverSlow is one that is late, and in time: it is there, and sets the pace itself. CONCURRENCY is how many calls it has at once. What
+// has piled up does not come all at once when it is quick again.
 func receiverSlow(ctx context.Context, r *Rig) error {
-	if err := lasting(ctx, r, "slow:100%:5s"); err != nil {
+	if err := ordered("slow:100%:5s")(ctx, r); err != nil {
 		return err
 	}
 	r.check(r.result.Retried == 0 || r.plan.Untimed, "attempts beyond the orders' first", r.result.Retried, 0)

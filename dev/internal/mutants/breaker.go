@@ -36,8 +36,38 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "after an outage all that is possible is sent", By: rules("TestARecoveryIsQuickAndNoStampede"),
-			Edits: []Edit{{gate + "gate.go", `		rate = most
+			Edits: []Edit{{gate + "gate.go", `len(s.RatedBy) > 0 && s.Normal >= floor:
+		return most
+`, `len(s.RatedBy) > 0 && s.Normal >= floor:
+		return rate
+`}},
+		},
+		{
+			Breaks: "a quiet time bounds the recovery after it", Quick: true, By: rules("TestHowFarARecoveryGoes"),
+			Edits: []Edit{{gate + "gate.go", `len(s.RatedBy) > 0 && s.Normal >= floor:`, `len(s.RatedBy) > 0:`}},
+		},
+		{
+			Breaks: "what arrives during a recovery holds it up", By: rules("TestHowFarARecoveryGoes"),
+			Edits: []Edit{{gate + "gate.go", `case s.Open || s.Normal >= floor || s.resuming():`, `case s.Open || s.Normal > 0 || s.resuming():`}},
+		},
+		{
+			Breaks: "what a recovery has broken down at is forgotten", By: rules("TestWhatIsTooMuchIsRemembered"),
+			Edits: []Edit{{gate + "breaker.go", `			s.Normal = max(s.Normal, rate*easeTo/catchUp)
 `, ``}},
+		},
+		{
+			Breaks: "what has piled up behind slow handlers comes all at once", Quick: true, By: rules("TestAfterASlowTimeThereIsNoStampede"),
+			Edits: []Edit{{gate + "step.go", `		s = s.hold(now, a.Rate)
+`, ``}},
+		},
+		{
+			Breaks: "nobody notices that handlers have become slow", By: works("TestAfterASlowTimeALimitHolds"),
+			Edits: []Edit{{worker + "gating.go", `		g.slowed, g.news = true, true
+`, ``}},
+		},
+		{
+			Breaks: "handlers are called slow although workers are free", By: works("TestWhenHandlersHaveBecomeSlow"),
+			Edits: []Edit{{worker + "gating.go", ` || len(g.running) < g.workers {`, ` {`}},
 		},
 		{
 			Breaks: "times far ahead are believed", Quick: true, By: rules("TestNothingThatHappensBreaksTheRules"),

@@ -2,15 +2,20 @@ package gate
 
 import "time"
 
-// trip opens the breaker. One that opens again before the last outage's backlog is worked off knows what is normal from before.
+// trip opens the breaker. One that opens again before the last outage's backlog is worked off knows what is normal from before, and what was
+// too much.
 func (s State) trip(now time.Time, p Policy, reason string) State {
 	if s.Open {
 		return s
 	}
-	if s.Limited() {
-		s.Failures++
-	} else {
+	switch rate := s.Rate(now); {
+	case !s.Limited():
 		s.Failures, s.Normal, s.RatedBy = 0, 0, nil
+	case !s.holding():
+		s.Failures++
+		if rate > max(s.most(), floor) {
+			s.Normal = max(s.Normal, rate*easeTo/catchUp)
+		}
 	}
 	s.Open, s.Since, s.Reason = true, now, reason
 	s.Limit, s.Tokens, s.TokensAt = Limit{}, 0, time.Time{}

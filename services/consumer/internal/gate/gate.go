@@ -68,6 +68,11 @@ const (
 	// What asks for patience gets less, and then twice as much with each second; beyond what an outage's recovery leads to, more by an
 	// eightieth of that. When it asks again meanwhile it gets less, and then more by a tenth each second until the next time.
 	easeTo, resumeGrowth, creep, easeGrowth = 0.7, 2.0, 0.0125, 1.1
+	// holdGrowth marks the limit of handlers that have become slow. It does not grow.
+	holdGrowth = 1.0
+	// A recovery goes on to twice as much in such a time where nobody has measured what is normal: where that is only what arrives, and where
+	// it was quiet before, which says nothing of what can be done.
+	doubling, quietDoubling = 10 * time.Second, 2 * time.Second
 	// easeEvery is how often the limit is lowered at most: one refusal comes with many others of the same moment.
 	easeEvery = time.Second
 	// firstCalls is how many calls may be under way before the first of them is answered.
@@ -105,18 +110,32 @@ func (s State) Rate(now time.Time) float64 {
 		return math.Inf(1)
 	}
 	seconds := min(max(now.Sub(s.Limit.At), 0), 5*time.Minute).Seconds()
-	rate := s.Limit.Base * math.Pow(s.Limit.Growth, seconds)
-	if most := s.most(); s.Normal > 0 && rate > most {
-		rate = most
-		if s.resuming() || len(s.RatedBy) == 0 { // no consumer knows what it did: what arrives may be far less than what waits
-			rate += most * creep * max(seconds-math.Log(most/s.Limit.Base)/math.Log(s.Limit.Growth), 0)
-		}
+	rate, most := s.Limit.Base*math.Pow(s.Limit.Growth, seconds), s.most()
+	if s.Normal <= 0 || rate <= most {
+		return rate
 	}
-	return rate
+	switch {
+	case s.resuming():
+		return most * (1 + creep*s.beyond(seconds))
+	case s.holding(), len(s.RatedBy) > 0 && s.Normal >= floor:
+		return most
+	case s.Normal >= floor:
+		return min(most*math.Exp2(s.beyond(seconds)/doubling.Seconds()), unlimited)
+	default:
+		return min(most*math.Exp2(s.beyond(seconds)/quietDoubling.Seconds()), unlimited)
+	}
+}
+
+// beyond is for how many of the seconds since its begin the limit has been what it led to.
+func (s State) beyond(seconds float64) float64 {
+	return max(seconds-math.Log(s.most()/s.Limit.Base)/math.Log(s.Limit.Growth), 0)
 }
 
 // resuming says whether the limit is of what has asked for patience, and has not refused anything since for being too much.
 func (s State) resuming() bool { return s.Limited() && s.Limit.Growth == resumeGrowth }
+
+// holding says whether the limit is of handlers that have become slow.
+func (s State) holding() bool { return s.Limited() && s.Limit.Growth == holdGrowth }
 
 // most is what a recovery leads to.
 func (s State) most() float64 { return catchUp * max(s.Normal, floor) }
@@ -144,7 +163,7 @@ func (s State) sane(now time.Time, p Policy) State {
 		*number = min(*number, 10*unlimited)
 	}
 	if s.Limited() {
-		s.Limit.Growth = min(max(s.Limit.Growth, easeGrowth), rampGrowth)
+		s.Limit.Growth = min(max(s.Limit.Growth, holdGrowth), rampGrowth)
 		s.Limit.Base = max(s.Limit.Base, 1)
 	}
 	s.Failures = min(max(s.Failures, 0), 1000)
@@ -163,7 +182,8 @@ func (s State) measure(now time.Time, arrivals int64) State {
 	case s.ArrivedAt.IsZero(), arrivals < s.Arrivals:
 	case elapsed < rating:
 		return s
-	case s.Open || s.Normal > 0 || s.resuming(): // otherwise what asks for patience says itself what is too much
+	case s.Open || s.Normal >= floor || s.resuming():
+		// Otherwise what asks for patience says itself what is too much, and a recovery that goes on until something does is not held up.
 		s.Normal = max(s.Normal, min(float64(arrivals-s.Arrivals)/elapsed.Seconds(), unlimited))
 	}
 	s.Arrivals, s.ArrivedAt = arrivals, now
@@ -172,7 +192,7 @@ func (s State) measure(now time.Time, arrivals int64) State {
 
 // rated adds a consumer's own rate to what is normal, once for each outage.
 func (s State) rated(by string, rate float64) State {
-	if (s.Open || s.resuming()) && rate > 0 && len(s.RatedBy) < mostRates && !slices.Contains(s.RatedBy, by) {
+	if (s.Open || s.resuming() || s.holding()) && rate > 0 && len(s.RatedBy) < mostRates && !slices.Contains(s.RatedBy, by) {
 		s.Normal += rate
 		s.RatedBy = append(slices.Clone(s.RatedBy), by)
 	}

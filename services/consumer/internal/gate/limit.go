@@ -37,6 +37,16 @@ func (s State) ease(now time.Time, patience time.Duration, recent float64) State
 	return s
 }
 
+// hold bounds the rate at what an outage's recovery leads to, because a consumer's handlers have become slow. What piles up meanwhile is not
+// to come all at once when they are quick again.
+func (s State) hold(now time.Time, rate float64) State {
+	if s.Open || s.Limited() || rate <= 0 {
+		return s
+	}
+	s.Normal, s.RatedBy = 0, nil // the consumers tell
+	return s.limit(unlimited, holdGrowth, now)
+}
+
 func (s State) limit(base, growth float64, now time.Time) State {
 	s.Limit = Limit{Base: base, Growth: growth, At: now}
 	s.Tokens, s.TokensAt = 0, now

@@ -8,6 +8,7 @@ type Meter struct {
 	seconds [meterSeconds]struct {
 		number int64 // since began
 		count  int
+		spent  time.Duration // on these orders, all together
 	}
 }
 
@@ -17,17 +18,21 @@ const (
 	meterLeast   = 5  // or, at the beginning, fewer; after less time none is known
 )
 
-// Add notes that an order has been worked on.
-func (m *Meter) Add(now time.Time) {
+// slowest is the share of the normal rate that handlers which are slow can do at most.
+const slowest = 0.5
+
+// Add notes that an order has been worked on, and for how long.
+func (m *Meter) Add(now time.Time, took time.Duration) {
 	if m.began.IsZero() {
 		m.began = now
 	}
 	n := m.second(now)
 	slot := &m.seconds[n%meterSeconds]
 	if slot.number != n {
-		slot.number, slot.count = n, 0
+		slot.number, slot.count, slot.spent = n, 0, 0
 	}
 	slot.count++
+	slot.spent += took
 }
 
 func (m *Meter) second(now time.Time) int64 { return max(int64(now.Sub(m.began)/time.Second), 0) }
@@ -68,4 +73,21 @@ func (m *Meter) Recent(now time.Time) float64 {
 	last := m.second(now)
 	share := max(now.Sub(m.began)-time.Duration(last)*time.Second, 0).Seconds()
 	return (float64(m.counted(last)) + float64(m.counted(last-1))) / (1 + share)
+}
+
+// Slowed says whether orders take so long of late that so many workers can do no more than half of what is normal. It goes by how long they
+// take and not by how many are done: slow answers come in bursts.
+func (m *Meter) Slowed(now time.Time, normal float64, workers int) bool {
+	if m.began.IsZero() || normal <= 0 {
+		return false
+	}
+	var count int
+	var spent time.Duration
+	for last, n := m.second(now), int64(0); n < 2; n++ {
+		if c := m.counted(last - n); c > 0 {
+			count += c
+			spent += m.seconds[(last-n)%meterSeconds].spent
+		}
+	}
+	return float64(workers*count) < slowest*normal*spent.Seconds()
 }

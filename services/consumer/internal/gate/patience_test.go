@@ -69,9 +69,9 @@ func (a *asking) ask(i int) {
 		}
 		a.backlog--
 		a.done[second]++
-		a.answered[i].Add(a.now)
+		a.answered[i].Add(a.now, 0)
 		if !a.row.Limited() {
-			a.meters[i].Add(a.now)
+			a.meters[i].Add(a.now, 0)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type Ask struct {
 	Trip     string        // why the breaker is to open; empty: it is not
 	Eased    bool          // what its handlers call has asked for patience
 	Patience time.Duration // for so long; 0: that was not said
+	Slowed   bool          // its handlers have become slow: they can do far less than Rate
 	Probe    Probe         // how its probe goes
 	Short    bool          // it has fetched less than it was granted: nothing more is due
 	Want     int           // messages that it would fetch now
@@ -45,6 +46,9 @@ func (s State) Step(now time.Time, p Policy, a Ask) (State, Answer) {
 	s = s.sane(now, p)
 	if a.Trip != "" {
 		s = s.trip(now, p, a.Trip)
+	}
+	if a.Slowed {
+		s = s.hold(now, a.Rate)
 	}
 	s = s.rated(a.Who, a.Rate)
 	s = s.measure(now, a.Arrivals)

@@ -81,13 +81,13 @@ func TestTheMeter(t *testing.T) {
 	if m.Rate(noon) != 0 || m.Recent(noon) != 0 {
 		t.Error("nothing is something")
 	}
-	m.Add(noon)
+	m.Add(noon, 0)
 	if r := m.Rate(noon.Add(4 * time.Second)); r != 0 {
 		t.Errorf("of four seconds %f are believed", r)
 	}
 	m = Meter{}
 	for i := range 20 * 200 {
-		m.Add(noon.Add(time.Duration(i) * 5 * time.Millisecond))
+		m.Add(noon.Add(time.Duration(i)*5*time.Millisecond), 0)
 	}
 	end := noon.Add(20 * time.Second)
 	if r := m.Rate(end); r != 200 {

@@ -247,6 +247,48 @@ func TestASlowReceiverOpensTheBreaker(t *testing.T) {
 	b.uncounted(2 * most)
 }
 
+// The receiver answers late, and then as quickly as before: what has piled up does not come all at once.
+func TestAfterASlowTimeALimitHolds(t *testing.T) {
+	b := setup(t)
+	quick := make(chan struct{})
+	close(quick)
+	var mu sync.Mutex
+	gates, answered := quick, 0 // calls are answered when the channel is closed
+	slow := func(c chan struct{}) { mu.Lock(); gates = c; mu.Unlock() }
+	count := func() int { mu.Lock(); defer mu.Unlock(); return answered }
+	h := handle(func(ctx context.Context, _ message.Message) error {
+		mu.Lock()
+		c := gates
+		mu.Unlock()
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		answered++
+		return nil
+	})
+	c := b.fleet(1, h, func(s *worker.Settings) { s.Concurrency = 4 })[0]
+	stop := b.load(10, 50*time.Millisecond)
+	dbtest.Within(t, 2*time.Minute, "what is normal is known", func() bool { return count() > 1500 })
+	if n := c.metric("rate_limit"); n != 0 {
+		t.Fatalf("limited to %v while all is well", n)
+	}
+	held := make(chan struct{})
+	slow(held)
+	dbtest.Eventually(t, "much piles up", func() bool { return b.Audit().Queued > 500 })
+	close(held)
+	dbtest.Eventually(t, "there is a limit", func() bool { return c.metric("rate_limit") > 0 })
+	if _, why := c.Ready(); !strings.Contains(why, "orders a second, by all consumers together, until the backlog is worked off") {
+		t.Error(why)
+	}
+	stop()
+	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	b.uncounted(0)
+}
+
 // A receiver that comes and goes is given up each time, and gets all in the end.
 func TestAFlappingReceiverLosesNothing(t *testing.T) {
 	b := setup(t)

@@ -174,7 +174,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		(&deadlines{
 			held: c.held, visible: s.Visible, grace: graceOf(s.Visible, s.HandlerTimeout), room: c.load.room, log: c.log, metrics: c.metrics,
 			giveUp: func(d *delivery) {
-				c.settler.put(c.endings.outcome(d, overrun{!c.gate.ended(d, gate.Unavailable, handler.ErrTimeout)}))
+				c.settler.put(c.endings.outcome(d, overrun{!c.gate.ended(d, gate.Unavailable, s.HandlerTimeout, handler.ErrTimeout)}))
 			},
 		}).run(keeping)
 	})

@@ -64,10 +64,11 @@ type event interface{ isEvent() }
 type (
 	// arrived: it has been read. poison is nil for an order that can be processed.
 	arrived struct{ poison *message.Poison }
-	// returned: its handler has. cause is why the handler's context had ended, if it had. uncounted: a failure is no attempt, since the
-	// breaker says that what the handler calls is down.
+	// returned: its handler has, after a time that it has occupied a worker. cause is why the handler's context had ended, if it had.
+	// uncounted: a failure is no attempt, since the breaker says that what the handler calls is down.
 	returned struct {
 		err, cause error
+		took       time.Duration
 		uncounted  bool
 	}
 	// overrun: its handler goes on although its deadline is over. uncounted as above.

@@ -34,6 +34,7 @@ type gating struct {
 	queue       *queue.Queue
 	who         string // names this process, as nothing else does
 	policy      gate.Policy
+	workers     int
 	longest     time.Duration // that a probe can take: its handler, and its ack work
 	log         *slog.Logger
 	metrics     *metrics.Metrics
@@ -47,6 +48,7 @@ type gating struct {
 	running  map[*delivery]int64 // those that go on: each with its number
 	meter    gate.Meter          // of what is normal,
 	answered gate.Meter          // and of all that is answered
+	judgedAt int64               // the second in which it was last looked whether the handlers have become slow
 	known    gate.State          // as last heard
 	revision int64
 	heard    time.Time // when, on our clock,
@@ -60,6 +62,7 @@ type gating struct {
 	trip     string
 	eased    bool
 	patience time.Duration
+	slowed   bool
 	short    bool
 	probe    gate.Probe
 	probing  *delivery // that a worker has or will have; nil while it is read
@@ -71,6 +74,7 @@ type gating struct {
 func newGating(s Settings, log *slog.Logger, m *metrics.Metrics) *gating {
 	g := &gating{
 		who:     fmt.Sprintf("%s/%08x", s.ID, rand.Uint32()), // CONSUMER_ID may be given twice
+		workers: s.Concurrency,
 		policy:  gate.Policy{ProbeFirst: s.Breaker.ProbeFirst, ProbeMost: s.Breaker.ProbeMost},
 		longest: 2*s.HandlerTimeout + graceOf(s.Visible, s.HandlerTimeout) + gate.ProbeLease,
 		log:     log, metrics: m,
@@ -137,15 +141,16 @@ func (g *gating) attemptEnded(d *delivery, r returned) returned {
 		g.unused(d)
 		return r
 	}
-	r.uncounted = !g.ended(d, result, r.err)
+	r.uncounted = !g.ended(d, result, r.took, r.err)
 	if after, asked := handler.AsksForPatience(r.err); asked {
 		g.ease(after)
 	}
 	return r
 }
 
-// ended notes how an attempt ended, once, and says whether it counts. What fails during an outage does not.
-func (g *gating) ended(d *delivery, r gate.Result, problem error) (counts bool) {
+// ended notes how an attempt ended, once, and says whether it counts. What fails during an outage does not. took is how long it has occupied a
+// worker.
+func (g *gating) ended(d *delivery, r gate.Result, took time.Duration, problem error) (counts bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if d.reported {
@@ -158,9 +163,10 @@ func (g *gating) ended(d *delivery, r gate.Result, problem error) (counts bool) 
 	}
 	old := d.epoch != g.epoch
 	if r == gate.Answered && !old && !g.openLocked() {
-		g.answered.Add(now)
+		g.answered.Add(now, took)
 		if !g.known.Limited() {
-			g.meter.Add(now)
+			g.meter.Add(now, took)
+			g.noteSlownessLocked(now)
 		}
 	}
 	slower := 0
@@ -174,6 +180,17 @@ func (g *gating) ended(d *delivery, r gate.Result, problem error) (counts bool) 
 	}
 	outage := g.openLocked() || r == gate.Unavailable && (old || g.known.Recovering(g.nowLocked()))
 	return !outage
+}
+
+// noteSlownessLocked notes when the handlers have become slow: all workers are occupied, and can do far less than is normal. Then much piles
+// up, and is not to come all at once when they are quick again. It looks once a second.
+func (g *gating) noteSlownessLocked(now time.Time) {
+	if second := now.Unix(); second == g.judgedAt || len(g.running) < g.workers {
+		return
+	} else if g.judgedAt = second; g.answered.Slowed(now, g.meter.Rate(now), g.workers) {
+		g.slowed, g.news = true, true
+		signal(g.changed)
+	}
 }
 
 // ease notes that what is called asks for patience.
@@ -222,6 +239,8 @@ func (g *gating) report(before, next gate.State, told gate.Ask) {
 	}
 	switch {
 	case next.Open || before.Open:
+	case next.Limited() && !before.Limited() && told.Slowed:
+		g.log.Warn("the handlers have become slow: what piles up meanwhile will be fetched at a limited rate", "orders_per_second", math.Round(rate))
 	case next.Limited() && !before.Limited():
 		g.log.Info("orders are fetched at a limited rate", "orders_per_second", math.Round(rate), "no_calls_for", max(next.PatienceUntil.Sub(g.database), 0).Round(time.Millisecond).String())
 	case !next.Limited() && before.Limited():

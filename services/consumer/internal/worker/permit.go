@@ -48,7 +48,7 @@ func (g *gating) ask(ctx context.Context, link *pg.Link, want int) (permit, erro
 		return l, nil
 	}
 	ask := gate.Ask{
-		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience,
+		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience, Slowed: g.slowed,
 		Probe: g.probe, Short: g.short, Want: want,
 	}
 	if g.revision < 0 && g.known.Open && ask.Trip == "" && ask.Probe != gate.ProbeAnswered {
@@ -59,7 +59,7 @@ func (g *gating) ask(ctx context.Context, link *pg.Link, want int) (permit, erro
 	if !g.heard.IsZero() {
 		alone.Now = g.nowLocked()
 	}
-	g.stale, g.news, g.eased, g.patience = false, false, false, 0
+	g.stale, g.news, g.eased, g.patience, g.slowed = false, false, false, 0, false
 	g.mu.Unlock()
 
 	var answer gate.Answer
@@ -90,7 +90,7 @@ func (g *gating) ask(ctx context.Context, link *pg.Link, want int) (permit, erro
 		seen.State, answer = alone.Step(alone.Now, g.policy, ask)
 	case err != nil:
 		g.news = true
-		g.eased, g.patience = g.eased || ask.Eased, max(g.patience, ask.Patience)
+		g.eased, g.patience, g.slowed = g.eased || ask.Eased, max(g.patience, ask.Patience), g.slowed || ask.Slowed
 		return permit{shut: g.shutLocked()}, err
 	}
 	g.adoptLocked(seen, ask)

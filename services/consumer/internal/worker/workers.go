@@ -86,7 +86,7 @@ func (w *workers) attempt(ctx context.Context, d *delivery) {
 	if ackWork == nil {
 		w.load.occupied(1, took)
 	}
-	what := returned{err: err, cause: context.Cause(limited)}
+	what := returned{err: err, cause: context.Cause(limited), took: took}
 	if ackWork == nil {
 		what = w.gate.attemptEnded(d, what) // else it is not over yet
 	}
