@@ -21,7 +21,7 @@ func newTestGating(workers int) *gating {
 // attempt lets a worker be occupied for a time, and says how that ended.
 func (g *gating) attempt(d *delivery, took time.Duration, r gate.Result) (counts bool) {
 	g.starts(d)
-	time.Sleep(took)
+	<-time.After(took)
 	defer g.returned(d)
 	return g.ended(d, r, took, errors.New("not there"))
 }
@@ -52,7 +52,7 @@ func TestWhenHandlersHaveBecomeSlow(t *testing.T) {
 			for range test.occupied {
 				g.starts(&delivery{})
 			}
-			time.Sleep(2 * time.Second) // what was quick is not of late any more
+			<-time.After(2 * time.Second) // what was quick is not of late any more
 			select {
 			case <-g.changed:
 			default:
