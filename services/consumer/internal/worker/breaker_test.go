@@ -272,20 +272,20 @@ func TestAfterASlowTimeALimitHolds(t *testing.T) {
 	})
 	c := b.fleet(1, h, func(s *worker.Settings) { s.Concurrency = 4 })[0]
 	stop := b.load(10, 50*time.Millisecond)
-	dbtest.Within(t, 2*time.Minute, "what is normal is known", func() bool { return count() > 1500 })
+	await.True(t, "what is normal is known", func() bool { return count() > 1500 })
 	if n := c.metric("rate_limit"); n != 0 {
 		t.Fatalf("limited to %v while all is well", n)
 	}
 	held := make(chan struct{})
 	slow(held)
-	dbtest.Eventually(t, "much piles up", func() bool { return b.Audit().Queued > 500 })
+	await.True(t, "much piles up", func() bool { return b.Audit().Queued > 500 })
 	close(held)
-	dbtest.Eventually(t, "there is a limit", func() bool { return c.metric("rate_limit") > 0 })
+	await.True(t, "there is a limit", func() bool { return c.metric("rate_limit") > 0 })
 	if _, why := c.Ready(); !strings.Contains(why, "orders a second, by all consumers together, until the backlog is worked off") {
 		t.Error(why)
 	}
 	stop()
-	dbtest.Within(t, 2*time.Minute, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 	b.uncounted(0)
 }
 
