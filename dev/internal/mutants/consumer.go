@@ -11,6 +11,21 @@ func consumerMutants() []Mutant {
 	decides := worker("TestHowADeliveryEnds")
 	stale := queue("TestAckOfAStaleLeaseChangesNothing")
 	return []Mutant{
+		{
+			Breaks: "a result is written before those of the same read", By: worker("TestWhatWasReadTogetherIsAckedTogether"),
+			Edits: []Edit{{dir + "worker/settler.go", `		l.await(ctx)
+`, ``}},
+		},
+		{
+			Breaks: "a result waits for a slow handler", By: worker("TestAResultDoesNotWaitForASlowHandler"),
+			Edits: []Edit{{dir + "worker/settler.go", `		case <-over:
+			return
+`, ``}},
+		},
+		{
+			Breaks: "a read that memory has cut short waits for the next look", By: worker("TestAReadThatMemoryCutsShortGoesOn"),
+			Edits: []Edit{{dir + "worker/fetcher.go", `c.poller.fetched(got, cut)`, `c.poller.fetched(got, cut && false)`}},
+		},
 		// The lease, in SQL.
 		{
 			Breaks: "ack does not ask for the read count", Quick: true, By: stale,

@@ -35,6 +35,16 @@ type Bounds struct {
 	Watermark    time.Time // what is due before it is not looked at; zero is no bound
 }
 
+// Cut says whether a read within b may have left messages for their size. Sizes as the database weighs them are not known here: that
+// of a compressed one is 64 times what it takes (see fetch.sql), so this says so from a 128th of b's bytes on.
+func (f *Fetched) Cut(b Bounds) bool {
+	var bytes int64
+	for i := range f.Messages {
+		bytes += f.Messages[i].Size
+	}
+	return bytes >= b.Bytes/128
+}
+
 // Fetch leases due messages for visible, as many as the bounds allow, and decodes them.
 //
 // The read is a transaction of two round trips on purpose. Only when its commit is confirmed may the messages be worked

@@ -78,11 +78,13 @@ type Consumer struct {
 	writes                [operations]health
 	effects               health
 	unwritten             unwritten
+
+	lookPause, ackPause time.Duration // see the constants
 }
 
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
-	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, call: newCall(h, log), log: log, metrics: m, company: newCompany(s.Concurrency)}
+	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, call: newCall(h, log), log: log, metrics: m, company: newCompany(s.Concurrency), lookPause: lookPause, ackPause: ackPause}
 	c.held = newHeld(c.company)
 	c.spans = newSpans(s.Tracer, s.Queue)
 	c.presence = newPresence(s, c.endings.tally, c.held, c.draining.Load, log)
@@ -130,7 +132,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer beating.Close()
 	lease, watermark := &lease{visible: s.Visible, log: c.log}, &watermark{}
 	poller := &poller{
-		queue: c.queue, watermark: watermark, interval: s.Poll, deaf: &c.deaf, progress: &c.steps.poll, writing: &c.writing, log: c.log, metrics: c.metrics,
+		queue: c.queue, watermark: watermark, interval: s.Poll, lookPause: c.lookPause, deaf: &c.deaf, progress: &c.steps.poll, writing: &c.writing, log: c.log, metrics: c.metrics,
 		gate: c.gate, presence: c.presence, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	poller.link = c.server.NewListeningLink("listen", poller.prepare)
@@ -147,7 +149,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 	c.gate.queue = c.queue
 	parts := settling{
-		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, retryIn: poller.retryIn, draining: c.draining.Load,
+		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, ackPause: c.ackPause, retryIn: poller.retryIn, draining: c.draining.Load,
 		room: c.load.room, progress: &c.steps.settle, note: func(o op, err error) { c.writes[o].note(err) }, unwritten: &c.unwritten,
 		gate: c.gate, log: c.log, metrics: c.metrics, spans: c.spans,
 	}

@@ -62,14 +62,14 @@ func (f *fetcher) run(ctx context.Context) {
 			continue
 		}
 		want.Messages = p.fetch
-		got, took, err := f.read(ctx, reading, want, p)
+		got, cut, took, err := f.read(ctx, reading, want, p)
 		f.load.noteRead(want.Messages, got, took, err)
 		switch {
 		case err != nil:
 			pause(ctx, retry.Next())
 		case got < want.Messages:
 			retry.Reset()
-			f.poller.fetched(got)
+			f.poller.fetched(got, cut)
 			f.awaitDue(ctx, p)
 		default:
 			retry.Reset()
@@ -137,8 +137,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// read leases messages and hands them on.
-func (f *fetcher) read(ctx, reading context.Context, want queue.Bounds, p permit) (got int, took time.Duration, err error) {
+// read leases messages and hands them on. cut says that there may be more, for which there was no memory.
+func (f *fetcher) read(ctx, reading context.Context, want queue.Bounds, p permit) (got int, cut bool, took time.Duration, err error) {
 	f.progress.begin(0)
 	defer f.progress.end()
 	var fetched queue.Fetched
@@ -164,7 +164,7 @@ func (f *fetcher) read(ctx, reading context.Context, want queue.Bounds, p permit
 		// frees them when they are, and does nothing when they are not.
 		f.doubt(fetched.Messages, start.Add(length))
 		f.gate.fetched(p, p.fetch, nil)
-		return 0, took, err
+		return 0, false, took, err
 	}
 	if len(fetched.Suppressed) > 0 {
 		f.health.suppressedRead(fetched.Suppressed)
@@ -178,7 +178,7 @@ func (f *fetcher) read(ctx, reading context.Context, want queue.Bounds, p permit
 	}
 	f.metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
 	f.receive(ctx, fetched.Messages, start, start.Add(length), p)
-	return len(fetched.Messages), took, nil
+	return len(fetched.Messages), fetched.Cut(want), took, nil
 }
 
 // settleFirst is how long reading waits for the results of an outage to be written.

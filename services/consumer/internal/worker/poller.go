@@ -27,7 +27,8 @@ type poller struct {
 	queue     *queue.Queue
 	watermark *watermark
 	interval  time.Duration // POLL_INTERVAL
-	deaf      *atomic.Bool  // notifications do not get here
+	lookPause time.Duration
+	deaf      *atomic.Bool // notifications do not get here
 	progress  *progress
 	writing   *health
 	log       *slog.Logger
@@ -38,8 +39,7 @@ type poller struct {
 
 	mu      sync.Mutex
 	soonest time.Time // a retry of our own is due then; zero: none is known of
-	through bool      // the fetcher has taken what there was
-	empty   bool      // and that was nothing
+	read    reading   // what the fetcher has found; the zero value: it has not been through since
 	changed chan struct{}
 }
 
@@ -66,6 +66,18 @@ func (p *poller) prepare(ctx context.Context, conn *pgx.Conn) error {
 // retryPayload is what a consumer notifies of a message that it has delayed for less than others may sleep.
 const retryPayload = "retry-ms:"
 
+// lookPause is the least time between two looks while notifications get here: the fetcher reads when one comes, so at 200 orders a second
+// a look after each read would be a transaction for every other order. What it costs is that a message which is due at a moment that nobody
+// tells, such as another program's with a delay, waits for so much longer while others come all the time.
+const lookPause = 100 * time.Millisecond
+
+// reading is what the fetcher's last read has shown of what is due.
+type reading struct {
+	through bool // it brought less than was wanted,
+	empty   bool // and that was nothing,
+	all     bool // or all that there was, and not what there was memory for
+}
+
 // retryIn tells that a message will be due in d.
 func (p *poller) retryIn(d time.Duration) {
 	p.mu.Lock()
@@ -76,10 +88,11 @@ func (p *poller) retryIn(d time.Duration) {
 	signal(p.changed)
 }
 
-// fetched tells that the fetcher has read all that was due; n is how much that was.
-func (p *poller) fetched(n int) {
+// fetched tells that the fetcher has read less than it wanted; n is how much that was, and cut says that there may be more, for which there
+// was no memory.
+func (p *poller) fetched(n int, cut bool) {
 	p.mu.Lock()
-	p.through, p.empty = true, n == 0
+	p.read = reading{through: true, empty: n == 0, all: !cut}
 	p.mu.Unlock()
 	signal(p.changed)
 }
@@ -94,7 +107,7 @@ func (p *poller) run(ctx context.Context) {
 	var retry backoff.Retry
 	var spin backoff.Retry // against turning on messages that are due but that nobody gets, because their rows are locked
 	for ctx.Err() == nil {
-		p.takeThrough()
+		p.takeReading()
 		var seen queue.Peeked
 		bound, full := p.watermark.bound()
 		p.progress.begin(0)
@@ -129,12 +142,15 @@ func (p *poller) run(ctx context.Context) {
 		switch {
 		case seen.Found && seen.Due <= 0:
 			p.wakeFetcher("due")
-			through, empty := p.sleep(ctx, now.Add(interval), true)
+			read := p.sleep(ctx, now.Add(interval), true)
 			switch {
-			case through && empty:
+			case read.empty:
 				p.sleep(ctx, time.Now().Add(min(spin.Next(), interval)), false)
-			case through:
+			case read.through:
 				spin.Reset()
+				if read.all && !p.deaf.Load() {
+					p.sleep(ctx, now.Add(min(p.lookPause, interval)), false)
+				}
 			}
 		case seen.Found:
 			spin.Reset()
@@ -161,21 +177,21 @@ func (p *poller) look(ctx context.Context, conn *pgx.Conn, bound time.Time) (see
 
 // sleep waits until the time has come to look again, passing notifications on meanwhile. With forFetcher it also ends when
 // the fetcher is through with what was due, since then the next due time is another one.
-func (p *poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (through, empty bool) {
+func (p *poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (read reading) {
 	for ctx.Err() == nil {
 		until = p.presence.sooner(p.sooner(until))
 		if forFetcher {
-			if through, empty = p.takeThrough(); through {
-				return through, empty
+			if read = p.takeReading(); read.through {
+				return read
 			}
 		}
 		if !time.Now().Before(until) {
-			return false, false
+			return reading{}
 		}
 		payload, arrived, err := p.listen(ctx, until)
 		switch {
 		case err != nil:
-			return false, false // run looks again, which connects again
+			return reading{} // run looks again, which connects again
 		case !arrived:
 		case payload == queue.GatePayload:
 			p.gate.refresh(-1)
@@ -189,7 +205,7 @@ func (p *poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (t
 			p.wakeFetcher("notification")
 		}
 	}
-	return false, false
+	return reading{}
 }
 
 // listen waits for one notification, a change of plans, or until.
@@ -221,10 +237,10 @@ func (p *poller) sooner(until time.Time) time.Time {
 	return until
 }
 
-func (p *poller) takeThrough() (through, empty bool) {
+func (p *poller) takeReading() reading {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	through, empty = p.through, p.empty
-	p.through = false
-	return through, empty
+	read := p.read
+	p.read = reading{}
+	return read
 }

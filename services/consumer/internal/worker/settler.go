@@ -89,7 +89,7 @@ func (s *settler) overdue() bool {
 }
 
 // lane writes outcomes over one link. It takes whatever outcomes have gathered while the statement before was under way and
-// writes those of one kind in one statement: under load the batches grow by themselves, and an outcome that comes alone is
+// writes those of one kind in one statement: under load the batches grow by themselves, and the outcome of a message that is held alone is
 // written at once.
 //
 // An outcome stays here until its fate is known. When the connection is lost in the middle, the same statement is sent
@@ -116,6 +116,7 @@ type settling struct {
 	endings   endings
 	consumer  string              // CONSUMER_ID, for orders.processed_by
 	poll      time.Duration       // how long others sleep at most: who is due sooner is told to them
+	ackPause  time.Duration       // that results wait for others at most
 	retryIn   func(time.Duration) // tells our own poller that a message will be due then
 	draining  func() bool
 	room      chan struct{} // signalled when leases have ended
@@ -150,6 +151,7 @@ func newLane(s settling, link *pg.Link, in chan outcome, all *settler) *lane {
 func (l *lane) run(ctx context.Context) {
 	var retry backoff.Retry
 	for l.gather(ctx) {
+		l.await(ctx)
 		err := l.flush(ctx)
 		l.progress.end()
 		if err == nil {
@@ -197,6 +199,46 @@ func (l *lane) gather(ctx context.Context) bool {
 		}
 		later.Stop()
 	}
+}
+
+// What was read together is written together, if handlers are quick: without that a read of a few messages became two or three statements,
+// each with its flush of the log, because the first result was written at once. Results wait for those of what else is held, for ackPause
+// at most, and not when there are enoughWritten.
+const (
+	ackPause      = 500 * time.Microsecond
+	enoughWritten = 64
+)
+
+// await waits for the results of what else is held.
+func (l *lane) await(ctx context.Context) {
+	if l.ackWork != nil || l.overdue.Load() {
+		return
+	}
+	var over <-chan time.Time
+	for n := l.gathered(); n < enoughWritten && int64(n) < l.held.size.Load(); n = l.gathered() {
+		if over == nil {
+			timer := time.NewTimer(l.ackPause)
+			defer timer.Stop()
+			over = timer.C
+		}
+		select {
+		case o := <-l.in:
+			l.add(o)
+		case <-over:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// gathered is how many results are here.
+func (l *lane) gathered() int {
+	n := len(l.taken)
+	for _, list := range l.pending {
+		n += len(list)
+	}
+	return n
 }
 
 // take adds what has gathered, without waiting. A lane for ack work leaves to the others what it cannot begin with at once.
