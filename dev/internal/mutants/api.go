@@ -6,6 +6,14 @@ func apiMutants() []Mutant {
 	writer := func(test string) Test { return goTest(api, "./internal/orders", test) }
 	return []Mutant{
 		{
+			Breaks: "a client that is alone waits for company", By: writer("TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast"),
+			Edits: []Edit{{dir + "gathering.go", `min(p.around, gatherOrders)`, `gatherOrders`}},
+		},
+		{
+			Breaks: "those who are waited for do not wake the writer", By: writer("TestGatheringEndsWithWhomItWaitsFor"),
+			Edits: []Edit{{dir + "writer.go", `w.gathered(w.expected)`, `w.gathered(w.expected + 1)`}},
+		},
+		{
 			Breaks: "new pending orders are looked for among old ones only", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
 			Edits: []Edit{{dir + "pending.go", `err == nil && id-1 <= o.position`, `err == nil && id > 0`}},
 		},

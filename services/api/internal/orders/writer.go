@@ -22,10 +22,13 @@ type Request struct {
 	Orders      []Draft
 	Key         string            // idempotency key; empty: none
 	Batch       bool              // the key is that of a batch: each order's is made from it and the order's place
-	Traceparent string            // what the messages bear of the trace; empty: nothing
+	Traceparent string            // what the messages bear of the trace: empty: nothing, or Unsampled
 	Trace       trace.SpanContext // the request's, for log lines
 	Span        trace.Span        // nil: the request's trace is not recorded
 }
+
+// Unsampled in the place of a [Request]'s traceparent says that its trace is not recorded, and that nobody else is to record it.
+const Unsampled = "-"
 
 // Result is what a request became.
 type Result struct {
@@ -79,7 +82,8 @@ type WriterConfig struct {
 }
 
 // Writer writes orders and their messages. Whatever has gathered while one transaction commits shares the next one (group
-// commit), so a lone request waits for nobody and a crowd costs hardly more commits than a few.
+// commit), so a lone request waits for nobody and a crowd costs hardly more commits than a few. Where requests come faster than that makes
+// batches of them, they wait for each other for a moment; see gather.
 //
 // One goroutine ([Writer.Run]) owns the connection. Two or three would be slower: they would share the same disk's
 // flushes and split the batches.
@@ -87,11 +91,12 @@ type Writer struct {
 	cfg     WriterConfig
 	monitor Monitor
 
-	mu      sync.Mutex
-	waiting []*unit
-	queued  int // orders in waiting
-	closed  bool
-	wake    chan struct{}
+	mu       sync.Mutex
+	waiting  []*unit
+	queued   int // orders in waiting
+	expected int // requests that have to wait before the writer is woken; see gather
+	closed   bool
+	wake     chan struct{}
 
 	notReady atomic.Pointer[string] // why; see NotReady
 	admit    atomic.Bool            // one request may come in although it is not ready
@@ -101,8 +106,9 @@ type Writer struct {
 	// Of Run's goroutine.
 	conn     *publisher
 	used     time.Time // when conn last was
-	latest   *Draft    // order that was written; nil: none
-	failures int       // in a row: of connections, statements and rehearsals, other than for an order's own fault
+	pace     pace
+	latest   *Draft // order that was written; nil: none
+	failures int    // in a row: of connections, statements and rehearsals, other than for an order's own fault
 	warned   time.Time
 }
 
@@ -157,9 +163,11 @@ func (w *Writer) enqueue(u *unit) error {
 	}
 	w.waiting = append(w.waiting, u)
 	w.queued += len(u.Orders)
-	select {
-	case w.wake <- struct{}{}:
-	default:
+	if w.gathered(w.expected) {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
 	}
 	return nil
 }
@@ -169,6 +177,13 @@ func (w *Writer) Queued() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.queued
+}
+
+// requests is the number of requests that wait for their transaction.
+func (w *Writer) requests() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.waiting)
 }
 
 // take removes the next batch from the queue: at most MaxBatch orders, or one request that is larger.
@@ -206,8 +221,11 @@ func (w *Writer) Run(ctx context.Context) {
 		}
 		usable := w.conn != nil || state.Up && w.connect() == nil
 		if usable {
+			w.gather(ctx)
 			if batch = w.take(batch[:0]); len(batch) > 0 {
+				w.pace.begin(time.Now(), len(batch))
 				w.commit(batch)
+				w.pace.end(w.requests())
 				clear(batch)
 				continue
 			}
