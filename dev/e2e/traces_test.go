@@ -156,7 +156,13 @@ func TestAnOrdersTraceIsReadFromEndToEnd(t *testing.T) {
 	}
 	collector.Wait(t, "the dead one is completed", ended(traces["dead"], "ack", 1))
 	order("none", "00")
-	b.until(t, "all are completed", `select count(*) = 3 from orders where status = 'completed'`)
+	// An api that records nothing decides so for the consumer and the receiver, too, although its message bears no trace.
+	quiet, err := b.stack.StartAPI(ctx, "api-2", append(otel, "OTEL_TRACES_SAMPLER=always_off")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(ctx, t, http.MethodPost, quiet.URL()+"/orders", `{"customer_name":"quiet","product_name":"p","quantity":1,"price":1}`)
+	b.until(t, "all are completed", `select count(*) = 4 from orders where status = 'completed'`)
 	if err := consumer.Stop(ctx); err != nil { // and with it what it had to tell
 		t.Error(err)
 	}
@@ -197,6 +203,12 @@ func TestAnOrdersTraceIsReadFromEndToEnd(t *testing.T) {
 	}
 	if saw := r.saw("none"); len(saw) != 1 || !strings.HasPrefix(saw[0], "00-"+traces["none"]+"-") || !strings.HasSuffix(saw[0], "-00") {
 		t.Errorf("the receiver saw %v", saw)
+	}
+	if n := len(story(spans).named("process order_queue")); n != 5 {
+		t.Errorf("%d deliveries were recorded, 2 and 3 were to be", n)
+	}
+	if saw := r.saw("quiet"); len(saw) != 1 || !strings.HasSuffix(saw[0], "-00") {
+		t.Errorf("of what the api does not record the receiver saw %v", saw)
 	}
 	// Every line about an order leads to its trace.
 	for line := range strings.SplitSeq(b.lines.String(), "\n") {

@@ -51,6 +51,9 @@ func Format(c trace.SpanContext) string {
 	return string(text)
 }
 
+// Unsampled is the traceparent of a new trace that nobody records.
+func Unsampled() string { return Format(unrecorded(trace.TraceID{})) }
+
 // unrecorded is a place in a trace that nobody records, of a new trace if traceID is zero.
 func unrecorded(traceID trace.TraceID) trace.SpanContext {
 	if !traceID.IsValid() {

@@ -113,13 +113,13 @@ func TestATraceThatNobodyFollowsIsNotStored(t *testing.T) {
 	collector := otlptest.New(t)
 	for _, test := range []struct {
 		name, endpoint, sampler, caller string
-		message                         string // the end of its traceparent; empty: it bears none
+		message                         string // what it bears of the trace; of a traceparent its end
 		order                           bool   // remembers the trace
 	}{
 		{"nobody", "", "", "", "", false},
 		{"the caller, who does not record it", "", "", unsampled, unsampled, false},
 		{"the caller, who records it", "", "", sampled, sampled, true},
-		{"the service, which does not record it", collector.URL, "always_off", "", "-00", false},
+		{"the service, which does not record it", collector.URL, "always_off", "", "false", false},
 		{"the service, which records it", collector.URL, "always_on", "", "-01", true},
 		{"both, and the caller does not record it", collector.URL, "", unsampled, "-00", false},
 	} {
@@ -139,17 +139,21 @@ func TestATraceThatNobodyFollowsIsNotStored(t *testing.T) {
 			var keys, parent string
 			var remembered bool
 			err := testdb.Connect(t, url).QueryRow(t.Context(), `
-				select (select string_agg(k, ' ' order by k) from jsonb_object_keys(q.headers) k), coalesce(q.headers ->> 'traceparent', ''), o.trace_id is not null
+				select (select string_agg(k, ' ' order by k) from jsonb_object_keys(q.headers) k), coalesce(q.headers ->> 'traceparent', q.headers ->> 'sampled', ''), o.trace_id is not null
 				from pgmq.q_order_queue q join orders o on o.message_id = q.msg_id`).Scan(&keys, &parent, &remembered)
 			if err != nil {
 				t.Fatal(err)
 			}
 			wanted := "schema"
-			if test.message != "" {
+			switch test.message {
+			case "":
+			case "false":
+				wanted = "sampled schema"
+			default:
 				wanted = "schema traceparent"
 			}
 			if keys != wanted || !strings.HasSuffix(parent, test.message) || remembered != test.order {
-				t.Errorf("headers have %q, traceparent is %q, the order remembers its trace: %v", keys, parent, remembered)
+				t.Errorf("headers have %q, of the trace %q, the order remembers its trace: %v", keys, parent, remembered)
 			}
 			if page := s.get(t, "/ui/orders/1"); page.status != http.StatusOK || strings.Contains(page.body, "https://traces.example/") != test.order {
 				t.Errorf("the order's page: %d, with a link to the trace: %v", page.status, !test.order)

@@ -58,11 +58,15 @@ func tracesMutants() []Mutant {
 		},
 		{
 			Breaks: "every message bears a trace", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
-			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	if p.followed {`, `	if true {`}},
+			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	case p.followed:`, `	case true:`}},
 		},
 		{
-			Breaks: "what the service does not sample is sampled by the consumer", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
-			Edits: []Edit{{api + "/internal/httpapi/trace.go", `from.IsValid() || tracer != nil`, `from.IsValid()`}},
+			Breaks: "what the api does not sample is not said to be so", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
+			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	case p.decided:`, `	case false:`}},
+		},
+		{
+			Breaks: "what the api does not sample is sampled by the consumer", By: goTest(consumer, "./internal/message", "TestATraceThatIsNotSampledStaysSo"),
+			Edits: []Edit{{consumer + "/internal/message/message.go", `m.Traceparent = tracing.Unsampled()`, `_ = tracing.Unsampled()`}},
 		},
 		{
 			Breaks: "a transaction has no span", By: goTest(api, ".", "TestRequestsThatShareATransactionAreLinked"),

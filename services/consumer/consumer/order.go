@@ -28,7 +28,7 @@ type Order struct {
 	Key         string
 	Attempt     int             // 1 is the first
 	LastError   string          // of the attempt before, when that one failed
-	Traceparent string          // W3C trace context of the request that created it, if there was one
+	Traceparent string          // W3C trace context of the request that created it, if there was one; one that is not sampled may have ids that mean nothing
 	Body        json.RawMessage // as published; what is not in the fields above is here
 
 	inAck pgx.Batch

@@ -18,7 +18,8 @@ import (
 type place struct {
 	context  trace.SpanContext
 	span     trace.Span // nil: the trace is not recorded
-	followed bool       // the caller has begun the trace, or this service decides on traces
+	followed bool       // the caller has begun the trace
+	decided  bool       // this service decides on traces
 }
 
 // placeKey is where a request's trace is kept once it was asked for.
@@ -36,7 +37,7 @@ func (s *Server) beginTrace(c *fiber.Ctx, at time.Time) place {
 		tracer = nil // one every few seconds, of each pod, that nobody looks at
 	}
 	from := tracing.Parse(c.Request().Header.Peek("traceparent"))
-	p := place{followed: from.IsValid() || tracer != nil}
+	p := place{followed: from.IsValid(), decided: tracer != nil}
 	p.context, p.span = tracer.Begin(from, known(c.Method()), trace.SpanKindServer, at)
 	c.Locals(placeKey, p)
 	return p
@@ -71,12 +72,16 @@ func (p place) end(c *fiber.Ctx, route string) {
 }
 
 // writeTraced writes a request's orders, as a span of its own: its context is what their messages bear. Those of a trace that nobody follows bear
-// none: its id was made for this request's answer and log lines, and means nothing to others.
+// none: its id was made for this request's answer and log lines, and means nothing to others. Where it is this service that has decided so, they
+// say that much, because consumers would decide anew.
 func (s *Server) writeTraced(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
 	p := s.traceOf(c)
 	request.Trace = p.context
-	if p.followed {
+	switch {
+	case p.followed:
 		request.Traceparent = tracing.Format(p.context)
+	case p.decided:
+		request.Traceparent = orders.Unsampled
 	}
 	if p.span == nil {
 		return s.cfg.Writer.Write(request)

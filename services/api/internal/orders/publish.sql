@@ -4,7 +4,7 @@
 --    unit         orders of one request have the same number: they are written all or not at all
 --    lookup_only  is only looked up, never written (the order after the last one of a replayed batch)
 --    cents        the price in hundredths
---    traceparent  what the message bears of a trace; empty: nothing
+--    traceparent  what the message bears of a trace; empty: nothing; '-': that nobody is to record one, which takes 16 bytes and not 75
 -- Returns a row for each order written and for each one found under its idempotency key. A unit of which anything was found
 -- is not written.
 --
@@ -71,7 +71,11 @@ sent as (
             'price', f.price,
             'created_at', to_char(f.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
         ),
-        case when f.traceparent = '' then jsonb '{"schema": 1}' else jsonb_build_object('schema', 1, 'traceparent', f.traceparent) end
+        case f.traceparent
+            when '' then jsonb '{"schema": 1}'
+            when '-' then jsonb '{"schema": 1, "sampled": false}'
+            else jsonb_build_object('schema', 1, 'traceparent', f.traceparent)
+        end
     from fresh f
     returning msg_id
 ),

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"orderflow.example/kit/tracing"
 )
 
 // Header names that the consumer writes. All begin with Prefix, by which a redrive removes them.
@@ -24,6 +26,9 @@ const (
 	HeaderError      = Prefix + "error"      // its error
 	HeaderDead       = Prefix + "dead"       // why it is a dead letter
 )
+
+// HeaderSampled is the api's: false where it has decided that the order's trace is not recorded.
+const HeaderSampled = "sampled"
 
 // Message is one delivery of a message: what a handler gets.
 type Message struct {
@@ -42,7 +47,8 @@ type Message struct {
 	OrderID      int64
 	Created      Instant         // created_at of the order: with OrderID it names one order, for ever
 	Installation Installation    // whose order it is
-	Traceparent  string          // the traceparent header; empty when there is none or no valid one
+	Traceparent  string          // the traceparent header, or one of a trace that nobody records if that is what the headers say; empty when there is none or no valid one
+	Unsampled    bool            // the headers say so: Traceparent has an id that means nothing to others
 	Body         json.RawMessage // the order, as published
 	Headers      json.RawMessage // as stored; may be nil
 	Size         int64           // bytes of body and headers in the queue, at least
@@ -170,7 +176,7 @@ func (m *Message) decodeBody() *Poison {
 // decodeHeaders is forgiving: headers are hints, anybody may have written them, and a wrong one must not stop an order. A forged
 // one must not kill it either: there were no more attempts than reads.
 func (m *Message) decodeHeaders() {
-	m.Traceparent, m.LastError = "", ""
+	m.Traceparent, m.Unsampled, m.LastError = "", false, ""
 	m.Failed, m.Crashes, m.Unanswered, m.LastStart = 0, 0, 0, Start{}
 	before := max(m.ReadCount, 1) - 1 // reads
 	scan(m.Headers, func(name, value []byte) {
@@ -179,6 +185,8 @@ func (m *Message) decodeHeaders() {
 			if text := bytes.Trim(value, `"`); isTraceparent(text) {
 				m.Traceparent = string(text)
 			}
+		case HeaderSampled:
+			m.Unsampled = string(value) == "false"
 		case HeaderUnanswered:
 			m.Unanswered = min(max(count(value, math.MaxInt32), 1)-1, before)
 		case HeaderFailed:
@@ -190,6 +198,9 @@ func (m *Message) decodeHeaders() {
 		}
 	})
 	m.Crashes = min(m.Crashes, before-m.Failed)
+	if m.Unsampled = m.Unsampled && m.Traceparent == ""; m.Unsampled {
+		m.Traceparent = tracing.Unsampled() // for us and whoever is called: else each would decide anew
+	}
 }
 
 // starts counts the entries of an object, up to most, and returns the latest of those that can be a delivery's before this one. What is no
@@ -231,7 +242,7 @@ func isTraceparent(text []byte) bool {
 
 // TraceID is the trace that the order belongs to, or empty.
 func (m *Message) TraceID() string {
-	if m.Traceparent == "" {
+	if m.Traceparent == "" || m.Unsampled {
 		return ""
 	}
 	return m.Traceparent[3:35]

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/message"
 )
 
@@ -135,6 +136,34 @@ func TestOnlyAValidTraceparentIsTaken(t *testing.T) {
 		_ = m.Decode()
 		if m.TraceID() != want {
 			t.Errorf("%s: %q", given, m.TraceID())
+		}
+	}
+}
+
+// What the api has decided not to record is recorded by nobody: neither here nor by those who are called.
+func TestATraceThatIsNotSampledStaysSo(t *testing.T) {
+	t.Parallel()
+	const valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for headers, want := range map[string]string{ // the beginning and the end
+		`{"schema": 1, "sampled": false}`:                          "00- -00",
+		`{"schema": 1, "sampled": true}`:                           "",
+		`{"schema": 1, "sampled": "false"}`:                        "",
+		`{"schema": 1}`:                                            "",
+		`{"sampled": false, "traceparent": "x"}`:                   "00- -00",
+		`{"sampled": false, "traceparent": "` + valid + `"}`:       valid + " " + valid,
+		`{"sampled": {"sampled": false}, "a": {"sampled": false}}`: "",
+	} {
+		m := message.Message{ReadCount: 1, Body: json.RawMessage(`{"order_id": 1}`), Headers: json.RawMessage(headers)}
+		_ = m.Decode()
+		begin, end, some := strings.Cut(want, " ")
+		if some != (m.Traceparent != "") || !strings.HasPrefix(m.Traceparent, begin) || !strings.HasSuffix(m.Traceparent, end) {
+			t.Errorf("%s: %q", headers, m.Traceparent)
+		}
+		if context := tracing.Parse(m.Traceparent); context.IsValid() != some {
+			t.Errorf("%s: %q is not a traceparent", headers, m.Traceparent)
+		}
+		if leads := strings.HasSuffix(m.Traceparent, "-01"); (m.TraceID() != "") != leads {
+			t.Errorf("%s: log lines have the trace id %q", headers, m.TraceID())
 		}
 	}
 }
