@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"orderflow.example/kit/await"
 )
 
 func TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast(t *testing.T) {
@@ -76,11 +78,7 @@ func TestGatheringEndsWithWhomItWaitsFor(t *testing.T) {
 	}
 	wait := func(t *testing.T, ended chan struct{}) {
 		t.Helper()
-		select {
-		case <-ended:
-		case <-time.After(time.Minute):
-			t.Fatal("it goes on")
-		}
+		await.Value(t, "it ends", ended)
 	}
 	add := func(t *testing.T, w *Writer, orders int) {
 		t.Helper()

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/worker"
 )
@@ -23,7 +23,7 @@ func TestWhatWasReadTogetherIsAckedTogether(t *testing.T) {
 		return nil
 	}), func(c *worker.Consumer) { c.PauseBeforeAcks(time.Minute) })
 	for range 3 {
-		within(t, "all handlers run", waiting)
+		await.Value(t, "all handlers run", waiting)
 	}
 	for range 3 {
 		release <- struct{}{}
@@ -46,7 +46,7 @@ func TestAResultDoesNotWaitForASlowHandler(t *testing.T) {
 		}
 		return nil
 	}))
-	dbtest.Eventually(t, "the other orders are completed", func() bool {
+	await.True(t, "the other orders are completed", func() bool {
 		return b.Order(ids[1]).Status == "completed" && b.Order(ids[2]).Status == "completed"
 	})
 	close(release)
@@ -57,7 +57,7 @@ func TestAResultDoesNotWaitForASlowHandler(t *testing.T) {
 // A read that was cut short for want of memory is followed by another one at once, and not when it is time to look again.
 func TestAReadThatMemoryCutsShortGoesOn(t *testing.T) {
 	b := setup(t)
-	ids := b.Publish(100)
+	ids := b.Publish(300) // once a second there is a look, since it is time for a report: in vain all is waited for that long
 	b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('note', repeat(md5(msg_id::text), 60))`)
 	s := settings()
 	s.HeldBytes = 1 << 10
