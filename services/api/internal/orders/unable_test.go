@@ -2,6 +2,7 @@ package orders_test
 
 import (
 	"errors"
+	"log/slog"
 	"net/url"
 	"sync"
 	"testing"
@@ -12,19 +13,20 @@ import (
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/schema"
 )
 
-// newRole makes a database and a role with the attributes, which may do there what the api may, and its URL.
+// newRole makes a database, a role in it as the migration makes the api's, with more attributes, and its URL.
 func newRole(t *testing.T, attributes string) (database, role, asRole string) {
 	t.Helper()
 	role = testdb.Role(t, "writer")
 	database = testdb.New(t)
-	if _, err := testdb.Connect(t, database).Exec(t.Context(), `
-		create role `+role+` login password 'pw' `+attributes+`;
-		grant usage on schema pgmq to `+role+`;
-		grant select, insert on orders, pgmq.q_order_queue to `+role+`;
-		grant usage on all sequences in schema public, pgmq to `+role); err != nil {
+	migrate := schema.Options{Queue: "order_queue", Roles: schema.Roles{API: schema.Role{Name: role, Password: "pw"}}}
+	if err := schema.Migrate(t.Context(), testdb.Config(t, database, time.Minute), migrate, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
+	}
+	if attributes != "" {
+		testdb.Admin(t, "alter role "+role+" "+attributes)
 	}
 	u, err := url.Parse(database)
 	if err != nil {
