@@ -24,7 +24,7 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "a read that memory has cut short waits for the next look", By: worker("TestAReadThatMemoryCutsShortGoesOn"),
-			Edits: []Edit{{dir + "worker/fetcher.go", `c.poller.fetched(got, cut)`, `c.poller.fetched(got, cut && false)`}},
+			Edits: []Edit{{dir + "worker/fetcher.go", `f.poller.fetched(got, cut)`, `f.poller.fetched(got, cut && false)`}},
 		},
 		// The lease, in SQL.
 		{
