@@ -89,5 +89,6 @@ func (r reader) follow(ctx context.Context, path string, times int) (Call, error
 
 func callOf(what string, took []time.Duration) Call {
 	slices.Sort(took)
-	return Call{What: what, P50: took[len(took)/2], P99: took[len(took)*99/100], Max: took[len(took)-1]}
+	rank := func(percent int) time.Duration { return took[(len(took)*percent+99)/100-1] } // the least that so many of them do not exceed
+	return Call{What: what, P50: rank(50), P99: rank(99), Max: took[len(took)-1]}
 }

@@ -40,3 +40,14 @@ func TestCostsAreShownWhereTheyWereMetered(t *testing.T) {
 		}
 	}
 }
+
+func TestThe99thOfAHundredIsNotTheLongest(t *testing.T) {
+	t.Parallel()
+	var took []time.Duration
+	for i := range 100 {
+		took = append(took, time.Duration(100-i)*time.Millisecond)
+	}
+	if c := callOf("GET /", took); c.P50 != 50*time.Millisecond || c.P99 != 99*time.Millisecond || c.Max != 100*time.Millisecond {
+		t.Errorf("%+v", c)
+	}
+}
