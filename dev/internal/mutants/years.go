@@ -71,7 +71,7 @@ func yearsMutants() []Mutant {
 		},
 		{
 			Breaks: "the doctor does not see a sequence that is behind",
-			Edits:  []Edit{{"services/consumer/internal/doctor/sql/sequences.sql", "coalesce(pg_sequence_last_value(s.name::regclass), 0) end", "coalesce(pg_sequence_last_value(s.name::regclass), ids.taken) end"}},
+			Edits:  []Edit{{"services/consumer/internal/doctor/sql/sequences.sql", "coalesce(pg_sequence_last_value(s.name::regclass), 0) end", "pg_sequence_last_value(s.name::regclass) end"}},
 			By:     goTest("services/consumer", "./internal/doctor", "TestWhatIsWrongIsFoundAndAdvisedOn"),
 		},
 		{
