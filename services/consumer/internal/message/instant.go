@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"time"
 
@@ -26,6 +27,9 @@ func (i Instant) time() time.Time {
 	seconds, micros := i.micros/1e6, i.micros%1e6 // both negative before 2000, which time.Unix takes
 	return time.Unix(year2000+seconds, micros*1000).UTC()
 }
+
+// Compare is negative when i is before other, positive when it is after. Null is as if it were 2000.
+func (i Instant) Compare(other Instant) int { return cmp.Compare(i.micros, other.micros) }
 
 // Time is the instant, if it is one that a time.Time can be.
 func (i Instant) Time() (t time.Time, ok bool) {

@@ -69,6 +69,7 @@ func (h *held) whenFreed() <-chan struct{} {
 func (h *held) claimForSettling(batch []outcome) (claimed, taken []outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	claimed = make([]outcome, 0, len(batch))
 	for _, o := range batch {
 		if o.delivery.claimedBy == byHeartbeat {
 			taken = append(taken, o)

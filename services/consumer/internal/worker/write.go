@@ -140,7 +140,9 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 				l.endings.tally.took(took)
 			}
 			l.done(item)
-			told = append(told, item)
+			if o == opNack || o == opRelease { // its message comes again
+				told = append(told, item)
+			}
 			continue
 		}
 		fate, known := fates[lease]
