@@ -136,6 +136,16 @@ func dashboardMutants() []Mutant {
 			By:     http("TestThereAreOnlySoManyViewersAndTheyKeepNobodyOut"),
 		},
 		{
+			Breaks: "a viewer's connection is closed for others",
+			Edits:  []Edit{{dir + "feed.go", "	to.Stream()\n", ""}},
+			By:     goTest("services/api", "./internal/dashboard", "TestAViewersConnectionIsNotClosedForOthers"),
+		},
+		{
+			Breaks: "a stream is closed for others while it is written",
+			Edits:  []Edit{{"services/api/internal/http1/conn.go", "	if c.streams {\n", "	if false {\n"}},
+			By:     goTest("services/api", "./internal/http1", "TestAStreamIsNotClosedForOthersWhileItIsWritten"),
+		},
+		{
 			Breaks: "a consumer that polls seldom says nothing of what it does",
 			Edits:  []Edit{{"services/consumer/internal/worker/presence.go", "if next.Before(until) && (", "if false && ("}},
 			By:     goTest("services/consumer", "./internal/worker", "TestAConsumerSaysHowItIsDoing"),

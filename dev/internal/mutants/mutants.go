@@ -66,6 +66,7 @@ func All() []Mutant {
 		historyMutants(),
 		breakerMutants(),
 		tracesMutants(),
+		metricsMutants(),
 		workMutants(),
 		webhookMutants(),
 		twinMutants(),

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -31,6 +33,13 @@ func (n *Node) Queue(ctx context.Context) (Queue, error) {
 func (n *Node) Metrics(ctx context.Context) (map[string]float64, error) {
 	sums := map[string]float64{}
 	return sums, n.get(ctx, n.MetricsURL()+"/metrics", "", func(body io.Reader) error { return sumMetrics(body, sums) })
+}
+
+// Counts reads what the node counts: each counter with its labels, as in orders_total{kind="a"}, and of each histogram how many values it
+// has seen and their sum, by the names with _count and _sum.
+func (n *Node) Counts(ctx context.Context) (map[string]float64, error) {
+	counts := map[string]float64{}
+	return counts, n.get(ctx, n.MetricsURL()+"/metrics", "", func(body io.Reader) error { return readCounts(body, counts) })
 }
 
 func (n *Node) get(ctx context.Context, url, token string, read func(io.Reader) error) error {
@@ -63,6 +72,36 @@ func sumMetrics(body io.Reader, sums map[string]float64) error {
 		for _, m := range family.GetMetric() {
 			// A metric has one of them; the others are 0.
 			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+		}
+	}
+	return nil
+}
+
+// readCounts reads counters and histograms in Prometheus' text format.
+func readCounts(body io.Reader, counts map[string]float64) error {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(body)
+	if err != nil {
+		return fmt.Errorf("read metrics: %w", err)
+	}
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			slices.Sort(labels)
+			of := ""
+			if len(labels) > 0 {
+				of = "{" + strings.Join(labels, ",") + "}"
+			}
+			switch {
+			case m.Counter != nil:
+				counts[name+of] = m.GetCounter().GetValue()
+			case m.Histogram != nil:
+				counts[name+"_count"+of] = float64(m.GetHistogram().GetSampleCount())
+				counts[name+"_sum"+of] = m.GetHistogram().GetSampleSum()
+			}
 		}
 	}
 	return nil

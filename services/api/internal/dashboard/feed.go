@@ -99,14 +99,22 @@ func (f *feed) close() {
 	}
 }
 
+// conn is a client's connection, which is not closed for others' while a stream is written to it ([http1.Conn.Stream]): there are only so many
+// viewers, and the slow ones are let go.
+type conn interface {
+	net.Conn
+	Stream()
+}
+
 // join adds a viewer, who is told at once what is known. Nil: there are too many, or the streams have ended.
-func (f *feed) join(conn net.Conn) *viewer {
+func (f *feed) join(to conn) *viewer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed || len(f.viewers) >= f.most {
 		return nil
 	}
-	v := &viewer{feed: f, conn: conn, more: make(chan struct{}, 1), rest: []byte("retry: 2000\n\n")}
+	to.Stream()
+	v := &viewer{feed: f, conn: to, more: make(chan struct{}, 1), rest: []byte("retry: 2000\n\n")}
 	for e := range events {
 		v.owed[e] = true
 	}

@@ -68,7 +68,7 @@ func (d *Dashboard) stream(c *fiber.Ctx) error {
 	if c.Method() == fiber.MethodHead {
 		return nil
 	}
-	v := d.feed.join(c.Context().Conn())
+	v := d.feed.join(c.Context().Conn().(conn))
 	if v == nil {
 		c.Set(fiber.HeaderRetryAfter, "5")
 		return fiber.NewError(http.StatusServiceUnavailable, "there are as many viewers as there may be: try again in a moment")

@@ -30,6 +30,7 @@ type Conn struct {
 	stage   stage
 	refusal *RefusedError
 	answer  int64 // bytes that are reserved for its answer
+	streams bool  // its answer is one that does not end by itself: see Stream
 
 	lingers atomic.Bool
 }
@@ -101,6 +102,10 @@ func (c *Conn) Begin() error {
 	return nil
 }
 
+// Stream says that the answer to this request is a stream, which goes on for as long as the client likes. Whoever writes it has to bound how
+// many there are, and how long a client may take for what is written: so its connection is not closed for others.
+func (c *Conn) Stream() { c.streams = true }
+
 // Refusal is why what the server last tried to read is no request, nil when that had another reason.
 func (c *Conn) Refusal() *RefusedError { return c.refusal }
 
@@ -134,7 +139,7 @@ func (c *Conn) readRequest() error {
 	if c.answer > 0 {
 		c.setSendBuffer(sendBuffer)
 	}
-	c.answer = 0
+	c.answer, c.streams = 0, false
 	c.compact()
 	if c.stage != first {
 		c.stage = next
@@ -291,6 +296,9 @@ func (c *Conn) failed(err error) error {
 
 // Write sends an answer. Meanwhile the client is the one who is waited for.
 func (c *Conn) Write(p []byte) (int, error) {
+	if c.streams {
+		return c.client.Write(p)
+	}
 	if !c.client.Waiting() {
 		return 0, net.ErrClosed
 	}

@@ -338,6 +338,36 @@ func TestBudgetIsTakenFromTheSlow(t *testing.T) {
 	}
 }
 
+// A stream is written for as long as its client likes, so that it would always be the slowest. Who writes it bounds how long a client may take.
+func TestAStreamIsNotClosedForOthersWhileItIsWritten(t *testing.T) {
+	t.Parallel()
+	for name, stream := range map[string]bool{"an answer": false, "a stream": true} {
+		client, server := pair(t, Config{})
+		say(t, client, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, _, err := read(server); err != nil || server.Begin() != nil {
+			t.Fatal(err)
+		}
+		if stream {
+			server.Stream()
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := server.Write(make([]byte, 8<<20)) // much more than the kernel takes
+			ended <- err
+		}()
+		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil { // and the client takes no more than that
+			t.Fatal(err)
+		}
+		if evicted := server.client.Evict(0); evicted == stream {
+			t.Errorf("%s is closed for others: %t", name, evicted)
+		}
+		_ = client.Close()
+		if err := <-ended; err == nil {
+			t.Errorf("%s was taken by nobody, and written", name)
+		}
+	}
+}
+
 // Of several that are slow, the one that has had its room for longest loses it, also when it has taken more since.
 func TestBudgetIsTakenFromTheSlowestFirst(t *testing.T) {
 	t.Parallel()
