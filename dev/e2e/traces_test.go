@@ -101,7 +101,7 @@ func (s story) attempt(t *testing.T, process otlptest.Span, attempt int, outcome
 	if traceparent != "00-"+process.TraceID+"-"+call.ID+"-01" {
 		t.Errorf("attempt %d: the receiver saw %s, the call is span %s of %s", attempt, traceparent, call.ID, process.TraceID)
 	}
-	if settle.Kind != "CLIENT" || settle.Attrs["db.system.name"] != "postgresql" || settle.Attrs["messaging.operation.type"] != "settle" || settle.Failed || settle.Start.Before(handle.End) || settle.End.After(process.End) {
+	if settle.Kind != "CLIENT" || settle.Attrs["db.system.name"] != "postgresql" || settle.Attrs["messaging.operation.type"] != "settle" || settle.Attrs["db.namespace"] == "" || settle.Attrs["server.port"] == "" || settle.Failed || settle.Start.Before(handle.End) || settle.End.After(process.End) {
 		t.Errorf("attempt %d was settled by %+v", attempt, settle)
 	}
 }

@@ -1,9 +1,13 @@
 package tracing
 
 import (
+	"errors"
+	"net"
 	"strconv"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // The names of attributes of messages and statements, as OpenTelemetry's semantic conventions 1.43 have them
@@ -27,16 +31,45 @@ func MessageID(id int64) attribute.KeyValue {
 	return attribute.String("messaging.message.id", strconv.FormatInt(id, 10))
 }
 
-// Statement says that it is one statement, and one round trip to PostgreSQL, for so many messages. One is no batch: the conventions want
-// db.operation.batch.size never to be 1.
-func Statement(name string, messages int) []attribute.KeyValue {
-	about := []attribute.KeyValue{
-		attribute.String("db.system.name", "postgresql"),
-		attribute.String("db.operation.name", name),
-		attribute.Int("messaging.batch.message_count", messages),
+// Messages says for how many there is a span. One is no batch, and the conventions want neither count to be 1.
+func Messages(n int) []attribute.KeyValue {
+	if n == 1 {
+		return nil
 	}
+	return []attribute.KeyValue{attribute.Int("messaging.batch.message_count", n)}
+}
+
+// Statement says that it is one statement, and one round trip to PostgreSQL, for so many messages. at is host and port, or a socket; where
+// it, or the database, is not known it is empty.
+func Statement(name string, messages int, database, at string) []attribute.KeyValue {
+	about := append(Messages(messages), attribute.String("db.system.name", "postgresql"), attribute.String("db.operation.name", name))
 	if messages > 1 {
 		about = append(about, attribute.Int("db.operation.batch.size", messages))
 	}
+	if database != "" {
+		about = append(about, attribute.String("db.namespace", database))
+	}
+	host, port, err := net.SplitHostPort(at)
+	if n, wrong := strconv.Atoi(port); err == nil && wrong == nil {
+		return append(about, attribute.String("server.address", host), attribute.Int("server.port", n))
+	}
+	if at != "" {
+		about = append(about, attribute.String("server.address", at))
+	}
 	return about
+}
+
+// Refused marks the span of a statement as failed. kind is as in [Fail]; where it is empty it is the SQLSTATE that the server answered with.
+func Refused(span trace.Span, kind string, err error) {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		span.SetAttributes(attribute.String("db.response.status_code", answer.Code))
+		if kind == "" {
+			kind = answer.Code
+		}
+	}
+	if kind == "" {
+		kind = "connection"
+	}
+	Fail(span, kind, err.Error())
 }

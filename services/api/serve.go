@@ -55,6 +55,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	durable := durability.New(durability.Options{Tables: schema.Tables(cfg.QueueName), Strict: cfg.Durability == "strict", Log: log})
 	writer := orders.NewWriter(orders.WriterConfig{
 		Database: cfg.Database,
+		Route:    cfg.DatabaseURL.Route(),
 		Queue:    cfg.QueueName,
 		MaxBatch: cfg.WriteBatch,
 		MaxQueue: cfg.WriteQueue,

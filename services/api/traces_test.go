@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -67,7 +68,7 @@ func TestARequestIsTraced(t *testing.T) {
 	if c := create[0]; c.Parent != server.ID || c.Kind != "PRODUCER" || c.Attrs["orderflow.order.id"] != id || c.Attrs["messaging.message.id"] != messageID || c.Attrs["messaging.destination.name"] != "order_queue" {
 		t.Errorf("the message's is %+v", c)
 	}
-	if d := send[0]; d.Parent != create[0].ID || d.Kind != "CLIENT" || d.Attrs["db.system.name"] != "postgresql" || d.Attrs["messaging.batch.message_count"] != "1" || d.Attrs["db.operation.batch.size"] != "" || d.Start.Before(create[0].Start) || d.End.After(create[0].End) {
+	if d := send[0]; d.Parent != create[0].ID || d.Kind != "CLIENT" || d.Attrs["db.system.name"] != "postgresql" || d.Attrs["messaging.batch.message_count"] != "" || d.Attrs["db.operation.batch.size"] != "" || d.Attrs["db.namespace"] == "" || d.Attrs["server.address"] != "127.0.0.1" || d.Attrs["server.port"] == "" || d.Start.Before(create[0].Start) || d.End.After(create[0].End) {
 		t.Errorf("the transaction's is %+v", d)
 	}
 	var parent, stored string
@@ -162,6 +163,42 @@ func TestATraceThatNobodyFollowsIsNotStored(t *testing.T) {
 	}
 }
 
+// What goes wrong is said as the conventions want it: by its kind, and no more than is true.
+func TestATraceSaysWhatWentWrong(t *testing.T) {
+	t.Parallel()
+	collector := otlptest.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t), "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "10"})
+	const order = `{"customer_name":"c","product_name":"p","quantity":%d,"price":1}`
+	call := func(method, path, body string) {
+		t.Helper()
+		if _, err := s.try(method, path, body, []string{"Idempotency-Key", "k"}); err != nil {
+			t.Error(err)
+		}
+	}
+	call(http.MethodPost, "/orders", fmt.Sprintf(order, 1))
+	call(http.MethodPost, "/orders", fmt.Sprintf(order, 2)) // another one with the same key
+	call(http.MethodGet, "/nowhere", "")
+	call("BREW", "/orders", "")
+	spans := collector.Wait(t, "four requests were answered", func(spans []otlptest.Span) bool {
+		return len(named(spans, "POST /orders"))+len(named(spans, "GET"))+len(named(spans, "HTTP")) == 4
+	})
+	creates, nowhere, brew := named(spans, "create order_queue"), named(spans, "GET"), named(spans, "HTTP")
+	if len(creates) != 2 || len(nowhere) != 1 || len(brew) != 1 {
+		t.Fatalf("the spans are\n%s", otlptest.Tree(spans))
+	}
+	if c := creates[1]; !c.Failed || c.Attrs["error.type"] != "422" || creates[0].Failed {
+		t.Errorf("a key that was used before: %+v", c)
+	}
+	for _, one := range []otlptest.Span{nowhere[0], brew[0]} {
+		if route, has := one.Attrs["http.route"]; has || one.Failed {
+			t.Errorf("what is at no route has the route %q: %+v", route, one)
+		}
+	}
+	if brew[0].Attrs["http.request.method"] != "_OTHER" {
+		t.Errorf("what is no method: %+v", brew[0])
+	}
+}
+
 // Requests that share a transaction share its span: it has links to them, and they to it.
 func TestRequestsThatShareATransactionAreLinked(t *testing.T) {
 	t.Parallel()
@@ -194,7 +231,7 @@ func TestRequestsThatShareATransactionAreLinked(t *testing.T) {
 		t.Fatalf("the spans are\n%s", otlptest.Tree(spans))
 	}
 	alone, shared := sends[0], sends[1]
-	if alone.Parent == "" || len(alone.Links) != 0 || shared.Parent != "" || len(shared.Links) != 2 || shared.Attrs["db.operation.batch.size"] != "2" {
+	if alone.Parent == "" || len(alone.Links) != 0 || shared.Parent != "" || len(shared.Links) != 2 || shared.Attrs["db.operation.batch.size"] != "2" || shared.Attrs["messaging.batch.message_count"] != "2" {
 		t.Errorf("the spans are\n%s", otlptest.Tree(spans))
 	}
 	for _, c := range creates {

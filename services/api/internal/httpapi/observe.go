@@ -30,7 +30,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 
 	route := c.Route().Path
 	if status := c.Response().StatusCode(); (status == http.StatusNotFound || status == http.StatusUnauthorized) && route == "/" || status == http.StatusMethodNotAllowed {
-		route = "none" // whatever was asked for must not become a label
+		route = noRoute // whatever was asked for must not become a label
 	}
 	s.count(c, t, route, time.Since(started))
 	return nil
@@ -42,14 +42,14 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	if err := s.fail(c, err); err != nil {
 		return err
 	}
-	s.count(c, s.traceOf(c), "none", 0)
+	s.count(c, s.traceOf(c), noRoute, 0)
 	return nil
 }
 
 // knownMethods answers what fiber has no place for in its routes, and would answer in its own way.
 func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
-		if known(string(ctx.Method())) != "other" {
+		if known(string(ctx.Method())) != otherMethod {
 			next(ctx)
 			return
 		}
@@ -82,6 +82,12 @@ func (s *Server) level(c *fiber.Ctx) slog.Level {
 	return slog.LevelDebug
 }
 
+// What stands in labels for a route that there is not, and for what is no method of HTTP.
+const (
+	noRoute     = "none"
+	otherMethod = "other"
+)
+
 // known is a method as a label, which outlives the request: what fiber returns is the request's own memory.
 func known(method string) string {
 	for _, m := range fiber.DefaultMethods {
@@ -89,7 +95,7 @@ func known(method string) string {
 			return m
 		}
 	}
-	return "other"
+	return otherMethod
 }
 
 // writtenKey is where a handler leaves what it wrote, for the line about the request.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"orderflow.example/kit/tracing"
@@ -59,10 +58,17 @@ func (p place) end(c *fiber.Ctx, route string) {
 	if p.span == nil {
 		return
 	}
-	method, status := known(c.Method()), c.Response().StatusCode()
-	p.span.SetName(method + " " + route)
+	method, name, status := known(c.Method()), known(c.Method()), c.Response().StatusCode()
+	if method == otherMethod {
+		method, name = "_OTHER", "HTTP" // as the conventions call what is none (https://opentelemetry.io/docs/specs/semconv/http/http-spans/)
+	}
+	if route != noRoute { // else the span has none, and is named after its method alone
+		name += " " + route
+		p.span.SetAttributes(attribute.String("http.route", route))
+	}
+	p.span.SetName(name)
 	p.span.SetAttributes(
-		attribute.String("http.request.method", method), attribute.String("http.route", route), attribute.String("url.path", string(c.Request().URI().Path())),
+		attribute.String("http.request.method", method), attribute.String("url.path", string(c.Request().URI().Path())),
 		attribute.String("url.scheme", "http"), attribute.Int("http.response.status_code", status),
 	)
 	if status >= 500 { // what a client has done wrong is no failure of the server's
@@ -92,13 +98,13 @@ func (s *Server) writeTraced(c *fiber.Ctx, request orders.Request) (orders.Resul
 	request.Traceparent, request.Span = tracing.Format(span.SpanContext()), span
 	result, err := s.cfg.Writer.Write(request)
 	if err != nil {
-		span.SetStatus(codes.Error, err.Error())
+		tracing.Fail(span, strconv.Itoa(toProblem(err).Status), err.Error())
 		return result, err
 	}
 	if len(result.Orders) == 1 {
 		span.SetAttributes(attribute.Int64("orderflow.order.id", result.Orders[0].ID), tracing.MessageID(result.Orders[0].MessageID))
 	} else {
-		span.SetAttributes(attribute.Int("messaging.batch.message_count", len(result.Orders)))
+		span.SetAttributes(tracing.Messages(len(result.Orders))...)
 	}
 	if result.Replayed {
 		span.SetAttributes(attribute.Bool("orderflow.replayed", true))

@@ -26,10 +26,11 @@ func (w *Writer) record(units []*unit, started time.Time, err error) (traceID st
 	if len(joined) == 0 {
 		return ""
 	}
-	about := append(tracing.Operation(w.cfg.Queue, "send", "send"), tracing.Statement("publish", messages)...)
+	at, _ := w.cfg.Route.Current()
+	about := append(tracing.Operation(w.cfg.Queue, "send", "send"), tracing.Statement("publish", messages, w.cfg.Database.Database, at.Name)...)
 	span := w.cfg.Tracer.Join(joined, "send "+w.cfg.Queue, trace.SpanKindClient, started, about...)
 	if err != nil {
-		tracing.Fail(span, database.Classify(err).String(), err.Error())
+		tracing.Refused(span, database.Classify(err).String(), err)
 	}
 	span.End()
 	return joined[0].SpanContext().TraceID().String()

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/trace"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/durability"
@@ -62,6 +63,7 @@ type Durability interface {
 // WriterConfig says how a [Writer] works.
 type WriterConfig struct {
 	Database *pgx.ConnConfig
+	Route    *postgres.Route // knows the server, for spans; nil: they do not name it
 	Queue    string
 	MaxBatch int // orders in one transaction; a larger request has one of its own
 	MaxQueue int // orders waiting

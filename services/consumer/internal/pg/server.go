@@ -66,6 +66,9 @@ func (s *Server) At() postgres.Server {
 	return s.at
 }
 
+// Database is the name of the database.
+func (s *Server) Database() string { return s.config.Database }
+
 // noteServer is told of each new connection.
 func (s *Server) noteServer() {
 	at, known := s.route.Current()

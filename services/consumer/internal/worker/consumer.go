@@ -86,7 +86,7 @@ type Consumer struct {
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
 	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, call: newCall(h, log), log: log, metrics: m, company: newCompany(s.Concurrency), lookPause: lookPause, ackPause: ackPause}
 	c.held = newHeld(c.company)
-	c.spans = newSpans(s.Tracer, s.Queue)
+	c.spans = newSpans(s.Tracer, server, s.Queue)
 	c.presence = newPresence(s, c.endings.tally, c.held, c.draining.Load, log)
 	if leavesWork, ok := h.(effect.Handler); ok {
 		c.leavesAckWork = leavesWork

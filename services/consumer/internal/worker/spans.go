@@ -2,27 +2,27 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/pg"
 )
 
 // spans makes those of deliveries (see docs/decisions/0014). A delivery of a trace that nobody records has none, and costs no more than
 // finding that out.
 type spans struct {
 	tracer           *tracing.Tracer // nil: there are none
+	server           *pg.Server
 	queue            string
 	receive, process string // names
 }
 
-func newSpans(tracer *tracing.Tracer, queue string) spans {
-	return spans{tracer, queue, "receive " + queue, "process " + queue}
+func newSpans(tracer *tracing.Tracer, server *pg.Server, queue string) spans {
+	return spans{tracer, server, queue, "receive " + queue, "process " + queue}
 }
 
 // begin starts the span of a delivery, which lasts from the read that leased it until its end is written; nil when nobody records it.
@@ -39,6 +39,11 @@ func (s spans) begin(m *message.Message, read time.Time) trace.Span {
 	return span
 }
 
+// statement is what is said of a statement for so many messages.
+func (s spans) statement(name string, messages int) []attribute.KeyValue {
+	return tracing.Statement(name, messages, s.server.Database(), s.server.At().Name)
+}
+
 // received makes the span of a read.
 func (s spans) received(deliveries []*delivery, read time.Time) {
 	if s.tracer == nil {
@@ -53,7 +58,7 @@ func (s spans) received(deliveries []*delivery, read time.Time) {
 	if len(joined) == 0 {
 		return
 	}
-	about := append(tracing.Operation(s.queue, "receive", "receive"), tracing.Statement("fetch", len(deliveries))...)
+	about := append(tracing.Operation(s.queue, "receive", "receive"), s.statement("fetch", len(deliveries))...)
 	s.tracer.Join(joined, s.receive, trace.SpanKindClient, read, about...).End()
 }
 
@@ -92,13 +97,13 @@ func (s spans) settled(b batch, start time.Time, w *ackWork, err error) {
 		return
 	}
 	o := b.statement.op().String()
-	about := append(tracing.Operation(s.queue, "settle", o), tracing.Statement(b.statement.String(), len(b.items))...)
+	about := append(tracing.Operation(s.queue, "settle", o), s.statement(b.statement.String(), len(b.items))...)
 	span := s.tracer.Join(joined, o+" "+s.queue, trace.SpanKindClient, start, about...)
 	if w != nil && w.began.After(start) {
 		s.tracer.Below(span, "work", trace.SpanKindInternal, w.began).End(trace.WithTimestamp(w.ended))
 	}
 	if err != nil {
-		tracing.Fail(span, errorType(err), err.Error())
+		tracing.Refused(span, "", err)
 	}
 	span.End()
 }
@@ -127,13 +132,4 @@ func (d *delivery) traceID() string {
 		return ""
 	}
 	return d.span.SpanContext().TraceID().String()
-}
-
-// errorType is the SQLSTATE of an error, where it has one.
-func errorType(err error) string {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		return refused.Code
-	}
-	return "connection"
 }
