@@ -5,6 +5,8 @@ func alertMutants() []Mutant {
 	const (
 		rules     = chartDir + "/templates/prometheusrule.yaml"
 		dashboard = chartDir + "/files/dashboard.json"
+
+		thresholds = "TestThresholdsAreWhereTheyAreMeantToBe"
 	)
 	by := func(name string) Test { return goTest("dev/alerts", ".", name) }
 	return []Mutant{
@@ -84,6 +86,40 @@ func alertMutants() []Mutant {
 		{
 			Breaks: "alerts: a service renames what one asks for", By: by("TestPaused"),
 			Edits: []Edit{{consumer + "/internal/metrics/metrics.go", `f.gauge("paused",`, `f.gauge("stopped",`}},
+		},
+		{
+			Breaks: "alerts: orders may wait ten times as long", By: by(thresholds),
+			Edits: []Edit{{chartDir + "/values.yaml", `oldestMessageSeconds: 60`, `oldestMessageSeconds: 600`}},
+		},
+		{
+			Breaks: "alerts: one request in ten may be refused", By: by(thresholds),
+			Edits: []Edit{{rules, `[3m])) > 0.01`, `[3m])) > 0.1`}},
+		},
+		{
+			Breaks: "alerts: a lease that is lost now and then gets somebody up", By: by(thresholds),
+			Edits: []Edit{{rules, `[10m])) > 0.1`, `[10m])) > 0.01`}},
+		},
+		{
+			Breaks: "alerts: attempts that ask for patience count as failed", By: by(thresholds),
+			Edits: []Edit{{rules, `kind!~"permanent|throttled"}[10m]))
+              /`, `reason!~"permanent|throttled"}[10m]))
+              /`}},
+		},
+		{
+			Breaks: "alerts: an outage of what the handlers call is told two hours later", By: by(thresholds),
+			Edits: []Edit{{rules, `for: 1m
+          labels: {severity: critical}
+          annotations:
+            summary: >-
+              The breaker`, `for: 2h
+          labels: {severity: critical}
+          annotations:
+            summary: >-
+              The breaker`}},
+		},
+		{
+			Breaks: "alerts: a search that gets on is one that does not", By: by(thresholds),
+			Edits: []Edit{{rules, `min(orderflow_api_stranded_search_age_seconds{ {{- $in -}} }) >`, `min(orderflow_api_stranded_search_age_seconds{ {{- $in -}} }) <`}},
 		},
 		{
 			Breaks: "the Grafana dashboard asks for what nobody tells", By: by("TestDashboardShowsARun"),

@@ -244,7 +244,7 @@
     function make(chart, data) {
       const { kind, host } = chart;
       const line = colour('line');
-      const font = `12px ${style.fontFamily || 'sans-serif'}`;
+      const font = `12px ${getComputedStyle(document.body).fontFamily}`;
       const axis = { stroke: colour('muted'), font, grid: { stroke: line, width: 1 }, ticks: { show: false }, border: { show: false } };
       const zero = (least) => (_, min, max) => [0, Math.max(least, (max ?? 0) * 1.08)];
       return new uPlot({
