@@ -22,8 +22,8 @@ func metricsMutants() []Mutant {
 		},
 		{
 			Breaks: "an attempt that fails is not in the handlers' times", By: by,
-			Edits: []Edit{{worker + "work.go", `	ops.Observe(c.metrics.HandlerSeconds, took.Seconds(), d.traceID())`, `	if err == nil {
-		ops.Observe(c.metrics.HandlerSeconds, took.Seconds(), d.traceID())
+			Edits: []Edit{{worker + "workers.go", `	ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.traceID())`, `	if err == nil {
+		ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.traceID())
 	}`}},
 		},
 		{

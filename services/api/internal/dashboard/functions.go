@@ -16,6 +16,7 @@ var functions = template.FuncMap{
 	// share is a part of a whole as a percentage, for the width of a bar.
 	"share": share,
 
-	"moment": parsedTime, "tone": tone, "fine": fine, "chart": chart,
+	"attempts": func(n *int64) string { return plural(*n, "attempt", "attempts") },
+	"moment":   parsedTime, "tone": tone, "fine": fine, "chart": chart,
 	"statuses": func() []string { return []string{orders.StatusPending, orders.StatusCompleted, orders.StatusDead} },
 }
