@@ -14,8 +14,20 @@ import (
 	"orderflow.example/kit/env"
 )
 
+// LogSettings are the variables of a program's log, to be embedded in its configuration.
+type LogSettings struct {
+	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; -v is debug" allowed:"debug, info, warn or error"`
+	LogFormat string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, JSON otherwise" allowed:"auto, json or text"`
+}
+
+// Check checks them.
+func (s LogSettings) Check(p *env.Problems) {
+	env.OneOf(p, "LOG_LEVEL", s.LogLevel, "debug", "info", "warn", "error")
+	env.OneOf(p, "LOG_FORMAT", s.LogFormat, "auto", "json", "text")
+}
+
 // New makes a logger that writes to w. level is debug, info, warn or error; format is json, text, or auto, which is text when w is a
-// terminal. Both are checked by [Check] where they are read; a wrong one is info and JSON.
+// terminal. Both are checked by [LogSettings.Check]; a wrong one is info and JSON.
 func New(w io.Writer, level, format string) *slog.Logger {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
@@ -35,12 +47,6 @@ func withUnit(_ []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue(a.Value.Duration().String())
 	}
 	return a
-}
-
-// Check checks the variables LOG_LEVEL and LOG_FORMAT.
-func Check(p *env.Problems, level, format string) {
-	env.OneOf(p, "LOG_LEVEL", level, "debug", "info", "warn", "error")
-	env.OneOf(p, "LOG_FORMAT", format, "auto", "json", "text")
 }
 
 // terminal is a writer that knows whether it ends on a terminal, for what wraps one.

@@ -144,14 +144,6 @@ func heldXmin(ctx context.Context, r *Rig) error {
 	if err := tx.Rollback(ctx); err != nil {
 		return err
 	}
-	r.ended()
-	if err := r.account(ctx); err != nil {
-		return err
-	}
-	l, err := r.readLedger(ctx)
-	if err != nil {
-		return err
-	}
-	r.quick("slowest order from POST to completed meanwhile", l.slowest, 2*time.Second)
-	return nil
+	_, err = r.endQuick(ctx, "slowest order from POST to completed meanwhile")
+	return err
 }

@@ -65,8 +65,7 @@ type Config struct {
 	tracing.Settings
 	TraceURLTemplate string `envconfig:"TRACE_URL_TEMPLATE" desc:"where a person finds a trace, for links to it: an http or https URL with {trace_id} in it, such as https://traces.example/trace/{trace_id}; empty: no links"`
 
-	LogLevel    string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
-	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, JSON otherwise"`
+	logging.LogSettings
 	LogRequests string `envconfig:"LOG_REQUESTS" default:"none" desc:"which requests have a line at level info: none, changes (those that ask for one), or all; at debug all have"`
 
 	// APITokensFile and AdminTokenFile are the files that the tokens were read from, and are read from again. Empty: none.
@@ -132,7 +131,7 @@ func (c *Config) check(p *env.Problems) {
 	if !tracing.IsTemplate(c.TraceURLTemplate) {
 		p.Add("TRACE_URL_TEMPLATE", "an http or https URL with {trace_id} in its path, query or fragment")
 	}
-	logging.Check(p, c.LogLevel, c.LogFormat)
+	c.LogSettings.Check(p)
 	checkTokens(p, "API_TOKENS", c.APITokens)
 	checkTokens(p, "ADMIN_TOKEN", c.AdminToken)
 	c.APITokensFile, c.AdminTokenFile = p.File("API_TOKENS"), p.File("ADMIN_TOKEN")

@@ -86,16 +86,7 @@ scan:
 		return 0, numberNegative
 	}
 	if i < len(number) {
-		// An exponent beyond the bound settles the matter whatever the digits are: no body is that long.
-		const bound = 1 << 30
-		written, err := strconv.ParseInt(number[i+1:], 10, 64)
-		switch {
-		case err != nil && number[i+1] == '-', written < -bound:
-			written = -bound
-		case err != nil, written > bound:
-			written = bound
-		}
-		exponent += int(written)
+		exponent += exponentOf(number[i+1:])
 	}
 	shift := exponent + zeros + scale
 	if shift < 0 {
@@ -119,4 +110,18 @@ scan:
 		return 0, numberTooLarge
 	}
 	return value, numberFits
+}
+
+// exponentOf reads the exponent of a JSON number, bounded: beyond the bound it settles the matter whatever the digits are, because no body is
+// that long.
+func exponentOf(text string) int {
+	const bound = 1 << 30
+	written, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case err != nil && text[0] == '-', written < -bound:
+		return -bound
+	case err != nil, written > bound:
+		return bound
+	}
+	return int(written)
 }

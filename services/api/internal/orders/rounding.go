@@ -49,16 +49,7 @@ func significant(number string) (digits string, point int) {
 	mantissa := number
 	if i := strings.IndexAny(number, "eE"); i >= 0 {
 		mantissa = number[:i]
-		// What no exponent can be settles the matter whatever the digits are: no body is that long.
-		const bound = 1 << 30
-		written, err := strconv.ParseInt(number[i+1:], 10, 64)
-		switch {
-		case err != nil && number[i+1] == '-', written < -bound:
-			written = -bound
-		case err != nil, written > bound:
-			written = bound
-		}
-		point = int(written)
+		point = exponentOf(number[i+1:])
 	}
 	whole, fraction, _ := strings.Cut(mantissa, ".")
 	digits = whole + fraction

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"orderflow.example/kit/env"
+	"orderflow.example/kit/logging"
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/webhook"
@@ -61,8 +62,7 @@ type Config struct {
 	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty: all"`
 	MetricsPort int    `envconfig:"METRICS_PORT" default:"9101" desc:"port of /metrics, /livez and /readyz; 0: any free port, -1: off"`
 	Pprof       bool   `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
-	LogLevel    string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; -v is debug"`
-	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text or auto (text on a terminal)"`
+	logging.LogSettings
 
 	Keys    webhook.Keys    `ignored:"true"` // of WEBHOOK_SECRETS
 	Headers webhook.Headers `ignored:"true"` // of WEBHOOK_HEADERS

@@ -54,18 +54,12 @@ func (f *Fetched) Cut(b Bounds) bool {
 // handed back with their Until.
 func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
 	var read pgx.Batch
-	var fetched Fetched
-	read.Queue("begin")
-	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
-		var err error
-		fetched, err = q.collect(rows, b, visible)
-		return err
-	})
+	fetched := q.beginRead(&read, b, visible)
 	if err := conn.SendBatch(ctx, &read).Close(); err != nil {
 		rollback(ctx, conn)
 		return Fetched{}, fmt.Errorf("read messages: %w", err)
 	}
-	return fetched, q.commit(ctx, conn, fetched.Messages)
+	return *fetched, q.commit(ctx, conn, fetched.Messages)
 }
 
 // FetchUnreadable is Fetch after a read of one message has failed for what the message's row holds. It leases the first message that
@@ -74,13 +68,7 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible tim
 func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
 	b.Messages, b.MessageBytes = 1, blind
 	var read pgx.Batch
-	var fetched Fetched
-	read.Queue("begin")
-	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) error {
-		var err error
-		fetched, err = q.collect(rows, b, visible)
-		return err
-	})
+	fetched := q.beginRead(&read, b, visible)
 	read.Queue("savepoint look")
 	if err := conn.SendBatch(ctx, &read).Close(); err != nil || len(fetched.Messages) == 0 {
 		rollback(ctx, conn)
@@ -105,7 +93,18 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 		rollback(ctx, conn)
 		return Fetched{}, fmt.Errorf("look at an unreadable message: %w", err)
 	}
-	return fetched, q.commit(ctx, conn, fetched.Messages)
+	return *fetched, q.commit(ctx, conn, fetched.Messages)
+}
+
+// beginRead puts the beginning of a read's transaction into a batch. What it returns is filled when the batch has been answered.
+func (q *Queue) beginRead(read *pgx.Batch, b Bounds, visible time.Duration) *Fetched {
+	fetched := &Fetched{}
+	read.Queue("begin")
+	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) (err error) {
+		*fetched, err = q.collect(rows, b, visible)
+		return err
+	})
+	return fetched
 }
 
 // blind as Bounds.MessageBytes makes fetch.sql look at no body.

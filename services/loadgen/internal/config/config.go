@@ -5,6 +5,7 @@ package config
 import (
 	"time"
 
+	"orderflow.example/kit/logging"
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
@@ -58,8 +59,7 @@ type Config struct {
 	CapacityMeasure   time.Duration `envconfig:"CAPACITY_MEASURE" default:"10s" desc:"loadgen capacity: time at each rate that counts" allowed:"a duration from 1s to 1h"`
 	CapacityPrecision Share         `envconfig:"CAPACITY_PRECISION" default:"5%" desc:"loadgen capacity: stop when the bracket is this narrow" allowed:"a share from 0.1% to 50%"`
 
-	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; debug shows every retry" allowed:"debug, info, warn or error"`
-	LogFormat string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto (text on a terminal, else json); logs go to stderr, results to stdout" allowed:"auto, json or text"`
+	logging.LogSettings
 }
 
 // Open says whether orders are sent by arrival rate; otherwise CONCURRENCY workers each wait for their answer.

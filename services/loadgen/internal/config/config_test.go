@@ -173,10 +173,13 @@ func TestTheTableHasEveryVariable(t *testing.T) {
 	t.Parallel()
 	table := config.Table()
 	typ := reflect.TypeFor[config.Config]()
-	for i := range typ.NumField() {
-		tag := typ.Field(i).Tag
+	for _, field := range reflect.VisibleFields(typ) {
+		if field.Anonymous {
+			continue
+		}
+		tag := field.Tag
 		if tag.Get("desc") == "" || tag.Get("allowed") == "" {
-			t.Errorf("%s has no description", typ.Field(i).Name)
+			t.Errorf("%s has no description", field.Name)
 		}
 		if !strings.Contains(table, "| `"+tag.Get("envconfig")+"` |") {
 			t.Errorf("%s is not in the table", tag.Get("envconfig"))

@@ -43,8 +43,7 @@ type Config struct {
 	AdminToken  string `envconfig:"ADMIN_TOKEN" secret:"true" desc:"Bearer token with which others than this machine may order faults by PUT /faults; empty = nobody else may" allowed:"of visible ASCII characters"`
 	MetricsHost string `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty = all" allowed:"a host name or an IP address"`
 	MetricsPort int    `envconfig:"METRICS_PORT" default:"9102" desc:"port of /metrics, /livez, /readyz, GET /account, and GET and PUT /faults; 0 = any free port" allowed:"a whole number from 0 to 65535"`
-	LogLevel    string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; debug shows every webhook" allowed:"debug, info, warn or error"`
-	LogFormat   string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto (text on a terminal, else json)" allowed:"auto, json or text"`
+	logging.LogSettings
 }
 
 // Load reads the environment, or the flags that take precedence over it, and checks the whole. The error names every value that is wrong.
@@ -76,7 +75,7 @@ func Load(lookup env.Lookup) (*Config, error) {
 	if c.RunID != "" && c.APIURL == "" && !p.Named("API_URL") {
 		p.Add("RUN_ID", "empty without API_URL: whose run is it?")
 	}
-	logging.Check(p, c.LogLevel, c.LogFormat)
+	c.LogSettings.Check(p)
 	c.KeysFile = p.File("RECEIVER_KEYS")
 	return c, p.Err()
 }
