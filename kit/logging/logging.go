@@ -20,14 +20,14 @@ type LogSettings struct {
 	LogFormat string `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, JSON otherwise" allowed:"auto, json or text"`
 }
 
-// Check checks them.
-func (s LogSettings) Check(p *env.Problems) {
+// CheckLog checks them.
+func (s LogSettings) CheckLog(p *env.Problems) {
 	env.OneOf(p, "LOG_LEVEL", s.LogLevel, "debug", "info", "warn", "error")
 	env.OneOf(p, "LOG_FORMAT", s.LogFormat, "auto", "json", "text")
 }
 
 // New makes a logger that writes to w. level is debug, info, warn or error; format is json, text, or auto, which is text when w is a
-// terminal. Both are checked by [LogSettings.Check]; a wrong one is info and JSON.
+// terminal. Both are checked by [LogSettings.CheckLog]; a wrong one is info and JSON.
 func New(w io.Writer, level, format string) *slog.Logger {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {

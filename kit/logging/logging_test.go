@@ -46,7 +46,7 @@ func TestATerminalGetsText(t *testing.T) {
 func TestWrongSettingsAreNamed(t *testing.T) {
 	t.Parallel()
 	p := env.Read(func(string) (string, bool) { return "", false }, &struct{}{})
-	logging.LogSettings{LogLevel: "loud", LogFormat: "xml"}.Check(p)
+	logging.LogSettings{LogLevel: "loud", LogFormat: "xml"}.CheckLog(p)
 	if err := p.Err(); err == nil || !strings.Contains(err.Error(), "LOG_LEVEL=") || !strings.Contains(err.Error(), "LOG_FORMAT=") {
 		t.Error(err)
 	}

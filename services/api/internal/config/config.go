@@ -131,7 +131,7 @@ func (c *Config) check(p *env.Problems) {
 	if !tracing.IsTemplate(c.TraceURLTemplate) {
 		p.Add("TRACE_URL_TEMPLATE", "an http or https URL with {trace_id} in its path, query or fragment")
 	}
-	c.LogSettings.Check(p)
+	c.CheckLog(p)
 	checkTokens(p, "API_TOKENS", c.APITokens)
 	checkTokens(p, "ADMIN_TOKEN", c.AdminToken)
 	c.APITokensFile, c.AdminTokenFile = p.File("API_TOKENS"), p.File("ADMIN_TOKEN")

@@ -57,7 +57,7 @@ func (c *Config) check(p *env.Problems) {
 	if how, who, _ := strings.Cut(c.SimulateCrash, ":"); c.SimulateCrash != "" && (how != "exit" && how != "memory" || who == "") {
 		p.Add("SIMULATE_CRASH", "exit:NAME or memory:NAME, with a customer's name, or empty")
 	}
-	c.LogSettings.Check(p)
+	c.CheckLog(p)
 	if !printable(c.ConsumerID) || utf8.RuneCountInString(c.ConsumerID) > 200 {
 		p.Add("CONSUMER_ID", "at most 200 printable characters")
 	}

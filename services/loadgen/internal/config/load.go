@@ -111,7 +111,7 @@ func (c *Config) check(p *env.Problems, command string) {
 	env.Between(p, "PROGRESS_INTERVAL", c.ProgressInterval, 100*time.Millisecond, time.Hour)
 	env.Host(p, "METRICS_HOST", c.MetricsHost)
 	env.Between(p, "METRICS_PORT", c.MetricsPort, -1, 65535)
-	c.LogSettings.Check(p)
+	c.CheckLog(p)
 	env.Between(p, "CAPACITY_MIN", c.CapacityMin, 1, 1_000_000)
 	env.Between(p, "CAPACITY_MAX", c.CapacityMax, c.CapacityMin, 1_000_000)
 	env.Between(p, "CAPACITY_WARMUP", c.CapacityWarmup, 0, 10*time.Minute)

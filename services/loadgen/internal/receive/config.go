@@ -75,7 +75,7 @@ func Load(lookup env.Lookup) (*Config, error) {
 	if c.RunID != "" && c.APIURL == "" && !p.Named("API_URL") {
 		p.Add("RUN_ID", "empty without API_URL: whose run is it?")
 	}
-	c.LogSettings.Check(p)
+	c.CheckLog(p)
 	c.KeysFile = p.File("RECEIVER_KEYS")
 	return c, p.Err()
 }
