@@ -74,6 +74,11 @@ func TestGatheringEndsWithWhomItWaitsFor(t *testing.T) {
 			w.gather(ctx)
 			close(ended)
 		}()
+		await.True(t, "it waits, if for anybody", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return around == 1 || w.expected == around
+		})
 		return w, ended, stop
 	}
 	wait := func(t *testing.T, ended chan struct{}) {
