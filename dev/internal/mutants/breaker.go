@@ -66,6 +66,10 @@ func breakerMutants() []Mutant {
 `, ``}},
 		},
 		{
+			Breaks: "one consumer that fails alone stops all the others", By: works("TestAConsumerThatFailsAloneOpensOnlyItsOwnBreaker"),
+			Edits: []Edit{{worker + "own.go", `	if !g.own.disproved {`, `	if g.own.disproved || true {`}},
+		},
+		{
 			Breaks: "handlers are called slow although workers are free", By: works("TestWhenHandlersHaveBecomeSlow"),
 			Edits: []Edit{{worker + "gating.go", ` || len(g.running) < g.workers {`, ` {`}},
 		},

@@ -30,17 +30,18 @@ type Metrics struct {
 	Wakeups    *prometheus.CounterVec // by cause
 	Reconnects *prometheus.CounterVec // by link
 
-	BreakerOpen prometheus.Gauge
-	Paused      prometheus.Gauge
-	RateLimit   prometheus.Gauge
-	InFlight    prometheus.Gauge
-	Buffered    prometheus.Gauge
-	Held        prometheus.Gauge
-	StuckSlots  prometheus.Gauge
-	Prefetch    prometheus.Gauge
-	ListenerUp  prometheus.Gauge
-	DatabaseUp  prometheus.Gauge
-	SchemaReady prometheus.Gauge
+	BreakerOpen    prometheus.Gauge
+	OwnBreakerOpen prometheus.Gauge
+	Paused         prometheus.Gauge
+	RateLimit      prometheus.Gauge
+	InFlight       prometheus.Gauge
+	Buffered       prometheus.Gauge
+	Held           prometheus.Gauge
+	StuckSlots     prometheus.Gauge
+	Prefetch       prometheus.Gauge
+	ListenerUp     prometheus.Gauge
+	DatabaseUp     prometheus.Gauge
+	SchemaReady    prometheus.Gauge
 
 	HandlerSeconds   prometheus.Histogram
 	LatencySeconds   prometheus.Histogram
@@ -78,17 +79,18 @@ func New(version, queue, handler string) *Metrics {
 		Wakeups:    f.counters("wakeups_total", "Times that the fetcher was woken: notification, due or poll.", "cause"),
 		Reconnects: f.counters("reconnects_total", "Connections made again after a loss.", "link"),
 
-		BreakerOpen: f.gauge("breaker_open", "1 while the breaker of the queue is open: what the handlers call is unavailable."),
-		Paused:      f.gauge("paused", "1 while an operator has stopped the queue."),
-		RateLimit:   f.gauge("rate_limit", "Orders a second that all consumers together may fetch; 0 when there is no limit."),
-		InFlight:    f.gauge("messages_in_flight", "Messages that a handler works on."),
-		Buffered:    f.gauge("messages_buffered", "Messages that wait for a free handler."),
-		Held:        f.gauge("leases_held", "Leases held: buffered, worked on, or waiting to be written back."),
-		StuckSlots:  f.gauge("worker_slots_stuck", "Workers whose handler ignores its deadline."),
-		Prefetch:    f.gauge("prefetch_limit", "Messages that may wait for a free handler at present."),
-		ListenerUp:  f.gauge("listener_up", "1 while notifications are listened for."),
-		DatabaseUp:  f.gauge("database_up", "1 while the database answers."),
-		SchemaReady: f.gauge("schema_ready", "1 when the database's schema is at least the one that this consumer was built for."),
+		OwnBreakerOpen: f.gauge("own_breaker_open", "1 while only this consumer's breaker is open: what the handlers call is unavailable to it, and not to others."),
+		BreakerOpen:    f.gauge("breaker_open", "1 while the breaker of the queue is open: what the handlers call is unavailable."),
+		Paused:         f.gauge("paused", "1 while an operator has stopped the queue."),
+		RateLimit:      f.gauge("rate_limit", "Orders a second that all consumers together may fetch; 0 when there is no limit."),
+		InFlight:       f.gauge("messages_in_flight", "Messages that a handler works on."),
+		Buffered:       f.gauge("messages_buffered", "Messages that wait for a free handler."),
+		Held:           f.gauge("leases_held", "Leases held: buffered, worked on, or waiting to be written back."),
+		StuckSlots:     f.gauge("worker_slots_stuck", "Workers whose handler ignores its deadline."),
+		Prefetch:       f.gauge("prefetch_limit", "Messages that may wait for a free handler at present."),
+		ListenerUp:     f.gauge("listener_up", "1 while notifications are listened for."),
+		DatabaseUp:     f.gauge("database_up", "1 while the database answers."),
+		SchemaReady:    f.gauge("schema_ready", "1 when the database's schema is at least the one that this consumer was built for."),
 
 		HandlerSeconds: f.histogram("handler_seconds", "Time that a handler took.",
 			[]float64{.0001, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),

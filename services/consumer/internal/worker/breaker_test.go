@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,6 +162,45 @@ func TestAnOutageOfWhatIsCalledCostsNoAttempt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One consumer has an old secret, and the others work: it stops itself, and nobody else.
+func TestAConsumerThatFailsAloneOpensOnlyItsOwnBreaker(t *testing.T) {
+	b := setup(t)
+	var old, calls atomic.Int64
+	old.Store(1)
+	fine := handle(func(context.Context, message.Message) error { return nil })
+	all := b.fleet(2, fine)
+	wrong := b.start(breaking("wrong"), handle(func(context.Context, message.Message) error {
+		calls.Add(1)
+		if old.Load() == 1 {
+			return handler.Unavailable(errors.New("answered 401 Unauthorized"))
+		}
+		return nil
+	}))
+	stop := b.load(20, 50*time.Millisecond)
+	await.True(t, "it has stopped itself", func() bool { return wrong.metric("own_breaker_open") == 1 })
+	await.True(t, "the others work", func() bool { return all[0].metric("breaker_open") == 0 && wrong.metric("breaker_open") == 0 })
+	ok, why := wrong.Ready()
+	if !ok || !strings.Contains(why, "the breaker of this consumer alone is open since") || !strings.Contains(why, "401") {
+		t.Errorf("ready %t: %s", ok, why)
+	}
+	await.True(t, "nothing waits at it", func() bool { return wrong.metric("leases_held") <= 1 })
+	openings, before, done, failed := all[0].metric("breaker_openings_total"), calls.Load(), b.Audit().Completed, wrong.probes("failed")
+	await.True(t, "the others complete much, and it probes", func() bool { return b.Audit().Completed > done+500 && wrong.probes("failed") >= failed+4 })
+	if n := all[0].metric("breaker_openings_total"); n != openings {
+		t.Errorf("the breaker of all has opened %v times more", n-openings)
+	}
+	if n, probes := calls.Load()-before, wrong.probes("failed")-failed; float64(n) > probes+1 {
+		t.Errorf("it has called %d times, and probed %v times", n, probes)
+	}
+	old.Store(0)
+	await.True(t, "it works again", func() bool { return wrong.metric("own_breaker_open") == 0 })
+	before = calls.Load()
+	await.True(t, "as the others do", func() bool { return calls.Load() > before+50 })
+	stop()
+	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	b.uncounted(int(openings) * 3 * most)
 }
 
 // Ten consumers probe with one order and not with ten, and with another one each time: one that can never work may be among them.

@@ -57,6 +57,7 @@ type gating struct {
 	stale    bool      // what is known may not hold any more
 	askAt    time.Time // when to ask again; zero: when something changes
 	deadTill time.Time // the row cannot be used until then; what is known is this consumer's own
+	own      own       // the breaker of this consumer alone
 
 	news     bool // any of the following is to be told
 	trip     string
@@ -90,7 +91,7 @@ func newGating(s Settings, log *slog.Logger, m *metrics.Metrics) *gating {
 // shutLocked says whether no attempt may begin, but a probe's.
 func (g *gating) shutLocked() bool { return g.openLocked() || g.known.Paused() }
 
-func (g *gating) openLocked() bool { return g.known.Open || g.trip != "" }
+func (g *gating) openLocked() bool { return g.known.Open || g.trip != "" || g.own.Open }
 
 // refresh says that somebody may have changed the gate. revision is the row's, or -1 when that is not known.
 func (g *gating) refresh(revision int64) {
@@ -163,6 +164,7 @@ func (g *gating) ended(d *delivery, r gate.Result, took time.Duration, problem e
 	}
 	old := d.epoch != g.epoch
 	if r == gate.Answered && !old && !g.openLocked() {
+		g.own.disproved = false
 		g.answered.Add(now, took)
 		if !g.known.Limited() {
 			g.meter.Add(now, took)
@@ -174,9 +176,7 @@ func (g *gating) ended(d *delivery, r gate.Result, took time.Duration, problem e
 		slower = g.slowerLocked(d)
 	}
 	if !old && !g.openLocked() && g.window.Add(now, d.msg.ID, r, slower) {
-		g.trip, g.news = problem.Error(), true
-		g.epoch++
-		signal(g.changed)
+		g.tripLocked(now, problem.Error())
 	}
 	outage := g.openLocked() || r == gate.Unavailable && (old || g.known.Recovering(g.nowLocked()))
 	return !outage
@@ -266,5 +266,9 @@ func number(b bool) float64 {
 func (g *gating) status() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.own.Open {
+		return "the breaker of this consumer alone is open since " + g.own.Since.UTC().Format(time.RFC3339) +
+			", because what the handler calls is unavailable to it, and not to others: " + g.own.Reason
+	}
 	return g.known.Describe(g.nowLocked())
 }

@@ -33,6 +33,14 @@ func (g *gating) ask(ctx context.Context, link *pg.Link, want int) (permit, erro
 	if !g.deadTill.IsZero() && now.After(g.deadTill) {
 		g.stale, g.deadTill = true, time.Time{}
 	}
+	wanted := want
+	if g.own.Open {
+		if !g.stale && !g.known.Open && !g.known.Paused() {
+			defer g.mu.Unlock()
+			return g.askOwnLocked(wanted), nil
+		}
+		want = 0 // it has nothing to try of what is the others'
+	}
 	wide := !g.known.Open && !g.known.Paused() && !g.known.Limited() && !g.nowLocked().Before(g.known.PatienceUntil)
 	switch {
 	case g.stale || g.news:
@@ -54,6 +62,9 @@ func (g *gating) ask(ctx context.Context, link *pg.Link, want int) (permit, erro
 	if g.revision < 0 && g.known.Open && ask.Trip == "" && ask.Probe != gate.ProbeAnswered {
 		// It is this consumer's own, so that the others, if the row can be used again, do not know. To find it closed says nothing.
 		ask.Trip = g.known.Reason
+	}
+	if g.own.Open {
+		ask.Probe = gate.ProbeNone
 	}
 	dead, alone := now.Before(g.deadTill), queue.Gate{State: g.known, Revision: -1, Now: now}
 	if !g.heard.IsZero() {
@@ -94,6 +105,9 @@ func (g *gating) ask(ctx context.Context, link *pg.Link, want int) (permit, erro
 		return permit{shut: g.shutLocked()}, err
 	}
 	g.adoptLocked(seen, ask)
+	if g.own.Open && !g.known.Open && !g.known.Paused() {
+		return g.askOwnLocked(wanted), nil
+	}
 	return g.permitLocked(answer), nil
 }
 
@@ -135,6 +149,7 @@ func (g *gating) adoptLocked(seen queue.Gate, told gate.Ask) {
 	if told.Trip != "" {
 		g.trip = ""
 	}
+	g.own.heard(before, seen, told)
 	if told.Probe != gate.ProbeNone && told.Probe != gate.ProbeRunning && g.probe == told.Probe {
 		g.probe = gate.ProbeNone
 		g.metrics.Probes.WithLabelValues(told.Probe.String()).Inc()
