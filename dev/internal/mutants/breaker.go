@@ -105,7 +105,7 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),
-			Edits: []Edit{{worker + "buffer.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
+			Edits: []Edit{{worker + "workers.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
 		},
 		{
 			Breaks: "what refuses the first calls is taken for what refuses too many", By: rules("TestAfterPatienceTheFullRateIsBackSoon"),
