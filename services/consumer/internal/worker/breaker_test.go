@@ -242,12 +242,13 @@ func TestWhatIsHandedBackKeepsItsPlace(t *testing.T) {
 	r.answer(0)
 	s := breaking("one")
 	s.Prefetch, s.Batch, s.Concurrency = 200, 200, 10
+	s.Breaker.ProbeFirst, s.Breaker.ProbeMost = time.Minute, time.Minute // no probe comes between the hand-back and the look at it
 	c := b.start(s, r.handler())
 	b.Publish(100)
 	await.True(t, "ten are at work and the others wait", func() bool { return r.busy() == 10 && c.metric("leases_held") == 100 })
 	b.Publish(100)
 	// Somebody else finds out.
-	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, probe_at, reason) values ($1, 1, true, clock_timestamp(), clock_timestamp(), 'said so')`, dbtest.QueueName)
+	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, probe_at, reason) values ($1, 1, true, clock_timestamp(), clock_timestamp() + interval '1 minute', 'said so')`, dbtest.QueueName)
 	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
 	await.True(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 10 })
 	visible := dbtest.All[int64](b.DB, `select msg_id from pgmq.q_order_queue where vt <= clock_timestamp() order by vt, msg_id`)
