@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -220,6 +222,33 @@ func TestReceiverAway(t *testing.T) {
 	w.tells(w.consumers[0], "orderflow_consumer_breaker_open", is(0))
 	w.tells(w.api, "orderflow_api_queue_oldest_due_seconds", is(0))
 	w.resolves("OrderflowBreakerOpen", nothing)
+}
+
+// One consumer has no way to what the handlers call, and another has.
+func TestAConsumerFailsAlone(t *testing.T) {
+	w := setup(t, options{})
+	receiver, err := w.stack.StartReceiver(w.ctx, w.api, "receiver")
+	w.must(err)
+	settings := append(receiver.Deliveries(), "BREAKER_PROBE_INTERVAL=100ms", "BREAKER_PROBE_MAX=200ms", "MAX_ATTEMPTS=100", "BACKOFF_BASE=100ms", "BACKOFF_MAX=200ms")
+	w.consumer(settings...)
+	order := func() { w.order(2) }
+	w.quiet(order)
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	nobody.Close()
+	alone := w.consumer(append(slices.Clone(settings), "WEBHOOK_URL="+nobody.URL)...)
+	w.until("it has stopped itself", func() error {
+		w.order(20)
+		m, err := alone.Metrics(w.ctx)
+		if err == nil && m["orderflow_consumer_own_breaker_open"] != 1 {
+			err = errNotYet
+		}
+		return err
+	})
+	w.tells(w.consumers[0], "orderflow_consumer_breaker_open", is(0))
+	w.raises("OrderflowConsumerFailsAlone", order)
+	alone.Kill()
+	w.drained()
+	w.resolves("OrderflowConsumerFailsAlone", order)
 }
 
 // Somebody has stopped the queue, and orders wait as they are to. After half an hour it may have been forgotten.

@@ -44,10 +44,11 @@ func TestThresholdsAreWhereTheyAreMeantToBe(t *testing.T) {
 		// all of them
 		"OrderflowConnectionsShort": {"orderflow_api_connections_limit 1000\norderflow_api_connections %s\n", "999", "1000"},
 		// one
-		"OrderflowOrdersStranded": {"orderflow_api_stranded_orders %s\n", "0", "1"},
-		"OrderflowHandlersStuck":  {"orderflow_consumer_worker_slots_stuck %s\n", "0", "1"},
-		"OrderflowPaused":         {"orderflow_consumer_paused %s\n", "0", "1"},
-		"OrderflowBreakerOpen":    {"orderflow_consumer_breaker_open %s\n", "0", "1"},
+		"OrderflowOrdersStranded":     {"orderflow_api_stranded_orders %s\n", "0", "1"},
+		"OrderflowHandlersStuck":      {"orderflow_consumer_worker_slots_stuck %s\n", "0", "1"},
+		"OrderflowConsumerFailsAlone": {"orderflow_consumer_own_breaker_open %s\n", "0", "1"},
+		"OrderflowPaused":             {"orderflow_consumer_paused %s\n", "0", "1"},
+		"OrderflowBreakerOpen":        {"orderflow_consumer_breaker_open %s\n", "0", "1"},
 	} {
 		for value, want := range map[string][]string{of.below: {}, of.above: {alert}} {
 			t.Run(fmt.Sprintf("%s %s", alert, value), func(t *testing.T) {

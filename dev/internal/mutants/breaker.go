@@ -70,6 +70,14 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{worker + "own.go", `	if !g.own.disproved {`, `	if g.own.disproved || true {`}},
 		},
 		{
+			Breaks: "a consumer that has failed alone never probes for the others", By: works("TestAConsumerThatHasFailedAloneProbesForAll"),
+			Edits: []Edit{{worker + "permit.go", `	if next.Open && g.own.Open {`, `	if false {`}},
+		},
+		{
+			Breaks: "a breaker that was closed by hand speaks against who had opened it", By: works("TestWhatDisprovesAConsumer"),
+			Edits: []Edit{{worker + "own.go", ` || o.opened && seen.Recovering(seen.Now)`, ` || o.opened`}},
+		},
+		{
 			Breaks: "handlers are called slow although workers are free", By: works("TestWhenHandlersHaveBecomeSlow"),
 			Edits: []Edit{{worker + "gating.go", ` || len(g.running) < g.workers {`, ` {`}},
 		},

@@ -555,6 +555,39 @@ func TestTheBreakerSurvivesWhateverHappensToItsRow(t *testing.T) {
 	}
 }
 
+// One that has failed alone takes part in the outage of all: it may be the only one that is left to find out that it is over.
+func TestAConsumerThatHasFailedAloneProbesForAll(t *testing.T) {
+	b := setup(t)
+	var old, down atomic.Bool
+	old.Store(true)
+	answers := func(refuses ...*atomic.Bool) handler.Handler {
+		return handle(func(context.Context, message.Message) error {
+			for _, r := range refuses {
+				if r.Load() {
+					return handler.Unavailable(errors.New("answered 503 Service Unavailable"))
+				}
+			}
+			return nil
+		})
+	}
+	other := b.fleet(1, answers(&down))[0]
+	wrong := b.start(breaking("wrong"), answers(&old, &down))
+	stop := b.load(20, 50*time.Millisecond)
+	await.True(t, "it has stopped itself", func() bool { return wrong.metric("own_breaker_open") == 1 })
+	await.True(t, "the other works", func() bool { return other.metric("breaker_open") == 0 })
+	down.Store(true)
+	await.True(t, "the breaker of all is open, and nobody's own", func() bool {
+		return other.metric("breaker_open") == 1 && wrong.metric("breaker_open") == 1 && wrong.metric("own_breaker_open") == 0
+	})
+	other.stop()
+	stop()
+	failed := wrong.probes("failed")
+	await.True(t, "it probes", func() bool { return wrong.probes("failed") > failed })
+	down.Store(false)
+	old.Store(false)
+	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 && a.Dead == 0 })
+}
+
 // Where the state cannot be shared, each consumer has a breaker of its own, and says so.
 func TestWithoutItsRowEachConsumerHasABreakerOfItsOwn(t *testing.T) {
 	for name, spoil := range map[string]string{

@@ -16,14 +16,17 @@ type own struct {
 	disproved  bool // by another's probe, and has had no answer since
 }
 
-// heard notes whether this consumer has opened the breaker of all, and whether another has shown that it was wrong.
+// heard notes whether this consumer has opened the breaker of all, and whether another has shown that it was wrong: a probe that was answered
+// leaves a recovery, and somebody's hand does not.
 func (o *own) heard(before gate.State, seen queue.Gate, told gate.Ask) {
 	switch {
 	case seen.Since.Equal(before.Since):
 	case seen.Open:
 		o.opened = told.Trip != "" && seen.Since.Equal(seen.Now)
+	case told.Probe == gate.ProbeAnswered:
+		o.opened, o.disproved = false, false
 	default:
-		o.disproved = o.opened && told.Probe != gate.ProbeAnswered
+		o.disproved = o.disproved || o.opened && seen.Recovering(seen.Now)
 		o.opened = false
 	}
 }

@@ -51,9 +51,9 @@ func (g *gating) ask(ctx context.Context, link *pg.Link, want int) (permit, erro
 		g.mu.Unlock()
 		return permit{}, nil // there is no room: what the limit allows is asked when there is
 	case now.Before(g.askAt):
-		l := permit{shut: g.shutLocked(), wait: g.askAt.Sub(now)}
+		soon := permit{shut: g.shutLocked(), wait: g.askAt.Sub(now)}
 		g.mu.Unlock()
-		return l, nil
+		return soon, nil
 	}
 	ask := gate.Ask{
 		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience, Slowed: g.slowed,
@@ -150,6 +150,10 @@ func (g *gating) adoptLocked(seen queue.Gate, told gate.Ask) {
 		g.trip = ""
 	}
 	g.own.heard(before, seen, told)
+	if next.Open && g.own.Open { // what it found is true of all now, and it probes with them: they may all be gone
+		g.own.State = gate.State{}
+		g.metrics.OwnBreakerOpen.Set(0)
+	}
 	if told.Probe != gate.ProbeNone && told.Probe != gate.ProbeRunning && g.probe == told.Probe {
 		g.probe = gate.ProbeNone
 		g.metrics.Probes.WithLabelValues(told.Probe.String()).Inc()
