@@ -27,12 +27,12 @@ func (s *Size) Decode(text string) error {
 			return err
 		}
 		if n > math.MaxInt64/int64(u.bytes) || n < math.MinInt64/int64(u.bytes) {
-			return fmt.Errorf("no size: %s", text)
+			return fmt.Errorf("not a size: %s", text)
 		}
 		*s = Size(n) * u.bytes
 		return nil
 	}
-	return fmt.Errorf("no size: %s", text)
+	return fmt.Errorf("not a size: %s", text)
 }
 
 // String writes the size in the largest unit that divides it.

@@ -156,7 +156,7 @@ const longestWait = time.Second
 func (s *shortage) begins(log *slog.Logger, err error) time.Duration {
 	if s.failed == 0 {
 		s.wait = 5 * time.Millisecond
-		log.Warn("connections cannot be accepted, trying again", "error", err)
+		log.Warn("connections cannot be accepted; retrying", "error", err)
 	}
 	s.failed++
 	wait := s.wait

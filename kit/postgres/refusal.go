@@ -68,7 +68,7 @@ func NoWriter(err error) string {
 		return "database is " + replaced.Error()
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return ReadOnly
-	case errors.Is(err, ErrSuspect):
+	case errors.Is(err, ErrDistrusted):
 		return "database does not finish what it is asked to"
 	}
 	return ""

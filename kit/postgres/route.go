@@ -29,12 +29,12 @@ type Route struct {
 
 	lookup pgconn.LookupFunc
 
-	mu      sync.Mutex
-	names   map[string]string    // of what was looked up, by IP address
-	at      Server               // zero: all are to be tried
-	passed  map[string]time.Time // silent addresses, and until when they are passed over
-	suspect map[string]time.Time // distrusted ones, likewise
-	newest  map[string]uint32    // timeline, by system
+	mu         sync.Mutex
+	names      map[string]string    // of what was looked up, by IP address
+	at         Server               // zero: all are to be tried
+	passed     map[string]time.Time // silent addresses, and until when they are passed over
+	distrusted map[string]time.Time // addresses of servers that do not finish what they are asked to, likewise
+	newest     map[string]uint32    // timeline, by system
 
 	attempts map[context.Context]struct{} // to connect, that have a connection and are not judged yet
 }
@@ -57,8 +57,8 @@ func (s Server) String() string {
 
 // How long servers are not tried while there are others.
 const (
-	silentFor  = 5 * time.Second
-	suspectFor = 3 * time.Second
+	silentFor     = 5 * time.Second
+	distrustedFor = 3 * time.Second
 )
 
 // ReplacedError is a primary that is not the primary any more, and does not know.
@@ -74,8 +74,8 @@ func (e *ReplacedError) Error() string {
 // errElsewhere is an address that is not tried because another one is the better bet.
 var errElsewhere = errors.New("not tried: another address took writes last, or this one did not answer just now")
 
-// ErrSuspect is a server that did not do what it was asked to a moment ago, although it answers.
-var ErrSuspect = errors.New("a moment ago it did not finish what it was asked to: others are tried first")
+// ErrDistrusted is a server that did not do what it was asked to a moment ago, although it answers.
+var ErrDistrusted = errors.New("timed out recently; trying other hosts first")
 
 // Current is the server that took writes when somebody last connected; false: none is known to.
 func (r *Route) Current() (Server, bool) {
@@ -104,7 +104,7 @@ func (r *Route) Leads(conn *pgconn.PgConn) bool {
 	if r.at.Address != "" {
 		return r.at.Address == address
 	}
-	return !time.Now().Before(r.suspect[address])
+	return !time.Now().Before(r.distrusted[address])
 }
 
 // Distrust says that a server keeps what it was asked to do from coming to an end: a commit that waits for a standby for ever, a primary
@@ -121,7 +121,7 @@ func (r *Route) Distrust(conn *pgconn.PgConn) {
 		r.at = Server{}
 	}
 	if r.others(address) {
-		set(&r.suspect, address, suspectFor)
+		set(&r.distrusted, address, distrustedFor)
 	}
 }
 
@@ -292,11 +292,11 @@ func (r *Route) validate(ctx context.Context, conn *pgconn.PgConn) error {
 		err = pgconn.ErrReadOnlyConnection
 	case state.system != "" && state.timeline < newest:
 		err = &ReplacedError{Timeline: state.timeline, Newest: newest}
-	case r.others(address) && time.Now().Before(r.suspect[address]):
-		err = ErrSuspect
+	case r.others(address) && time.Now().Before(r.distrusted[address]):
+		err = ErrDistrusted
 	}
 	if err != nil {
-		delete(r.suspect, address) // this once
+		delete(r.distrusted, address) // this once
 		if r.at.Address == address {
 			r.at = Server{}
 		}

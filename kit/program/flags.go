@@ -3,11 +3,13 @@
 package program
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"orderflow.example/kit/env"
 )
@@ -61,10 +63,19 @@ func parse(args []string, flags []Flag) (command string, overrides map[string]st
 	}
 	for _, f := range used {
 		if len(f.Commands) > 0 && !slices.Contains(f.Commands, command) {
-			return "", nil, fmt.Errorf("flag -%s is of no use to this command", f.Name)
+			return "", nil, fmt.Errorf("flag -%s is for: %s", f.Name, strings.Join(named(f.Commands), ", "))
 		}
 	}
 	return command, overrides, nil
+}
+
+// named are commands as a message has them: also the one that has no name.
+func named(commands []string) []string {
+	names := slices.Clone(commands)
+	for i, name := range names {
+		names[i] = cmp.Or(name, "(no command)")
+	}
+	return names
 }
 
 // override is lookup with what flags have set.

@@ -103,7 +103,7 @@ func (p *Program) Run(ctx context.Context, args []string, lookup env.Lookup, std
 	twice, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	logs := logging.NewBuffer(stderr, func(lines int) {
-		newLogger(lookup, stderr).Warn("log lines were lost: they were not taken in time", "lines", lines)
+		newLogger(lookup, stderr).Warn("log lines dropped: standard error is not read fast enough", "lines", lines)
 	})
 	defer logs.Close(lastLines)
 	stderr = logs

@@ -17,19 +17,19 @@ type Settings struct {
 	Endpoint          string `envconfig:"OTEL_EXPORTER_OTLP_ENDPOINT" secret:"url" desc:"traces: base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as http://collector:4318; empty: no traces, and nothing is paid for them"`
 	TracesEndpoint    string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" secret:"url" desc:"traces: the whole URL instead, such as http://collector:4318/v1/traces"`
 	Headers           string `envconfig:"OTEL_EXPORTER_OTLP_HEADERS" secret:"true" desc:"traces: headers for the collector, name=value with commas between them, percent-encoded"`
-	TracesHeaders     string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_HEADERS" secret:"true" desc:"traces: likewise, and instead"`
+	TracesHeaders     string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_HEADERS" secret:"true" desc:"traces: overrides OTEL_EXPORTER_OTLP_HEADERS"`
 	Protocol          string `envconfig:"OTEL_EXPORTER_OTLP_PROTOCOL" default:"http/protobuf" desc:"traces: only http/protobuf is spoken"`
-	TracesProtocol    string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" desc:"traces: likewise, and instead"`
+	TracesProtocol    string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" desc:"traces: overrides OTEL_EXPORTER_OTLP_PROTOCOL"`
 	Compression       string `envconfig:"OTEL_EXPORTER_OTLP_COMPRESSION" default:"none" desc:"traces: none or gzip"`
-	TracesCompression string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION" desc:"traces: likewise, and instead"`
+	TracesCompression string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION" desc:"traces: overrides OTEL_EXPORTER_OTLP_COMPRESSION"`
 	Timeout           string `envconfig:"OTEL_EXPORTER_OTLP_TIMEOUT" default:"10000" desc:"traces: milliseconds in which the collector has to have taken a batch of spans, tries included"`
-	TracesTimeout     string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT" desc:"traces: likewise, and instead"`
+	TracesTimeout     string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT" desc:"traces: overrides OTEL_EXPORTER_OTLP_TIMEOUT"`
 	CAFile            string `envconfig:"OTEL_EXPORTER_OTLP_CERTIFICATE" desc:"traces: file with the authorities (PEM) of which one has to have signed the collector's certificate; empty: the public ones"`
-	TracesCAFile      string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" desc:"traces: likewise, and instead"`
+	TracesCAFile      string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" desc:"traces: overrides OTEL_EXPORTER_OTLP_CERTIFICATE"`
 	CertFile          string `envconfig:"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" desc:"traces: file with the client's certificate (PEM)"`
-	TracesCertFile    string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE" desc:"traces: likewise, and instead"`
+	TracesCertFile    string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE" desc:"traces: overrides OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"`
 	KeyFile           string `envconfig:"OTEL_EXPORTER_OTLP_CLIENT_KEY" desc:"traces: file with that certificate's key (PEM)"`
-	TracesKeyFile     string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY" desc:"traces: likewise, and instead"`
+	TracesKeyFile     string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY" desc:"traces: overrides OTEL_EXPORTER_OTLP_CLIENT_KEY"`
 	Exporter          string `envconfig:"OTEL_TRACES_EXPORTER" default:"otlp" desc:"traces: otlp, or none for no traces"`
 	Sampler           string `envconfig:"OTEL_TRACES_SAMPLER" default:"parentbased_always_on" desc:"traces: which are recorded: always_on, always_off, traceidratio, or parentbased_ with one of these behind it, which holds for what the caller has not decided"`
 	SamplerArg        string `envconfig:"OTEL_TRACES_SAMPLER_ARG" desc:"traces: the share that traceidratio records, 0 to 1; empty: 1"`

@@ -23,20 +23,18 @@ usage: api [command] [flags]
 
   (none)    serve until SIGTERM or SIGINT; a second one exits at once
   migrate   bring the database's schema up to date, then exit
-  requeue   list the orders that are pending without a message; with -apply give them new ones
+  requeue   list the orders that are pending without a message
+              -apply                give them new messages
+              -note TEXT            why, for the history of the orders
+              -older-than DURATION  only orders that are older than this (5m)
   retention count what ORDER_RETENTION and DEAD_LETTER_RETENTION would delete now
   config    print the environment variables as a Markdown table
   version   print the version
 
-  -apply    of requeue: give them new messages, instead of only listing them
-  -note TEXT
-            of requeue: why, for the history of the orders
-  -older-than DURATION
-            of requeue: only orders that are older than this (5m)
   -v        log at level debug, whatever LOG_LEVEL says
   -h        this help
 
-Exit codes: 0 ok, 1 fault, 2 wrong configuration.
+Exit codes: 0 ok, 1 fault, 2 wrong configuration, an unknown command or flag.
 `
 
 var api = &program.Program{

@@ -33,7 +33,7 @@ func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 			return fmt.Errorf("migrate: %w", err)
 		}
 		if outage.News(err) {
-			log.WarnContext(ctx, cmp.Or(postgres.Refusal(err), "database is away")+", trying again until it is there", "error", postgres.Brief(err))
+			log.WarnContext(ctx, cmp.Or(postgres.Refusal(err), "database is away")+"; retrying", "error", postgres.Brief(err))
 		}
 		select {
 		case <-ctx.Done():

@@ -23,7 +23,7 @@ func TestStartWhileTheDatabaseIsAway(t *testing.T) {
 	proxy.Refuse()
 	// Who waited for the database would wait longer than the test does.
 	s := start(t, map[string]string{"DATABASE_URL": proxy.URL, "MIGRATE_ON_START": "true"})
-	const away = "database is away, trying again until it is ready"
+	const away = "database is away; retrying"
 	s.log.await(t, away)
 	before := proxy.Refused()
 	await.True(t, "the service to try again and again", func() bool { return proxy.Refused() > before+5 })
@@ -194,7 +194,7 @@ func TestReadinessKnowsThatOrdersCannotBeWritten(t *testing.T) {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
 	await.True(t, "readiness to say no", func() bool { return strings.Contains(s.get(t, "/readyz").body, "orders cannot be written") })
-	s.log.await(t, "orders cannot be written, trying again until they can")
+	s.log.await(t, "orders cannot be written; retrying")
 	if _, err := conn.Exec(t.Context(), `grant insert on orders to `+role); err != nil {
 		t.Fatal(err)
 	}

@@ -79,8 +79,8 @@ func TestOrdersThatAreReferredToStayUntilThatIsMended(t *testing.T) {
 		}
 	}
 	s := started(t, map[string]string{"DATABASE_URL": db, "ORDER_RETENTION": "1h"})
-	line := s.log.await(t, "housekeeping: cannot delete orders, trying again")
-	if text, _ := line["error"].(string); !strings.Contains(text, `public.invoices refers to orders that are to go: make its constraint of_order "on delete cascade"`) {
+	line := s.log.await(t, "housekeeping: cannot delete orders; retrying")
+	if text, _ := line["error"].(string); !strings.Contains(text, `public.invoices references orders that retention wants to delete: set its constraint of_order to on delete cascade`) {
 		t.Errorf("the log does not say what to change: %v", line)
 	}
 	if n := count(t, db, `select count(*) from orders`); n != 1 {

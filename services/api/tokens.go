@@ -80,7 +80,7 @@ func (f *tokenFile) changed(ctx context.Context, log *slog.Logger) bool {
 	if err != nil {
 		if f.wrong != err.Error() {
 			f.wrong = err.Error()
-			log.WarnContext(ctx, "the file with the tokens cannot be used, and those from before go on to hold", "variable", f.variable+"_FILE", "path", f.path, "error", f.wrong)
+			log.WarnContext(ctx, "cannot use the token file; the previous tokens stay valid", "variable", f.variable+"_FILE", "path", f.path, "error", f.wrong)
 		}
 		return false
 	}

@@ -72,11 +72,11 @@ func apiMutants() []Mutant {
 			Breaks: "one order's fault fails its neighbours", Quick: true, By: writer("TestOnesFaultDoesNotFailItsNeighbours"),
 			Edits: []Edit{{dir + "commit.go", `	case split:
 		return halves(tx)`, `	case split:
-		settleAll(tx.units, ErrUnavailable)`}},
+		answerAll(tx.units, ErrUnavailable)`}},
 		},
 		{
 			Breaks: "of a batch that is halved, one half is forgotten", By: writer("TestOnesFaultDoesNotFailItsNeighbours"),
-			Edits: []Edit{{dir + "commit.go", `return []transaction{{tx.units[:half], 1, tx.rehearsed}, {tx.units[half:], 1, tx.rehearsed}}`, `settleAll(tx.units[half:], ErrUnavailable)
+			Edits: []Edit{{dir + "commit.go", `return []transaction{{tx.units[:half], 1, tx.rehearsed}, {tx.units[half:], 1, tx.rehearsed}}`, `answerAll(tx.units[half:], ErrUnavailable)
 	return []transaction{{tx.units[:half], 1, tx.rehearsed}}`}},
 		},
 		{
@@ -86,14 +86,14 @@ func apiMutants() []Mutant {
 		{
 			Breaks: "another order under the same key is a replay", By: writer("TestKeyIsAnsweredOnce"),
 			Edits: []Edit{{dir + "unit.go", `	if !same {
-		u.settle(Result{}, ErrKeyReused)
+		u.answer(Result{}, ErrKeyReused)
 		return
 	}`, `	_ = same`}},
 		},
 		{
 			Breaks: "another order under a key of the same batch is a replay", By: writer("TestSameKeyManyTimesInOneBatch"),
-			Edits: []Edit{{dir + "unit.go", `		u.settleByKey(u.leader.stored)
-`, `		u.settle(Result{Orders: u.leader.stored, Replayed: true}, nil)
+			Edits: []Edit{{dir + "unit.go", `		u.answerByKey(u.leader.stored)
+`, `		u.answer(Result{Orders: u.leader.stored, Replayed: true}, nil)
 `}},
 		},
 		{
@@ -124,8 +124,8 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "who has the key of an order in doubt is told that nothing was written", By: writer("TestFollowersOfAnOrderInDoubtAreInDoubt"),
-			Edits: []Edit{{dir + "unit.go", `	u.settle(Result{}, err)
-	return true`, `	u.settle(Result{}, ErrUnavailable)
+			Edits: []Edit{{dir + "unit.go", `	u.answer(Result{}, err)
+	return true`, `	u.answer(Result{}, ErrUnavailable)
 	return true`}},
 		},
 		{

@@ -31,7 +31,7 @@ func failoverMutants() []Mutant {
 		},
 		{
 			Breaks: "a server that does not finish what it is asked to stays the first", By: kit("TestADistrustedServerComesLast"),
-			Edits: []Edit{{route, `set(&r.suspect, address, suspectFor)`, `set(&r.suspect, address, 0)`}},
+			Edits: []Edit{{route, `set(&r.distrusted, address, distrustedFor)`, `set(&r.distrusted, address, 0)`}},
 		},
 		{
 			Breaks: "nobody follows a name that moves", By: kit("TestANameThatMovesIsFollowed"),

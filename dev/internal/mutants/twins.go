@@ -43,7 +43,7 @@ func twinMutants() []Mutant {
 		{
 			Breaks: AnswersTooEarly, By: accounted,
 			Edits: []Edit{{api + "/internal/orders/publisher.go", `	p.fill(units)
-	p.alone.Store(false)
+	p.unreplicated.Store(false)
 	a := &p.args
 `, `	// What the batch before this one has written is committed only now.
 	for _, statement := range []string{"commit", "begin"} {
@@ -52,7 +52,7 @@ func twinMutants() []Mutant {
 		}
 	}
 	p.fill(units)
-	p.alone.Store(false)
+	p.unreplicated.Store(false)
 	a := &p.args
 `}},
 		},

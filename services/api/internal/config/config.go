@@ -22,18 +22,18 @@ type Config struct {
 	APIHost     string           `envconfig:"API_HOST" desc:"address to listen on; empty: all"`
 	APIPort     int              `envconfig:"API_PORT" default:"8000" desc:"port of the API; 0: any free one"`
 	MetricsHost string           `envconfig:"METRICS_HOST" desc:"address that metrics and the probes' details listen on; empty: all"`
-	MetricsPort int              `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics and the probes' details; 0: any free one, -1: none"`
+	MetricsPort int              `envconfig:"METRICS_PORT" default:"9100" desc:"port of metrics and the probes' details; 0: any free one, -1: off"`
 	Pprof       bool             `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/"`
 	APITokens   string           `envconfig:"API_TOKENS" secret:"true" desc:"bearer tokens, separated by commas or white space, one of which every call but the probes and the documentation's page needs; empty: everybody may call"`
 	AdminToken  string           `envconfig:"ADMIN_TOKEN" secret:"true" desc:"bearer token of the calls that change dead letters or stop the queue, good for every other call, too; several while one replaces another, as in API_TOKENS; empty: those calls are off"`
 
 	Input string `envconfig:"INPUT" default:"strict" desc:"how an order may be written: strict takes what means one thing only; example takes what the FastAPI example took, rounds prices half-even to cents and says so, and refuses with FastAPI's statuses and errors"`
 
-	Dashboard string `envconfig:"DASHBOARD" default:"on" desc:"on: the dashboard is at /, and its figures are noted in the database once in five seconds; off: / leads to the API's documentation, and nothing is noted"`
+	Dashboard string `envconfig:"DASHBOARD" default:"on" desc:"on: the dashboard is at /, and its figures are noted in the database every five seconds; off: / leads to the API's documentation, and nothing is noted"`
 
 	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"900ms" desc:"an answer comes within this time: 503 when there is no other. Calls that change dead letters may take a minute"`
 	ShutdownDelay  time.Duration `envconfig:"SHUTDOWN_DELAY" default:"0s" desc:"go on serving after SIGTERM while load balancers take note; readiness says no at once"`
-	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"10s" desc:"after that, requests still under way have this long to finish"`
+	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"10s" desc:"after SHUTDOWN_DELAY, requests still under way have this long to finish"`
 	BodyLimit      env.Size      `envconfig:"BODY_LIMIT" default:"2MiB" desc:"largest body of a batch of orders, and of a redrive"`
 	OrderBodyLimit env.Size      `envconfig:"ORDER_BODY_LIMIT" default:"16KiB" desc:"largest body of every other request: an order needs a few hundred bytes"`
 	BodyBudget     env.Size      `envconfig:"BODY_BUDGET" default:"32MiB" desc:"bytes of bodies larger than ORDER_BODY_LIMIT, of requests and of answers, that may be in memory at a time; beyond that requests are answered 503"`
@@ -66,7 +66,7 @@ type Config struct {
 	TraceURLTemplate string `envconfig:"TRACE_URL_TEMPLATE" desc:"where a person finds a trace, for links to it: an http or https URL with {trace_id} in it, such as https://traces.example/trace/{trace_id}; empty: no links"`
 
 	logging.LogSettings
-	LogRequests string `envconfig:"LOG_REQUESTS" default:"none" desc:"which requests have a line at level info: none, changes (those that ask for one), or all; at debug all have"`
+	LogRequests string `envconfig:"LOG_REQUESTS" default:"none" desc:"which requests have a line at level info: none, changes (all methods but GET, HEAD, OPTIONS and TRACE), or all; at debug all have"`
 
 	// APITokensFile and AdminTokenFile are the files that the tokens were read from, and are read from again. Empty: none.
 	APITokensFile  string `ignored:"true"`

@@ -2,7 +2,7 @@
 // another list: a cursor that was cut, mistyped or carried over to other filters is not answered with a page of something.
 //
 // The check is a sum and no signature, and needs no key: replicas read each other's cursors, also after a restart. Whoever
-// wants to can make a cursor up. It grants nothing that the list itself does not, but what it says is a stranger's word: a
+// wants to can make a cursor up. It grants nothing that the list itself does not, but what it says is the client's word: a
 // list checks a position as it checks a parameter.
 package cursor
 

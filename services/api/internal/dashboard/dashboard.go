@@ -27,7 +27,7 @@ import (
 // Monitor knows whether the database can be used; see [database.Monitor].
 type Monitor interface {
 	State() (database.State, <-chan struct{})
-	Suspect()
+	LookNow()
 }
 
 // Host is the server that the dashboard is a part of.

@@ -52,7 +52,7 @@ func (l *looker) get(ctx context.Context) view {
 	found, err := l.store.look(ctx, l.past.last(), l.reporter.due(began))
 	if err != nil {
 		if ctx.Err() == nil || database.Away(err) {
-			l.monitor.Suspect()
+			l.monitor.LookNow()
 		}
 		l.log.DebugContext(ctx, "the dashboard cannot be shown", "error", err)
 		reason := "the database does not answer"

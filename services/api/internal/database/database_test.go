@@ -158,7 +158,7 @@ func TestMonitorKnows(t *testing.T) {
 	proxy.Accept()
 	awaitState(t, m, true, "")
 	proxy.Refuse()
-	m.Suspect()
+	m.LookNow()
 	awaitState(t, m, false, "database is away")
 	unfit <- true
 	state, changed := m.State()
@@ -172,7 +172,7 @@ func TestMonitorKnows(t *testing.T) {
 	}
 	awaitState(t, m, true, "")
 	proxy.Freeze()
-	m.Suspect()
+	m.LookNow()
 	awaitState(t, m, false, "database is away")
 	proxy.Thaw()
 	awaitState(t, m, true, "")
@@ -183,7 +183,7 @@ func TestMonitorKnows(t *testing.T) {
 		<-prepared
 	}
 	proxy.Cut()
-	m.Suspect()
+	m.LookNow()
 	<-prepared
 	awaitState(t, m, true, "")
 	if after, _ := m.State(); after.Since != before.Since {

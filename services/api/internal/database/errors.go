@@ -54,7 +54,7 @@ var ErrLost = errors.New("connection lost before the outcome was confirmed")
 
 // ErrUnreplicated is a commit of which the server says that no standby has it, although commits are to wait for one: it is lost with
 // the server.
-var ErrUnreplicated = errors.New("committed here, but on no standby (synchronous_standby_names)")
+var ErrUnreplicated = errors.New("committed locally; no synchronous standby has confirmed (synchronous_standby_names)")
 
 // Unreplicated tells whether a notice says that a commit does not wait for its standby any more, because somebody cancelled that: it is
 // reported as a success all the same. The SQLSTATE is that of any warning and the text is in the server's language; the function's name

@@ -29,7 +29,7 @@ type Monitor struct {
 	cfg     *pgx.ConnConfig
 	prepare func(context.Context, *pgx.Conn) error
 	log     *slog.Logger
-	suspect chan struct{}
+	lookNow chan struct{}
 	outage  postgres.Outage
 	route   *postgres.Route // nil: the monitor does not ask where connections lead
 	moved   func()
@@ -59,7 +59,7 @@ func NewMonitor(cfg *pgx.ConnConfig, prepare func(context.Context, *pgx.Conn) er
 		cfg:     cfg,
 		prepare: prepare,
 		log:     log,
-		suspect: make(chan struct{}, 1),
+		lookNow: make(chan struct{}, 1),
 		state:   State{Reason: "not yet connected", Since: time.Now()},
 		changed: make(chan struct{}),
 		moved:   func() {},
@@ -73,7 +73,7 @@ func (m *Monitor) Follow(route *postgres.Route, moved func()) { m.route, m.moved
 // Distrust says that the server behind a connection does not finish what it is asked to. The monitor looks for another one.
 func (m *Monitor) Distrust(conn *pgx.Conn) {
 	m.route.Distrust(conn.PgConn())
-	m.Suspect()
+	m.LookNow()
 }
 
 // Astray tells whether a connection leads to another server than that of the state, and is to be given up.
@@ -95,10 +95,10 @@ func (m *Monitor) State() (State, <-chan struct{}) {
 	return m.state, m.changed
 }
 
-// Suspect tells the monitor that something went wrong with a connection, so that it looks now and not in a second.
-func (m *Monitor) Suspect() {
+// LookNow tells the monitor that something went wrong with a connection, so that it looks now and not in a second.
+func (m *Monitor) LookNow() {
 	select {
-	case m.suspect <- struct{}{}:
+	case m.lookNow <- struct{}{}:
 	default: // it has been told already
 	}
 }
@@ -173,7 +173,7 @@ func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
-		case <-m.suspect:
+		case <-m.lookNow:
 		}
 		if err := m.ping(ctx, conn); err != nil {
 			return err
@@ -194,7 +194,7 @@ func (m *Monitor) refresh(ctx context.Context) (moved bool) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	if moved = m.route.Refresh(ctx); moved {
-		m.log.InfoContext(ctx, "the name of the database leads to another address by now")
+		m.log.InfoContext(ctx, "the database's host name now resolves to another address")
 	}
 	return moved
 }
@@ -229,7 +229,7 @@ func (m *Monitor) up(ctx context.Context, pooled bool) {
 		m.log.InfoContext(ctx, "database is ready", "after", time.Since(before.Since).Round(time.Millisecond).String(), "server", server.String())
 	}
 	if before.Server.Address != "" && before.Server != server {
-		m.log.WarnContext(ctx, "database is another server by now", "before", before.Server.String(), "timeline_before", before.Server.Timeline,
+		m.log.WarnContext(ctx, "connected to another database server", "before", before.Server.String(), "timeline_before", before.Server.Timeline,
 			"server", server.String(), "timeline", server.Timeline)
 		m.moved()
 	}
@@ -246,7 +246,7 @@ func (m *Monitor) down(ctx context.Context, err error) {
 	}
 	m.set(State{Reason: reason})
 	if m.outage.News(err) {
-		m.log.WarnContext(ctx, reason+", trying again until it is ready", "error", err)
+		m.log.WarnContext(ctx, reason+"; retrying", "error", err)
 	}
 }
 

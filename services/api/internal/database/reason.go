@@ -44,7 +44,7 @@ func Reason(err error) string {
 		if pgErr.Routine == "check_enable_rls" { // the only sign that does not depend on the server's language
 			return "row-level security applies to the role: exempt it (bypassrls), or disable it on the table"
 		}
-		return "the role lacks a right: api migrate gives it"
+		return "the role lacks a privilege: run api migrate with API_DB_ROLE set to it"
 	case pgerrcode.UndefinedTable, pgerrcode.UndefinedFunction, pgerrcode.InvalidSchemaName, pgerrcode.UndefinedColumn:
 		return "the schema is not complete: api migrate makes it"
 	case pgerrcode.DiskFull:
@@ -56,14 +56,14 @@ func Reason(err error) string {
 	case pgerrcode.QueryCanceled:
 		return "database does not finish in time"
 	case pgerrcode.LockNotAvailable:
-		return "somebody holds a lock"
+		return "waited too long for a lock: see pg_blocking_pids"
 	case pgerrcode.CannotConnectNow:
 		return "database is starting up or shutting down"
 	case pgerrcode.UniqueViolation:
 		return "a sequence is behind its table: api migrate corrects it"
 	}
 	if strings.Contains(pgErr.Message, Incomplete) {
-		return "some rows are held back, perhaps by a trigger"
+		return "fewer rows were written than sent: consumer doctor lists the triggers"
 	}
 	return fmt.Sprintf("database refuses with SQLSTATE %s, the log says why", pgErr.Code)
 }

@@ -199,7 +199,7 @@ func (c *Checker) Run(ctx context.Context, db Querier, up func() bool) {
 			if err == nil {
 				looked = time.Now()
 			} else {
-				c.opts.Log.DebugContext(ctx, "durability not looked at", "error", err)
+				c.opts.Log.DebugContext(ctx, "cannot check the durability settings", "error", err)
 			}
 		}
 		select {

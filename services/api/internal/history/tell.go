@@ -20,7 +20,7 @@ func tell(o order, rows []row) []Event {
 	}
 	t.add(queued)
 	t.rows(rows)
-	t.untold(o.attempts)
+	t.addOmitted(o.attempts)
 	t.ending()
 	return t.events
 }
@@ -123,9 +123,9 @@ func (e *Event) took(due time.Time, started *time.Time, ended time.Time) {
 	e.WaitedSeconds = seconds(until.Sub(due))
 }
 
-// untold notes that there were more failed attempts than there are events of, as of orders of earlier releases. Where rows are missing
+// addOmitted notes that there were more failed attempts than there are events of, as of orders of earlier releases. Where rows are missing
 // they may have been among those.
-func (t *telling) untold(attempts int32) {
+func (t *telling) addOmitted(attempts int32) {
 	if t.order.status == completed {
 		attempts--
 	}

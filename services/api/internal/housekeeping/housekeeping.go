@@ -125,7 +125,7 @@ func (k *Keeper) work(ctx context.Context, t *task) {
 		case err != nil:
 			k.change(func(s *State) { s.Failures++ })
 			if outage.News(err) {
-				k.opts.Log.WarnContext(ctx, "housekeeping: cannot "+t.what+", trying again", "error", err)
+				k.opts.Log.WarnContext(ctx, "housekeeping: cannot "+t.what+"; retrying", "error", err)
 			}
 			t.pace.smaller()
 			pause = setBack
@@ -147,7 +147,7 @@ func (k *Keeper) step(ctx context.Context, t *task) (more bool, err error) {
 		return err
 	})
 	if referred := (*pgconn.PgError)(nil); errors.As(err, &referred) && referred.Code == pgerrcode.ForeignKeyViolation {
-		err = fmt.Errorf("%s.%s refers to orders that are to go: make its constraint %s \"on delete cascade\" or \"set null\": %w",
+		err = fmt.Errorf("%s.%s references orders that retention wants to delete: set its constraint %s to on delete cascade or set null: %w",
 			referred.SchemaName, referred.TableName, referred.ConstraintName, err)
 	}
 	return more, err

@@ -54,7 +54,7 @@ type chunked struct {
 }
 
 // ErrOutOfStep is when the server asks for more than its request has, or takes something else for one.
-var ErrOutOfStep = errors.New("the server and the connection do not mean the same request")
+var ErrOutOfStep = errors.New("the HTTP parser and the framing disagree about where the request ends")
 
 // Read gives the server its request, and the next one only after [Conn.Begin].
 func (c *Conn) Read(p []byte) (int, error) {

@@ -88,7 +88,7 @@ func checkTarget(method, target []byte) *RefusedError {
 			authority = authority[:end]
 		}
 		if !host(authority) {
-			return malformed("the target's host is none")
+			return malformed("the target's host is not a host")
 		}
 		return nil
 	}

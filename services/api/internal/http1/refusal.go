@@ -21,6 +21,6 @@ var (
 	errTooSlow     = refuse(http.StatusRequestTimeout, "the request took too long to arrive")
 	errHeadTooLong = refuse(http.StatusRequestHeaderFieldsTooLarge, "the headers are too large")
 	errBodyTooLong = refuse(http.StatusRequestEntityTooLarge, "the body is too large")
-	errUnknown     = refuse(http.StatusUnauthorized, "a body of this size needs a token that opens the call")
-	errNoRoom      = refuse(http.StatusServiceUnavailable, "too many large bodies are under way; nothing was written")
+	errUnknown     = refuse(http.StatusUnauthorized, "bodies above ORDER_BODY_LIMIT need a valid token")
+	errNoRoom      = refuse(http.StatusServiceUnavailable, "nothing was written: too many large bodies are under way")
 )

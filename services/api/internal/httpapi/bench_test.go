@@ -31,7 +31,7 @@ func (instant) Write(req orders.Request) (orders.Result, error) {
 type alwaysUp struct{}
 
 func (alwaysUp) Up() bool { return true }
-func (alwaysUp) Suspect() {}
+func (alwaysUp) LookNow() {}
 func (alwaysUp) State() (database.State, <-chan struct{}) {
 	return database.State{Up: true}, nil
 }

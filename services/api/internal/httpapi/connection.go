@@ -36,7 +36,7 @@ func (s *Server) inStep(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 		}
 		if err := conn.Begin(); err != nil {
 			if errors.Is(err, http1.ErrOutOfStep) {
-				s.cfg.Log.ErrorContext(ctx, "a connection is closed", "error", err)
+				s.cfg.Log.ErrorContext(ctx, "connection closed", "error", err)
 			}
 			_ = conn.Close() // so the answer goes nowhere
 			return
@@ -56,7 +56,7 @@ func (s *Server) inStep(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 // reserve makes room for an answer before what it tells is done.
 func reserve(c *fiber.Ctx, size int) error {
 	if conn, ok := c.Context().Conn().(*http1.Conn); ok && !conn.Reserve(size) {
-		return unavailable("too many large answers are under way; nothing was written")
+		return unavailable("nothing was written: too many large answers are under way")
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (s *Server) failed(ctx context.Context, err error) error {
 	}
 	switch {
 	case p.Status == http.StatusServiceUnavailable:
-		s.cfg.Monitor.Suspect()
+		s.cfg.Monitor.LookNow()
 		var (
 			connect *pgconn.ConnectError
 			refused *pgconn.PgError

@@ -58,7 +58,7 @@ func (s *Server) describePublishing(registry huma.Registry) {
 	}
 	key := &huma.Param{
 		Name: keyHeader, In: "header",
-		Description: "Makes retries safe: the same key with the same values is answered as it was the first time. Keys belong to the call and do not expire",
+		Description: "Makes retries safe: the same key with the same values is answered as it was the first time. Keys belong to the call, and are known as long as their order is kept",
 		Schema:      &huma.Schema{Type: huma.TypeString, Pattern: "^[!-~]{1,200}$"},
 	}
 	replayed := text("\"true\" when the idempotency key was known; the answer is then the first one")

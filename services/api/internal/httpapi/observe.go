@@ -66,7 +66,7 @@ func (s *Server) count(c *fiber.Ctx, t place, route string, took time.Duration) 
 	t.end(c, route)
 	if ctx, level := c.UserContext(), s.level(c); s.cfg.Log.Enabled(ctx, level) {
 		attrs := []slog.Attr{slog.Duration("duration", took.Round(time.Microsecond)), slog.String("trace_id", t.id())}
-		if w, ok := c.Locals(writtenKey).(written); ok {
+		if w, ok := c.Locals(createdKey).(created); ok {
 			attrs = append(attrs, slog.Int64("order_id", w.orderID), slog.Int64("msg_id", w.msgID))
 		}
 		s.cfg.Log.LogAttrs(ctx, level, fmt.Sprintf("%s %s %d", c.Method(), c.Path(), status), attrs...)
@@ -98,10 +98,10 @@ func known(method string) string {
 	return otherMethod
 }
 
-// writtenKey is where a handler leaves what it wrote, for the line about the request.
-const writtenKey = "written"
+// createdKey is where a handler leaves what it created, for the line about the request.
+const createdKey = "created"
 
-type written struct{ orderID, msgID int64 }
+type created struct{ orderID, msgID int64 }
 
 // next goes on to the route. A panic is a fault of ours that must not end the process with everybody else's requests.
 func (s *Server) next(c *fiber.Ctx) (err error) {

@@ -114,7 +114,7 @@ func toProblem(err error) *Problem {
 	case errors.Is(err, orders.ErrUnknownOutcome):
 		return unavailable(err.Error() + ": send it again with the same Idempotency-Key")
 	case errors.Is(err, orders.ErrUnavailable), errors.Is(err, orders.ErrOverloaded), errors.Is(err, orders.ErrTimeout), errors.Is(err, orders.ErrClosed):
-		return unavailable(err.Error() + "; nothing was written")
+		return unavailable("nothing was written: " + strings.TrimPrefix(err.Error(), orders.ErrUnavailable.Error()+": "))
 	case database.TimedOut(err):
 		return unavailable("the database did not finish in time")
 	case database.Away(err) && database.Classify(err) != database.Unready:
@@ -140,7 +140,7 @@ func fromFiber(err *fiber.Error) *Problem {
 	case http.StatusNotFound:
 		return problem(err.Code, "there is nothing at this path")
 	case http.StatusMethodNotAllowed:
-		return problem(err.Code, "this path does not have that method; the Allow header lists those it has")
+		return problem(err.Code, "method not allowed on this path; see Allow")
 	}
 	return problem(err.Code, err.Message)
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -76,8 +77,11 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 
 func (s *Server) write(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
 	result, err := s.writeTraced(c, request)
+	if request.Key == "" && errors.Is(err, orders.ErrUnknownOutcome) {
+		return result, unavailable(err.Error() + ": look for it (GET /orders) before sending it again")
+	}
 	if err == nil && s.cfg.Log.Enabled(c.UserContext(), s.level(c)) {
-		c.Locals(writtenKey, written{result.Orders[0].ID, result.Orders[0].MessageID})
+		c.Locals(createdKey, created{result.Orders[0].ID, result.Orders[0].MessageID})
 	}
 	return result, err
 }

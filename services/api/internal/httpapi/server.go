@@ -39,7 +39,7 @@ type Writer interface {
 type Monitor interface {
 	Up() bool
 	State() (database.State, <-chan struct{})
-	Suspect()
+	LookNow()
 }
 
 // Observer is told of each request. It must not block.

@@ -20,14 +20,14 @@ type transaction struct {
 // worthTrying is the time a request must have left for another try.
 const worthTrying = 20 * time.Millisecond
 
-// commit brings a batch to its end: when it returns, every unit is settled.
+// commit brings a batch to its end: when it returns, every unit is answered.
 //
-//	batch ──▶ leaders ──▶ transaction ──▶ written ──▶ settled
+//	batch ──▶ leaders ──▶ transaction ──▶ written ──▶ answered
 //	  ▲                      ▲ │
 //	  │                      │ ├──▶ again, or in halves
 //	  │                      └─┘
-//	  │                        └──▶ refused, not available, in doubt ──▶ settled
-//	  └── followers that their leader's outcome does not settle
+//	  │                        └──▶ refused, not available, in doubt ──▶ answered
+//	  └── followers that their leader's outcome does not answer
 func (w *Writer) commit(batch []*unit) {
 	for len(batch) > 0 {
 		leaders, followers := lead(batch)
@@ -35,7 +35,7 @@ func (w *Writer) commit(batch []*unit) {
 			todo = append(todo[1:], w.transact(todo[0])...)
 		}
 		// At least the first follower of each key becomes a leader, so there is an end.
-		batch = slices.DeleteFunc(followers, (*unit).settleByLeader)
+		batch = slices.DeleteFunc(followers, (*unit).answerByLeader)
 	}
 }
 
@@ -74,7 +74,7 @@ func lead(batch []*unit) (leaders, followers []*unit) {
 	return leaders, followers
 }
 
-// transact writes units in one transaction. It settles them, or returns the transactions that are to follow.
+// transact writes units in one transaction. It answers them, or returns the transactions that are to follow.
 func (w *Writer) transact(tx transaction) (next []transaction) {
 	tx.units = w.reconnect(inTime(tx.units))
 	if len(tx.units) == 0 {
@@ -91,24 +91,24 @@ func (w *Writer) transact(tx transaction) (next []transaction) {
 	if err != nil {
 		return w.failed(tx, err)
 	}
-	w.written(tx.units, outcomes, w.used.Sub(started), traceID)
+	w.answerWritten(tx.units, outcomes, w.used.Sub(started), traceID)
 	return nil
 }
 
-// inTime settles the units whose requests have no time for a transaction, and returns the others.
+// inTime answers the units whose requests have no time for a transaction, and returns the others.
 func inTime(units []*unit) []*unit {
 	soon := time.Now().Add(worthTrying)
 	return slices.DeleteFunc(slices.Clone(units), func(u *unit) bool {
 		if !u.abandoned() && u.deadline.After(soon) {
 			return false
 		}
-		u.settle(Result{}, ErrTimeout)
+		u.answer(Result{}, ErrTimeout)
 		return true
 	})
 }
 
-// written settles units by what their transaction returned for them.
-func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration, traceID string) {
+// answerWritten answers units by what their transaction returned for them.
+func (w *Writer) answerWritten(units []*unit, outcomes []outcome, took time.Duration, traceID string) {
 	orders := 0
 	for i, u := range units {
 		if outcomes[i].fresh {
@@ -124,17 +124,17 @@ func (w *Writer) written(units []*unit, outcomes []outcome, took time.Duration, 
 		o := &outcomes[i]
 		switch {
 		case o.err != nil:
-			u.settle(Result{}, o.err)
+			u.answer(Result{}, o.err)
 		case o.fresh:
 			u.stored = o.orders
 			w.latest = &u.Orders[0]
-			u.settle(Result{Orders: o.orders}, nil)
+			u.answer(Result{Orders: o.orders}, nil)
 		case o.partial:
 			// Fewer or more than was asked for stand there: another batch. What exactly is not known.
-			u.settle(Result{}, ErrKeyReused)
+			u.answer(Result{}, ErrKeyReused)
 		default:
 			u.stored = o.orders
-			u.settleByKey(o.orders)
+			u.answerByKey(o.orders)
 		}
 	}
 }
@@ -147,7 +147,7 @@ func (w *Writer) failed(tx transaction, err error) (next []transaction) {
 	}
 	if w.conn.closed() {
 		w.disconnect()
-		w.monitor.Suspect()
+		w.monitor.LookNow()
 	}
 	switch judge(err, tx.try, len(tx.units)) {
 	case tryAfresh:
@@ -165,7 +165,7 @@ func (w *Writer) failed(tx transaction, err error) (next []transaction) {
 		return w.doubt(tx, err)
 	case giveUp:
 		w.noteFailure("orders not written", err)
-		settleAll(tx.units, ErrUnavailable)
+		answerAll(tx.units, ErrUnavailable)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func halves(tx transaction) []transaction {
 // examine finds out whether an error is the fault of one of the units: it is not when no other order can be written either.
 func (w *Writer) examine(tx transaction, err error) (next []transaction) {
 	if !tx.rehearsed && w.rehearse() != nil {
-		settleAll(tx.units, ErrUnavailable)
+		answerAll(tx.units, ErrUnavailable)
 		return nil
 	}
 	tx.rehearsed = true
@@ -186,24 +186,24 @@ func (w *Writer) examine(tx transaction, err error) (next []transaction) {
 		return halves(tx)
 	}
 	w.warn("order not written", "trace_id", tx.units[0].traceID(), "error", err)
-	tx.units[0].settle(Result{}, ErrUnavailable)
+	tx.units[0].answer(Result{}, ErrUnavailable)
 	return nil
 }
 
-// refuse settles a unit by the rule that it breaks, or the values that cannot be held.
+// refuse answers a unit by the rule that it breaks, or the values that cannot be held.
 func (w *Writer) refuse(u *unit, err error) {
 	if breaksRule(err) {
-		u.settle(Result{}, newRefusedError(pgError(err)))
+		u.answer(Result{}, newRefusedError(pgError(err)))
 		return
 	}
 	if w.conn != nil {
 		if invalid, lookErr := w.conn.unfit(u, w.cfg.Timeout); lookErr == nil && invalid != nil {
-			u.settle(Result{}, invalid)
+			u.answer(Result{}, invalid)
 			return
 		}
 	}
 	w.warn("order not written", "trace_id", u.traceID(), "error", err)
-	u.settle(Result{}, ErrUnavailable)
+	u.answer(Result{}, ErrUnavailable)
 }
 
 // doubt is for units that may have been written. Those with a key are tried again; trying the others again could write them twice, so
@@ -220,7 +220,7 @@ func (w *Writer) doubt(tx transaction, err error) (next []transaction) {
 		if u.Key != "" && tx.try < maxTries {
 			keyed = append(keyed, u)
 		} else {
-			u.settle(Result{}, unknown)
+			u.answer(Result{}, unknown)
 		}
 	}
 	if len(keyed) == 0 {

@@ -70,16 +70,16 @@ func (w *Writer) reconnect(units []*unit) []*unit {
 		return units
 	}
 	if !w.monitor.Up() {
-		settleAll(units, ErrUnavailable)
+		answerAll(units, ErrUnavailable)
 		return nil
 	}
 	for _, u := range units {
-		u.release()
+		u.putBack()
 	}
 	err := w.connect()
 	units = slices.DeleteFunc(units, func(u *unit) bool { return !u.retake() })
 	if err != nil {
-		settleAll(units, ErrUnavailable)
+		answerAll(units, ErrUnavailable)
 		return nil
 	}
 	return units

@@ -60,8 +60,8 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 		{"quantity -1", body("quantity", "-1"), []string{"body.quantity: must be at least 1"}},
 		{"quantity 2^31", body("quantity", "2147483648"), []string{"body.quantity: must be at most 2147483647"}},
 		{"quantity 1.5", body("quantity", "1.5"), []string{"body.quantity: must be a whole number"}},
-		{"quantity in words", body("quantity", `"one"`), []string{"body.quantity: must be a number: the string is none"}},
-		{"quantity with space around it", body("quantity", `" 1"`), []string{"body.quantity: must be a number: the string is none"}},
+		{"quantity in words", body("quantity", `"one"`), []string{"body.quantity: must be a number: the string is not one"}},
+		{"quantity with space around it", body("quantity", `" 1"`), []string{"body.quantity: must be a number: the string is not one"}},
 		{"quantity string", body("quantity", `"0"`), []string{"body.quantity: must be at least 1"}},
 		{"quantity true", body("quantity", `true`), []string{"body.quantity: must be a number, not a boolean"}},
 		{"quantity NaN", body("quantity", `NaN`), []string{"body.quantity: must be a finite number"}},
@@ -73,8 +73,8 @@ func TestDecodeNamesEveryFault(t *testing.T) {
 		{"price 1e-400", body("price", "1e-400"), []string{"body.price: must have at most 2 decimals"}},
 		{"price too large", body("price", "10000000000"), []string{"body.price: must be at most 9999999999.99"}},
 		{"price string", body("price", `"1.001"`), []string{"body.price: must have at most 2 decimals"}},
-		{"price with a comma", body("price", `"1,00"`), []string{"body.price: must be a number: the string is none"}},
-		{"price of infinity in a string", body("price", `"-Infinity"`), []string{"body.price: must be a number: the string is none"}},
+		{"price with a comma", body("price", `"1,00"`), []string{"body.price: must be a number: the string is not one"}},
+		{"price of infinity in a string", body("price", `"-Infinity"`), []string{"body.price: must be a number: the string is not one"}},
 		{"price from dividing", body("price", `3.3333333333333335`), []string{"body.price: must have at most 2 decimals"}},
 		{"price from dividing, below 0", body("price", `-3.3333333333333335`), []string{"body.price: must not be negative"}},
 		{"price that nobody calculated", body("price", `10.0000001`), []string{"body.price: must have at most 2 decimals"}},
@@ -267,7 +267,7 @@ func TestExampleTakesTheLast(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		body("price", `"x","price":2`): "2.00 []", body("price", `1.005,"price":2`): "2.00 []", body("price", `2,"price":1.005`): "1.00 [body.price was rounded from 1.005 to 1.00]",
-		body("price", `1,"price":"x"`): "body.price: must be a number: the string is none",
+		body("price", `1,"price":"x"`): "body.price: must be a number: the string is not one",
 	} {
 		order, notes, err := (Input{Example: true}).Decode([]byte(text))
 		got := fmt.Sprint(order.Price, " ", notes)

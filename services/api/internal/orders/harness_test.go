@@ -39,13 +39,13 @@ func (o *observed) Replayed()            {}
 // monitor is the database's monitor, by hand.
 type monitor struct {
 	down       atomic.Bool
-	suspect    atomic.Int64
+	looks      atomic.Int64
 	distrusted atomic.Int64
 	never      chan struct{}
 }
 
 func (m *monitor) Up() bool { return !m.down.Load() }
-func (m *monitor) Suspect() { m.suspect.Add(1) }
+func (m *monitor) LookNow() { m.looks.Add(1) }
 
 func (m *monitor) Distrust(*pgx.Conn) { m.distrusted.Add(1) }
 

@@ -48,7 +48,7 @@ func (d *decoder) number(parent, key string) (raw string, ok bool, err error) {
 	}
 	if !jsonNumber(raw) {
 		quoted, _ := json.Marshal(text) // a string always has its JSON
-		d.Add(parent+"."+key, "must be a number: the string is none", string(quoted))
+		d.Add(parent+"."+key, "must be a number: the string is not one", string(quoted))
 		return "", false, nil
 	}
 	return raw, true, nil

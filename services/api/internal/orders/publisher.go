@@ -30,10 +30,10 @@ const keySeparator = "\x1f"
 
 // publisher is the connection that writes, with its statement prepared and its arrays' memory kept.
 type publisher struct {
-	conn  *pgx.Conn
-	alone *atomic.Bool // a commit did not wait for its standby
-	args  publishArgs
-	owner []place // of each element of the arrays
+	conn         *pgx.Conn
+	unreplicated *atomic.Bool // a commit did not wait for its standby
+	args         publishArgs
+	sources      []source // of each element of the arrays
 }
 
 // publishArgs are the columns of publish.sql's input.
@@ -48,8 +48,8 @@ type publishArgs struct {
 	traceparents []string
 }
 
-// place says which order of which unit an element is.
-type place struct{ unit, order int }
+// source says which order of which unit an element is.
+type source struct{ unit, order int }
 
 // outcome is what became of one unit.
 type outcome struct {
@@ -69,11 +69,11 @@ var publishSession = database.Session{
 }
 
 func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) (*publisher, error) {
-	alone := new(atomic.Bool)
+	unreplicated := new(atomic.Bool)
 	cfg = cfg.Copy()
 	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if database.Unreplicated(n) {
-			alone.Store(true)
+			unreplicated.Store(true)
 		}
 	}
 	// The server gives up before the client does: then it is certain that nothing was written.
@@ -87,7 +87,7 @@ func connectPublisher(cfg *pgx.ConnConfig, queue string, timeout time.Duration) 
 		database.Discard(conn)
 		return nil, fmt.Errorf("prepare to publish: %w", err)
 	}
-	p := &publisher{conn: conn, alone: alone}
+	p := &publisher{conn: conn, unreplicated: unreplicated}
 	if err := waitForDisk(ctx, conn); err != nil {
 		p.close()
 		return nil, err
@@ -145,10 +145,10 @@ func (p *publisher) rehearse(order *Draft, timeout time.Duration) error {
 
 // awaitStandby commits something, which waits for a standby when commits have to.
 func (p *publisher) awaitStandby(ctx context.Context) error {
-	p.alone.Store(false)
+	p.unreplicated.Store(false)
 	_, err := p.conn.Exec(ctx, `
 		select case when current_setting('synchronous_standby_names') <> '' then pg_logical_emit_message(true, 'orderflow', 'rehearsal') end`)
-	if p.alone.Load() || ctx.Err() != nil {
+	if p.unreplicated.Load() || ctx.Err() != nil {
 		return database.ErrUnreplicated
 	}
 	return err
@@ -159,7 +159,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, er
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	p.fill(units)
-	p.alone.Store(false)
+	p.unreplicated.Store(false)
 	a := &p.args
 	rows, err := p.conn.Query(ctx, "publish", a.unit, a.lookupOnly, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
 	if err != nil {
@@ -169,7 +169,7 @@ func (p *publisher) publish(units []*unit, timeout time.Duration) ([]outcome, er
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	if p.alone.Load() {
+	if p.unreplicated.Load() {
 		return nil, fmt.Errorf("publish: %w", database.ErrUnreplicated)
 	}
 	if p.conn.IsClosed() {
@@ -184,7 +184,7 @@ func (p *publisher) fill(units []*unit) {
 	*a = publishArgs{
 		a.unit[:0], a.lookupOnly[:0], a.customer[:0], a.product[:0], a.quantity[:0], a.cents[:0], a.key[:0], a.traceparents[:0],
 	}
-	p.owner = p.owner[:0]
+	p.sources = p.sources[:0]
 	for i, u := range units {
 		for j := range u.Orders {
 			p.add(i, j, u, &u.Orders[j], false)
@@ -205,7 +205,7 @@ func (p *publisher) add(unit, order int, u *unit, o *Draft, lookupOnly bool) {
 	a.cents = append(a.cents, int64(o.Price))
 	a.key = append(a.key, u.keyOf(order))
 	a.traceparents = append(a.traceparents, u.Traceparent)
-	p.owner = append(p.owner, place{unit, order})
+	p.sources = append(p.sources, source{unit, order})
 }
 
 // keyOf is the idempotency key under which the unit's order is stored.
@@ -231,7 +231,7 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]outcome, error) {
 		cents             *int64
 		outcomes          = make([]outcome, len(units))
 		count             = make([]int, len(units))
-		all               = make([]Order, len(p.owner)) // one allocation for the batch
+		all               = make([]Order, len(p.sources)) // one allocation for the batch
 	)
 	for i, at := 0, 0; i < len(units); i++ {
 		size := len(units[i].Orders)
@@ -242,7 +242,7 @@ func (p *publisher) read(rows pgx.Rows, units []*unit) ([]outcome, error) {
 		if err := rows.Scan(&n, &id, &messageID, &createdAt, &customer, &product, &quantity, &cents); err != nil {
 			return nil, err
 		}
-		at := p.owner[n-1]
+		at := p.sources[n-1]
 		u, o := units[at.unit], &outcomes[at.unit]
 		o.fresh = customer == nil
 		if at.order == len(u.Orders) {

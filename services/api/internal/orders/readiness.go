@@ -44,7 +44,7 @@ func (w *Writer) blocked() string {
 // says once. It ends the connection, because the next one may lead to another server, and has the settings of today.
 func (w *Writer) noteFailure(what string, err error) {
 	w.disconnect()
-	w.monitor.Suspect()
+	w.monitor.LookNow()
 	w.failures++
 	if w.failures < blockedAfter {
 		w.warn(what, "error", err)
@@ -52,7 +52,7 @@ func (w *Writer) noteFailure(what string, err error) {
 	}
 	reason := database.Reason(err)
 	if before := w.notReady.Swap(&reason); before == nil || *before != reason {
-		w.cfg.Log.Warn("orders cannot be written, trying again until they can", "reason", reason, "error", err)
+		w.cfg.Log.Warn("orders cannot be written; retrying", "reason", reason, "error", err)
 	}
 }
 

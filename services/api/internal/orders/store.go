@@ -170,7 +170,7 @@ func (f Filter) position(o *Order) string {
 	return strconv.FormatInt(o.ID, 10)
 }
 
-// reaches tells whether an order of the list can stand at a position, which may be a stranger's: an id, or a key that begins
+// reaches tells whether an order of the list can stand at a position, which the client may have made up: an id, or a key that begins
 // with the prefix and that PostgreSQL can hold.
 func (f Filter) reaches(position string) bool {
 	if f.KeyPrefix != "" {

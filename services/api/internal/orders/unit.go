@@ -12,20 +12,20 @@ import (
 //
 // Both the writer and the request itself, when its time is up, change the state. Each arrow is one atomic step, so only one of them wins:
 //
-//	waiting ──take──▶ taken ──settle──▶ settled
-//	 │    ◀──release──  │
+//	waiting ──take──▶ taken ──answer──▶ answered
+//	 │    ◀──putBack──  │
 //	 │expire            │expire
 //	 ▼                  ▼
 //	withdrawn         abandoned
 //
-// A withdrawn unit is never written. An abandoned one may be under way; it is not tried again. A unit is released while the writer has no
+// A withdrawn unit is never written. An abandoned one may be under way; it is not tried again. A unit is put back while the writer has no
 // connection, and only when no transaction can have written it.
 type unit struct {
 	Request
 	deadline time.Time
 	state    atomic.Int32
 
-	// Of the writer until the unit is settled, of its request afterwards.
+	// Of the writer until the unit is answered, of its request afterwards.
 	done   chan struct{} // closed with the end
 	result Result
 	err    error
@@ -39,7 +39,7 @@ type unit struct {
 const (
 	unitWaiting = iota
 	unitTaken
-	unitSettled
+	unitAnswered
 	unitWithdrawn
 	unitAbandoned
 )
@@ -51,21 +51,21 @@ func newUnit(req Request, timeout time.Duration) *unit {
 // take reports whether the unit is the writer's now; it is not when it was withdrawn.
 func (u *unit) take() bool { return u.state.CompareAndSwap(unitWaiting, unitTaken) }
 
-// release lets the unit be withdrawn again.
-func (u *unit) release() {
+// putBack lets the unit be withdrawn again.
+func (u *unit) putBack() {
 	if !u.inDoubt {
 		u.state.CompareAndSwap(unitTaken, unitWaiting)
 	}
 }
 
-// retake is take after release: also true for what was not released.
+// retake is take after putBack: also true for what was not put back.
 func (u *unit) retake() bool { return u.inDoubt || u.take() }
 
 func (u *unit) abandoned() bool { return u.state.Load() == unitAbandoned }
 
 // expire ends the wait of a request whose time is up, and reports what is known of it.
 func (u *unit) expire() (Result, error) {
-	for u.state.Load() != unitSettled { // more than once when the writer takes it, or releases it, just now
+	for u.state.Load() != unitAnswered { // more than once when the writer takes it, or puts it back, just now
 		if u.state.CompareAndSwap(unitWaiting, unitWithdrawn) {
 			return Result{}, ErrTimeout
 		}
@@ -73,35 +73,35 @@ func (u *unit) expire() (Result, error) {
 			return Result{}, ErrUnknownOutcome
 		}
 	}
-	<-u.done // settled at the last moment
+	<-u.done // answered at the last moment
 	return u.result, u.err
 }
 
-// settle tells the unit's request what became of it.
-func (u *unit) settle(result Result, err error) {
+// answer tells the unit's request what became of it.
+func (u *unit) answer(result Result, err error) {
 	if u.inDoubt && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTimeout)) {
 		err = ErrUnknownOutcome
 	}
 	u.result, u.err = result, err
-	u.state.CompareAndSwap(unitTaken, unitSettled)
+	u.state.CompareAndSwap(unitTaken, unitAnswered)
 	close(u.done)
 }
 
-// settleByKey settles a unit by what stands under its key.
-func (u *unit) settleByKey(stored []Order) {
+// answerByKey answers a unit by what stands under its key.
+func (u *unit) answerByKey(stored []Order) {
 	same := len(stored) == len(u.Orders)
 	for i := 0; same && i < len(stored); i++ {
 		same = stored[i].Draft == u.Orders[i]
 	}
 	if !same {
-		u.settle(Result{}, ErrKeyReused)
+		u.answer(Result{}, ErrKeyReused)
 		return
 	}
-	u.settle(Result{Orders: stored, Replayed: true}, nil)
+	u.answer(Result{Orders: stored, Replayed: true}, nil)
 }
 
-// settleByLeader settles a unit by its leader's end; false when that says nothing about it.
-func (u *unit) settleByLeader() bool {
+// answerByLeader answers a unit by its leader's end; false when that says nothing about it.
+func (u *unit) answerByLeader() bool {
 	err := u.leader.err
 	var (
 		refused *RefusedError
@@ -109,17 +109,17 @@ func (u *unit) settleByLeader() bool {
 	)
 	switch {
 	case u.leader.stored != nil:
-		u.settleByKey(u.leader.stored)
+		u.answerByKey(u.leader.stored)
 		return true
 	case err == nil, errors.Is(err, ErrKeyReused), errors.Is(err, ErrTimeout), errors.As(err, &refused), errors.As(err, &invalid):
 		return false
 	}
-	u.settle(Result{}, err)
+	u.answer(Result{}, err)
 	return true
 }
 
-func settleAll(units []*unit, err error) {
+func answerAll(units []*unit, err error) {
 	for _, u := range units {
-		u.settle(Result{}, err)
+		u.answer(Result{}, err)
 	}
 }

@@ -41,7 +41,7 @@ type Result struct {
 type Monitor interface {
 	State() (database.State, <-chan struct{})
 	Up() bool
-	Suspect()
+	LookNow()
 	// Distrust is told of a connection whose server does not finish what it is asked to.
 	Distrust(conn *pgx.Conn)
 }
@@ -272,6 +272,6 @@ func (w *Writer) refuseWaiting(err error) {
 		if len(batch) == 0 {
 			return
 		}
-		settleAll(batch, err)
+		answerAll(batch, err)
 	}
 }

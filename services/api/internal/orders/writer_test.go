@@ -334,7 +334,7 @@ func TestLostReply(t *testing.T) {
 				t.Errorf("the order without a key: %v", err)
 			}
 			b.check(t, 4)
-			if b.monitor.suspect.Load() == 0 {
+			if b.monitor.looks.Load() == 0 {
 				t.Error("the monitor was not told")
 			}
 		})

@@ -32,7 +32,7 @@ func noteRestored(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {
 		return fmt.Errorf("look at what was restored: %w", err)
 	}
 	if completed != nil {
-		log.WarnContext(ctx, "orders are older than the schema, and orderflow.installation was not restored with them: receivers take webhooks that are repeated for new ones. "+
+		log.WarnContext(ctx, "orders are older than the schema, and orderflow.installation was not restored with them: receivers will treat repeated webhooks as new. "+
 			"Empty it (truncate orderflow.installation) and restore it from the dump (pg_restore --data-only --schema=orderflow --table=installation)",
 			"completed_at", completed.UTC())
 	}
@@ -60,6 +60,6 @@ func explained(ctx context.Context, migrations *goose.Provider, err error) error
 			pending = append(pending, "("+strconv.FormatInt(m.Source.Version, 10)+", true)")
 		}
 	}
-	return fmt.Errorf("%w: the database has already what this migration makes. If a dump's data alone was restored into a schema that this build has made, "+
-		"the dump's orderflow_migrations with it, run: insert into orderflow_migrations (version_id, is_applied) values %s", err, strings.Join(pending, ", "))
+	return fmt.Errorf("%w: the database has already what this migration makes. If you restored only a dump's data, including orderflow_migrations, "+
+		"run: insert into orderflow_migrations (version_id, is_applied) values %s", err, strings.Join(pending, ", "))
 }
