@@ -18,7 +18,7 @@ import (
 // failing is a writer that cannot write.
 type failing struct{ err error }
 
-func (failing) NotReady() string                                  { return "" }
+func (failing) NotReady() string                              { return "" }
 func (f failing) Write(orders.Request) (orders.Result, error) { return orders.Result{}, f.err }
 
 // Whoever is not answered 201 is told whether something may have been written, and what to do then.

@@ -15,12 +15,12 @@ func TestWhatALeadersEndSaysOfItsFollowers(t *testing.T) {
 	stored := []Order{{ID: 7, Draft: ordered[0]}}
 	nothing := errors.New("the statement returned nothing")
 	for name, test := range map[string]struct {
-		err     error
-		stored  []Order
-		follows []Draft
+		err      error
+		stored   []Order
+		follows  []Draft
 		answered bool
-		want    error
-		ids     []int64
+		want     error
+		ids      []int64
 	}{
 		"written":                             {stored: stored, follows: ordered, answered: true, ids: []int64{7}},
 		"written, and the follower differs":   {stored: stored, follows: other, answered: true, want: ErrKeyReused},
