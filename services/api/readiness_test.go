@@ -17,7 +17,7 @@ func TestReadinessSaysWhyOrdersCannotBeWritten(t *testing.T) {
 		"set to read-only":   {`alter role %role% set default_transaction_read_only = on`, `alter role %role% reset default_transaction_read_only`, "read-only"},
 		"no right":           {`revoke insert on pgmq.q_order_queue from %role%`, `grant insert on pgmq.q_order_queue to %role%`, "lacks a privilege"},
 		"row-level security": {`alter table orders enable row level security; create policy p on orders for all using (true) with check (true)`, `alter table orders disable row level security`, "row-level security"},
-		"a trigger":          {`create function rule() returns trigger language plpgsql as 'begin return null; end'; create trigger rule before insert on orders for each row execute function rule()`, `drop function rule cascade`, "fewer rows were written than sent"},
+		"a trigger":          {`create function rule() returns trigger language plpgsql as 'begin return null; end'; create trigger rule before insert on orders for each row execute function rule()`, `drop function rule cascade`, "were written than sent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

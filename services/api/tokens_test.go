@@ -58,7 +58,7 @@ func TestTokensFollowTheirFiles(t *testing.T) {
 			t.Errorf("%s: %d calls, api %q, admin %q", step.name, calls, api, admin)
 		}
 	}
-	if n := strings.Count(logged.String(), "cannot be used"); n != 4 {
+	if n := strings.Count(logged.String(), "cannot use the token file"); n != 4 {
 		t.Errorf("told %d times of 4 things that were wrong:\n%s", n, &logged)
 	}
 	if strings.Contains(logged.String(), "of-the-tokens") {

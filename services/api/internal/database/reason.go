@@ -63,7 +63,7 @@ func Reason(err error) string {
 		return "a sequence is behind its table: api migrate corrects it"
 	}
 	if strings.Contains(pgErr.Message, Incomplete) {
-		return "fewer rows were written than sent: consumer doctor lists the triggers"
+		return "fewer rows, or others, were written than sent: consumer doctor lists the triggers"
 	}
 	return fmt.Sprintf("database refuses with SQLSTATE %s, the log says why", pgErr.Code)
 }
