@@ -17,7 +17,7 @@ type failing struct {
 }
 
 func (f *failing) Helper() {}
-func (f *failing) Fatalf(format string, args ...any) {
+func (f *failing) Fatalf(format string, _ ...any) {
 	f.said = format
 	runtime.Goexit()
 }
@@ -42,10 +42,10 @@ func TestWaitingHasALimit(t *testing.T) {
 		t.Run(said, func(t *testing.T) {
 			t.Setenv("TEST_PATIENCE", said)
 			synctest.Test(t, func(t *testing.T) {
-				if took := fails(t, func(tb testing.TB) { await.True(tb, "never", func() bool { return false }) }); took != limit {
+				if took := fails(t, func(tb testing.TB) { tb.Helper(); await.True(tb, "never", func() bool { return false }) }); took != limit {
 					t.Errorf("a condition: %s", took)
 				}
-				if took := fails(t, func(tb testing.TB) { await.Value(tb, "never", make(chan int)) }); took != limit {
+				if took := fails(t, func(tb testing.TB) { tb.Helper(); await.Value(tb, "never", make(chan int)) }); took != limit {
 					t.Errorf("a value: %s", took)
 				}
 			})
