@@ -174,7 +174,7 @@ func chartVerdict(out string, err error) (Verdict, string) {
 // goTest runs tests of one package: the limit is for each few of them. The overlay goes into GOFLAGS, so that a test that builds the services builds them with it.
 func (r *Runner) goTest(ctx context.Context, at Test, names []string, overlay, chart string, env ...string) (string, error) {
 	// What a property test notes of a failure would be noted in the working copy, and here it is expected that something never comes.
-	env = append(env, "GOWORK=off", "RAPID_NOFAILFILE=true", "TEST_PATIENCE=45s", "CHART="+chart, "BINARIES="+filepath.Join(r.Root, "bin"))
+	env = append(env, "GOWORK=off", "RAPID_NOFAILFILE=true", "TEST_PATIENCE=30s", "CHART="+chart, "BINARIES="+filepath.Join(r.Root, "bin"))
 	if overlay != "" {
 		env = append(env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	}
