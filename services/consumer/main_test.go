@@ -48,8 +48,8 @@ func TestCommandsAndTheirExitCodes(t *testing.T) {
 	}{
 		{[]string{"version"}, 0, "dev\n", ""},
 		{[]string{"config"}, 0, "| `BATCH_SIZE` | `0` |", ""},
-		{[]string{"-h"}, 0, "consumer doctor", ""},
-		{[]string{"doctor", "-h"}, 0, "consumer doctor", ""},
+		{[]string{"-h"}, 0, "usage: consumer", ""},
+		{[]string{"doctor", "-h"}, 0, "usage: consumer", ""},
 		{[]string{"config", "-v"}, 0, "| `BATCH_SIZE` |", ""},
 		{[]string{"dance"}, 2, "", `unknown command "dance"`},
 		{[]string{"--fast"}, 2, "", "not defined"},

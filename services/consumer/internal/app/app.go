@@ -23,23 +23,25 @@ type App struct {
 	Metrics prometheus.Gatherer // the handler's; nil: none
 }
 
-// own is what stands in HANDLER's place in a program with a handler of its own.
-const own = "own"
+// ownHandler is what stands in HANDLER's place in a program with a handler of its own.
+const ownHandler = "own"
 
-const help = `consumer: processes orders from a PGMQ queue, each exactly once in effect.
+const help = `Orderflow's consumer: processes orders from a PGMQ queue, each exactly once in effect.
 
-  consumer [serve]    consume until SIGTERM or SIGINT; a second one exits at once
-  consumer doctor     look at the database and say what is wrong with it (exit code 1 when something is)
-  consumer pause      stop the queue: no consumer begins with another order, until resume
-  consumer resume     end a pause
-  consumer status     say whether the queue is worked on: running, paused, the breaker is open, a limit
-  consumer config     print the environment variables as a table
-  consumer version    print the version
+usage: consumer [command] [flags]
 
-  -v                  log every order (LOG_LEVEL=debug)
-  -h                  this help
+  (none)    consume until SIGTERM or SIGINT; a second one exits at once (also: serve)
+  doctor    look at the database and say what is wrong with it (exit code 1 when something is)
+  pause     stop the queue: no consumer begins with another order, until resume
+  resume    end a pause
+  status    say whether the queue is worked on: running, paused, breaker open or rate-limited
+  config    print the environment variables as a Markdown table
+  version   print the version
 
-Exit codes: 0 ok, 1 fault, 2 wrong configuration.
+  -v        log every order (LOG_LEVEL=debug)
+  -h        this help
+
+Exit codes: 0 ok, 1 fault, 2 wrong configuration, an unknown command or flag.
 `
 
 // Program returns its commands.
@@ -65,7 +67,7 @@ func (a *App) Load(lookup env.Lookup) (*config.Config, error) {
 		return lookup(name)
 	})
 	if err == nil {
-		settings.Handler = own
+		settings.Handler = ownHandler
 	}
 	return settings, err
 }

@@ -126,7 +126,7 @@ func readiness(consumer *worker.Consumer, server *pg.Server) ops.Probe {
 // handler makes the handler that the settings name, unless the program has one of its own. The caller ends it.
 func (a *App) handler(s *config.Config, log *slog.Logger, m *metrics.Metrics) (h handler.Handler, end func(), err error) {
 	switch s.Handler {
-	case own:
+	case ownHandler:
 		return a.Handler, func() {}, nil
 	case "sql":
 		return effectFunction(s), func() {}, nil

@@ -28,8 +28,8 @@ type Config struct {
 	PrefetchBytes   env.Size      `envconfig:"PREFETCH_BYTES" default:"32MiB" desc:"memory for messages that have been read, 1MiB to 16GiB; no more are read while they take more"`
 	MaxMessageBytes env.Size      `envconfig:"MAX_MESSAGE_BYTES" default:"1MiB" desc:"largest message that is read, 1KiB to 256MiB and no more than PREFETCH_BYTES; a larger one goes to the dead letters without leaving the database"`
 	MaxAttempts     int           `envconfig:"MAX_ATTEMPTS" default:"40" desc:"attempts until a message becomes a dead letter, 1 to 1000; with the defaults of BACKOFF_… that takes 27 hours on average"`
-	MaxCrashes      int           `envconfig:"MAX_CRASHES" default:"5" desc:"deaths of a consumer that worked on one message and nothing else, until that message becomes a dead letter, 1 to 100; it takes two to four deaths more to find out which message it is"`
-	Drain           time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long running handlers may finish after SIGTERM; the process ends at most 5 s later"`
+	MaxCrashes      int           `envconfig:"MAX_CRASHES" default:"5" desc:"deaths of a consumer that worked on one message and nothing else, until that message becomes a dead letter, 1 to 100; it takes one to five deaths more, depending on CONCURRENCY (three with its default), to find out which message it is"`
+	Drain           time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"how long running handlers may finish after SIGTERM; the last acks may take 5 s more, and what is left of connections, traces and logs another 4 s"`
 	Poll            time.Duration `envconfig:"POLL_INTERVAL" default:"1s" desc:"how long to sleep at most when there is nothing to do: what a lost notification costs, 10ms to 5m"`
 	ConsumerID      string        `envconfig:"CONSUMER_ID" desc:"name in orders.processed_by and logs, up to 200 characters; empty: hostname-pid"`
 
@@ -49,7 +49,7 @@ type Config struct {
 	EffectConnections int    `envconfig:"EFFECT_CONNECTIONS" default:"2" desc:"sql, and work that handlers in Go leave to the ack: transactions at the same time, each on a connection of its own, 1 to 100"`
 
 	BackoffBase       time.Duration `envconfig:"BACKOFF_BASE" default:"1s" desc:"upper bound of the first retry's delay; the delay is drawn between 0 and the bound"`
-	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"2h" desc:"upper bound of every retry's delay; the backoff grows to it in 13 attempts"`
+	BackoffMax        time.Duration `envconfig:"BACKOFF_MAX" default:"2h" desc:"upper bound of the backoff, which grows to it in 13 attempts; what the handler calls may ask for a longer delay"`
 	BackoffMultiplier float64       `envconfig:"BACKOFF_MULTIPLIER" default:"2" desc:"how the bound grows with each attempt, 1 to 10"`
 
 	BreakerShare         float64       `envconfig:"BREAKER_SHARE" default:"0.5" desc:"the breaker opens when more than this share of the last attempts found what the handler calls unavailable, 0 to 1; 0: never"`

@@ -169,7 +169,7 @@ func (f *Figures) restore() Finding {
 	}
 	if f.Restored != nil {
 		found = append(found, fmt.Sprintf("orders are older than the schema (completed at %s), and orderflow.installation was not restored with them: "+
-			"receivers take webhooks that are repeated for new ones", f.Restored.UTC().Format(time.RFC3339)))
+			"receivers will treat repeated webhooks as new", f.Restored.UTC().Format(time.RFC3339)))
 		advice = append(advice, "Take that row from the dump: psql -c 'truncate orderflow.installation', then "+
 			"pg_restore --data-only --schema=orderflow --table=installation. Such tables have to be emptied before data alone is restored; pg_restore has said "+
 			"\"duplicate key\", and --exit-on-error ends it there.")

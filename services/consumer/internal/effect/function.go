@@ -141,13 +141,13 @@ func (f *Function) judge(rows pgx.Rows, role string, schema, usage bool) (Descri
 	case d.Argument != "":
 	case !schema:
 		d.Missing, d.Problem = true, "there is no schema "+f.name[0]
-		d.Advice = fmt.Sprintf("create it and in it %s(orders public.orders[]), or mend EFFECT_FUNCTION", f)
+		d.Advice = fmt.Sprintf("create it and in it %s(orders public.orders[]), or fix EFFECT_FUNCTION", f)
 	case len(others) > 0:
 		d.Missing, d.Problem = true, fmt.Sprintf("%s exists, and takes neither public.orders[] nor public.orders", strings.Join(others, ", "))
 		d.Advice = fmt.Sprintf("create a function %s(orders public.orders[])", f)
 	default:
 		d.Missing, d.Problem = true, fmt.Sprintf("there is no function %s", f)
-		d.Advice = fmt.Sprintf("create it as %s(orders public.orders[]) or %s(o public.orders), or mend EFFECT_FUNCTION", f, f)
+		d.Advice = fmt.Sprintf("create it as %s(orders public.orders[]) or %s(o public.orders), or fix EFFECT_FUNCTION", f, f)
 	}
 	return d, nil
 }

@@ -167,7 +167,7 @@ func (l *Link) refresh(ctx context.Context) {
 	defer cancel()
 	l.begins(ConnectTimeout)
 	if l.server.route.Refresh(ctx) {
-		l.server.log.Info("the name of the database leads to another address by now")
+		l.server.log.Info("the database's host name now resolves to another address")
 		l.drop()
 	}
 }

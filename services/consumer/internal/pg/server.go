@@ -83,7 +83,7 @@ func (s *Server) noteServer() {
 	case before.Address == "":
 		s.log.Info("connected", "server", at.String(), "timeline", at.Timeline)
 	case before != at:
-		s.log.Warn("database is another server by now", "before", before.String(), "timeline_before", before.Timeline, "server", at.String(), "timeline", at.Timeline)
+		s.log.Warn("connected to another database server", "before", before.String(), "timeline_before", before.Timeline, "server", at.String(), "timeline", at.Timeline)
 	}
 }
 
@@ -106,7 +106,7 @@ func (s *Server) noteDown(link string, err error) {
 	why := cmp.Or(postgres.Refusal(err), postgres.NoWriter(err), unreachable)
 	was, _ := s.turn(down, why)
 	if news := s.outage.News(err); news || was != down {
-		s.log.Warn(why+", trying again until it is back", "link", link, "error", postgres.Brief(err))
+		s.log.Warn(why+"; retrying", "link", link, "error", postgres.Brief(err))
 	}
 }
 

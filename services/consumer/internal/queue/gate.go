@@ -112,7 +112,7 @@ const gateTries = 30
 const sameTries = 3
 
 // ErrGateStuck says that the gate's row does not change: a trigger suppresses it, for instance.
-var ErrGateStuck = errors.New("the row of orderflow.gate cannot be written, and nothing says why: a row-level trigger may suppress it")
+var ErrGateStuck = errors.New("the row of orderflow.gate cannot be written: the update affected no row; a row-level trigger may suppress it")
 
 // writeGate changes the gate that was read with a revision, and returns the new one: 0 when somebody else has changed it since.
 // With tell the consumers are told.

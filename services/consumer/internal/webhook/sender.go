@@ -64,7 +64,7 @@ func (s *senders) current() *sender {
 		s.settings.Log.Warn("the webhook's changed files cannot be used; going on with what they held before", slog.Any("error", err))
 		return s.now
 	}
-	s.settings.Log.Info("the webhook's files have changed, and hold from now on", slog.String("keys", settings.Keys.String()))
+	s.settings.Log.Info("the webhook's files were reloaded", slog.String("keys", settings.Keys.String()))
 	s.now.http.CloseIdleConnections()
 	s.now = next
 	return next

@@ -234,7 +234,7 @@ func (l *lane) ackWorkFailed(b batch, f *ackWorkError) error {
 		return f
 	case effect.Conflict, effect.Cancelled:
 		l.metrics.Locked.WithLabelValues(b.statement.op().String()).Inc()
-		l.log.Debug("the work of a batch ran into another transaction, or somebody cancelled it; once more", "batch", len(b.items), "error", f.Error())
+		l.log.Debug("the work of a batch met a conflict or a cancel; retrying in smaller batches", "batch", len(b.items), "error", f.Error())
 		l.most = half
 		for _, item := range b.items {
 			l.postpone(item)

@@ -28,7 +28,7 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// Settings are what a consumer is told. All but the tracer are required.
+// Settings are what a consumer is told. All are required but the tracer; a Batch or Prefetch of 0 adapts to how long handlers take.
 type Settings struct {
 	ID             string
 	Queue          string
@@ -76,7 +76,7 @@ type Consumer struct {
 	reads                 health
 	writing               health // by what an idle look at the queue says
 	writes                [operations]health
-	effects               health
+	working               health // by how the work of orders in the transaction of their ack goes
 	unwritten             unwritten
 
 	lookPause, ackPause time.Duration // see the constants
@@ -92,14 +92,14 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 		c.leavesAckWork = leavesWork
 		c.steps.ackWork = make([]progress, min(s.AckWorkLanes, s.Concurrency))
 	}
-	c.effects.doing, c.effects.log = "doing the work of orders in the transaction of their ack", log
+	c.working.what, c.working.log = "the work of orders in the transaction of their ack", log
 	c.load = newLoad(s, c.held, &c.steps.stuck)
 	c.gate = newGating(s, log, m)
 	c.watchSteps(time.Now)
-	c.reads.doing, c.reads.log = "reading messages", log
-	c.writing.doing, c.writing.log = "writing", log
+	c.reads.what, c.reads.log = "reads", log
+	c.writing.what, c.writing.log = "writes", log
 	for o := range operations {
-		c.writes[o].doing, c.writes[o].log = "writing results ("+o.String()+")", log
+		c.writes[o].what, c.writes[o].log = o.plural(), log
 	}
 	return c
 }
@@ -216,7 +216,7 @@ func (c *Consumer) addAckWorkLanes(parts settling, lease *lease) (closeLinks fun
 	}
 	s := c.settings
 	n := len(c.steps.ackWork)
-	parts.note = func(_ op, err error) { c.effects.note(err) }
+	parts.note = func(_ op, err error) { c.working.note(err) }
 	var links []*pg.Link
 	for i := range n {
 		w := &ackWork{runner: c.leavesAckWork.Runner(), limit: s.HandlerTimeout, lease: lease, took: func(orders int, took time.Duration) {

@@ -26,6 +26,8 @@ const (
 
 func (o op) String() string { return [...]string{"ack", "nack", "bury", "release"}[o] }
 
+func (o op) plural() string { return [...]string{"acks", "nacks", "burials", "releases"}[o] }
+
 // ending is how a delivery ends, and what is written about it.
 type ending struct {
 	op          op

@@ -265,7 +265,7 @@ func (f *fetcher) keep(read []*delivery, ended *[]outcome) []*delivery {
 		}
 	}
 	if now := f.load.caution; now > before {
-		f.log.Warn("messages have been read again whose last delivery had no answer: their consumer died, or was cut off; they are worked on in smaller company",
+		f.log.Warn("messages whose last delivery went unanswered were read again; limiting concurrency",
 			"times_in_a_row", int(now), "at_work_at_most", now.of(f.concurrency))
 	}
 	return kept

@@ -71,7 +71,7 @@ type gating struct {
 	idle     bool      // the last probe found nothing to probe with
 }
 
-// newGating prepares the part of a process of the consumer called id.
+// newGating makes this process's part in the gate.
 func newGating(s Settings, log *slog.Logger, m *metrics.Metrics) *gating {
 	g := &gating{
 		who:     fmt.Sprintf("%s/%08x", s.ID, rand.Uint32()), // CONSUMER_ID may be given twice
@@ -84,7 +84,7 @@ func newGating(s Settings, log *slog.Logger, m *metrics.Metrics) *gating {
 		window:  gate.NewWindow(s.Breaker.Share, s.Breaker.Least, s.Concurrency, s.window()),
 		stale:   true, // it may be closed
 	}
-	g.health.doing, g.health.log = "sharing the breaker's state", log
+	g.health.what, g.health.log = "updates of the shared breaker", log
 	return g
 }
 
@@ -230,7 +230,7 @@ func (g *gating) report(before, next gate.State, told gate.Ask) {
 	switch {
 	case next.Open && (!before.Open || !next.Since.Equal(before.Since)):
 		g.metrics.Openings.Inc()
-		g.log.Warn("the breaker is open: what the handler calls is unavailable; nothing is fetched but one order at a time, to probe",
+		g.log.Warn("the breaker is open: what the handler calls is unavailable; fetching only one probe at a time",
 			"opened_by_us", told.Trip != "", "error", next.Reason, "orders_per_second_before", math.Round(next.Normal))
 	case told.Probe == gate.ProbeFailed && next.Open:
 		g.log.Info("the probe has failed, the breaker stays open", "failures", next.Failures, "next_in", next.ProbeAt.Sub(g.database).Round(time.Millisecond).String())

@@ -16,8 +16,8 @@ import (
 // missing, a table that has been dropped, a full disk, a standby. A refusal is logged when it begins, when it changes and when it
 // ends; lost connections are logged by their server.
 type health struct {
-	doing string
-	log   *slog.Logger
+	what string // the statements, in the plural
+	log  *slog.Logger
 
 	mu   sync.Mutex
 	code string // SQLSTATE; empty: all is well
@@ -35,7 +35,7 @@ func (h *health) note(err error) {
 	case errors.As(err, &answer):
 		code, text = answer.Code, answer.Error()
 	case err != nil:
-		h.log.Debug(h.doing+" failed, trying again", "error", err.Error())
+		h.log.Debug(h.what+" failed; retrying", "error", err.Error())
 		return // no answer is no news about what the database would say
 	}
 	h.turn(code, text)
@@ -48,9 +48,9 @@ func (h *health) turn(code, text string) {
 	switch code {
 	case h.code:
 	case "":
-		h.log.Info(h.doing + " works again")
+		h.log.Info("the database accepts " + h.what + " again")
 	default:
-		h.log.Warn(h.doing+" is refused by the database, trying again until it works", "error", text)
+		h.log.Warn("the database refuses "+h.what+"; retrying (run consumer doctor)", "error", text)
 	}
 	h.code, h.text = code, text
 }

@@ -23,7 +23,7 @@ func TestWhatTheServerRefusesKeepsNothingElseWaiting(t *testing.T) {
 	b.Exec(`create view pgmq.q_order_queue_dlq as select * from pgmq.elsewhere limit 0`) // it is there, and takes nothing
 	r := b.start(s, noop)
 	b.Send(`[]`, nil)
-	await.True(t, "the dead letter is refused", func() bool { return r.log.count("writing results (bury) is refused") > 0 })
+	await.True(t, "the dead letter is refused", func() bool { return r.log.count("the database refuses burials") > 0 })
 	if ok, why := r.Ready(); ok || !strings.Contains(why, "writing is refused") {
 		t.Errorf("ready %t: %s", ok, why)
 	}

@@ -64,8 +64,8 @@ func (d *delivery) stamp(moment time.Time) message.Instant {
 	return message.InstantOf(leased.Add(moment.Sub(d.read)))
 }
 
-// held is the set of leases that we hold: the one place that knows which messages are whose turn. A delivery's outcome is
-// decided once, by whoever moves it out of buffered or running first: its worker, the deadline, or the drain.
+// held is the set of leases that we hold: the one place that knows which stage each delivery is in. A delivery's outcome is decided
+// once, by whoever moves it out of buffered or running first: its worker, the fetcher that hands it back, the deadline, or the drain.
 type held struct {
 	mu         sync.Mutex
 	deliveries map[*delivery]struct{}

@@ -43,8 +43,8 @@ func (g *gating) tripLocked(now time.Time, problem string) {
 	g.own.State, _ = gate.State{}.Step(now, g.policy, gate.Ask{Who: g.who, Trip: problem})
 	g.window.Clear()
 	g.metrics.OwnBreakerOpen.Set(1)
-	g.log.Warn("the breaker of this consumer alone is open: what the handler calls is unavailable to it, and not to others; it fetches nothing "+
-		"but one order at a time, to probe", "error", problem)
+	g.log.Warn("the breaker of this consumer alone is open: what the handler calls is unavailable to it, and not to others; "+
+		"fetching only one probe at a time", "error", problem)
 }
 
 // askOwnLocked is the permit of a consumer whose own breaker is open.

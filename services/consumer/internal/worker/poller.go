@@ -19,9 +19,10 @@ import (
 )
 
 // poller knows when there is something to fetch, on a connection of its own: it listens for notifications, and sleeps until
-// the earliest message is due, or for POLL_INTERVAL, whichever is first. Then it looks, with one index probe: that is
-// all that an idle consumer asks the database, and it also shows that the connection still lives. Due times are
-// computed by the database as durations; the host's clock only measures them out.
+// the earliest message is due, or for POLL_INTERVAL, whichever is first. Then it looks, in one round trip, which is all that an
+// idle consumer asks the database: an index probe for what is due next, the gate's revision, whether the session can write, and
+// this consumer's report when it is time for one. It also shows that the connection still lives. Due times are computed by the
+// database as durations; the host's clock only measures them out.
 type poller struct {
 	link      *pg.Link
 	queue     *queue.Queue

@@ -28,7 +28,7 @@ const (
 	reportRefused = time.Minute
 )
 
-// leaveLimit is how long the end of a drain may take longer for the last report.
+// goneLimit is how much longer the end of a drain may take for the last report.
 const goneLimit = 500 * time.Millisecond
 
 // presence is what this consumer says of itself: a row of orderflow.processes. The poller sends it along with its look at the queue, at

@@ -15,8 +15,8 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, why + " since " + since.UTC().Format(time.RFC3339)
 	case c.reads.now() != "":
 		return false, "reading is refused: " + c.reads.now()
-	case c.effects.now() != "":
-		return false, c.effects.now()
+	case c.working.now() != "":
+		return false, c.working.now()
 	case c.writing.now() != "":
 		return false, "writing is refused: " + c.writing.now()
 	case !c.schemaReady.Load():

@@ -31,13 +31,13 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 			return err
 		})
 		if errors.As(err, &unfit) {
-			c.effects.note(err)
+			c.working.note(err)
 		} else {
 			c.reads.note(err)
 		}
 		c.steps.fetch.end()
 		if err == nil && d.Ready() {
-			c.effects.note(nil)
+			c.working.note(nil)
 			c.schemaReady.Store(true)
 			c.metrics.SchemaReady.Set(1)
 			return true

@@ -109,7 +109,7 @@ type lane struct {
 	overdue atomic.Bool // results wait for a connection
 }
 
-// settling is what it takes to end leases: shared by the settler's lanes.
+// settling is what it takes to end leases. The settler's lanes share all of it but progress and note: those for ack work have their own.
 type settling struct {
 	queue     *queue.Queue
 	held      *held

@@ -153,11 +153,11 @@ func (w *workers) makeKnown(ctx context.Context, d *delivery) (known, ok bool) {
 	}
 	known, err := w.heartbeats.start(ctx, d)
 	if err != nil {
-		logAbout(w.log, slog.LevelInfo, "the start of a suspect could not be made known: it is handed back", &d.msg, slog.String("error", err.Error()))
+		logAbout(w.log, slog.LevelInfo, "could not record the start of a suspect message; released, not counted", &d.msg, slog.String("error", err.Error()))
 		return false, false
 	}
 	if known {
-		logAbout(w.log, slog.LevelWarn, "worked on alone: its consumers have died, or were cut off, several times in a row", &d.msg,
+		logAbout(w.log, slog.LevelWarn, "running this suspect message alone: its last deliveries went unanswered", &d.msg,
 			slog.Int("unanswered", int(d.msg.Unanswered)), slog.Int("crashes", int(d.msg.Crashes)))
 	}
 	return known, known
@@ -199,7 +199,7 @@ func logResult(log *slog.Logger, m *message.Message, end ending, err error) {
 			slog.String("reason", end.reason), slog.String("error", end.problem))
 	case opRelease:
 		if end.failure != "" {
-			logAbout(log, slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed for want of what the handler calls: not counted, will retry later", m,
+			logAbout(log, slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, dependency unavailable or throttling: not counted, will retry", m,
 				slog.String("error", end.problem), slog.String("retry_in", end.delay.Round(time.Millisecond).String()))
 			return
 		}

@@ -21,8 +21,9 @@ import (
 // cut off from us, or hung, may come to that commit only after we have looked. Together they span about a second.
 const unconfirmedTries = 5
 
-// write writes one batch. Each outcome of it either ends, or is pending again when write returns. On an error that is no fault of
-// the batch all of it is pending, to be sent again as it is.
+// write writes one batch. When it returns, each outcome of it has ended, is pending again, or is back with the settler: as it was, for ack work
+// that is to be done in a smaller batch, or replaced by another outcome. On an error that is no fault of the batch all of it is
+// pending, to be sent again as it is.
 func (l *lane) write(ctx context.Context, b batch) error {
 	l.progress.begin(0) // again for each statement: many slow ones in a row are no hang
 	o := b.statement.op()

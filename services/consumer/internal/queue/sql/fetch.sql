@@ -16,7 +16,7 @@
 -- wrote what is there. A read_ct at its end stays there, and one below 0 starts anew: somebody's hand has put them there.
 --
 -- At a message's first read that count is not written: headers lie behind the message, and a row that differs there is logged whole, 430 bytes
--- of WAL instead of 110. Where the publisher has stored enqueued_at as the message's created_at, as the api does, a first read makes it a
+-- of WAL instead of 90. Where the publisher has stored enqueued_at as the message's created_at, as the api does, a first read makes it a
 -- microsecond later instead, which no reader of others changes, and the next read knows by it that there was one of ours. last_read_at, behind
 -- the headers as well, is written from the second read on. A message of any other sender has its count from the first read on.
 --
