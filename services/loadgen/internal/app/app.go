@@ -29,29 +29,32 @@ const leaveGrace = 2 * time.Second
 // sending are the commands that send orders; the one without a name is the plain run.
 var sending = []string{"", "run", "capacity"}
 
-const help = `loadgen creates orders, measures the answers, and proves that each was processed exactly once.
+const help = `Orderflow's load generator: creates orders, measures the answers, and proves that each was processed exactly once.
 
-  loadgen               create ORDERS orders, CONCURRENCY at a time (or at RATE, or in STAGES), then audit them
-  loadgen audit         audit a run by its id alone: loadgen audit --run ID
-  loadgen capacity      find the highest rate that keeps the thresholds
-  loadgen receive       receive webhooks, verify and remember each, and account for them when it is ended
-  loadgen config        print every environment variable, its default and meaning
-  loadgen version       print the version
+usage: loadgen [command] [flags]
 
-Flags (each is the twin of an environment variable; before or after the command):
-  --api URL             API_URL         --run ID              RUN_ID
-  --orders N            ORDERS          --concurrency N       CONCURRENCY
-  --rate R              RATE            --duration D          DURATION
-  --stages LIST         STAGES          --thresholds LIST     THRESHOLDS
-  --json FILE           REPORT_JSON     -v                    LOG_LEVEL=debug
+  (none)    create ORDERS orders, CONCURRENCY at a time (or at RATE, or in STAGES), then audit them (also: run)
+  audit     audit a run by its id alone: loadgen audit --run ID
+  capacity  find the highest rate that keeps the thresholds
+  receive   receive webhooks, verify and remember each, and account for them when it is ended
+  config    print the environment variables as a Markdown table
+  version   print the version
+
+  --api URL             API_URL
+  --run ID              RUN_ID
+  --thresholds LIST     THRESHOLDS
+  --json FILE           REPORT_JSON
+  --orders N            ORDERS; of audit: how many orders of each generator it expects
+  --duration D          of run and capacity: DURATION
+  --concurrency N       of run and capacity: CONCURRENCY
+  --rate R              of run and capacity: RATE
+  --stages LIST         of run and capacity: STAGES
+  -v                    log at level debug (LOG_LEVEL=debug)
   -h                    this help
 
-Exit codes:
-  0     all is well
-  1     loadgen could not do its work; the api was never ready, for instance
-  2     wrong configuration
-  99    a threshold, the audit or a receiver's account failed; so do dead orders, unless a threshold on dead allows them
-  130   interrupted, after printing what there is
+Exit codes: 0 ok, 1 fault (the api was never ready, for instance), 2 wrong configuration, an unknown command or flag,
+99 a threshold, the audit or a receiver's account failed (dead orders too, unless a threshold on dead allows them),
+130 interrupted, after printing what there is.
 `
 
 // New is the program loadgen.

@@ -81,7 +81,7 @@ func (r *reader) list(ctx context.Context, prefix string, visit func(o *client.O
 			return nil
 		}
 		if len(page.Orders) == 0 || firsts[page.Orders[0].ID] {
-			return fmt.Errorf("%w: it turns in a circle", ErrListing)
+			return fmt.Errorf("%w: the cursor returned to an earlier page, or led to an empty one", ErrListing)
 		}
 		firsts[page.Orders[0].ID] = true
 		cursor = page.Next

@@ -15,10 +15,10 @@ type Config struct {
 	APIURL   string `envconfig:"API_URL" default:"http://localhost:8000" desc:"where the api answers; http or https, a path prefix is kept, a user and password are sent as Basic authentication" secret:"url" allowed:"an http:// or https:// URL"`
 	APIToken string `envconfig:"API_TOKEN" secret:"true" desc:"sent to the api as Bearer token, where it has API_TOKENS; of several, as there, the first" allowed:"of visible ASCII characters, and empty when API_URL has a user: one request has one Authorization"`
 
-	Orders      int             `envconfig:"ORDERS" default:"100" desc:"orders to create; 0 = as many as DURATION or STAGES give (then also the default)" allowed:"a whole number from 0 to 1000000000"`
-	Duration    time.Duration   `envconfig:"DURATION" default:"0s" desc:"how long to create orders; 0 = until ORDERS are created; with both, whichever ends first" allowed:"a duration such as 90s or 5m"`
+	Orders      int             `envconfig:"ORDERS" default:"100" desc:"orders to create; 0: as many as DURATION or STAGES give (then also the default). Of loadgen audit: orders expected of each generator; 0, then the default: as many as are found" allowed:"a whole number from 0 to 1000000000"`
+	Duration    time.Duration   `envconfig:"DURATION" default:"0s" desc:"how long to create orders; 0: until ORDERS are created; with both, whichever ends first" allowed:"a duration such as 90s or 5m"`
 	Concurrency int             `envconfig:"CONCURRENCY" default:"20" desc:"closed model (no RATE, no STAGES): workers, each with one request under way" allowed:"a whole number from 1 to 20000"`
-	Rate        float64         `envconfig:"RATE" default:"0" desc:"open model: orders a second, sent when they are due whether or not earlier ones were answered; 0 = closed model" allowed:"a number from 0 to 1000000"`
+	Rate        float64         `envconfig:"RATE" default:"0" desc:"open model: orders a second, sent when they are due whether or not earlier ones were answered; 0: closed model" allowed:"a number from 0 to 1000000"`
 	Stages      arrivals.Stages `envconfig:"STAGES" desc:"open model in ramps, as in 30s:100,2m:1000,30s:0: each goes in a straight line from the rate before it (at first RATE) to its own" allowed:"a list such as 30s:100,2m:1000,30s:0 (duration:orders per second)"`
 	Arrivals    string          `envconfig:"ARRIVALS" default:"constant" desc:"open model: evenly spaced, or poisson (independent customers)" allowed:"constant or poisson"`
 	Bulk        int             `envconfig:"BULK" default:"1" desc:"orders in one request; above 1 they go to POST /orders/batch" allowed:"a whole number from 1 to 1000"`
@@ -26,12 +26,12 @@ type Config struct {
 	PoisonShare    Share `envconfig:"POISON_SHARE" default:"0" desc:"share of requests that are invalid orders and must be refused with a 400, 413, 415 or 422 (broken JSON, missing fields, wrong values); a poisonous message cannot be made over HTTP" allowed:"a share such as 1% or 0.01, at most 90%"`
 	DuplicateShare Share `envconfig:"DUPLICATE_SHARE" default:"0" desc:"share of requests that send an order again under its key, while the first may still be under way; the answer must be the first one's" allowed:"a share such as 1% or 0.01, at most 90%"`
 
-	RunID string `envconfig:"RUN_ID" desc:"name of the run; every idempotency key begins with it; the same name again replays the run instead of creating new orders; empty = a new one" allowed:"1 to 100 letters, digits, dots, dashes and underscores"`
+	RunID string `envconfig:"RUN_ID" desc:"name of the run; every idempotency key begins with it; the same name again replays the run instead of creating new orders; empty: a new one" allowed:"1 to 100 letters, digits, dots, dashes and underscores"`
 	Index int    `envconfig:"JOB_COMPLETION_INDEX" default:"0" desc:"number of this generator among parallel ones with the same RUN_ID (Kubernetes sets it in an indexed Job)" allowed:"a whole number from 0 to 99999"`
-	Seed  uint64 `envconfig:"SEED" default:"0" desc:"makes arrivals and shares repeatable; 0 = derived from RUN_ID" allowed:"a whole number"`
+	Seed  uint64 `envconfig:"SEED" default:"0" desc:"makes arrivals and shares repeatable; 0: derived from RUN_ID" allowed:"a whole number"`
 
 	RequestTimeout time.Duration `envconfig:"REQUEST_TIMEOUT" default:"10s" desc:"how long one try may take" allowed:"a duration from 10ms to 10m"`
-	RetryFor       time.Duration `envconfig:"RETRY_FOR" default:"1m" desc:"how long an order is tried again (time-outs, resets, 5xx, 429) with the same key before it counts as unknown; 0 = one try" allowed:"a duration from 0s to 24h"`
+	RetryFor       time.Duration `envconfig:"RETRY_FOR" default:"1m" desc:"how long an order is tried again (time-outs, resets, 5xx, 429) with the same key before it counts as unknown; 0: one try" allowed:"a duration from 0s to 24h"`
 	BackoffBase    time.Duration `envconfig:"BACKOFF_BASE" default:"50ms" desc:"upper bound of the first pause before a retry; it doubles with each try, with full jitter" allowed:"a duration from 1ms to 1m"`
 	BackoffMax     time.Duration `envconfig:"BACKOFF_MAX" default:"5s" desc:"the longest such pause; a longer Retry-After is honoured all the same" allowed:"a duration from 1ms to 10m, at least BACKOFF_BASE"`
 	MaxInFlight    int           `envconfig:"MAX_IN_FLIGHT" default:"1000" desc:"open model: requests under way at most; arrivals beyond wait (late)" allowed:"a whole number from 1 to 20000"`
@@ -49,8 +49,8 @@ type Config struct {
 	TerminationPath  string        `envconfig:"TERMINATION_MESSAGE_PATH" default:"/dev/termination-log" desc:"where the summary goes as the container's termination message, in JSON; only if there is such a file, as in Kubernetes" allowed:"a path"`
 	Progress         string        `envconfig:"PROGRESS" default:"auto" desc:"what is shown meanwhile: lines of the log, off, or auto (on a terminal one line that is drawn again and again, else lines)" allowed:"auto, lines or off"`
 	ProgressInterval time.Duration `envconfig:"PROGRESS_INTERVAL" default:"5s" desc:"time between two lines of progress" allowed:"a duration from 100ms to 1h"`
-	MetricsHost      string        `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty = all" allowed:"a host name or an IP address"`
-	MetricsPort      int           `envconfig:"METRICS_PORT" default:"-1" desc:"port of /metrics, /livez and /readyz while it runs; 0 = any free port, -1 = off" allowed:"a whole number from -1 to 65535"`
+	MetricsHost      string        `envconfig:"METRICS_HOST" desc:"address that METRICS_PORT listens on; empty: all" allowed:"a host name or an IP address"`
+	MetricsPort      int           `envconfig:"METRICS_PORT" default:"-1" desc:"port of /metrics, /livez and /readyz while it runs; 0: any free port, -1: off" allowed:"a whole number from -1 to 65535"`
 	Pprof            bool          `envconfig:"PPROF" default:"false" desc:"serve Go's profiler on METRICS_PORT too, under /debug/pprof/" allowed:"true or false"`
 
 	CapacityMin       float64       `envconfig:"CAPACITY_MIN" default:"100" desc:"loadgen capacity: the first rate tried, in orders a second" allowed:"a number from 1 to 1000000"`

@@ -95,7 +95,7 @@ func (r *receiver) compare(ctx context.Context, api lister, run string, a *Accou
 			return sum, nil
 		}
 		if seen[page.Next] {
-			return sum, errors.New("ask the api for its orders: the listing turns in a circle")
+			return sum, errors.New("ask the api for its orders: the cursor returned to an earlier page")
 		}
 		seen[page.Next] = true
 		cursor = page.Next

@@ -76,7 +76,7 @@ func (c *control) show(w http.ResponseWriter, _ *http.Request) {
 // order puts the faults in the body into force: for ?for=30s, or until others are ordered.
 func (c *control) order(w http.ResponseWriter, req *http.Request) {
 	if !c.allowed(req) {
-		http.Error(w, "faults are ordered from this machine, or with one of ADMIN_TOKEN as Bearer token", http.StatusForbidden)
+		http.Error(w, "setting faults needs a local connection or Authorization: Bearer <ADMIN_TOKEN>", http.StatusForbidden)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 4<<10))

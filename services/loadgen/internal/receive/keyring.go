@@ -49,7 +49,7 @@ func (k *keyring) now() signature.Keys {
 		return k.keys
 	}
 	k.keys = keys
-	k.log.Info("the keys of the file hold from now on", slog.String("keys", keys.String()))
+	k.log.Info("the file of keys was reloaded", slog.String("keys", keys.String()))
 	return keys
 }
 

@@ -137,7 +137,7 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) (answer func()
 		r.count(resultFull)
 		return func() { http.Error(w, err.Error(), http.StatusInsufficientStorage) }
 	case err != nil:
-		return func() { http.Error(w, "it cannot be remembered", http.StatusInternalServerError) }
+		return func() { http.Error(w, "cannot store the webhook id", http.StatusInternalServerError) }
 	}
 	result := resultNew
 	if outcome == memory.Repeated {

@@ -73,12 +73,12 @@ func (r *receiver) serve(ctx context.Context, p *presence) error {
 		switch {
 		case away && here:
 			p.leave(0)
-			p.log.Info("away", slog.String("address", p.address))
+			p.log.Info("fault away: listener closed", slog.String("address", p.address))
 		case !away && !here:
 			if err := p.come(ctx); err != nil {
 				return err
 			}
-			p.log.Info("back", slog.String("address", p.address))
+			p.log.Info("listener reopened", slog.String("address", p.address))
 		}
 		here = !away
 		var over <-chan time.Time

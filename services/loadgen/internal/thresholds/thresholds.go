@@ -113,7 +113,7 @@ func parse(part string) (Threshold, error) {
 	t := Threshold{Metric: m[1], Op: m[2], text: m[1] + m[2] + m[3]}
 	about, ok := find(t.Metric)
 	if !ok {
-		return Threshold{}, fmt.Errorf("%q is none of %s", t.Metric, Metrics())
+		return Threshold{}, fmt.Errorf("%q is not one of %s", t.Metric, Metrics())
 	}
 	value, err := parseValue(m[3], about.unit)
 	if err != nil {

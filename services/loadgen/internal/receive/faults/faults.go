@@ -80,7 +80,7 @@ func parse(text string) (Fault, error) {
 	percent, is := strings.CutSuffix(share, "%")
 	n, err := strconv.ParseFloat(percent, 64)
 	if err != nil || !is || !(n > 0 && n <= 100) {
-		return f, fmt.Errorf("%q is no share such as 10%%", share)
+		return f, fmt.Errorf("%q is not a share such as 10%%", share)
 	}
 	f.Share = n / 100
 	if kind == Away && (f.Share < 1 || timed) {
@@ -90,7 +90,7 @@ func parse(text string) (Fault, error) {
 		return f, nil
 	}
 	if f.Time, err = time.ParseDuration(late); err != nil || f.Time <= 0 || f.Time > time.Hour {
-		return f, fmt.Errorf("%q is no duration up to 1h", late)
+		return f, fmt.Errorf("%q is not a duration up to 1h", late)
 	}
 	return f, nil
 }
