@@ -66,7 +66,7 @@ func webhook(ctx context.Context, s *suite) error {
 		if o := account.Orders; o.Accepted != got.Accepted || o.Once+o.Repeated != got.Completed || o.Never != 0 || o.Repeated == 0 {
 			return fmt.Errorf("the receiver's account: %s", text)
 		}
-		say("%d orders arrived once and %d more often, none never, altered or forged", account.Orders.Once, account.Orders.Repeated)
+		say("%d orders arrived once and %d more often, none missing, altered or forged", account.Orders.Once, account.Orders.Repeated)
 		return nil
 	})
 	if err != nil {

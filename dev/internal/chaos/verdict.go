@@ -133,8 +133,8 @@ func (r *Result) judgeReceived(a *stack.Received) {
 	r.check(altered == 0, "orders that arrived altered, or under another's id", altered, 0)
 	r.check(a.Received.Renamed == 0, "orders that arrived under two ids", a.Received.Renamed, 0)
 	r.check(forged == 0, "webhooks without a valid signature", forged, 0)
-	r.measured(len(a.Faults) == 0, "receiver", fmt.Sprintf("%d once, %d repeated (%d repetitions), %d never, %d altered, %d forged",
-		o.Once, o.Repeated, a.Received.Repetitions, o.Never, altered, forged), "none never, altered or forged")
+	r.measured(len(a.Faults) == 0, "receiver", fmt.Sprintf("%d once, %d repeated (%d repetitions), %d missing, %d altered, %d forged",
+		o.Once, o.Repeated, a.Received.Repetitions, o.Never, altered, forged), "none missing, altered or forged")
 }
 
 func alive(yes bool) string {
