@@ -38,8 +38,10 @@ func TestWhatDisprovesAConsumer(t *testing.T) {
 		"not where others had opened it":       {opened: theirs, next: func(s gate.State) gate.State { return closed(s, "others") }},
 		"and still so in the outage of others": {opened: theirs, next: func(s gate.State) gate.State { return closed(s, "others") }, before: own{disproved: true}, want: true},
 		"not by its own probe":                 {opened: ours, next: func(s gate.State) gate.State { return closed(s, "us") }, told: gate.Ask{Who: "us", Probe: gate.ProbeAnswered}},
-		"no more after its own probe": {opened: theirs, next: func(s gate.State) gate.State { return closed(s, "us") },
-			told: gate.Ask{Who: "us", Probe: gate.ProbeAnswered}, before: own{disproved: true}},
+		"no more after its own probe": {
+			opened: theirs, next: func(s gate.State) gate.State { return closed(s, "us") },
+			told: gate.Ask{Who: "us", Probe: gate.ProbeAnswered}, before: own{disproved: true},
+		},
 		"not by a hand that deletes the row": {opened: ours, next: func(gate.State) gate.State { return gate.State{} }},
 		"not by a hand that closes it": {opened: ours, next: func(s gate.State) gate.State {
 			s.Open, s.Since = false, closing
