@@ -5,6 +5,9 @@ func attemptMutants() []Mutant {
 	const dir = consumer + "/internal/"
 	const sql = dir + "queue/sql/"
 	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
+	lease := func(name string) Test { return goTest(consumer, "./internal/lease", name) }
+	fetch := func(name string) Test { return goTest(consumer, "./internal/fetch", name) }
+	ending := func(name string) Test { return goTest(consumer, "./internal/ending", name) }
 	queue := func(name string) Test { return goTest(consumer, "./internal/queue", name) }
 	return []Mutant{
 		{
@@ -61,48 +64,48 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "a suspect is worked on in full company", Quick: true, By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
-			Edits: []Edit{{dir + "worker/company.go", `n < s.of(c.concurrency)`, `n < c.concurrency`}},
+			Edits: []Edit{{dir + "lease/company.go", `n < s.Of(c.concurrency)`, `n < c.concurrency`}},
 		},
 		{
-			Breaks: "others overtake a suspect that waits to be alone", By: worker("TestASuspectIsWorkedOnInSmallCompanyAndNobodyOvertakesIt"),
-			Edits: []Edit{{dir + "worker/company.go", `c.turn != mine ||`, `c.turn > mine ||`}},
+			Breaks: "others overtake a suspect that waits to be alone", By: lease("TestASuspectIsWorkedOnInSmallCompanyAndNobodyOvertakesIt"),
+			Edits: []Edit{{dir + "lease/company.go", `c.turn != mine ||`, `c.turn > mine ||`}},
 		},
 		{
-			Breaks: "what there is no room for beside a suspect is kept", By: worker("TestSuspectsLeaveLessRoom"),
-			Edits: []Edit{{dir + "worker/load.go", `return kept[:room], kept[room:]`, `return kept, nil`}},
+			Breaks: "what there is no room for beside a suspect is kept", By: fetch("TestSuspectsLeaveLessRoom"),
+			Edits: []Edit{{dir + "fetch/prefetch.go", `return kept[:room], kept[room:]`, `return kept, nil`}},
 		},
 		{
-			Breaks: "a suspect is handed back for ever", By: worker("TestSuspectsLeaveLessRoom"),
-			Edits: []Edit{{dir + "worker/load.go", `cmp.Compare(b.suspicion(), a.suspicion())`, `cmp.Compare(a.suspicion(), b.suspicion())`}},
+			Breaks: "a suspect is handed back for ever", By: fetch("TestSuspectsLeaveLessRoom"),
+			Edits: []Edit{{dir + "fetch/prefetch.go", `cmp.Compare(b.Suspicion(), a.Suspicion())`, `cmp.Compare(a.Suspicion(), b.Suspicion())`}},
 		},
 		{
 			Breaks: "the start of what is worked on alone is not made known", By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
-			Edits: []Edit{{dir + "worker/workers.go", `if !d.suspicion().alone(w.concurrency) ||`, `if true ||`}},
+			Edits: []Edit{{dir + "worker/workers.go", `if !w.held.Alone(d) {`, `if true {`}},
 		},
 		{
 			Breaks: "a consumer that was cut off is taken for dead", By: worker("TestALateAnswerTakesTheCrashBack"),
-			Edits: []Edit{{dir + "worker/write.go", `fate == queue.Lost && !item.unconfirmed {`, `fate == queue.Lost && false {`}},
+			Edits: []Edit{{dir + "settle/write.go", `fate == queue.Lost && !item.unconfirmed {`, `fate == queue.Lost && false {`}},
 		},
 		{
 			Breaks: "an order whose handler comes back too late has no answer", By: worker("TestALateAnswerTakesTheCrashBack"),
-			Edits: []Edit{{dir + "worker/workers.go", `if !w.held.decide(d, stage) {`, `if !w.held.decide(d, stage) || d.lost {`}},
+			Edits: []Edit{{dir + "settle/settler.go", `	if !first {`, `	if !first || d.Lost() {`}},
 		},
 		{
-			Breaks: "who was alone makes room before its end is written", By: worker("TestWhoWasAloneMakesRoomWhenItsEndIsWritten"),
-			Edits: []Edit{{dir + "worker/held.go", `= running, now, deadline, known, known, cancel`, `= running, now, deadline, known, false, cancel`}},
+			Breaks: "who was alone makes room before its end is written", By: lease("TestWhoWasAloneMakesRoomWhenItsEndIsWritten"),
+			Edits: []Edit{{dir + "lease/set.go", `= running, now, deadline, known, known, cancel`, `= running, now, deadline, known, false, cancel`}},
 		},
 		{
 			Breaks: "an end that cannot be written keeps everybody waiting", By: worker("TestASuspectWhoseEndCannotBeWrittenKeepsNobodyWaiting"),
-			Edits: []Edit{{dir + "worker/write.go", `	l.held.leaveCompany(o.delivery)
+			Edits: []Edit{{dir + "settle/write.go", `	l.Held.LeaveCompany(o.delivery)
 `, ``}},
 		},
 		{
-			Breaks: "one crash more than allowed", By: worker("TestHowADeliveryEnds"),
-			Edits: []Edit{{dir + "worker/ending.go", `int(m.Crashes) >= min(`, `int(m.Crashes) > min(`}},
+			Breaks: "one crash more than allowed", By: ending("TestHowADeliveryEnds"),
+			Edits: []Edit{{dir + "ending/rules.go", `int(m.Crashes) >= min(`, `int(m.Crashes) > min(`}},
 		},
 		{
 			Breaks: "a message that was never tried has had an attempt", By: worker("TestAMessageThatKillsItsConsumersIsCondemnedAlone"),
-			Edits: []Edit{{dir + "worker/outcome.go", `e.Attempt-1, e.Failed-1`, `e.Attempt, e.Failed`}},
+			Edits: []Edit{{dir + "settle/outcome.go", `e.Attempt-1, e.Failed-1`, `e.Attempt, e.Failed`}},
 		},
 	}
 }

@@ -5,19 +5,18 @@ func breakerMutants() []Mutant {
 	const (
 		gate   = consumer + "/internal/gate/"
 		worker = consumer + "/internal/worker/"
+		parts  = consumer + "/internal/"
 		queue  = consumer + "/internal/queue/"
 	)
 	rules := func(test string) Test { return goTest(consumer, "./internal/gate", test) }
 	works := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
+	gating := func(test string) Test { return goTest(consumer, "./internal/gating", test) }
+	ending := func(test string) Test { return goTest(consumer, "./internal/ending", test) }
 	return []Mutant{
 		{
 			Breaks: "attempts are counted while the breaker is open", By: works("TestAnOutageOfWhatIsCalledCostsNoAttempt"),
-			Edits: []Edit{{worker + "ending.go", `	if !uncounted {
-		return end
-	}
-`, `	if true {
-		return end
-	}
+			Edits: []Edit{{parts + "ending/rules.go", `	case e.Uncounted:
+`, `	case e.Uncounted && false:
 `}},
 		},
 		{
@@ -62,24 +61,24 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "nobody notices that handlers have become slow", By: works("TestAfterASlowTimeALimitHolds"),
-			Edits: []Edit{{worker + "gating.go", `		g.slowed, g.news = true, true
+			Edits: []Edit{{parts + "gating/gating.go", `		g.slowed, g.news = true, true
 `, ``}},
 		},
 		{
 			Breaks: "one consumer that fails alone stops all the others", By: works("TestAConsumerThatFailsAloneOpensOnlyItsOwnBreaker"),
-			Edits: []Edit{{worker + "own.go", `	if !g.own.disproved {`, `	if g.own.disproved || true {`}},
+			Edits: []Edit{{parts + "gating/own.go", `	if !g.own.disproved {`, `	if g.own.disproved || true {`}},
 		},
 		{
 			Breaks: "a consumer that has failed alone never probes for the others", By: works("TestAConsumerThatHasFailedAloneProbesForAll"),
-			Edits: []Edit{{worker + "permit.go", `	if next.Open && g.own.Open {`, `	if false {`}},
+			Edits: []Edit{{parts + "gating/permit.go", `	if next.Open && g.own.Open {`, `	if false {`}},
 		},
 		{
-			Breaks: "a breaker that was closed by hand speaks against who had opened it", By: works("TestWhatDisprovesAConsumer"),
-			Edits: []Edit{{worker + "own.go", ` || o.opened && seen.Recovering(seen.Now)`, ` || o.opened`}},
+			Breaks: "a breaker that was closed by hand speaks against who had opened it", By: gating("TestWhatDisprovesAConsumer"),
+			Edits: []Edit{{parts + "gating/own.go", ` || o.opened && seen.Recovering(seen.Now)`, ` || o.opened`}},
 		},
 		{
-			Breaks: "handlers are called slow although workers are free", By: works("TestWhenHandlersHaveBecomeSlow"),
-			Edits: []Edit{{worker + "gating.go", ` || len(g.running) < g.workers {`, ` {`}},
+			Breaks: "handlers are called slow although workers are free", By: gating("TestWhenHandlersHaveBecomeSlow"),
+			Edits: []Edit{{parts + "gating/gating.go", ` || len(g.running) < g.workers {`, ` {`}},
 		},
 		{
 			Breaks: "times far ahead are believed", Quick: true, By: rules("TestNothingThatHappensBreaksTheRules"),
@@ -92,28 +91,26 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{gate + "window.go", ` && w.several()`, ` && (true || w.several())`}},
 		},
 		{
-			Breaks: "what is an order's own fault opens the breaker", By: works("TestWhatAnAttemptSaysAboutWhatItCalls"),
-			Edits: []Edit{{worker + "ending.go", `		return gate.Unavailable, true
-	}
-	return gate.Answered, true`, `		return gate.Unavailable, true
-	}
-	return gate.Unavailable, true`}},
+			Breaks: "what is an order's own fault opens the breaker", By: ending("TestWhatAnAttemptSaysAboutWhatItCalls"),
+			Edits: []Edit{{parts + "ending/event.go", `	default:
+		return gate.Answered, true`, `	default:
+		return gate.Unavailable, true`}},
 		},
 		{
 			Breaks: "a consumer that starts does not ask whether the breaker is open", By: works("TestAConsumerThatStartsWhileTheBreakerIsOpenStartsClosed"),
-			Edits: []Edit{{worker + "gating.go", `		stale:   true, // it may be closed
+			Edits: []Edit{{parts + "gating/gating.go", `		stale:   true, // it may be closed
 `, ``}},
 		},
 		{
 			Breaks: "what waits is started although the breaker is open", By: works("TestAPausedQueueIsNotWorkedOn"),
-			Edits: []Edit{{worker + "fetcher.go", `		if p.shut {
-			f.buffer.releaseAll()
+			Edits: []Edit{{parts + "fetch/fetcher.go", `		if p.Shut {
+			f.Buffer.ReleaseAll()
 		}
-`, ``}, {worker + "workers.go", ` || !w.gate.starts(d)`, ` || !w.gate.starts(d) && false`}},
+`, ``}, {worker + "workers.go", ` || !w.gate.Starts(&d.Ticket)`, ` || !w.gate.Starts(&d.Ticket) && false`}},
 		},
 		{
 			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),
-			Edits: []Edit{{worker + "workers.go", `unstarted{ago: time.Since(d.due)}`, `unstarted{}`}},
+			Edits: []Edit{{parts + "fetch/buffer.go", `ending.Unstarted{Ago: time.Since(d.Due)}`, `ending.Unstarted{Ago: 0 * time.Since(d.Due)}`}},
 		},
 		{
 			Breaks: "what refuses the first calls is taken for what refuses too many", By: rules("TestAfterPatienceTheFullRateIsBackSoon"),
@@ -125,11 +122,11 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "what comes back first decides whether the breaker opens", By: works("TestQuickFailuresAmongSlowAnswersOpenNothing"),
-			Edits: []Edit{{worker + "gating.go", `slower = g.slowerLocked(d)`, `_ = g.slowerLocked(d)`}},
+			Edits: []Edit{{parts + "gating/gating.go", `slower = g.slowerLocked(t)`, `_ = g.slowerLocked(t)`}},
 		},
 		{
 			Breaks: "a breaker that nobody shares is closed by a row that cannot be written", By: works("TestWithoutItsRowEachConsumerHasABreakerOfItsOwn"),
-			Edits: []Edit{{worker + "permit.go", `		ask.Trip = g.known.Reason
+			Edits: []Edit{{parts + "gating/permit.go", `		ask.Trip = g.known.Reason
 `, `		_ = ask.Trip
 `}},
 		},
@@ -141,10 +138,10 @@ func breakerMutants() []Mutant {
 `, ``}},
 		},
 		{
-			Breaks: "patience uses up attempts", By: works("TestHowADeliveryEnds"),
-			Edits: []Edit{{worker + "ending.go", `	if patience {
-		return ending`, `	if patience && after < 0 {
-		return ending`}},
+			Breaks: "patience uses up attempts", By: ending("TestHowADeliveryEnds"),
+			Edits: []Edit{{parts + "ending/rules.go", `	case failure == throttled:
+`, `	case failure == throttled && m.Attempt < 0:
+`}},
 		},
 		{
 			Breaks: "two consumers change the gate without seeing each other", By: goTest(consumer, "./internal/queue", "TestTheGateChangesOneStepAtATime"),

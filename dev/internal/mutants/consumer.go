@@ -8,23 +8,24 @@ func consumerMutants() []Mutant {
 	)
 	queue := func(test string) Test { return goTest(consumer, "./internal/queue", test) }
 	worker := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
-	decides := worker("TestHowADeliveryEnds")
+	lease := func(test string) Test { return goTest(consumer, "./internal/lease", test) }
+	decides := goTest(consumer, "./internal/ending", "TestHowADeliveryEnds")
 	stale := queue("TestAckOfAStaleLeaseChangesNothing")
 	return []Mutant{
 		{
 			Breaks: "a result is written before those of the same read", By: worker("TestWhatWasReadTogetherIsAckedTogether"),
-			Edits: []Edit{{dir + "worker/settler.go", `		l.await(ctx)
+			Edits: []Edit{{dir + "settle/lane.go", `		l.await(ctx)
 `, ``}},
 		},
 		{
 			Breaks: "a result waits for a slow handler", By: worker("TestAResultDoesNotWaitForASlowHandler"),
-			Edits: []Edit{{dir + "worker/settler.go", `		case <-over:
+			Edits: []Edit{{dir + "settle/lane.go", `		case <-over:
 			return
 `, ``}},
 		},
 		{
 			Breaks: "a read that memory has cut short waits for the next look", By: worker("TestAReadThatMemoryCutsShortGoesOn"),
-			Edits: []Edit{{dir + "worker/fetcher.go", `f.poller.fetched(got, cut)`, `f.poller.fetched(got, cut && false)`}},
+			Edits: []Edit{{dir + "fetch/fetcher.go", `f.Poller.fetched(got, cut)`, `f.Poller.fetched(got, cut && false)`}},
 		},
 		// The lease, in SQL.
 		{
@@ -153,7 +154,7 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "an idle consumer is ready though nothing can be written", By: worker("TestAnIdleConsumerKnowsThatNothingCanBeWritten"),
-			Edits: []Edit{{dir + "worker/poller.go", `p.writing.readOnly(seen.ReadOnly)`, `p.writing.readOnly(false)`}},
+			Edits: []Edit{{dir + "fetch/poller.go", `p.noteReadOnly(seen.ReadOnly)`, `p.noteReadOnly(false)`}},
 		},
 		{
 			Breaks: "a read whose count does not rise is a lease", By: queue("TestWhatATriggerUndoesIsNotTakenForWritten"),
@@ -176,40 +177,40 @@ func consumerMutants() []Mutant {
 		// What becomes of an attempt.
 		{
 			Breaks: "a lease that ran out counts as a failure", Quick: true, By: decides,
-			Edits: []Edit{{dir + "worker/ending.go", `errors.Is(e.cause, handler.ErrLeaseExpired) || `, ``}},
+			Edits: []Edit{{dir + "ending/event.go", `errors.Is(e.Cause, handler.ErrLeaseExpired) || `, ``}},
 		},
 		{
 			Breaks: "a drain counts as a failure", By: decides,
-			Edits: []Edit{{dir + "worker/ending.go", `return errors.Is(e.cause, handler.ErrDraining) || `, `return `}},
+			Edits: []Edit{{dir + "ending/event.go", `(errors.Is(e.Cause, handler.ErrDraining) || `, `(`}},
 		},
 		{
 			Breaks: "one attempt more than allowed", By: decides,
-			Edits: []Edit{{dir + "worker/ending.go", `if m.Attempt >= r.maxAttempts {`, `if m.Attempt > r.maxAttempts {`}},
+			Edits: []Edit{{dir + "ending/rules.go", `if m.Attempt >= r.maxAttempts {`, `if m.Attempt > r.maxAttempts {`}},
 		},
 		{
 			Breaks: "a permanent error is tried again", By: decides,
-			Edits: []Edit{{dir + "worker/ending.go", `case handler.IsPermanent(err):`, `case handler.IsPermanent(err) && false:`}},
+			Edits: []Edit{{dir + "ending/event.go", `case handler.IsPermanent(e.Err):`, `case handler.IsPermanent(e.Err) && false:`}},
 		},
 		{
 			Breaks: "what is not known to be written is taken for done", By: worker("TestWhatIsNotKnownToBeWrittenIsWrittenAgain"),
-			Edits: []Edit{{dir + "worker/write.go", `case !known, fate == queue.Held,`, `case !known:
+			Edits: []Edit{{dir + "settle/write.go", `case !known, fate == queue.Held,`, `case !known:
 			l.done(item)
 		case fate == queue.Held,`}},
 		},
 		{
 			Breaks: "of a refused batch the second half is dropped after an error", By: worker("TestALostConnectionInTheMiddleOfARefusedBatchLosesNothing"),
-			Edits: []Edit{{dir + "worker/write.go", `	return errors.Join(l.write(ctx, one), l.write(ctx, two))`, `	if err := l.write(ctx, one); err != nil {
+			Edits: []Edit{{dir + "settle/write.go", `	return errors.Join(l.write(ctx, one), l.write(ctx, two))`, `	if err := l.write(ctx, one); err != nil {
 		return errors.Join(err)
 	}
 	return l.write(ctx, two)`}},
 		},
 		{
-			Breaks: "a lease is not extended while its ack waits", By: worker("TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten"),
-			Edits: []Edit{{dir + "worker/claims.go", `d.stage <= acking`, `d.stage < acking`}},
+			Breaks: "a lease is not extended while its ack waits", By: lease("TestALeaseIsExtendedUntilItsEndIsDecidedOrWritten"),
+			Edits: []Edit{{dir + "lease/claims.go", `d.stage <= Acking`, `d.stage < Acking`}},
 		},
 		{
-			Breaks: "heartbeat and ack write about one lease at the same time", By: worker("TestOnlyOneWritesAboutALeaseAtATime"),
-			Edits: []Edit{{dir + "worker/claims.go", ` && d.claimedBy == unclaimed }`, ` }`}},
+			Breaks: "heartbeat and ack write about one lease at the same time", By: lease("TestOnlyOneWritesAboutALeaseAtATime"),
+			Edits: []Edit{{dir + "lease/claims.go", ` && d.claimedBy == unclaimed }`, ` }`}},
 		},
 		{
 			Breaks: "the backoff does not grow", By: goTest(consumer, "./internal/backoff", "TestTheBoundGrowsToTheCapAndNoFurther"),

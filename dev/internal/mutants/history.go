@@ -10,6 +10,8 @@ func historyMutants() []Mutant {
 	)
 	queue := func(test string) Test { return goTest(consumer, "./internal/queue", test) }
 	worker := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
+	lease := func(test string) Test { return goTest(consumer, "./internal/lease", test) }
+	ending := func(test string) Test { return goTest(consumer, "./internal/ending", test) }
 	schema := func(test string) Test { return goTest(api, "./internal/schema", test) }
 	stories := goTest(api, "./internal/history", "TestStories")
 	explains := goTest("dev", "./internal/chaos", "TestAStoryThatDoesNotExplainItsOrderIsWrong")
@@ -43,11 +45,11 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "who comes too late is not told of", By: worker("TestTheHistoryTellsOfHandBacksAndLostLeases"),
-			Edits: []Edit{{dir + "worker/write.go", `e.Told = item.history(queue.OutcomeLeaseLost)`, `e.Told = nil`}},
+			Edits: []Edit{{dir + "settle/write.go", `e.Told = item.history(queue.OutcomeLeaseLost)`, `e.Told = nil`}},
 		},
 		{
 			Breaks: "who hears of its loss from the heartbeat is not told of", By: worker("TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices"),
-			Edits: []Edit{{dir + "worker/workers.go", `if !w.held.decide(d, stage) {`, `if !w.held.decide(d, stage) || d.lost {`}},
+			Edits: []Edit{{dir + "settle/settler.go", `	if !first {`, `	if !first || d.Lost() {`}},
 		},
 		{
 			Breaks: "a late answer leaves the crash that it was taken for", By: queue("TestAKnownStartWithoutAnAnswerIsACrashUntilTheAnswerComes"),
@@ -58,14 +60,14 @@ func historyMutants() []Mutant {
 			Edits: []Edit{{sql + "late.sql", `'attempt', case when`, `'not_attempt', case when`}},
 		},
 		{
-			Breaks: "a timeout is told as a failure", By: worker("TestWhatTheHistoryCallsAnEnding"),
-			Edits: []Edit{{dir + "worker/ending.go", `	case "timeout":
+			Breaks: "a timeout is told as a failure", By: ending("TestWhatTheHistoryCallsAnEnding"),
+			Edits: []Edit{{dir + "ending/ending.go", `	case timeout:
 		return queue.OutcomeTimedOut
 `, ``}},
 		},
 		{
-			Breaks: "times are those of the consumer's clock", By: worker("TestTheStampsAreTheDatabases"),
-			Edits: []Edit{{dir + "worker/held.go", `message.InstantOf(leased.Add(moment.Sub(d.read)))`, `message.InstantOf(moment.Add(0 * leased.Sub(d.read)))`}},
+			Breaks: "times are those of the consumer's clock", By: lease("TestTheStampsAreTheDatabases"),
+			Edits: []Edit{{dir + "lease/delivery.go", `message.InstantOf(leased.Add(moment.Sub(d.read)))`, `message.InstantOf(moment.Add(0 * leased.Sub(d.read)))`}},
 		},
 		{
 			Breaks: "a second effect changes when the order was started", By: queue("TestAnOrderThatSucceedsAtOnceCostsNoRowAndSaysWhenItWasStarted"),

@@ -2,47 +2,48 @@ package mutants
 
 // loadMutants break how a consumer decides what to read.
 func loadMutants() []Mutant {
-	const file = consumer + "/internal/worker/load.go"
+	const file = consumer + "/internal/fetch/prefetch.go"
+	fetch := func(name string) Test { return goTest(consumer, "./internal/fetch", name) }
 	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
 	return []Mutant{
 		{
-			Breaks: "reads do not grow with quick handlers", By: worker("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `l.grown = min(2*l.grown, l.most())`, `l.grown = l.least()`}},
+			Breaks: "reads do not grow with quick handlers", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
+			Edits: []Edit{{file, `p.grown = min(2*p.grown, p.Most())`, `p.grown = p.least()`}},
 		},
 		{
-			Breaks: "reads do not shrink with slow handlers", By: worker("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `	l.grown = max(min(l.grown, soon), l.least())
+			Breaks: "reads do not shrink with slow handlers", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
+			Edits: []Edit{{file, `	p.grown = max(min(p.grown, soon), p.least())
 `, ``}},
 		},
 		{
-			Breaks: "BATCH_SIZE is no bound", By: worker("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `cmp.Or(l.settings.Batch, mostRead)`, `max(l.settings.Batch, mostRead)`}},
+			Breaks: "BATCH_SIZE is no bound", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
+			Edits: []Edit{{file, `cmp.Or(p.limits.Batch, mostRead)`, `max(p.limits.Batch, mostRead)`}},
 		},
 		{
-			Breaks: "a read that was not full makes the next one larger", By: worker("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `if got >= l.grown {`, `if got > 0 {`}},
+			Breaks: "a read that was not full makes the next one larger", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
+			Edits: []Edit{{file, `if got >= p.grown {`, `if got > 0 {`}},
 		},
 		{
-			Breaks: "a consumer reads ahead for a quarter of a second", By: worker("TestPrefetchAdaptsToHowLongHandlersTake"),
-			Edits: []Edit{{file, `min(readsAhead*l.roundTrip, longestAhead)`, `longestAhead`}},
+			Breaks: "a consumer reads ahead for a quarter of a second", By: fetch("TestPrefetchAdaptsToHowLongHandlersTake"),
+			Edits: []Edit{{file, `min(readsAhead*p.roundTrip, longestAhead)`, `longestAhead`}},
 		},
 		{
-			Breaks: "a consumer takes as much as it can", By: worker("TestConsumersShareASmallBacklogEvenly"),
-			Edits: []Edit{{file, `	return min(soon, 2*l.grown)`, `	return 2 * mostRead`}, {file, `	l.grown = max(min(l.grown, soon), l.least())
-`, `	l.grown = max(l.most(), soon)
+			Breaks: "a consumer takes as much as it can", By: fetch("TestConsumersShareASmallBacklogEvenly"),
+			Edits: []Edit{{file, `	return min(soon, 2*p.grown)`, `	return 2 * mostRead`}, {file, `	p.grown = max(min(p.grown, soon), p.least())
+`, `	p.grown = max(p.Most(), soon)
 `}},
 		},
 		{
 			Breaks: "what was read for quick handlers waits for slow ones", By: worker("TestWhatWasReadForQuickHandlersIsHandedBackWhenTheyBecomeSlow"),
-			Edits: []Edit{{file, `return waiting - l.ahead()`, `return 0`}},
+			Edits: []Edit{{file, `return held.Buffered - p.ahead()`, `return 0`}},
 		},
 		{
-			Breaks: "what was read for quick handlers is handed back although they are", By: worker("TestWhatWouldWaitForLongIsSurplus"),
-			Edits: []Edit{{file, `waiting <= l.handledIn(longestWait)`, `waiting == 0`}},
+			Breaks: "what was read for quick handlers is handed back although they are", By: fetch("TestWhatWouldWaitForLongIsSurplus"),
+			Edits: []Edit{{file, `held.Buffered <= p.handledIn(longestWait)`, `held.Buffered == 0`}},
 		},
 		{
-			Breaks: "a read that takes too long is tried again as it was", By: worker("TestReadsThatTakeTooLongAreHalved"),
-			Edits: []Edit{{file, `l.batch = max(wanted/2, 1)`, `l.batch = wanted`}},
+			Breaks: "a read that takes too long is tried again as it was", By: fetch("TestReadsThatTakeTooLongAreHalved"),
+			Edits: []Edit{{file, `p.batch = max(wanted/2, 1)`, `p.batch = wanted`}},
 		},
 	}
 }

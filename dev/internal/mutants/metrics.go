@@ -2,28 +2,28 @@ package mutants
 
 // metricsMutants make what is scraped differ from what the database says.
 func metricsMutants() []Mutant {
-	const worker = consumer + "/internal/worker/"
+	const write = consumer + "/internal/settle/write.go"
 	by := goTest("dev", "./e2e", "TestMetricsAreWhatTheDatabaseSays")
 	return []Mutant{
 		{
 			Breaks: "a retry is not counted", By: by,
-			Edits: []Edit{{worker + "write.go", `		l.metrics.Retried.Inc()
+			Edits: []Edit{{write, `		l.Metrics.Retried.Inc()
 `, ``}},
 		},
 		{
 			Breaks: "what is handed back is counted as processed", By: by,
-			Edits: []Edit{{worker + "write.go", `		l.metrics.Released.Inc()`, `		l.metrics.Processed.Inc()`}},
+			Edits: []Edit{{write, `		l.Metrics.Released.Inc()`, `		l.Metrics.Processed.Inc()`}},
 		},
 		{
 			Breaks: "an attempt that fails is in the latencies of completed orders", By: by,
-			Edits: []Edit{{worker + "write.go", `			if o == opAck {
-				ops.Observe(`, `			if o != opRelease {
+			Edits: []Edit{{write, `			if o == ending.Ack {
+				ops.Observe(`, `			if o != ending.Release {
 				ops.Observe(`}},
 		},
 		{
 			Breaks: "an attempt that fails is not in the handlers' times", By: by,
-			Edits: []Edit{{worker + "workers.go", `	ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.traceID())`, `	if err == nil {
-		ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.traceID())
+			Edits: []Edit{{consumer + "/internal/worker/workers.go", `	ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.TraceID())`, `	if err == nil {
+		ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.TraceID())
 	}`}},
 		},
 		{

@@ -72,7 +72,7 @@ func makeSettings(ctx`}, {postgres + "session.go", `	"strconv"
 		},
 		{
 			Breaks: "consumers listen where nothing is heard", By: goTest(consumer, "./internal/worker", "TestConsumersWorkThroughAPoolerInTransactionMode"),
-			Edits: []Edit{{consumer + "/internal/worker/poller.go", `	if deaf {
+			Edits: []Edit{{consumer + "/internal/fetch/poller.go", `	if deaf {
 		return nil
 	}`, ``}},
 		},

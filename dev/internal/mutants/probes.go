@@ -27,7 +27,7 @@ func probeMutants() []Mutant {
 		},
 		{
 			Breaks: "a heartbeat that hangs is no reason to restart", By: goTest("services/consumer", "./internal/worker", "TestAHeartbeatThatHangsIsAReasonToRestart"),
-			Edits: []Edit{{"services/consumer/internal/worker/alive.go", `		{&c.steps.heartbeat, "the heartbeat has not moved for "},` + "\n", ``}},
+			Edits: []Edit{{"services/consumer/internal/worker/alive.go", `		{c.steps.heartbeat, "the heartbeat has not moved for "},` + "\n", ``}},
 		},
 		{
 			Breaks: "an effect's transaction that hangs is no reason to restart", By: goTest("services/consumer", "./internal/worker", "TestALaneWhoseWorkHangsIsAReasonToRestart"),

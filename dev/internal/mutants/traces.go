@@ -4,7 +4,7 @@ package mutants
 func tracesMutants() []Mutant {
 	const (
 		tracing = "kit/tracing/"
-		worker  = consumer + "/internal/worker/"
+		spans   = consumer + "/internal/spans/spans.go"
 	)
 	kit := func(test string) Test { return goTest("kit", "./tracing", test) }
 	whole := goTest("dev", "./e2e", "TestAnOrdersTraceIsReadFromEndToEnd")
@@ -74,7 +74,7 @@ func tracesMutants() []Mutant {
 		},
 		{
 			Breaks: "a delivery's span begins a trace of its own", By: whole,
-			Edits: []Edit{{worker + "spans.go", `s.tracer.Begin(tracing.Parse(m.Traceparent), s.process`, `s.tracer.Begin(tracing.Parse(m.Traceparent[:0]), s.process`}},
+			Edits: []Edit{{spans, `s.tracer.Begin(tracing.Parse(m.Traceparent), s.process`, `s.tracer.Begin(tracing.Parse(m.Traceparent[:0]), s.process`}},
 		},
 		{
 			Breaks: "the receiver gets the context of the message and not of the call", By: whole,
@@ -83,8 +83,8 @@ func tracesMutants() []Mutant {
 		},
 		{
 			Breaks: "an attempt that failed looks like one that did not", By: whole,
-			Edits: []Edit{{worker + "spans.go", `	case how.failure != "":
-		tracing.Fail(d.span, how.failure, how.problem)
+			Edits: []Edit{{spans, `	case how.Failure != "":
+		tracing.Fail(d.Span, string(how.Failure), how.Problem)
 `, ``}},
 		},
 		{

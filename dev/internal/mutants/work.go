@@ -4,7 +4,7 @@ package mutants
 func workMutants() []Mutant {
 	const (
 		dir    = consumer + "/internal/"
-		lane   = dir + "worker/ackwork.go"
+		lane   = dir + "settle/ackwork.go"
 		open   = dir + "queue/openack.go"
 		effect = dir + "effect/"
 	)
@@ -53,7 +53,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "an order completes and its work is not done", Quick: true, By: worker("TestAFunctionsEffectIsCommittedWithTheAck"),
-			Edits: []Edit{{dir + "worker/workers.go", `	o.ackWork = ackWork
+			Edits: []Edit{{dir + "settle/settler.go", `	o.ackWork = work
 `, ``}},
 		},
 		{
@@ -74,7 +74,7 @@ func workMutants() []Mutant {
 		},
 		{
 			Breaks: "a drain commits nothing and counts an attempt", By: worker("TestADrainRollsBackWhatIsNotOver"),
-			Edits: []Edit{{lane, `returned{err: handler.ErrDraining, cause: handler.ErrDraining}`, `returned{err: handler.ErrDraining}`}},
+			Edits: []Edit{{lane, `ending.Returned{Err: handler.ErrDraining, Cause: handler.ErrDraining}`, `ending.Returned{Err: handler.ErrDraining}`}},
 		},
 		{
 			Breaks: "an order whose work ends the connection is tried for ever", By: worker("TestAFunctionCanUndoOrRepeatNothing"),

@@ -15,6 +15,7 @@ import (
 	"orderflow.example/services/consumer/internal/config"
 	"orderflow.example/services/consumer/internal/doctor"
 	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
@@ -69,7 +70,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		Drain:          s.Drain,
 		Poll:           s.Poll,
 		Backoff:        backoff.Policy{Base: s.BackoffBase, Max: s.BackoffMax, Multiplier: s.BackoffMultiplier},
-		Breaker: worker.Breaker{
+		Breaker: gating.Breaker{
 			Share: s.BreakerShare, Least: s.BreakerAttempts, ProbeFirst: s.BreakerProbeInterval, ProbeMost: s.BreakerProbeMax,
 		},
 		Tracer: tracer,

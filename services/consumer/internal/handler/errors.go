@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -123,3 +124,8 @@ func Delay(err error, backoff time.Duration) time.Duration {
 	}
 	return d.after
 }
+
+// PanicError is what becomes of a handler that panics.
+type PanicError struct{ Value any }
+
+func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }

@@ -4,6 +4,7 @@ package message
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -263,6 +264,14 @@ func (m *Message) Attrs() []slog.Attr {
 		slog.Int64("msg_id", m.ID),
 		slog.Int("attempt", m.Attempt),
 		slog.String("trace_id", m.TraceID()),
+	}
+}
+
+// Log writes a line about a message.
+func Log(log *slog.Logger, level slog.Level, text string, m *Message, more ...slog.Attr) {
+	ctx := context.Background()
+	if log.Enabled(ctx, level) {
+		log.LogAttrs(ctx, level, text, append(m.Attrs(), more...)...)
 	}
 }
 

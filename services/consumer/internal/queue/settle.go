@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,6 +57,17 @@ func EntryOf(m *message.Message) Entry {
 // Confirmed is the set of messages for which a statement took effect. After an Ack the value is how long the message took
 // from its publication, by the database's clock.
 type Confirmed map[Lease]time.Duration
+
+// Missing are the entries that were not confirmed.
+func (c Confirmed) Missing(entries []Entry) []Entry {
+	var rest []Entry
+	for _, e := range entries {
+		if _, ok := c[e.Lease]; !ok {
+			rest = append(rest, e)
+		}
+	}
+	return rest
+}
 
 // Ack deletes the messages and completes their orders, in one transaction. What is not confirmed has had no effect.
 func (q *Queue) Ack(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
@@ -139,13 +151,28 @@ func (q *Queue) Bury(ctx context.Context, conn *pgx.Conn, entries []Entry, consu
 		q.Name+DeadLetterSuffix, q.Name, consumer, stories(entries, consumer))
 }
 
-// Notify wakes the consumers that listen, in a transaction of its own. Payload "" means: something is due now;
-// "retry-ms:N" means: something will be, in N milliseconds.
-func (q *Queue) Notify(ctx context.Context, conn *pgx.Conn, payload string) error {
+// retryPayload is what consumers are notified of when a message will be due, in so many milliseconds.
+const retryPayload = "retry-ms:"
+
+// Notify wakes the consumers that listen, in a transaction of its own: something is due in so long, or now.
+func (q *Queue) Notify(ctx context.Context, conn *pgx.Conn, in time.Duration) error {
+	payload := ""
+	if in > 0 {
+		payload = retryPayload + strconv.FormatInt(in.Milliseconds(), 10)
+	}
 	if _, err := conn.Exec(ctx, "select pg_notify($1, $2)", q.Channel(), payload); err != nil {
 		return fmt.Errorf("notify: %w", err)
 	}
 	return nil
+}
+
+// Retry reads what Notify has told: when something will be due. It says false of a payload that tells anything else.
+func Retry(payload string) (in time.Duration, retry bool) {
+	text, retry := strings.CutPrefix(payload, retryPayload)
+	if ms, err := strconv.Atoi(text); retry && err == nil && ms >= 0 {
+		return time.Duration(ms) * time.Millisecond, true
+	}
+	return 0, false
 }
 
 // Fate is what became of a lease that a statement did not confirm.

@@ -14,6 +14,7 @@ import (
 
 	"orderflow.example/kit/await"
 	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/worker"
@@ -24,7 +25,7 @@ func breaking(id string) worker.Settings {
 	s := settings()
 	s.ID = id
 	s.MaxAttempts = 20
-	s.Breaker = worker.Breaker{Share: 0.5, Least: 10, ProbeFirst: 50 * time.Millisecond, ProbeMost: 200 * time.Millisecond}
+	s.Breaker = gating.Breaker{Share: 0.5, Least: 10, ProbeFirst: 50 * time.Millisecond, ProbeMost: 200 * time.Millisecond}
 	return s
 }
 

@@ -1,12 +1,11 @@
-// Package worker owns the pipeline: fetcher → bounded buffer → workers → settler, with the heartbeats that extend leases and the
-// poller that knows when there is something to fetch. Each is a goroutine with a connection of its own where it needs one.
+// Package worker is the consumer: it makes the parts of the pipeline, gives each what it needs, runs the handlers, and drains. What a part
+// does is its own package's business.
 //
-//	poller ─wake──▶ fetcher ──▶ buffer ──▶ workers ──▶ settler
-//	(LISTEN, peek)  (read)      (bounded)  (handlers)  (ack, nack, release, bury)
-//	                               ▲ heartbeats and deadlines ▲
+//	fetch.Poller ─wake──▶ fetch.Fetcher ──▶ fetch.Buffer ──▶ workers ──▶ settle.Settler
+//	(LISTEN, peek)        (read)            (bounded)        (handlers)  (ack, nack, release, bury)
+//	                             ▲ lease.Heartbeats and lease.Deadlines ▲
 //
-// It must never work on a message before its read has committed, never end a lease without checking it, never hold more
-// than it can work on soon, and never let fetching and handling share a context: stopping the one must not stop the other.
+// It must never let fetching and handling share a context: stopping the one must not stop the other.
 package worker
 
 import (
@@ -21,11 +20,18 @@ import (
 	"orderflow.example/kit/tracing"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
-	"orderflow.example/services/consumer/internal/gate"
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/fetch"
+	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/health"
+	"orderflow.example/services/consumer/internal/lease"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
-	"orderflow.example/services/consumer/internal/queue"
+	"orderflow.example/services/consumer/internal/presence"
+	"orderflow.example/services/consumer/internal/settle"
+	"orderflow.example/services/consumer/internal/signal"
+	"orderflow.example/services/consumer/internal/spans"
 )
 
 // Settings are what a consumer is told. All are required but the tracer; a Batch or Prefetch of 0 adapts to how long handlers take.
@@ -45,61 +51,64 @@ type Settings struct {
 	Drain          time.Duration
 	Poll           time.Duration
 	Backoff        backoff.Policy
-	Breaker        Breaker
+	Breaker        gating.Breaker
 	Tracer         *tracing.Tracer // nil: none
 }
 
 // Consumer consumes one queue. Make it with New and call Run once.
 type Consumer struct {
-	settings      Settings
-	endings       endings
-	server        *pg.Server
-	call          call
-	leavesAckWork effect.Handler // the handler, if it leaves ack work
-	log           *slog.Logger
-	metrics       *metrics.Metrics
+	settings Settings
+	server   *pg.Server
+	handler  handler.Handler
+	runner   effect.Runner // of the ack work that the handler leaves; nil: it leaves none
+	log      *slog.Logger
+	metrics  *metrics.Metrics
 
-	queue   *queue.Queue // set when the schema is there
-	held    *held
-	buffer  *buffer
-	load    *load
-	company *company
-	spans   spans
+	rules    ending.Rules
+	held     *lease.Set
+	room     signal.Signal // there may be room for more messages
+	prefetch *fetch.Prefetch
+	gate     *gating.Gate
+	presence *presence.Presence
+	spans    spans.Spans
 
-	gate     *gating
-	presence *presence
-	settler  *settler
-
+	now                   func() time.Time // the clock that steps are measured by
+	steps                 steps
+	reads                 *health.Statements
+	writing               *health.Statements // by what an idle look at the queue says
+	writes                map[ending.Op]*health.Statements
+	working               *health.Statements // by how the work of orders in the transaction of their ack goes
+	unwritten             settle.Unwritten
 	schemaReady, draining atomic.Bool
 	deaf                  atomic.Bool // notifications do not get here, because of what is in between
-	steps                 steps
-	reads                 health
-	writing               health // by what an idle look at the queue says
-	writes                [operations]health
-	working               health // by how the work of orders in the transaction of their ack goes
-	unwritten             unwritten
 
-	lookPause, ackPause time.Duration // see the constants
+	lookPause, ackPause time.Duration // fetch.LookPause and settle.AckPause, but for tests
 }
 
 // New prepares a consumer; it does not connect.
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
-	c := &Consumer{settings: s, endings: endings{newRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), m, &tally{}}, server: server, call: newCall(h, log), log: log, metrics: m, company: newCompany(s.Concurrency), lookPause: lookPause, ackPause: ackPause}
-	c.held = newHeld(c.company)
-	c.spans = newSpans(s.Tracer, server, s.Queue)
-	c.presence = newPresence(s, c.endings.tally, c.held, c.draining.Load, log)
-	if leavesWork, ok := h.(effect.Handler); ok {
-		c.leavesAckWork = leavesWork
-		c.steps.ackWork = make([]progress, min(s.AckWorkLanes, s.Concurrency))
+	c := &Consumer{
+		settings: s, server: server, handler: h, log: log, metrics: m,
+		rules: ending.NewRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), held: lease.NewSet(s.Concurrency), room: signal.New(),
+		spans: spans.New(s.Tracer, server, s.Queue), now: time.Now, lookPause: fetch.LookPause, ackPause: settle.AckPause,
 	}
-	c.working.what, c.working.log = "the work of orders in the transaction of their ack", log
-	c.load = newLoad(s, c.held, &c.steps.stuck)
-	c.gate = newGating(s, log, m)
-	c.watchSteps(time.Now)
-	c.reads.what, c.reads.log = "reads", log
-	c.writing.what, c.writing.log = "writes", log
-	for o := range operations {
-		c.writes[o].what, c.writes[o].log = o.plural(), log
+	lanes := 0
+	if leavesWork, ok := h.(effect.Handler); ok {
+		c.runner, lanes = leavesWork.Runner(), min(s.AckWorkLanes, s.Concurrency)
+	}
+	c.steps = newSteps(lanes, func() time.Time { return c.now() })
+	c.prefetch = fetch.NewPrefetch(fetch.Limits{
+		Batch: s.Batch, Concurrency: s.Concurrency, Prefetch: s.Prefetch, HeldBytes: s.HeldBytes, MessageBytes: s.MessageBytes,
+	}, c.steps.stuck)
+	c.gate = gating.New(gating.Settings{
+		ID: s.ID, Concurrency: s.Concurrency, HandlerTimeout: s.HandlerTimeout, Grace: lease.GraceOf(s.Visible, s.HandlerTimeout), Breaker: s.Breaker,
+	}, log, m)
+	c.presence = presence.New(s.ID, s.Concurrency, s.Poll, c.held, c.draining.Load, log)
+	c.reads, c.writing = health.NewStatements("reads", log), health.NewStatements("writes", log)
+	c.working = health.NewStatements("the work of orders in the transaction of their ack", log)
+	c.writes = map[ending.Op]*health.Statements{}
+	for o, what := range map[ending.Op]string{ending.Ack: "acks", ending.Nack: "nacks", ending.Bury: "burials", ending.Release: "releases"} {
+		c.writes[o] = health.NewStatements(what, log)
 	}
 	return c
 }
@@ -113,31 +122,26 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.log.Info("Starting consumer for queue: "+s.Queue, "consumer_id", s.ID)
 	batch := strconv.Itoa(s.Batch)
 	if s.Batch == 0 {
-		batch = fmt.Sprintf("up to %d", c.load.most())
+		batch = fmt.Sprintf("up to %d", c.prefetch.Most())
 	}
 	c.log.Info(fmt.Sprintf("Batch size: %s, Visibility timeout: %s", batch, s.Visible),
 		"concurrency", s.Concurrency, "max_attempts", s.MaxAttempts, "handler_timeout", s.HandlerTimeout.String())
 
-	reading := c.server.NewLink("fetch", nil)
-	reading.Watch(c.steps.fetch.begin)
+	reading := c.link("fetch", c.steps.fetch)
 	defer reading.Close()
-	if !c.waitForSchema(ctx, reading) {
+	q, ok := c.waitForSchema(ctx, reading)
+	if !ok {
 		return nil // told to stop before there was anything to do
 	}
-	writing := c.server.NewLink("settle", nil)
-	writing.Watch(c.steps.settle.begin)
+	writing := c.link("settle", c.steps.settle)
 	defer writing.Close()
-	beating := c.server.NewLink("heartbeat", nil)
-	beating.Watch(c.steps.heartbeat.begin)
+	beating := c.link("heartbeat", c.steps.heartbeat)
 	defer beating.Close()
-	lease, watermark := &lease{visible: s.Visible, log: c.log}, &watermark{}
-	poller := &poller{
-		queue: c.queue, watermark: watermark, interval: s.Poll, lookPause: c.lookPause, deaf: &c.deaf, progress: &c.steps.poll, writing: &c.writing, log: c.log, metrics: c.metrics,
-		gate: c.gate, presence: c.presence, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-	}
-	poller.link = c.server.NewListeningLink("listen", poller.prepare)
-	poller.link.Watch(c.steps.poll.begin)
-	defer poller.link.Close()
+	poller := fetch.NewPoller(fetch.PollerNeeds{
+		Server: c.server, Queue: q, Interval: s.Poll, LookPause: c.lookPause, Deaf: &c.deaf, Gate: c.gate, Presence: c.presence,
+		Progress: c.steps.poll, Writing: c.writing, Log: c.log, Metrics: c.metrics,
+	})
+	defer poller.Link().Close()
 
 	// What outlives ctx: handlers until the drain's deadline, the settler and the heartbeats until all is written.
 	handling, stopHandling := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -146,92 +150,82 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer stopWriting()
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
-
-	c.gate.queue = c.queue
-	parts := settling{
-		queue: c.queue, held: c.held, endings: c.endings, consumer: s.ID, poll: s.Poll, ackPause: c.ackPause, retryIn: poller.retryIn, draining: c.draining.Load,
-		room: c.load.room, progress: &c.steps.settle, note: func(o op, err error) { c.writes[o].note(err) }, unwritten: &c.unwritten,
-		gate: c.gate, log: c.log, metrics: c.metrics, spans: c.spans,
-	}
-	c.settler = newSettler(parts, writing, c.load.mostHeld)
-	defer c.addAckWorkLanes(parts, lease)()
 	lanes, stopLanes := context.WithCancel(handling)
 	defer stopLanes()
-	beat := &heartbeats{
-		link: beating, queue: c.queue, held: c.held, lease: lease, progress: &c.steps.heartbeat, consumer: s.ID, log: c.log, metrics: c.metrics,
+
+	term := lease.NewTerm(s.Visible, c.log)
+	heartbeats := &lease.Heartbeats{
+		Link: beating, Queue: q, Held: c.held, Term: term, Consumer: s.ID, Progress: c.steps.heartbeat, Log: c.log, Metrics: c.metrics,
 	}
-	c.buffer = &buffer{waiting: make(chan *delivery, c.load.mostHeld), held: c.held, gate: c.gate, endings: c.endings, settler: c.settler}
+	settler := settle.New(settle.Needs{
+		Queue: q, Held: c.held, Rules: c.rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, AckPause: c.ackPause, RetryIn: poller.RetryIn,
+		Draining: c.draining.Load, Room: c.room, Progress: c.steps.settle, Note: func(o ending.Op, err error) { c.writes[o].Note(err) },
+		Unwritten: &c.unwritten, Tally: &c.presence.Tally, Spans: c.spans, Log: c.log, Metrics: c.metrics,
+	}, writing, c.prefetch.MostHeld())
+	defer settler.AddAckWork(c.server, settle.AckWork{
+		Runner: c.runner, Limit: s.HandlerTimeout, Heartbeats: heartbeats, Took: c.ackWorkTook, Note: c.working.Note, Lanes: c.steps.ackWork,
+	})()
+	buffer := fetch.NewBuffer(c.prefetch.MostHeld(), c.held, c.gate, c.rules, settler)
 	handlers := &workers{
-		concurrency: s.Concurrency, timeout: s.HandlerTimeout, call: c.call, buffer: c.buffer, load: c.load, company: c.company, held: c.held, gate: c.gate,
-		heartbeats: beat, endings: c.endings, settler: c.settler, draining: c.draining.Load, spans: c.spans, log: c.log, metrics: c.metrics,
+		timeout: s.HandlerTimeout, call: newCall(c.handler, c.log), buffer: buffer, room: c.room, prefetch: c.prefetch, held: c.held, gate: c.gate,
+		heartbeats: heartbeats, settler: settler, draining: c.draining.Load, spans: c.spans, log: c.log, metrics: c.metrics,
 	}
-	fetcher := &fetcher{
-		link: reading, queue: c.queue, concurrency: s.Concurrency, load: c.load, gate: c.gate, lease: lease, watermark: watermark, held: c.held, buffer: c.buffer,
-		endings: c.endings, settler: c.settler, poller: poller, progress: &c.steps.fetch, health: &c.reads, spans: c.spans, log: c.log, metrics: c.metrics,
+	fetcher := &fetch.Fetcher{
+		Link: reading, Queue: q, Concurrency: s.Concurrency, Prefetch: c.prefetch, Room: c.room, Poller: poller, Gate: c.gate, Term: term, Held: c.held,
+		Rules: c.rules, Buffer: buffer, Settler: settler, Progress: c.steps.fetch, Reads: c.reads, Spans: c.spans, Log: c.log, Metrics: c.metrics,
 	}
-	var readers, workers, keepers, writers, workWriters sync.WaitGroup
-	writers.Go(func() { c.settler.run(writable) })
-	workWriters.Go(func() { c.settler.runAckWork(lanes) })
-	keepers.Go(func() {
-		(&deadlines{
-			held: c.held, visible: s.Visible, grace: graceOf(s.Visible, s.HandlerTimeout), room: c.load.room, log: c.log, metrics: c.metrics,
-			giveUp: func(d *delivery) {
-				c.settler.put(c.endings.outcome(d, overrun{!c.gate.ended(d, gate.Unavailable, s.HandlerTimeout, handler.ErrTimeout)}))
-			},
-		}).run(keeping)
-	})
-	keepers.Go(func() { beat.run(keeping) })
+	deadlines := &lease.Deadlines{
+		Held: c.held, Visible: s.Visible, Grace: lease.GraceOf(s.Visible, s.HandlerTimeout), Room: c.room, Log: c.log, Metrics: c.metrics,
+		GiveUp: func(d *lease.Delivery) {
+			overran := c.gate.AttemptEnded(&d.Ticket, ending.Overran(s.HandlerTimeout))
+			settler.Put(d, c.rules.Decide(&d.Message, overran))
+		},
+	}
+	reporter := &presence.Reporter{Presence: c.presence, Link: poller.Link(), Queue: q, Progress: c.steps.poll}
+
+	var readers, working, keepers, writers, workWriters sync.WaitGroup
+	writers.Go(func() { settler.Run(writable) })
+	workWriters.Go(func() { settler.RunAckWork(lanes) })
+	keepers.Go(func() { deadlines.Run(keeping) })
+	keepers.Go(func() { heartbeats.Run(keeping) })
 	for range s.Concurrency {
-		workers.Go(func() { handlers.run(handling) })
+		working.Go(func() { handlers.run(handling) })
 	}
-	readers.Go(func() { poller.run(ctx) })
-	readers.Go(func() { fetcher.run(ctx) })
+	readers.Go(func() { poller.Run(ctx) })
+	readers.Go(func() { fetcher.Run(ctx) })
 
 	<-ctx.Done()
 	c.draining.Store(true)
-	sayGone := c.reportDrain(writable, poller.link, &readers)
-	defer sayGone()
-	c.drain(&readers, &workers, stopHandling)
+	defer reporter.Drain(writable, finished(&readers))()
+	(&drain{
+		held: c.held, rules: c.rules, buffer: buffer, settler: settler, readers: &readers, workers: &working, stopHandling: stopHandling,
+		limit: s.Drain, log: c.log,
+	}).run()
 	stopLanes()
 	workWriters.Wait()
 	stopKeeping()
 	keepers.Wait()
 
 	// Nobody decides a delivery any more. The settler ends when the last one is written, or when its time is up.
-	c.settler.finish()
+	settler.Finish()
 	limit := time.AfterFunc(settleGrace, stopWriting)
 	defer limit.Stop()
 	writers.Wait()
-	if left := c.held.size.Load(); left > 0 {
+	if left := c.held.Size(); left > 0 {
 		return fmt.Errorf("%d leases could not be written back; they end with their visibility timeout", left)
 	}
 	c.log.Info("drained: nothing is left behind")
 	return nil
 }
 
-// addAckWorkLanes opens what it takes to do ack work, if the handler leaves any. The function that it returns closes it.
-func (c *Consumer) addAckWorkLanes(parts settling, lease *lease) (closeLinks func()) {
-	if c.leavesAckWork == nil {
-		return func() {}
-	}
-	s := c.settings
-	n := len(c.steps.ackWork)
-	parts.note = func(_ op, err error) { c.working.note(err) }
-	var links []*pg.Link
-	for i := range n {
-		w := &ackWork{runner: c.leavesAckWork.Runner(), limit: s.HandlerTimeout, lease: lease, took: func(orders int, took time.Duration) {
-			// As the workers would count it: there are so many more of them than lanes.
-			c.load.occupied(orders, took*time.Duration(s.Concurrency)/time.Duration(n))
-		}}
-		link := newAckWorkLink(c.server, w)
-		parts.progress = &c.steps.ackWork[i]
-		link.Watch(parts.progress.begin)
-		links = append(links, link)
-		c.settler.addAckWorkLane(parts, link, w)
-	}
-	return func() {
-		for _, link := range links {
-			link.Close()
-		}
-	}
+// link returns a link whose steps are watched.
+func (c *Consumer) link(name string, steps *health.Progress) *pg.Link {
+	l := c.server.NewLink(name, nil)
+	l.Watch(steps.Begin)
+	return l
+}
+
+// ackWorkTook counts how long a transaction with so many orders took, as the workers would: there are so many more of them than lanes.
+func (c *Consumer) ackWorkTook(orders int, took time.Duration) {
+	c.prefetch.Occupied(orders, took*time.Duration(c.settings.Concurrency)/time.Duration(len(c.steps.ackWork)))
 }

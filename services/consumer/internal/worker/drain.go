@@ -6,87 +6,60 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/fetch"
 	"orderflow.example/services/consumer/internal/handler"
-	"orderflow.example/services/consumer/internal/pg"
-	"orderflow.example/services/consumer/internal/queue"
+	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/settle"
 )
 
-// Times that a drain may take beyond Settings.Drain.
+// Times that a drain may take beyond its limit, and beyond fetch.Grace.
 const (
-	fetchGrace   = time.Second            // for a read in flight
-	handlerGrace = time.Second            // for cancelled handlers to return
-	settleGrace  = 2 * time.Second        // to write what is left
-	notifyLimit  = 500 * time.Millisecond // to tell others of what was handed back
+	handlerGrace = time.Second     // for cancelled handlers to return
+	settleGrace  = 2 * time.Second // to write what is left
 )
 
 // drain brings every delivery to its decision.
-func (c *Consumer) drain(readers, workers *sync.WaitGroup, stopHandling context.CancelCauseFunc) {
-	c.company.close()
-	c.log.Info("draining: no more messages are fetched",
-		"in_flight", c.held.inFlight(), "buffered", c.held.buffered.Load(), "timeout", c.settings.Drain.String())
-	c.buffer.releaseAll()
-	fetched := finished(readers)
+type drain struct {
+	held             *lease.Set
+	rules            ending.Rules
+	buffer           *fetch.Buffer
+	settler          *settle.Settler
+	readers, workers *sync.WaitGroup
+	stopHandling     context.CancelCauseFunc
+	limit            time.Duration // DRAIN_TIMEOUT
+	log              *slog.Logger
+}
+
+func (d *drain) run() {
+	d.held.AdmitNobody()
+	counts := d.held.Counts()
+	d.log.Info("draining: no more messages are fetched", "in_flight", counts.InFlight, "buffered", counts.Buffered, "timeout", d.limit.String())
+	d.buffer.ReleaseAll()
+	fetched := finished(d.readers)
 	worked := make(chan struct{})
 	go func() { // ends with the workers; those that never end are what the drain leaves behind
 		<-fetched
-		c.buffer.releaseAll()
-		close(c.buffer.waiting) // the workers' end; the fetcher was the only one to send
-		workers.Wait()
-		c.held.awaitAckWork()
+		d.buffer.ReleaseAll()
+		d.buffer.Close()
+		d.workers.Wait()
+		d.held.AwaitAckWork()
 		close(worked)
 	}()
-	if within(worked, c.settings.Drain) {
+	if within(worked, d.limit) {
 		return
 	}
-	c.log.Warn("DRAIN_TIMEOUT is over: running handlers are cancelled", "in_flight", c.held.inFlight())
-	stopHandling(handler.ErrDraining)
+	d.log.Warn("DRAIN_TIMEOUT is over: running handlers are cancelled", "in_flight", d.held.Counts().InFlight)
+	d.stopHandling(handler.ErrDraining)
 	if within(worked, handlerGrace) {
 		return
 	}
-	within(fetched, fetchGrace) // with no time to drain a read may still be under way
-	c.buffer.releaseAll()
-	for _, d := range c.held.abandon(time.Time{}, 0) {
-		logAbout(c.log, slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &d.msg)
-		c.settler.put(c.endings.outcome(d, unstarted{}))
-	}
-}
-
-// reportDrain goes on with the reports when the poller has ended, on its link. What it returns ends that, with a last report: the row
-// says that this consumer is gone, and the api removes it when it has counted what is in it.
-func (c *Consumer) reportDrain(ctx context.Context, link *pg.Link, readers *sync.WaitGroup) (sayGone func()) {
-	send := func(ctx context.Context, r *queue.Report) {
-		c.steps.poll.begin(0)
-		defer c.steps.poll.end()
-		_ = link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error { // an outage is told of elsewhere
-			unreported, err := c.queue.Report(ctx, conn, r)
-			if err == nil {
-				c.presence.reported(unreported)
-			}
-			return err
-		})
-	}
-	draining, stop := context.WithCancel(ctx)
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		if !withinContext(draining, finished(readers)) {
-			return
-		}
-		everyTick(draining, time.Minute, func(now time.Time) {
-			if r := c.presence.due(now); r != nil {
-				send(draining, r)
-			}
-		})
-	})
-	return func() {
-		stop()
-		ended.Wait()
-		ctx, cancel := context.WithTimeout(ctx, goneLimit)
-		defer cancel()
-		r := c.presence.report()
-		r.State, r.Age = "gone", time.Since(c.presence.started)
-		send(ctx, &r)
+	within(fetched, fetch.Grace) // with no time to drain a read may still be under way
+	d.buffer.ReleaseAll()
+	for _, left := range d.held.AbandonAll() {
+		message.Log(d.log, slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &left.Message)
+		d.settler.Put(left, d.rules.Decide(&left.Message, ending.Unstarted{}))
 	}
 }
 
@@ -106,16 +79,6 @@ func within(done <-chan struct{}, limit time.Duration) bool {
 	case <-done:
 		return true
 	case <-timer.C:
-		return false
-	}
-}
-
-// withinContext waits for done; false: ctx ended first.
-func withinContext(ctx context.Context, done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	case <-ctx.Done():
 		return false
 	}
 }

@@ -3,6 +3,9 @@ package worker
 import (
 	"cmp"
 	"time"
+
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/fetch"
 )
 
 // Ready says whether the consumer can do its work at present, and if not, why.
@@ -13,29 +16,29 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, "draining"
 	case !reachable:
 		return false, why + " since " + since.UTC().Format(time.RFC3339)
-	case c.reads.now() != "":
-		return false, "reading is refused: " + c.reads.now()
-	case c.working.now() != "":
-		return false, c.working.now()
-	case c.writing.now() != "":
-		return false, "writing is refused: " + c.writing.now()
+	case c.reads.Refused() != "":
+		return false, "reading is refused: " + c.reads.Refused()
+	case c.working.Refused() != "":
+		return false, c.working.Refused()
+	case c.writing.Refused() != "":
+		return false, "writing is refused: " + c.writing.Refused()
 	case !c.schemaReady.Load():
 		return false, "database schema is not there yet"
 	}
-	for o := range operations {
-		if refused := c.writes[o].now(); refused != "" {
+	for _, o := range ending.Ops() {
+		if refused := c.writes[o].Refused(); refused != "" {
 			return false, "writing is refused: " + refused
 		}
 	}
-	if kept := c.unwritten.now(); kept != "" {
+	if kept := c.unwritten.Why(); kept != "" {
 		return false, kept
 	}
-	if refused := c.gate.health.now(); refused != "" {
+	if refused := c.gate.Refused(); refused != "" {
 		return false, "sharing the breaker's state is refused: " + refused
 	}
-	status := cmp.Or(c.gate.status(), "consuming")
+	status := cmp.Or(c.gate.Status(), "consuming")
 	if c.deaf.Load() {
-		status += "; looking for messages every " + min(c.settings.Poll, pollDeaf).String() + " instead of listening, because of a connection pooler in transaction mode"
+		status += "; looking for messages every " + fetch.Every(c.settings.Poll).String() + " instead of listening, because of a connection pooler in transaction mode"
 	}
 	return true, status
 }

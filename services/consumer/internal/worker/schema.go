@@ -12,8 +12,8 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// waitForSchema waits until the database has what we were built for. It says false when ctx ended first.
-func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
+// waitForSchema waits until the database has what we were built for, and returns the queue. It says false when ctx ended first.
+func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Queue, ok bool) {
 	var retry backoff.Retry
 	said := ""
 	for ctx.Err() == nil {
@@ -22,31 +22,31 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) bool {
 		err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 			d, err = queue.New(c.settings.Queue, false).Describe(ctx, conn)
 			if err == nil && d.Ready() {
-				c.queue = queue.New(c.settings.Queue, d.LastRead)
-				err = c.queue.ReadInstallation(ctx, conn)
+				q = queue.New(c.settings.Queue, d.LastRead)
+				err = q.ReadInstallation(ctx, conn)
 			}
-			if err == nil && d.Ready() && c.leavesAckWork != nil {
-				err = c.leavesAckWork.Runner().Prepare(ctx, conn)
+			if err == nil && d.Ready() && c.runner != nil {
+				err = c.runner.Prepare(ctx, conn)
 			}
 			return err
 		})
 		if errors.As(err, &unfit) {
-			c.working.note(err)
+			c.working.Note(err)
 		} else {
-			c.reads.note(err)
+			c.reads.Note(err)
 		}
-		c.steps.fetch.end()
+		c.steps.fetch.End()
 		if err == nil && d.Ready() {
-			c.working.note(nil)
+			c.working.Note(nil)
 			c.schemaReady.Store(true)
 			c.metrics.SchemaReady.Set(1)
-			return true
+			return q, true
 		}
 		if now := d.String(); err == nil && now != said {
 			c.log.Warn("waiting for the database's schema: run `api migrate`, or start the api", "found", now)
 			said = now
 		}
-		pause(ctx, retry.Next())
+		backoff.Pause(ctx, retry.Next())
 	}
-	return false
+	return nil, false
 }

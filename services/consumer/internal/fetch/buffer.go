@@ -1,0 +1,71 @@
+package fetch
+
+import (
+	"context"
+	"time"
+
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/gating"
+	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/settle"
+)
+
+// Buffer is where deliveries wait for a worker. What no worker is to have is handed back.
+type Buffer struct {
+	waiting chan *lease.Delivery
+	held    *lease.Set
+	gate    *gating.Gate
+	rules   ending.Rules
+	settler *settle.Settler
+}
+
+// NewBuffer has room for most deliveries.
+func NewBuffer(most int, held *lease.Set, gate *gating.Gate, rules ending.Rules, settler *settle.Settler) *Buffer {
+	return &Buffer{waiting: make(chan *lease.Delivery, most), held: held, gate: gate, rules: rules, settler: settler}
+}
+
+// Waiting is where workers take from, until it is closed.
+func (b *Buffer) Waiting() <-chan *lease.Delivery { return b.waiting }
+
+// Close is the end of the workers. The fetcher has ended.
+func (b *Buffer) Close() { close(b.waiting) }
+
+// put has a delivery wait for a worker, or hands it back when ctx has ended. It does not block as a rule: the fetcher keeps what is held
+// below the buffer's capacity.
+func (b *Buffer) put(ctx context.Context, d *lease.Delivery) {
+	if ctx.Err() != nil {
+		b.HandBack(d)
+		return
+	}
+	select {
+	case b.waiting <- d:
+	case <-ctx.Done():
+		b.HandBack(d)
+	}
+}
+
+// release hands back what no worker has taken, up to so many messages.
+func (b *Buffer) release(most int) {
+	for range most {
+		select {
+		case d, open := <-b.waiting:
+			if !open {
+				return
+			}
+			b.HandBack(d)
+		default:
+			return
+		}
+	}
+}
+
+// ReleaseAll hands back all that no worker has taken.
+func (b *Buffer) ReleaseAll() { b.release(cap(b.waiting)) }
+
+// HandBack gives back what no handler will be given, unless its lease has been lost. It keeps its place before what has become due since.
+func (b *Buffer) HandBack(d *lease.Delivery) {
+	b.gate.Unused(&d.Ticket)
+	if b.held.Decide(d, lease.Leaving) {
+		b.settler.Put(d, b.rules.Decide(&d.Message, ending.Unstarted{Ago: time.Since(d.Due)}))
+	}
+}

@@ -1,0 +1,276 @@
+// Package fetch owns how messages get here: when to look for them, how many to read, the read that leases them, and the buffer in which they
+// wait for a worker. What no worker is to have, it hands back.
+//
+// It must never let a worker see a message before its read has committed, never hold more than will be worked on soon, and never read while
+// the gate is shut.
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/ops"
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/gating"
+	"orderflow.example/services/consumer/internal/health"
+	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/metrics"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+	"orderflow.example/services/consumer/internal/settle"
+	"orderflow.example/services/consumer/internal/signal"
+	"orderflow.example/services/consumer/internal/spans"
+)
+
+// Fetcher reads messages while there is room for them and something to read.
+type Fetcher struct {
+	Link        *pg.Link
+	Queue       *queue.Queue
+	Concurrency int
+	Prefetch    *Prefetch
+	Room        signal.Signal // tells that there may be room for more
+	Poller      *Poller       // tells that there may be something
+	Gate        *gating.Gate
+	Term        *lease.Term
+	Held        *lease.Set
+	Rules       ending.Rules
+	Buffer      *Buffer
+	Settler     *settle.Settler // of what no worker will have
+	Progress    *health.Progress
+	Reads       *health.Statements
+	Spans       spans.Spans
+	Log         *slog.Logger
+	Metrics     *metrics.Metrics
+
+	lastReceived time.Time // when a log line has last said so
+}
+
+// Grace is what a read that is under way gets when the fetcher is to end.
+const Grace = time.Second
+
+// Run reads until ctx ends. A read in flight at that moment is completed, and its messages are handed back.
+func (f *Fetcher) Run(ctx context.Context) {
+	// Reading has a context that outlives ctx for a moment: breaking off a read would only make its outcome unknown.
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(Grace, stop) })()
+
+	var retry backoff.Retry
+	for ctx.Err() == nil {
+		f.Buffer.release(f.Prefetch.surplus(f.Held.Counts()))
+		want, ahead := f.Prefetch.want(f.Held.Counts())
+		f.Metrics.Prefetch.Set(float64(ahead))
+		f.Progress.Begin(0)
+		p, err := f.Gate.Ask(reading, f.Link, f.Queue, want.Messages)
+		f.Progress.End()
+		if err != nil {
+			backoff.Pause(ctx, retry.Next())
+			continue
+		}
+		if p.Shut {
+			f.Buffer.ReleaseAll()
+		}
+		if p.Fetch == 0 {
+			f.awaitPermit(ctx, p, want.Messages > 0)
+			continue
+		}
+		want.Messages = p.Fetch
+		got, cut, took, err := f.read(ctx, reading, want, p)
+		f.Prefetch.noteRead(want.Messages, got, took, err)
+		switch {
+		case err != nil:
+			backoff.Pause(ctx, retry.Next())
+		case got < want.Messages:
+			retry.Reset()
+			f.Poller.fetched(got, cut)
+			f.awaitDue(ctx, p)
+		default:
+			retry.Reset()
+		}
+	}
+}
+
+// awaitPermit waits until fetching may be possible: until the gate may permit it or, when nothing is wanted, until there may be room.
+func (f *Fetcher) awaitPermit(ctx context.Context, p gating.Permit, wanted bool) {
+	room, due := f.Room, f.Poller.wake
+	if wanted {
+		room = nil
+	}
+	if !p.Shut {
+		due = nil
+	}
+	later, stop := after(p.Wait)
+	defer stop()
+	select {
+	case <-room:
+	case <-due:
+		f.Gate.HasDue()
+	case <-f.Gate.Changed():
+	case <-later:
+	case <-ctx.Done():
+	}
+}
+
+// awaitDue waits until something may be due.
+func (f *Fetcher) awaitDue(ctx context.Context, p gating.Permit) {
+	later, stop := after(p.Wait * 10) // a limit is lifted when it holds nothing back any more
+	defer stop()
+	select {
+	case <-f.Poller.wake:
+		f.Gate.HasDue()
+	case <-f.Gate.Changed():
+	case <-later:
+	case <-ctx.Done():
+	}
+}
+
+// after is a timer's channel; for 0 it never comes.
+func after(d time.Duration) (c <-chan time.Time, stop func()) {
+	if d <= 0 {
+		return nil, func() {}
+	}
+	timer := time.NewTimer(d)
+	return timer.C, func() { timer.Stop() }
+}
+
+// read leases messages and hands them on. cut says that there may be more, for which there was no memory.
+func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating.Permit) (got int, cut bool, took time.Duration, err error) {
+	f.Progress.Begin(0)
+	defer f.Progress.End()
+	var fetched queue.Fetched
+	start := time.Now()
+	bound, until := f.Poller.watermark.bound()
+	want.Watermark = bound
+	length := f.Term.Length()
+	err = f.Link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
+		f.Settler.CatchUp(ctx)
+		start = time.Now() // connecting may have taken its time, and the lease begins with the statement
+		if unreadable := f.Prefetch.unreadable; unreadable != nil {
+			fetched, err = f.Queue.FetchUnreadable(limited, conn, want, length)
+		} else {
+			fetched, err = f.Queue.Fetch(limited, conn, want, length)
+		}
+		return err
+	})
+	took = time.Since(start)
+	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(took.Seconds())
+	f.Reads.Note(err)
+	if err != nil {
+		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
+		// frees them when they are, and does nothing when they are not.
+		f.doubt(fetched.Messages, start, length)
+		f.Gate.Fetched(p, p.Fetch, nil)
+		return 0, false, took, err
+	}
+	if len(fetched.Suppressed) > 0 {
+		f.noteSuppressed(fetched.Suppressed)
+	}
+	if len(fetched.Messages) > 0 {
+		f.Term.Note(took)
+	}
+	f.Poller.watermark.looked(bound, took, len(fetched.Messages), fetched.Last)
+	if !bound.IsZero() {
+		f.Poller.RetryIn(time.Until(until)) // what is due below the watermark
+	}
+	f.Metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
+	f.receive(ctx, fetched.Messages, start, length, p)
+	return len(fetched.Messages), fetched.Cut(want), took, nil
+}
+
+// noteSuppressed notes that messages are due which a trigger keeps from being leased.
+func (f *Fetcher) noteSuppressed(ids []int64) {
+	f.Reads.Turn("suppressed", fmt.Sprintf("%d due messages cannot be leased (msg_id %d is one): a row-level trigger on the queue's table suppresses "+
+		"the update (`consumer doctor` names the triggers that may do that)", len(ids), ids[0]))
+}
+
+// receive takes charge of messages that were leased for length by a statement sent then: orders go to the workers, what is no order or has
+// been tried too often to the dead letters.
+func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent time.Time, length time.Duration, p gating.Permit) {
+	if len(messages) == 0 {
+		f.Gate.Fetched(p, 0, nil)
+		return
+	}
+	f.Metrics.Received.Add(float64(len(messages)))
+	f.logReceived(len(messages))
+	answered := time.Now()
+	all := make([]*lease.Delivery, len(messages))
+	var hopeful, leaving []*lease.Delivery
+	var ends []ending.Ending // of those that are leaving
+	for i := range messages {
+		m := &messages[i]
+		d := lease.New(&m.Message, sent, answered, length)
+		if end := f.Rules.Decide(&m.Message, ending.Arrived{Poison: m.Poison}); end.Ends() {
+			message.Log(f.Log, slog.LevelWarn, "message goes to the dead letters", &d.Message, slog.String("reason", end.Reason), slog.String("error", end.Problem))
+			leaving, ends = append(leaving, d), append(ends, end)
+		} else {
+			hopeful = append(hopeful, d)
+		}
+		d.Span = f.Spans.Begin(&d.Message, sent)
+		ops.Observe(f.Metrics.PickupSeconds, m.Late.Seconds(), d.TraceID())
+		all[i] = d
+	}
+	f.Spans.Received(all, sent)
+	f.Gate.Fetched(p, len(all), &all[0].Ticket)
+	kept, back := f.keep(hopeful)
+	for _, d := range back {
+		leaving, ends = append(leaving, d), append(ends, f.Rules.Decide(&d.Message, ending.Unstarted{Ago: time.Since(d.Due)}))
+	}
+	f.Held.Add(kept)
+	f.Held.AddLeaving(leaving)
+	for i, d := range leaving {
+		f.Gate.Unused(&d.Ticket)
+		f.Settler.Put(d, ends[i])
+	}
+	for _, d := range kept {
+		f.Buffer.put(ctx, d)
+	}
+}
+
+// keep returns the deliveries that are to be worked on here, and those that are handed back when there are suspects among them.
+func (f *Fetcher) keep(read []*lease.Delivery) (kept, back []*lease.Delivery) {
+	before := f.Prefetch.caution
+	kept, back = f.Prefetch.keep(read, f.Held.Counts())
+	for _, d := range read {
+		if d.Message.Unanswered > 0 {
+			f.Metrics.Unanswered.Inc()
+		}
+	}
+	if now := f.Prefetch.caution; now > before {
+		f.Log.Warn("messages whose last delivery went unanswered were read again; limiting concurrency",
+			"times_in_a_row", int(now), "at_work_at_most", now.Of(f.Concurrency))
+	}
+	return kept, back
+}
+
+// doubt hands back what a read whose commit went unanswered may have leased.
+func (f *Fetcher) doubt(messages []queue.Received, sent time.Time, length time.Duration) {
+	deliveries := make([]*lease.Delivery, len(messages))
+	for i := range messages {
+		deliveries[i] = lease.New(&messages[i].Message, sent, time.Now(), length)
+	}
+	f.Held.AddLeaving(deliveries)
+	for _, d := range deliveries {
+		f.Settler.Doubt(d)
+	}
+}
+
+// receivedEvery is how often a read is worth a line: a trickle of single messages would otherwise be a line each.
+const receivedEvery = 100 * time.Millisecond
+
+func (f *Fetcher) logReceived(n int) {
+	level := slog.LevelInfo
+	if time.Since(f.lastReceived) < receivedEvery {
+		level = slog.LevelDebug
+	}
+	if f.Log.Enabled(context.Background(), level) {
+		f.lastReceived = time.Now()
+		f.Log.Log(context.Background(), level, "Received "+strconv.Itoa(n)+" messages")
+	}
+}

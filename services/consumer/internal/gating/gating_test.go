@@ -1,0 +1,69 @@
+package gating
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"orderflow.example/services/consumer/internal/gate"
+	"orderflow.example/services/consumer/internal/metrics"
+)
+
+// newTestGate is a gate that nobody has told of the database, with so many workers.
+func newTestGate(workers int) *Gate {
+	return New(Settings{
+		ID: "one", Concurrency: workers, HandlerTimeout: time.Minute, Grace: time.Second, Breaker: Breaker{Share: 0.5, Least: 10},
+	}, slog.New(slog.DiscardHandler), metrics.New("test", "order_queue", "test"))
+}
+
+// attempt lets a worker be occupied for a time, and says how that ended.
+func (g *Gate) attempt(t *Ticket, took time.Duration, r gate.Result) (counts bool) {
+	g.Starts(t)
+	<-time.After(took)
+	defer g.Returned(t)
+	return g.ended(t, r, took, errors.New("not there"))
+}
+
+// Handlers have become slow when all workers are occupied and can do far less than is normal; not when some are free, and not for one answer.
+func TestWhenHandlersHaveBecomeSlow(t *testing.T) {
+	t.Parallel()
+	const workers = 4
+	for name, test := range map[string]struct {
+		occupied int // beside the one that answers
+		took     time.Duration
+		want     bool
+	}{
+		"all are, for long":                 {workers - 1, time.Second, true},
+		"one is free":                       {workers - 2, time.Second, false},
+		"all are, as quick as ever":         {workers - 1, 10 * time.Millisecond, false},
+		"all are, for somewhat longer":      {workers - 1, 60 * time.Millisecond, false},
+		"all are, for more than twice that": {workers - 1, 100 * time.Millisecond, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newTestGate(workers)
+			for range 1000 { // ten seconds
+				g.attempt(&Ticket{}, 10*time.Millisecond, gate.Answered)
+			}
+			if g.slowed {
+				t.Errorf("%s: slow from the start", name)
+			}
+			for range test.occupied {
+				g.Starts(&Ticket{})
+			}
+			<-time.After(2 * time.Second) // what was quick is not of late any more
+			select {
+			case <-g.changed:
+			default:
+			}
+			for range 3 {
+				g.attempt(&Ticket{}, test.took, gate.Answered)
+			}
+			told := len(g.changed) == 1 && g.news
+			if g.slowed != test.want || told != test.want {
+				t.Errorf("%s: slow %t, told %t", name, g.slowed, told)
+			}
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package lease
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/health"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/metrics"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// Heartbeats extends the leases of what is held before they end, and cancels the handlers of those that were lost.
+type Heartbeats struct {
+	Link     *pg.Link
+	Queue    *queue.Queue
+	Held     *Set
+	Term     *Term
+	Consumer string // CONSUMER_ID, as the database knows it
+	Progress *health.Progress
+	Log      *slog.Logger
+	Metrics  *metrics.Metrics
+}
+
+// mostExtended is the size of one statement. Beyond a thousand the gain is small.
+const mostExtended = 1000
+
+// Run looks at every tick for what is to be extended, until ctx ends.
+func (h *Heartbeats) Run(ctx context.Context) {
+	everyTick(ctx, h.Term.visible, func(now time.Time) {
+		for batch := range slices.Chunk(h.Held.expiring(now), mostExtended) {
+			if batch = h.Held.claimForHeartbeat(batch); len(batch) > 0 {
+				h.beat(ctx, batch)
+			}
+		}
+	})
+}
+
+// beat extends the leases of deliveries, which it has claimed.
+func (h *Heartbeats) beat(ctx context.Context, deliveries []*Delivery) {
+	var x extension
+	var fates map[queue.Lease]queue.Fate
+	h.Progress.Begin(0)
+	err := h.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		if x, err = h.extend(ctx, conn, deliveries); err != nil || len(x.extended) == len(deliveries) {
+			return err
+		}
+		fates, err = h.Queue.Fates(ctx, conn, x.missing, h.Consumer)
+		return err
+	})
+	h.Progress.End()
+	if err != nil {
+		h.Log.Debug("heartbeat failed, trying again", "error", err.Error(), "leases", len(deliveries))
+	}
+	if len(x.extended) > 0 {
+		h.Term.Note(time.Since(x.sent))
+	}
+	h.Metrics.Heartbeats.Inc()
+	h.Held.heartbeatDone(deliveries, x.extended, time.Now(), x.until)
+	for l, fate := range fates {
+		d := x.byLease[l]
+		if fate != queue.Lost || !h.Held.lose(d, handler.ErrLeaseLost) {
+			continue // locked just now, or decided meanwhile
+		}
+		h.Metrics.LeaseLost.WithLabelValues("heartbeat").Inc()
+		message.Log(h.Log, slog.LevelWarn, "lease lost: the message has been read again or removed; its handler is cancelled", &d.Message,
+			slog.Int("read_ct", int(d.Message.ReadCount)))
+	}
+}
+
+// Hold makes those leases hold until then which end before. The caller has claimed them, and may have a transaction open on the connection.
+func (h *Heartbeats) Hold(ctx context.Context, conn *pgx.Conn, deliveries []*Delivery, then time.Time) error {
+	short := h.Held.endingBefore(deliveries, then)
+	if len(short) == 0 {
+		return nil
+	}
+	x, err := h.extend(ctx, conn, short)
+	if err == nil {
+		h.Held.renewed(x.extended, time.Now(), x.until)
+	}
+	return err
+}
+
+// extension is what a statement that extends leases has brought.
+type extension struct {
+	byLease  map[queue.Lease]*Delivery
+	extended []*Delivery
+	missing  []queue.Entry // which it has not extended
+	sent     time.Time
+	until    time.Time // the extended leases hold at least until then
+}
+
+func (h *Heartbeats) extend(ctx context.Context, conn *pgx.Conn, deliveries []*Delivery) (extension, error) {
+	x := extension{byLease: make(map[queue.Lease]*Delivery, len(deliveries))}
+	entries := make([]queue.Entry, len(deliveries))
+	for i, d := range deliveries {
+		entries[i] = queue.EntryOf(&d.Message)
+		x.byLease[entries[i].Lease] = d
+	}
+	length := h.Term.Length()
+	x.sent = time.Now()
+	confirmed, err := h.Queue.Extend(ctx, conn, entries, length)
+	if err != nil {
+		return extension{}, err
+	}
+	h.Metrics.Extended.Add(float64(len(confirmed)))
+	x.until, x.missing = x.sent.Add(length), confirmed.Missing(entries)
+	for l := range confirmed {
+		x.extended = append(x.extended, x.byLease[l])
+	}
+	return x, nil
+}
+
+// MakeKnown makes the start of a delivery known, before it: should the process die of it, the next read will tell. That is a sign of life,
+// too, so that it needs no connection of its own. known is false when the lease has been lost.
+func (h *Heartbeats) MakeKnown(ctx context.Context, d *Delivery) (known bool, err error) {
+	h.Progress.Begin(0)
+	defer h.Progress.End()
+	sent := time.Now()
+	err = h.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		known, err = h.Queue.Start(ctx, conn, queue.EntryOf(&d.Message), h.Consumer)
+		return err
+	})
+	h.Metrics.StatementSeconds.WithLabelValues("start").Observe(time.Since(sent).Seconds())
+	return known, err
+}
+
+// everyTick calls look until ctx ends, often enough for a twentieth of the visibility timeout not to matter. With nothing held
+// that costs next to nothing.
+func everyTick(ctx context.Context, visible time.Duration, look func(now time.Time)) {
+	ticker := time.NewTicker(min(max(visible/20, 50*time.Millisecond), time.Second))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			look(now)
+		}
+	}
+}

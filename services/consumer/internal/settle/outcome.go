@@ -1,0 +1,80 @@
+package settle
+
+import (
+	"log/slog"
+	"strconv"
+	"time"
+
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/queue"
+)
+
+// outcome is a delivery with how it is to end.
+type outcome struct {
+	delivery *lease.Delivery
+	ending.Ending
+	at time.Time // of the end: of its handler, where one was started
+
+	unsure      bool      // an earlier try may have taken effect
+	unconfirmed bool      // the read that gave us the lease may not have taken effect
+	suppressed  bool      // the last try was suppressed by the database
+	after       time.Time // not to be tried before
+	tries       int
+
+	ackWork   any  // what a handler has left, if any
+	losses    int  // times that the connection was lost in the middle of its ack work, and of no other order's
+	conflicts int  // times that its ack work, and no other order's, ran into another transaction
+	overran   bool // its ack work alone took too long
+	company   int  // the most that may be written with it, because a statement with more failed; 0: as many as there are
+}
+
+func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.Message) }
+
+// history is what the history of the order is told of the delivery. Whether one that was lost has counted late.sql finds out.
+func (o *outcome) history(outcome string) *queue.Told {
+	counted := !o.Untried && o.Op != ending.Release
+	return queue.Tell(&o.delivery.Message, outcome, counted, o.delivery.Stamp(o.at))
+}
+
+func (o *outcome) entry() queue.Entry {
+	e := queue.EntryOf(&o.delivery.Message)
+	e.Delay, e.Reason, e.Error, e.Unsure = o.Delay, o.Reason, o.Problem, o.unsure
+	if o.Op == ending.Release && o.Failure != "" {
+		e.Unanswered = 0 // its handler has come back
+	}
+	if o.Untried {
+		e.Attempt, e.Failed = e.Attempt-1, e.Failed-1
+	}
+	e.Started = o.delivery.Started()
+	if o.Op != ending.Ack {
+		e.Told = o.history(o.HistoryOutcome())
+	}
+	if o.unconfirmed {
+		e.Until = o.delivery.Message.Until
+	}
+	return e
+}
+
+// logResult uses the words that users of the example look for. err is what the handler has returned.
+func logResult(log *slog.Logger, m *message.Message, end ending.Ending, err error) {
+	switch end.Op {
+	case ending.Ack:
+		message.Log(log, slog.LevelDebug, "Order "+strconv.FormatInt(m.OrderID, 10)+" processed successfully", m)
+	case ending.Nack:
+		message.Log(log, slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, will retry later", m,
+			slog.String("error", end.Problem), slog.String("retry_in", end.Delay.Round(time.Millisecond).String()))
+	case ending.Bury:
+		message.Log(log, slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, goes to the dead letters", m,
+			slog.String("reason", end.Reason), slog.String("error", end.Problem))
+	default:
+		if end.Failure != "" {
+			message.Log(log, slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, dependency unavailable or throttling: not counted, will retry", m,
+				slog.String("error", end.Problem), slog.String("retry_in", end.Delay.Round(time.Millisecond).String()))
+			return
+		}
+		message.Log(log, slog.LevelInfo, "Message "+strconv.FormatInt(m.ID, 10)+" handed back, its handler was interrupted", m,
+			slog.Any("error", err))
+	}
+}

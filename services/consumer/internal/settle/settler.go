@@ -1,0 +1,171 @@
+// Package settle owns how the ends of deliveries are written: acks, nacks, hand-backs and burials, those of one kind together in one
+// statement, and ack work in the transaction of its ack. An outcome stays here until its fate is known.
+//
+// It must never decide how a delivery ends (package ending does), never write about a lease that the heartbeat writes about, and never drop
+// an outcome of which it does not know what has become of it.
+package settle
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/gating"
+	"orderflow.example/services/consumer/internal/health"
+	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/metrics"
+	"orderflow.example/services/consumer/internal/pg"
+	"orderflow.example/services/consumer/internal/presence"
+	"orderflow.example/services/consumer/internal/queue"
+	"orderflow.example/services/consumer/internal/signal"
+	"orderflow.example/services/consumer/internal/spans"
+)
+
+// Needs are what it takes to end leases.
+type Needs struct {
+	Queue     *queue.Queue
+	Held      *lease.Set
+	Rules     ending.Rules
+	Gate      *gating.Gate        // hears how attempts with ack work have ended
+	Consumer  string              // CONSUMER_ID, for orders.processed_by
+	Poll      time.Duration       // how long others sleep at most: who is due sooner is told to them
+	AckPause  time.Duration       // that results wait for others at most
+	RetryIn   func(time.Duration) // tells our own poller that a message will be due then
+	Draining  func() bool
+	Room      signal.Signal // sent when leases have ended
+	Progress  *health.Progress
+	Note      func(ending.Op, error) // tells how a statement went
+	Unwritten *Unwritten
+	Tally     *presence.Tally
+	Spans     spans.Spans
+	Log       *slog.Logger
+	Metrics   *metrics.Metrics
+}
+
+// Settler writes how leases end. It hands each outcome to a lane that writes outcomes of its kind: there is one for most of them, and
+// several for acks with ack work.
+type Settler struct {
+	needs        Needs
+	plain        *lane
+	ackWorkLanes []*lane
+	ackWork      chan outcome  // to their lanes
+	finishing    chan struct{} // closed when no delivery will be decided any more
+	caughtUp     signal.Signal // a lane is not overdue any more
+}
+
+// New returns one that writes over link. There are never more than most deliveries at a time.
+func New(n Needs, link *pg.Link, most int) *Settler {
+	s := &Settler{needs: n, ackWork: make(chan outcome, most), finishing: make(chan struct{}), caughtUp: signal.New()}
+	s.plain = newLane(n, link, make(chan outcome, most), s)
+	return s
+}
+
+// Put takes over a delivery that has been decided, and is leaving.
+func (s *Settler) Put(d *lease.Delivery, end ending.Ending) { s.put(s.outcome(d, end)) }
+
+// Doubt takes over a delivery of a read whose commit went unanswered: the lease may not be ours, and so it is handed back.
+func (s *Settler) Doubt(d *lease.Delivery) {
+	o := s.outcome(d, s.needs.Rules.Decide(&d.Message, ending.Unstarted{}))
+	o.unsure, o.unconfirmed = true, true
+	s.put(o)
+}
+
+// Handled takes over a delivery whose handler has returned, with the work that it has left to be done with the ack, if any. It says false
+// when the delivery has been given up meanwhile.
+func (s *Settler) Handled(d *lease.Delivery, what ending.Returned, work any) (first bool) {
+	end := s.needs.Rules.Decide(&d.Message, what)
+	switch {
+	case end.Op == ending.Ack && work != nil:
+		first = s.needs.Held.DecideAckWork(d)
+	case end.Op == ending.Ack:
+		first = s.needs.Held.Decide(d, lease.Acking)
+	default:
+		first = s.needs.Held.Decide(d, lease.Leaving)
+	}
+	if !first {
+		return false
+	}
+	logResult(s.needs.Log, &d.Message, end, what.Err)
+	o := s.outcome(d, end)
+	o.ackWork = work
+	s.put(o)
+	return true
+}
+
+// outcome counts what an ending says about its attempt: once, and so only when it is settled.
+func (s *Settler) outcome(d *lease.Delivery, end ending.Ending) outcome {
+	if end.Failure != "" && !end.Counted {
+		s.needs.Metrics.Failed.WithLabelValues(string(end.Failure)).Inc()
+		s.needs.Tally.Failed()
+	}
+	return outcome{delivery: d, Ending: end, at: time.Now()}
+}
+
+// put hands an outcome to its lane. It never blocks: there are no more deliveries than there is room for, and one outcome of each.
+func (s *Settler) put(o outcome) {
+	if o.statement().withAckWork() {
+		s.ackWork <- o
+		return
+	}
+	s.plain.in <- o
+}
+
+// Run runs the lane for all but ack work, until the settler was told to finish and nothing is left, or ctx ends.
+func (s *Settler) Run(ctx context.Context) { s.plain.run(ctx) }
+
+// RunAckWork runs the lanes for ack work until ctx ends. What they have not written then is handed back.
+func (s *Settler) RunAckWork(ctx context.Context) {
+	var lanes sync.WaitGroup
+	for _, l := range s.ackWorkLanes {
+		lanes.Go(func() {
+			l.run(ctx)
+			l.handBack()
+		})
+	}
+	lanes.Wait()
+	if len(s.ackWorkLanes) == 0 {
+		return
+	}
+	for {
+		select {
+		case o := <-s.ackWork:
+			s.ackWorkLanes[0].add(o)
+		default:
+			s.ackWorkLanes[0].handBack()
+			return
+		}
+	}
+}
+
+// Finish makes Run return as soon as everything is written.
+func (s *Settler) Finish() { close(s.finishing) }
+
+// settleFirst is how long reading waits for the results of an outage to be written.
+const settleFirst = time.Second
+
+// CatchUp waits, once the database is back, for results whose leases may have run out meanwhile. Written before the next read they count; a
+// read would take the messages over, and their handlers would run again. It returns at once when there are none, and soon in any case.
+func (s *Settler) CatchUp(ctx context.Context) {
+	if !s.overdue() {
+		return
+	}
+	limit := time.NewTimer(settleFirst)
+	defer limit.Stop()
+	for s.overdue() {
+		select {
+		case <-s.caughtUp:
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// overdue says whether results wait for a connection.
+func (s *Settler) overdue() bool {
+	return s.plain.overdue.Load() || slices.ContainsFunc(s.ackWorkLanes, func(l *lane) bool { return l.overdue.Load() })
+}

@@ -1,0 +1,338 @@
+package settle
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/ops"
+	"orderflow.example/services/consumer/internal/backoff"
+	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/queue"
+	"orderflow.example/services/consumer/internal/spans"
+)
+
+// unconfirmedTries is how often to hand back what a read whose commit went unanswered may have leased: a server that was
+// cut off from us, or hung, may come to that commit only after we have looked. Together they span about a second.
+const unconfirmedTries = 5
+
+// notifyLimit is how long a drain may take to tell others of what was handed back.
+const notifyLimit = 500 * time.Millisecond
+
+// write writes one batch. When it returns, each outcome of it has ended, is pending again, or is back with the settler: as it was, for ack work
+// that is to be done in a smaller batch, or replaced by another outcome. On an error that is no fault of the batch all of it is
+// pending, to be sent again as it is.
+func (l *lane) write(ctx context.Context, b batch) error {
+	l.Progress.Begin(0) // again for each statement: many slow ones in a row are no hang
+	o := b.statement.op()
+	start := time.Now()
+	confirmed, fates, err := l.send(ctx, b)
+	l.trace(b, start, err)
+	fault := queue.Classify(err)
+	l.Metrics.StatementSeconds.WithLabelValues(b.statement.String()).Observe(time.Since(start).Seconds())
+	var worked *ackWorkError
+	switch {
+	case err == nil:
+		if l.ackWork == nil {
+			l.most = min(l.most+l.most/8+1, mostWritten)
+		}
+		l.Metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(b.items)))
+		l.conclude(ctx, b, confirmed, fates)
+		return nil
+	case errors.As(err, &worked):
+		return l.ackWorkFailed(b, worked)
+	case fault == queue.TooLong && len(b.items) > 1:
+		l.most = max(len(b.items)/2, 1)
+		l.Log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(b.items), "error", err.Error())
+		return l.halve(ctx, b)
+	case fault == queue.Spoiled && len(b.items) > 1:
+		// One message spoils the batch. Halving finds it in a few statements, and the others get through.
+		l.Metrics.Isolated.Inc()
+		return l.halve(ctx, b)
+	case fault == queue.Spoiled:
+		l.spoiled(b.items[0], err)
+		return nil
+	case fault == queue.Suppressed:
+		return l.suppressed(ctx, b, err)
+	case fault == queue.Locked:
+		l.Metrics.Locked.WithLabelValues(o.String()).Inc()
+		for _, item := range b.items {
+			l.postpone(item) // in a moment, and then only those that are free
+		}
+		return nil
+	default:
+		for _, item := range b.items {
+			item.unsure = item.unsure || fault == queue.Unknown
+			if queue.Answered(err) {
+				l.Held.LeaveCompany(item.delivery) // nobody waits for what may take long
+			}
+			l.add(item)
+		}
+		return err
+	}
+}
+
+// trace makes the span of a statement.
+func (l *lane) trace(b batch, start time.Time, err error) {
+	if !l.Spans.Recording() {
+		return
+	}
+	of := spans.Settlement{Op: b.statement.op(), Statement: b.statement.String(), Deliveries: b.deliveries(), Start: start, Err: err}
+	if l.ackWork != nil {
+		of.WorkBegan, of.WorkEnded = l.ackWork.began, l.ackWork.ended
+	}
+	l.Spans.Settled(of)
+}
+
+func (l *lane) halve(ctx context.Context, b batch) error {
+	one, two := b.halves()
+	return errors.Join(l.write(ctx, one), l.write(ctx, two))
+}
+
+// send makes the round trip, and a second one when something was not confirmed: to see what became of it.
+func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
+	entries := make([]queue.Entry, len(b.items))
+	for i := range b.items {
+		entries[i] = b.items[i].entry()
+	}
+	if b.statement.withAckWork() {
+		return l.sendAckWork(ctx, b, entries)
+	}
+	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		switch b.statement {
+		case ack:
+			confirmed, err = l.Queue.Ack(ctx, conn, entries, l.Consumer)
+		case ackUnlocked:
+			confirmed, err = l.Queue.AckUnlocked(ctx, conn, entries, l.Consumer)
+		case nack:
+			confirmed, err = l.Queue.Nack(ctx, conn, entries, l.Consumer)
+		case nackMessageOnly:
+			confirmed, err = l.Queue.NackMessageOnly(ctx, conn, entries, l.Consumer)
+		case bury:
+			confirmed, err = l.Queue.Bury(ctx, conn, entries, l.Consumer)
+		default:
+			confirmed, err = l.Queue.Release(ctx, conn, entries, l.Consumer)
+		}
+		if err != nil || len(confirmed) == len(entries) {
+			return err
+		}
+		// Without this knowledge what was confirmed is settled all the same, and the rest is sent again.
+		fates, _ = l.Queue.Fates(ctx, conn, confirmed.Missing(entries), l.Consumer)
+		l.answerLate(ctx, conn, b, fates)
+		return nil
+	})
+	return confirmed, fates, err
+}
+
+// answerLate takes back what others have to conclude of a lease that was lost: that its consumer died. It is alive, was stopped or cut
+// off for a while, and has an answer. What could not be told of a start that had been made known is left out of fates, so that it is
+// tried again.
+func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates map[queue.Lease]queue.Fate) {
+	var late []queue.Entry
+	for _, item := range b.items {
+		if fate, asked := fates[item.lease()]; asked && fate == queue.Lost && !item.unconfirmed {
+			e := item.entry()
+			e.Told = item.history(queue.OutcomeLeaseLost)
+			late = append(late, e)
+		}
+	}
+	if len(late) == 0 {
+		return
+	}
+	if _, err := l.Queue.Late(ctx, conn, late, l.Consumer); err != nil {
+		for _, item := range b.items {
+			if item.delivery.Known() {
+				delete(fates, item.lease())
+			}
+		}
+	}
+}
+
+// conclude ends the deliveries of a batch that was written, each as its lease check came out.
+func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
+	o := b.statement.op()
+	var told []outcome
+	for _, item := range b.items {
+		if item.suppressed {
+			item.suppressed = false
+			l.Unwritten.end()
+		}
+		named := item.lease()
+		if took, ok := confirmed[named]; ok {
+			if o == ending.Ack {
+				ops.Observe(l.Metrics.LatencySeconds, took.Seconds(), item.delivery.TraceID())
+				l.Tally.Took(took)
+			}
+			l.done(item)
+			if o == ending.Nack || o == ending.Release { // its message comes again
+				told = append(told, item)
+			}
+			continue
+		}
+		fate, known := fates[named]
+		switch {
+		case item.unconfirmed && known && item.tries >= unconfirmedTries:
+			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
+			l.drop(item)
+		case !known, fate == queue.Held, fate == queue.Orphaned && o != ending.Ack:
+			l.postpone(item)
+		case fate == queue.Orphaned:
+			next := l.decide(item.delivery, ending.Orphaned{})
+			message.Log(l.Log, slog.LevelWarn, "message goes to the dead letters", &item.delivery.Message,
+				slog.String("reason", next.Reason), slog.String("error", next.Problem))
+			l.replace(next)
+		case fate == queue.Done:
+			l.done(item)
+		case item.unconfirmed:
+			l.postpone(item)
+		case item.unsure && o != ending.Ack:
+			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
+			l.drop(item)
+		default:
+			if item.delivery.Lost() { // the heartbeat has said so
+				l.drop(item)
+				continue
+			}
+			l.Metrics.LeaseLost.WithLabelValues(o.String()).Inc()
+			message.Log(l.Log, slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.delivery.Message,
+				slog.String("operation", o.String()), slog.Int("read_ct", int(item.delivery.Message.ReadCount)))
+			l.drop(item)
+		}
+	}
+	l.Room.Send()
+	l.notify(ctx, o, told)
+}
+
+// drop ends a delivery whose message is somebody else's.
+func (l *lane) drop(o outcome) {
+	l.Held.Drop(o.delivery)
+	spans.End(o.delivery, "lost", ending.Ending{})
+	if o.ackWork != nil {
+		l.Gate.AttemptEnded(&o.delivery.Ticket, ending.Returned{Err: handler.ErrLeaseLost, Cause: handler.ErrLeaseLost})
+	}
+}
+
+// done ends a delivery whose outcome is committed.
+func (l *lane) done(o outcome) {
+	l.Held.Drop(o.delivery)
+	spans.End(o.delivery, o.Op.String(), o.Ending)
+	if o.Op == ending.Ack && o.ackWork != nil {
+		l.Gate.AttemptEnded(&o.delivery.Ticket, ending.Returned{})
+	}
+	switch o.Op {
+	case ending.Ack:
+		l.Metrics.Processed.Inc()
+		l.Tally.Completed()
+	case ending.Nack:
+		l.Metrics.Retried.Inc()
+		l.Tally.Retried()
+	case ending.Bury:
+		l.Metrics.Dead.WithLabelValues(o.Reason).Inc()
+		l.Tally.Dead()
+	default:
+		l.Metrics.Released.Inc()
+	}
+}
+
+// notify lets consumers know of messages that are due now, or sooner than they would look by themselves.
+func (l *lane) notify(ctx context.Context, o ending.Op, items []outcome) {
+	if len(items) == 0 || o != ending.Nack && o != ending.Release {
+		return
+	}
+	soonest := max(slices.MinFunc(items, func(a, b outcome) int { return cmp.Compare(a.Delay, b.Delay) }).Delay, 0)
+	if !l.Draining() {
+		l.RetryIn(soonest)
+	}
+	if soonest >= l.Poll {
+		return
+	}
+	if l.Draining() {
+		limited, cancel := context.WithTimeout(ctx, notifyLimit)
+		defer cancel()
+		ctx = limited
+	}
+	if err := l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return l.Queue.Notify(ctx, conn, soonest)
+	}); err != nil {
+		l.Log.Debug("could not notify other consumers; they will find the messages by polling", "error", err.Error())
+	}
+}
+
+// postpone puts off an outcome that cannot be written just now, because somebody has locked its row, for instance. Nobody waits for it.
+func (l *lane) postpone(o outcome) {
+	l.Held.LeaveCompany(o.delivery)
+	o.tries++
+	o.after = time.Now().Add(backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries))
+	l.add(o)
+}
+
+// decide makes the outcome of a delivery to which something has happened here.
+func (l *lane) decide(d *lease.Delivery, what ending.Event) outcome {
+	return l.settler.outcome(d, l.Rules.Decide(&d.Message, what))
+}
+
+// replace makes another outcome of a delivery that cannot end as planned.
+func (l *lane) replace(into outcome) {
+	l.Held.Leave(into.delivery)
+	l.settler.put(into)
+}
+
+// suppressed deals with a batch of which the database has silently kept some rows from being written. Those are neither lost nor given
+// up: they wait until it works. The others are written without them.
+func (l *lane) suppressed(ctx context.Context, b batch, err error) error {
+	o := b.statement.op()
+	concerned := queue.SuppressedMessages(err)
+	var others, kept []outcome
+	for _, item := range b.items {
+		if concerned[item.delivery.Message.ID] {
+			kept = append(kept, item)
+		} else {
+			others = append(others, item)
+		}
+	}
+	if len(kept) == 0 {
+		others, kept = nil, b.items
+	}
+	for _, item := range kept {
+		if o == ending.Nack && !item.MessageOnly {
+			item.MessageOnly = true // the message can perhaps be delayed all the same
+			l.add(item)
+			continue
+		}
+		if !item.suppressed {
+			item.suppressed = true
+			l.Unwritten.begin(err)
+			message.Log(l.Log, slog.LevelWarn, "a result cannot be written, because a row-level trigger suppresses it (`consumer doctor` names the triggers that may do that): trying again until it works",
+				&item.delivery.Message, slog.String("operation", o.String()), slog.String("error", err.Error()))
+		}
+		l.postpone(item)
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return l.write(ctx, batch{b.statement, others})
+}
+
+// spoiled deals with an outcome that the database refuses to store for what it contains.
+func (l *lane) spoiled(o outcome, err error) {
+	message.Log(l.Log, slog.LevelError, "the database refuses to store the result of this message", &o.delivery.Message,
+		slog.String("operation", o.Op.String()), slog.String("error", err.Error()))
+	next := l.decide(o.delivery, ending.Refused{Planned: o.Ending, Err: err})
+	if next.Ending == o.Ending {
+		l.postpone(o)
+		return
+	}
+	if o.suppressed {
+		l.Unwritten.end()
+	}
+	next.unsure = o.unsure && next.Op == o.Op // an earlier try of the same statement
+	l.replace(next)
+}
