@@ -35,7 +35,6 @@ const (
 type Proxy struct {
 	URL string // of the database, by way of the proxy
 
-	target   string
 	listener net.Listener
 	running  sync.WaitGroup
 	ctx      context.Context //nolint:containedctx // the proxy's life, for what it dials
@@ -46,6 +45,7 @@ type Proxy struct {
 	delay    atomic.Int64
 
 	mu       sync.Mutex
+	target   string
 	links    map[*link]struct{}
 	refusing bool
 	frozen   chan struct{} // not nil: nothing is forwarded until it is closed
@@ -78,6 +78,9 @@ func New(database string) (*Proxy, error) {
 	p.running.Go(p.accept)
 	return p, nil
 }
+
+// Host is where the proxy listens, as host:port.
+func (p *Proxy) Host() string { return p.listener.Addr().String() }
 
 // Close ends the proxy and its connections.
 func (p *Proxy) Close() {
@@ -188,6 +191,14 @@ func (p *Proxy) Silence() {
 	}
 }
 
+// Lead makes new connections lead to another server, given as host:port. Those that stand stay where they are, as behind a Service that has
+// another endpoint by now.
+func (p *Proxy) Lead(to string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = to
+}
+
 // Delay makes every round trip, also those of connecting, take longer by that.
 func (p *Proxy) Delay(each time.Duration) { p.delay.Store(int64(each)) }
 
@@ -208,7 +219,10 @@ func (p *Proxy) accept() {
 }
 
 func (p *Proxy) serve(client net.Conn) {
-	server, err := new(net.Dialer).DialContext(p.ctx, "tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := new(net.Dialer).DialContext(p.ctx, "tcp", target)
 	if err != nil {
 		reset(client)
 		return

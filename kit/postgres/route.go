@@ -90,7 +90,20 @@ func (r *Route) Current() (Server, bool) {
 // Moved tells whether a connection leads to another server than new ones do, and is to be given up.
 func (r *Route) Moved(conn *pgconn.PgConn) bool {
 	at, known := r.Current()
-	return known && conn != nil && at.Address != addressOf(conn)
+	return known && conn != nil && !at.Serves(conn)
+}
+
+// found is under what a connection's custom data have the server that it leads to.
+const found = "orderflow.example/kit/postgres.Server"
+
+// Serves tells whether a connection leads to this server. One address leads to several, one after the other, where it is a Service's, a
+// virtual one or a pooler's: connections that stand still lead to the one before. What it was when they were made tells them apart.
+func (s Server) Serves(conn *pgconn.PgConn) bool {
+	if s.Address != addressOf(conn) {
+		return false
+	}
+	was, known := conn.CustomData()[found].(Server)
+	return !known || was.System == "" || s.System == "" || was.System == s.System && was.Timeline == s.Timeline
 }
 
 // Leads tells whether a connection that works is to be kept: nobody has found another server, or a reason not to trust this one.
@@ -102,7 +115,7 @@ func (r *Route) Leads(conn *pgconn.PgConn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.at.Address != "" {
-		return r.at.Address == address
+		return r.at.Serves(conn)
 	}
 	return !time.Now().Before(r.distrusted[address])
 }
@@ -314,6 +327,7 @@ func (r *Route) validate(ctx context.Context, conn *pgconn.PgConn) error {
 	if host, port, err := net.SplitHostPort(address); err == nil {
 		r.at.Name = net.JoinHostPort(cmp.Or(r.names[host], host), port)
 	}
+	conn.CustomData()[found] = r.at
 	return nil
 }
 

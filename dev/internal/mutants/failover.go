@@ -22,6 +22,19 @@ func failoverMutants() []Mutant {
 			Edits: []Edit{{route, `state.timeline < newest`, `false`}},
 		},
 		{
+			Breaks: "a connection to a primary that was replaced is kept where its successor has the same address",
+			By:     goTest("dev", "./internal/postgres", "TestAnAddressThatLeadsToAnotherServerIsFollowed"),
+			Edits:  []Edit{{route, `was.System == s.System && was.Timeline == s.Timeline`, `was.System == s.System`}},
+		},
+		{
+			Breaks: "the writer goes on with a server that was replaced, at the same address", By: goTest("services/api", "./internal/database", "TestAConnectionToAServerThatWasReplacedIsAstray"), Quick: true,
+			Edits: []Edit{{"services/api/internal/database/monitor.go", `!s.Server.Serves(conn.PgConn())`, `conn.PgConn().Conn().RemoteAddr().String() != s.Server.Address`}},
+		},
+		{
+			Breaks: "the writer does not ask where its connection leads", By: goTest("services/api", "./internal/orders", "TestNothingIsWrittenToAServerThatWasReplaced"),
+			Edits: []Edit{{"services/api/internal/orders/connection.go", `state.Astray(w.conn.conn) {`, `state.Astray(w.conn.conn) && false {`}},
+		},
+		{
 			Breaks: "a silent host is tried with each connection", By: kit("TestASilentFirstHostCostsItsTimeLimitOnce"),
 			Edits: []Edit{{route, `		if r.passOver(address) {`, `		if false {`}},
 		},

@@ -12,6 +12,7 @@ import (
 
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/session"
+	"orderflow.example/kit/pgproxy"
 	address "orderflow.example/kit/postgres"
 )
 
@@ -133,6 +134,67 @@ func TestAFailoverIsFollowed(t *testing.T) {
 	}
 	if _, err := g.Best(ctx); !errors.Is(err, postgres.ErrUnsafe) {
 		t.Errorf("a guess is taken for safe: %v", err)
+	}
+}
+
+// One address leads to the primary, whichever that is, as a Service of Kubernetes' does: what stands leads on to the one that was replaced, and
+// is given up as soon as somebody has met its successor.
+func TestAnAddressThatLeadsToAnotherServerIsFollowed(t *testing.T) {
+	t.Parallel()
+	g := group(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	service, err := pgproxy.New(g.Primary.Clients.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+	a, err := address.Parse(service.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := a.Config("test", 5*time.Second)
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := a.Route().Current()
+	if a.Route().Moved(conn.PgConn()) || !a.Route().Leads(conn.PgConn()) {
+		t.Error("a connection to where the address leads is given up")
+	}
+
+	// The primary freezes, is replaced, and comes back. The connection has heard nothing of it.
+	old := g.Primary
+	if err := old.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	best, err := g.Best(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Promote(ctx, best); err != nil {
+		t.Fatal(err)
+	}
+	service.Lead(best.Clients.Host())
+	if err := old.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Ping(ctx); err != nil {
+		t.Fatalf("the connection to the former primary: %v", err)
+	}
+	second, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, _ := a.Route().Current()
+	if at.Address != first.Address || at.Timeline <= first.Timeline {
+		t.Fatalf("from %+v to %+v", first, at)
+	}
+	if !a.Route().Moved(conn.PgConn()) || a.Route().Leads(conn.PgConn()) {
+		t.Error("the connection to the primary that was replaced is kept")
+	}
+	if a.Route().Moved(second.PgConn()) || !a.Route().Leads(second.PgConn()) {
+		t.Error("the connection to its successor is given up")
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 )
@@ -225,4 +226,38 @@ func TestMonitorKnowsThatTheServerBecameReadOnly(t *testing.T) {
 	awaitState(t, m, false, "still read-only")
 	close(again)
 	awaitState(t, m, true, "")
+}
+
+// An address may lead to another server than it did, as a Service's does after a failover: the connections that stand lead to the one before.
+func TestAConnectionToAServerThatWasReplacedIsAstray(t *testing.T) {
+	t.Parallel()
+	address := testdb.Address(t, testdb.New(t))
+	conn, err := pgx.ConnectConfig(t.Context(), address.Config("test", 30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	here, known := address.Route().Current()
+	if !known || here.Timeline == 0 {
+		t.Fatalf("%+v", here)
+	}
+	successor, elsewhere, silent := here, here, here
+	successor.Timeline++
+	elsewhere.System += "0"
+	silent.System, silent.Timeline = "", 0
+	for name, test := range map[string]struct {
+		server postgres.Server
+		astray bool
+	}{
+		"where it leads":                        {here, false},
+		"its successor":                         {successor, true},
+		"another cluster's, at the same address": {elsewhere, true},
+		"one that does not tell what it is":     {silent, false},
+		"one at another address":                {postgres.Server{Address: "192.0.2.1:5432"}, true},
+		"nowhere":                               {postgres.Server{}, false},
+	} {
+		if state := (database.State{Up: true, Server: test.server}); state.Astray(conn) != test.astray {
+			t.Errorf("connections lead to %s: astray is %v", name, !test.astray)
+		}
+	}
 }

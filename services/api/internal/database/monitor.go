@@ -78,7 +78,7 @@ func (m *Monitor) Distrust(conn *pgx.Conn) {
 
 // Astray tells whether a connection leads to another server than that of the state, and is to be given up.
 func (s State) Astray(conn *pgx.Conn) bool {
-	return s.Server.Address != "" && conn != nil && conn.PgConn().Conn().RemoteAddr().String() != s.Server.Address
+	return s.Server.Address != "" && conn != nil && !s.Server.Serves(conn.PgConn())
 }
 
 // Up reports whether the database can be used.

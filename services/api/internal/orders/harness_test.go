@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
@@ -41,6 +42,7 @@ type monitor struct {
 	down       atomic.Bool
 	looks      atomic.Int64
 	distrusted atomic.Int64
+	server     atomic.Pointer[postgres.Server] // where connections lead; nil: nobody knows
 	never      chan struct{}
 }
 
@@ -50,7 +52,11 @@ func (m *monitor) LookNow() { m.looks.Add(1) }
 func (m *monitor) Distrust(*pgx.Conn) { m.distrusted.Add(1) }
 
 func (m *monitor) State() (database.State, <-chan struct{}) {
-	return database.State{Up: m.Up()}, m.never
+	state := database.State{Up: m.Up()}
+	if server := m.server.Load(); server != nil {
+		state.Server = *server
+	}
+	return state, m.never
 }
 
 // bench is a writer on a database of its own.

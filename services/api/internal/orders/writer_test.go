@@ -12,6 +12,7 @@ import (
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
 )
@@ -393,6 +394,25 @@ func TestConnectionLostWhileIdle(t *testing.T) {
 	<-idle.C
 	b.mustWrite(t, one(order(1), ""))
 	b.check(t, 2)
+}
+
+// A connection that works leads to a server that has been replaced, whose successor has its address: what is written there would be lost.
+func TestNothingIsWrittenToAServerThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	b.mustWrite(t, one(order(1), ""))
+	const others = ` from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`
+	before := b.count(t, `select pid`+others)
+	b.mustWrite(t, one(order(2), ""))
+	if b.count(t, fmt.Sprint(`select count(*)`, others, ` and pid <> `, before)) != 0 {
+		t.Fatal("a connection that leads where it should is given up")
+	}
+	b.monitor.server.Store(&postgres.Server{Address: b.db.PgConn().Conn().RemoteAddr().String(), System: "another", Timeline: 1})
+	b.mustWrite(t, one(order(3), ""))
+	if b.count(t, fmt.Sprint(`select count(*)`, others, ` and pid <> `, before)) != 1 {
+		t.Error("the order was written over the connection to the former server")
+	}
+	b.check(t, 3)
 }
 
 func TestWriterEndsWithWhatIsWaiting(t *testing.T) {
