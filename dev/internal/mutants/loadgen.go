@@ -58,6 +58,18 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "audit/book.go", `o.Effects > 1`, `o.Effects > 2`}},
 		},
 		{
+			Breaks: "an order that was completed and is not any more is completed", By: goTest(loadgen, "./internal/audit", "TestACompletedOrderHasToStayCompleted"),
+			Edits: []Edit{{dir + "audit/book.go", `(missed|lost|completed|dead|deadEffect|pending`, `(missed|lost|dead|deadEffect|pending`}},
+		},
+		{
+			Breaks: "a dead order that was processed is a dead order like others", By: goTest(loadgen, "./internal/audit", "TestAuditComesToTheServersOwnNumbers"),
+			Edits: []Edit{{dir + "audit/book.go", `if o.Effects > 0 {`, `if o.Effects > 1 {`}},
+		},
+		{
+			Breaks: "an order that was made of an invalid request is not seen", By: goTest(loadgen, "./internal/audit", "TestOrdersMadeOfInvalidRequestsAreFound"), Quick: true,
+			Edits: []Edit{{dir + "audit/look.go", `orders.ParseWrong(a.run, o.Key); wrong &&`, `orders.ParseWrong(a.run, o.Key); !wrong &&`}},
+		},
+		{
 			Breaks: "an order that is missing once is lost", By: goTest(loadgen, "./internal/audit", "TestAnOrderThatIsMissingOnceIsNotLost"),
 			Edits: []Edit{{dir + "audit/book.go", `if *m&missed != 0 {`, `if true {`}},
 		},

@@ -71,6 +71,7 @@ type Auditor struct {
 	strays int
 	notes  []string
 
+	poison   map[int64]client.Order // made of requests that were wrong on purpose, by id
 	queue    *client.Queue // as last asked; nil when that brought no answer
 	shortest int           // depth that it has had; -1 = never asked
 	newest   time.Time     // when the last of the run's orders was made or completed, as far as was seen, by the database's clock
@@ -88,7 +89,7 @@ type Auditor struct {
 
 // New prepares the audit of a run's parts; all have the same run id.
 func New(api API, opt Options, parts ...Run) *Auditor {
-	a := &Auditor{read: newReader(api, opt.Patience), opt: opt, shortest: -1, e2e: measure.NewHistogram()}
+	a := &Auditor{read: newReader(api, opt.Patience), opt: opt, poison: map[int64]client.Order{}, shortest: -1, e2e: measure.NewHistogram()}
 	for _, p := range parts {
 		a.run = p.Keys.Run
 		a.books = append(a.books, newBook(p))

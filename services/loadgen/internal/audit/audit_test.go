@@ -143,7 +143,7 @@ func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
 		defer b.close()
 		r, did := b.audit(t), b.server.Counts()
 		want := audit.Figures{
-			Accepted: did.Accepted, Dead: did.Orders[faultyapi.Bury], Lost: did.Lost(), Duplicated: did.Duplicated(), Stuck: did.Orders[faultyapi.Stick],
+			Accepted: did.Accepted, Dead: did.Orders[faultyapi.Bury] + did.Orders[faultyapi.BuryProcessed], DeadEffect: did.Orders[faultyapi.BuryProcessed], Lost: did.Lost(), Duplicated: did.Duplicated(), Stuck: did.Orders[faultyapi.Stick],
 			NoEffect: did.Orders[faultyapi.NoEffect], Altered: did.Orders[faultyapi.Alter], Refused: did.Orders[faultyapi.Refuse],
 			Unknown: audit.Unknown{
 				Orders: did.Orders[faultyapi.Away] + did.Orders[faultyapi.AwayMade], Missing: did.Orders[faultyapi.Away], Completed: did.Orders[faultyapi.AwayMade],
@@ -154,7 +154,7 @@ func TestAuditComesToTheServersOwnNumbers(t *testing.T) {
 		if r.Figures != want {
 			t.Fatalf("audit:  %#v\nserver: %#v\nnotes: %q", r.Figures, want, r.Notes)
 		}
-		faults := want.Lost + want.Duplicated + want.Stuck + want.NoEffect + want.Altered + want.Unknown.Orders
+		faults := want.Lost + want.Duplicated + want.Stuck + want.NoEffect + want.DeadEffect + want.Altered + want.Unknown.Orders
 		if (len(r.Examples) == 0) != (faults == 0) {
 			t.Fatalf("%d examples of %d faults", len(r.Examples), faults)
 		}
@@ -289,6 +289,59 @@ func TestARefusalIsNoLoss(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != 401 {
 		t.Fatalf("got %v", err)
 	}
+}
+
+// What was refused as invalid must not be there, neither as a whole nor the good orders of a batch.
+func TestOrdersMadeOfInvalidRequestsAreFound(t *testing.T) {
+	t.Parallel()
+	for _, bulk := range []int{1, 7} {
+		b := send(t, faultyapi.Behaviour{MakesInvalid: true}, 200, bulk, orders.Mix{Seed: 5, Poison: 0.3})
+		defer b.close()
+		r, did := b.audit(t), b.server.Counts()
+		if made := did.Created - did.Accepted; made == 0 || r.PoisonFound != made || r.Completed != 200 || r.Duplicated != 0 {
+			t.Errorf("in batches of %d: %d of %d are found: %s", bulk, r.PoisonFound, made, r.String())
+		}
+		if e := r.Examples; len(e) != 10 || e[0].Fault != "poison_found" || !strings.Contains(e[0].Key, "-x") || e[0].ID == 0 {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// An order that was completed and is not any more has not been processed once: a late word of another consumer's has undone that.
+func TestACompletedOrderHasToStayCompleted(t *testing.T) {
+	t.Parallel()
+	for status, figure := range map[string]func(r *audit.Result) int{
+		"pending": func(r *audit.Result) int { return r.Stuck }, "dead": func(r *audit.Result) int { return r.Dead },
+	} {
+		b := send(t, with(8, faultyapi.Stick, 0.05), 200, 1, orders.Mix{}) // so there is more than one look
+		defer b.close()
+		stuck := b.server.Counts().Orders[faultyapi.Stick]
+		api := &relapsing{Client: b.client, status: status}
+		r, err := audit.New(api, quick(), b.part()).Run(t.Context())
+		if err != nil || stuck == 0 || r.Completed != 200-stuck-1 || figure(&r) < 1 || r.Stuck+r.Dead != stuck+1 {
+			t.Errorf("completed, then %s: %v, %s, stuck=%d of %d", status, err, r.String(), r.Stuck, stuck)
+		}
+	}
+}
+
+// relapsing shows the first order that it lists as completed in that way once.
+type relapsing struct {
+	*client.Client
+	status string // afterwards
+	id     int64
+}
+
+func (r *relapsing) List(ctx context.Context, prefix, cursor string, limit int) (client.Page, error) {
+	page, err := r.Client.List(ctx, prefix, cursor, limit)
+	for i := range page.Orders {
+		switch o := &page.Orders[i]; {
+		case r.id == o.ID:
+			o.Status, o.CompletedAt = r.status, time.Time{}
+		case r.id == 0 && o.Status == "completed":
+			r.id = o.ID
+		}
+	}
+	return page, err
 }
 
 // One look in which an order is not there is none: a replica that lags, a page that moved.

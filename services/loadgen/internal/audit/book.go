@@ -14,8 +14,9 @@ type mark uint16
 const (
 	seen      mark = 1 << iota // found in this look
 	pending                    // was there and not settled when last seen
-	completed                  // has been seen completed
+	completed                  // is completed now
 	dead                       // is dead now
+	deadEffect                 // is dead now, and has had its effect
 	twice                      // more than one effect
 	missed                     // not found in the look before
 	lost                       // not found twice
@@ -101,7 +102,7 @@ func (b *book) take(n int, o *client.Order) bool {
 		return false
 	}
 	was := e.mark
-	e.mark = e.mark&^(missed|lost|dead|pending|altered|noEffect) | seen
+	e.mark = e.mark&^(missed|lost|completed|dead|deadEffect|pending|altered|noEffect) | seen // as it is now, whatever it has been
 	switch o.Status {
 	case "completed":
 		e.mark |= completed
@@ -110,6 +111,9 @@ func (b *book) take(n int, o *client.Order) bool {
 		}
 	case "dead":
 		e.mark |= dead
+		if o.Effects > 0 {
+			e.mark |= deadEffect
+		}
 	default:
 		e.mark |= pending
 	}
@@ -119,7 +123,7 @@ func (b *book) take(n int, o *client.Order) bool {
 	if b.deviation(n, o) != "" {
 		e.mark |= altered
 	}
-	if e.mark&(completed|dead) == 0 || e.mark&(twice|noEffect|altered) != 0 {
+	if e.mark&(completed|dead) == 0 || e.mark&(twice|noEffect|deadEffect|altered) != 0 {
 		if _, kept := b.rows[n]; kept || len(b.rows) < maxRows {
 			b.rows[n] = *o
 		}
@@ -135,7 +139,7 @@ func (b *book) miss(n int, why string) {
 	if *m&missed != 0 {
 		*m |= lost
 	}
-	*m = *m&^(seen|pending|completed|dead) | missed
+	*m = *m&^(seen|pending|completed|dead|deadEffect) | missed
 	if why != "" {
 		*m |= foreign
 		if len(b.why) < maxRows {

@@ -61,6 +61,10 @@ func (a *Auditor) prefix() string {
 
 // take notes an order that the api shows, if it is one of the run's.
 func (a *Auditor) take(o *client.Order) {
+	if index, wrong := orders.ParseWrong(a.run, o.Key); wrong && slices.ContainsFunc(a.books, func(b *book) bool { return b.keys.Index == index }) {
+		a.poison[o.ID] = *o
+		return
+	}
 	index, n, ok := orders.Parse(a.run, o.Key)
 	if o.Key == "" { // made without its key: known by what was ordered
 		var number int

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,6 +35,7 @@ type Figures struct {
 
 	Undetermined int `json:"undetermined"` // not looked at, or not twice, when the audit was cut short
 	NoEffect     int `json:"no_effect"`    // completed, with no effect recorded
+	DeadEffect   int `json:"dead_effect"`  // dead, with an effect recorded
 	Altered      int `json:"altered"`      // stored with other data than were sent
 	Misnamed     int `json:"misnamed"`     // answered with an id that is not theirs
 	Strays       int `json:"strays"`       // of a run known by its keys alone: keys numbered far beyond the others, which are not accounted for
@@ -41,6 +43,7 @@ type Figures struct {
 	Unknown      Unknown `json:"unknown"`       // never answered
 	Refused      int     `json:"refused"`       // answered with anything that is neither a success nor worth another try
 	RefusedFound int     `json:"refused_found"` // and there all the same
+	PoisonFound  int     `json:"poison_found"`  // made of requests that were wrong on purpose
 }
 
 // Unknown counts the orders that no try brought an answer for, by what the audit found.
@@ -70,7 +73,7 @@ type Example struct {
 // maxExamples is how many examples each fault gets; faultOrder, the order in which they stand.
 const maxExamples = 10
 
-var faultOrder = []string{"lost", "duplicated", "altered", "misnamed", "stuck", "no_effect", "unknown", "refused_found"}
+var faultOrder = []string{"lost", "duplicated", "altered", "misnamed", "stuck", "no_effect", "dead_effect", "unknown", "refused_found", "poison_found"}
 
 // String is the account in one line: the last one of the command's output.
 func (f Figures) String() string {
@@ -92,7 +95,7 @@ func (a *Auditor) tallied() tally {
 			a.add(&t, b, n)
 		}
 	}
-	t.Strays = a.strays
+	t.Strays, t.PoisonFound = a.strays, len(a.poison)
 	t.Undetermined = t.Accepted - t.Completed - t.Dead - t.Lost - t.Stuck
 	return t
 }
@@ -110,6 +113,7 @@ func (a *Auditor) add(t *tally, b *book, n int) {
 	count(b.open(n) && m&missed != 0, &t.unconfirmed)
 	count(m&(missed|lost) != 0, &t.missing)
 	count(m&noEffect != 0, &t.NoEffect)
+	count(m&deadEffect != 0, &t.DeadEffect)
 	count(m&altered != 0, &t.Altered)
 	count(b.misnamed(n), &t.Misnamed)
 	count(m&lost == 0 && (m&twice != 0 || len(b.others[n]) > 0), &t.Duplicated)
@@ -179,6 +183,12 @@ func (a *Auditor) examples() []Example {
 			})
 		}
 	}
+	for _, id := range slices.Sorted(maps.Keys(a.poison)) {
+		if o := a.poison[id]; counts["poison_found"] < maxExamples {
+			counts["poison_found"]++
+			out = append(out, Example{Fault: "poison_found", Key: o.Key, ID: id, CreatedAt: o.CreatedAt, Status: o.Status, Attempts: o.Attempts, Note: "made of a request that is invalid"})
+		}
+	}
 	slices.SortStableFunc(out, func(x, y Example) int {
 		return cmp.Compare(slices.Index(faultOrder, x.Fault), slices.Index(faultOrder, y.Fault))
 	})
@@ -205,6 +215,8 @@ func (a *Auditor) fault(b *book, n int) (fault, note string) {
 		return "stuck", "answered 201 and still pending"
 	case m&noEffect != 0:
 		return "no_effect", "completed without an effect"
+	case m&deadEffect != 0:
+		return "dead_effect", "dead, and processed all the same"
 	case state == ledger.Sent && b.orders[n].id != 0:
 		return "unknown", "never answered; found"
 	case state == ledger.Sent && a.looked && b.ledger.Start.IsZero():

@@ -19,6 +19,7 @@ const (
 	Alter               // stores it with another quantity
 	Stick               // never processes it
 	Bury                // ends it as dead
+	BuryProcessed       // ends it as dead, though it has been processed
 	Unlist              // does not show it in the listing
 	WrongID             // answers 201 with the id of an earlier order, and does not make it
 	NoID                // answers 201 with a body that names no id
@@ -42,7 +43,8 @@ var stored = map[Fault]func(s *Server, o *order){
 	NoEffect:      func(_ *Server, o *order) { o.effects = 0 },
 	Alter:         func(_ *Server, o *order) { o.data.Quantity = 77 },
 	Stick:         func(_ *Server, o *order) { o.completed = time.Time{} },
-	Bury:          func(_ *Server, o *order) { o.dead = true },
+	Bury:          func(_ *Server, o *order) { o.dead, o.effects = true, 0 },
+	BuryProcessed: func(_ *Server, o *order) { o.dead = true },
 	Unlist:        func(_ *Server, o *order) { o.unlisted = true },
 }
 
@@ -58,6 +60,7 @@ type Behaviour struct {
 	HangAfter  int           // once it has accepted so many orders, no further one is answered; 0 = never
 
 	InvalidStatus int  // answers this to invalid orders; 0 = as it should
+	MakesInvalid  bool // and makes them all the same
 	ReplayNewID   bool // answers a replay with another id, that of a second order
 	ReplayOther   bool // answers a replay with another order
 	ReadsDown     bool // answers 503 with a Retry-After of a day to every question about orders

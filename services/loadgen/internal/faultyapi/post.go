@@ -47,6 +47,9 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	if status != 201 {
 		s.counts.Invalid++
+		if s.MakesInvalid {
+			s.make(&request{}, r.Header.Get("Idempotency-Key"), batch.Orders, isBatch)
+		}
 		problem(w, cmp.Or(s.InvalidStatus, status))
 		return
 	}

@@ -224,7 +224,7 @@ func (o *order) show(now time.Time) map[string]any {
 	switch {
 	case !o.done(now):
 	case o.dead:
-		m["status"], m["attempts"] = "dead", 5
+		m["status"], m["attempts"], m["effects"] = "dead", 5, o.effects
 	default:
 		m["status"], m["attempts"], m["effects"], m["completed_at"] = "completed", 1, o.effects, o.completed.UTC().Format(layout)
 	}

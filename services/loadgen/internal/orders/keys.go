@@ -78,6 +78,20 @@ func Parse(run, key string) (index, n int, ok bool) {
 	return index, n, true
 }
 
+// ParseWrong finds which generator of the run sent the request that was wrong on purpose whose stored key this is.
+func ParseWrong(run, key string) (index int, ok bool) {
+	indexText, number, ok := strings.Cut(strings.TrimPrefix(key, run+"-"), "-x")
+	if !ok || !strings.HasPrefix(key, run+"-") {
+		return 0, false
+	}
+	if index, ok = parseNumber(indexText); !ok {
+		return 0, false
+	}
+	number, _, _ = strings.Cut(number, ElementSeparator)
+	_, ok = parseNumber(number)
+	return index, ok
+}
+
 func parseNumber(text string) (int, bool) {
 	n, err := strconv.ParseUint(text, 10, 40) // unlike Atoi it takes no sign
 	return int(n), err == nil

@@ -88,6 +88,16 @@ func TestKeysAreParsedAndSortAsSent(t *testing.T) {
 		if _, _, ok := orders.Parse(run, string(k.AppendWrong(nil, n))); ok {
 			t.Fatal("the key of a wrong request is no order's")
 		}
+		for _, wrong := range []string{string(k.AppendWrong(nil, n)), string(k.AppendWrong(nil, n)) + orders.ElementSeparator + "3"} {
+			if index, ok := orders.ParseWrong(run, wrong); !ok || index != k.Index {
+				t.Fatalf("%q: %d, %v", wrong, index, ok)
+			}
+		}
+		for _, none := range []string{key, string(other.AppendWrong(nil, n)), k.Prefix() + "x", k.Prefix() + "xyz"} {
+			if _, ok := orders.ParseWrong(run, none); ok {
+				t.Fatalf("%q is taken for the key of a wrong request of %q", none, run)
+			}
+		}
 	})
 }
 

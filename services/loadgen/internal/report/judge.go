@@ -52,7 +52,9 @@ func (s *Summary) BrokenPromises() []string {
 		{a.Altered, "%s altered: stored with other data than were sent"},
 		{a.Misnamed, "%s misnamed: answered with a wrong id"},
 		{a.NoEffect, "%s completed without an effect"},
+		{a.DeadEffect, "%s dead, and processed all the same"},
 		{a.RefusedFound, "%s refused, and made all the same"},
+		{a.PoisonFound, "%s made of invalid requests"},
 	} {
 		if x.n > 0 {
 			broken = append(broken, fmt.Sprintf(x.text, several(int64(x.n), "order")))

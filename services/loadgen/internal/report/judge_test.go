@@ -36,6 +36,8 @@ func TestJudge(t *testing.T) {
 		"stuck":                          {change: func(s *report.Summary) { s.Audit.Stuck = 1 }, fault: "1 order stuck"},
 		"undetermined":                   {change: func(s *report.Summary) { s.Audit.Undetermined = 1 }, fault: "1 order undetermined"},
 		"without effect":                 {change: func(s *report.Summary) { s.Audit.NoEffect = 1 }, fault: "1 order completed without an effect"},
+		"dead, with an effect":           {change: func(s *report.Summary) { s.Audit.DeadEffect = 1 }, fault: "1 order dead, and processed"},
+		"made of invalid requests":       {change: func(s *report.Summary) { s.Audit.PoisonFound = 2 }, fault: "2 orders made of invalid"},
 		"refused and there":              {change: func(s *report.Summary) { s.Audit.RefusedFound = 1 }, fault: "1 order refused, and made"},
 		"strays":                         {change: func(s *report.Summary) { s.Audit.Strays = 1 }, fault: "1 order not accounted for"},
 		"dead":                           {change: func(s *report.Summary) { s.Audit.Dead = 1 }, fault: "1 order dead"},
