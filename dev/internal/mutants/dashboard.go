@@ -39,6 +39,12 @@ func dashboardMutants() []Mutant {
 			By:     http("TestTheBalanceIsTrue"),
 		},
 		{
+			Breaks: "an absurd id ends the counting of the others", By: goTest("services/api", "./internal/dashboard", "TestAbsurdIdsAreNotInTheBalancesWay"),
+			Edits: []Edit{{"services/api/internal/dashboard/balance.go", `			  and o.id < $3::bigint
+`, `			  and o.id <> $3::bigint
+`}},
+		},
+		{
 			Breaks: "a consumer that is silent is shown as if it worked",
 			Edits:  []Edit{{dir + "consumers.go", "return p.Ago > p.silentAfter() }", "return false }"}},
 			By:     http("TestConsumersAppearAndVanish"),

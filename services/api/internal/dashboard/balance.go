@@ -26,6 +26,10 @@ import (
 // redrive, a deleted message or a removed order is thus noticed in the next round of its range, which is within seconds for what is under way.
 const rangeSize = 10_000
 
+// topID is where absurd ids begin, likewise below its negative: a sequence has not given them out, and a range that begins there may have no
+// end. What a hand has written there is not counted, as it is not searched (migration 00012).
+const topID = 1 << 62
+
 // How much of the database's time counting may take, of the five seconds between two samples.
 const (
 	countBudget   = 100 * time.Millisecond
@@ -92,10 +96,11 @@ func (s *sampler) unseen(ctx context.Context) (first int64, found bool, err erro
 		select (
 			select o.id
 			from public.orders o
-			where o.id >= coalesce((select max(c.first_id) + $2::bigint from orderflow.order_counts c where c.queue = lower($1)), -9223372036854775808)
+			where o.id >= coalesce((select max(c.first_id) + $2::bigint from orderflow.order_counts c where c.queue = lower($1)), -$3::bigint)
+			  and o.id < $3::bigint
 			order by o.id
 			limit 1
-		)`, s.queue.Name(), rangeSize).Scan(&id)
+		)`, s.queue.Name(), rangeSize, int64(topID)).Scan(&id)
 	if err != nil {
 		return 0, false, fmt.Errorf("look for orders that are new: %w", err)
 	}
