@@ -26,6 +26,18 @@ func deployMutants() []Mutant {
 			Edits: []Edit{{templates + "poddisruptionbudgets.yaml", `(dict "root" $ "component" $component) | nindent 6`, `(dict "root" $ "component" "api") | nindent 6`}},
 		},
 		{
+			Breaks: "a budget may keep every pod where it is", By: suite("validate"),
+			Edits: []Edit{{templates + "_validate_exposure.tpl", `{{- if ge $stay (float64 $pods) -}}`, `{{- if gt $stay (float64 $pods) -}}`}},
+		},
+		{
+			Breaks: "a budget's share of the pods is rounded down, unlike Kubernetes does", By: suite("validate"),
+			Edits: []Edit{{templates + "_validate_exposure.tpl", `(ceil (divf (mulf $pods`, `(floor (divf (mulf $pods`}},
+		},
+		{
+			Breaks: "connections of work that is done with the ack are not counted", By: suite("validate"),
+			Edits: []Edit{{templates + "_numbers.tpl", `(has .Values.consumer.handler (list "sql" "own"))`, `(has .Values.consumer.handler (list "sql"))`}},
+		},
+		{
 			Breaks: "api.requestTimeout is not passed on", By: suite("api"),
 			Edits: []Edit{{templates + "api-deployment.yaml", "- name: REQUEST_TIMEOUT\n  value: {{ .Values.api.requestTimeout | quote }}\n", ``}},
 		},

@@ -39,6 +39,11 @@ and how many pods and connections there can be.
 {{- if kindIs "invalid" .of.replicas -}}2{{- else -}}{{ int64 .of.replicas }}{{- end -}}
 {{- end -}}
 
+{{/* The fewest pods of api or consumer that there are, when there are any: (dict "of" .Values.api) */}}
+{{- define "orderflow.fewestPods" -}}
+{{- max 1 (ternary (include "orderflow.replicas" . | int64) (int64 .of.autoscaling.minReplicas) (eq .of.autoscaling.mode "none")) -}}
+{{- end -}}
+
 {{/*
 The replicas of a Deployment as a line, or nothing: (dict "root" $ "component" "api").
 Where an autoscaler decides, its number as it is now is written down again. Left
@@ -68,12 +73,14 @@ replicas: {{ min (max $now (int64 $of.autoscaling.minReplicas)) (int64 $of.autos
 Connections that this release can have open at once: the pools' pods at their
 most, one more for the migration in every starting api pod, KEDA, a doctor, a
 person. A consumer has no pool but a connection each for reading, writing back,
-extending leases, listening and watching.
+extending leases, listening and watching, and those of the work that is done
+with the ack.
 */}}
 {{- define "orderflow.neededConnections" -}}
 {{- $api := include "orderflow.mostPods" (dict "of" .Values.api) | int64 -}}
 {{- $consumers := include "orderflow.mostPods" (dict "of" .Values.consumer) | int64 -}}
-{{- add (mul $api (add .Values.api.databaseConnections 1)) (mul $consumers 5) 5 -}}
+{{- $work := ternary .Values.consumer.sql.connections 0 (has .Values.consumer.handler (list "sql" "own")) -}}
+{{- add (mul $api (add .Values.api.databaseConnections 1)) (mul $consumers (add 5 $work)) 5 -}}
 {{- end -}}
 
 {{/* Grace periods: what the drain needs, and a margin for the last ack and the exit. */}}

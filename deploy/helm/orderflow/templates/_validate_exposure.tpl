@@ -36,8 +36,17 @@
 {{- $problems = append $problems "networkPolicy.egress.enabled is true, but networkPolicy.egress.consumer is empty, so the consumer could not reach consumer.webhook.url: allow it there." -}}
 {{- end -}}
 {{- range $component := list "api" "consumer" -}}
-{{- $budget := (index $.Values $component).podDisruptionBudget -}}
-{{- if and $budget.enabled (regexMatch "^0+%?$" (toString $budget.maxUnavailable)) -}}
+{{- $of := index $.Values $component -}}
+{{- $budget := $of.podDisruptionBudget -}}
+{{- if and $budget.enabled (not (kindIs "invalid" $budget.minAvailable)) -}}
+{{- $pods := include "orderflow.fewestPods" (dict "of" $of) | int64 -}}
+{{- $text := toString $budget.minAvailable -}}
+{{- /* Kubernetes rounds a share up. */ -}}
+{{- $stay := ternary (ceil (divf (mulf $pods (trimSuffix "%" $text)) 100)) (float64 $budget.minAvailable) (hasSuffix "%" $text) -}}
+{{- if ge $stay (float64 $pods) -}}
+{{- $problems = append $problems (printf "%s.podDisruptionBudget.minAvailable is %v, and there are %d pods%s, so that no node could be drained: lower it, or set podDisruptionBudget.enabled to false." $component $budget.minAvailable $pods (ternary "" " at times" (eq $of.autoscaling.mode "none"))) -}}
+{{- end -}}
+{{- else if and $budget.enabled (regexMatch "^0+%?$" (toString $budget.maxUnavailable)) -}}
 {{- $problems = append $problems (printf "%s.podDisruptionBudget.maxUnavailable is %v, with which no node could be drained: set it to 1 or more, or podDisruptionBudget.enabled to false." $component $budget.maxUnavailable) -}}
 {{- end -}}
 {{- end -}}
