@@ -53,6 +53,22 @@ func Encoded(tb testing.TB, encoding string) string {
 	return Empty(tb, "template template0 encoding '"+encoding+"' locale 'C'")
 }
 
+// NewEncoded makes a copy of the migrated database that has another encoding, and returns the copy's URL. What is in the migrated one is ASCII, which
+// all encodings of servers have alike.
+func NewEncoded(tb testing.TB, encoding string) string {
+	tb.Helper()
+	copied, err := url.Parse(New(tb))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	Admin(tb, "update pg_catalog.pg_database set encoding = pg_catalog.pg_char_to_encoding('"+encoding+"'), datcollate = 'C', datctype = 'C' "+
+		"where datname = '"+strings.TrimPrefix(copied.Path, "/")+"'")
+	query := copied.Query()
+	query.Set("client_encoding", "UTF8") // as programs have it
+	copied.RawQuery = query.Encode()
+	return copied.String()
+}
+
 func create(tb testing.TB, with string) string {
 	tb.Helper()
 	server, err := url.Parse(Server(tb))

@@ -39,7 +39,18 @@ func (d *DB) Proxy() *pgproxy.Proxy {
 // New makes a database from the template and drops it when the test ends.
 func New(tb testing.TB) *DB {
 	tb.Helper()
-	d := &DB{URL: testdb.New(tb), tb: tb}
+	return open(tb, testdb.New(tb))
+}
+
+// NewEncoded is New for a database with another encoding.
+func NewEncoded(tb testing.TB, encoding string) *DB {
+	tb.Helper()
+	return open(tb, testdb.NewEncoded(tb, encoding))
+}
+
+func open(tb testing.TB, databaseURL string) *DB {
+	tb.Helper()
+	d := &DB{URL: databaseURL, tb: tb}
 	pool, err := pgxpool.New(tb.Context(), d.URL)
 	if err != nil {
 		tb.Fatalf("connect to test database: %v", err)

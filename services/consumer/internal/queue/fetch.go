@@ -136,7 +136,7 @@ func (q *Queue) commit(ctx context.Context, conn *pgx.Conn, read []Received) err
 		})
 	}
 	if unanswered := unansweredIn(read); len(unanswered) > 0 {
-		q.noteUnanswered(&end, unanswered)
+		q.noteUnanswered(conn, &end, unanswered)
 	}
 	end.Queue("commit")
 	if err := conn.SendBatch(ctx, &end).Close(); err != nil {
@@ -195,7 +195,8 @@ func (q *Queue) collect(rows pgx.Rows, b Bounds, visible time.Duration) (Fetched
 		if !fits {
 			d.Poison = message.TooLarge(d.Size, int64(b.MessageBytes))
 		}
-		if held += length; held > 2*b.Bytes+int64(max(b.MessageBytes, 0)) { // text takes a little more than what is stored, as a rule
+		// Text takes a little more than what is stored, as a rule. The first message comes however large its text is: a read of less there is not.
+		if held += length; held > 2*b.Bytes+int64(max(b.MessageBytes, 0)) && len(f.Messages) > 0 {
 			return Fetched{}, errTooMuch
 		}
 		if due.After(f.Last) {

@@ -61,7 +61,7 @@ func scanGate(row pgx.Row) (Gate, error) {
 
 // Pause stops the queue for all consumers, until Resume. A queue that is paused stays as it is.
 func (q *Queue) Pause(ctx context.Context, conn *pgx.Conn, by string) (Gate, error) {
-	if _, err := conn.Exec(ctx, q.gatePause, q.Name, storable(by)); err != nil {
+	if _, err := conn.Exec(ctx, q.gatePause, q.Name, storable(conn, by)); err != nil {
 		return Gate{}, fmt.Errorf("pause the queue: %w", err)
 	}
 	return q.ReadGate(ctx, conn)
@@ -121,8 +121,8 @@ func (q *Queue) writeGate(ctx context.Context, conn *pgx.Conn, revision int64, s
 	if rated == nil {
 		rated = []string{}
 	}
-	err = conn.QueryRow(ctx, q.gateWrite, q.Name, revision, s.Open, orNull(s.Since), storable(s.Reason),
-		s.Failures, orNull(s.ProbeAt), storable(s.Prober), orNull(s.ProbeUntil), s.Normal, rated, s.Arrivals, orNull(s.ArrivedAt),
+	err = conn.QueryRow(ctx, q.gateWrite, q.Name, revision, s.Open, orNull(s.Since), storable(conn, s.Reason),
+		s.Failures, orNull(s.ProbeAt), storable(conn, s.Prober), orNull(s.ProbeUntil), s.Normal, rated, s.Arrivals, orNull(s.ArrivedAt),
 		s.Limit.Base, s.Limit.Growth, orNull(s.Limit.At), s.Tokens, orNull(s.TokensAt), orNull(s.PatienceUntil), tell, q.Channel()).
 		Scan(&written, nil, nil)
 	if errors.Is(err, pgx.ErrNoRows) {

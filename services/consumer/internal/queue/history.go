@@ -67,8 +67,9 @@ func (s story) encode() []byte {
 func instant(i message.Instant) json.RawMessage { return i.AppendJSON(nil) }
 
 // stories are what the history is told about entries, null where that is nothing: no order is concerned, or nothing is to be told.
-func stories(entries []Entry, consumer string) [][]byte {
+func stories(conn *pgx.Conn, entries []Entry, consumer string) [][]byte {
 	told := make([][]byte, len(entries))
+	consumer = encodable(conn, consumer)
 	for i, e := range entries {
 		t := e.Told
 		if t == nil || e.OrderID == 0 {
@@ -77,7 +78,7 @@ func stories(entries []Entry, consumer string) [][]byte {
 		s := story{
 			OrderID: e.OrderID, Created: instant(e.Created), Outcome: t.Outcome,
 			Due: instant(t.Due), Leased: instant(t.Leased), Started: instant(e.Started), Ended: instant(t.Ended),
-			Consumer: consumer, Reason: e.Reason, Error: storable(e.Error), TraceID: t.TraceID,
+			Consumer: consumer, Reason: e.Reason, Error: storable(conn, e.Error), TraceID: t.TraceID,
 		}
 		if t.Counted {
 			s.Attempt = e.Attempt
@@ -101,7 +102,7 @@ func unansweredIn(read []Received) []*message.Message {
 // noteUnanswered tells the history what became of those deliveries. Their leases ended when the messages became due again. One whose
 // start had been made known was an attempt, and its consumer is known. It may be told once more, when something else came after it of which
 // nothing was heard; the history knows it then.
-func (q *Queue) noteUnanswered(b *pgx.Batch, messages []*message.Message) {
+func (q *Queue) noteUnanswered(conn *pgx.Conn, b *pgx.Batch, messages []*message.Message) {
 	var ids, orders []int64
 	var enqueued, created []message.Instant
 	var told [][]byte
@@ -113,7 +114,7 @@ func (q *Queue) noteUnanswered(b *pgx.Batch, messages []*message.Message) {
 	for _, m := range messages {
 		last := m.LastStart
 		if last.ReadCount > 0 {
-			add(m, story{ReadCt: last.ReadCount, Outcome: OutcomeCrashed, Attempt: m.Failed + m.Crashes, Consumer: storable(last.Consumer)})
+			add(m, story{ReadCt: last.ReadCount, Outcome: OutcomeCrashed, Attempt: m.Failed + m.Crashes, Consumer: storable(conn, last.Consumer)})
 		}
 		if last.ReadCount != m.ReadCount-1 {
 			add(m, story{ReadCt: m.ReadCount - 1, Outcome: OutcomeUnanswered})

@@ -45,7 +45,7 @@ func (e *UndoneError) Error() string {
 // OpenAck begins a transaction and acknowledges in it the messages whose lease holds; with unlocked, only those whose rows nobody has
 // locked, as AckUnlocked does. From then on they are nobody else's until the transaction ends, however long it takes.
 func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, unlocked bool, consumer string, s Sharing) (*OpenAck, error) {
-	c := split(entries)
+	c := split(conn, entries)
 	open := &OpenAck{queue: q, conn: conn, sharing: s}
 	statement := q.ackOpen
 	if unlocked {
@@ -54,7 +54,7 @@ func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, un
 	var b pgx.Batch
 	b.Queue("begin isolation level read committed, read write")
 	restore(&b, setLocal, s.Ours)
-	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer, c.started).Query(func(rows pgx.Rows) error {
+	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, encodable(conn, consumer), c.started).Query(func(rows pgx.Rows) error {
 		var a Acked
 		var took float64
 		_, err := pgx.ForEachRow(rows, []any{&a.ID, &a.ReadCount, &a.EnqueuedAt, &a.OrderID, &a.Created, &a.First, &a.Effects, &took}, func() error {

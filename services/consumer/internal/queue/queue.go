@@ -73,7 +73,7 @@ func New(name string, lastRead bool) *Queue {
 		"{unanswered}", "case when jsonb_typeof(q.headers -> 'orderflow-unanswered') = 'number' "+
 			"then least(greatest((q.headers ->> 'orderflow-unanswered')::numeric, 0), q.read_ct)::bigint "+
 			"when q.read_ct > 0 and not coalesce(q.headers ?| array['orderflow-unanswered', 'orderflow-retry'], false) "+
-			"and q.message ->> 'created_at' = "+written("q.enqueued_at - interval '1 microsecond'")+" then 1 else 0 end",
+			"and q.message ->> 'created_at' = "+written("greatest(q.enqueued_at, '0001-01-01') - interval '1 microsecond'")+" then 1 else 0 end",
 		"{written_enqueued_at}", written("enqueued_at"),
 		// A start that was made known has its answer.
 		"{answered}", "#- array['orderflow-started', q.read_ct::text]",
@@ -169,16 +169,28 @@ func (q *Queue) AskSchemaVersion(b *pgx.Batch, d *Description) {
 	b.Queue(schemaVersion).QueryRow(func(row pgx.Row) error { return row.Scan(&d.SchemaVersion) })
 }
 
+// ErrNoInstallation says that nothing names this installation: its row is gone.
+var ErrNoInstallation = errors.New("orderflow.installation is empty: restore its row (`consumer doctor` says how)")
+
 // ReadInstallation finds out what names this installation to others. The schema must be there.
 func (q *Queue) ReadInstallation(ctx context.Context, conn *pgx.Conn) error {
-	if err := conn.QueryRow(ctx, `select id from orderflow.installation`).Scan(&q.Installation); err != nil {
+	err := conn.QueryRow(ctx, `select id from orderflow.installation`).Scan(&q.Installation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNoInstallation
+	}
+	if err != nil {
 		return fmt.Errorf("read the installation's id: %w", err)
 	}
 	return nil
 }
 
-// Answered says whether an error is the server's answer: the connection works, and other statements may.
+// Answered says whether an error is the server's answer to a statement: the connection works, and other statements may. What it says to who
+// wants to connect, while it starts up for instance, is none.
 func Answered(err error) bool {
+	var local *pgconn.ConnectError
+	if errors.As(err, &local) {
+		return false
+	}
 	var answer *pgconn.PgError
 	return errors.As(err, &answer)
 }

@@ -51,7 +51,7 @@ func (l *Latency) counted() []int64 {
 // says why, and is empty when it was written.
 func (q *Queue) PeekAndReport(ctx context.Context, conn *pgx.Conn, watermark time.Time, r *Report) (p Peeked, unreported string, err error) {
 	var why *string
-	p, err = peeked(conn.QueryRow(ctx, q.peekAndReport, append([]any{bound(watermark), q.Name}, r.arguments()...)...), &why)
+	p, err = peeked(conn.QueryRow(ctx, q.peekAndReport, append([]any{bound(watermark), q.Name}, r.arguments(conn)...)...), &why)
 	if why != nil {
 		unreported = *why
 	}
@@ -61,7 +61,7 @@ func (q *Queue) PeekAndReport(ctx context.Context, conn *pgx.Conn, watermark tim
 // Report writes a report alone, and says why when it could not be.
 func (q *Queue) Report(ctx context.Context, conn *pgx.Conn, r *Report) (unreported string, err error) {
 	var why *string
-	if err := conn.QueryRow(ctx, q.report, append([]any{nil, q.Name}, r.arguments()...)...).Scan(&why); err != nil {
+	if err := conn.QueryRow(ctx, q.report, append([]any{nil, q.Name}, r.arguments(conn)...)...).Scan(&why); err != nil {
 		return "", fmt.Errorf("report: %w", err)
 	}
 	if why != nil {
@@ -70,9 +70,9 @@ func (q *Queue) Report(ctx context.Context, conn *pgx.Conn, r *Report) (unreport
 	return unreported, nil
 }
 
-func (r *Report) arguments() []any {
+func (r *Report) arguments(conn *pgx.Conn) []any {
 	return []any{
-		r.Key, storable(r.Name), r.Age.Seconds(), r.Every.Seconds(), r.State, r.Busy, r.Capacity,
+		encodable(conn, r.Key), encodable(conn, r.Name), r.Age.Seconds(), r.Every.Seconds(), r.State, r.Busy, r.Capacity,
 		r.Completed, r.Failed, r.Retried, r.Dead, r.Latency.counted(),
 	}
 }
@@ -100,7 +100,7 @@ func (q *Queue) StoreFindings(ctx context.Context, conn *pgx.Conn, by string, fi
 	_, err := conn.Exec(ctx, `
 		update orderflow.findings
 		set at = clock_timestamp(), by = $2, findings = $3
-		where queue = lower($1::text)`, q.Name, storable(by), findings)
+		where queue = lower($1::text)`, q.Name, encodable(conn, by), []byte(encodable(conn, string(findings))))
 	if err != nil {
 		return fmt.Errorf("store what the doctor found: %w", err)
 	}

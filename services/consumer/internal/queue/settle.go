@@ -80,8 +80,8 @@ func (q *Queue) AckUnlocked(ctx context.Context, conn *pgx.Conn, entries []Entry
 }
 
 func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement string, entries []Entry, consumer string) (Confirmed, error) {
-	c := split(entries)
-	rows, err := conn.Query(ctx, statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer, c.started)
+	c := split(conn, entries)
+	rows, err := conn.Query(ctx, statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, encodable(conn, consumer), c.started)
 	if err != nil {
 		return nil, fmt.Errorf("ack: %w", err)
 	}
@@ -99,29 +99,29 @@ func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement strin
 
 // Nack delays failed messages and tells their orders.
 func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
-	c := split(entries)
+	c := split(conn, entries)
 	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, c.orders, c.created, c.attempts,
-		stories(entries, consumer))
+		stories(conn, entries, consumer))
 }
 
 // NackMessageOnly is Nack without touching the orders.
 func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
-	c := split(entries)
-	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, stories(entries, consumer))
+	c := split(conn, entries)
+	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, stories(conn, entries, consumer))
 }
 
 // Release hands messages back, without an attempt: due at once, or after their Delay. Below 0 that is a time in the past,
 // which puts the message in front of what has become due since.
 func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
-	c := split(entries)
+	c := split(conn, entries)
 	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.unanswered, c.until, c.delays,
-		stories(entries, consumer))
+		stories(conn, entries, consumer))
 }
 
 // Start makes the start of a message's handler known, before it runs and while nothing else does: should the process die of it, the next
 // read will tell. False means that the lease has been lost.
 func (q *Queue) Start(ctx context.Context, conn *pgx.Conn, e Entry, consumer string) (known bool, err error) {
-	rows, err := conn.Query(ctx, q.start, e.ID, e.ReadCount, e.EnqueuedAt, consumer)
+	rows, err := conn.Query(ctx, q.start, e.ID, e.ReadCount, e.EnqueuedAt, encodable(conn, consumer))
 	if err != nil {
 		return false, fmt.Errorf("make a start known: %w", err)
 	}
@@ -134,21 +134,21 @@ func (q *Queue) Start(ctx context.Context, conn *pgx.Conn, e Entry, consumer str
 
 // Late answers for deliveries whose lease has been lost: their consumer has not died of them. Confirmed are those that had been taken for it.
 func (q *Queue) Late(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
-	c := split(entries)
-	return confirm(ctx, conn, "answer late", q.late, c.ids, c.reads, c.enqueued, stories(entries, consumer))
+	c := split(conn, entries)
+	return confirm(ctx, conn, "answer late", q.late, c.ids, c.reads, c.enqueued, stories(conn, entries, consumer))
 }
 
 // Extend makes the leases last visible from now on.
 func (q *Queue) Extend(ctx context.Context, conn *pgx.Conn, entries []Entry, visible time.Duration) (Confirmed, error) {
-	c := split(entries)
+	c := split(conn, entries)
 	return confirm(ctx, conn, "extend", q.extend, c.ids, c.reads, c.enqueued, visible.Seconds())
 }
 
 // Bury moves messages to the dead letters and marks their orders dead, in one transaction.
 func (q *Queue) Bury(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
-	c := split(entries)
+	c := split(conn, entries)
 	return confirm(ctx, conn, "bury", q.bury, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, c.reasons, c.errors,
-		q.Name+DeadLetterSuffix, q.Name, consumer, stories(entries, consumer))
+		q.Name+DeadLetterSuffix, q.Name, encodable(conn, consumer), stories(conn, entries, consumer))
 }
 
 // retryPayload is what consumers are notified of when a message will be due, in so many milliseconds.
@@ -191,8 +191,8 @@ const (
 
 // Fates finds out what became of leases that were not confirmed.
 func (q *Queue) Fates(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (map[Lease]Fate, error) {
-	c := split(entries)
-	rows, err := conn.Query(ctx, q.fate, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, consumer)
+	c := split(conn, entries)
+	rows, err := conn.Query(ctx, q.fate, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, encodable(conn, consumer))
 	if err != nil {
 		return nil, fmt.Errorf("look up leases: %w", err)
 	}
@@ -254,7 +254,7 @@ type columns struct {
 }
 
 // split sorts the entries by msg_id, so that statements that meet on the same rows lock them in the same order.
-func split(entries []Entry) columns {
+func split(conn *pgx.Conn, entries []Entry) columns {
 	slices.SortFunc(entries, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.ReadCount, b.ReadCount))
 	})
@@ -269,19 +269,10 @@ func split(entries []Entry) columns {
 		c.ids[i], c.orders[i], c.reads[i] = e.ID, e.OrderID, e.ReadCount
 		c.attempts[i], c.failed[i], c.unanswered[i] = e.Attempt, e.Failed, e.Unanswered
 		c.enqueued[i], c.created[i], c.started[i] = e.EnqueuedAt, e.Created, e.Started
-		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(e.Error)
+		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(conn, e.Error)
 		if !e.Until.IsZero() {
 			c.until[i] = &entries[i].Until
 		}
 	}
 	return c
-}
-
-// storable is a text as Postgres can store it, as text and in jsonb: valid UTF-8, no NUL, and no more than anybody reads.
-func storable(text string) string {
-	const most = 2000
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }

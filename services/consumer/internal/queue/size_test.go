@@ -44,6 +44,21 @@ func TestAMessageThatIsTooLargeComesWithoutItsBody(t *testing.T) {
 	}
 }
 
+// However large the text of one message is, beside all that may be held: it comes, to be set aside. Otherwise it would be asked for again and again,
+// and nothing behind it be read.
+func TestAMessageThatIsLargerThanAllMemoryIsSetAside(t *testing.T) {
+	b := setup(t)
+	ids := b.Publish(2)
+	b.Exec(`update pgmq.q_order_queue set message = message || jsonb_build_object('more', (select jsonb_agg(1e131071::numeric) from generate_series(1, 40))) where msg_id = $1`, ids[0])
+	f, err := b.Fetch(b.ctx, b.conn, queue.Bounds{Messages: 1, Bytes: 1 << 20, MessageBytes: 1 << 20}, time.Minute)
+	if err != nil || len(f.Messages) != 1 {
+		t.Fatalf("%d messages, %v", len(f.Messages), err)
+	}
+	if m := f.Messages[0]; m.Poison == nil || m.Poison.Reason != message.ReasonTooLarge || m.OrderID != ids[0] || m.Size < 5<<20 || len(m.Body) > 0 {
+		t.Errorf("message %d: %+v, %d bytes, %d of body", m.ID, m.Poison, m.Size, len(m.Body))
+	}
+}
+
 // The sum of bodies that are each allowed is bounded as well, and where a row does not show how large its text is, a read that brings
 // too much ends: less is asked for then.
 func TestAReadStopsAtItsBytes(t *testing.T) {

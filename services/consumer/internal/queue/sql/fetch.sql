@@ -29,7 +29,7 @@ with due as materialized (
   select msg_id, vt, read_ct, compressed, stored * case when compressed then 64.0::float8 else 1 end as weight, stored,
          case when compressed then message end as message,
          case when compressed then headers end as headers,
-         case when read_ct = 0 and not compressed and stored <= least($4::integer, 2000)
+         case when read_ct = 0 and not compressed and stored <= least($4::integer, 2000) and enqueued_at < '9999-12-31'
               then message ->> 'created_at' = {written_enqueued_at} else false end as unread
     from (select msg_id, vt, read_ct, enqueued_at, message, headers,
                  coalesce(pg_column_size(message), 0) + coalesce(pg_column_size(headers), 0) as stored,
