@@ -82,6 +82,17 @@ func TestDoctorExitsWith1WhenTheDatabaseIsAway(t *testing.T) {
 	}
 }
 
+// The database is slow when the doctor is called.
+func TestDoctorHasPatienceWithASlowDatabase(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	db.Exec(`create or replace function orderflow.standbys() returns table (name text, state text, sync_state text)
+		language plpgsql security definer as $$ begin perform pg_sleep(4); end $$`)
+	if _, stdout, stderr := call(t, map[string]string{"DATABASE_URL": db.URL}, "doctor"); stderr != "" || !strings.Contains(stdout, "Queue order_queue in database") {
+		t.Errorf("%s\n%s", stdout, stderr)
+	}
+}
+
 // started is the program at work in this process.
 type started struct {
 	signals chan os.Signal

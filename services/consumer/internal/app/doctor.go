@@ -16,12 +16,16 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
+// patience is how long a command waits for a database that may be slow: that is what it is often called for.
+const patience = 20 * time.Second
+
 // examine is `consumer doctor`: one look, a table on stdout, and 1 when there is something to do or a signal ends it.
 func examine(ctx context.Context, s *config.Config, call *program.Call) error {
 	server := pg.NewServer(s.DatabaseURL, "doctor", slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink("doctor", nil)
+	link.Limit(patience)
 	defer link.Close()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var figures *doctor.Figures
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -59,8 +58,9 @@ func advice(err error) string {
 func atGate(ctx context.Context, s *config.Config, call *program.Call, do func(context.Context, *queue.Queue, *pgx.Conn) (queue.Gate, error)) error {
 	server := pg.NewServer(s.DatabaseURL, call.Command, slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink(call.Command, nil)
+	link.Limit(patience)
 	defer link.Close()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var found queue.Gate
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {

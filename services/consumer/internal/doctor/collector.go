@@ -32,7 +32,7 @@ const scrapeLimit = 1500 * time.Millisecond
 
 // NewCollector returns a collector that examines q, and the function if there is one, through a link of its own, which is closed after each use.
 func NewCollector(server *pg.Server, q *queue.Queue, function *effect.Function) *Collector {
-	return &Collector{link: server.NewLink("doctor", nil), queue: q, function: function}
+	return &Collector{link: server.NewSideLink("doctor", scrapeLimit), queue: q, function: function}
 }
 
 var (

@@ -42,6 +42,7 @@ type Figures struct {
 	Stranded    *Stranded   // nil: this role may not see it
 	Behind      []string    // sequences that give out ids that are taken
 	Restored    *time.Time  // when an order was completed that was restored without orderflow.installation; nil: there is none
+	Nameless    bool        // orderflow.installation is empty: nothing names this installation
 	Letters     int         // dead letters, counted up to 100,000
 	Consumers   int         // as far as this role may see
 	Pooled      bool        // a connection pooler in transaction mode is in between, which shares sessions out: Consumers says nothing

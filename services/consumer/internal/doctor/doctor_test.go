@@ -293,6 +293,11 @@ func TestWhatIsWrongIsFoundAndAdvisedOn(t *testing.T) {
 			"restore",
 			[]string{"orderflow.installation was not restored", "truncate orderflow.installation"},
 		},
+		"an installation without its row": {
+			func(b *bundle) { b.Exec(`truncate orderflow.installation`) },
+			"restore",
+			[]string{"orderflow.installation is empty", "pg_restore", "default values"},
+		},
 		"dead letters": {
 			func(b *bundle) { b.Exec(`select pgmq.send('order_queue_dlq', '{}')`) },
 			"dead letters",

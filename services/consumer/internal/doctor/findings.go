@@ -174,6 +174,11 @@ func (f *Figures) restore() Finding {
 			"pg_restore --data-only --schema=orderflow --table=installation. Such tables have to be emptied before data alone is restored; pg_restore has said "+
 			"\"duplicate key\", and --exit-on-error ends it there.")
 	}
+	if f.Nameless {
+		found = append(found, "orderflow.installation is empty: consumers that start wait for its row")
+		advice = append(advice, "Take that row from the dump: pg_restore --data-only --schema=orderflow --table=installation. "+
+			"Where there is none any more: insert into orderflow.installation default values; receivers will treat repeated webhooks as new.")
+	}
 	if len(found) > 0 {
 		c.Finding, c.Advice = strings.Join(found, "; "), strings.Join(advice, " ")
 	}

@@ -30,11 +30,14 @@ type Publisher struct {
 // NewPublisher returns one that looks as the consumer that is named, which has the handler of a name (HANDLER). function does the work of
 // orders; nil: none.
 func NewPublisher(server *pg.Server, q *queue.Queue, function *effect.Function, consumer, handler string, log *slog.Logger) *Publisher {
-	return &Publisher{link: server.NewLink("findings", nil), queue: q, function: function, consumer: consumer, handler: handler, log: log}
+	return &Publisher{link: server.NewSideLink("findings", longestLook), queue: q, function: function, consumer: consumer, handler: handler, log: log}
 }
 
 // soonest is how long after its start a consumer looks for the first time.
 const soonest = 2 * time.Second
+
+// longestLook is how long a look may take. Where tables are large and cold it takes seconds.
+const longestLook = 20 * time.Second
 
 // Run looks until ctx ends. What goes wrong is no news: an outage has metrics of its own, and the dashboard says how old the findings are.
 func (p *Publisher) Run(ctx context.Context) {

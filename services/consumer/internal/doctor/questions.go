@@ -89,7 +89,7 @@ func (f *Figures) ofTables(q *queue.Queue, function *effect.Function) []question
 			b.Queue(statement("sequences", q), table, letters).Query(collect(&f.Behind, pgx.RowTo[string]))
 		}},
 		{what: "look at what was restored", optional: true, ask: func(b *pgx.Batch) {
-			b.Queue(statement("restored", q)).QueryRow(func(row pgx.Row) error { return row.Scan(&f.Restored) })
+			b.Queue(statement("restored", q)).QueryRow(into(&f.Restored, &f.Nameless))
 		}},
 		{what: "look at the queue", optional: true, ask: func(b *pgx.Batch) {
 			b.Queue(statement("queue", q)).QueryRow(func(row pgx.Row) error {

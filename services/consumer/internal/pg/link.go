@@ -21,11 +21,16 @@ const (
 	statementTimeoutMax = 24 * time.Second
 )
 
+// ErrNoAnswer is in the error of a call that was given up for having taken as long as its link allows. Whether it took effect is not known. Less
+// may be quick enough.
+var ErrNoAnswer = errors.New("no answer in time")
+
 // Link is one connection with one purpose, connected when first used and again after each loss. Calls take turns.
 type Link struct {
 	server *Server
 	name   string
 	listen bool
+	beside bool // nothing that it is there for is the consumer's work
 	setup  func(context.Context, *pgx.Conn) error
 	begins func(mayTake time.Duration)
 
@@ -61,6 +66,15 @@ func (s *Server) NewListeningLink(name string, setup func(context.Context, *pgx.
 	return l
 }
 
+// NewSideLink returns a link for what is no work of the consumer's, with a deadline of its own. What becomes of it says nothing about the
+// database as the work has it: that it is slow, or that there is no room for another connection, is no outage.
+func (s *Server) NewSideLink(name string, limit time.Duration) *Link {
+	l := s.NewLink(name, nil)
+	l.beside = true
+	l.Limit(limit)
+	return l
+}
+
 // Do runs work on the connection, connecting first when there is none, within the link's statement deadline.
 // Cancelling ctx breaks work off and costs the connection. When the error means that the connection is of no more use it
 // is given up, and the next call makes a new one; Do itself tries nothing twice.
@@ -81,16 +95,19 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 		if !l.fixed && l.answered.Sub(start) < l.timeout/8 { // well within: what was slow is quick again
 			l.timeout = max(l.timeout/2, statementTimeout)
 		}
-		l.server.noteUp()
+		l.noteUp()
 	case limited.Err() != nil && ctx.Err() == nil:
-		l.server.route.Distrust(l.conn.PgConn()) // it may be a primary that nobody replicates any more: others are asked first
+		if !l.beside {
+			l.server.route.Distrust(l.conn.PgConn()) // it may be a primary that nobody replicates any more: others are asked first
+			l.server.doubt()
+		}
 		l.drop()
-		l.server.doubt()
-		l.server.noteDown(l.name, fmt.Errorf("no answer within %s", l.timeout))
+		l.noteDown(fmt.Errorf("no answer within %s", l.timeout))
 		if !l.fixed {
 			l.timeout = min(2*l.timeout, statementTimeoutMax)
 		}
-	case l.conn.IsClosed() || useless(err):
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	case l.conn.IsClosed() || useless(err) || l.conn.PgConn().TxStatus() != 'I': // the last: ctx ended between two statements of a transaction
 		l.drop()
 	}
 	return err
@@ -133,6 +150,8 @@ func (l *Link) connect(ctx context.Context) error {
 	config := l.server.config.Copy()
 	if l.listen {
 		config.BuildContextWatcherHandler = nudgeWhenCancelled
+	} else { // a user's function may listen, and nobody waits for what it hears: pgx would keep all of it
+		config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
 	}
 	l.bound(config)
 	conn, err := pgx.ConnectConfig(context.WithValue(ctx, connecting{}, true), config) // its time limit is for each address, so that a silent one hides no other
@@ -143,18 +162,30 @@ func (l *Link) connect(ctx context.Context) error {
 	if err != nil {
 		l.drop()
 		if ctx.Err() == nil {
-			l.server.noteDown(l.name, err)
+			l.noteDown(err)
 		}
 		return fmt.Errorf("connect for %s: %w", l.name, err)
 	}
 	l.answered = time.Now()
 	l.server.noteServer()
-	l.server.noteUp()
+	l.noteUp()
 	if l.server.observe.Connected != nil {
 		l.server.observe.Connected(l.name, l.before)
 	}
 	l.before = true
 	return nil
+}
+
+func (l *Link) noteUp() {
+	if !l.beside {
+		l.server.noteUp()
+	}
+}
+
+func (l *Link) noteDown(err error) {
+	if !l.beside {
+		l.server.noteDown(l.name, err)
+	}
 }
 
 // refresh gives the connection up when the name that it was made by leads elsewhere.

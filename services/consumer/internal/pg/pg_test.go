@@ -2,6 +2,7 @@ package pg_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/url"
@@ -154,8 +155,8 @@ func TestAStatementHasADeadlineThatGrowsWhenItIsHit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.ask(`select pg_sleep(60)::text`); err == nil {
-		t.Fatal("it took as long as it liked")
+	if _, err := b.ask(`select pg_sleep(60)::text`); !errors.Is(err, pg.ErrNoAnswer) {
+		t.Fatalf("it took as long as it liked: %v", err)
 	}
 	if again, err := b.ask(`select pg_sleep(3.5)::text || pg_backend_pid()`); err != nil || again == pid {
 		t.Fatalf("the next one has more time: %v", err)
@@ -163,4 +164,48 @@ func TestAStatementHasADeadlineThatGrowsWhenItIsHit(t *testing.T) {
 	await.True(t, "the server has given up too", func() bool {
 		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where pid = $1::integer`, pid) == 0
 	})
+}
+
+// A call that is broken off between two statements of a transaction leaves no connection behind that is in the middle of it, with all its locks.
+func TestACallThatIsBrokenOffLeavesNoTransaction(t *testing.T) {
+	b := setup(t)
+	var pid string
+	ctx, breakOff := context.WithCancel(t.Context())
+	err := b.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		if err := conn.QueryRow(ctx, `select pg_backend_pid()::text`).Scan(&pid); err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, `begin`); err != nil {
+			return err
+		}
+		breakOff()
+		_, err := conn.Exec(ctx, `lock table public.orders`)
+		return err
+	})
+	if !errors.Is(err, context.Canceled) || errors.Is(err, pg.ErrNoAnswer) {
+		t.Fatal(err)
+	}
+	if again, err := b.ask(`select pg_backend_pid()::text`); err != nil || again == pid {
+		t.Fatalf("it goes on with connection %s: %v", again, err)
+	}
+}
+
+// A user's function may have its session listen. What comes is not kept where nobody waits for it.
+func TestWhatNobodyWaitsForIsNotKept(t *testing.T) {
+	b := setup(t)
+	if err := b.link.Do(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+		for _, statement := range []string{`listen anything`, `notify anything`, `select`} {
+			if _, err := conn.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		over, end := context.WithCancel(ctx)
+		end()
+		if note, err := conn.WaitForNotification(over); err == nil { // what is kept comes at once
+			t.Errorf("%+v is kept", note)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
