@@ -68,6 +68,7 @@ func All() []Mutant {
 		tracesMutants(),
 		metricsMutants(),
 		workMutants(),
+		edgeMutants(),
 		webhookMutants(),
 		twinMutants(),
 		yearsMutants(),

@@ -151,10 +151,17 @@ func (s State) sane(now time.Time, p Policy) State {
 	for _, soon := range []struct {
 		at   *time.Time
 		most time.Duration
-	}{{&s.ProbeAt, p.ProbeMost}, {&s.ProbeUntil, ProbeLease}, {&s.PatienceUntil, longestPatience}, {&s.Limit.At, longestPatience}} {
+	}{{&s.ProbeAt, p.ProbeMost}, {&s.ProbeUntil, ProbeLease}, {&s.PatienceUntil, longestPatience}} {
 		if latest := now.Add(soon.most); soon.at.After(latest) {
 			*soon.at = latest
 		}
+	}
+	latest := now // that a limit begins: or when patience ends
+	if s.PatienceUntil.After(now) {
+		latest = s.PatienceUntil
+	}
+	if s.Limit.At.After(latest) {
+		s.Limit.At = latest
 	}
 	for _, number := range []*float64{&s.Normal, &s.Limit.Base, &s.Limit.Growth, &s.Tokens} {
 		if math.IsNaN(*number) || *number < 0 {

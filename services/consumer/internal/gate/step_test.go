@@ -75,6 +75,9 @@ func TestWhatTheGateAnswers(t *testing.T) {
 		"patience, and others' rates":  {state: rested(200, 140, resumeGrowth), now: at(-0.5), ask: Ask{Who: "b", Rate: 50}, want: Answer{Wait: 500 * time.Millisecond}, check: func(s State) bool { return s.Normal == 250 }},
 		"no probe before the patience": {state: State{Open: true, Since: noon, ProbeAt: noon, PatienceUntil: at(3)}, now: at(2.5), ask: Ask{Who: "a", Want: 1}, want: Answer{Wait: 500 * time.Millisecond}},
 
+		"the clock has gone back in a recovery": {state: known, now: at(-3600), ask: Ask{Want: 30}, want: Answer{Wait: 53333333}, check: func(s State) bool { return s.Limit.At.Equal(at(-3600)) && s.Since.Equal(at(-3600)) }},
+		"and in a time of patience":             {state: rested(200, 140, resumeGrowth), now: at(-3600), ask: Ask{Want: 30}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Limit.At.Equal(at(-3600).Add(longestPatience)) }},
+
 		"paused":                     {state: paused(State{}), now: at(1), ask: Ask{Want: 30}, want: Answer{Wait: time.Second}},
 		"paused while open":          {state: paused(open), now: at(9), ask: Ask{Who: "a", Want: 30}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Prober == "" }},
 		"opened again in a recovery": {state: known, now: at(1), ask: Ask{Who: "a", Rate: 9, Trip: "boom"}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Failures == 1 && s.Normal == 200 && s.ProbeAt.Equal(at(3)) }},

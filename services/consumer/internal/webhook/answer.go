@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -69,10 +70,10 @@ func isAboutTheOrder(status int) bool {
 	return status >= 400 && status < 500
 }
 
-// retryAfter reads RFC 9110's two forms, seconds and date.
+// retryAfter reads RFC 9110's two forms, seconds and date. A number of seconds that is beyond all bounds is a long time, and not none.
 func retryAfter(value string, now time.Time) (after time.Duration, asked bool) {
 	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second, true
 	}
 	if date, err := http.ParseTime(value); err == nil {

@@ -1,0 +1,79 @@
+package mutants
+
+// edgeMutants break what holds at the edges of what a database can contain, and of how slow it can be.
+func edgeMutants() []Mutant {
+	const dir = consumer + "/internal/"
+	queue := func(name string) Test { return goTest(consumer, "./internal/queue", name) }
+	link := func(name string) Test { return goTest(consumer, "./internal/pg", name) }
+	doctor := func(name string) Test { return goTest(consumer, "./internal/doctor", name) }
+	return []Mutant{
+		{
+			Breaks: "a failure whose text the database cannot hold is never noted", By: queue("TestAnyTextIsWrittenInADatabaseOfAnyEncoding"), Quick: true,
+			Edits: []Edit{{dir + "queue/text.go", `ParameterStatus("server_encoding") == "UTF8"`, `ParameterStatus("server_encoding") != ""`}},
+		},
+		{
+			Breaks: "a consumer whose name the database cannot hold acknowledges nothing", By: queue("TestAnyTextIsWrittenInADatabaseOfAnyEncoding"),
+			Edits: []Edit{{dir + "queue/settle.go", `c.attempts, encodable(conn, consumer), c.started)`, `c.attempts, consumer, c.started)`}},
+		},
+		{
+			Breaks: "a message that is larger than all memory is asked for for ever", By: queue("TestAMessageThatIsLargerThanAllMemoryIsSetAside"),
+			Edits: []Edit{{dir + "queue/fetch.go", `int64(max(b.MessageBytes, 0)) && len(f.Messages) > 0 {`, `int64(max(b.MessageBytes, 0)) {`}},
+		},
+		{
+			Breaks: "a message of the first moment stops all reads", By: queue("TestAMessageOfAnyMomentIsRead"),
+			Edits: []Edit{{dir + "queue/queue.go", `greatest(q.enqueued_at, '0001-01-01') - interval`, `q.enqueued_at - interval`}},
+		},
+		{
+			Breaks: "a message of the last moment stops all reads", By: queue("TestAMessageOfAnyMomentIsRead"),
+			Edits: []Edit{{dir + "queue/sql/fetch.sql", ` and enqueued_at < '9999-12-31'`, ``}},
+		},
+		{
+			Breaks: "what the server says to who cannot connect is taken for an answer", By: queue("TestWhoCannotConnectHasNoAnswer"),
+			Edits: []Edit{{dir + "queue/queue.go", `	if errors.As(err, &local) {
+		return false
+	}
+	var answer`, `	_ = local
+	var answer`}},
+		},
+		{
+			Breaks: "a call that is broken off leaves its transaction open", By: link("TestACallThatIsBrokenOffLeavesNoTransaction"),
+			Edits: []Edit{{dir + "pg/link.go", ` || l.conn.PgConn().TxStatus() != 'I': //`, `: //`}},
+		},
+		{
+			Breaks: "nobody can tell that a call was given up for its time", By: link("TestAStatementHasADeadlineThatGrowsWhenItIsHit"),
+			Edits: []Edit{{dir + "pg/link.go", `		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+`, ``}},
+		},
+		{
+			Breaks: "what a user's function listens to is kept for ever", By: link("TestWhatNobodyWaitsForIsNotKept"),
+			Edits: []Edit{{dir + "pg/link.go", `config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}`, `_ = l.listen`}},
+		},
+		{
+			Breaks: "a slow look of the doctor's is an outage", By: doctor("TestALookThatIsSlowOrHasNoConnectionIsNoOutage"),
+			Edits: []Edit{{dir + "doctor/publish.go", `server.NewSideLink("findings", longestLook)`, `server.NewLink("findings", nil)`}},
+		},
+		{
+			Breaks: "that there is no connection for the doctor is an outage", By: doctor("TestALookThatIsSlowOrHasNoConnectionIsNoOutage"),
+			Edits: []Edit{{dir + "pg/link.go", `	if !l.beside {
+		l.server.noteDown(l.name, err)
+	}`, `	l.server.noteDown(l.name, err)`}},
+		},
+		{
+			Breaks: "the doctor gives up where the database is slow", By: goTest(consumer, ".", "TestDoctorHasPatienceWithASlowDatabase"),
+			Edits: []Edit{{dir + "app/doctor.go", `	link.Limit(patience)
+`, ``}},
+		},
+		{
+			Breaks: "a clock that goes back holds a recovery up", By: goTest(consumer, "./internal/gate", "TestWhatTheGateAnswers"), Quick: true,
+			Edits: []Edit{{dir + "gate/gate.go", `		s.Limit.At = latest
+	}
+	for`, `		_ = latest
+	}
+	for`}},
+		},
+		{
+			Breaks: "a receiver that asks for more time than there is asks for none", By: goTest(consumer, "./internal/webhook", "TestAnAnswerDecidesAboutTheRetry"),
+			Edits: []Edit{{dir + "webhook/answer.go", `err == nil || errors.Is(err, strconv.ErrRange) {`, `err == nil || errors.Is(err, strconv.ErrSyntax) && false {`}},
+		},
+	}
+}
