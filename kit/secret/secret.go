@@ -27,6 +27,11 @@ func Read(path string) (string, error) {
 // Trim is a text without what cannot be seen at its ends. A secret is as it is trimmed.
 func Trim(text string) string { return strings.TrimFunc(text, unseen) }
 
+// List are the secrets of a text that holds several: separated by commas or white space, so that a file can have one on each line.
+func List(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
 func unseen(r rune) bool {
 	return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z, unicode.Other_Default_Ignorable_Code_Point)
 }

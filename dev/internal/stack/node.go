@@ -13,10 +13,10 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
 
 	"orderflow.example/dev/internal/ports"
 	"orderflow.example/dev/internal/proc"
+	"orderflow.example/kit/secret"
 )
 
 // Node is one api, consumer or receiver: a process that can be ended and started again with the same name, ports and settings.
@@ -67,7 +67,7 @@ func (n *Node) Token() string {
 		}
 		list = string(content)
 	}
-	for token := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+	for _, token := range secret.List(list) {
 		return token
 	}
 	return ""

@@ -11,7 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"orderflow.example/kit/secret"
 )
 
 // Prefixes by which Standard Webhooks tells keys apart.
@@ -42,7 +43,7 @@ type key struct {
 func ParseKeys(list string) (Keys, error) {
 	var keys Keys
 	seen := make(map[string]int)
-	for i, text := range split(list) {
+	for i, text := range secret.List(list) {
 		k, err := parseKey(text)
 		if err != nil {
 			return nil, fmt.Errorf("the %s %w", ordinal(i+1), err)
@@ -60,10 +61,6 @@ func ParseKeys(list string) (Keys, error) {
 		return nil, fmt.Errorf("there are %d, and no more than %d can be needed", len(keys), mostKeys)
 	}
 	return keys, nil
-}
-
-func split(list string) []string {
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
 func parseKey(text string) (key, error) {
