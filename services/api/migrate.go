@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/api/internal/config"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/schema"
@@ -21,9 +20,9 @@ import (
 // migrate brings the schema up to date. It waits for a database that is away, as everything here does; what the database
 // refuses otherwise is an error.
 func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	const shortest, longest = 50 * time.Millisecond, time.Second
+	pauses := wait.Pauses{First: 50 * time.Millisecond, Longest: time.Second}
 	var outage postgres.Outage
-	for pause := shortest; ; pause = min(2*pause, longest) {
+	for {
 		err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
 		if err == nil {
 			log.InfoContext(ctx, "schema is up to date", "version", schema.Version)
@@ -35,10 +34,8 @@ func migrate(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		if outage.News(err) {
 			log.WarnContext(ctx, cmp.Or(postgres.Refusal(err), "database is away")+"; retrying", "error", postgres.Brief(err))
 		}
-		select {
-		case <-ctx.Done():
+		if !wait.For(ctx, pauses.Next()) {
 			return ctx.Err()
-		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }
@@ -60,7 +57,7 @@ func prepare(cfg *config.Config, log *slog.Logger) func(context.Context, *pgx.Co
 		if !migrated {
 			err := schema.Migrate(ctx, cfg.Database, options(cfg), log)
 			kind := database.Classify(err)
-			refused := errors.As(err, new(*pgconn.PgError)) && kind != database.Unready
+			refused := database.ServerError(err) != nil && kind != database.Unready
 			switch {
 			case err == nil:
 				migrated = true

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"orderflow.example/kit/secret"
 	"orderflow.example/services/api/internal/config"
 )
 
@@ -27,8 +28,8 @@ type tokenFile struct {
 
 func newTokenFiles(cfg *config.Config, log *slog.Logger) *tokenFiles {
 	return &tokenFiles{
-		api:   tokenFile{variable: "API_TOKENS", path: cfg.APITokensFile, now: config.Tokens(cfg.APITokens)},
-		admin: tokenFile{variable: "ADMIN_TOKEN", path: cfg.AdminTokenFile, now: config.Tokens(cfg.AdminToken)},
+		api:   tokenFile{variable: "API_TOKENS", path: cfg.APITokensFile, now: secret.List(cfg.APITokens)},
+		admin: tokenFile{variable: "ADMIN_TOKEN", path: cfg.AdminTokenFile, now: secret.List(cfg.AdminToken)},
 		log:   log,
 	}
 }

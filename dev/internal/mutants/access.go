@@ -37,7 +37,7 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "room is held for a stranger's body", By: live("TestStrangersLargeBodiesAreNotRead"),
-			Edits: []Edit{{http + "connection.go", `return s.access.Load().admit(token)`, `return true`}},
+			Edits: []Edit{{http + "server.go", `return s.access.Load().opensCalls(token)`, `return true`}},
 		},
 		{
 			Breaks: "a foreign web page makes orders", By: live("TestBodyIsSaidToBeJSON"),
@@ -60,11 +60,11 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "a price that was divided is taken for noise", By: unit("TestNoiseOfFloatsIsNotAPrice"),
-			Edits: []Edit{{orders + "rounding.go", `(strings.HasPrefix(rest, "000") || strings.HasPrefix(rest, "999"))`, `rest != ""`}},
+			Edits: []Edit{{orders + "number.go", `(strings.HasPrefix(rest, "000") || strings.HasPrefix(rest, "999"))`, `rest != ""`}},
 		},
 		{
 			Breaks: "half a cent is always rounded up", By: unit("TestNoiseOfFloatsIsNotAPrice"),
-			Edits: []Edit{{orders + "rounding.go", `rest == "5" && value%2 == 1`, `rest == "5"`}},
+			Edits: []Edit{{orders + "number.go", `rest == "5" && value%2 == 1`, `rest == "5"`}},
 		},
 		{
 			Breaks: "a name that nobody sees is one", By: unit("TestNamesCanBeSeen"),

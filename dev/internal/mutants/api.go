@@ -7,7 +7,7 @@ func apiMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "a client that is alone waits for company", By: writer("TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast"),
-			Edits: []Edit{{dir + "gathering.go", `min(p.around, gatherOrders)`, `gatherOrders`}},
+			Edits: []Edit{{dir + "writer.go", `min(p.around, gatherOrders)`, `gatherOrders`}},
 		},
 		{
 			Breaks: "those who are waited for do not wake the writer", By: writer("TestGatheringEndsWithWhomItWaitsFor"),
@@ -45,7 +45,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "LOG_REQUESTS=changes shows what is only read", By: goTest(api, ".", "TestWhichRequestsAreLogged"),
-			Edits: []Edit{{api + "/internal/httpapi/observe.go", `"changes" && !fiber.IsMethodSafe(c.Method())`, `"changes" && fiber.IsMethodSafe(c.Method())`}},
+			Edits: []Edit{{api + "/internal/httpapi/request.go", `"changes" && !fiber.IsMethodSafe(c.Method())`, `"changes" && fiber.IsMethodSafe(c.Method())`}},
 		},
 		{
 			Breaks: "an order in doubt is answered: nothing was written", Quick: true, By: writer("TestAnOrderInDoubtIsNotSaidToBeUnwritten"),
@@ -62,7 +62,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "the client gives up before the server", By: writer("TestTheServerGivesUpFirst"),
-			Edits: []Edit{{dir + "publisher.go", `database.Timeouts(timeout*4/5)`, `database.Timeouts(timeout*2)`}},
+			Edits: []Edit{{dir + "connection.go", `database.Timeouts(timeout*4/5)`, `database.Timeouts(timeout*2)`}},
 		},
 		{
 			Breaks: "an order without a key is written again after a lost connection", By: writer("TestLostReply"),
@@ -81,7 +81,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "what only a commit finds out is not rehearsed", By: writer("TestReadinessIsWhatTheLastStatementsDid"),
-			Edits: []Edit{{dir + "publisher.go", `set constraints all immediate`, `select 1`}},
+			Edits: []Edit{{dir + "readiness.go", `set constraints all immediate`, `select 1`}},
 		},
 		{
 			Breaks: "another order under the same key is a replay", By: writer("TestKeyIsAnsweredOnce"),
@@ -120,7 +120,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "a commit does not wait for the disk where that is the default", By: writer("TestDurabilityIsNotAnybodysDefault"),
-			Edits: []Edit{{dir + "publisher.go", `wanted = "on"`, `wanted = "off"`}},
+			Edits: []Edit{{dir + "connection.go", `wanted = "on"`, `wanted = "off"`}},
 		},
 		{
 			Breaks: "who has the key of an order in doubt is told that nothing was written", By: writer("TestFollowersOfAnOrderInDoubtAreInDoubt"),
@@ -156,7 +156,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "a rehearsal waits for no standby", By: goTest("dev", "./e2e", "TestWhatNoStandbyHasIsNotAccepted"),
-			Edits: []Edit{{dir + "publisher.go", `	if err := p.awaitStandby(ctx); err != nil {`, `	if err := p.awaitStandby(ctx); err != nil && ctx == nil {`}},
+			Edits: []Edit{{dir + "readiness.go", `	if err := p.awaitStandby(ctx); err != nil {`, `	if err := p.awaitStandby(ctx); err != nil && ctx == nil {`}},
 		},
 		{
 			Breaks: "any number of bytes is redriven in one transaction", By: goTest(api, ".", "TestRedriveOfLargeLettersMovesFewAtATime"),

@@ -27,12 +27,12 @@ func failoverMutants() []Mutant {
 			Edits:  []Edit{{route, `was.System == s.System && was.Timeline == s.Timeline`, `was.System == s.System`}},
 		},
 		{
-			Breaks: "the writer goes on with a server that was replaced, at the same address", By: goTest("services/api", "./internal/database", "TestAConnectionToAServerThatWasReplacedIsAstray"), Quick: true,
+			Breaks: "the writer goes on with a server that was replaced, at the same address", By: goTest("services/api", "./internal/database", "TestAConnectionToAServerThatWasReplacedLeadsElsewhere"), Quick: true,
 			Edits: []Edit{{"services/api/internal/database/monitor.go", `!s.Server.Serves(conn.PgConn())`, `conn.PgConn().Conn().RemoteAddr().String() != s.Server.Address`}},
 		},
 		{
 			Breaks: "the writer does not ask where its connection leads", By: goTest("services/api", "./internal/orders", "TestNothingIsWrittenToAServerThatWasReplaced"),
-			Edits: []Edit{{"services/api/internal/orders/connection.go", `state.Astray(w.conn.conn) {`, `state.Astray(w.conn.conn) && false {`}},
+			Edits: []Edit{{"services/api/internal/orders/connection.go", `case state.LeadsElsewhere(w.conn.Conn):`, `case state.LeadsElsewhere(w.conn.Conn) && false:`}},
 		},
 		{
 			Breaks: "a silent host is tried with each connection", By: kit("TestASilentFirstHostCostsItsTimeLimitOnce"),
@@ -89,7 +89,7 @@ func failoverMutants() []Mutant {
 		},
 		{
 			Breaks: "a writer's connection is not looked at", By: goTest("services/api", ".", "TestStrictAcceptsNothingThatACrashWouldLose"),
-			Edits: []Edit{{"services/api/internal/orders/writer.go", `	if reason := w.refusal(); reason != "" {`, `	if reason := w.refusal(); false {`}},
+			Edits: []Edit{{"services/api/internal/orders/writer.go", `	if reason := w.cfg.Durability.Refusal(); reason != "" {`, `	if reason := w.cfg.Durability.Refusal(); false {`}},
 		},
 		{
 			Breaks: "an audit that finds no loss passes where there has to be some", By: goTest("dev", "./internal/chaos", "TestWhatHasToBeLostHasToBeFound"),

@@ -158,26 +158,26 @@ func historyMutants() []Mutant {
 		// What the api makes of it.
 		{
 			Breaks: "a wait begins with the order, whatever came between", By: stories,
-			Edits: []Edit{{api + "/internal/history/tell.go", `		t.due = *r.retry
+			Edits: []Edit{{api + "/internal/history/events.go", `		t.due = *r.retry
 `, `		_ = *r.retry
 `}},
 		},
 		{
 			Breaks: "an order is queued before it is accepted", By: stories,
-			Edits: []Edit{{api + "/internal/history/tell.go", `sent.After(o.created)`, `!sent.IsZero()`}},
+			Edits: []Edit{{api + "/internal/history/events.go", `sent.After(o.created)`, `!sent.IsZero()`}},
 		},
 		{
 			Breaks: "an order dies after its dead letter was deleted", By: stories,
-			Edits: []Edit{{api + "/internal/history/tell.go", `		t.died() // before this release, which noted nothing
+			Edits: []Edit{{api + "/internal/history/events.go", `		t.died() // before this release, which noted nothing
 `, ``}},
 		},
 		{
 			Breaks: "attempts of which nothing is known are not mentioned", By: stories,
-			Edits: []Edit{{api + "/internal/history/tell.go", `if missing <= 0 || t.gap {`, `if true || missing <= 0 || t.gap {`}},
+			Edits: []Edit{{api + "/internal/history/events.go", `if missing <= 0 || t.gap {`, `if true || missing <= 0 || t.gap {`}},
 		},
 		{
 			Breaks: "what is not kept is not mentioned", By: stories,
-			Edits: []Edit{{api + "/internal/history/tell.go", `if r.seq > next {`, `if r.seq > next+1000 {`}},
+			Edits: []Edit{{api + "/internal/history/events.go", `if r.seq > next {`, `if r.seq > next+1000 {`}},
 		},
 		{
 			Breaks: "another order's history is told", By: goTest(api, ".", "TestHistoryTellsAnOrdersStory"),

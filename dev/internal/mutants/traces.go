@@ -58,11 +58,11 @@ func tracesMutants() []Mutant {
 		},
 		{
 			Breaks: "every message bears a trace", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
-			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	case p.followed:`, `	case true:`}},
+			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	case t.followed:`, `	case true:`}},
 		},
 		{
 			Breaks: "what the api does not sample is not said to be so", By: goTest(api, ".", "TestATraceThatNobodyFollowsIsNotStored"),
-			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	case p.decided:`, `	case false:`}},
+			Edits: []Edit{{api + "/internal/httpapi/trace.go", `	case t.decided:`, `	case false:`}},
 		},
 		{
 			Breaks: "what the api does not sample is sampled by the consumer", By: goTest(consumer, "./internal/message", "TestATraceThatIsNotSampledStaysSo"),
@@ -70,7 +70,7 @@ func tracesMutants() []Mutant {
 		},
 		{
 			Breaks: "a transaction has no span", By: goTest(api, ".", "TestRequestsThatShareATransactionAreLinked"),
-			Edits: []Edit{{api + "/internal/orders/spans.go", `		if u.Span != nil {`, `		if u.Span != nil && len(joined) == 0 {`}},
+			Edits: []Edit{{api + "/internal/orders/commit.go", `		if u.Span != nil {`, `		if u.Span != nil && len(joined) == 0 {`}},
 		},
 		{
 			Breaks: "a delivery's span begins a trace of its own", By: whole,

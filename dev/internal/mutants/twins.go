@@ -42,12 +42,12 @@ func twinMutants() []Mutant {
 		},
 		{
 			Breaks: AnswersTooEarly, By: accounted,
-			Edits: []Edit{{api + "/internal/orders/publisher.go", `	p.fill(units)
+			Edits: []Edit{{api + "/internal/orders/publish.go", `	p.fill(units)
 	p.unreplicated.Store(false)
 	a := &p.args
 `, `	// What the batch before this one has written is committed only now.
 	for _, statement := range []string{"commit", "begin"} {
-		if _, err := p.conn.Exec(ctx, statement); err != nil {
+		if _, err := p.Exec(ctx, statement); err != nil {
 			return nil, err
 		}
 	}

@@ -122,15 +122,6 @@ func TestRolesThatWouldLockSomebodyOut(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
-	t.Parallel()
-	for list, want := range map[string]string{"": "", "a": "a", "a,b": "a b", "a, b": "a b", "a\nb\r\nc": "a b c", ",a,,b,": "a b", "abc==": "abc=="} {
-		if got := strings.Join(Tokens(list), " "); got != want {
-			t.Errorf("%q: %s", list, got)
-		}
-	}
-}
-
 // A number without bounds is one with which a program starts and does not work: each has them, at both ends.
 func TestEveryNumberHasBounds(t *testing.T) {
 	t.Parallel()

@@ -2,17 +2,10 @@ package config
 
 import (
 	"errors"
-	"strings"
-	"unicode"
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/secret"
 )
-
-// Tokens are those of a list: separated by commas or white space, so that a file can have one on each line.
-func Tokens(list string) []string {
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
-}
 
 // WeakToken is below which length, in characters, a token is said to be short: 16 random letters are 95 bits.
 const WeakToken = 16
@@ -25,7 +18,7 @@ func checkTokens(p *env.Problems, name, list string) {
 
 // wrongTokens says what a list must be when it is not that. What is no token of HTTP's (RFC 6750: visible ASCII) could not be sent.
 func wrongTokens(list string) (must string) {
-	found := Tokens(list)
+	found := secret.List(list)
 	if len(found) == 0 {
 		return "one token or several, separated by commas, and not the commas alone"
 	}
@@ -48,5 +41,5 @@ func ReadTokens(file string) ([]string, error) {
 	if must := wrongTokens(list); must != "" {
 		return nil, errors.New("must be " + must)
 	}
-	return Tokens(list), nil
+	return secret.List(list), nil
 }

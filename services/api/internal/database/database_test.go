@@ -229,7 +229,7 @@ func TestMonitorKnowsThatTheServerBecameReadOnly(t *testing.T) {
 }
 
 // An address may lead to another server than it did, as a Service's does after a failover: the connections that stand lead to the one before.
-func TestAConnectionToAServerThatWasReplacedIsAstray(t *testing.T) {
+func TestAConnectionToAServerThatWasReplacedLeadsElsewhere(t *testing.T) {
 	t.Parallel()
 	address := testdb.Address(t, testdb.New(t))
 	conn, err := pgx.ConnectConfig(t.Context(), address.Config("test", 30*time.Second))
@@ -246,18 +246,18 @@ func TestAConnectionToAServerThatWasReplacedIsAstray(t *testing.T) {
 	elsewhere.System += "0"
 	silent.System, silent.Timeline = "", 0
 	for name, test := range map[string]struct {
-		server postgres.Server
-		astray bool
+		server    postgres.Server
+		elsewhere bool
 	}{
-		"where it leads":                        {here, false},
-		"its successor":                         {successor, true},
+		"where it leads":                         {here, false},
+		"its successor":                          {successor, true},
 		"another cluster's, at the same address": {elsewhere, true},
-		"one that does not tell what it is":     {silent, false},
-		"one at another address":                {postgres.Server{Address: "192.0.2.1:5432"}, true},
-		"nowhere":                               {postgres.Server{}, false},
+		"one that does not tell what it is":      {silent, false},
+		"one at another address":                 {postgres.Server{Address: "192.0.2.1:5432"}, true},
+		"nowhere":                                {postgres.Server{}, false},
 	} {
-		if state := (database.State{Up: true, Server: test.server}); state.Astray(conn) != test.astray {
-			t.Errorf("connections lead to %s: astray is %v", name, !test.astray)
+		if state := (database.State{Up: true, Server: test.server}); state.LeadsElsewhere(conn) != test.elsewhere {
+			t.Errorf("connections lead to %s: it says that this one leads elsewhere: %v", name, !test.elsewhere)
 		}
 	}
 }

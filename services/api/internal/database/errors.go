@@ -5,14 +5,18 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/postgres"
 )
 
 // Kind is what an error from PostgreSQL, or from the way to it, means to the caller.
@@ -64,6 +68,13 @@ func Unreplicated(n *pgconn.Notice) bool { return n.Routine == "SyncRepWaitForLS
 // transactionTimeout is PostgreSQL 17's, which pgerrcode does not have yet.
 const transactionTimeout = "25P04"
 
+// ServerError is the server's part of an error; nil when it has none.
+func ServerError(err error) *pgconn.PgError {
+	var pgErr *pgconn.PgError
+	errors.As(err, &pgErr)
+	return pgErr
+}
+
 // Classify tells what err means for a statement that was sent. [Reason] has the words for it.
 func Classify(err error) Kind {
 	if err == nil {
@@ -72,8 +83,8 @@ func Classify(err error) Kind {
 	if connect := (*pgconn.ConnectError)(nil); errors.As(err, &connect) {
 		return Unavailable // whatever the server said, no statement was sent
 	}
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
+	pgErr := ServerError(err)
+	if pgErr == nil {
 		return classifyConnection(err)
 	}
 	switch pgErr.Code {
@@ -129,15 +140,15 @@ func classifyConnection(err error) Kind {
 
 // TimedOut tells whether the server was there and something took longer than it may: the statement, or waiting for a lock.
 func TimedOut(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == pgerrcode.QueryCanceled || pgErr.Code == pgerrcode.LockNotAvailable)
+	pgErr := ServerError(err)
+	return pgErr != nil && (pgErr.Code == pgerrcode.QueryCanceled || pgErr.Code == pgerrcode.LockNotAvailable)
 }
 
 // Untranslatable tells whether a statement had text that the database's encoding does not have. What is sent back is never at fault:
 // every encoding of a server's is a part of UTF-8.
 func Untranslatable(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == pgerrcode.UntranslatableCharacter
+	pgErr := ServerError(err)
+	return pgErr != nil && pgErr.Code == pgerrcode.UntranslatableCharacter
 }
 
 // Away tells whether err means that the database cannot be used for now: what is to be answered with 503.
@@ -148,4 +159,60 @@ func Away(err error) bool {
 	default:
 		return false
 	}
+}
+
+// Incomplete begins the error that a statement of ours raises when it did not do all that it should have: a trigger that returns
+// null, for instance, holds rows back without a word.
+const Incomplete = "orderflow: incomplete"
+
+const (
+	away     = "database is away" // nothing is heard of it
+	readOnly = postgres.ReadOnly
+)
+
+// Reason says in a few words why the database does not do what it is asked to, for the person who runs the service. It quotes nothing of
+// the server's text, which may show data.
+func Reason(err error) string {
+	if refusal := postgres.Refusal(err); refusal != "" {
+		return refusal
+	}
+	pgErr := ServerError(err)
+	switch {
+	case pgErr != nil:
+	case errors.Is(err, ErrUnreplicated):
+		return "database waits for a synchronous standby, and none confirms what is committed (synchronous_standby_names)"
+	default:
+		return cmp.Or(postgres.NoWriter(err), away)
+	}
+	switch pgErr.Code {
+	case pgerrcode.ReadOnlySQLTransaction:
+		return readOnly
+	case pgerrcode.InvalidSQLStatementName, pgerrcode.DuplicatePreparedStatement:
+		return "prepared statements do not last: there is a connection pool in between that is not recognised; if it is in transaction mode, say so with pgbouncer=true in DATABASE_URL"
+	case pgerrcode.InsufficientPrivilege:
+		if pgErr.Routine == "check_enable_rls" { // the only sign that does not depend on the server's language
+			return "row-level security applies to the role: exempt it (bypassrls), or disable it on the table"
+		}
+		return "the role lacks a privilege: run api migrate with API_DB_ROLE set to it"
+	case pgerrcode.UndefinedTable, pgerrcode.UndefinedFunction, pgerrcode.InvalidSchemaName, pgerrcode.UndefinedColumn:
+		return "the schema is not complete: api migrate makes it"
+	case pgerrcode.DiskFull:
+		return "database's disk is full"
+	case pgerrcode.OutOfMemory:
+		return "database is out of memory"
+	case pgerrcode.TooManyConnections:
+		return "database has no connection left"
+	case pgerrcode.QueryCanceled:
+		return "database does not finish in time"
+	case pgerrcode.LockNotAvailable:
+		return "waited too long for a lock: see pg_blocking_pids"
+	case pgerrcode.CannotConnectNow:
+		return "database is starting up or shutting down"
+	case pgerrcode.UniqueViolation:
+		return "a sequence is behind its table: api migrate corrects it"
+	}
+	if strings.Contains(pgErr.Message, Incomplete) {
+		return "fewer rows, or others, were written than sent: consumer doctor lists the triggers"
+	}
+	return fmt.Sprintf("database refuses with SQLSTATE %s, the log says why", pgErr.Code)
 }

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/wait"
 )
 
 // State is what is known of the database.
@@ -39,13 +39,10 @@ type Monitor struct {
 	changed chan struct{} // closed, and replaced, with each change of state
 }
 
-// Pauses between attempts to connect, before jitter, and the life of a connection in use. The longest pause bounds how long
-// the database can be back before it is noticed.
+// The life of a connection in use.
 const (
-	firstPause   = 20 * time.Millisecond
-	longestPause = 500 * time.Millisecond
-	pingEvery    = time.Second
-	pingTimeout  = 700 * time.Millisecond
+	pingEvery   = time.Second
+	pingTimeout = 700 * time.Millisecond
 	// lookEvery is how often the names in the address are looked up although nothing is wrong.
 	lookEvery = 10 * time.Second
 )
@@ -76,8 +73,8 @@ func (m *Monitor) Distrust(conn *pgx.Conn) {
 	m.LookNow()
 }
 
-// Astray tells whether a connection leads to another server than that of the state, and is to be given up.
-func (s State) Astray(conn *pgx.Conn) bool {
+// LeadsElsewhere tells whether a connection leads to another server than that of the state, and is to be given up.
+func (s State) LeadsElsewhere(conn *pgx.Conn) bool {
 	return s.Server.Address != "" && conn != nil && !s.Server.Serves(conn.PgConn())
 }
 
@@ -125,11 +122,12 @@ func (m *Monitor) set(s State) (before State) {
 
 // Run keeps the state true until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
-	pause := firstPause
+	// The longest pause bounds how long the database can be back before it is noticed.
+	pauses := wait.Pauses{First: 20 * time.Millisecond, Longest: 500 * time.Millisecond}
 	for ctx.Err() == nil {
 		conn, err := m.connect(ctx)
 		if err == nil {
-			pause = firstPause
+			pauses.Reset()
 			m.up(ctx, postgres.Transactional(conn))
 			began := time.Now()
 			err = m.watch(ctx, conn)
@@ -143,11 +141,7 @@ func (m *Monitor) Run(ctx context.Context) {
 		} else {
 			m.down(ctx, err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause)):
-		}
-		pause = min(2*pause, longestPause)
+		wait.For(ctx, pauses.Next())
 	}
 }
 

@@ -57,7 +57,7 @@ const (
 	dead      = "dead"
 )
 
-// Outcomes of rows that are told otherwise than the others.
+// Outcomes of rows that become events otherwise than the others.
 const (
 	buried   = "buried" // to the dead letters, without an attempt
 	redriven = "redriven"

@@ -31,16 +31,16 @@ func text(column string) string { return "left(" + column + ", " + strconv.Itoa(
 // Get returns the story of the order with the id, or [orders.ErrNotFound].
 func (r *Reader) Get(ctx context.Context, id int64) (History, error) {
 	var h History
-	// One snapshot: what an order says of itself, and what is told of it, belong together.
+	// One snapshot: what an order says of itself, and what its history does, belong together.
 	err := pgx.BeginTxFunc(ctx, r.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		o, rows, err := read(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		h = History{OrderID: o.id, Status: o.status, Attempts: o.attempts, TraceID: o.traceID, Events: tell(o, rows)}
-		for _, told := range rows {
+		h = History{OrderID: o.id, Status: o.status, Attempts: o.attempts, TraceID: o.traceID, Events: events(o, rows)}
+		for _, r := range rows {
 			if h.TraceID == nil {
-				h.TraceID = told.traceID
+				h.TraceID = r.traceID
 			}
 		}
 		if o.status == orders.StatusPending && o.messageID != 0 {

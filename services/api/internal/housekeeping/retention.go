@@ -3,10 +3,11 @@ package housekeeping
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/queue"
 )
 
 // rest is how long it takes from one pass to the next: what has to go goes at most that much later.
@@ -51,9 +52,9 @@ type Due struct {
 }
 
 // CountDue counts what is due. It reads the whole table of orders.
-func CountDue(ctx context.Context, conn *pgx.Conn, queue string, orders, deadLetters time.Duration) (Due, error) {
+func CountDue(ctx context.Context, conn *pgx.Conn, name string, orders, deadLetters time.Duration) (Due, error) {
 	var d Due
-	dlq := pgx.Identifier{"pgmq", "q_" + strings.ToLower(queue) + "_dlq"}.Sanitize()
+	_, dlq := queue.Tables(name)
 	err := conn.QueryRow(ctx, `
 		select
 			count(*) filter (where o.status = 'completed'),

@@ -102,3 +102,27 @@ var notInTrailers = []string{
 	"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Cookie", "Expect", "Host",
 	"Idempotency-Key", "Keep-Alive", "TE", "Traceparent", "Trailer", "Transfer-Encoding", "Upgrade",
 }
+
+// readLine reads a line and returns it without its end.
+func (c *Conn) readLine(longest int, tooLong *RefusedError) ([]byte, error) {
+	for at := 0; ; {
+		if end := bytes.IndexByte(c.buf[c.r+at:c.w], '\n'); end >= 0 {
+			line := c.buf[c.r : c.r+at+end]
+			if len(line)+1 > longest {
+				return nil, tooLong
+			}
+			if len(line) == 0 || line[len(line)-1] != '\r' {
+				return nil, malformed("a line does not end with CRLF")
+			}
+			c.r += len(line) + 1
+			return line[:len(line)-1], nil
+		}
+		at = c.w - c.r
+		if at >= longest {
+			return nil, tooLong
+		}
+		if err := c.fill(); err != nil {
+			return nil, err
+		}
+	}
+}

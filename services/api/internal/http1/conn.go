@@ -220,6 +220,38 @@ func (c *Conn) accept(h *head, raw []byte) *RefusedError {
 	return nil
 }
 
+// fill reads more into the buffer, which it makes larger when it is full, up to the longest head.
+func (c *Conn) fill() error {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
+	if c.w == len(c.buf) {
+		buf := c.buf
+		if c.r == 0 {
+			buf = make([]byte, min(4*len(c.buf), max(c.cfg.MaxHead, len(c.buf)+1)))
+		}
+		c.w = copy(buf, c.buf[c.r:c.w])
+		c.r, c.buf = 0, buf
+	}
+	n, err := c.client.Read(c.buf[c.w:])
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// compact moves what is left in the buffer, the beginning of the next request, to its front, and to the small one if it can.
+func (c *Conn) compact() {
+	buf := c.buf
+	if c.w-c.r <= len(c.small) {
+		buf = c.small[:]
+	}
+	c.w = copy(buf, c.buf[c.r:c.w])
+	c.r, c.buf = 0, buf
+	c.out = nil
+}
+
 // body reads from the body of a request that told its length.
 func (c *Conn) body(p []byte) (int, error) {
 	p = p[:min(int64(len(p)), c.left)]

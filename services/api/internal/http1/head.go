@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // head is what a request's first line and fields say, as far as they say where it ends and who may read it how.
@@ -15,6 +16,46 @@ type head struct {
 	expects        bool // 100-continue before it sends its body
 	rewrite        bool // it has fields that the server behind must not see
 	http10         bool
+}
+
+// head waits for a whole head and returns it; it stays in the buffer.
+func (c *Conn) head() ([]byte, error) {
+	late := false
+	for line, at := 0, 0; ; {
+		for {
+			end := bytes.IndexByte(c.buf[c.r+at:c.w], '\n')
+			if end < 0 {
+				at = c.w - c.r
+				break
+			}
+			end += at
+			if end == line || c.buf[c.r+end-1] != '\r' {
+				return nil, malformed("a line does not end with CRLF")
+			}
+			at = end + 1
+			switch {
+			case end-1 > line:
+				line = at
+			case line > 0:
+				return c.buf[c.r : c.r+at], nil
+			default: // an empty line before a request is read over (RFC 9112, section 2.2)
+				c.r += at
+				at = 0
+			}
+		}
+		if c.w-c.r >= c.cfg.MaxHead {
+			return nil, errHeadTooLong
+		}
+		if !late {
+			late = true
+			if err := c.client.SetReadDeadline(time.Now().Add(c.cfg.HeadTimeout)); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.fill(); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // parseHead reads a request's head, the empty line included, as RFC 9112 has it, and nothing that two programs might read in

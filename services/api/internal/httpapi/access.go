@@ -40,7 +40,8 @@ type access struct {
 	admins  tokens // open every call; none: those for admins, which change dead letters or stop the queue, are off
 }
 
-func (a *access) admit(token string) bool {
+// opensCalls tells whether a token opens the calls that are not for admins.
+func (a *access) opensCalls(token string) bool {
 	return len(a.callers) == 0 || a.callers.have(token) || a.admins.have(token)
 }
 
@@ -66,7 +67,7 @@ func (s *Server) authenticate(c *fiber.Ctx) error {
 	if len(access.callers) == 0 || openToAll[c.Path()] || s.cfg.Dashboard != nil && dashboard.Owns(c.Path()) {
 		return c.Next()
 	}
-	if token, given := bearer(c); !access.admit(token) {
+	if token, given := bearer(c); !access.opensCalls(token) {
 		return s.unauthorized(c, given, "this call needs the header Authorization: Bearer with one of the API_TOKENS")
 	}
 	return c.Next()
@@ -83,14 +84,15 @@ func (s *Server) forAdmins(op huma.Operation) huma.Operation {
 // authorizeAdmin lets a request pass that bears an admin token. It stands before everything that reads the request.
 func (s *Server) authorizeAdmin(ctx huma.Context, next func(huma.Context)) {
 	c := humafiber.Unwrap(ctx)
-	if err := s.admit(c); err != nil {
+	if err := s.checkAdmin(c); err != nil {
 		_ = s.fail(c, err) // only what has no JSON fails
 		return
 	}
 	next(ctx)
 }
 
-func (s *Server) admit(c *fiber.Ctx) error {
+// checkAdmin is nil for a request that bears an admin token, and whose body, if it has one, is JSON.
+func (s *Server) checkAdmin(c *fiber.Ctx) error {
 	access := s.access.Load()
 	if len(access.admins) == 0 {
 		return problem(http.StatusForbidden, "this call is off: the service has no ADMIN_TOKEN")

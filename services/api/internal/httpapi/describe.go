@@ -131,7 +131,7 @@ func (r *rarely) once(interval time.Duration) bool {
 // failed is an error as huma shall answer it.
 func (s *Server) failed(ctx context.Context, err error) error {
 	p := toProblem(err)
-	if t, ok := ctx.Value(placeKey).(place); ok {
+	if t, ok := ctx.Value(traceKey).(requestTrace); ok {
 		p.TraceID = t.id()
 	}
 	switch {
@@ -139,7 +139,6 @@ func (s *Server) failed(ctx context.Context, err error) error {
 		s.cfg.Monitor.LookNow()
 		var (
 			connect *pgconn.ConnectError
-			refused *pgconn.PgError
 			own     *Problem
 		)
 		switch kind := database.Classify(err); {
@@ -148,7 +147,7 @@ func (s *Server) failed(ctx context.Context, err error) error {
 			if s.warned.once(time.Second) {
 				s.cfg.Log.WarnContext(ctx, "no database connection could be made for a request", "trace_id", p.TraceID, "error", err)
 			}
-		case errors.As(err, &refused) && (kind == database.Unready || !database.Away(err)):
+		case database.ServerError(err) != nil && (kind == database.Unready || !database.Away(err)):
 			if s.warned.once(time.Second) {
 				s.cfg.Log.WarnContext(ctx, "the database refused a request", "trace_id", p.TraceID, "error", err)
 			}

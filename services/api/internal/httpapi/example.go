@@ -19,37 +19,33 @@ import (
 // testdata/example.json has what the example answers.
 
 // exampleRequest makes of a request to one of the example's calls one that means the same and is as strict as ours: without
-// parameters that nobody knows, with numbers as Go reads them. It stands before the routes.
-func exampleRequest(next fasthttp.RequestHandler) fasthttp.RequestHandler {
-	return func(ctx *fasthttp.RequestCtx) {
-		path, known := strings.TrimSuffix(string(ctx.URI().PathOriginal()), "/"), ""
-		id, one := strings.CutPrefix(path, "/orders/")
-		switch {
-		case ctx.IsPost() && path == "/orders", ctx.IsGet() && one:
-		case ctx.IsGet() && path == "/messages":
-			known = "limit"
-		default:
-			next(ctx)
-			return
-		}
-		if n, ok := orders.ReadInt(id); one && ok {
-			if n < 1 {
-				n = noOrder
-			}
-			ctx.URI().SetPath("/orders/" + strconv.FormatInt(n, 10))
-		}
-		given := ctx.QueryArgs().PeekMulti(known)
-		query := ""
-		if known != "" && len(given) > 0 {
-			limit := string(given[len(given)-1]) // the last counts
-			if n, ok := orders.ReadInt(limit); ok {
-				limit = strconv.FormatInt(min(n, maxPeek), 10)
-			}
-			query = url.Values{known: {limit}}.Encode()
-		}
-		ctx.URI().SetQueryString(query)
-		next(ctx)
+// parameters that nobody knows, with numbers as Go reads them.
+func exampleRequest(ctx *fasthttp.RequestCtx) {
+	path, known := strings.TrimSuffix(string(ctx.URI().PathOriginal()), "/"), ""
+	id, one := strings.CutPrefix(path, "/orders/")
+	switch {
+	case ctx.IsPost() && path == "/orders", ctx.IsGet() && one:
+	case ctx.IsGet() && path == "/messages":
+		known = "limit"
+	default:
+		return
 	}
+	if n, ok := orders.ReadInt(id); one && ok {
+		if n < 1 {
+			n = noOrder
+		}
+		ctx.URI().SetPath("/orders/" + strconv.FormatInt(n, 10))
+	}
+	given := ctx.QueryArgs().PeekMulti(known)
+	query := ""
+	if known != "" && len(given) > 0 {
+		limit := string(given[len(given)-1]) // the last counts
+		if n, ok := orders.ReadInt(limit); ok {
+			limit = strconv.FormatInt(min(n, maxPeek), 10)
+		}
+		query = url.Values{known: {limit}}.Encode()
+	}
+	ctx.URI().SetQueryString(query)
 }
 
 // noOrder is an id that no order has: 0 and -1 are not found, too.

@@ -22,8 +22,6 @@ func (s *Server) probes() {
 	s.app.Get("/readyz", probe(s.NotReady))
 }
 
-func isProbe(path string) bool { return path == "/health" || path == "/livez" || path == "/readyz" }
-
 // NotReady says why requests should go elsewhere, empty when they should not. The monitor asks the database all the time, and a
 // writer that cannot write tries by itself, so a probe need not, and cannot be held up by requests that have all the
 // connections.

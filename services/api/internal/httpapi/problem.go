@@ -10,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/api/internal/cursor"
 	"orderflow.example/services/api/internal/database"
@@ -121,7 +120,7 @@ func toProblem(err error) *Problem {
 		return unavailable(orders.ErrUnavailable.Error())
 	case database.Untranslatable(err):
 		return problem(http.StatusUnprocessableEntity, "the request has characters that the database's encoding does not have")
-	case errors.As(err, new(*pgconn.PgError)):
+	case database.ServerError(err) != nil:
 		return unavailable("the database refused the request; the service's log says why")
 	case errors.As(err, &framework):
 		return fromFiber(framework)
@@ -202,8 +201,8 @@ func init() {
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
 		p := toProblem(huma.NewError(status, message, errs...))
 		if ctx != nil {
-			at, _ := humafiber.Unwrap(ctx).Locals(placeKey).(place) // observe has put it there
-			p.TraceID = at.id()
+			t, _ := humafiber.Unwrap(ctx).Locals(traceKey).(requestTrace) // observe has put it there
+			p.TraceID = t.id()
 		}
 		return p
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"orderflow.example/services/api/internal/http1"
 	"orderflow.example/services/api/internal/orders"
 )
 
@@ -44,7 +45,7 @@ func (s *Server) createOrder(c *fiber.Ctx) error {
 	}
 	o := &result.Orders[0]
 	c.Response().Header.Set(fiber.HeaderLocation, "/orders/"+strconv.FormatInt(o.ID, 10))
-	s.created(c, result, notes, o.AppendJSON(make([]byte, 0, 448)))
+	s.answerCreated(c, result, notes, o.AppendJSON(make([]byte, 0, 448)))
 	return nil
 }
 
@@ -57,8 +58,9 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := reserve(c, orderAnswer*len(batch)+len(c.Request().Body())); err != nil {
-		return err
+	// Room for the answer is made before what it tells is done.
+	if conn, ok := c.Context().Conn().(*http1.Conn); ok && !conn.Reserve(orderAnswer*len(batch)+len(c.Request().Body())) {
+		return unavailable("nothing was written: too many large answers are under way")
 	}
 	result, err := s.write(c, orders.Request{Orders: batch, Key: key, Batch: true})
 	if err != nil {
@@ -71,12 +73,15 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 		}
 		body = result.Orders[i].AppendJSON(body)
 	}
-	s.created(c, result, notes, append(body, "]}"...))
+	s.answerCreated(c, result, notes, append(body, "]}"...))
 	return nil
 }
 
+// write has the writer write a request's orders.
 func (s *Server) write(c *fiber.Ctx, request orders.Request) (orders.Result, error) {
-	result, err := s.writeTraced(c, request)
+	s.traceOrders(s.traceOf(c), &request)
+	result, err := s.cfg.Writer.Write(request)
+	endOrders(request.Span, &result, err)
 	if request.Key == "" && errors.Is(err, orders.ErrUnknownOutcome) {
 		return result, unavailable(err.Error() + ": look for it (GET /orders) before sending it again")
 	}
@@ -86,8 +91,8 @@ func (s *Server) write(c *fiber.Ctx, request orders.Request) (orders.Result, err
 	return result, err
 }
 
-// created answers with an object. The notes say what the order is that was not asked for so: they become its last member.
-func (s *Server) created(c *fiber.Ctx, result orders.Result, notes []string, body []byte) {
+// answerCreated answers with an object. The notes say what the order is that was not asked for so: they become its last member.
+func (s *Server) answerCreated(c *fiber.Ctx, result orders.Result, notes []string, body []byte) {
 	if len(notes) > 0 {
 		if warnings, err := json.Marshal(notes); err == nil {
 			body = append(append(append(body[:len(body)-1], `,"warnings":`...), warnings...), '}')

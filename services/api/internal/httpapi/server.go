@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -115,11 +116,7 @@ func New(cfg Config) *Server {
 		WriteTimeout:                 writeTimeout,  // reading has its deadlines in package http1
 	})
 	server := s.app.Server()
-	handler := s.knownMethods(server.Handler)
-	if cfg.Input.Example {
-		handler = exampleRequest(handler)
-	}
-	server.Handler = s.inStep(decodedPath(handler))
+	server.Handler = s.handle(server.Handler)
 	server.ErrorHandler = s.unreadable
 	fasthttp.SetBodySizePoolLimit(poolBuffers, poolBuffers) // global to the process
 	s.app.Use(s.observe)
@@ -144,7 +141,7 @@ func (s *Server) Serve(ln *listen.Listener) error {
 		MaxHead:     maxHead,
 		Limit:       s.bodyLimit,
 		Free:        int64(s.cfg.OrderBodyLimit),
-		Known:       s.known,
+		Known:       s.knowsSender,
 		Budget:      s.bodies,
 		IdleTimeout: idleTimeout,
 		HeadTimeout: headTimeout,
@@ -157,6 +154,23 @@ func (s *Server) Serve(ln *listen.Listener) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// bodyLimit is how large a request's body may be.
+func (s *Server) bodyLimit(method, target []byte) int64 {
+	if path := string(http1.Path(target)); string(method) == http.MethodPost && (path == batchPath || path == redrivePath) {
+		return int64(s.cfg.BodyLimit)
+	}
+	return int64(s.cfg.OrderBodyLimit)
+}
+
+// knowsSender tells whether the sender of a large body has a token that opens the call.
+func (s *Server) knowsSender(_, target, authorization []byte) bool {
+	token := bearerToken(string(authorization))
+	if string(http1.Path(target)) == redrivePath {
+		return s.access.Load().admins.have(token)
+	}
+	return s.access.Load().opensCalls(token)
 }
 
 // Drain makes readiness say no and asks clients, with each answer, to connect anew: to somebody else. Streams end.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/api/internal/database"
 )
 
@@ -82,10 +83,7 @@ func (n *Notifier) Run(ctx context.Context) {
 		case <-n.kick:
 		}
 		n.send(ctx)
-		select {
-		case <-ctx.Done():
-		case <-time.After(Interval):
-		}
+		wait.For(ctx, Interval)
 	}
 }
 
@@ -113,7 +111,7 @@ func (n *Notifier) connect(ctx context.Context) {
 // notification that was asked for is sent.
 func (n *Notifier) send(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
-	if state, _ := n.monitor.State(); state.Astray(n.conn) {
+	if state, _ := n.monitor.State(); state.LeadsElsewhere(n.conn) {
 		n.disconnect() // who listens does so where the orders are
 	}
 	for range 2 {

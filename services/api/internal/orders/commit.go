@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"orderflow.example/kit/tracing"
 	"orderflow.example/services/api/internal/database"
 )
 
@@ -82,7 +85,7 @@ func (w *Writer) transact(tx transaction) (next []transaction) {
 	}
 	started := time.Now()
 	waited := w.watchForStandby()
-	outcomes, err := w.conn.publish(tx.units, w.cfg.Timeout)
+	outcomes, err := w.conn.publish(tx.units)
 	w.used = time.Now()
 	if waited() && errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", database.ErrUnreplicated, err)
@@ -107,6 +110,55 @@ func inTime(units []*unit) []*unit {
 	})
 }
 
+// watchForStandby asks what the writer's session waits for when its statement has taken half of its time: when the time is over the server is told to
+// cancel, and nobody knows any more. What is returned ends the watching, and reports whether it was a standby.
+func (w *Writer) watchForStandby() (waited func() bool) {
+	if w.cfg.Replicating == nil {
+		return func() bool { return false }
+	}
+	done, pid := make(chan struct{}), w.conn.PgConn().PID()
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.Timeout)
+	timer := time.AfterFunc(w.cfg.Timeout/2, func() {
+		defer close(done)
+		w.replicating.Store(w.cfg.Replicating(ctx, pid))
+	})
+	return func() bool {
+		cancel()
+		if timer.Stop() {
+			return false
+		}
+		<-done
+		return w.replicating.Load()
+	}
+}
+
+// record makes a span of a transaction for those of its units whose requests are traced, and returns the trace id of one of them. Where
+// none is, it costs a look at each.
+func (w *Writer) record(units []*unit, started time.Time, err error) (traceID string) {
+	if w.cfg.Tracer == nil {
+		return ""
+	}
+	var joined []trace.Span
+	messages := 0
+	for _, u := range units {
+		messages += len(u.Orders)
+		if u.Span != nil {
+			joined = append(joined, u.Span)
+		}
+	}
+	if len(joined) == 0 {
+		return ""
+	}
+	at, _ := w.cfg.Route.Current()
+	about := append(tracing.Operation(w.cfg.Queue, "send", "send"), tracing.Statement("publish", messages, w.cfg.Database.Database, at.Name)...)
+	span := w.cfg.Tracer.Join(joined, "send "+w.cfg.Queue, trace.SpanKindClient, started, about...)
+	if err != nil {
+		tracing.Refused(span, database.Classify(err).String(), err)
+	}
+	span.End()
+	return joined[0].SpanContext().TraceID().String()
+}
+
 // answerWritten answers units by what their transaction returned for them.
 func (w *Writer) answerWritten(units []*unit, outcomes []outcome, took time.Duration, traceID string) {
 	orders := 0
@@ -117,7 +169,9 @@ func (w *Writer) answerWritten(units []*unit, outcomes []outcome, took time.Dura
 	}
 	if orders > 0 { // orders that were only found again prove nothing
 		w.cfg.OnCommit()
-		w.recovered()
+		if w.failures > 0 {
+			w.recovered()
+		}
 	}
 	w.cfg.Observer.Committed(len(units), orders, took, traceID)
 	for i, u := range units {
@@ -143,9 +197,9 @@ func (w *Writer) answerWritten(units []*unit, outcomes []outcome, took time.Dura
 func (w *Writer) failed(tx transaction, err error) (next []transaction) {
 	w.cfg.Observer.Failed(database.Classify(err))
 	if unfinished(err) {
-		w.monitor.Distrust(w.conn.conn)
+		w.monitor.Distrust(w.conn.Conn)
 	}
-	if w.conn.closed() {
+	if w.conn.IsClosed() {
 		w.disconnect()
 		w.monitor.LookNow()
 	}
@@ -168,6 +222,11 @@ func (w *Writer) failed(tx transaction, err error) (next []transaction) {
 		answerAll(tx.units, ErrUnavailable)
 	}
 	return nil
+}
+
+// unfinished tells whether a server was asked to do something and did not say what became of it, although it was there.
+func unfinished(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, database.ErrUnreplicated)
 }
 
 func halves(tx transaction) []transaction {
@@ -193,11 +252,11 @@ func (w *Writer) examine(tx transaction, err error) (next []transaction) {
 // refuse answers a unit by the rule that it breaks, or the values that cannot be held.
 func (w *Writer) refuse(u *unit, err error) {
 	if breaksRule(err) {
-		u.answer(Result{}, newRefusedError(pgError(err)))
+		u.answer(Result{}, newRefusedError(database.ServerError(err)))
 		return
 	}
 	if w.conn != nil {
-		if invalid, lookErr := w.conn.unfit(u, w.cfg.Timeout); lookErr == nil && invalid != nil {
+		if invalid, lookErr := w.conn.unfit(u); lookErr == nil && invalid != nil {
 			u.answer(Result{}, invalid)
 			return
 		}

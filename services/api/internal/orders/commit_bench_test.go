@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"orderflow.example/kit/testdb"
+	"orderflow.example/services/api/internal/database"
 )
 
 // BenchmarkCommit writes batches of orders as the writer does. Beside what the service takes of time and memory for a batch it reports what
@@ -19,11 +20,11 @@ func BenchmarkCommit(b *testing.B) {
 	for _, size := range []int{1, 64, 256, 1000} {
 		b.Run(fmt.Sprintf("orders=%d", size), func(b *testing.B) {
 			url := testdb.New(b)
-			p, err := connectPublisher(testdb.Config(b, url, time.Minute), "order_queue", time.Minute)
+			p, err := newPublisher(testdb.Config(b, url, time.Minute), "order_queue", time.Minute)
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer p.close()
+			defer database.Discard(p.Conn)
 			look := testdb.Connect(b, url)
 			written := func() (bytes float64) {
 				if err := look.QueryRow(context.Background(), `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8`).Scan(&bytes); err != nil {
@@ -39,7 +40,7 @@ func BenchmarkCommit(b *testing.B) {
 						CustomerName: "Customer " + strconv.Itoa(n%1000), ProductName: "Product " + strconv.Itoa(n%100), Quantity: int32(n%10 + 1), Price: Cents(1000 + n%50*100),
 					}}}}
 				}
-				if _, err := p.publish(units, time.Minute); err != nil {
+				if _, err := p.publish(units); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -47,7 +48,7 @@ func BenchmarkCommit(b *testing.B) {
 				commit()
 			}
 			b.ReportAllocs()
-			pid := p.conn.PgConn().PID()
+			pid := p.PgConn().PID()
 			log, cpu, from := written(), processor(pid), n
 			for b.Loop() {
 				commit()

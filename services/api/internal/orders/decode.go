@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,12 +10,23 @@ import (
 	"orderflow.example/services/api/internal/strictjson"
 )
 
+// Input says how an order may be written. The zero value takes what can mean one thing only; what has to be guessed (a price
+// that is no number of cents, a member that nobody knows, a boolean for a number) is refused by its name.
+type Input struct {
+	// Example takes what the FastAPI example took, as it took it, for the clients that were written for that. Prices are rounded
+	// half-even to cents, and the answer says so.
+	Example bool
+}
+
 // Limits of what an order may say.
 const (
 	MaxNameLength = 200 // characters
 	MaxQuantity   = 1<<31 - 1
 	MaxBatch      = 1000 // orders in one POST /orders/batch
 )
+
+// maxExampleName is how long a name may be with Example, in bytes: what the index over customers' names can hold.
+const maxExampleName = 2600
 
 // The members of an order, as bits, so that what was given twice or not at all is known without a map.
 const (
@@ -221,6 +233,40 @@ func (d *decoder) price(to *Cents, location string) error {
 	}
 	*to = Cents(value)
 	return nil
+}
+
+// number takes a number: as such, or in a string, as programs write it that hold money in decimals. ok is false for what is
+// neither; then it is refused.
+func (d *decoder) number(parent, key string) (raw string, ok bool, err error) {
+	switch kind := d.Kind(); {
+	case kind == strictjson.Number:
+		raw, err = d.Number()
+		return raw, err == nil, err
+	case kind == strictjson.NotFinite:
+		if raw, err = d.Number(); err == nil {
+			d.Add(parent+"."+key, "must be a finite number", raw)
+		}
+		return "", false, err
+	case kind == strictjson.Bool && d.input.Example:
+		raw, err = d.Skip()
+		return map[string]string{"true": "1", "false": "0"}[raw], err == nil, err
+	case kind != strictjson.String:
+		return "", false, d.Refuse(parent+"."+key, "must be a number, not "+kind.String())
+	}
+	text, _, err := d.String()
+	if err != nil {
+		return "", false, err
+	}
+	raw = text
+	if d.input.Example {
+		raw = pythonNumber(text)
+	}
+	if !jsonNumber(raw) {
+		quoted, _ := json.Marshal(text) // a string always has its JSON
+		d.Add(parent+"."+key, "must be a number: the string is not one", string(quoted))
+		return "", false, nil
+	}
+	return raw, true, nil
 }
 
 // shortened is a number as it was written, fit for an answer.

@@ -21,6 +21,29 @@ type Draft struct {
 	Price        Cents
 }
 
+// Cents is money, exactly: hundredths of the currency's unit. It is never a float on its way from the request's
+// digits to numeric(12,2) and back.
+type Cents int64
+
+// MaxPrice is the largest price that numeric(12,2) holds: 9999999999.99.
+const MaxPrice Cents = 999_999_999_999
+
+// AppendJSON writes the amount as a JSON number with two decimals.
+func (c Cents) AppendJSON(dst []byte) []byte {
+	if c < 0 {
+		dst = append(dst, '-')
+		c = -c
+	}
+	dst = strconv.AppendInt(dst, int64(c/100), 10)
+	return append(dst, '.', byte('0'+c/10%10), byte('0'+c%10))
+}
+
+// MarshalJSON writes a JSON number with two decimals.
+func (c Cents) MarshalJSON() ([]byte, error) { return c.AppendJSON(nil), nil }
+
+// String is the amount with two decimals.
+func (c Cents) String() string { return string(c.AppendJSON(nil)) }
+
 // Statuses an order can have.
 const (
 	StatusPending   = "pending"

@@ -1,57 +1,43 @@
 package orders
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"orderflow.example/services/api/internal/database"
 )
 
-// Failures in a row after which orders are refused at once, and the pauses between the attempts that the writer goes on making.
-const (
-	blockedAfter = 3
-	firstPause   = 20 * time.Millisecond
-	longestPause = 500 * time.Millisecond
-)
+// refuseAfter so many failures in a row, orders are refused at once.
+const refuseAfter = 3
 
-// NotReady says why orders cannot be written although the database is there: the latest statements, or connections for them, failed
-// one after the other, and not by the fault of an order. It is empty while they can be.
+// NotReady says why orders are not accepted although the database is there: a crash would lose them, or the latest statements, or connections
+// for them, failed one after the other, and not by the fault of an order. It is empty while they are.
 //
-// While there is a reason, orders are refused at once. The writer finds out whether the cause has gone by rehearsing, and by letting one
-// order in after each rehearsal that failed.
+// While there is a reason, orders are refused at once. Where it is that statements failed, the writer finds out whether the cause has gone by
+// rehearsing, and by letting one order in after each rehearsal that failed.
 func (w *Writer) NotReady() string {
-	if reason := w.refusal(); reason != "" {
+	if reason := w.cfg.Durability.Refusal(); reason != "" {
 		return reason
 	}
-	return w.blocked()
-}
-
-// refusal is why orders must not be accepted, although they could be written.
-func (w *Writer) refusal() string {
-	if w.cfg.Durability == nil {
-		return ""
-	}
-	return w.cfg.Durability.Refusal()
-}
-
-func (w *Writer) blocked() string {
-	if reason := w.notReady.Load(); reason != nil {
+	if reason := w.failing.Load(); reason != nil {
 		return *reason
 	}
 	return ""
 }
 
-// noteFailure counts a failure that is no order's fault. After blockedAfter of them in a row orders are refused at once, which the log
+// noteFailure counts a failure that is no order's fault. After refuseAfter of them in a row orders are refused at once, which the log
 // says once. It ends the connection, because the next one may lead to another server, and has the settings of today.
 func (w *Writer) noteFailure(what string, err error) {
 	w.disconnect()
 	w.monitor.LookNow()
 	w.failures++
-	if w.failures < blockedAfter {
+	if w.failures < refuseAfter {
 		w.warn(what, "error", err)
 		return
 	}
 	reason := database.Reason(err)
-	if before := w.notReady.Swap(&reason); before == nil || *before != reason {
+	if before := w.failing.Swap(&reason); before == nil || *before != reason {
 		w.cfg.Log.Warn("orders cannot be written; retrying", "reason", reason, "error", err)
 	}
 }
@@ -59,8 +45,8 @@ func (w *Writer) noteFailure(what string, err error) {
 // recovered ends what noteFailure has counted.
 func (w *Writer) recovered() {
 	w.failures = 0
-	w.admit.Store(false)
-	if w.notReady.Swap(nil) != nil {
+	w.admitOne.Store(false)
+	if w.failing.Swap(nil) != nil {
 		w.cfg.Log.Info("orders can be written again")
 	}
 }
@@ -79,10 +65,10 @@ func (w *Writer) rehearse() error {
 	}
 	var first error
 	for _, trial := range trials {
-		err := w.conn.rehearse(trial, w.cfg.Timeout)
+		err := w.conn.dryRun(trial)
 		w.used = time.Now()
 		if unfinished(err) {
-			w.monitor.Distrust(w.conn.conn)
+			w.monitor.Distrust(w.conn.Conn)
 		}
 		if err == nil {
 			w.recovered()
@@ -97,8 +83,44 @@ func (w *Writer) rehearse() error {
 	}
 	w.cfg.Observer.Failed(database.Classify(first))
 	w.noteFailure("orders cannot be written", first)
-	w.admit.Store(true)
+	w.admitOne.Store(true)
 	return first
+}
+
+// dryRun writes an order and its message, has what a commit would check checked, and undoes it. An order that a rule about orders
+// refuses has got past everything that this is about.
+func (p *publisher) dryRun(order *Draft) error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
+	defer cancel()
+	tx, err := p.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("rehearse: %w", err)
+	}
+	_, err = p.publish([]*unit{{Request: Request{Orders: []Draft{*order}}}})
+	if err == nil {
+		_, err = tx.Exec(ctx, "set constraints all immediate")
+	}
+	if undo := tx.Rollback(ctx); undo != nil && err == nil {
+		err = undo
+	}
+	if err != nil && !breaksRule(err) && !isUnfit(err) {
+		return fmt.Errorf("rehearse: %w", err)
+	}
+	if err := p.awaitStandby(ctx); err != nil {
+		return fmt.Errorf("rehearse: %w", err)
+	}
+	return nil
+}
+
+// awaitStandby commits something, which waits for a standby when commits have to.
+func (p *publisher) awaitStandby(ctx context.Context) error {
+	p.unreplicated.Store(false)
+	_, err := p.Exec(ctx, `
+		select case when current_setting('synchronous_standby_names') <> '' then pg_logical_emit_message(true, 'orderflow', 'rehearsal') end`)
+	if p.unreplicated.Load() || ctx.Err() != nil {
+		return database.ErrUnreplicated
+	}
+	return err
 }
 
 // warn logs at most one line a second: when the disk is full, every batch fails.

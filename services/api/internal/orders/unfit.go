@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -33,8 +32,8 @@ func (u *unit) texts() []text {
 
 // unfit names the texts of a unit that the database cannot hold, whose error does not say which: characters that its encoding does
 // not have, or more of them than a column takes that somebody has shortened. It is nil when all are fit.
-func (p *publisher) unfit(u *unit, timeout time.Duration) (invalid, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (p *publisher) unfit(u *unit) (invalid, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
 	limits, err := p.limits(ctx)
 	if err != nil {
@@ -56,14 +55,14 @@ func (p *publisher) unfit(u *unit, timeout time.Duration) (invalid, err error) {
 		return nil, err
 	}
 	for _, t := range unknown {
-		add(t, "has characters that the database cannot store: its encoding is "+p.conn.PgConn().ParameterStatus("server_encoding"))
+		add(t, "has characters that the database cannot store: its encoding is "+p.PgConn().ParameterStatus("server_encoding"))
 	}
 	return d.Verdict(nil), nil
 }
 
 // limits are how many characters the columns of orders take, of those with a limit.
 func (p *publisher) limits(ctx context.Context) (map[string]int, error) {
-	rows, err := p.conn.Query(ctx, `
+	rows, err := p.Query(ctx, `
 		select a.attname::text, a.atttypmod - 4
 		from pg_catalog.pg_attribute a
 		where a.attrelid = 'public.orders'::regclass
@@ -93,7 +92,7 @@ func (p *publisher) untranslatable(ctx context.Context, texts []text) ([]text, e
 		values[i] = t.value
 	}
 	var n int
-	err := p.conn.QueryRow(ctx, `select cardinality($1::text[])`, values).Scan(&n)
+	err := p.QueryRow(ctx, `select cardinality($1::text[])`, values).Scan(&n)
 	switch {
 	case err == nil:
 		return nil, nil

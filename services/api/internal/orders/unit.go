@@ -2,11 +2,33 @@ package orders
 
 import (
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"orderflow.example/services/api/internal/strictjson"
 )
+
+// Request is what is written all or not at all: the orders of one HTTP request.
+type Request struct {
+	Orders      []Draft
+	Key         string            // idempotency key; empty: none
+	Batch       bool              // the key is that of a batch: each order's is made from it and the order's place
+	Traceparent string            // what the messages bear of the trace: empty: nothing, or Unsampled
+	Trace       trace.SpanContext // the request's, for log lines
+	Span        trace.Span        // nil: the request's trace is not recorded
+}
+
+// Unsampled in the place of a [Request]'s traceparent says that its trace is not recorded, and that nobody else is to record it.
+const Unsampled = "-"
+
+// Result is what a request became.
+type Result struct {
+	Orders   []Order
+	Replayed bool // found under the idempotency key: as they were answered the first time, but for a redriven one's MessageID
+}
 
 // unit is a request on its way through the writer.
 //
@@ -47,6 +69,24 @@ const (
 func newUnit(req Request, timeout time.Duration) *unit {
 	return &unit{Request: req, deadline: time.Now().Add(timeout), done: make(chan struct{})}
 }
+
+// keySeparator stands between a batch's key and an order's place in it: the unit separator, which no key can contain.
+const keySeparator = "\x1f"
+
+// keyOf is the idempotency key under which the unit's order is stored.
+func (u *unit) keyOf(order int) *string {
+	switch {
+	case u.Key == "":
+		return nil
+	case !u.Batch:
+		return &u.Key
+	}
+	key := u.Key + keySeparator + strconv.Itoa(order)
+	return &key
+}
+
+// traceID is that of the unit's request.
+func (u *unit) traceID() string { return u.Trace.TraceID().String() }
 
 // take reports whether the unit is the writer's now; it is not when it was withdrawn.
 func (u *unit) take() bool { return u.state.CompareAndSwap(unitWaiting, unitTaken) }

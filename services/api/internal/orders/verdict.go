@@ -2,6 +2,7 @@ package orders
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 
 	"github.com/jackc/pgerrcode"
@@ -9,6 +10,46 @@ import (
 
 	"orderflow.example/services/api/internal/database"
 )
+
+// Why an order was not written, or is not known to have been.
+var (
+	// ErrUnavailable: the database is away, or does not write orders; nothing was written.
+	ErrUnavailable = errors.New("the database is not available")
+	// ErrOverloaded: too many orders are waiting; nothing was written.
+	ErrOverloaded = errors.New("too many orders are waiting to be written")
+	// ErrTimeout: the order's turn did not come in time; it was withdrawn and is not written later either.
+	ErrTimeout = errors.New("the order could not be written in time")
+	// ErrUnknownOutcome: the order was on its way when the connection or the time ran out. It may have been written. A retry
+	// with the same idempotency key finds out.
+	ErrUnknownOutcome = errors.New("it is not known whether the order was written")
+	// ErrKeyReused: the idempotency key stands for another order.
+	ErrKeyReused = errors.New("the idempotency key was used for another order")
+	// ErrClosed: the writer is shutting down; nothing was written.
+	ErrClosed = errors.New("shutting down")
+)
+
+// because is err with the reason, when there is one.
+func because(err error, reason string) error {
+	if reason == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, reason)
+}
+
+// RefusedError is an order that breaks a rule of the database's which this program does not know: a constraint of the orders
+// table. Nothing was written.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return "refused by the database: " + e.Reason }
+
+// newRefusedError says which rule. The server's own message is in the server's language and quotes the whole row; what a trigger
+// raises is meant to be read.
+func newRefusedError(err *pgconn.PgError) *RefusedError {
+	if err.Routine == "exec_stmt_raise" {
+		return &RefusedError{err.Message}
+	}
+	return &RefusedError{fmt.Sprintf("it breaks the constraint %q of the table orders", err.ConstraintName)}
+}
 
 // verdict is what to do with units whose transaction failed.
 type verdict int
@@ -63,7 +104,7 @@ func judge(err error, try, units int) verdict {
 		return upTo(maxTries, tryAgain)
 	case kind == database.Stale:
 		return upTo(maxTries, tryAfresh)
-	case kind == database.Lost, pgError(err) == nil:
+	case kind == database.Lost, database.ServerError(err) == nil:
 		return doubt
 	}
 	return examine
@@ -73,7 +114,7 @@ func judge(err error, try, units int) verdict {
 // or an error of a trigger that names one. Table, kind and columns say so and not names: REINDEX CONCURRENTLY changes those for a
 // while.
 func breaksRule(err error) bool {
-	pgErr := pgError(err)
+	pgErr := database.ServerError(err)
 	if pgErr == nil || pgErr.SchemaName != "public" || pgErr.TableName != "orders" || pgErr.ConstraintName == "" {
 		return false
 	}
@@ -92,7 +133,7 @@ func breaksRule(err error) bool {
 
 // isUnfit tells whether a value cannot be held by the database: by its encoding, or because somebody has shortened a column.
 func isUnfit(err error) bool {
-	pgErr := pgError(err)
+	pgErr := database.ServerError(err)
 	if pgErr == nil {
 		return false
 	}
@@ -108,7 +149,7 @@ var keys = regexp.MustCompile(`\((.*?)\)=\(`)
 
 // keyColumns are the columns, or expressions, of the unique index that an error is about; empty when it does not say.
 func keyColumns(err error) string {
-	pgErr := pgError(err)
+	pgErr := database.ServerError(err)
 	if pgErr == nil {
 		return ""
 	}
@@ -116,11 +157,4 @@ func keyColumns(err error) string {
 		return found[1]
 	}
 	return ""
-}
-
-// pgError is the server's part of an error; nil when it has none.
-func pgError(err error) *pgconn.PgError {
-	var pgErr *pgconn.PgError
-	errors.As(err, &pgErr)
-	return pgErr
 }

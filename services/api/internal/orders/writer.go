@@ -4,38 +4,19 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.opentelemetry.io/otel/trace"
 
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/tracing"
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/durability"
 )
-
-// Request is what is written all or not at all: the orders of one HTTP request.
-type Request struct {
-	Orders      []Draft
-	Key         string            // idempotency key; empty: none
-	Batch       bool              // the key is that of a batch: each order's is made from it and the order's place
-	Traceparent string            // what the messages bear of the trace: empty: nothing, or Unsampled
-	Trace       trace.SpanContext // the request's, for log lines
-	Span        trace.Span        // nil: the request's trace is not recorded
-}
-
-// Unsampled in the place of a [Request]'s traceparent says that its trace is not recorded, and that nobody else is to record it.
-const Unsampled = "-"
-
-// Result is what a request became.
-type Result struct {
-	Orders   []Order
-	Replayed bool // found under the idempotency key: as they were answered the first time, but for a redriven one's MessageID
-}
 
 // Monitor knows whether the database can be used; see [database.Monitor].
 type Monitor interface {
@@ -54,12 +35,6 @@ type Observer interface {
 	Failed(kind database.Kind)
 }
 
-// Durability knows what a crash would lose; see package durability.
-type Durability interface {
-	Session(ctx context.Context, db durability.Querier) error
-	Refusal() string
-}
-
 // WriterConfig says how a [Writer] works.
 type WriterConfig struct {
 	Database *pgx.ConnConfig
@@ -74,8 +49,8 @@ type WriterConfig struct {
 	// nil: that is not asked.
 	Replicating func(ctx context.Context, pid uint32) bool
 	// Durability is asked about each new connection before anything is written on it, and by each request whether orders are refused.
-	// nil: nobody is.
-	Durability Durability
+	// nil: nobody is asked.
+	Durability *durability.Checker
 	// OnCommit is called after each commit that sent messages. It must not block.
 	OnCommit func()
 	Observer Observer
@@ -100,10 +75,9 @@ type Writer struct {
 	closed   bool
 	wake     chan struct{}
 
-	notReady atomic.Pointer[string] // why; see NotReady
-	admit    atomic.Bool            // one request may come in although it is not ready
-
-	replicating atomic.Bool // the latest statement that took long waited for a standby
+	failing     atomic.Pointer[string] // why the latest statements failed; nil: they did not
+	admitOne    atomic.Bool            // one request may come in all the same
+	replicating atomic.Bool            // the latest statement that took long waited for a standby
 
 	// Of Run's goroutine.
 	conn     *publisher
@@ -125,11 +99,11 @@ func (w *Writer) Write(req Request) (Result, error) {
 	if state, _ := w.monitor.State(); !state.Up {
 		return Result{}, because(ErrUnavailable, state.Reason)
 	}
-	if reason := w.refusal(); reason != "" {
+	if reason := w.cfg.Durability.Refusal(); reason != "" {
 		return Result{}, because(ErrUnavailable, reason)
 	}
-	if reason := w.blocked(); reason != "" && !w.admit.CompareAndSwap(true, false) {
-		return Result{}, because(ErrUnavailable, reason)
+	if reason := w.failing.Load(); reason != nil && !w.admitOne.CompareAndSwap(true, false) {
+		return Result{}, because(ErrUnavailable, *reason)
 	}
 	u := newUnit(req, w.cfg.Timeout)
 	if err := w.enqueue(u); err != nil {
@@ -154,6 +128,7 @@ func (w *Writer) Write(req Request) (Result, error) {
 	return result, err
 }
 
+// enqueue puts a unit into the queue, and wakes the writer when enough of them wait.
 func (w *Writer) enqueue(u *unit) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -181,11 +156,85 @@ func (w *Writer) Queued() int {
 	return w.queued
 }
 
-// requests is the number of requests that wait for their transaction.
-func (w *Writer) requests() int {
+// Run writes until ctx ends; then it refuses what comes, writes what is waiting, and returns.
+func (w *Writer) Run(ctx context.Context) {
+	defer w.disconnect()
+	var batch []*unit
+	pauses := wait.Pauses{First: 20 * time.Millisecond, Longest: 500 * time.Millisecond}
+	for {
+		state, changed := w.monitor.State()
+		usable := w.connected(state)
+		if usable {
+			w.gather(ctx)
+			if batch = w.take(batch[:0]); len(batch) > 0 {
+				w.pace.begin(time.Now(), len(batch))
+				w.commit(batch)
+				w.pace.end(w.requests())
+				clear(batch)
+				continue
+			}
+			usable = w.failures == 0 || w.rehearse() == nil
+		}
+		var retry <-chan time.Time
+		switch {
+		case usable:
+			pauses.Reset()
+		case state.Up:
+			retry = time.After(pauses.Next())
+			fallthrough
+		default:
+			w.refuseWaiting(ErrUnavailable)
+		}
+		if ctx.Err() != nil && w.finished() {
+			return
+		}
+		select {
+		case <-w.wake:
+		case <-changed:
+		case <-retry:
+		case <-ctx.Done():
+			w.finished()
+		}
+	}
+}
+
+// gather waits for company for the requests that wait, as long as that is worth it.
+func (w *Writer) gather(ctx context.Context) {
+	until, requests := w.pace.next()
+	left := time.Until(until)
+	if left <= 0 || !w.expect(requests) {
+		return
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-w.wake:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	w.mu.Lock()
+	w.expected = 0
+	w.mu.Unlock()
+}
+
+// expect has the writer woken no sooner than so many requests wait, or enough orders. It reports false when there is nothing to wait for.
+func (w *Writer) expect(requests int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.waiting)
+	if len(w.waiting) == 0 || w.gathered(requests) {
+		return false
+	}
+	w.expected = requests
+	select {
+	case <-w.wake: // of those that wait already
+	default:
+	}
+	return true
+}
+
+// gathered tells whether so many requests wait, or enough orders. The caller holds w.mu.
+func (w *Writer) gathered(requests int) bool {
+	return len(w.waiting) >= requests || w.queued >= gatherOrders
 }
 
 // take removes the next batch from the queue: at most MaxBatch orders, or one request that is larger.
@@ -211,50 +260,11 @@ func (w *Writer) take(batch []*unit) []*unit {
 	return batch
 }
 
-// Run writes until ctx ends; then it refuses what comes, writes what is waiting, and returns.
-func (w *Writer) Run(ctx context.Context) {
-	defer w.disconnect()
-	var batch []*unit
-	pause := firstPause
-	for {
-		state, changed := w.monitor.State()
-		if w.Queued() > 0 {
-			w.check()
-		}
-		usable := w.conn != nil || state.Up && w.connect() == nil
-		if usable {
-			w.gather(ctx)
-			if batch = w.take(batch[:0]); len(batch) > 0 {
-				w.pace.begin(time.Now(), len(batch))
-				w.commit(batch)
-				w.pace.end(w.requests())
-				clear(batch)
-				continue
-			}
-			usable = w.failures == 0 || w.rehearse() == nil
-		}
-		var retry <-chan time.Time
-		switch {
-		case usable:
-			pause = firstPause
-		case state.Up:
-			retry = time.After(pause/2 + rand.N(pause))
-			pause = min(2*pause, longestPause)
-			fallthrough
-		default:
-			w.refuseWaiting(ErrUnavailable)
-		}
-		if ctx.Err() != nil && w.finished() {
-			return
-		}
-		select {
-		case <-w.wake:
-		case <-changed:
-		case <-retry:
-		case <-ctx.Done():
-			w.finished()
-		}
-	}
+// requests is the number of requests that wait for their transaction.
+func (w *Writer) requests() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.waiting)
 }
 
 // finished lets no more requests in, and reports whether none is waiting.
@@ -274,4 +284,40 @@ func (w *Writer) refuseWaiting(err error) {
 		}
 		answerAll(batch, err)
 	}
+}
+
+// At some thousand requests a second a transaction for each few of them is most of what an order costs the database: a commit takes it as
+// much processor time as twenty orders do. So while requests come that fast, transactions begin gatherFor apart, unless enough orders wait
+// or nobody is left who could come. What it adds to an answer is half of gatherFor; what comes slower, or alone, waits for nothing.
+const (
+	gatherFor    = 2 * time.Millisecond
+	gatherOrders = 16                    // are enough: the commit is a small part of what they cost
+	gatherRate   = 8                     // requests in gatherFor from which on it is worth waiting
+	gatherWindow = 20 * time.Millisecond // in which requests are counted, fading
+)
+
+// pace knows when transactions began and how fast requests come. Its zero value has seen none. It belongs to the writer's goroutine.
+type pace struct {
+	began  time.Time // the transaction before
+	recent float64   // requests of the last gatherWindow or so
+	around int       // requests that were in the transaction before, or waited at its end: with clients that wait for answers, more will hardly come
+}
+
+// begin notes a transaction of so many requests.
+func (p *pace) begin(now time.Time, requests int) {
+	p.recent *= math.Exp(-float64(now.Sub(p.began)) / float64(gatherWindow))
+	p.recent += float64(requests)
+	p.began, p.around = now, requests
+}
+
+// end notes how many requests came during it.
+func (p *pace) end(waiting int) { p.around += waiting }
+
+// next is until when the next transaction may wait for how many requests. One that is not to wait has a time that is over.
+func (p *pace) next() (until time.Time, requests int) {
+	const enough = gatherRate * float64(gatherWindow) / float64(gatherFor)
+	if p.recent < enough {
+		return time.Time{}, 1
+	}
+	return p.began.Add(gatherFor), min(p.around, gatherOrders)
 }

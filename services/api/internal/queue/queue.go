@@ -29,12 +29,14 @@ type Queue struct {
 
 // New makes a queue that is looked at through db.
 func New(db *pgxpool.Pool, name string) *Queue {
-	return &Queue{
-		name:  name,
-		table: pgx.Identifier{"pgmq", "q_" + strings.ToLower(name)}.Sanitize(),
-		dlq:   pgx.Identifier{"pgmq", "q_" + strings.ToLower(name) + "_dlq"}.Sanitize(),
-		db:    db,
-	}
+	table, dlq := Tables(name)
+	return &Queue{name: name, table: table, dlq: dlq, db: db}
+}
+
+// Tables are the quoted names of a queue's table, and of its dead letters'.
+func Tables(name string) (messages, deadLetters string) {
+	table := "q_" + strings.ToLower(name)
+	return pgx.Identifier{"pgmq", table}.Sanitize(), pgx.Identifier{"pgmq", table + "_dlq"}.Sanitize()
 }
 
 // Table is the quoted name of the queue's table.

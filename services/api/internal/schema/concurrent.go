@@ -3,27 +3,24 @@ package schema
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/wait"
 )
 
 // againstOthers takes a step about what belongs to the whole server, again and again while others are at the same. Our lock keeps
 // out only those of the same database, and Postgres fails such statements instead of letting them wait.
 func againstOthers(ctx context.Context, step func() error) error {
-	const longest = time.Second
+	const tries = 8
 
-	for pause := 10 * time.Millisecond; ; pause *= 2 {
+	pauses := wait.Pauses{First: 10 * time.Millisecond, Longest: time.Second}
+	for try := 1; ; try++ {
 		err := step()
-		if !hindered(err) || pause > longest {
+		if !hindered(err) || try == tries || !wait.For(ctx, pauses.Next()) {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }

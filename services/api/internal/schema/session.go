@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/wait"
 )
 
 // lockKey names the advisory lock of this database's migrations: "orderflw" in ASCII. Advisory locks are per database.
@@ -48,26 +48,22 @@ func sessionConfig(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) *
 // next. Nothing else is done in it, so it keeps no snapshot, and CREATE INDEX CONCURRENTLY does not wait for it. It polls instead of
 // waiting in the server, so that a waiting replica ends at once with its context.
 func lock(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (unlock func(), err error) {
-	const shortest, longest = 20 * time.Millisecond, time.Second
-
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to take the migration lock: %w", err)
 	}
-	for pause := shortest; ; pause = min(2*pause, longest) {
+	pauses, said := wait.Pauses{First: 20 * time.Millisecond, Longest: time.Second}, false
+	for {
 		taken, err := tryLock(ctx, conn)
 		if taken {
 			return func() { closeConn(ctx, conn) }, nil
 		}
-		if err == nil && pause == shortest {
+		if err == nil && !said {
+			said = true
 			log.InfoContext(ctx, "another process is migrating, waiting for it")
 		}
-		if err == nil {
-			select {
-			case <-ctx.Done():
-				err = fmt.Errorf("wait for the migration lock: %w", ctx.Err())
-			case <-time.After(pause/2 + rand.N(pause)):
-			}
+		if err == nil && !wait.For(ctx, pauses.Next()) {
+			err = fmt.Errorf("wait for the migration lock: %w", ctx.Err())
 		}
 		if err != nil {
 			closeConn(ctx, conn)

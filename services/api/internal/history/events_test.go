@@ -138,7 +138,7 @@ func TestStories(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.order.created, test.order.messageID = began, 7
 			var got []string
-			for _, e := range tell(test.order, test.rows) {
+			for _, e := range events(test.order, test.rows) {
 				got = append(got, line(e))
 			}
 			if !slices.Equal(got, test.want) {

@@ -6,9 +6,9 @@ import (
 	"orderflow.example/services/api/internal/isotime"
 )
 
-// tell makes the events of what is known. Rows come in the order of seq.
-func tell(o order, rows []row) []Event {
-	t := telling{order: o, due: o.created}
+// events are what happened to an order, made from what it says of itself and from the rows of its history, in the order of seq.
+func events(o order, rows []row) []Event {
+	t := story{order: o, due: o.created}
 	t.add(Event{Event: accepted, At: isotime.Time{Time: o.created}})
 	queued := Event{Event: queued, At: isotime.Time{Time: o.created}, MessageID: number(o.messageID)}
 	if len(rows) > 0 && rows[0].seq == 1 && rows[0].delivery > 0 {
@@ -25,20 +25,20 @@ func tell(o order, rows []row) []Event {
 	return t.events
 }
 
-// telling is a story so far.
-type telling struct {
-	order  order
-	events []Event
-	due    time.Time // since when the message could be read
-	life   int       // events before the order was accepted, or redriven the last time
-	told   int32     // attempts since then that there are events of
-	gap    bool      // and others may have been among what is not kept
-	dead   bool      // the last thing that happened
+// story is an order's events so far.
+type story struct {
+	order    order
+	events   []Event
+	due      time.Time // since when the message could be read
+	life     int       // events before the order was accepted, or redriven the last time
+	attempts int32     // since then that there are events of
+	gap      bool      // and others may have been among what is not kept
+	dead     bool      // the last thing that happened
 }
 
-func (t *telling) add(e Event) { t.events = append(t.events, e) }
+func (t *story) add(e Event) { t.events = append(t.events, e) }
 
-func (t *telling) rows(rows []row) {
+func (t *story) rows(rows []row) {
 	next := int32(1)
 	for _, r := range rows {
 		if r.seq > next {
@@ -54,11 +54,11 @@ func (t *telling) rows(rows []row) {
 	}
 }
 
-func (t *telling) row(r row) {
+func (t *story) row(r row) {
 	switch r.outcome {
 	case redriven, requeued:
 		t.add(r.byHand())
-		t.due, t.life, t.told, t.gap, t.dead = r.ended, len(t.events), 0, false, false
+		t.due, t.life, t.attempts, t.gap, t.dead = r.ended, len(t.events), 0, false, false
 		return
 	case deleted:
 		t.died() // before this release, which noted nothing
@@ -70,7 +70,7 @@ func (t *telling) row(r row) {
 		t.add(t.delivery(r))
 	}
 	if r.attempt != nil {
-		t.told++
+		t.attempts++
 	}
 	if r.retry != nil {
 		t.due = *r.retry
@@ -86,8 +86,8 @@ func (r *row) byHand() Event {
 	return Event{Event: r.outcome, At: isotime.Time{Time: r.ended}, MessageID: &r.messageID, By: r.consumer, Note: r.errorText}
 }
 
-// died tells of the order's death, unless that is told.
-func (t *telling) died() {
+// died adds the order's death, unless there is an event of it.
+func (t *story) died() {
 	if o := &t.order; o.status == dead && o.dead != nil && !t.dead {
 		t.dead = true
 		t.add(Event{Event: dead, At: isotime.Time{Time: *o.dead}, Error: o.lastError})
@@ -95,7 +95,7 @@ func (t *telling) died() {
 }
 
 // delivery is how one ended, and how long it had taken.
-func (t *telling) delivery(r row) Event {
+func (t *story) delivery(r row) Event {
 	e := Event{
 		Event: r.outcome, At: isotime.Time{Time: r.ended}, Attempt: r.attempt, MessageID: &r.messageID, Delivery: &r.delivery, Consumer: r.consumer,
 		DueAt: moment(r.due), LeasedAt: moment(r.leased), StartedAt: moment(r.started), SettledAt: &isotime.Time{Time: r.settled}, RetryAt: moment(r.retry),
@@ -125,11 +125,11 @@ func (e *Event) took(due time.Time, started *time.Time, ended time.Time) {
 
 // addOmitted notes that there were more failed attempts than there are events of, as of orders of earlier releases. Where rows are missing
 // they may have been among those.
-func (t *telling) addOmitted(attempts int32) {
+func (t *story) addOmitted(attempts int32) {
 	if t.order.status == completed {
 		attempts--
 	}
-	missing := attempts - t.told
+	missing := attempts - t.attempts
 	if missing <= 0 || t.gap {
 		return
 	}
@@ -137,8 +137,8 @@ func (t *telling) addOmitted(attempts int32) {
 	t.events = append(t.events[:t.life], append([]Event{e}, t.events[t.life:]...)...)
 }
 
-// ending tells how the order has ended, if it has.
-func (t *telling) ending() {
+// ending adds how the order has ended, if it has.
+func (t *story) ending() {
 	o := &t.order
 	switch {
 	case o.status == completed && o.completed != nil:

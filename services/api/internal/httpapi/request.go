@@ -1,0 +1,192 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"orderflow.example/services/api/internal/http1"
+)
+
+// Every request passes handle, then observe, on its way to its route, and both again on its way back. What cannot be read as a request passes
+// unreadable alone.
+
+// handle is where the HTTP server puts a request. It answers what package http1 has handed on as one, and nothing else; and what was read, when there
+// is room for the answer.
+func (s *Server) handle(routes fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		conn, ok := ctx.Conn().(*http1.Conn)
+		if !ok {
+			panic("the server was given a listener that is not http1's")
+		}
+		if err := conn.Begin(); err != nil {
+			if errors.Is(err, http1.ErrOutOfStep) {
+				s.cfg.Log.ErrorContext(ctx, "connection closed", "error", err)
+			}
+			_ = conn.Close() // so the answer goes nowhere
+			return
+		}
+		if path := ctx.URI().PathOriginal(); bytes.IndexByte(path, '%') >= 0 {
+			ctx.URI().SetPathBytes(unescape(path)) // before anything else looks at it: to RFC 3986, /orders/%31 is /orders/1
+		}
+		if s.cfg.Input.Example {
+			exampleRequest(ctx)
+		}
+		if methodLabel(string(ctx.Method())) == otherMethod { // fiber has no place for it in its routes, and would answer in its own way
+			s.answer(ctx, s.refuse, problem(http.StatusBadRequest, "the request's method is not an HTTP method"))
+		} else {
+			routes(ctx)
+		}
+		// What has been done is told in any case. The batch has reserved the room for that.
+		if reading := ctx.IsGet() || ctx.IsHead(); reading && !ctx.Response.IsBodyStream() && !conn.Reserve(len(ctx.Response.Body())) {
+			ctx.Response.Reset()
+			s.answer(ctx, s.fail, unavailable("too many large answers are under way"))
+		}
+	}
+}
+
+// unescape reads percent escapes. An escaped slash stays escaped, because it is part of a segment and separates none; so does what is no escape.
+func unescape(path []byte) []byte {
+	out := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		var char [1]byte
+		if path[i] == '%' && i+2 < len(path) {
+			if _, err := hex.Decode(char[:], path[i+1:i+3]); err == nil && char[0] != '/' {
+				out = append(out, char[0])
+				i += 2
+				continue
+			}
+		}
+		out = append(out, path[i])
+	}
+	return out
+}
+
+// observe turns errors and panics into answers, counts, and writes the line.
+func (s *Server) observe(c *fiber.Ctx) error {
+	started, trace := time.Now(), s.traceOf(c)
+	if err := s.next(c); err != nil {
+		if err := s.fail(c, err); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Input.Example {
+		exampleAnswer(c)
+	}
+	if s.draining.Load() {
+		c.Response().Header.SetConnectionClose()
+	}
+
+	route := c.Route().Path
+	if status := c.Response().StatusCode(); (status == http.StatusNotFound || status == http.StatusUnauthorized) && route == "/" || status == http.StatusMethodNotAllowed {
+		route = noRoute // whatever was asked for must not become a label
+	}
+	s.count(c, trace, route, time.Since(started))
+	return nil
+}
+
+// next goes on to the route. A panic is a fault of ours that must not end the process with everybody else's requests.
+func (s *Server) next(c *fiber.Ctx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.cfg.Log.ErrorContext(c.UserContext(), "panic", "trace_id", s.traceOf(c).id(), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return c.Next()
+}
+
+// count counts a request that is answered, ends its span and writes its line.
+func (s *Server) count(c *fiber.Ctx, trace requestTrace, route string, took time.Duration) {
+	status := c.Response().StatusCode()
+	s.served.Add(1)
+	s.cfg.Observer.Request(methodLabel(c.Method()), route, status, took, trace.recorded())
+	trace.end(c, route)
+	if ctx, level := c.UserContext(), s.level(c); s.cfg.Log.Enabled(ctx, level) {
+		attrs := []slog.Attr{slog.Duration("duration", took.Round(time.Microsecond)), slog.String("trace_id", trace.id())}
+		if w, ok := c.Locals(createdKey).(created); ok {
+			attrs = append(attrs, slog.Int64("order_id", w.orderID), slog.Int64("msg_id", w.msgID))
+		}
+		s.cfg.Log.LogAttrs(ctx, level, fmt.Sprintf("%s %s %d", c.Method(), c.Path(), status), attrs...)
+	}
+}
+
+// createdKey is where a handler leaves what it created, for the line about the request.
+const createdKey = "created"
+
+type created struct{ orderID, msgID int64 }
+
+// level is that of a request's line.
+func (s *Server) level(c *fiber.Ctx) slog.Level {
+	switch {
+	case s.cfg.LogRequests == "all", s.cfg.LogRequests == "changes" && !fiber.IsMethodSafe(c.Method()):
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
+// What stands in labels for a route that there is not, and for what is no method of HTTP.
+const (
+	noRoute     = "none"
+	otherMethod = "other"
+)
+
+// methodLabel is a method as a label, which outlives the request: what fiber returns is the request's own memory.
+func methodLabel(method string) string {
+	for _, m := range fiber.DefaultMethods {
+		if m == method {
+			return m
+		}
+	}
+	return otherMethod
+}
+
+// unreadable answers a request that was refused, or could not be read. Its connection ends.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, _ error) {
+	s.answer(ctx, s.refuse, refused(ctx))
+	ctx.Response.Header.SetConnectionClose()
+}
+
+// refused is why a request could not be read.
+func refused(ctx *fasthttp.RequestCtx) *Problem {
+	conn, ok := ctx.Conn().(*http1.Conn)
+	if !ok || conn.Refusal() == nil {
+		return problem(http.StatusBadRequest, "the request is not HTTP/1.1 as RFC 9112 has it")
+	}
+	switch refusal := conn.Refusal(); refusal.Status {
+	case http.StatusUnauthorized:
+		p := problem(refusal.Status, refusal.Detail)
+		p.headers = challenge(false)
+		return p
+	case http.StatusServiceUnavailable:
+		return unavailable(refusal.Detail)
+	case http.StatusRequestEntityTooLarge:
+		return problem(refusal.Status, refusal.Detail, Wrong{Location: "body", Message: "is larger than the limit"})
+	default:
+		return problem(refusal.Status, refusal.Detail)
+	}
+}
+
+// refuse answers and counts a request that does not come to observe: its head or its body was too large, too slow or no HTTP.
+func (s *Server) refuse(c *fiber.Ctx, err error) error {
+	if err := s.fail(c, err); err != nil {
+		return err
+	}
+	s.count(c, s.traceOf(c), noRoute, 0)
+	return nil
+}
+
+// answer answers a request in the place of a route.
+func (s *Server) answer(ctx *fasthttp.RequestCtx, how func(*fiber.Ctx, error) error, err error) {
+	c := s.app.AcquireCtx(ctx)
+	defer s.app.ReleaseCtx(c)
+	_ = how(c, err) // only what has no JSON fails
+}
