@@ -9,11 +9,11 @@ func loadgenMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "dead orders are no fault", Quick: true, By: judge,
-			Edits: []Edit{{dir + "report/judge.go", `if !rules.DeadAllowed {`, `if false {`}},
+			Edits: []Edit{{dir + "report/judge.go", `if !deadAllowed {`, `if false {`}},
 		},
 		{
 			Breaks: "a threshold on another measure allows dead orders", By: goTest(loadgen, "./internal/app", "TestDeadOrdersFailTheRunUnlessAThresholdAllowsThem"),
-			Edits: []Edit{{dir + "app/session.go", `s.cfg.Thresholds.About("dead")`, `true`}},
+			Edits: []Edit{{dir + "report/judge.go", `conditions.About("dead")`, `len(conditions) > 0`}},
 		},
 		{
 			Breaks: "lost orders are no fault", Quick: true, By: judge,
@@ -37,9 +37,9 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "a threshold that is not held is no fault", Quick: true, By: goTest(loadgen, "./internal/app", "TestThresholdsDecideWithoutAnAudit"),
-			Edits: []Edit{{dir + "app/session.go", `summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)`, `if s.cfg.Audit {
-			summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
-		}`}},
+			Edits: []Edit{{dir + "report/judge.go", `s.Thresholds = conditions.Evaluate(s.Value)`, `if s.Audit != nil {
+		s.Thresholds = conditions.Evaluate(s.Value)
+	}`}},
 		},
 		{
 			Breaks: "a threshold without a value holds", By: goTest(loadgen, "./internal/thresholds", "TestConditionsAreReadAndCompared"),
@@ -95,25 +95,25 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "an api that refuses to show an order has lost it", By: goTest(loadgen, "./internal/audit", "TestARefusalIsNoLoss"),
-			Edits: []Edit{{dir + "audit/reader.go", `err = r.ask(ctx, func() (err error) { o, found, err = r.api.Order(ctx, id); return err })
+			Edits: []Edit{{dir + "client/read.go", `err = r.ask(ctx, func() (err error) { o, found, err = r.api.Order(ctx, id); return err })
 	return o, found, err`, `_ = r.ask(ctx, func() (err error) { o, found, err = r.api.Order(ctx, id); return err })
 	return o, found, nil`}},
 		},
 		{
 			Breaks: "409 is final", By: goTest(loadgen, "./internal/load", "TestJudgeOfAValidOrder"),
-			Edits: []Edit{{dir + "load/retry.go", `status == 408 || status == 409 ||`, `status == 408 ||`}},
+			Edits: []Edit{{dir + "load/request.go", `status == 408 || status == 409 ||`, `status == 408 ||`}},
 		},
 		{
 			Breaks: "an error of the server's is final", By: goTest(loadgen, "./internal/load", "TestJudgeOfAValidOrder"),
-			Edits: []Edit{{dir + "load/retry.go", `case a.Status >= 500:`, `case a.Status > 500:`}},
+			Edits: []Edit{{dir + "load/request.go", `case a.Status >= 500:`, `case a.Status > 500:`}},
 		},
 		{
 			Breaks: "Retry-After is not honoured", By: goTest(loadgen, "./internal/load", "TestRetryAfterIsHonoured"),
-			Edits: []Edit{{dir + "load/retry.go", `if retryAfter > 0 {`, `if false {`}},
+			Edits: []Edit{{dir + "load/request.go", `if retryAfter > 0 {`, `if false {`}},
 		},
 		{
 			Breaks: "poison that is accepted is as expected", By: goTest(loadgen, "./internal/load", "TestInvalidOrdersThatAreAcceptedAreFaults"),
-			Edits: []Edit{{dir + "load/worker.go", "r.outcome = measure.Accepted\n", "r.outcome, r.expected = measure.Accepted, true\n"}},
+			Edits: []Edit{{dir + "load/request.go", "r.outcome = measure.Accepted\n", "r.outcome, r.expected = measure.Accepted, true\n"}},
 		},
 		{
 			Breaks: "a second id for an order goes unnoticed", By: goTest(loadgen, "./internal/load", "TestADuplicateThatOvertakesIsHeldAgainstTheFirstAnswer"),
@@ -121,7 +121,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "a fault does not change the exit code", Quick: true, By: goTest(loadgen, "./internal/app", "TestEveryFaultIsNamedWithItsNumber"),
-			Edits: []Edit{{dir + "app/session.go", `summary.ExitCode = ExitThresholds`, `summary.ExitCode = ExitOK`}},
+			Edits: []Edit{{dir + "app/summary.go", `summary.ExitCode = ExitThresholds`, `summary.ExitCode = ExitOK`}},
 		},
 		{
 			Breaks: "a capacity search overlooks lost orders", By: goTest(loadgen, "./internal/app", "TestCapacityDoesNotOverlookABrokenPromise"),
@@ -139,11 +139,11 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "a listing that shows other orders than asked for is believed", By: goTest(loadgen, "./internal/audit", "TestAListingThatBreaksItsContractEndsTheAudit"),
-			Edits: []Edit{{dir + "audit/reader.go", `if !strings.HasPrefix(o.Key, prefix) {`, `if !strings.HasPrefix(o.Key, "") {`}},
+			Edits: []Edit{{dir + "client/read.go", `if !strings.HasPrefix(o.Key, prefix) {`, `if !strings.HasPrefix(o.Key, "") {`}},
 		},
 		{
 			Breaks: "a large run is listed while it is being processed", By: goTest(loadgen, "./internal/audit", "TestALargeRunIsListedWhenItIsDone"),
-			Edits: []Edit{{dir + "audit/audit.go", `min(a.open, a.pages()) <= cheap`, `true`}},
+			Edits: []Edit{{dir + "audit/audit.go", `min(a.open, a.pages) <= cheap`, `true`}},
 		},
 		{
 			Breaks: "an answer with other data than were sent is taken", By: goTest(loadgen, "./internal/load", "TestSuccessesThatBreakTheContractAreCounted"),

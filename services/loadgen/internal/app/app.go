@@ -71,6 +71,9 @@ func New(version string) *program.Program {
 				return err
 			}
 			defer s.close()
+			if err := s.awaitReady(); err != nil {
+				return s.fail(err)
+			}
 			return run(s)
 		}
 	}

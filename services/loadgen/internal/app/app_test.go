@@ -367,6 +367,9 @@ func TestDeadOrdersFailTheRunUnlessAThresholdAllowsThem(t *testing.T) {
 	if e := run(t, nil, "--orders", "50", "--thresholds", "dead<=49"); e.code != app.ExitThresholds {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
 	}
+	if e := run(t, nil, "--orders", "50", "--thresholds", "lost==0"); e.code != app.ExitThresholds {
+		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
+	}
 	if e := run(t, nil, "audit", "--run", "dead"); e.code != app.ExitThresholds {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
 	}

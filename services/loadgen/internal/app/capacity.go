@@ -18,9 +18,6 @@ const capacityThresholds = "post_p99<100ms,error_rate<0.1%,dropped==0,rate_kept>
 // runCapacity finds the highest rate that keeps the thresholds. Every rate is a run of its own (<run>-s01, -s02 …): a warm-up that does not
 // count, then the time that does; when a threshold is about the audit's results, the orders are audited before the next rate.
 func (s *session) runCapacity() error {
-	if err := s.awaitReady(); err != nil {
-		return s.fail(err)
-	}
 	s.cfg.Orders, s.cfg.Duration = 0, 0
 	conditions := s.cfg.Thresholds
 	if len(conditions) == 0 {
@@ -77,7 +74,6 @@ func (s *session) capacityStep(rate float64, n int, conditions thresholds.List) 
 	l := sum.Load
 	step := &report.Step{
 		Rate: rate, Achieved: l.Achieved, PostP50: l.Post.P50, PostP99: l.Post.P99, ErrorRate: l.Totals.ErrorRate(), Dropped: l.Totals.Dropped,
-		Thresholds: conditions.Evaluate(sum.Value), OK: true,
 	}
 	if sum.E2E != nil {
 		step.E2EP99 = sum.E2E.P99
@@ -85,9 +81,8 @@ func (s *session) capacityStep(rate float64, n int, conditions thresholds.List) 
 	if sum.Audit != nil {
 		step.Audit, step.Drain = sum.Audit.String(), sum.Audit.Drain.Seconds()
 	}
-	sum.Thresholds = step.Thresholds
-	sum.Judge(s.rules())
-	step.Faults, step.Broken, step.OK = sum.Faults, sum.BrokenPromises(), len(sum.Faults) == 0
+	sum.Judge(conditions)
+	step.Thresholds, step.Faults, step.Broken, step.OK = sum.Thresholds, sum.Faults, sum.BrokenPromises(), len(sum.Faults) == 0
 	s.log.Info("capacity", slog.Float64("rate", rate), slog.Bool("held", step.OK), slog.Float64("achieved", l.Achieved), slog.Float64("post_p99_ms", l.Post.P99),
 		slog.Float64("error_rate", step.ErrorRate), slog.Int64("dropped", step.Dropped))
 	return step, nil

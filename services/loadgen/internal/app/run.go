@@ -15,11 +15,8 @@ import (
 	"orderflow.example/services/loadgen/internal/receive"
 )
 
-// runLoad is the plain command: wait for the api, send, audit, report.
+// runLoad is the plain command: send, audit, report.
 func (s *session) runLoad() error {
-	if err := s.awaitReady(); err != nil {
-		return s.fail(err)
-	}
 	var profile arrivals.Profile
 	switch {
 	case len(s.cfg.Stages) > 0:
@@ -45,9 +42,6 @@ func (s *session) runLoad() error {
 
 // runAudit audits a run that is over, from what the api shows of it.
 func (s *session) runAudit() error {
-	if err := s.awaitReady(); err != nil {
-		return s.fail(err)
-	}
 	parts, err := audit.Discover(s.once, s.client, s.cfg.RunID, s.cfg.Orders, s.cfg.AuditPatience)
 	if err != nil {
 		return s.fail(err)

@@ -10,11 +10,11 @@ import (
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/program"
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/config"
 	"orderflow.example/services/loadgen/internal/metrics"
 	"orderflow.example/services/loadgen/internal/progress"
-	"orderflow.example/services/loadgen/internal/report"
 )
 
 // session is what every command has: settings, a log, connections to the api, and the contexts that signals end.
@@ -98,9 +98,7 @@ func (s *session) awaitReady() error {
 			logged = time.Now()
 			s.log.Info("API Server is not ready...", slog.Any("error", err))
 		}
-		select {
-		case <-time.After(pause):
-		case <-s.once.Done():
+		if !wait.For(s.once, pause) {
 			return s.once.Err()
 		}
 	}
@@ -113,43 +111,4 @@ func (s *session) fail(err error) error {
 		return exit(ExitInterrupted)
 	}
 	return err
-}
-
-// finish evaluates the thresholds, writes what is to be written and decides the exit code. err is a fault of loadgen's own, or that of a
-// context that a signal ended.
-func (s *session) finish(summary *report.Summary, err error) error {
-	summary.Interrupted = s.interrupted()
-	if summary.Capacity == nil {
-		summary.Thresholds = s.cfg.Thresholds.Evaluate(summary.Value)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		summary.Faults = append(summary.Faults, err.Error())
-	}
-	summary.Judge(s.rules())
-	switch {
-	case summary.Interrupted:
-		summary.ExitCode = ExitInterrupted
-	case err != nil:
-		summary.ExitCode = ExitFault
-	case len(summary.Faults) > 0:
-		summary.ExitCode = ExitThresholds
-	}
-	summary.Ended = time.Now()
-	written := summary.WriteTermination(s.cfg.TerminationPath)
-	if s.cfg.ReportJSON != "" {
-		written = errors.Join(written, summary.WriteJSON(s.cfg.ReportJSON))
-	}
-	if written != nil {
-		s.log.Error("a report could not be written", slog.Any("error", written))
-		if summary.ExitCode == ExitOK {
-			summary.ExitCode = ExitFault
-		}
-	}
-	summary.Text(s.call.Stdout)
-	return exit(summary.ExitCode)
-}
-
-// rules are the settings that say what is no fault.
-func (s *session) rules() report.Rules {
-	return report.Rules{DeadAllowed: s.cfg.Thresholds.About("dead")}
 }

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -89,4 +91,39 @@ func (r *run) lastWords() {
 	if err := summary.WriteTermination(r.cfg.TerminationPath); err != nil {
 		r.log.Warn("the last summary could not be written", slog.Any("error", err))
 	}
+}
+
+// finish evaluates the thresholds, writes what is to be written and decides the exit code. err is a fault of loadgen's own, or that of a
+// context that a signal ended.
+func (s *session) finish(summary *report.Summary, err error) error {
+	summary.Interrupted = s.interrupted()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		summary.Faults = append(summary.Faults, err.Error())
+	}
+	conditions := s.cfg.Thresholds
+	if summary.Capacity != nil {
+		conditions = nil // each of its steps was judged by them
+	}
+	summary.Judge(conditions)
+	switch {
+	case summary.Interrupted:
+		summary.ExitCode = ExitInterrupted
+	case err != nil:
+		summary.ExitCode = ExitFault
+	case len(summary.Faults) > 0:
+		summary.ExitCode = ExitThresholds
+	}
+	summary.Ended = time.Now()
+	written := summary.WriteTermination(s.cfg.TerminationPath)
+	if s.cfg.ReportJSON != "" {
+		written = errors.Join(written, summary.WriteJSON(s.cfg.ReportJSON))
+	}
+	if written != nil {
+		s.log.Error("a report could not be written", slog.Any("error", written))
+		if summary.ExitCode == ExitOK {
+			summary.ExitCode = ExitFault
+		}
+	}
+	summary.Text(s.call.Stdout)
+	return exit(summary.ExitCode)
 }

@@ -13,18 +13,12 @@ import (
 	"slices"
 	"time"
 
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/ledger"
 	"orderflow.example/services/loadgen/internal/measure"
 	"orderflow.example/services/loadgen/internal/orders"
 )
-
-// API is what the audit reads; client.Client is one.
-type API interface {
-	Order(ctx context.Context, id int64) (client.Order, bool, error)
-	List(ctx context.Context, prefix, cursor string, limit int) (client.Page, error)
-	Queue(ctx context.Context) (client.Queue, error)
-}
 
 // Options say how patient the audit is.
 type Options struct {
@@ -64,39 +58,43 @@ type Run struct {
 
 // Auditor audits the parts of one run, once.
 type Auditor struct {
-	read   *reader
+	read   *client.Reader
 	opt    Options
 	run    string
 	books  []*book
+	size   int // orders in the books
+	pages  int // requests that a listing of all of them takes
 	strays int
 	notes  []string
 
-	poison   map[int64]client.Order // made of requests that were wrong on purpose, by id
-	queue    *client.Queue // as last asked; nil when that brought no answer
-	shortest int           // depth that it has had; -1 = never asked
-	newest   time.Time     // when the last of the run's orders was made or completed, as far as was seen, by the database's clock
+	poison      map[int64]client.Order // made of requests that were wrong on purpose, by id
+	queue       *client.Queue          // as last asked; nil when that brought no answer
+	lowestDepth int                    // that it has had; -1 = never asked
+	newest      time.Time              // when the last of the run's orders was made or completed, as far as was seen, by the database's clock
 
-	looked   bool      // at all orders, at least once
-	tally    tally     // after the last look
-	open     int       // orders whose fate is open; before the first look that is all
-	fewest   int       // that there were
-	moved    time.Time // when something was last seen to move
-	unlisted int       // orders that the listing did not show, in the last look at all
+	looked       bool      // at all orders, at least once
+	tally        tally     // after the last look
+	open         int       // orders whose fate is open; before the first look that is all
+	fewestOpen   int       // that there were
+	lastProgress time.Time // when something was last seen to move
+	unlisted     int       // orders that the listing did not show, in the last look at all
 
 	e2e               *measure.Histogram
 	created, finished time.Time // when the last was made, and completed
 }
 
 // New prepares the audit of a run's parts; all have the same run id.
-func New(api API, opt Options, parts ...Run) *Auditor {
-	a := &Auditor{read: newReader(api, opt.Patience), opt: opt, poison: map[int64]client.Order{}, shortest: -1, e2e: measure.NewHistogram()}
+func New(api client.API, opt Options, parts ...Run) *Auditor {
+	a := &Auditor{read: client.NewReader(api, opt.Patience), opt: opt, poison: map[int64]client.Order{}, lowestDepth: -1, e2e: measure.NewHistogram()}
 	for _, p := range parts {
 		a.run = p.Keys.Run
 		a.books = append(a.books, newBook(p))
+		a.size += p.Ledger.Len()
 		a.strays += p.Strays
 	}
+	a.pages = a.size/client.PageLimit + 1
 	a.count()
-	a.open, a.fewest = a.size(), a.size()
+	a.open, a.fewestOpen = a.size, a.size
 	return a
 }
 
@@ -104,7 +102,7 @@ func New(api API, opt Options, parts ...Run) *Auditor {
 // error, because the api could not be asked or the context ended, the account is what was known until then.
 func (a *Auditor) Run(ctx context.Context) (Result, error) {
 	begun := time.Now()
-	a.moved = begun
+	a.lastProgress = begun
 	err := a.settle(ctx)
 	r := a.result(begun)
 	if err != nil {
@@ -116,18 +114,18 @@ func (a *Auditor) Run(ctx context.Context) (Result, error) {
 // settle looks at the orders again and again, until nothing more is to be expected.
 func (a *Auditor) settle(ctx context.Context) error {
 	for probed := false; ; {
-		if err := a.await(ctx); err != nil {
+		if err := a.awaitLook(ctx); err != nil {
 			return err
 		}
 		begun, queue := time.Now(), a.queue
-		full := !a.looked || a.open == 0 || a.waited(begun) || a.pages() <= a.open
+		full := !a.looked || a.open == 0 || a.outOfPatience(begun) || a.pages <= a.open
 		if err := a.look(ctx, full); err != nil {
 			return err
 		}
 		// A message that is still in the queue may bring a second effect: what shows is final when it was looked up after the queue was empty.
-		final := a.waited(begun) || a.open == 0 && a.empty(queue)
+		final := a.outOfPatience(begun) || a.open == 0 && a.empty(queue)
 		if !full || !final {
-			if !wait(ctx, a.pause(time.Since(begun))) {
+			if !wait.For(ctx, a.pause(time.Since(begun))) {
 				return ctx.Err()
 			}
 			continue
@@ -138,7 +136,7 @@ func (a *Auditor) settle(ctx context.Context) error {
 				return err
 			}
 			if a.count(); a.open > open {
-				a.moved = time.Now() // an order has turned up that was not known of
+				a.lastProgress = time.Now() // an order has turned up that was not known of
 				continue
 			}
 		}
@@ -150,27 +148,27 @@ func (a *Auditor) settle(ctx context.Context) error {
 // that half are pending, would load what is being measured: it waits for a reason.
 const cheap = 8
 
-// await returns when it is time to look: the queue is empty, or nothing has moved for too long, or looking costs next to nothing.
-func (a *Auditor) await(ctx context.Context) error {
+// awaitLook returns when it is time to look: the queue is empty, or nothing has moved for too long, or looking costs next to nothing.
+func (a *Auditor) awaitLook(ctx context.Context) error {
 	for pause := a.opt.Poll; ; pause = min(2*pause, 2*time.Second) {
 		a.askQueue(ctx)
-		a.report()
-		if a.empty(a.queue) || a.waited(time.Now()) || a.open > 0 && min(a.open, a.pages()) <= cheap {
+		a.showProgress()
+		if a.empty(a.queue) || a.outOfPatience(time.Now()) || a.open > 0 && min(a.open, a.pages) <= cheap {
 			return ctx.Err()
 		}
-		if !wait(ctx, pause) {
+		if !wait.For(ctx, pause) {
 			return ctx.Err()
 		}
 	}
 }
 
-// waited says whether there had been no progress for too long at some moment: for as long as the patience lasts, or, when every order is settled and
+// outOfPatience says whether there had been no progress for too long at some moment: for as long as the patience lasts, or, when every order is settled and
 // only the queue is not empty, as long as that is waited for.
-func (a *Auditor) waited(at time.Time) bool {
+func (a *Auditor) outOfPatience(at time.Time) bool {
 	if a.open == 0 {
-		return at.Sub(a.moved) >= a.opt.Linger
+		return at.Sub(a.lastProgress) >= a.opt.Linger
 	}
-	return at.Sub(a.moved) >= a.opt.Patience
+	return at.Sub(a.lastProgress) >= a.opt.Patience
 }
 
 // pause is how long to wait after a look: longer where looking takes long, so that the audit is a small part of the api's work.
@@ -182,41 +180,20 @@ func (a *Auditor) pause(took time.Duration) time.Duration {
 	return d
 }
 
-func (a *Auditor) size() int {
-	n := 0
-	for _, b := range a.books {
-		n += len(b.orders)
-	}
-	return n
-}
-
-// pages is how many requests a listing of all orders takes.
-func (a *Auditor) pages() int { return a.size()/pageLimit + 1 }
-
-// count brings the tally up to date. Fewer open orders than ever are progress; fewer than a moment ago are not.
-func (a *Auditor) count() {
-	a.tally = a.tallied()
-	a.open = a.tally.unsettled + a.tally.unconfirmed
-	if a.open < a.fewest {
-		a.fewest, a.moved = a.open, time.Now()
-	}
-}
-
 // askQueue asks for the queue's state. A depth lower than ever is progress: then the consumers are at work, if only on what stands before the
 // run's own orders. Merely lower than last time it is every few seconds when others fill it, too.
 func (a *Auditor) askQueue(ctx context.Context) {
-	a.read.requests.Add(1)
 	a.queue = nil
-	q, err := a.read.api.Queue(ctx)
+	q, err := a.read.Queue(ctx)
 	if err != nil {
 		return // it is asked again; without it the patience decides
 	}
 	a.queue = &q
-	if a.open > 0 && a.shortest >= 0 && q.Depth < a.shortest {
-		a.moved = time.Now()
+	if a.open > 0 && a.lowestDepth >= 0 && q.Depth < a.lowestDepth {
+		a.lastProgress = time.Now()
 	}
-	if a.shortest < 0 || q.Depth < a.shortest {
-		a.shortest = q.Depth
+	if a.lowestDepth < 0 || q.Depth < a.lowestDepth {
+		a.lowestDepth = q.Depth
 	}
 }
 
@@ -226,7 +203,7 @@ func (a *Auditor) empty(q *client.Queue) bool {
 	return q != nil && q.Depth == 0 && !q.AsOf.Before(a.newest)
 }
 
-func (a *Auditor) report() {
+func (a *Auditor) showProgress() {
 	if a.opt.Progress == nil {
 		return
 	}
@@ -245,14 +222,5 @@ func (a *Auditor) note(format string, args ...any) {
 	if !slices.Contains(a.notes, text) {
 		a.notes = append(a.notes, text)
 		a.opt.Log.Info("audit", slog.String("note", text))
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

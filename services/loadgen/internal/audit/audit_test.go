@@ -256,7 +256,7 @@ func TestAuditSaysSoWhenTheAPIIsGone(t *testing.T) {
 	o := quick()
 	o.Patience = 0 // it still tries for a second
 	_, err := audit.New(b.client, o, b.part()).Run(context.Background())
-	if !errors.Is(err, audit.ErrUnreachable) {
+	if !errors.Is(err, client.ErrUnreachable) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -408,11 +408,11 @@ func TestAListingThatBreaksItsContractEndsTheAudit(t *testing.T) {
 	t.Parallel()
 	b := send(t, faultyapi.Behaviour{}, 1200, 1, orders.Mix{})
 	defer b.close()
-	for name, api := range map[string]audit.API{"has no end": endless{b.client}, "shows other orders": unfiltered{b.client}} {
-		if _, err := audit.New(api, quick(), b.part()).Run(t.Context()); !errors.Is(err, audit.ErrListing) {
+	for name, api := range map[string]client.API{"has no end": endless{b.client}, "shows other orders": unfiltered{b.client}} {
+		if _, err := audit.New(api, quick(), b.part()).Run(t.Context()); !errors.Is(err, client.ErrListing) {
 			t.Errorf("a listing that %s: %v", name, err)
 		}
-		if _, err := audit.Discover(t.Context(), api, "test", 0, time.Second); !errors.Is(err, audit.ErrListing) {
+		if _, err := audit.Discover(t.Context(), api, "test", 0, time.Second); !errors.Is(err, client.ErrListing) {
 			t.Errorf("a listing that %s, without a ledger: %v", name, err)
 		}
 	}
@@ -445,7 +445,7 @@ func TestARetryAfterDoesNotOutlastThePatience(t *testing.T) {
 	defer b.close()
 	begun := time.Now()
 	_, err := audit.New(b.client, quick(), b.part()).Run(context.Background())
-	if !errors.Is(err, audit.ErrUnreachable) || time.Since(begun) > time.Minute {
+	if !errors.Is(err, client.ErrUnreachable) || time.Since(begun) > time.Minute {
 		t.Fatalf("%v after %s", err, time.Since(begun))
 	}
 }
@@ -619,7 +619,7 @@ func TestAnotherClientsOrderIsNoDuplicate(t *testing.T) {
 
 // outdated is an api that answers as of the past for a while: before the run its queue was empty, too.
 type outdated struct {
-	audit.API
+	client.API
 	before time.Time
 	first  int // so many answers are of the past
 	asked  int

@@ -12,17 +12,17 @@ import (
 type mark uint16
 
 const (
-	seen      mark = 1 << iota // found in this look
-	pending                    // was there and not settled when last seen
-	completed                  // is completed now
-	dead                       // is dead now
-	deadEffect                 // is dead now, and has had its effect
-	twice                      // more than one effect
-	missed                     // not found in the look before
-	lost                       // not found twice
-	noEffect                   // completed, and without an effect
-	altered                    // its data are not those that were sent
-	foreign                    // the id that it was answered with is another order's
+	seen       mark = 1 << iota // found in this look
+	pending                     // was there and not settled when last seen
+	completed                   // is completed now
+	dead                        // is dead now
+	deadEffect                  // is dead now, and has had its effect
+	twice                       // more than one effect
+	missed                      // not found in the look before
+	lost                        // not found twice
+	noEffect                    // completed, and without an effect
+	altered                     // its data are not those that were sent
+	foreign                     // the id that it was answered with is another order's
 )
 
 // book holds what the api shows of one generator's orders.
@@ -89,8 +89,8 @@ func (b *book) open(n int) bool {
 // maxRows bounds what is kept to be shown.
 const maxRows = 1000
 
-// take takes in order n as the api shows it. It returns true when it is newly completed.
-func (b *book) take(n int, o *client.Order) bool {
+// see notes order n as the api shows it. It returns true when it is newly completed.
+func (b *book) see(n int, o *client.Order) bool {
 	e := &b.orders[n]
 	if e.id == 0 {
 		e.id = o.ID

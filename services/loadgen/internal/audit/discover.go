@@ -24,10 +24,10 @@ const strayAfter = 10_000
 // Discover finds a run's orders by their keys alone, for an audit without the generator's memory. Numbers were given out one after the other,
 // so one that is missing below the highest found (or below `expected`, when it is above 0, for each generator) is an order that is not there. Whether
 // it was ever accepted nobody can tell: it was lost, or never answered.
-func Discover(ctx context.Context, api API, run string, expected int, patience time.Duration) ([]Run, error) {
+func Discover(ctx context.Context, api client.API, run string, expected int, patience time.Duration) ([]Run, error) {
 	ids := map[int]map[int]int64{} // by generator and number
 	bulk := map[int]int{}
-	err := newReader(api, patience).list(ctx, run+"-", func(o *client.Order) {
+	err := client.NewReader(api, patience).Each(ctx, run+"-", func(o *client.Order) {
 		index, n, ok := orders.Parse(run, o.Key)
 		if !ok {
 			return

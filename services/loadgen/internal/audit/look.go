@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/ledger"
 	"orderflow.example/services/loadgen/internal/orders"
@@ -25,7 +27,11 @@ func (a *Auditor) look(ctx context.Context, full bool) error {
 			b.orders[n].mark &^= seen
 		}
 	}
-	if err := a.read.list(ctx, a.prefix(), a.take); err != nil {
+	prefix := a.run + "-"
+	if len(a.books) == 1 {
+		prefix = a.books[0].keys.Prefix()
+	}
+	if err := a.read.Each(ctx, prefix, a.file); err != nil {
 		return err
 	}
 	found, err := a.lookup(ctx, func(b *book, n int) bool {
@@ -43,7 +49,7 @@ func (a *Auditor) confirm(ctx context.Context) error {
 	if a.tally.unconfirmed == 0 {
 		return nil
 	}
-	if !wait(ctx, a.opt.Confirm) {
+	if !wait.For(ctx, a.opt.Confirm) {
 		return ctx.Err()
 	}
 	_, err := a.lookup(ctx, func(b *book, n int) bool { return b.open(n) && b.orders[n].mark&missed != 0 })
@@ -51,16 +57,8 @@ func (a *Auditor) confirm(ctx context.Context) error {
 	return err
 }
 
-// prefix is what the keys of all parts begin with.
-func (a *Auditor) prefix() string {
-	if len(a.books) == 1 {
-		return a.books[0].keys.Prefix()
-	}
-	return a.run + "-"
-}
-
-// take notes an order that the api shows, if it is one of the run's.
-func (a *Auditor) take(o *client.Order) {
+// file notes an order that the api shows in its book, if it is one of the run's.
+func (a *Auditor) file(o *client.Order) {
 	if index, wrong := orders.ParseWrong(a.run, o.Key); wrong && slices.ContainsFunc(a.books, func(b *book) bool { return b.keys.Index == index }) {
 		a.poison[o.ID] = *o
 		return
@@ -71,33 +69,19 @@ func (a *Auditor) take(o *client.Order) {
 		number, ok = o.Number()
 		index, n = orders.Place(number)
 	}
-	for _, b := range a.books {
-		if ok && b.keys.Index == index && n < len(b.orders) {
-			a.put(b, n, o)
-		}
+	i := slices.IndexFunc(a.books, func(b *book) bool { return b.keys.Index == index })
+	if !ok || i < 0 || n >= len(a.books[i].orders) {
+		return
+	}
+	newly := a.books[i].see(n, o)
+	a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
+	if newly && !o.CompletedAt.IsZero() {
+		a.created, a.finished = latest(a.created, o.CreatedAt), latest(a.finished, o.CompletedAt)
+		a.e2e.Record(o.CompletedAt.Sub(o.CreatedAt))
 	}
 }
 
-// put notes order n as the api shows it.
-func (a *Auditor) put(b *book, n int, o *client.Order) {
-	newly := b.take(n, o)
-	if o.CreatedAt.After(a.newest) {
-		a.newest = o.CreatedAt
-	}
-	if o.CompletedAt.After(a.newest) {
-		a.newest = o.CompletedAt
-	}
-	if !newly || o.CompletedAt.IsZero() {
-		return
-	}
-	if o.CreatedAt.After(a.created) {
-		a.created = o.CreatedAt
-	}
-	if o.CompletedAt.After(a.finished) {
-		a.finished = o.CompletedAt
-	}
-	a.e2e.Record(o.CompletedAt.Sub(o.CreatedAt))
-}
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // lookup asks one by one for the orders that `which` picks, and returns how many were there.
 func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (found int, err error) {
@@ -115,7 +99,7 @@ func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (
 			group.Go(func() error {
 				o, there, err := client.Order{}, false, error(nil)
 				if id != 0 {
-					o, there, err = a.read.order(ctx, id)
+					o, there, err = a.read.Order(ctx, id)
 				}
 				if err != nil {
 					return err
@@ -125,7 +109,7 @@ func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (
 				switch {
 				case there && b.names(n, &o):
 					found++
-					a.put(b, n, &o)
+					a.file(&o)
 				case there:
 					b.miss(n, fmt.Sprintf("id %d is another order: %s", id, orders.Readable(o.Key)))
 				default:
@@ -151,13 +135,13 @@ func (a *Auditor) probeGaps(ctx context.Context) error {
 	group.SetLimit(a.opt.Concurrency)
 	for _, id := range ids {
 		group.Go(func() error {
-			o, there, err := a.read.order(ctx, id)
+			o, there, err := a.read.Order(ctx, id)
 			if err != nil || !there {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			a.take(&o)
+			a.file(&o)
 			return nil
 		})
 	}
@@ -182,8 +166,8 @@ func (a *Auditor) gaps() ([]int64, bool) {
 		return nil, true
 	}
 	slices.Sort(known)
-	most := max(1_000, a.size()/20)
-	tail := int64(16 + min(a.size()/20, 240)) // what may have been under way at the ends
+	most := max(1_000, a.size/20)
+	tail := int64(16 + min(a.size/20, 240)) // what may have been under way at the ends
 	next := max(1, known[0]-tail)
 	known = append(known, known[len(known)-1]+tail+1)
 	var gaps []int64

@@ -88,20 +88,25 @@ type tally struct {
 	missing     int
 }
 
-func (a *Auditor) tallied() tally {
-	var t tally
+// count brings the tally up to date. Fewer open orders than ever are progress; fewer than a moment ago are not.
+func (a *Auditor) count() {
+	a.tally = tally{}
 	for _, b := range a.books {
 		for n := range b.orders {
-			a.add(&t, b, n)
+			a.tally.add(b, n, a.looked)
 		}
 	}
+	t := &a.tally
 	t.Strays, t.PoisonFound = a.strays, len(a.poison)
 	t.Undetermined = t.Accepted - t.Completed - t.Dead - t.Lost - t.Stuck
-	return t
+	a.open = t.unsettled + t.unconfirmed
+	if a.open < a.fewestOpen {
+		a.fewestOpen, a.lastProgress = a.open, time.Now()
+	}
 }
 
-// add adds one order to the tally.
-func (a *Auditor) add(t *tally, b *book, n int) {
+// add adds one order to the tally. looked says whether all orders have been looked at.
+func (t *tally) add(b *book, n int, looked bool) {
 	m := b.orders[n].mark
 	there := b.orders[n].id != 0 && m&lost == 0
 	count := func(yes bool, figure *int) {
@@ -138,7 +143,7 @@ func (a *Auditor) add(t *tally, b *book, n int) {
 		u.Orders++
 		switch {
 		case !there:
-			count(a.looked, &u.Missing)
+			count(looked, &u.Missing)
 		case m&completed != 0:
 			u.Completed++
 		case m&dead != 0:
@@ -151,7 +156,7 @@ func (a *Auditor) add(t *tally, b *book, n int) {
 
 func (a *Auditor) result(begun time.Time) Result {
 	a.count()
-	r := Result{Figures: a.tally.Figures, Examples: a.examples(), E2E: a.e2e, Took: time.Since(begun), Requests: a.read.requests.Load()}
+	r := Result{Figures: a.tally.Figures, Examples: a.examples(), E2E: a.e2e, Took: time.Since(begun), Requests: a.read.Requests()}
 	if !a.finished.IsZero() {
 		r.Drain, r.HasDrain = max(0, a.finished.Sub(a.created)), true
 	}

@@ -1,5 +1,6 @@
 // Package client speaks HTTP with the api: it sends one request at a time and says what came back, in terms that the load model and the
-// audit can decide on. It never retries by itself: each try is the caller's, and counted.
+// audit can decide on. An order that is sent it never sends again by itself: each try is the caller's, and counted. What is only read, a
+// [Reader] asks for until it is answered.
 package client
 
 import (

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/loadgen/internal/orders"
 )
 
@@ -150,4 +153,98 @@ func (c *Client) do(path string) ([]byte, error) {
 		return nil, &Error{Path: path, Status: status, RetryAfter: retryAfter(string(resp.Header.Peek("Retry-After")), time.Now())}
 	}
 	return append([]byte(nil), resp.Body()...), nil
+}
+
+// ErrUnreachable is wrapped when the api did not answer for as long as a reader's patience.
+var ErrUnreachable = errors.New("the api did not answer")
+
+// ErrListing is wrapped when the api's listing by key is not what the contract says, so that nothing can be concluded from it.
+var ErrListing = errors.New("GET /orders?idempotency_key_prefix= breaks its contract")
+
+// PageLimit is how many orders a page has that a reader asks for, at most.
+const PageLimit = 1_000
+
+// API is what a reader asks; a [Client] is one.
+type API interface {
+	Order(ctx context.Context, id int64) (Order, bool, error)
+	List(ctx context.Context, prefix, cursor string, limit int) (Page, error)
+	Queue(ctx context.Context) (Queue, error)
+}
+
+// Reader asks the api until it gives a definite answer. It is safe for concurrent use.
+type Reader struct {
+	api      API
+	patience time.Duration
+	requests atomic.Int64
+	contact  atomic.Int64 // when the api last answered, in Unix nanoseconds
+}
+
+// NewReader makes a reader that bears with an api that does not answer for as long as the patience lasts.
+func NewReader(api API, patience time.Duration) *Reader {
+	r := &Reader{api: api, patience: max(patience, time.Second)}
+	r.contact.Store(time.Now().UnixNano())
+	return r
+}
+
+// Requests is how many requests were sent.
+func (r *Reader) Requests() int64 { return r.requests.Load() }
+
+// Queue asks for the queue's state, once.
+func (r *Reader) Queue(ctx context.Context) (Queue, error) {
+	r.requests.Add(1)
+	return r.api.Queue(ctx)
+}
+
+// Order asks for one order by its id. Only a 404 says that it is not there; an api that refuses to say so (401, say) cannot be audited.
+func (r *Reader) Order(ctx context.Context, id int64) (o Order, found bool, err error) {
+	err = r.ask(ctx, func() (err error) { o, found, err = r.api.Order(ctx, id); return err })
+	return o, found, err
+}
+
+// Each visits all orders whose keys begin with a prefix, page by page; without a prefix, all orders that there are.
+func (r *Reader) Each(ctx context.Context, prefix string, visit func(o *Order)) error {
+	firsts := map[int64]bool{} // the first ids of the pages so far
+	for cursor := ""; ; {
+		var page Page
+		if err := r.ask(ctx, func() (err error) { page, err = r.api.List(ctx, prefix, cursor, PageLimit); return err }); err != nil {
+			return err
+		}
+		for i := range page.Orders {
+			o := &page.Orders[i]
+			if !strings.HasPrefix(o.Key, prefix) {
+				return fmt.Errorf("%w: asked for %q, it shows order %d with the key %q", ErrListing, prefix, o.ID, o.Key)
+			}
+			visit(o)
+		}
+		if page.Next == "" {
+			return nil
+		}
+		if len(page.Orders) == 0 || firsts[page.Orders[0].ID] {
+			return fmt.Errorf("%w: the cursor returned to an earlier page, or led to an empty one", ErrListing)
+		}
+		firsts[page.Orders[0].ID] = true
+		cursor = page.Next
+	}
+}
+
+// ask waits faults that pass out, for as long as the patience lasts since the last answer of any kind; a Retry-After is honoured as
+// far as that reaches.
+func (r *Reader) ask(ctx context.Context, call func() error) error {
+	for try := 0; ; try++ {
+		r.requests.Add(1)
+		err := call()
+		var e *Error
+		if err == nil || !errors.As(err, &e) || !e.Passing() {
+			r.contact.Store(time.Now().UnixNano())
+			return err
+		}
+		silence := time.Since(time.Unix(0, r.contact.Load()))
+		if silence >= r.patience {
+			return fmt.Errorf("%w for %s: %w", ErrUnreachable, silence.Round(time.Second), err)
+		}
+		pause := max(e.RetryAfter, min(time.Second, 50*time.Millisecond<<min(try, 10)))
+		if !wait.For(ctx, min(pause, r.patience-silence)) {
+			return ctx.Err()
+		}
+	}
 }

@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"orderflow.example/kit/env"
+	"orderflow.example/kit/secret"
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/thresholds"
 )
@@ -62,9 +62,12 @@ func (c *Config) Changed() map[string]string { return env.Changed(c) }
 // Table documents the variables as a Markdown table.
 func Table() string { return env.Table(&Config{}) }
 
-// Token is the one of API_TOKEN to send: the first, so that the list that the api has will do.
-func (c *Config) Token() string {
-	for token := range strings.FieldsFuncSeq(c.APIToken, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+// Token is the one of API_TOKEN to send.
+func (c *Config) Token() string { return FirstToken(c.APIToken) }
+
+// FirstToken is the first of a list of tokens, so that the list that the api has will do; empty when there is none.
+func FirstToken(list string) string {
+	for _, token := range secret.List(list) {
 		return token
 	}
 	return ""
@@ -75,7 +78,8 @@ func sendable(token string) bool {
 	return token != "" && strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-var runIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
+// RunIDForm is what a run's id looks like.
+var RunIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
 // check holds what a single value's type cannot say: ranges, and values that do not go together.
 func (c *Config) check(p *env.Problems, command string) {
@@ -84,10 +88,10 @@ func (c *Config) check(p *env.Problems, command string) {
 			p.Refuse(name, why)
 		}
 	}
-	must("API_URL", isURL(c.APIURL), "")
+	must("API_URL", IsURL(c.APIURL), "")
 	u, err := url.Parse(c.APIURL)
 	must("API_TOKEN", c.APIToken == "" || sendable(c.Token()) && (err != nil || u.User == nil), "")
-	must("RECEIVER_URL", c.ReceiverURL == "" || isURL(c.ReceiverURL), "")
+	must("RECEIVER_URL", c.ReceiverURL == "" || IsURL(c.ReceiverURL), "")
 	env.Between(p, "ORDERS", c.Orders, 0, 1_000_000_000)
 	env.Between(p, "DURATION", c.Duration, 0, 30*24*time.Hour)
 	env.Between(p, "CONCURRENCY", c.Concurrency, 1, 20_000)
@@ -96,7 +100,7 @@ func (c *Config) check(p *env.Problems, command string) {
 	env.OneOf(p, "ARRIVALS", c.Arrivals, "constant", "poisson")
 	env.Between(p, "BULK", c.Bulk, 1, 1000)
 	must("POISON_SHARE", c.PoisonShare+c.DuplicateShare <= 0.9, "the shares together are above 90%")
-	must("RUN_ID", c.RunID == "" || runIDForm.MatchString(c.RunID), "")
+	must("RUN_ID", c.RunID == "" || RunIDForm.MatchString(c.RunID), "")
 	env.Between(p, "JOB_COMPLETION_INDEX", c.Index, 0, 99_999)
 	env.Between(p, "REQUEST_TIMEOUT", c.RequestTimeout, 10*time.Millisecond, 10*time.Minute)
 	env.Between(p, "RETRY_FOR", c.RetryFor, 0, 24*time.Hour)
@@ -129,7 +133,8 @@ func (c *Config) check(p *env.Problems, command string) {
 	}
 }
 
-func isURL(text string) bool {
+// IsURL tells whether a text is the address of a server.
+func IsURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""
 }

@@ -80,7 +80,7 @@ func (g *Generator) closed(ctx context.Context, start time.Time) {
 	for range g.Plan.Workers {
 		g.grps.Go(func() {
 			w := g.newWorker()
-			defer w.release()
+			defer w.poster.Release()
 			for ctx.Err() == nil {
 				if g.Plan.Duration > 0 && time.Since(start) >= g.Plan.Duration {
 					return
@@ -100,7 +100,7 @@ func (g *Generator) open(ctx context.Context, start time.Time) {
 	var idle atomic.Int64
 	worker := func() {
 		w := g.newWorker()
-		defer w.release()
+		defer w.poster.Release()
 		for {
 			idle.Add(1)
 			a, ok := <-queue

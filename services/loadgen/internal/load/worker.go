@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/client"
@@ -22,8 +21,6 @@ type worker struct {
 
 func (g *Generator) newWorker() *worker { return &worker{g: g, poster: g.NewPoster()} }
 
-func (w *worker) release() { w.poster.Release() }
-
 // send sees request number seq through to its end. due is zero in the closed model: the request is due when it is sent. It returns
 // false when there is nothing left to send.
 func (w *worker) send(ctx context.Context, seq int, due time.Time) bool {
@@ -32,29 +29,16 @@ func (w *worker) send(ctx context.Context, seq int, due time.Time) bool {
 		w.sendPoison(ctx, seq, due)
 		return true
 	case orders.Duplicate:
-		if first, count := w.g.Ledger.Last(); count > 0 {
+		if first, count := w.g.Ledger.Last(); count > 0 { // or nothing was sent yet that could be repeated
 			w.sendDuplicate(ctx, first, count, due)
 			return true
 		}
-		// Nothing was sent yet that could be repeated.
-		return w.sendOrders(ctx, due)
-	default:
-		return w.sendOrders(ctx, due)
+	case orders.Valid:
 	}
+	return w.sendOrders(ctx, due)
 }
 
-// prepare builds the request for orders first to first+count-1: the same every time.
-func (w *worker) prepare(first, count int) {
-	p := &w.g.Plan
-	w.key = p.Keys.Append(w.key[:0], first)
-	number := orders.Number(p.Keys.Index, first)
-	if p.Bulk > 1 {
-		w.body = orders.AppendBatchJSON(w.body[:0], number, count)
-	} else {
-		w.body = orders.AppendJSON(w.body[:0], number)
-	}
-}
-
+// sendOrders sends the next orders, and notes in the ledger what became of them. It returns false when there are none left.
 func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 	first, count := w.g.Ledger.Claim(w.g.Plan.Limit)
 	if count == 0 {
@@ -65,11 +49,11 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 	for i := range count {
 		w.g.Ledger.MarkSent(first+i, now)
 	}
-	r, due := w.request(ctx, orders.Valid, count, now, due)
+	r := w.request(ctx, orders.Valid, count, now, due)
 	if w.g.Plan.Mix.Duplicate > 0 {
 		r.cause = "" // the answer may be a replay of a duplicate's
 	}
-	w.g.Recorder.End(count, due, r.ended, r.outcome, r.answer.Replayed, r.cause)
+	w.g.Recorder.End(count, r.due, r.ended, r.outcome, r.answer.Replayed, r.cause)
 	switch r.outcome {
 	case measure.Accepted:
 		if !w.accept(first, count, &r) {
@@ -90,6 +74,18 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 		w.g.Log.Log(ctx, w.g.loud(), "order given up", slog.String("key", string(w.key)), slog.String("last", r.last), slog.Int("tries", r.tries), slog.Any("error", r.answer.Err))
 	}
 	return true
+}
+
+// prepare builds the request for orders first to first+count-1: the same every time.
+func (w *worker) prepare(first, count int) {
+	p := &w.g.Plan
+	w.key = p.Keys.Append(w.key[:0], first)
+	number := orders.Number(p.Keys.Index, first)
+	if p.Bulk > 1 {
+		w.body = orders.AppendBatchJSON(w.body[:0], number, count)
+	} else {
+		w.body = orders.AppendJSON(w.body[:0], number)
+	}
 }
 
 // accept notes a success: the orders' ids, and what breaks the contract. It returns false when an order already had another id.
@@ -113,7 +109,7 @@ func (w *worker) accept(first, count int, r *result) (same bool) {
 // sendDuplicate sends the latest orders' request once more. That may still be under way, so that the two race.
 func (w *worker) sendDuplicate(ctx context.Context, first, count int, due time.Time) {
 	w.prepare(first, count)
-	r, _ := w.request(ctx, orders.Duplicate, count, time.Now(), due)
+	r := w.request(ctx, orders.Duplicate, count, time.Now(), due)
 	same := r.outcome == measure.Accepted && w.accept(first, count, &r) && r.deviation == ""
 	w.g.Recorder.EndSpecial(orders.Duplicate, r.outcome, same, func() string {
 		switch {
@@ -131,88 +127,10 @@ func (w *worker) sendPoison(ctx context.Context, seq int, due time.Time) {
 	p := &w.g.Plan
 	w.key = p.Keys.AppendWrong(w.key[:0], seq)
 	w.body = orders.AppendPoison(w.body[:0], p.Mix.Seed, seq, p.Bulk)
-	r, _ := w.request(ctx, orders.Poison, p.Bulk, time.Now(), due)
+	r := w.request(ctx, orders.Poison, p.Bulk, time.Now(), due)
 	w.g.Recorder.EndSpecial(orders.Poison, r.outcome, r.expected, func() string {
 		return fmt.Sprintf("%s (%s): status %d", w.key, orders.PoisonName(p.Mix.Seed, seq), r.answer.Status)
 	})
-}
-
-// request sends the prepared request of some orders. It returns how that ended, and when it was due: in the closed model that is now.
-func (w *worker) request(ctx context.Context, kind orders.Kind, count int, now, due time.Time) (result, time.Time) {
-	if due.IsZero() {
-		due = now
-	}
-	w.g.Recorder.Begin(kind, count, due, now)
-	return w.try(ctx, kind, now), due
-}
-
-// result is how a request ended.
-type result struct {
-	answer  client.Answer
-	outcome measure.Outcome
-	ended   time.Time
-	tries   int
-
-	expected  bool   // the answer is what it must be
-	deviation string // of a success: how the last altered order differs from what was sent
-	cause     string // what became of the try whose answer was lost, when the order turned out to be committed
-	last      string // the last fault
-}
-
-// try sends the prepared request until it is answered, its time is up or the run is interrupted.
-func (w *worker) try(ctx context.Context, kind orders.Kind, begun time.Time) result {
-	r := result{}
-	retry := w.g.Plan.Retry
-	waiting := begun
-	for until := begun.Add(retry.For); ; {
-		sent := begun
-		if r.tries > 0 {
-			sent = time.Now()
-			if r.answer.Failure == client.None {
-				waiting = sent // what the last answer asked for was not this request's waiting
-			}
-		}
-		r.answer = w.poster.Post(w.key, w.body)
-		r.ended = time.Now()
-		r.tries++
-		verdict := judge(kind, &r.answer)
-		w.g.Recorder.Try(measure.Try{
-			Kind: kind, Begun: sent, Ended: r.ended, Waiting: waiting, Retry: r.tries > 1, Failed: verdict != asExpected,
-		}, &r.answer)
-		switch {
-		case r.answer.Accepted():
-			r.outcome = measure.Accepted
-			return r
-		case verdict != again:
-			r.outcome, r.expected = measure.Refused, verdict == asExpected
-			return r
-		}
-		r.last = fault(&r.answer)
-		// A connection that never stood cannot have carried an order; anything else may have been committed.
-		if r.answer.Failure == client.Reset || r.answer.Failure == client.Timeout || (r.cause == "" && r.answer.Failure != client.Connect) {
-			r.cause = r.last
-		}
-		pause := retry.pause(r.tries, r.answer.RetryAfter)
-		w.g.Log.Debug("retry", slog.String("key", string(w.key)), slog.Int("try", r.tries), slog.String("after", r.last), slog.Any("error", r.answer.Err), slog.Duration("pause", pause))
-		if r.ended.Add(pause).After(until) {
-			r.outcome = measure.Unknown
-			return r
-		}
-		if !sleep(ctx, pause) {
-			r.outcome = measure.Abandoned
-			return r
-		}
-		if r.answer.RetryAfter > 0 {
-			w.g.Recorder.Paused(pause)
-		}
-	}
-}
-
-func fault(a *client.Answer) string {
-	if a.Failure != client.None {
-		return a.Failure.String()
-	}
-	return strconv.Itoa(a.Status)
 }
 
 func excerpt(body []byte) string {

@@ -2,7 +2,6 @@ package receive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -40,26 +39,18 @@ type Orders struct {
 // Forged is the number of requests without a valid signature.
 func (a *Account) Forged() int64 { return a.Requests[resultForged] }
 
-// pageSize is how many orders are asked for at once.
-const pageSize = 1000
-
 // patience is how long the api is asked again while it does not answer.
 const patience = 15 * time.Second
 
 // mostExamples are named in an account.
 const mostExamples = 20
 
-// lister is the part of the api that an account needs.
-type lister interface {
-	List(ctx context.Context, prefix, cursor string, limit int) (client.Page, error)
-}
-
 // account accounts for everything so far. api is nil when there is none; an empty run means all orders of the api.
-func (r *receiver) account(ctx context.Context, api lister, run string) (*Account, error) {
+func (r *receiver) account(ctx context.Context, api *client.Client, run string) (*Account, error) {
 	a := &Account{Faults: []string{}}
 	var err error
 	if api != nil {
-		a.Orders, err = r.compare(ctx, api, run, a)
+		a.Orders, err = r.compare(ctx, client.NewReader(api, patience), run, a)
 	}
 	// After the orders: whatever was asked of the api has arrived before it was completed.
 	a.Received = r.memory.Counts()
@@ -76,30 +67,16 @@ func (r *receiver) account(ctx context.Context, api lister, run string) (*Accoun
 }
 
 // compare goes through the api's orders.
-func (r *receiver) compare(ctx context.Context, api lister, run string, a *Account) (*Orders, error) {
+func (r *receiver) compare(ctx context.Context, api *client.Reader, run string, a *Account) (*Orders, error) {
 	sum := &Orders{Run: run}
 	prefix := ""
 	if run != "" {
 		prefix = run + "-"
 	}
-	seen := map[string]bool{} // cursors: a listing that goes in a circle must end
-	for cursor := ""; ; {
-		page, err := list(ctx, api, prefix, cursor)
-		if err != nil {
-			return sum, fmt.Errorf("ask the api for its orders: %w", err)
-		}
-		for i := range page.Orders {
-			r.compareOne(sum, &page.Orders[i], a)
-		}
-		if page.Next == "" {
-			return sum, nil
-		}
-		if seen[page.Next] {
-			return sum, errors.New("ask the api for its orders: the cursor returned to an earlier page")
-		}
-		seen[page.Next] = true
-		cursor = page.Next
+	if err := api.Each(ctx, prefix, func(o *client.Order) { r.compareOne(sum, o, a) }); err != nil {
+		return sum, fmt.Errorf("ask the api for its orders: %w", err)
 	}
+	return sum, nil
 }
 
 func (r *receiver) compareOne(sum *Orders, o *client.Order, a *Account) {
@@ -132,17 +109,6 @@ func (r *receiver) compareOne(sum *Orders, o *client.Order, a *Account) {
 	if field := kept.Data.Other(data); field != "" {
 		sum.Altered++
 		a.example("order %d arrived with another %s than the api shows", o.ID, field)
-	}
-}
-
-// list asks for one page, again for a while when no answer comes.
-func list(ctx context.Context, api lister, prefix, cursor string) (client.Page, error) {
-	for begun := time.Now(); ; pause(ctx, 200*time.Millisecond) {
-		page, err := api.List(ctx, prefix, cursor, pageSize)
-		var e *client.Error
-		if err == nil || ctx.Err() != nil || !errors.As(err, &e) || !e.Passing() || time.Since(begun) > patience {
-			return page, err
-		}
 	}
 }
 

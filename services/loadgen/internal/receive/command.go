@@ -16,6 +16,7 @@ import (
 	"orderflow.example/kit/ops"
 	"orderflow.example/kit/program"
 	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/config"
 	"orderflow.example/services/loadgen/internal/receive/faults"
 	"orderflow.example/services/loadgen/internal/receive/memory"
 )
@@ -47,16 +48,15 @@ func Run(ctx context.Context, call *program.Call) (err error) {
 	if c := r.memory.Counts(); c.IDs > 0 {
 		log.Info("remembered", slog.Int("ids", c.IDs), slog.Int("repetitions", c.Repetitions))
 	}
-	var api lister // stays nil without an address: a nil *client.Client in it would not be nil
+	var api *client.Client
 	if cfg.APIURL != "" {
-		c, err := client.New(client.Options{
-			URL: cfg.APIURL, Token: first(cfg.APIToken), Timeout: requestTimeout, MaxConns: 4, UserAgent: "orderflow-loadgen/" + call.Version,
+		api, err = client.New(client.Options{
+			URL: cfg.APIURL, Token: config.FirstToken(cfg.APIToken), Timeout: requestTimeout, MaxConns: 4, UserAgent: "orderflow-loadgen/" + call.Version,
 		})
 		if err != nil {
 			return err
 		}
-		defer c.Close()
-		api = c
+		defer api.Close()
 	}
 	webhooks := &presence{handler: r, host: cfg.Host, port: cfg.Port, log: log}
 	if err := webhooks.come(ctx); err != nil {
@@ -82,7 +82,7 @@ func Run(ctx context.Context, call *program.Call) (err error) {
 }
 
 // finish accounts for everything, and says so. A second signal ends it.
-func (r *receiver) finish(call *program.Call, cfg *Config, api lister) error {
+func (r *receiver) finish(call *program.Call, cfg *Config, api *client.Client) error {
 	a, err := r.account(call.Twice, api, cfg.RunID)
 	if err != nil {
 		a.Faults = append(a.Faults, err.Error())

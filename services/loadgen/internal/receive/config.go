@@ -5,14 +5,13 @@
 package receive
 
 import (
-	"net/url"
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
 
 	"orderflow.example/kit/env"
 	"orderflow.example/kit/logging"
+	"orderflow.example/services/loadgen/internal/config"
 	"orderflow.example/services/loadgen/internal/receive/faults"
 	"orderflow.example/services/loadgen/internal/receive/signature"
 )
@@ -63,10 +62,10 @@ func Load(lookup env.Lookup) (*Config, error) {
 		{"RECEIVER_MAX_BODY", c.MaxBody >= 1<<10 && c.MaxBody <= 64<<20},
 		{"RECEIVER_MAX_MESSAGES", c.MaxMessages >= 1 && c.MaxMessages <= 100_000_000},
 		{"RECEIVER_FAULTS_FOR", c.FaultsFor >= 0 && c.FaultsFor <= 24*time.Hour},
-		{"API_URL", c.APIURL == "" || isURL(c.APIURL)},
+		{"API_URL", c.APIURL == "" || config.IsURL(c.APIURL)},
 		{"API_TOKEN", visible(c.APIToken)},
 		{"ADMIN_TOKEN", visible(c.AdminToken)},
-		{"RUN_ID", c.RunID == "" || runID.MatchString(c.RunID)},
+		{"RUN_ID", c.RunID == "" || config.RunIDForm.MatchString(c.RunID)},
 	} {
 		if !check.ok && !p.Named(check.name) {
 			p.Refuse(check.name, "")
@@ -83,22 +82,7 @@ func Load(lookup env.Lookup) (*Config, error) {
 // Table documents the variables as a Markdown table.
 func Table() string { return env.Table(&Config{}) }
 
-var runID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
-
-func isURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""
-}
-
 // visible says whether a token, or a list of them, can stand in a header.
 func visible(tokens string) bool {
 	return strings.IndexFunc(tokens, func(r rune) bool { return !unicode.IsSpace(r) && (r < '!' || r > '~') }) < 0
-}
-
-// first is the first of a list of tokens.
-func first(tokens string) string {
-	for token := range strings.FieldsFuncSeq(tokens, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
-		return token
-	}
-	return ""
 }

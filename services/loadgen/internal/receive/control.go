@@ -12,17 +12,19 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"orderflow.example/kit/secret"
+	"orderflow.example/services/loadgen/internal/client"
+	"orderflow.example/services/loadgen/internal/config"
 	"orderflow.example/services/loadgen/internal/receive/faults"
 )
 
 // control is what the second port offers besides metrics and probes.
 type control struct {
 	receiver *receiver
-	api      lister // nil: none
+	api      *client.Client // nil: none
 	run      string
 	admins   string // tokens
 	log      *slog.Logger
@@ -47,7 +49,7 @@ func (c *control) account(w http.ResponseWriter, req *http.Request) {
 	}
 	run := c.run
 	if asked := req.URL.Query().Get("run"); asked != "" {
-		if !runID.MatchString(asked) {
+		if !config.RunIDForm.MatchString(asked) {
 			http.Error(w, "run: 1 to 100 letters, digits, dots, dashes and underscores", http.StatusBadRequest)
 			return
 		}
@@ -109,7 +111,7 @@ func (c *control) allowed(req *http.Request) bool {
 	given, bearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	hash := sha256.Sum256([]byte(given))
 	allowed := false
-	for token := range strings.FieldsFuncSeq(c.admins, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+	for _, token := range secret.List(c.admins) {
 		want := sha256.Sum256([]byte(token))
 		allowed = subtle.ConstantTimeCompare(hash[:], want[:]) == 1 || allowed
 	}

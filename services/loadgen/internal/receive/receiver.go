@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/loadgen/internal/receive/faults"
 	"orderflow.example/services/loadgen/internal/receive/memory"
 	"orderflow.example/services/loadgen/internal/receive/signature"
@@ -181,7 +182,7 @@ func (r *receiver) answer(ctx context.Context, w http.ResponseWriter, draw fault
 	}
 	if draw.Late > 0 {
 		r.happened(faults.Slow)
-		pause(ctx, draw.Late)
+		wait.For(ctx, draw.Late)
 	}
 	if draw.Drop {
 		r.happened(faults.Drop)
@@ -200,19 +201,10 @@ func twice(ctx context.Context, w http.ResponseWriter, late time.Duration, resul
 	}
 	defer conn.Close()
 	for range 2 {
-		pause(ctx, late)
+		wait.For(ctx, late)
 		fmt.Fprintf(out, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s\n", len(result)+1, result)
 		if out.Flush() != nil {
 			return
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -2,23 +2,22 @@ package report
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
 	"orderflow.example/services/loadgen/internal/receive"
+	"orderflow.example/services/loadgen/internal/thresholds"
 )
 
-// Rules are what the user said about what is no fault here.
-type Rules struct {
-	DeadAllowed bool // a threshold says how many orders may be dead
-}
-
-// Judge lists what is wrong with the run, in words. The audit's promise needs no threshold: it is always judged, and a run that shows nothing
-// does not pass.
-func (s *Summary) Judge(rules Rules) {
+// Judge evaluates the conditions, and lists what is wrong with the run, in words. The audit's promise needs no threshold: it is always judged, and a
+// run that shows nothing does not pass. Only how many orders may be dead, a condition can say.
+func (s *Summary) Judge(conditions thresholds.List) {
+	s.Thresholds = conditions.Evaluate(s.Value)
 	if s.Audit != nil {
 		s.Faults = append(s.Faults, s.BrokenPromises()...)
-		s.judgeAudit(s.Audit, rules)
+		s.judgeAudit(s.Audit, conditions.About("dead"))
 	}
 	if s.Receiver != nil {
 		s.judgeReceiver(s.Receiver)
@@ -63,14 +62,14 @@ func (s *Summary) BrokenPromises() []string {
 	return broken
 }
 
-func (s *Summary) judgeAudit(a *audit.Result, rules Rules) {
+func (s *Summary) judgeAudit(a *audit.Result, deadAllowed bool) {
 	s.fault(int64(a.Stuck), "%s stuck: still pending at the end")
 	s.fault(int64(a.Undetermined), "%s undetermined: the audit was cut short")
 	s.fault(int64(a.Strays), "%s not accounted for: numbered far beyond all others")
 	if s.Load == nil {
 		s.fault(int64(a.Unknown.Orders), "%s missing: never answered, or lost")
 	}
-	if !rules.DeadAllowed {
+	if !deadAllowed {
 		s.fault(int64(a.Dead), "%s dead: given up by the consumer (a threshold such as dead<=5 says how many may be)")
 	}
 }
@@ -118,4 +117,67 @@ func several(n int64, thing string) string {
 		return "1 " + thing
 	}
 	return grouped(n) + " " + thing + "s"
+}
+
+// Value is the value of a measure that a threshold names; false when the run has none.
+func (s *Summary) Value(metric string) (float64, bool) {
+	first, rest, _ := strings.Cut(metric, "_")
+	if h, ok := s.histograms[first]; ok {
+		return histogramValue(h, rest)
+	}
+	if a := s.Audit; a != nil {
+		if metric == "drain" {
+			return a.Drain.Seconds(), a.HasDrain
+		}
+		n, ok := map[string]int{
+			"accepted": a.Accepted, "completed": a.Completed, "dead": a.Dead, "lost": a.Lost, "duplicated": a.Duplicated, "stuck": a.Stuck,
+			"unknown": a.Unknown.Orders, "refused": a.Refused,
+		}[metric]
+		if ok {
+			return float64(n), true
+		}
+	}
+	if s.Load == nil {
+		return 0, false
+	}
+	return s.Load.value(metric)
+}
+
+func histogramValue(h *measure.Histogram, name string) (float64, bool) {
+	if h == nil || h.Count() == 0 {
+		return 0, false
+	}
+	switch name {
+	case "min":
+		return h.Min().Seconds(), true
+	case "max":
+		return h.Max().Seconds(), true
+	case "avg":
+		return h.Mean().Seconds(), true
+	}
+	p, err := strconv.ParseFloat(strings.TrimPrefix(name, "p"), 64)
+	return h.Percentile(p).Seconds(), err == nil
+}
+
+func (l *Load) value(metric string) (float64, bool) {
+	t := &l.Totals
+	switch metric {
+	case "error_rate":
+		return t.ErrorRate(), t.Tries > 0
+	case "late_rate":
+		return float64(t.Late) / float64(max(1, t.Due)), t.Due > 0
+	case "dropped_rate":
+		return float64(t.Dropped) / float64(max(1, t.Due)), t.Due > 0
+	case "max_lateness":
+		return t.MaxLate / 1000, true
+	case "rate":
+		return l.Achieved, true
+	case "rate_kept":
+		return l.Kept, l.Intended > 0
+	}
+	n, ok := map[string]int64{
+		"accepted": t.Accepted, "unknown": t.Unknown, "refused": t.Refused, "errors": t.Failed, "retries": t.Retries,
+		"wrongly_answered": t.WronglyAnswered(), "late": t.Late, "dropped": t.Dropped, "stalls": int64(len(l.Stalls)),
+	}[metric]
+	return float64(n), ok
 }

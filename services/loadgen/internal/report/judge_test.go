@@ -24,9 +24,9 @@ func sound() *report.Summary {
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		change func(s *report.Summary)
-		rules  report.Rules
-		fault  string // how the only fault begins; "" = there is none
+		change     func(s *report.Summary)
+		conditions string
+		fault      string // how the only fault begins; "" = there is none
 	}{
 		"nothing is wrong":               {change: func(*report.Summary) {}},
 		"lost":                           {change: func(s *report.Summary) { s.Audit.Lost = 1 }, fault: "1 order lost"},
@@ -41,7 +41,7 @@ func TestJudge(t *testing.T) {
 		"refused and there":              {change: func(s *report.Summary) { s.Audit.RefusedFound = 1 }, fault: "1 order refused, and made"},
 		"strays":                         {change: func(s *report.Summary) { s.Audit.Strays = 1 }, fault: "1 order not accounted for"},
 		"dead":                           {change: func(s *report.Summary) { s.Audit.Dead = 1 }, fault: "1 order dead"},
-		"dead, with a threshold":         {change: func(s *report.Summary) { s.Audit.Dead = 1 }, rules: report.Rules{DeadAllowed: true}},
+		"dead, with a threshold":         {change: func(s *report.Summary) { s.Audit.Dead = 1 }, conditions: "dead<=1"},
 		"missing, when nothing was sent": {change: func(s *report.Summary) { s.Load, s.Audit.Unknown.Orders = nil, 1 }, fault: "1 order missing: never answered, or lost"},
 
 		"received": {change: func(s *report.Summary) { s.Receiver = &receive.Account{Orders: &receive.Orders{Accepted: 10}} }},
@@ -65,19 +65,19 @@ func TestJudge(t *testing.T) {
 
 		"nothing accepted":             {change: func(s *report.Summary) { *s.Load, *s.Audit = report.Load{}, audit.Result{} }, fault: "no order was accepted"},
 		"nothing accepted, no audit":   {change: func(s *report.Summary) { *s.Load, s.Audit = report.Load{}, nil }, fault: "no order was accepted"},
-		"a threshold that is not held": {change: func(s *report.Summary) { s.Thresholds = []thresholds.Result{{Condition: "rate>9", Actual: "3.0"}} }, fault: "threshold rate>9: 3.0"},
-		"the same, without an audit": {
-			change: func(s *report.Summary) {
-				s.Audit, s.Thresholds = nil, []thresholds.Result{{Condition: "rate>9", Actual: "3.0"}}
-			}, fault: "threshold rate>9: 3.0",
-		},
-		"a threshold that is held": {change: func(s *report.Summary) { s.Thresholds = []thresholds.Result{{Condition: "rate>9", OK: true}} }},
+		"a threshold that is not held": {change: func(s *report.Summary) { s.Load.Achieved = 3 }, conditions: "rate>9", fault: "threshold rate>9: 3.0"},
+		"the same, without an audit":   {change: func(s *report.Summary) { s.Audit, s.Load.Achieved = nil, 3 }, conditions: "rate>9", fault: "threshold rate>9: 3.0"},
+		"a threshold that is held":     {change: func(s *report.Summary) { s.Load.Achieved = 10 }, conditions: "rate>9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			var conditions thresholds.List
+			if err := conditions.Decode(test.conditions); err != nil {
+				t.Fatal(err)
+			}
 			s := sound()
 			test.change(s)
-			s.Judge(test.rules)
+			s.Judge(conditions)
 			switch {
 			case test.fault == "" && len(s.Faults) > 0:
 				t.Errorf("faults: %q", s.Faults)
@@ -104,7 +104,7 @@ func TestNothingThatTheAuditCountsGoesUnjudged(t *testing.T) {
 			continue
 		}
 		reflect.ValueOf(&s.Audit.Figures).Elem().Field(i).SetInt(1)
-		if s.Judge(report.Rules{}); len(s.Faults) == 0 {
+		if s.Judge(nil); len(s.Faults) == 0 {
 			t.Errorf("audit.Figures.%s is not judged", name)
 		}
 	}

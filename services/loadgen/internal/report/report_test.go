@@ -57,8 +57,7 @@ func faulty(t *testing.T) *report.Summary {
 	}
 	s.SetAudit(account)
 	s.SetHistograms(r.Post(), r.Service(), e2e)
-	s.Thresholds = conditions.Evaluate(s.Value)
-	s.Judge(report.Rules{})
+	s.Judge(conditions)
 	return s
 }
 

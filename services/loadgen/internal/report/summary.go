@@ -3,8 +3,6 @@
 package report
 
 import (
-	"strconv"
-	"strings"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/audit"
@@ -79,67 +77,4 @@ func (s *Summary) SetHistograms(post, service, e2e *measure.Histogram) {
 		l := e2e.Summary()
 		s.E2E = &l
 	}
-}
-
-// Value is the value of a measure that a threshold names; false when the run has none.
-func (s *Summary) Value(metric string) (float64, bool) {
-	first, rest, _ := strings.Cut(metric, "_")
-	if h, ok := s.histograms[first]; ok {
-		return histogramValue(h, rest)
-	}
-	if a := s.Audit; a != nil {
-		if metric == "drain" {
-			return a.Drain.Seconds(), a.HasDrain
-		}
-		n, ok := map[string]int{
-			"accepted": a.Accepted, "completed": a.Completed, "dead": a.Dead, "lost": a.Lost, "duplicated": a.Duplicated, "stuck": a.Stuck,
-			"unknown": a.Unknown.Orders, "refused": a.Refused,
-		}[metric]
-		if ok {
-			return float64(n), true
-		}
-	}
-	if s.Load == nil {
-		return 0, false
-	}
-	return s.Load.value(metric)
-}
-
-func histogramValue(h *measure.Histogram, name string) (float64, bool) {
-	if h == nil || h.Count() == 0 {
-		return 0, false
-	}
-	switch name {
-	case "min":
-		return h.Min().Seconds(), true
-	case "max":
-		return h.Max().Seconds(), true
-	case "avg":
-		return h.Mean().Seconds(), true
-	}
-	p, err := strconv.ParseFloat(strings.TrimPrefix(name, "p"), 64)
-	return h.Percentile(p).Seconds(), err == nil
-}
-
-func (l *Load) value(metric string) (float64, bool) {
-	t := &l.Totals
-	switch metric {
-	case "error_rate":
-		return t.ErrorRate(), t.Tries > 0
-	case "late_rate":
-		return float64(t.Late) / float64(max(1, t.Due)), t.Due > 0
-	case "dropped_rate":
-		return float64(t.Dropped) / float64(max(1, t.Due)), t.Due > 0
-	case "max_lateness":
-		return t.MaxLate / 1000, true
-	case "rate":
-		return l.Achieved, true
-	case "rate_kept":
-		return l.Kept, l.Intended > 0
-	}
-	n, ok := map[string]int64{
-		"accepted": t.Accepted, "unknown": t.Unknown, "refused": t.Refused, "errors": t.Failed, "retries": t.Retries,
-		"wrongly_answered": t.WronglyAnswered(), "late": t.Late, "dropped": t.Dropped, "stalls": int64(len(l.Stalls)),
-	}[metric]
-	return float64(n), ok
 }

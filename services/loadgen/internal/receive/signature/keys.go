@@ -8,7 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
+
+	"orderflow.example/kit/secret"
 )
 
 // The spec's prefixes: of a secret that both sides share, and of the public half of the sender's key pair.
@@ -34,7 +35,7 @@ type Keys struct {
 func (k *Keys) Decode(list string) error {
 	*k = Keys{}
 	place := 0
-	for text := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+	for _, text := range secret.List(list) {
 		place++
 		if err := k.add(text); err != nil {
 			return fmt.Errorf("key %d %w", place, err)
