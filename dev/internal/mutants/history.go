@@ -45,7 +45,7 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "who comes too late is not told of", By: worker("TestTheHistoryTellsOfHandBacksAndLostLeases"),
-			Edits: []Edit{{dir + "settle/write.go", `e.Told = item.history(queue.OutcomeLeaseLost)`, `e.Told = nil`}},
+			Edits: []Edit{{dir + "settle/write.go", `e.History = item.history(queue.OutcomeLeaseLost)`, `e.History = nil`}},
 		},
 		{
 			Breaks: "who hears of its loss from the heartbeat is not told of", By: worker("TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices"),

@@ -23,8 +23,8 @@ const (
 	OutcomeLeaseLost  = "lease_lost" // its consumer came back when somebody else had read the message
 )
 
-// Told is what the history of an order is told of a delivery, besides what is in its [Entry]. Times are by the database's clock.
-type Told struct {
+// HistoryRow is what goes into the history of an order about a delivery, besides what is in its [Entry]. Times are by the database's clock.
+type HistoryRow struct {
 	Outcome     string
 	Counted     bool // it was an attempt
 	Due, Leased message.Instant
@@ -32,14 +32,14 @@ type Told struct {
 	TraceID     string
 }
 
-// Tell returns what the history is told of a message's delivery.
-func Tell(m *message.Message, outcome string, counted bool, ended message.Instant) *Told {
-	return &Told{Outcome: outcome, Counted: counted, Due: m.Due, Leased: m.Leased, Ended: ended, TraceID: m.SampledTraceID()}
+// NewHistoryRow makes the row of a message's delivery.
+func NewHistoryRow(m *message.Message, outcome string, counted bool, ended message.Instant) *HistoryRow {
+	return &HistoryRow{Outcome: outcome, Counted: counted, Due: m.Due, Leased: m.Leased, Ended: ended, TraceID: m.SampledTraceID()}
 }
 
-// story is what the consumer knows of a delivery for orderflow.note_history. What names the delivery, and when it is due again, the
+// row is a [HistoryRow] with what its entry says, as orderflow.note_history takes it. What names the delivery, and when it is due again, the
 // statements add: they have it from the message itself. Nulls are left out, and what JSON cannot say, as an infinite time, is null.
-type story struct {
+type row struct {
 	OrderID  int64           `json:"order_id,omitempty"`
 	Created  json.RawMessage `json:"created_at,omitempty"`
 	ReadCt   int32           `json:"read_ct,omitempty"`
@@ -56,36 +56,36 @@ type story struct {
 	TraceID  string          `json:"trace_id,omitempty"`
 }
 
-func (s story) encode() []byte {
-	text, err := json.Marshal(s)
+func (r row) encode() []byte {
+	text, err := json.Marshal(r)
 	if err != nil {
-		return nil // not told; its fields are texts, numbers and JSON of our own
+		return nil // nothing is noted; its fields are texts, numbers and JSON of our own
 	}
 	return text
 }
 
 func instant(i message.Instant) json.RawMessage { return i.AppendJSON(nil) }
 
-// stories are what the history is told about entries, null where that is nothing: no order is concerned, or nothing is to be told.
-func stories(conn *pgx.Conn, entries []Entry, consumer string) [][]byte {
-	told := make([][]byte, len(entries))
+// historyRows are what goes into the history about entries, null where that is nothing: no order is concerned, or nothing is to be noted.
+func historyRows(conn *pgx.Conn, entries []Entry, consumer string) [][]byte {
+	rows := make([][]byte, len(entries))
 	consumer = encodable(conn, consumer)
 	for i, e := range entries {
-		t := e.Told
-		if t == nil || e.OrderID == 0 {
+		h := e.History
+		if h == nil || e.OrderID == 0 {
 			continue
 		}
-		s := story{
-			OrderID: e.OrderID, Created: instant(e.Created), Outcome: t.Outcome,
-			Due: instant(t.Due), Leased: instant(t.Leased), Started: instant(e.Started), Ended: instant(t.Ended),
-			Consumer: consumer, Reason: e.Reason, Error: storable(conn, e.Error), TraceID: t.TraceID,
+		r := row{
+			OrderID: e.OrderID, Created: instant(e.Created), Outcome: h.Outcome,
+			Due: instant(h.Due), Leased: instant(h.Leased), Started: instant(e.Started), Ended: instant(h.Ended),
+			Consumer: consumer, Reason: e.Reason, Error: storable(conn, e.Error), TraceID: h.TraceID,
 		}
-		if t.Counted {
-			s.Attempt = e.Attempt
+		if h.Counted {
+			r.Attempt = e.Attempt
 		}
-		told[i] = s.encode()
+		rows[i] = r.encode()
 	}
-	return told
+	return rows
 }
 
 // unansweredIn are the messages of a read whose delivery before this one had no answer.
@@ -99,28 +99,28 @@ func unansweredIn(read []Received) []*message.Message {
 	return found
 }
 
-// noteUnanswered tells the history what became of those deliveries. Their leases ended when the messages became due again. One whose
-// start had been made known was an attempt, and its consumer is known. It may be told once more, when something else came after it of which
+// noteUnanswered adds to the history what became of those deliveries. Their leases ended when the messages became due again. One whose
+// start had been made known was an attempt, and its consumer is known. It may be sent once more, when something else came after it of which
 // nothing was heard; the history knows it then.
 func (q *Queue) noteUnanswered(conn *pgx.Conn, b *pgx.Batch, messages []*message.Message) {
 	var ids, orders []int64
 	var enqueued, created []message.Instant
-	var told [][]byte
-	add := func(m *message.Message, s story) {
-		s.Ended, s.Retry, s.TraceID = instant(m.Due), instant(m.Due), m.SampledTraceID()
-		ids, orders, told = append(ids, m.ID), append(orders, m.OrderID), append(told, s.encode())
+	var rows [][]byte
+	add := func(m *message.Message, r row) {
+		r.Ended, r.Retry, r.TraceID = instant(m.Due), instant(m.Due), m.SampledTraceID()
+		ids, orders, rows = append(ids, m.ID), append(orders, m.OrderID), append(rows, r.encode())
 		enqueued, created = append(enqueued, m.EnqueuedAt), append(created, m.Created)
 	}
 	for _, m := range messages {
 		last := m.LastStart
 		if last.ReadCount > 0 {
-			add(m, story{ReadCt: last.ReadCount, Outcome: OutcomeCrashed, Attempt: m.Failed + m.Crashes, Consumer: storable(conn, last.Consumer)})
+			add(m, row{ReadCt: last.ReadCount, Outcome: OutcomeCrashed, Attempt: m.Failed + m.Crashes, Consumer: storable(conn, last.Consumer)})
 		}
 		if last.ReadCount != m.ReadCount-1 {
-			add(m, story{ReadCt: m.ReadCount - 1, Outcome: OutcomeUnanswered})
+			add(m, row{ReadCt: m.ReadCount - 1, Outcome: OutcomeUnanswered})
 		}
 	}
-	b.Queue(q.unanswered, ids, enqueued, orders, created, told)
+	b.Queue(q.unanswered, ids, enqueued, orders, created, rows)
 }
 
 // leasedAt is when a read leased a message, of whose lease it knows the end.

@@ -17,7 +17,7 @@ import (
 func told(m *message.Message, outcome string, started bool) queue.Entry {
 	e := queue.EntryOf(m)
 	leased, _ := m.Leased.Time()
-	e.Error, e.Told = "why", queue.Tell(m, outcome, started && outcome != queue.OutcomeReleased, message.InstantOf(leased.Add(2*time.Second)))
+	e.Error, e.History = "why", queue.NewHistoryRow(m, outcome, started && outcome != queue.OutcomeReleased, message.InstantOf(leased.Add(2*time.Second)))
 	if started {
 		e.Started = message.InstantOf(leased.Add(time.Second))
 	}
@@ -171,7 +171,7 @@ func TestAKnownStartWithoutAnAnswerIsACrashUntilTheAnswerComes(t *testing.T) {
 	start := func() queue.Entry {
 		m := b.next(id)
 		e := told(m, queue.OutcomeLeaseLost, true)
-		e.Told.Counted = false
+		e.History.Counted = false
 		if known, err := b.Start(b.ctx, b.conn, e, me); err != nil || !known {
 			t.Fatal(known, err)
 		}

@@ -35,8 +35,8 @@ type Entry struct {
 	Until      time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
 	Unsure     bool            // Fates: an earlier try may have taken effect unseen
 
-	Started message.Instant // Ack, Told: start of its handler, by the database's clock
-	Told    *Told           // what goes into the order's history; nil: nothing
+	Started message.Instant // Ack, History: start of its handler, by the database's clock
+	History *HistoryRow     // what goes into the order's history; nil: nothing
 }
 
 // LeaseOf names this delivery of a message.
@@ -101,13 +101,13 @@ func (q *Queue) acknowledge(ctx context.Context, conn *pgx.Conn, statement strin
 func (q *Queue) Nack(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(conn, entries)
 	return confirm(ctx, conn, "nack", q.nack, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, c.orders, c.created, c.attempts,
-		stories(conn, entries, consumer))
+		historyRows(conn, entries, consumer))
 }
 
 // NackMessageOnly is Nack without touching the orders.
 func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(conn, entries)
-	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, stories(conn, entries, consumer))
+	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, historyRows(conn, entries, consumer))
 }
 
 // Release hands messages back, without an attempt: due at once, or after their Delay. Below 0 that is a time in the past,
@@ -115,7 +115,7 @@ func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []E
 func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(conn, entries)
 	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.unanswered, c.until, c.delays,
-		stories(conn, entries, consumer))
+		historyRows(conn, entries, consumer))
 }
 
 // Start makes the start of a message's handler known, before it runs and while nothing else does: should the process die of it, the next
@@ -135,7 +135,7 @@ func (q *Queue) Start(ctx context.Context, conn *pgx.Conn, e Entry, consumer str
 // Late answers for deliveries whose lease has been lost: their consumer has not died of them. Confirmed are those that had been taken for it.
 func (q *Queue) Late(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(conn, entries)
-	return confirm(ctx, conn, "answer late", q.late, c.ids, c.reads, c.enqueued, stories(conn, entries, consumer))
+	return confirm(ctx, conn, "answer late", q.late, c.ids, c.reads, c.enqueued, historyRows(conn, entries, consumer))
 }
 
 // Extend makes the leases last visible from now on.
@@ -148,7 +148,7 @@ func (q *Queue) Extend(ctx context.Context, conn *pgx.Conn, entries []Entry, vis
 func (q *Queue) Bury(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(conn, entries)
 	return confirm(ctx, conn, "bury", q.bury, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, c.reasons, c.errors,
-		q.Name+DeadLetterSuffix, q.Name, encodable(conn, consumer), stories(conn, entries, consumer))
+		q.Name+DeadLetterSuffix, q.Name, encodable(conn, consumer), historyRows(conn, entries, consumer))
 }
 
 // retryPayload is what consumers are notified of when a message will be due, in so many milliseconds.

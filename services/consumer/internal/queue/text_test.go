@@ -38,7 +38,7 @@ func TestAnyTextIsWrittenInADatabaseOfAnyEncoding(t *testing.T) {
 			e := entries(read...)
 			for i := range e {
 				e[i].Reason, e[i].Error = message.ReasonPermanent, text+strings.Repeat("…", 1000)
-				e[i].Told = queue.Tell(&read[i], queue.OutcomeFailed, true, read[i].Leased)
+				e[i].History = queue.NewHistoryRow(&read[i], queue.OutcomeFailed, true, read[i].Leased)
 			}
 			if known, err := b.Start(b.ctx, b.conn, e[0], who); !known || err != nil {
 				t.Errorf("start: %t, %v", known, err)

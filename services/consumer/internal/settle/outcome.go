@@ -32,10 +32,10 @@ type outcome struct {
 
 func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.Message) }
 
-// history is what the history of the order is told of the delivery. Whether one that was lost has counted late.sql finds out.
-func (o *outcome) history(outcome string) *queue.Told {
+// history is the row of the order's history about the delivery. Whether one that was lost has counted late.sql finds out.
+func (o *outcome) history(outcome string) *queue.HistoryRow {
 	counted := !o.Untried && o.Op != ending.Release
-	return queue.Tell(&o.delivery.Message, outcome, counted, o.delivery.Stamp(o.at))
+	return queue.NewHistoryRow(&o.delivery.Message, outcome, counted, o.delivery.Stamp(o.at))
 }
 
 func (o *outcome) entry() queue.Entry {
@@ -49,7 +49,7 @@ func (o *outcome) entry() queue.Entry {
 	}
 	e.Started = o.delivery.Started()
 	if o.Op != ending.Ack {
-		e.Told = o.history(o.HistoryOutcome())
+		e.History = o.history(o.HistoryOutcome())
 	}
 	if o.unconfirmed {
 		e.Until = o.delivery.Message.Until

@@ -140,7 +140,7 @@ func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates ma
 	for _, item := range b.items {
 		if fate, asked := fates[item.lease()]; asked && fate == queue.Lost && !item.unconfirmed {
 			e := item.entry()
-			e.Told = item.history(queue.OutcomeLeaseLost)
+			e.History = item.history(queue.OutcomeLeaseLost)
 			late = append(late, e)
 		}
 	}
