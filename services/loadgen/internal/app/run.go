@@ -120,11 +120,11 @@ func (r *run) send(limit int) {
 func (r *run) open() bool { return r.profile.Peak() > 0 }
 
 // audit accounts for the orders: those that were sent, or those of an earlier run's parts.
-func (r *run) audit(ctx context.Context, parts ...audit.Run) error {
+func (r *run) audit(ctx context.Context, parts ...audit.Part) error {
 	options := audit.DefaultOptions(r.cfg.AuditPatience)
 	options.Concurrency, options.Log, options.Progress = r.cfg.AuditConcurrency, r.log, r.auditing
 	if parts == nil {
-		parts = []audit.Run{{Keys: r.keys, Ledger: r.ledger}}
+		parts = []audit.Part{{Keys: r.keys, Ledger: r.ledger}}
 	}
 	account, err := audit.New(r.client, options, parts...).Run(ctx)
 	r.account = &account

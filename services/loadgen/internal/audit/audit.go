@@ -49,8 +49,8 @@ type Progress struct {
 	Estimated bool // Completed is an estimate from the queue's depth: the orders themselves were not looked at yet
 }
 
-// Run is one generator's part of a run: its keys and what it knows of its orders.
-type Run struct {
+// Part is one generator's part of a run: its keys and what it knows of its orders.
+type Part struct {
 	Keys   orders.Keys
 	Ledger *ledger.Ledger
 	Strays int // keys that are numbered far beyond the others: neither they nor what was before them are accounted for
@@ -84,7 +84,7 @@ type Auditor struct {
 }
 
 // New prepares the audit of a run's parts; all have the same run id.
-func New(api client.API, opt Options, parts ...Run) *Auditor {
+func New(api client.API, opt Options, parts ...Part) *Auditor {
 	a := &Auditor{read: client.NewReader(api, opt.Patience), opt: opt, poison: map[int64]client.Order{}, lowestDepth: -1, e2e: measure.NewHistogram()}
 	for _, p := range parts {
 		a.run = p.Keys.Run

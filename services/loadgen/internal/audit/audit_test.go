@@ -103,7 +103,7 @@ func (b *bench) audit(t reporter) audit.Result {
 	return r
 }
 
-func (b *bench) part() audit.Run { return audit.Run{Keys: b.keys, Ledger: b.ledger} }
+func (b *bench) part() audit.Part { return audit.Part{Keys: b.keys, Ledger: b.ledger} }
 
 // quick is an audit that does not wait long for what will not come.
 func quick() audit.Options {
@@ -564,7 +564,7 @@ func TestALargeRunIsListedWhenItIsDone(t *testing.T) {
 				estimates++
 			}
 		}
-		r, err := audit.New(api, o, audit.Run{Keys: keys, Ledger: l}).Run(t.Context())
+		r, err := audit.New(api, o, audit.Part{Keys: keys, Ledger: l}).Run(t.Context())
 		if err != nil || r.Completed != size || api.early > 0 || api.pages != size/1000 || estimates < 100 {
 			t.Fatalf("%v: %s; %d pages, %d of them while it was being processed; %d estimates", err, r.String(), api.pages, api.early, estimates)
 		}

@@ -42,7 +42,7 @@ type entry struct {
 	mark mark
 }
 
-func newBook(p Run) *book {
+func newBook(p Part) *book {
 	b := &book{
 		keys: p.Keys, ledger: p.Ledger, orders: make([]entry, p.Ledger.Len()),
 		others: map[int][]int64{}, second: map[int][]int64{}, rows: map[int]client.Order{}, why: map[int]string{},

@@ -24,7 +24,7 @@ const strayAfter = 10_000
 // Discover finds a run's orders by their keys alone, for an audit without the generator's memory. Numbers were given out one after the other,
 // so one that is missing below the highest found (or below `expected`, when it is above 0, for each generator) is an order that is not there. Whether
 // it was ever accepted nobody can tell: it was lost, or never answered.
-func Discover(ctx context.Context, api client.API, run string, expected int, patience time.Duration) ([]Run, error) {
+func Discover(ctx context.Context, api client.API, run string, expected int, patience time.Duration) ([]Part, error) {
 	ids := map[int]map[int]int64{} // by generator and number
 	bulk := map[int]int{}
 	err := client.NewReader(api, patience).Each(ctx, run+"-", func(o *client.Order) {
@@ -46,7 +46,7 @@ func Discover(ctx context.Context, api client.API, run string, expected int, pat
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNoRun, run)
 	}
-	var runs []Run
+	var parts []Part
 	for _, index := range slices.Sorted(maps.Keys(ids)) {
 		size, strays := expected, 0
 		for n := range ids[index] {
@@ -65,7 +65,7 @@ func Discover(ctx context.Context, api client.API, run string, expected int, pat
 				l.MarkSent(n, l.Start)
 			}
 		}
-		runs = append(runs, Run{Keys: orders.Keys{Run: run, Index: index}, Ledger: l, Strays: strays})
+		parts = append(parts, Part{Keys: orders.Keys{Run: run, Index: index}, Ledger: l, Strays: strays})
 	}
-	return runs, nil
+	return parts, nil
 }

@@ -50,9 +50,9 @@ type Generator struct {
 	Log       *slog.Logger
 	Wait      func(ctx context.Context, until time.Time) bool // the pacer's; nil = the real clock
 
-	seq  atomic.Int64
-	said atomic.Int64
-	grps sync.WaitGroup
+	seq     atomic.Int64
+	said    atomic.Int64
+	running sync.WaitGroup
 }
 
 // Run sends until the plan is carried out or the context ends. When it ends, nothing new is sent, what is under way is waited for, and
@@ -63,11 +63,11 @@ func (g *Generator) Run(ctx context.Context, start time.Time) {
 	} else {
 		g.open(ctx, start)
 	}
-	g.grps.Wait()
+	g.running.Wait()
 }
 
-// loud is how an order that failed is logged: the first few as warnings, then, as they are counted anyway, for those who ask for every line.
-func (g *Generator) loud() slog.Level {
+// failureLevel is how an order that failed is logged: the first few as warnings, then, as they are counted anyway, for those who ask for every line.
+func (g *Generator) failureLevel() slog.Level {
 	if g.said.Add(1) > 10 {
 		return slog.LevelDebug
 	}
@@ -78,7 +78,7 @@ func (g *Generator) loud() slog.Level {
 // sent less, which is why this model cannot show what customers would have seen.
 func (g *Generator) closed(ctx context.Context, start time.Time) {
 	for range g.Plan.Workers {
-		g.grps.Go(func() {
+		g.running.Go(func() {
 			w := g.newWorker()
 			defer w.poster.Release()
 			for ctx.Err() == nil {
@@ -134,7 +134,7 @@ func (g *Generator) open(ctx context.Context, start time.Time) {
 		if workers < g.Plan.MaxInFlight && idle.Load() < int64(len(queue)) {
 			if now := time.Now(); now.Sub(started) >= workerPause {
 				workers, started = workers+1, now
-				g.grps.Go(worker)
+				g.running.Go(worker)
 			}
 		}
 		return true
