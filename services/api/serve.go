@@ -104,13 +104,13 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		AdminTokens:    tokens.admin.now,
 		LogRequests:    cfg.LogRequests,
 	})
-	api, err := listen.Port(ctx, "API", cfg.APIHost, cfg.APIPort, limits.connections, log)
+	port, err := listen.Port(ctx, "API", cfg.APIHost, cfg.APIPort, limits.connections, log)
 	if err != nil {
 		return err
 	}
 	counters.Read(metrics.Sources{
 		Risks: durability.Risks, Durability: durable.Findings, Strict: cfg.Durability == "strict",
-		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Queue: watcher.Get, Housekeeping: keeper.State, Connections: api.Stats, Bodies: server.Bodies,
+		Queued: writer.Queued, Notified: notifier.Sent, Up: monitor.Up, Queue: watcher.Get, Housekeeping: keeper.State, Connections: port.Stats, Bodies: server.Bodies,
 	})
 	failed := make(chan error, 1)
 	if cfg.MetricsPort >= 0 {
@@ -119,7 +119,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 			Ready: func() (bool, any) { return readiness(server, monitor, writer, durable) },
 		}, log)
 		if err != nil {
-			return errors.Join(err, api.Close())
+			return errors.Join(err, port.Close())
 		}
 		defer second.Stop()
 	}
@@ -140,14 +140,14 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer stopTokens()
 	stopSummary := background(func(ctx context.Context) { summarize(ctx, server, log) })
 	defer stopSummary()
-	stopServing := background(func(context.Context) { failed <- server.Serve(api) })
+	stopServing := background(func(context.Context) { failed <- server.Serve(port) })
 	defer stopServing()
-	log.InfoContext(ctx, "serving", "address", api.Addr().String())
+	log.InfoContext(ctx, "serving", "address", port.Addr().String())
 
 	select {
 	case <-ctx.Done():
 	case err := <-failed:
-		return errors.Join(err, api.Close())
+		return errors.Join(err, port.Close())
 	}
 
 	log.InfoContext(ctx, "shutting down", "delay", cfg.ShutdownDelay.String(), "drain_timeout", cfg.DrainTimeout.String())
@@ -158,7 +158,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err := server.Shutdown(drain); err != nil {
 		log.WarnContext(ctx, "requests were still under way at the end of the drain timeout", "error", err)
 	}
-	_ = api.Close() // it is closed, unless the signal came before serving had begun
+	_ = port.Close() // it is closed, unless the signal came before serving had begun
 	stopWriter()
 	log.InfoContext(ctx, "stopped", "requests", server.Served())
 	return nil

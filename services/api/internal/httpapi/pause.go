@@ -46,10 +46,7 @@ func decodePause(body []byte) (in Pause, err error) {
 		seen = true
 		return d.Text(&in.Reason, "body", key, maxReason, nil)
 	})
-	if err == nil {
-		err = d.End()
-	}
-	return in, d.Verdict(err)
+	return in, d.Finish(err)
 }
 
 type consumingOutput struct {

@@ -69,10 +69,7 @@ func decodeRedrive(body []byte) (Redrive, error) {
 		delete(seen, key)
 		return d.Unknown("body", key)
 	})
-	if err == nil {
-		err = d.End()
-	}
-	if err := d.Verdict(err); err != nil {
+	if err := d.Finish(err); err != nil {
 		return Redrive{}, err
 	}
 	chosen := 0
@@ -92,7 +89,7 @@ func decodeRedrive(body []byte) (Redrive, error) {
 	default:
 		in.Limit = 1000
 	}
-	return in, d.Verdict(nil)
+	return in, d.Finish(nil)
 }
 
 func decodeIDs(d *strictjson.Decoder, to *[]int64, location string) error {

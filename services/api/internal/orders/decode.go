@@ -56,11 +56,8 @@ var members = [...]struct {
 // The notes say what was changed on the way, for the answer.
 func (in Input) Decode(body []byte) (order Draft, notes []string, err error) {
 	d := decoder{Decoder: strictjson.NewDecoder(string(body)), input: in}
-	err = d.order(&order, "body")
-	if err == nil {
-		err = d.End()
-	}
-	return order, d.notes, d.Verdict(err)
+	err = d.Finish(d.order(&order, "body"))
+	return order, d.notes, err
 }
 
 // DecodeBatch reads {"orders": [...]} with 1 to MaxBatch orders. Notes and errors are as those of [Input.Decode].
@@ -77,13 +74,10 @@ func (in Input) DecodeBatch(body []byte) (batch []Draft, notes []string, err err
 		given = true
 		return d.batch(&batch)
 	})
-	if err == nil {
-		err = d.End()
-	}
 	if isObject && !given {
 		d.Add("body.orders", "is required", "")
 	}
-	return batch, d.notes, d.Verdict(err)
+	return batch, d.notes, d.Finish(err)
 }
 
 type decoder struct {

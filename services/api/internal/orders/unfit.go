@@ -57,7 +57,7 @@ func (p *publisher) unfit(u *unit) (invalid, err error) {
 	for _, t := range unknown {
 		add(t, "has characters that the database cannot store: its encoding is "+p.PgConn().ParameterStatus("server_encoding"))
 	}
-	return d.Verdict(nil), nil
+	return d.Finish(nil), nil
 }
 
 // limits are how many characters the columns of orders take, of those with a limit.

@@ -11,8 +11,8 @@ import (
 
 // Decoder reads what is asked for from one JSON text, and notes everything that is wrong with it, each with its place.
 //
-// Its methods return an error only where the text stops being JSON; what is JSON and wrong is noted, skipped, and found in
-// the [Decoder.Verdict].
+// Its methods return an error only where the text stops being JSON; what is JSON and wrong is noted and skipped, and is part of what
+// [Decoder.Finish] returns.
 type Decoder struct {
 	Reader
 	faults InvalidError
@@ -23,8 +23,12 @@ type Decoder struct {
 // NewDecoder decodes text, which must not change while what was read from it is in use.
 func NewDecoder(text string) Decoder { return Decoder{Reader: NewReader(text)} }
 
-// Verdict is what came of reading, the last method's error being err: a [*MalformedError], an [*InvalidError] or nil.
-func (d *Decoder) Verdict(err error) error {
+// Finish ends the reading of the text, of which nothing may be left, and returns what came of it: a [*MalformedError], an [*InvalidError] or
+// nil. err is the last method's.
+func (d *Decoder) Finish(err error) error {
+	if err == nil {
+		err = d.End()
+	}
 	var syntax *SyntaxError
 	switch {
 	case errors.As(err, &syntax):
