@@ -144,6 +144,27 @@ func breakerMutants() []Mutant {
 `}},
 		},
 		{
+			Breaks: "a probe whose read is lost is taken for a queue with nothing due", By: works("TestAProbeThatWasNotReadIsRepeated"),
+			Edits: []Edit{{parts + "fetch/fetcher.go", `f.Gate.ReadFailed(p)`, `f.Gate.Fetched(p, p.Fetch, nil)`}},
+		},
+		{
+			Breaks: "a probe whose order has gone goes on for ever", By: works("TestAProbeWhoseOrderGoesAwayIsRepeated"),
+			Edits: []Edit{{parts + "settle/write.go", `		l.Gate.Unused(&planned.delivery.Ticket) // unless it has heard how the attempt ended
+`, ``}},
+		},
+		{
+			Breaks: "a consumer that has stopped itself tells nobody of patience", By: gating("TestPatienceIsToldWhileTheOwnBreakerIsOpen"),
+			Edits: []Edit{{parts + "gating/permit.go", `!g.stale && !g.eased && !g.slowed && !g.known.Open`, `!g.stale && !g.known.Open`}},
+		},
+		{
+			Breaks: "a failure without a text opens nothing", By: gating("TestAFailureWithoutATextOpensTheBreaker"),
+			Edits: []Edit{{parts + "gating/own.go", `cmp.Or(problem, "the handler has given no reason")`, `cmp.Or(problem, "")`}},
+		},
+		{
+			Breaks: "a process has a name that comes back from the database as another", By: gating("TestTheNameOfAProcessIsASCII"),
+			Edits: []Edit{{parts + "gating/gating.go", `if r > unicode.MaxASCII {`, `if r > unicode.MaxRune {`}},
+		},
+		{
 			Breaks: "two consumers change the gate without seeing each other", By: goTest(consumer, "./internal/queue", "TestTheGateChangesOneStepAtATime"),
 			Edits: []Edit{{queue + "sql/gate_write.sql", `
    where g.revision = $2`, ``}},

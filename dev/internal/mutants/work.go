@@ -81,6 +81,13 @@ func workMutants() []Mutant {
 			Edits: []Edit{{lane, `return o.losses >= mostLosses ||`, `return false ||`}},
 		},
 		{
+			Breaks: "a result that was suppressed is unwritten for ever when its work fails", By: worker("TestWhatWasSuppressedAndFailsThenIsNotUnwritten"),
+			Edits: []Edit{{dir + "settle/write.go", `	if planned.suppressed {
+		l.Unwritten.end()
+	}
+`, ``}},
+		},
+		{
 			Breaks: "a handler in Go may end the transaction of its ack", By: public("TestWhatIsLeftToTheAckIsCommittedWithIt"),
 			Edits: []Edit{{effect + "statements.go", `case "begin", "start", "commit",`, `case "begin", "start",`}},
 		},

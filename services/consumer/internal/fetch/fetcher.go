@@ -166,7 +166,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		f.doubt(fetched.Messages, start, length)
-		f.Gate.Fetched(p, p.Fetch, nil)
+		f.Gate.ReadFailed(p)
 		return 0, false, took, err
 	}
 	if len(fetched.Suppressed) > 0 {

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/gate"
@@ -87,7 +89,7 @@ type Gate struct {
 // New knows nothing of the gate yet: the first permit asks for it.
 func New(s Settings, log *slog.Logger, m *metrics.Metrics) *Gate {
 	return &Gate{
-		who:     fmt.Sprintf("%s/%08x", s.ID, rand.Uint32()), // CONSUMER_ID may be given twice
+		who:     fmt.Sprintf("%s/%08x", ascii(s.ID), rand.Uint32()), // CONSUMER_ID may be given twice
 		workers: s.Concurrency,
 		policy:  gate.Policy{ProbeFirst: s.Breaker.ProbeFirst, ProbeMost: s.Breaker.ProbeMost},
 		longest: 2*s.HandlerTimeout + s.Grace + gate.ProbeLease,
@@ -98,6 +100,16 @@ func New(s Settings, log *slog.Logger, m *metrics.Metrics) *Gate {
 		window:  gate.NewWindow(s.Breaker.Share, s.Breaker.Least, s.Concurrency, s.window()),
 		stale:   true, // it may be closed
 	}
+}
+
+// ascii is a text that databases of every encoding give back as it was: whether the right to probe is ours is seen by it.
+func ascii(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r > unicode.MaxASCII {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // Changed signals the fetcher that there is something to tell or to hear.

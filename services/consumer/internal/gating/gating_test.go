@@ -3,11 +3,14 @@ package gating
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/gate"
+	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/metrics"
 )
 
@@ -65,5 +68,30 @@ func TestWhenHandlersHaveBecomeSlow(t *testing.T) {
 				t.Errorf("%s: slow %t, told %t", name, g.slowed, told)
 			}
 		})
+	}
+}
+
+// A handler of somebody else's may fail without a word. What it calls is unavailable all the same.
+func TestAFailureWithoutATextOpensTheBreaker(t *testing.T) {
+	t.Parallel()
+	g := newTestGate(4)
+	for message := range int64(20) {
+		ticket := NewTicket(message)
+		g.Starts(&ticket)
+		g.AttemptEnded(&ticket, ending.Returned{Err: handler.Unavailable(errors.New(""))})
+		g.Returned(&ticket)
+	}
+	ticket := NewTicket(21)
+	if g.Starts(&ticket) {
+		t.Error("handlers are started although what they call is unavailable")
+	}
+}
+
+// The name of a process is written and read again by databases of any encoding, and has to come back as it was.
+func TestTheNameOfAProcessIsASCII(t *testing.T) {
+	t.Parallel()
+	g := New(Settings{ID: "zürich-1", Concurrency: 1}, slog.New(slog.DiscardHandler), metrics.New("test", "order_queue", "test"))
+	if !strings.HasPrefix(g.who, "z?rich-1/") {
+		t.Errorf("it is called %q", g.who)
 	}
 }

@@ -1,6 +1,7 @@
 package gating
 
 import (
+	"cmp"
 	"time"
 
 	"orderflow.example/services/consumer/internal/gate"
@@ -33,6 +34,7 @@ func (o *own) heard(before gate.State, seen queue.Gate, told gate.Ask) {
 
 // tripLocked opens the breaker: that of all, or of this consumer alone.
 func (g *Gate) tripLocked(now time.Time, problem string) {
+	problem = cmp.Or(problem, "the handler has given no reason") // without one nothing would be open
 	g.epoch++
 	g.news = true
 	g.changed.Send()

@@ -36,7 +36,7 @@ func (g *Gate) Ask(ctx context.Context, link *pg.Link, q *queue.Queue, want int)
 	}
 	wanted := want
 	if g.own.Open {
-		if !g.stale && !g.known.Open && !g.known.Paused() {
+		if !g.stale && !g.eased && !g.slowed && !g.known.Open && !g.known.Paused() {
 			defer g.mu.Unlock()
 			return g.askOwnLocked(wanted), nil
 		}
@@ -178,20 +178,29 @@ func (g *Gate) permitLocked(answer gate.Answer) Permit {
 	return Permit{Fetch: answer.Grant, Shut: g.shutLocked() && !answer.Probe, Wait: answer.Wait, probe: answer.Probe}
 }
 
-// Fetched notes what came of a permit: so many messages, and the ticket of the first; nil: none.
+// Fetched notes what a read has brought that was permitted: so many messages, and the ticket of the first; nil: none.
 func (g *Gate) Fetched(p Permit, got int, first *Ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.short = got < p.Fetch
-	if !p.probe {
-		return
-	}
-	if first == nil {
+	switch {
+	case !p.probe:
+	case first != nil:
+		first.probe, g.probing = true, first
+	default:
 		g.resolveLocked(nil, gate.ProbeUnused)
 		g.idle = true
-		return
 	}
-	first.probe, g.probing = true, first
+}
+
+// ReadFailed notes that a read that was permitted has failed: it says nothing about what is due.
+func (g *Gate) ReadFailed(p Permit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.short = false
+	if p.probe {
+		g.resolveLocked(nil, gate.ProbeUnused)
+	}
 }
 
 // HasDue says that there is something due to probe with.

@@ -286,7 +286,7 @@ func (l *lane) fail(o outcome, f *ackWorkError) {
 	next := l.decide(o.delivery, l.Gate.AttemptEnded(&o.delivery.Ticket, what))
 	next.unsure = o.unsure // then this will find out that it has taken effect
 	logResult(l.Log, &o.delivery.Message, next.Ending, f.failure)
-	l.replace(next)
+	l.replace(o, next)
 }
 
 // handBack releases what is left when the lane has to end: it has not taken effect, or the release will find out that it has.
@@ -297,7 +297,7 @@ func (l *lane) handBack() {
 			drained := ending.Returned{Err: handler.ErrDraining, Cause: handler.ErrDraining}
 			next := l.decide(item.delivery, l.Gate.AttemptEnded(&item.delivery.Ticket, drained))
 			next.unsure = item.unsure
-			l.replace(next)
+			l.replace(item, next)
 		}
 	}
 	l.pending = [ending.Release + 1][]outcome{}

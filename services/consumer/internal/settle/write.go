@@ -188,7 +188,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			next := l.decide(item.delivery, ending.Orphaned{})
 			message.Log(l.Log, slog.LevelWarn, "message goes to the dead letters", &item.delivery.Message,
 				slog.String("reason", next.Reason), slog.String("error", next.Problem))
-			l.replace(next)
+			l.replace(item, next)
 		case fate == queue.Done:
 			l.done(item)
 		case item.unconfirmed:
@@ -279,10 +279,16 @@ func (l *lane) decide(d *lease.Delivery, what ending.Event) outcome {
 	return l.settler.outcome(d, l.Rules.Decide(&d.Message, what))
 }
 
-// replace makes another outcome of a delivery that cannot end as planned.
-func (l *lane) replace(into outcome) {
-	l.Held.Leave(into.delivery)
-	l.settler.put(into)
+// replace makes another outcome of a delivery that cannot end as planned. What was known of the planned one ends here.
+func (l *lane) replace(planned, next outcome) {
+	if planned.suppressed {
+		l.Unwritten.end()
+	}
+	if planned.ackWork != nil {
+		l.Gate.Unused(&planned.delivery.Ticket) // unless it has heard how the attempt ended
+	}
+	l.Held.Leave(next.delivery)
+	l.settler.put(next)
 }
 
 // suppressed deals with a batch of which the database has silently kept some rows from being written. Those are neither lost nor given
@@ -330,9 +336,6 @@ func (l *lane) spoiled(o outcome, err error) {
 		l.postpone(o)
 		return
 	}
-	if o.suppressed {
-		l.Unwritten.end()
-	}
 	next.unsure = o.unsure && next.Op == o.Op // an earlier try of the same statement
-	l.replace(next)
+	l.replace(o, next)
 }

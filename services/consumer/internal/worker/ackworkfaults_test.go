@@ -1,14 +1,21 @@
 package worker_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/handler"
+	"orderflow.example/services/consumer/internal/message"
 )
 
 // What only fails when the transaction ends, because a constraint trigger was put off until then, is the failure of its order as well:
@@ -148,4 +155,71 @@ func TestWhatAFunctionSetsForItsSessionEndsWithItsTransaction(t *testing.T) {
 	if lost := r.metric("lease_lost_total"); lost != 0 {
 		t.Errorf("%v leases were lost", lost)
 	}
+}
+
+// A result whose write was suppressed may have another end when it can be written: it is no longer one that cannot.
+func TestWhatWasSuppressedAndFailsThenIsNotUnwritten(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `if nextval('shop.tries') = 1 then raise exception 'not yet'; end if;`)
+	b.Exec(`create sequence shop.tries;
+		create function swallow() returns trigger language plpgsql as $$ begin return null; end $$;
+		create trigger swallow before update on public.orders for each row execute function swallow()`)
+	b.Publish(1)
+	r := b.start(workSettings(), f)
+	await.True(t, "it is not ready, and says why", func() bool {
+		ok, why := r.Ready()
+		return !ok && strings.Contains(why, "cannot be written")
+	})
+	b.Exec(`drop trigger swallow on public.orders`)
+	if a := b.settled(); a.Completed != 1 {
+		t.Errorf("%+v", a)
+	}
+	await.True(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
+	r.stop()
+	b.shipped()
+}
+
+// leaving is a handler in Go that leaves work.
+type leaving func(m message.Message) (work *pgx.Batch, err error)
+
+func (leaving) Handle(context.Context, message.Message) error { panic("it leaves work") }
+
+func (leaving) Runner() effect.Runner { return effect.Statements{} }
+
+func (l leaving) Leave(_ context.Context, m message.Message) (any, error) {
+	work, err := l(m)
+	if err != nil {
+		return nil, err
+	}
+	return work, nil
+}
+
+// The order of a probe goes away before its ack: nothing is known of what the handlers call, and another order finds out.
+func TestAProbeWhoseOrderGoesAwayIsRepeated(t *testing.T) {
+	b := setup(t)
+	const (
+		down = iota
+		losing
+		up
+	)
+	var state atomic.Int32
+	s := breaking("leaving")
+	s.AckWorkLanes = 1
+	r := b.start(s, leaving(func(m message.Message) (*pgx.Batch, error) {
+		if state.Load() == down {
+			return nil, handler.Unavailable(errFailed)
+		}
+		if state.CompareAndSwap(losing, up) {
+			b.Exec(`delete from public.orders where id = $1`, m.OrderID)
+		}
+		work := &pgx.Batch{}
+		work.Queue(`select 1`)
+		return work, nil
+	}))
+	b.Publish(100)
+	await.True(t, "it is probed", func() bool { return r.probes("failed") > 0 })
+	state.Store(losing)
+	await.True(t, "the breaker is closed", func() bool { return r.metric("breaker_open") == 0 })
+	await.True(t, "all other orders are completed", func() bool { a := b.Audit(); return a.Completed == 99 && a.Letters == 1 })
+	r.stop()
 }

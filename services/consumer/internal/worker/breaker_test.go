@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/kit/pgproxy"
+	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/handler"
@@ -714,4 +716,25 @@ func TestAFunctionThatTakesTooLongOpensTheBreaker(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	b.shipped()
+}
+
+// A probe whose read was lost with its connection has found out nothing. It is repeated, though nobody polls, nobody notifies, and what has
+// failed comes much later.
+func TestAProbeThatWasNotReadIsRepeated(t *testing.T) {
+	b := setup(t)
+	r := newReceiver(t)
+	r.answer(http.StatusBadGateway)
+	proxy, address := b.proxied()
+	s := breaking("alone")
+	s.Backoff = backoff.Policy{Base: time.Hour, Max: time.Hour, Multiplier: 1}
+	s.Poll = time.Hour
+	s.Breaker.ProbeFirst, s.Breaker.ProbeMost = 3*time.Second, 3*time.Second // meanwhile there is nothing new to report, which would be a look, too
+	c := b.startOn(address, s, r.handler())
+	b.Publish(200)
+	b.allOpen(r, []*running{c})
+	failed := c.probes("failed")
+	await.True(t, "it is probed", func() bool { return c.probes("failed") > failed })
+	<-proxy.Trap(named("fetch"), pgproxy.Unsent, func() { r.answer(http.StatusOK) })
+	await.True(t, "the breaker is closed", func() bool { return c.metric("breaker_open") == 0 })
+	c.stop()
 }
