@@ -1,8 +1,7 @@
-// Package backoff owns the arithmetic of waiting before trying again. It must never know what is tried.
+// Package backoff owns the arithmetic of waiting before trying again. It must never wait itself, nor know what is tried.
 package backoff
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -45,13 +44,3 @@ func (r *Retry) Next() time.Duration {
 
 // Reset forgets the failures, after a success.
 func (r *Retry) Reset() { r.failures = 0 }
-
-// Pause waits for d, or less when ctx ends.
-func Pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}

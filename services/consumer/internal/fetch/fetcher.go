@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/ops"
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/gating"
@@ -71,7 +72,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 		p, err := f.Gate.Ask(reading, f.Link, f.Queue, want.Messages)
 		f.Progress.End()
 		if err != nil {
-			backoff.Pause(ctx, retry.Next())
+			wait.For(ctx, retry.Next())
 			continue
 		}
 		if p.Shut {
@@ -86,7 +87,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 		f.Prefetch.noteRead(want.Messages, got, took, err)
 		switch {
 		case err != nil:
-			backoff.Pause(ctx, retry.Next())
+			wait.For(ctx, retry.Next())
 		case got < want.Messages:
 			retry.Reset()
 			f.Poller.fetched(got, cut)

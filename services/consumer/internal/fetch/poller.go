@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/postgres"
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/health"
@@ -146,7 +147,7 @@ func (p *Poller) Run(ctx context.Context) {
 		if err != nil {
 			p.Metrics.ListenerUp.Set(0)
 			p.wakeFetcher("poll") // the fetcher may have better luck, and is not to sleep on what may be due
-			backoff.Pause(ctx, min(retry.Next(), p.Interval))
+			wait.For(ctx, min(retry.Next(), p.Interval))
 			continue
 		}
 		retry.Reset()

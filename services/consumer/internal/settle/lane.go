@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/ending"
@@ -71,7 +72,7 @@ func (l *lane) run(ctx context.Context) {
 			continue
 		}
 		l.overdue.Store(true)
-		backoff.Pause(ctx, retry.Next())
+		wait.For(ctx, retry.Next())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/pg"
@@ -46,7 +47,7 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Q
 			c.log.Warn("waiting for the database's schema: run `api migrate`, or start the api", "found", now)
 			said = now
 		}
-		backoff.Pause(ctx, retry.Next())
+		wait.For(ctx, retry.Next())
 	}
 	return nil, false
 }
