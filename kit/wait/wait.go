@@ -2,6 +2,7 @@
 package wait
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
@@ -19,19 +20,19 @@ func For(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Pauses are the times between the tries of one thing. Each is twice as long as the one before, from First to Longest, and then half as long to
-// half as long again, so that those who failed together do not come back together.
+// Pauses are the times between the tries of one thing, such as connecting. Each is at most twice as long as the one before, and at least half of
+// that, so that those who failed together do not come back together and nobody spins. The zero value has pauses from 50 ms to 1 s.
 type Pauses struct {
-	First, Longest time.Duration
+	First, Longest time.Duration // Longest is what a recovery is noticed late at most
 
 	next time.Duration
 }
 
 // Next is how long to wait after another failure.
 func (p *Pauses) Next() time.Duration {
-	pause := max(p.next, p.First)
-	p.next = min(2*pause, p.Longest)
-	return pause/2 + rand.N(pause)
+	pause := cmp.Or(p.next, p.First, 50*time.Millisecond)
+	p.next = min(2*pause, cmp.Or(p.Longest, time.Second))
+	return pause/2 + rand.N(pause/2+1)
 }
 
 // Reset begins anew, after a success.

@@ -26,11 +26,22 @@ func TestPausesDoubleUpToTheLongest(t *testing.T) {
 	for range 3 {
 		for i, ms := range []int{10, 20, 40, 50, 50} {
 			pause := time.Duration(ms) * time.Millisecond
-			if got := p.Next(); got < pause/2 || got >= pause/2+pause {
+			if got := p.Next(); got < pause/2 || got > pause {
 				t.Errorf("pause %d is %v, not about %v", i, got, pause)
 			}
 		}
 		p.Reset()
+	}
+}
+
+func TestPausesGoFromFiftyMillisecondsToASecond(t *testing.T) {
+	t.Parallel()
+	var p wait.Pauses
+	for i := range 20 {
+		d := p.Next()
+		if d < 25*time.Millisecond || d > time.Second || i == 0 && d > 50*time.Millisecond || i > 5 && d < 500*time.Millisecond {
+			t.Fatalf("pause %d is %v", i, d)
+		}
 	}
 }
 

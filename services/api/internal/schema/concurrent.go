@@ -14,7 +14,7 @@ import (
 // againstOthers takes a step about what belongs to the whole server, again and again while others are at the same. Our lock keeps
 // out only those of the same database, and Postgres fails such statements instead of letting them wait.
 func againstOthers(ctx context.Context, step func() error) error {
-	const tries = 8
+	const tries = 9
 
 	pauses := wait.Pauses{First: 10 * time.Millisecond, Longest: time.Second}
 	for try := 1; ; try++ {

@@ -1,4 +1,4 @@
-// Package backoff owns the arithmetic of waiting before trying again. It must never wait itself, nor know what is tried.
+// Package backoff owns the arithmetic of waiting before an order is tried again. It must never wait itself, nor know what is tried.
 package backoff
 
 import (
@@ -30,17 +30,3 @@ func (p Policy) Bound(attempt int) time.Duration {
 func (p Policy) Delay(attempt int) time.Duration {
 	return rand.N(p.Bound(attempt) + 1)
 }
-
-// Retry counts the failures in a row of one thing that is tried over and over, such as connecting. The zero value waits
-// from 25 ms to 1 s: the cap is what a recovery is late at most.
-type Retry struct{ failures int }
-
-// Next returns how long to wait after another failure: between half the bound and the bound, so that it never spins.
-func (r *Retry) Next() time.Duration {
-	r.failures++
-	bound := Policy{Base: 50 * time.Millisecond, Max: time.Second, Multiplier: 2}.Bound(r.failures)
-	return bound/2 + rand.N(bound/2+1)
-}
-
-// Reset forgets the failures, after a success.
-func (r *Retry) Reset() { r.failures = 0 }

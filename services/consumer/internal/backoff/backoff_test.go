@@ -48,18 +48,3 @@ func TestDelaysStayWithinTheirBoundAndUseAllOfIt(t *testing.T) {
 		}
 	})
 }
-
-func TestRetryWaitsLongerUpToASecond(t *testing.T) {
-	t.Parallel()
-	var r Retry
-	for i := range 20 {
-		d := r.Next()
-		if d < 25*time.Millisecond || d > time.Second || i > 5 && d < 500*time.Millisecond {
-			t.Fatalf("wait %d: %s", i, d)
-		}
-	}
-	r.Reset()
-	if d := r.Next(); d > 50*time.Millisecond {
-		t.Fatalf("after a success: %s", d)
-	}
-}

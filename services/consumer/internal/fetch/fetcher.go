@@ -16,7 +16,6 @@ import (
 
 	"orderflow.example/kit/ops"
 	"orderflow.example/kit/wait"
-	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/health"
@@ -63,7 +62,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 	defer stop()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(Grace, stop) })()
 
-	var retry backoff.Retry
+	var retry wait.Pauses
 	for ctx.Err() == nil {
 		f.Buffer.release(f.Prefetch.surplus(f.Held.Counts()))
 		want, ahead := f.Prefetch.want(f.Held.Counts())

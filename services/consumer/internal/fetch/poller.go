@@ -12,7 +12,6 @@ import (
 
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/wait"
-	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/metrics"
@@ -127,8 +126,8 @@ func (p *Poller) wakeFetcher(cause string) {
 // Run looks, and wakes the fetcher, until ctx ends.
 func (p *Poller) Run(ctx context.Context) {
 	defer p.Metrics.ListenerUp.Set(0)
-	var retry backoff.Retry
-	var spin backoff.Retry // against turning on messages that are due but that nobody gets, because their rows are locked
+	var retry wait.Pauses
+	var spin wait.Pauses // against turning on messages that are due but that nobody gets, because their rows are locked
 	for ctx.Err() == nil {
 		p.takeReading()
 		var seen queue.Peeked

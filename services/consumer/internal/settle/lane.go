@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"orderflow.example/kit/wait"
-	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/lease"
@@ -44,7 +43,7 @@ type lane struct {
 // kind: a right that is missing, a table that has been dropped. The other kinds go on.
 type refusal struct {
 	until time.Time
-	retry backoff.Retry
+	retry wait.Pauses
 }
 
 func (r *refusal) note(now time.Time) { r.until = now.Add(r.retry.Next()) }
@@ -60,7 +59,7 @@ func newLane(n Needs, link *pg.Link, in chan outcome, all *Settler) *lane {
 
 // run writes outcomes until the settler was told to finish and nothing is left, or ctx ends.
 func (l *lane) run(ctx context.Context) {
-	var retry backoff.Retry
+	var retry wait.Pauses
 	for l.gather(ctx) {
 		l.await(ctx)
 		err := l.flush(ctx)

@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/wait"
-	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
@@ -15,7 +14,7 @@ import (
 
 // waitForSchema waits until the database has what we were built for, and returns the queue. It says false when ctx ended first.
 func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Queue, ok bool) {
-	var retry backoff.Retry
+	var retry wait.Pauses
 	said := ""
 	for ctx.Err() == nil {
 		var d queue.Description
