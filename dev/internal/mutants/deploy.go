@@ -38,6 +38,10 @@ func deployMutants() []Mutant {
 			Edits: []Edit{{templates + "_numbers.tpl", `(has .Values.consumer.handler (list "sql" "own"))`, `(has .Values.consumer.handler (list "sql"))`}},
 		},
 		{
+			Breaks: "a number that --set has made a text of may be any", By: suite("validate"),
+			Edits: []Edit{{templates + "_validate_services.tpl", `(gt (float64 (index . 1)) (float64 (index . 3))) -}}`, `false -}}`}},
+		},
+		{
 			Breaks: "api.requestTimeout is not passed on", By: suite("api"),
 			Edits: []Edit{{templates + "api-deployment.yaml", "- name: REQUEST_TIMEOUT\n  value: {{ .Values.api.requestTimeout | quote }}\n", ``}},
 		},

@@ -67,14 +67,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- $image := .root.Values.image -}}
 {{- $path := printf "%s/%s:%s" $image.repository .service ($image.tag | default .root.Chart.AppVersion) -}}
 {{- with index $image.digests .service -}}{{- $path = printf "%s@%s" $path . -}}{{- end -}}
-{{- $registry := .root.Values.global.imageRegistry | default $image.registry -}}
+{{- $registry := (.root.Values.global | default dict).imageRegistry | default $image.registry -}}
 {{- ternary (printf "%s/%s" $registry $path) $path (ne $registry "") -}}
 {{- end -}}
 {{- end -}}
 
 {{/* A whole image reference, its registry replaced by global.imageRegistry: (dict "root" $ "image" <reference>) */}}
 {{- define "orderflow.registry" -}}
-{{- $registry := .root.Values.global.imageRegistry -}}
+{{- $registry := (.root.Values.global | default dict).imageRegistry -}}
 {{- $path := regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" .image "" -}}
 {{- ternary (printf "%s/%s" $registry $path) .image (ne ($registry | default "") "") -}}
 {{- end -}}

@@ -26,7 +26,7 @@ No pod talks to the Kubernetes API or needs the services' addresses as variables
 serviceAccountName: {{ include "orderflow.serviceAccountName" .root | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- with concat (.root.Values.global.imagePullSecrets | default list) (.root.Values.image.pullSecrets | default list) }}
+{{- with concat ((.root.Values.global | default dict).imagePullSecrets | default list) (.root.Values.image.pullSecrets | default list) }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -64,7 +64,7 @@ install) takes v1.20.0 for the version of a cluster that it has not asked.
 {{- end -}}
 {{- end -}}
 {{- $image := .Values.image -}}
-{{- if and (eq $image.registry "orderflow.example") (not .Values.global.imageRegistry) (ne $image.pullPolicy "Never") .Release.IsInstall -}}
+{{- if and (eq $image.registry "orderflow.example") (not (.Values.global | default dict).imageRegistry) (ne $image.pullPolicy "Never") .Release.IsInstall -}}
 {{- range (lookup "v1" "Node" "" "").items -}}
 {{- if not (hasPrefix "kind://" (.spec.providerID | default "")) -}}
 {{- $problems = append $problems (printf "image.registry is orderflow.example, a name that nobody can own, and the node %s is no kind node that `make kind-up` has loaded the images into: `make push IMAGES=…` and set image.registry and image.repository, or, where the nodes have the images already, set image.pullPolicy to Never." .metadata.name) -}}

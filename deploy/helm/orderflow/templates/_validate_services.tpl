@@ -88,7 +88,7 @@
 {{- $problems := list -}}
 {{- $loadgen := .Values.loadgen -}}
 {{- if $loadgen.enabled -}}
-{{- if and $loadgen.stages (or $loadgen.duration $loadgen.rate) -}}
+{{- if and $loadgen.stages (or $loadgen.duration (float64 $loadgen.rate)) -}}
 {{- $problems = append $problems "loadgen.stages already says rate and duration: remove loadgen.rate and loadgen.duration, or loadgen.stages." -}}
 {{- end -}}
 {{- range $key := list "duration" "stages" -}}
@@ -124,6 +124,16 @@
 {{- $ms := include "orderflow.ms" (index . 1) | int64 -}}
 {{- if or (lt $ms (include "orderflow.ms" (index . 2) | int64)) (gt $ms (include "orderflow.ms" (index . 3) | int64)) -}}
 {{- $problems = append $problems (printf "%s (%s) must be from %s to %s." (index . 0) (index . 1) (index . 2) (index . 3)) -}}
+{{- end -}}
+{{- end -}}
+{{- /* `--set` makes texts of numbers with a point, whose size a schema cannot compare. */ -}}
+{{- range list
+  (list "consumer.backoff.multiplier" $consumer.backoff.multiplier 1 10)
+  (list "consumer.breaker.share" $consumer.breaker.share 0 1)
+  (list "loadgen.rate" .Values.loadgen.rate 0 1000000)
+  (list "tracing.ratio" .Values.tracing.ratio 0 1) -}}
+{{- if or (lt (float64 (index . 1)) (float64 (index . 2))) (gt (float64 (index . 1)) (float64 (index . 3))) -}}
+{{- $problems = append $problems (printf "%s (%v) must be from %v to %v." (index . 0) (index . 1) (index . 2) (index . 3)) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $keep := $api.retention -}}
