@@ -14,6 +14,21 @@ func schemaMutants() []Mutant {
 			By:     schemaTest("TestRoundedPricesAreCountedAndSaid"),
 		},
 		{
+			Breaks: "a migration that waits for a lock asks for it again at once, and nobody writes orders meanwhile",
+			Edits:  []Edit{{"services/api/migrate.go", "return 4 * schema.LockPatience", "return 4 * time.Millisecond"}},
+			By:     goTest("services/api", ".", "TestAMigrationThatWaitsForALockLetsOthersPass"),
+		},
+		{
+			Breaks: "a service that migrates does not wait until others have had their turn",
+			Edits:  []Edit{{"services/api/migrate.go", "case m.now().Before(m.until):", "case m.now().Before(m.until) && m.done:"}},
+			By:     goTest("services/api", ".", "TestAMigrationThatWaitsForALockLetsOthersPass"),
+		},
+		{
+			Breaks: "a migration waits for a lock for half a minute",
+			Edits:  []Edit{{dir + "session.go", "LockPatience = 3 * time.Second", "LockPatience = 30 * time.Second"}},
+			By:     schemaTest("TestMigrateIsNotEndedByAStatementTimeout"),
+		},
+		{
 			Breaks: "the example's utcnow() is taken for local time",
 			Edits:  []Edit{{dir + "migrations/00004_created_at.sql", "when (new.message_id is null", "when (new.message_id is not null"}},
 			By:     schemaTest("TestAdoptedMomentsAreUTCWhateverTheDatabasesTimezone"),

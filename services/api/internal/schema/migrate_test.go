@@ -255,7 +255,7 @@ func TestMigrateIsNotEndedByAStatementTimeout(t *testing.T) {
 	if err := db.migrate(schema.Options{Queue: queue, PGMQ: schema.InstallSQL}); err != nil {
 		t.Fatal(err)
 	}
-	wantTable(t, db.conn, `select distinct * from timeouts`, "0|0|10s")
+	wantTable(t, db.conn, `select distinct * from timeouts`, "0|0|3s")
 }
 
 func TestCurrentWorksInATransaction(t *testing.T) {

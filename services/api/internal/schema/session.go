@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,10 +17,15 @@ import (
 // lockKey names the advisory lock of this database's migrations: "orderflw" in ASCII. Advisory locks are per database.
 const lockKey = 0x6f72646572666c77
 
+// LockPatience is how long a migration waits for a lock. Who comes later queues behind it, those who write orders too, so it gives up soon, and
+// the caller of Migrate tries again when they have had their turn. It is above deadlock_timeout (1 s), after which a vacuum makes room.
+const LockPatience = 3 * time.Second
+
 // sessionSettings are for a connection that changes the schema: never ended by a timeout that is meant for the services'
-// short statements, and giving up on a lock instead of holding up everybody who queues behind it. The caller of Migrate
-// tries again.
-var sessionSettings = postgres.Settings{"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "lock_timeout": "10s"}
+// short statements.
+var sessionSettings = postgres.Settings{
+	"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "lock_timeout": strconv.FormatInt(LockPatience.Milliseconds(), 10),
+}
 
 // sessionConfig is cfg with these settings. They are statements and not parameters of the connection's start, which
 // poolers refuse. What a migration has to say (raise warning) goes to the log.
