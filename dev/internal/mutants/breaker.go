@@ -170,6 +170,10 @@ func breakerMutants() []Mutant {
    where g.revision = $2`, ``}},
 		},
 		{
+			Breaks: "whoever others are quicker than again and again gives a change of the gate up", By: goTest(consumer, "./internal/queue", "TestTheGateChangesOneStepAtATime"),
+			Edits: []Edit{{queue + "gate.go", `if same++; found.Revision != last {`, `if same++; found.Revision < last {`}},
+		},
+		{
 			Breaks: "a change of the gate undoes a pause", By: goTest(consumer, "./internal/queue", "TestTheGateIsReadAsItWasWritten"),
 			Edits: []Edit{{queue + "sql/gate_write.sql", `set revision = excluded.revision, breaker_open`, `set revision = excluded.revision, paused_at = excluded.paused_at, breaker_open`}},
 		},

@@ -170,6 +170,23 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{sql + "nack.sql", `(select msg_id from back where stands)`, `(select msg_id from back)`}},
 		},
 		{
+			Breaks: "a batch of nacks takes time by the square of its size", By: queue("TestPlansHoldWhateverThePlannerBelieves"),
+			Edits: []Edit{{sql + "nack.sql", `(select distinct on (id) id, attempt, error
+            from free
+`, `(select distinct on (order_id) order_id as id, attempt, error
+            from back
+           where order_id in (select id from free)
+`}},
+		},
+		{
+			Breaks: "a batch of acks with work takes time by the square of its size", By: queue("TestPlansHoldWhateverThePlannerBelieves"),
+			Edits: []Edit{{sql + "acked_open.sql", `       null, null
+  from gone
+`, `       null, null
+  from gone join done on done.id = gone.order_id
+`}},
+		},
+		{
 			Breaks: "a release that is undone is one", By: queue("TestWhatATriggerUndoesIsNotTakenForWritten"),
 			Edits: []Edit{{sql + "release.sql", `where stands`, ``}},
 		},

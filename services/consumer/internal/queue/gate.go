@@ -78,8 +78,7 @@ func (q *Queue) Resume(ctx context.Context, conn *pgx.Conn) (Gate, error) {
 // ChangeGate changes the gate, but for its pause, as change says, which is called again with another one when somebody else has been quicker. It returns what is
 // agreed on. Where others are to know of the change at once they are told.
 func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate) gate.State) (Gate, error) {
-	same, last := 0, int64(-1)
-	for range gateTries {
+	for same, last := 0, int64(-1); same < sameTries; {
 		found, err := q.ReadGate(ctx, conn)
 		if err != nil {
 			return Gate{}, err
@@ -96,19 +95,14 @@ func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate
 			found.State, found.Revision = next, revision
 			return found, nil
 		}
-		if found.Revision != last {
-			same, last = 0, found.Revision
-		} else if same++; same == sameTries {
-			break // it is nobody else's success
+		if same++; found.Revision != last {
+			same, last = 0, found.Revision // somebody else was quicker: so it goes on, with however many there are
 		}
 	}
 	return Gate{}, ErrGateStuck
 }
 
-// gateTries is how often a change is tried. Each failure is somebody else's success, as a rule.
-const gateTries = 30
-
-// sameTries is how often it may fail without anybody else's change.
+// sameTries is how often a change may fail without anybody else's.
 const sameTries = 3
 
 // ErrGateStuck says that the gate's row does not change: a trigger suppresses it, for instance.

@@ -18,7 +18,7 @@ import (
 func TestTheGateChangesOneStepAtATime(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
-	const writers, changes = 4, 25
+	const writers, changes = 12, 25
 	var all sync.WaitGroup
 	for range writers {
 		all.Go(func() {

@@ -54,22 +54,33 @@ func (q *Queue) OpenAck(ctx context.Context, conn *pgx.Conn, entries []Entry, un
 	var b pgx.Batch
 	b.Queue("begin isolation level read committed, read write")
 	restore(&b, setLocal, s.Ours)
-	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, encodable(conn, consumer), c.started).Query(func(rows pgx.Rows) error {
-		var a Acked
-		var took float64
-		_, err := pgx.ForEachRow(rows, []any{&a.ID, &a.ReadCount, &a.EnqueuedAt, &a.OrderID, &a.Created, &a.First, &a.Effects, &took}, func() error {
-			a.Took = seconds(took)
-			open.Acked = append(open.Acked, a)
-			return nil
-		})
-		return err
-	})
+	b.Queue(statement, c.ids, c.reads, c.enqueued, c.orders, c.created, c.attempts, encodable(conn, consumer), c.started).Query(open.read)
 	b.Queue(setLocal, s.Theirs.names, s.Theirs.values)
 	if err := conn.SendBatch(ctx, &b).Close(); err != nil {
 		rollback(ctx, conn)
 		return nil, fmt.Errorf("ack: %w", err)
 	}
 	return open, nil
+}
+
+// read reads the answer of acked_open.sql: what became of the orders, and then their messages.
+func (o *OpenAck) read(rows pgx.Rows) error {
+	var a Acked
+	var took float64
+	var first *bool
+	var effects *int32
+	orders := map[int64]Acked{}
+	_, err := pgx.ForEachRow(rows, []any{&a.ID, &a.ReadCount, &a.EnqueuedAt, &a.OrderID, &a.Created, &took, &first, &effects}, func() error {
+		if first != nil {
+			orders[a.OrderID] = Acked{First: *first, Effects: *effects}
+			return nil
+		}
+		order := orders[a.OrderID] // it is there, or the statement fails
+		a.First, a.Effects, a.Took = order.First, order.Effects, seconds(took)
+		o.Acked = append(o.Acked, a)
+		return nil
+	})
+	return err
 }
 
 // Commit checks that the ack still stands, and commits. What fails is rolled back. What the work has set for longer than its transaction

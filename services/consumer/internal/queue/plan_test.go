@@ -83,6 +83,9 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 			if whole := wholeScan(plan); whole != "" {
 				t.Errorf("%s, %s: reads all of a table or an index, at %q:\n%s", when, name, whole, plan)
 			}
+			if strings.Contains(plan, "Join Filter") {
+				t.Errorf("%s, %s: compares each row of a batch with each other one:\n%s", when, name, plan)
+			}
 			if !strings.Contains(plan, "Index Cond") {
 				t.Errorf("%s, %s: uses no index:\n%s", when, name, plan)
 			}

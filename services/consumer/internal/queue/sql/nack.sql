@@ -30,7 +30,7 @@ back as (
               and q.headers -> 'orderflow-retry' = to_jsonb(q.read_ct) as stands
 ),
 free as materialized (
-  select o.id
+  select o.id, back.attempt, back.error
     from back
     join public.orders as o on o.id = any (array[back.order_id]) and o.created_at = back.created_at and o.status = 'pending'
      for no key update of o skip locked
@@ -39,11 +39,10 @@ told as (
   update public.orders as o
      set attempts = failure.attempt,
          last_error = failure.error
-    from (select distinct on (order_id) order_id, attempt, error
-            from back
-           where order_id in (select id from free)
-           order by order_id, attempt desc) as failure
-   where o.id = any (array[failure.order_id])
+    from (select distinct on (id) id, attempt, error
+            from free
+           order by id, attempt desc) as failure
+   where o.id = any (array[failure.id])
   returning o.id, o.attempts = failure.attempt as stands
 ),
 lacking as (
