@@ -15,6 +15,7 @@ type Conn struct {
 	owner  *Listener
 	state  atomic.Int64 // what it is, in the two lowest bits, and since when, in ns since the program's start
 	closed atomic.Bool
+	looked atomic.Bool // the server has taken what had come, and has not asked for more yet
 
 	answered atomic.Bool // at least once
 }
@@ -49,6 +50,14 @@ func (c *Conn) mark(state int64) bool {
 	}
 }
 
+// Read reads what the client has sent.
+func (c *Conn) Read(b []byte) (int, error) {
+	c.looked.Store(false)
+	n, err := c.Conn.Read(b)
+	c.looked.Store(true)
+	return n, err
+}
+
 // Idle says that a request is answered and nothing is under way. When that has lasted a while, the connection is among the first to be
 // closed for others. Like its siblings it is false when it has been closed already.
 func (c *Conn) Idle() bool {
@@ -71,8 +80,13 @@ func (c *Conn) Evict(longer time.Duration) bool {
 	return was&stateMask == waiting && now()-was&^stateMask > int64(longer) && c.evict(was)
 }
 
-// evict closes the connection if its state is still the one in which it was chosen.
+// evict closes the connection if its state is still the one in which it was chosen, and if it is its client that is late. Where the server
+// is about to read and something is there to be read, the server is: it got no processor meanwhile. A client cannot feign that for longer
+// than the server takes to read.
 func (c *Conn) evict(was int64) bool {
+	if !c.looked.Load() && unread(c.Conn) {
+		return false
+	}
 	if !c.state.CompareAndSwap(was, now()|evicted) {
 		return false
 	}

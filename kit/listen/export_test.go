@@ -13,3 +13,6 @@ func (c *Conn) Chosen() (evict func() bool) {
 	was := c.state.Load()
 	return func() bool { return c.evict(was) }
 }
+
+// Unread tells whether there is something that the server has not read.
+func (c *Conn) Unread() bool { return unread(c.Conn) }

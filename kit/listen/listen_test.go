@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/listen"
 	"orderflow.example/kit/testlog"
 )
@@ -287,6 +288,86 @@ func TestWhoIsWorkedForMeanwhileStays(t *testing.T) {
 	if evict() || gone(t, client) {
 		t.Error("it was closed while its request is worked on")
 	}
+}
+
+// A server that got no processor for a while does not take it for its clients' silence: who has sent something that it has not read yet
+// stays. Who has been heard, and says nothing more that the server asks for, goes.
+func TestWhomTheServerHasNotHeardYetStays(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 2)
+	l.Fresh(0)
+	heard, h := connect(t, l)
+	say(t, heard, h, "GET /")
+	if n, err := h.Read(make([]byte, 100)); n != 5 || err != nil {
+		t.Fatalf("read %d, %v", n, err)
+	}
+	say(t, heard, h, "or") // and the server is at work on what it has read, instead of reading on
+	unheard, u := connect(t, l)
+	say(t, unheard, u, "GET / HTTP/1.1")
+	if !u.Waiting() || !h.Waiting() || u.Evict(-time.Second) || gone(t, unheard) {
+		t.Error("one was closed whom the server has not heard yet")
+	}
+	if !h.Evict(-time.Second) || !gone(t, heard) {
+		t.Error("one stays who has been heard")
+	}
+	if n, err := u.Read(make([]byte, 100)); n != 14 || err != nil {
+		t.Errorf("read %d, %v", n, err)
+	}
+	if !u.Evict(-time.Second) {
+		t.Error("who has been heard since stays")
+	}
+}
+
+// slowToRead is a connection whose Read begins when it is let go on.
+type slowToRead struct {
+	*net.TCPConn
+	begun, goOn chan struct{}
+}
+
+func (s slowToRead) Read(b []byte) (int, error) {
+	s.begun <- struct{}{}
+	<-s.goOn
+	return s.TCPConn.Read(b)
+}
+
+// The same while the server is in Read: the system has woken it, and it has not run yet.
+func TestWhomTheServerIsAboutToHearStays(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 1)
+	l.Fresh(0)
+	client, server := connect(t, l)
+	say(t, client, server, "GET /")
+	if n, err := server.Read(make([]byte, 100)); n != 5 || err != nil {
+		t.Fatalf("read %d, %v", n, err)
+	}
+	slow := slowToRead{TCPConn: server.Conn.(*net.TCPConn), begun: make(chan struct{}), goOn: make(chan struct{})}
+	server.Conn = slow
+	read := make(chan int)
+	go func() {
+		n, _ := server.Read(make([]byte, 100))
+		read <- n
+	}()
+	<-slow.begun
+	say(t, client, server, " HTTP/1.1")
+	if !server.Waiting() || server.Evict(-time.Second) || gone(t, client) {
+		t.Error("it was closed")
+	}
+	close(slow.goOn)
+	if n := <-read; n != 9 {
+		t.Errorf("read %d", n)
+	}
+	if !server.Evict(-time.Second) {
+		t.Error("who says nothing more stays")
+	}
+}
+
+// say sends something and returns when the other end could read it.
+func say(t *testing.T, client net.Conn, server *listen.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(client, text); err != nil {
+		t.Fatal(err)
+	}
+	await.True(t, "what was said to arrive", server.Unread)
 }
 
 func TestOnlyWhoIsWaitedForLongEnoughIsEvicted(t *testing.T) {

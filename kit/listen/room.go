@@ -12,7 +12,8 @@ import (
 //  2. those whose clients have been waited for longer than `fresh`: first the more numerous of those that have had an answer and those
 //     that have had none, so that neither crowd takes more than half of the room from the other.
 //
-// Within each, the one that has been so longest goes first. Those on whose request the server works are never closed.
+// Within each, the one that has been so longest goes first. Those on whose request the server works are never closed, nor those whose
+// clients have sent something that the server, for want of a processor, has not read yet.
 
 // lookAgain is how long a newcomer waits before it looks for room again when there is none.
 const lookAgain = 10 * time.Millisecond

@@ -61,6 +61,19 @@ func connectionMutants() []Mutant {
 			Edits: []Edit{{listen + "room.go", `!evictable(state) || state >= aged:`, `!evictable(state) || aged == 0:`}},
 		},
 		{
+			Breaks: "that the server got no processor is taken for a newcomer's silence", By: kit("TestWhomTheServerHasNotHeardYetStays"),
+			Edits: []Edit{{listen + "conn.go", `!c.looked.Load() && unread(c.Conn)`, `unread(nil)`}},
+		},
+		{
+			Breaks: "that the server got no processor is taken for the silence of who has been heard before", By: kit("TestWhomTheServerIsAboutToHearStays"),
+			Edits: []Edit{{listen + "conn.go", `	c.looked.Store(false)
+`, ``}},
+		},
+		{
+			Breaks: "whose answer waits to be taken stays by asking more", By: kit("TestWhomTheServerHasNotHeardYetStays"),
+			Edits: []Edit{{listen + "conn.go", `!c.looked.Load() && unread(c.Conn)`, `unread(c.Conn)`}},
+		},
+		{
 			Breaks: "each way to notice a broken connection is news", By: goTest("kit", "./postgres", "TestEachErrorOfAnOutageIsNewsOnce"),
 			Edits: []Edit{{"kit/postgres/refusal.go", `"): ended"`, `"$0"`}},
 		},
