@@ -20,7 +20,21 @@ func (b *Bench) publishing() []group {
 	return append(groups, group{
 		name: "batch", title: "POST /orders/batch, 100 orders each",
 		contenders: append([]contender{b.publishDirectly(64), b.publish(4, 100), b.publish(16, 100)}, b.riverBatches()...),
+	}, group{
+		name: "publish-backlog", title: "POST /orders beside a backlog, 64 connections",
+		note:       "The orders of the backlog wait and nobody works on them, while the api counts them for the dashboard and looks after them.",
+		contenders: []contender{b.publishBeside("nothing waits", 0), b.publishBeside("1,000,000 wait", 1_000_000)},
 	})
+}
+
+// publishBeside is publish over 64 connections while so many orders wait.
+func (b *Bench) publishBeside(name string, waiting int) contender {
+	return contender{name: name, measure: func(ctx context.Context) (figures, error) {
+		if err := b.fill(ctx, waiting, 0); err != nil {
+			return figures{}, err
+		}
+		return b.publish(64, 1).measure(ctx)
+	}}
 }
 
 // publish sends orders to one api as fast as they are answered, so many in a request.
