@@ -15,13 +15,12 @@ type Buffer struct {
 	waiting chan *lease.Delivery
 	held    *lease.Set
 	gate    *gating.Gate
-	rules   ending.Rules
 	settler *settle.Settler
 }
 
 // NewBuffer has room for most deliveries.
-func NewBuffer(most int, held *lease.Set, gate *gating.Gate, rules ending.Rules, settler *settle.Settler) *Buffer {
-	return &Buffer{waiting: make(chan *lease.Delivery, most), held: held, gate: gate, rules: rules, settler: settler}
+func NewBuffer(most int, held *lease.Set, gate *gating.Gate, settler *settle.Settler) *Buffer {
+	return &Buffer{waiting: make(chan *lease.Delivery, most), held: held, gate: gate, settler: settler}
 }
 
 // Waiting is where workers take from, until it is closed.
@@ -66,6 +65,6 @@ func (b *Buffer) ReleaseAll() { b.release(cap(b.waiting)) }
 func (b *Buffer) HandBack(d *lease.Delivery) {
 	b.gate.Unused(&d.Ticket)
 	if b.held.Decide(d, lease.Leaving) {
-		b.settler.Put(d, b.rules.Decide(&d.Message, ending.Unstarted{Ago: time.Since(d.Due)}))
+		b.settler.Settle(d, ending.Unstarted{Ago: time.Since(d.Due)})
 	}
 }

@@ -31,23 +31,22 @@ import (
 
 // Fetcher reads messages while there is room for them and something to read.
 type Fetcher struct {
-	Link        *pg.Link
-	Queue       *queue.Queue
-	Concurrency int
-	Prefetch    *Prefetch
-	Room        signal.Signal // tells that there may be room for more
-	Poller      *Poller       // tells that there may be something
-	Gate        *gating.Gate
-	Term        *lease.Term
-	Held        *lease.Set
-	Rules       ending.Rules
-	Buffer      *Buffer
-	Settler     *settle.Settler // of what no worker will have
-	Progress    *health.Progress
-	Reads       *health.Statements
-	Spans       spans.Spans
-	Log         *slog.Logger
-	Metrics     *metrics.Metrics
+	Link     *pg.Link
+	Queue    *queue.Queue
+	Prefetch *Prefetch
+	Room     signal.Signal // tells that there may be room for more
+	Poller   *Poller       // tells that there may be something
+	Gate     *gating.Gate
+	Term     *lease.Term
+	Held     *lease.Set
+	Rules    ending.Rules
+	Buffer   *Buffer
+	Settler  *settle.Settler // of what no worker will have
+	Progress *health.Progress
+	Reads    *health.Statements
+	Spans    spans.Spans
+	Log      *slog.Logger
+	Metrics  *metrics.Metrics
 
 	lastReceived time.Time // when a log line has last said so
 }
@@ -201,14 +200,14 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 	f.logReceived(len(messages))
 	answered := time.Now()
 	all := make([]*lease.Delivery, len(messages))
-	var hopeful, leaving []*lease.Delivery
-	var ends []ending.Ending // of those that are leaving
+	var hopeful, dead []*lease.Delivery
+	var ends []ending.Ending // of the dead
 	for i := range messages {
 		m := &messages[i]
 		d := lease.New(&m.Message, sent, answered, length)
 		if end := f.Rules.Decide(&m.Message, ending.Arrived{Poison: m.Poison}); end.Ends() {
 			message.Log(f.Log, slog.LevelWarn, "message goes to the dead letters", &d.Message, slog.String("reason", end.Reason), slog.String("error", end.Problem))
-			leaving, ends = append(leaving, d), append(ends, end)
+			dead, ends = append(dead, d), append(ends, end)
 		} else {
 			hopeful = append(hopeful, d)
 		}
@@ -219,14 +218,16 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 	f.Spans.Received(all, sent)
 	f.Gate.Fetched(p, len(all), &all[0].Ticket)
 	kept, back := f.keep(hopeful)
-	for _, d := range back {
-		leaving, ends = append(leaving, d), append(ends, f.Rules.Decide(&d.Message, ending.Unstarted{Ago: time.Since(d.Due)}))
-	}
 	f.Held.Add(kept)
-	f.Held.AddLeaving(leaving)
-	for i, d := range leaving {
+	f.Held.AddLeaving(dead)
+	f.Held.AddLeaving(back)
+	for i, d := range dead {
 		f.Gate.Unused(&d.Ticket)
 		f.Settler.Put(d, ends[i])
+	}
+	for _, d := range back {
+		f.Gate.Unused(&d.Ticket)
+		f.Settler.Settle(d, ending.Unstarted{Ago: time.Since(d.Due)})
 	}
 	for _, d := range kept {
 		f.Buffer.put(ctx, d)
@@ -244,7 +245,7 @@ func (f *Fetcher) keep(read []*lease.Delivery) (kept, back []*lease.Delivery) {
 	}
 	if now := f.Prefetch.caution; now > before {
 		f.Log.Warn("messages whose last delivery went unanswered were read again; limiting concurrency",
-			"times_in_a_row", int(now), "at_work_at_most", now.Of(f.Concurrency))
+			"times_in_a_row", int(now), "at_work_at_most", now.Of(f.Prefetch.limits.Concurrency))
 	}
 	return kept, back
 }

@@ -66,6 +66,9 @@ func (h *Set) Add(deliveries []*Delivery) { h.add(deliveries, buffered) }
 func (h *Set) AddLeaving(deliveries []*Delivery) { h.add(deliveries, Leaving) }
 
 func (h *Set) add(deliveries []*Delivery, as Stage) {
+	if len(deliveries) == 0 {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, d := range deliveries {

@@ -300,5 +300,5 @@ func (l *lane) handBack() {
 			l.replace(item, next)
 		}
 	}
-	l.pending = [ending.Release + 1][]outcome{}
+	l.pending = [kinds][]outcome{}
 }

@@ -32,12 +32,15 @@ type lane struct {
 	ackWork *ackWork // of a lane for ack work; else nil
 	in      chan outcome
 	freed   signal.Signal // signals that heartbeats are over
-	pending [ending.Release + 1][]outcome
+	pending [kinds][]outcome
 	taken   []outcome // by the heartbeat, which is at their leases just now
-	refused [ending.Release + 1]refusal
+	refused [kinds]refusal
 	most    int         // outcomes in one statement: less than mostWritten while statements take too long
 	overdue atomic.Bool // results wait for a connection
 }
+
+// kinds of outcomes there are, by their [ending.Op].
+const kinds = ending.Release + 1
 
 // refusal keeps one kind of statement back for a while, after the server has refused it for a reason that concerns the whole
 // kind: a right that is missing, a table that has been dropped. The other kinds go on.

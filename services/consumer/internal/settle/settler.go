@@ -63,7 +63,12 @@ func New(n Needs, link *pg.Link, most int) *Settler {
 	return s
 }
 
-// Put takes over a delivery that has been decided, and is leaving.
+// Settle takes over a delivery that is leaving, because of what has happened to it.
+func (s *Settler) Settle(d *lease.Delivery, what ending.Event) {
+	s.Put(d, s.needs.Rules.Decide(&d.Message, what))
+}
+
+// Put takes over a delivery that is leaving, and of which it has been decided how.
 func (s *Settler) Put(d *lease.Delivery, end ending.Ending) { s.put(s.outcome(d, end)) }
 
 // Doubt takes over a delivery of a read whose commit went unanswered: the lease may not be ours, and so it is handed back.

@@ -64,7 +64,6 @@ type Consumer struct {
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 
-	rules    ending.Rules
 	held     *lease.Set
 	room     signal.Signal // there may be room for more messages
 	prefetch *fetch.Prefetch
@@ -89,7 +88,7 @@ type Consumer struct {
 func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *metrics.Metrics) *Consumer {
 	c := &Consumer{
 		settings: s, server: server, handler: h, log: log, metrics: m,
-		rules: ending.NewRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), held: lease.NewSet(s.Concurrency), room: signal.New(),
+		held: lease.NewSet(s.Concurrency), room: signal.New(),
 		spans: spans.New(s.Tracer, server, s.Queue), now: time.Now, lookPause: fetch.LookPause, ackPause: settle.AckPause,
 	}
 	lanes := 0
@@ -153,32 +152,31 @@ func (c *Consumer) Run(ctx context.Context) error {
 	lanes, stopLanes := context.WithCancel(handling)
 	defer stopLanes()
 
-	term := lease.NewTerm(s.Visible, c.log)
+	rules, term := ending.NewRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), lease.NewTerm(s.Visible, c.log)
 	heartbeats := &lease.Heartbeats{
 		Link: beating, Queue: q, Held: c.held, Term: term, Consumer: s.ID, Progress: c.steps.heartbeat, Log: c.log, Metrics: c.metrics,
 	}
 	settler := settle.New(settle.Needs{
-		Queue: q, Held: c.held, Rules: c.rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, AckPause: c.ackPause, RetryIn: poller.RetryIn,
+		Queue: q, Held: c.held, Rules: rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, AckPause: c.ackPause, RetryIn: poller.RetryIn,
 		Draining: c.draining.Load, Room: c.room, Progress: c.steps.settle, Note: func(o ending.Op, err error) { c.writes[o].Note(err) },
 		Unwritten: &c.unwritten, Tally: &c.presence.Tally, Spans: c.spans, Log: c.log, Metrics: c.metrics,
 	}, writing, c.prefetch.MostHeld())
 	defer settler.AddAckWork(c.server, settle.AckWork{
 		Runner: c.runner, Limit: s.HandlerTimeout, Heartbeats: heartbeats, Took: c.ackWorkTook, Note: c.working.Note, Lanes: c.steps.ackWork,
 	})()
-	buffer := fetch.NewBuffer(c.prefetch.MostHeld(), c.held, c.gate, c.rules, settler)
+	buffer := fetch.NewBuffer(c.prefetch.MostHeld(), c.held, c.gate, settler)
 	handlers := &workers{
 		timeout: s.HandlerTimeout, call: newCall(c.handler, c.log), buffer: buffer, room: c.room, prefetch: c.prefetch, held: c.held, gate: c.gate,
 		heartbeats: heartbeats, settler: settler, draining: c.draining.Load, spans: c.spans, log: c.log, metrics: c.metrics,
 	}
 	fetcher := &fetch.Fetcher{
-		Link: reading, Queue: q, Concurrency: s.Concurrency, Prefetch: c.prefetch, Room: c.room, Poller: poller, Gate: c.gate, Term: term, Held: c.held,
-		Rules: c.rules, Buffer: buffer, Settler: settler, Progress: c.steps.fetch, Reads: c.reads, Spans: c.spans, Log: c.log, Metrics: c.metrics,
+		Link: reading, Queue: q, Prefetch: c.prefetch, Room: c.room, Poller: poller, Gate: c.gate, Term: term, Held: c.held,
+		Rules: rules, Buffer: buffer, Settler: settler, Progress: c.steps.fetch, Reads: c.reads, Spans: c.spans, Log: c.log, Metrics: c.metrics,
 	}
 	deadlines := &lease.Deadlines{
 		Held: c.held, Visible: s.Visible, Grace: lease.GraceOf(s.Visible, s.HandlerTimeout), Room: c.room, Log: c.log, Metrics: c.metrics,
 		GiveUp: func(d *lease.Delivery) {
-			overran := c.gate.AttemptEnded(&d.Ticket, ending.Overran(s.HandlerTimeout))
-			settler.Put(d, c.rules.Decide(&d.Message, overran))
+			settler.Settle(d, c.gate.AttemptEnded(&d.Ticket, ending.Overran(s.HandlerTimeout)))
 		},
 	}
 	reporter := &presence.Reporter{Presence: c.presence, Link: poller.Link(), Queue: q, Progress: c.steps.poll}
@@ -198,7 +196,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.draining.Store(true)
 	defer reporter.Drain(writable, finished(&readers))()
 	(&drain{
-		held: c.held, rules: c.rules, buffer: buffer, settler: settler, readers: &readers, workers: &working, stopHandling: stopHandling,
+		held: c.held, buffer: buffer, settler: settler, readers: &readers, workers: &working, stopHandling: stopHandling,
 		limit: s.Drain, log: c.log,
 	}).run()
 	stopLanes()

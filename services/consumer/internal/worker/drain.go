@@ -23,7 +23,6 @@ const (
 // drain brings every delivery to its decision.
 type drain struct {
 	held             *lease.Set
-	rules            ending.Rules
 	buffer           *fetch.Buffer
 	settler          *settle.Settler
 	readers, workers *sync.WaitGroup
@@ -59,7 +58,7 @@ func (d *drain) run() {
 	d.buffer.ReleaseAll()
 	for _, left := range d.held.AbandonAll() {
 		message.Log(d.log, slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &left.Message)
-		d.settler.Put(left, d.rules.Decide(&left.Message, ending.Unstarted{}))
+		d.settler.Settle(left, ending.Unstarted{})
 	}
 }
 
