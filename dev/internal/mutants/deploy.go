@@ -42,6 +42,14 @@ func deployMutants() []Mutant {
 			Edits: []Edit{{templates + "_validate_services.tpl", `(gt (float64 (index . 1)) (float64 (index . 3))) -}}`, `false -}}`}},
 		},
 		{
+			Breaks: "pg_dump is given parameters that it refuses", By: suite("backup"),
+			Edits: []Edit{{templates + "backup.yaml", `(dict "root" $ "role" "owner" "libpq" true) | nindent 4`, `(dict "root" $ "role" "owner") | nindent 4`}},
+		},
+		{
+			Breaks: "pg_dump is given a key that everybody can read", By: suite("backup"),
+			Edits: []Edit{{templates + "_database.tpl", `defaultMode: 0440`, `defaultMode: 0444`}},
+		},
+		{
 			Breaks: "api.requestTimeout is not passed on", By: suite("api"),
 			Edits: []Edit{{templates + "api-deployment.yaml", "- name: REQUEST_TIMEOUT\n  value: {{ .Values.api.requestTimeout | quote }}\n", ``}},
 		},

@@ -47,8 +47,13 @@ anything, and no printed URL can show them.
 {{- .Values.postgres.tls.existingSecret | default (printf "%s-postgres-tls" (include "orderflow.fullname" .)) -}}
 {{- end -}}
 
-{{/* The database's address, without user and password. A host that only a Secret knows is put in by the kubelet. */}}
+{{/*
+The database's address, without user and password: (dict "root" $ "libpq" <whether psql and its like are to read it>).
+A host that only a Secret knows is put in by the kubelet. What only the services understand, libpq would refuse.
+*/}}
 {{- define "orderflow.database.url" -}}
+{{- $libpq := .libpq -}}
+{{- with .root -}}
 {{- $external := .Values.externalDatabase -}}
 {{- $host := include "orderflow.postgres.host" . -}}
 {{- if and (not .Values.postgres.enabled) $external.hostKey -}}{{- $host = "$(DATABASE_HOST)" -}}{{- end -}}
@@ -59,9 +64,19 @@ postgres://{{ ternary (printf "[%s]" $host) $host (contains ":" $host) }}:{{ inc
 &sslcert={{ include "orderflow.secretFile" (dict "for" "database-client" "secret" . "key" "tls.crt") }}&sslkey={{ include "orderflow.secretFile" (dict "for" "database-client" "secret" . "key" "tls.key") }}
 {{- end -}}
 {{- range $name, $value := $external.parameters -}}
+{{- if or (not $libpq) (has $name (include "orderflow.libpq.parameters" $ | fromYamlArray)) -}}
 &{{ $name }}={{ $value | urlquery | replace "+" "%20" }}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Those that PostgreSQL 14's libpq knows (https://www.postgresql.org/docs/14/libpq-connect.html), but for what the chart sets. */}}
+{{- define "orderflow.libpq.parameters" -}}
+[application_name, channel_binding, client_encoding, connect_timeout, fallback_application_name, gssencmode, gsslib, hostaddr, keepalives,
+keepalives_count, keepalives_idle, keepalives_interval, krbsrvname, options, passfile, sslcert, sslcrl, sslcrldir, sslkey, sslpassword, sslrootcert, sslsni,
+ssl_max_protocol_version, ssl_min_protocol_version, target_session_attrs, tcp_user_timeout]
 {{- end -}}
 
 {{/*
@@ -90,7 +105,7 @@ generated: {{ eq $own.existingSecret "" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Variables by which a container reaches the database: (dict "root" $ "role" "api") */}}
+{{/* Variables by which a container reaches the database: (dict "root" $ "role" "api" "libpq" <see above>) */}}
 {{- define "orderflow.database.env" -}}
 {{- $role := include "orderflow.role" . | fromYaml -}}
 {{- $external := ternary dict .root.Values.externalDatabase .root.Values.postgres.enabled -}}
@@ -104,7 +119,7 @@ generated: {{ eq $own.existingSecret "" }}
     secretKeyRef: {name: {{ $external.existingSecret | quote }}, key: {{ $external.hostKey | quote }}}
 {{- end }}
 - name: DATABASE_URL
-  value: {{ include "orderflow.database.url" .root | quote }}
+  value: {{ include "orderflow.database.url" . | quote }}
 - name: PGUSER
   {{- if $role.user }}
   value: {{ $role.user | quote }}
@@ -119,7 +134,10 @@ generated: {{ eq $own.existingSecret "" }}
   value: {{ .root.Values.queue.name | quote }}
 {{- end -}}
 
-{{/* Volumes of what the roles need to reach the database, and their mounts: (dict "root" $ "roles" (list "api")) */}}
+{{/*
+Volumes of what the roles need to reach the database, and their mounts: (dict "root" $ "roles" (list "api") "libpq" <see above>).
+A key that others can read is refused by libpq; the pod's fsGroup reads it.
+*/}}
 {{- define "orderflow.database.volumes" -}}
 {{- range .roles }}
 {{- $role := include "orderflow.role" (dict "root" $.root "role" .) | fromYaml }}
@@ -136,6 +154,9 @@ generated: {{ eq $own.existingSecret "" }}
 {{- end }}
 {{- with include "orderflow.database.client" .root }}
 {{ include "orderflow.secretVolume" (dict "for" "database-client" "secret" .) }}
+{{- if $.libpq }}
+    defaultMode: 0440
+{{- end }}
 {{- end }}
 {{- end -}}
 

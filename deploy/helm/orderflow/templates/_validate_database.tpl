@@ -68,6 +68,9 @@
 {{- if and $external.caSecret (not (hasPrefix "verify-" $external.sslmode)) -}}
 {{- $problems = append $problems (printf "externalDatabase.caSecret is set, but with sslmode %s nothing is checked against it: set sslmode to verify-full, or remove caSecret." $external.sslmode) -}}
 {{- end -}}
+{{- if and .Values.backup.enabled (hasPrefix "verify-" $external.sslmode) (not $external.caSecret) (not $external.uriKey) (not (hasKey ($external.parameters | default dict) "sslrootcert")) -}}
+{{- $problems = append $problems (printf "backup.enabled is true and externalDatabase.sslmode is %s, but pg_dump, unlike the services, knows no public authorities: set externalDatabase.caSecret." $external.sslmode) -}}
+{{- end -}}
 {{- if or $roles.owner.name $roles.owner.existingSecret -}}
 {{- $problems = append $problems "database.roles.owner is for the bundled Postgres: with an external database its name and password come from externalDatabase.existingSecret." -}}
 {{- end -}}
