@@ -39,6 +39,11 @@ func dashboardMutants() []Mutant {
 			By:     http("TestTheBalanceIsTrue"),
 		},
 		{
+			Breaks: "a sample has what its taker had counted at its last report", By: unit("TestASampleHasWhatItsTakerHasCountedUntilNow"),
+			Edits: []Edit{{dir + "sampler.go", `	s.reporter.due(time.Now()).add(b, s.queue.Name())
+`, ``}},
+		},
+		{
 			Breaks: "an absurd id ends the counting of the others", By: goTest("services/api", "./internal/dashboard", "TestAbsurdIdsAreNotInTheBalancesWay"),
 			Edits: []Edit{{"services/api/internal/dashboard/balance.go", `			  and o.id < $3::bigint
 `, `			  and o.id <> $3::bigint

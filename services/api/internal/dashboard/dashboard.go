@@ -137,7 +137,7 @@ const sampleTimeout = 10 * time.Second
 
 // sample takes the samples, and tells what this process has accepted, until ctx ends.
 func (d *Dashboard) sample(ctx context.Context) {
-	s := &sampler{store: d.store}
+	s := &sampler{store: d.store, reporter: d.reporter}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	warned := time.Time{}

@@ -2,26 +2,14 @@ package dashboard
 
 import (
 	"testing"
-	"time"
 
 	"orderflow.example/kit/testdb"
-	"orderflow.example/services/api/internal/database"
-	"orderflow.example/services/api/internal/queue"
 )
 
 // An id at the end of what a column can hold, which a hand has written, keeps nobody from counting the others.
 func TestAbsurdIdsAreNotInTheBalancesWay(t *testing.T) {
 	t.Parallel()
-	url := testdb.New(t)
-	pool, err := database.NewPool(t.Context(), testdb.Config(t, url, time.Minute), 2, database.Timeouts(time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	messages := queue.New(pool, "order_queue")
-	watcher := queue.NewWatcher(messages)
-	defer watcher.Close()
-	s := &store{db: pool, queue: messages, watcher: watcher}
+	s, url := openStore(t)
 	counter := &sampler{store: s}
 	conn := testdb.Connect(t, url)
 	for _, ids := range []string{

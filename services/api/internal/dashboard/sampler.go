@@ -17,7 +17,8 @@ import (
 // what the processes had counted at the last sample is in the database, so any replica can take the next one.
 type sampler struct {
 	*store
-	tried int64 // the step of the last try, by this host's clock
+	reporter *reporter
+	tried    int64 // the step of the last try, by this host's clock
 }
 
 // tally is what a process had counted at a sample.
@@ -134,6 +135,9 @@ func (s *sampler) sample(ctx context.Context, step int64, before *time.Time, kno
 // read is a look at what samples are made of.
 func (s *sampler) read(ctx context.Context) (now time.Time, processes []process, figures queue.Snapshot, err error) {
 	b := &pgx.Batch{}
+	// What this process has counted until now, and not until its last report: that may be a second old, or have come just before, so that one
+	// sample would be of four seconds and the next one of six.
+	s.reporter.due(time.Now()).add(b, s.queue.Name())
 	done := s.watcher.Join(b)
 	b.Queue(`
 		/* orderflow dashboard: processes */

@@ -1,0 +1,43 @@
+package dashboard
+
+import (
+	"testing"
+	"time"
+
+	"orderflow.example/kit/testdb"
+	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/queue"
+)
+
+// openStore opens a store on a database of its own.
+func openStore(t *testing.T) (s *store, url string) {
+	t.Helper()
+	url = testdb.New(t)
+	pool, err := database.NewPool(t.Context(), testdb.Config(t, url, time.Minute), 2, database.Timeouts(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	messages := queue.New(pool, "order_queue")
+	watcher := queue.NewWatcher(messages)
+	t.Cleanup(watcher.Close)
+	return &store{db: pool, queue: messages, watcher: watcher}, url
+}
+
+// Whoever takes a sample tells it what it has counted up to then. Its last report may be a second old: samples would be of four seconds and
+// of six by turns, and a steady rate would be drawn as a saw.
+func TestASampleHasWhatItsTakerHasCountedUntilNow(t *testing.T) {
+	t.Parallel()
+	s, _ := openStore(t)
+	accepted := int64(0)
+	taker := &sampler{store: s, reporter: newReporter(func() int64 { return accepted })}
+	for _, accepted = range []int64{7, 2000, 2001} {
+		_, processes, _, err := taker.read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(processes) != 1 || processes[0].Kind != "api" || processes[0].Accepted != accepted {
+			t.Errorf("of %d accepted orders the sample knows %+v", accepted, processes)
+		}
+	}
+}
