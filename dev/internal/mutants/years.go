@@ -131,6 +131,11 @@ func yearsMutants() []Mutant {
 			By:     schemaTest("TestADeletionThatATriggerKeepsIsAnError"),
 		},
 		{
+			Breaks: "orders whose deletion was rolled back are counted as deleted",
+			Edits:  []Edit{{"services/api/internal/housekeeping/housekeeping.go", "if err == nil && news != nil {", "if news != nil {"}},
+			By:     goTest("services/api", "./internal/housekeeping", "TestWhatIsRolledBackIsNotCounted"),
+		},
+		{
 			Breaks: "without settings orders are deleted",
 			Edits:  []Edit{{"services/api/internal/housekeeping/housekeeping.go", "if k.opts.OrderRetention > 0 {", "if k.opts.OrderRetention >= 0 {"}},
 			By:     goTest("services/api", ".", "TestTheAPIDeletesWhatHasBeenKeptForLongEnough"),

@@ -85,8 +85,8 @@ const (
 type task struct {
 	what string
 	pace pace
-	// step does about as much as it is told to.
-	step func(ctx context.Context, tx pgx.Tx, size int) (more bool, err error)
+	// step does about as much as it is told to. What is new to the metrics holds when the transaction has committed; nil: nothing.
+	step func(ctx context.Context, tx pgx.Tx, size int) (more bool, news func(*State), err error)
 }
 
 // Run works until ctx ends.
@@ -139,13 +139,17 @@ func (k *Keeper) work(ctx context.Context, t *task) {
 }
 
 func (k *Keeper) step(ctx context.Context, t *task) (more bool, err error) {
+	var news func(*State)
 	err = pgx.BeginFunc(ctx, beginner{k.db}, func(tx pgx.Tx) error {
 		if err := patience(ctx, tx, stepTimeout); err != nil {
 			return err
 		}
-		more, err = t.step(ctx, tx, t.pace.size)
+		more, news, err = t.step(ctx, tx, t.pace.size)
 		return err
 	})
+	if err == nil && news != nil {
+		k.change(news)
+	}
 	if referred := (*pgconn.PgError)(nil); errors.As(err, &referred) && referred.Code == pgerrcode.ForeignKeyViolation {
 		err = fmt.Errorf("%s.%s references orders that retention wants to delete: set its constraint %s to on delete cascade or set null: %w",
 			referred.SchemaName, referred.TableName, referred.ConstraintName, err)

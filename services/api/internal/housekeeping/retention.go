@@ -15,32 +15,30 @@ func rest(retention time.Duration) time.Duration {
 	return min(max(retention/100, 10*time.Second), 10*time.Minute)
 }
 
-func (k *Keeper) expireOrders(ctx context.Context, tx pgx.Tx, size int) (more bool, err error) {
+func (k *Keeper) expireOrders(ctx context.Context, tx pgx.Tx, size int) (more bool, news func(*State), err error) {
 	var deleted int64
 	keep := k.opts.OrderRetention
 	err = tx.QueryRow(ctx, `select e.more, e.orders_deleted from orderflow.expire_orders($1, clock_timestamp() - $2::interval, $3, $4) e`,
 		k.opts.Queue, keep, size, rest(keep)).Scan(&more, &deleted)
 	if err != nil {
-		return false, fmt.Errorf("delete orders: %w", err)
+		return false, nil, fmt.Errorf("delete orders: %w", err)
 	}
-	k.change(func(s *State) { s.OrdersDeleted += deleted })
-	return more, nil
+	return more, func(s *State) { s.OrdersDeleted += deleted }, nil
 }
 
-func (k *Keeper) expireDeadLetters(ctx context.Context, tx pgx.Tx, size int) (more bool, err error) {
+func (k *Keeper) expireDeadLetters(ctx context.Context, tx pgx.Tx, size int) (more bool, news func(*State), err error) {
 	var letters, deleted int64
 	keep := k.opts.DeadLetterRetention
 	err = tx.QueryRow(ctx, `
 		select e.more, e.letters_deleted, e.orders_deleted from orderflow.expire_dead_letters($1, clock_timestamp() - $2::interval, $3, $4) e`,
 		k.opts.Queue, keep, size, rest(keep)).Scan(&more, &letters, &deleted)
 	if err != nil {
-		return false, fmt.Errorf("delete dead letters: %w", err)
+		return false, nil, fmt.Errorf("delete dead letters: %w", err)
 	}
-	k.change(func(s *State) {
+	return more, func(s *State) {
 		s.LettersDeleted += letters
 		s.OrdersDeleted += deleted
-	})
-	return more, nil
+	}, nil
 }
 
 // Due is what is older than it has to be kept, beside all of its kind. It may be a few more than what will be deleted: an order that has a

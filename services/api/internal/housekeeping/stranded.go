@@ -9,12 +9,12 @@ import (
 )
 
 // look takes a step of the search for stranded orders, and reads what is known of them.
-func (k *Keeper) look(ctx context.Context, tx pgx.Tx, size int) (more bool, err error) {
+func (k *Keeper) look(ctx context.Context, tx pgx.Tx, size int) (more bool, news func(*State), err error) {
 	if err := tx.QueryRow(ctx, `select l.more from orderflow.look_for_stranded($1, $2) l`, k.opts.Queue, size).Scan(&more); err != nil {
-		return false, fmt.Errorf("look for stranded orders: %w", err)
+		return false, nil, fmt.Errorf("look for stranded orders: %w", err)
 	}
 	if more {
-		return true, nil
+		return true, nil, nil
 	}
 	var stranded int64
 	var lookedAt *time.Time
@@ -22,20 +22,18 @@ func (k *Keeper) look(ctx context.Context, tx pgx.Tx, size int) (more bool, err 
 		select (select coalesce(sum(cardinality(b.stranded)), 0) from orderflow.open_blocks b), (select s.looked_at from orderflow.order_scan s)`,
 	).Scan(&stranded, &lookedAt)
 	if err != nil {
-		return false, fmt.Errorf("read how many orders are stranded: %w", err)
+		return false, nil, fmt.Errorf("read how many orders are stranded: %w", err)
 	}
-	before := k.State().Stranded
-	k.change(func(s *State) {
+	if stranded > 0 && k.State().Stranded == 0 {
+		k.opts.Log.WarnContext(ctx, "orders are pending without a message, and nobody will process them: `api requeue` lists them, and gives them new ones",
+			"orders", stranded)
+	}
+	return false, func(s *State) {
 		s.Stranded = stranded
 		if lookedAt != nil {
 			s.LookedAt = *lookedAt
 		}
-	})
-	if stranded > 0 && before == 0 {
-		k.opts.Log.WarnContext(ctx, "orders are pending without a message, and nobody will process them: `api requeue` lists them, and gives them new ones",
-			"orders", stranded)
-	}
-	return false, nil
+	}, nil
 }
 
 // Stranded is a pending order whose message is gone.
