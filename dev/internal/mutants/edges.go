@@ -5,6 +5,7 @@ func edgeMutants() []Mutant {
 	const dir = consumer + "/internal/"
 	queue := func(name string) Test { return goTest(consumer, "./internal/queue", name) }
 	link := func(name string) Test { return goTest(consumer, "./internal/pg", name) }
+	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
 	doctor := func(name string) Test { return goTest(consumer, "./internal/doctor", name) }
 	return []Mutant{
 		{
@@ -74,6 +75,40 @@ func edgeMutants() []Mutant {
 		{
 			Breaks: "a receiver that asks for more time than there is asks for none", By: goTest(consumer, "./internal/webhook", "TestAnAnswerDecidesAboutTheRetry"),
 			Edits: []Edit{{dir + "webhook/answer.go", `err == nil || errors.Is(err, strconv.ErrRange) {`, `err == nil || errors.Is(err, strconv.ErrSyntax) && false {`}},
+		},
+		{
+			Breaks: "an ack that takes longer than is waited for is sent again as it was", By: worker("TestABatchThatHasNoAnswerIsMadeSmaller"),
+			Edits: []Edit{{dir + "settle/write.go", `if errors.Is(err, pg.ErrNoAnswer) {`, `if errors.Is(err, pg.ErrNoAnswer) && false {`}},
+		},
+		{
+			Breaks: "a read that takes longer than is waited for is sent again as it was", By: goTest(consumer, "./internal/fetch", "TestReadsThatTakeTooLongAreHalved"), Quick: true,
+			Edits: []Edit{{dir + "fetch/prefetch.go", `, errors.Is(err, pg.ErrNoAnswer):`, `, errors.Is(err, pg.ErrNoAnswer) && false:`}},
+		},
+		{
+			Breaks: "a heartbeat that takes longer than is waited for is sent again as it was", By: goTest(consumer, "./internal/lease", "TestAHeartbeatThatHasNoAnswerIsMadeSmaller"),
+			Edits: []Edit{{dir + "lease/heartbeat.go", `case errors.Is(err, pg.ErrNoAnswer):`, `case errors.Is(err, pg.ErrNoAnswer) && false:`}},
+		},
+		{
+			Breaks: "a few quick results let a statement grow that was too large", By: queue("TestHowLargeTheNextStatementIs"),
+			Edits: []Edit{{dir + "queue/statement_size.go", `n < size || took > quick`, `took > quick`}},
+		},
+		{
+			Breaks: "results that wait for a connection keep no read waiting", By: goTest(consumer, "./internal/settle", "TestResultsWaitWhereNobodyCanConnect"),
+			Edits: []Edit{{dir + "settle/lane.go", `		l.overdue.Store(true)
+`, ``}},
+		},
+		{
+			Breaks: "a server that takes no connection refuses a statement", By: worker("TestAWrongPasswordIsCalledThat"),
+			Edits: []Edit{{dir + "health/statements.go", `case queue.Answered(err) && errors.As(err, &answer):`, `case (queue.Answered(err) || true) && errors.As(err, &answer):`}},
+		},
+		{
+			Breaks: "nobody is told that nothing names the installation", By: worker("TestItWaitsForTheInstallationsName"),
+			Edits: []Edit{{dir + "worker/schema.go", `			c.reads.Turn("installation", err.Error())
+`, ``}},
+		},
+		{
+			Breaks: "with a long POLL_INTERVAL a message of the dead waits for as long", By: worker("TestTheMessageOfAConsumerThatDiedIsReadWhenItIsDue"),
+			Edits: []Edit{{dir + "fetch/poller.go", `if at := time.Now().Add(p.Visible); at.Before(until) {`, `if at := time.Now().Add(p.Visible); at.Before(until) && false {`}},
 		},
 	}
 }

@@ -43,7 +43,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "a read that takes too long is tried again as it was", By: fetch("TestReadsThatTakeTooLongAreHalved"),
-			Edits: []Edit{{file, `p.batch = max(wanted/2, 1)`, `p.batch = wanted`}},
+			Edits: []Edit{{file, `p.batch = queue.Less(wanted)`, `p.batch = wanted`}},
 		},
 	}
 }

@@ -148,16 +148,17 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	bound, until := f.Poller.watermark.bound()
 	want.Watermark = bound
 	length := f.Term.Length()
-	err = f.Link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
-		f.Settler.CatchUp(ctx)
-		start = time.Now() // connecting may have taken its time, and the lease begins with the statement
-		if unreadable := f.Prefetch.unreadable; unreadable != nil {
-			fetched, err = f.Queue.FetchUnreadable(limited, conn, want, length)
-		} else {
-			fetched, err = f.Queue.Fetch(limited, conn, want, length)
-		}
-		return err
-	})
+	if err = f.catchUp(ctx, reading); err == nil {
+		err = f.Link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
+			start = time.Now() // connecting may have taken its time, and the lease begins with the statement
+			if unreadable := f.Prefetch.unreadable; unreadable != nil {
+				fetched, err = f.Queue.FetchUnreadable(limited, conn, want, length)
+			} else {
+				fetched, err = f.Queue.Fetch(limited, conn, want, length)
+			}
+			return err
+		})
+	}
 	took = time.Since(start)
 	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(took.Seconds())
 	f.Reads.Note(err)
@@ -181,6 +182,21 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	f.Metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
 	f.receive(ctx, fetched.Messages, start, length, p)
 	return len(fetched.Messages), fetched.Cut(want), took, nil
+}
+
+// catchUp has the results of an outage written first, when the database is back.
+func (f *Fetcher) catchUp(ctx, reading context.Context) error {
+	if !f.Settler.Overdue() {
+		return nil
+	}
+	if err := f.Link.Do(reading, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "select")
+		return err
+	}); err != nil {
+		return err
+	}
+	f.Settler.CatchUp(ctx)
+	return nil
 }
 
 // noteSuppressed notes that messages are due which a trigger keeps from being leased.

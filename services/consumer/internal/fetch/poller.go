@@ -43,6 +43,7 @@ type PollerNeeds struct {
 	Server    *pg.Server
 	Queue     *queue.Queue
 	Interval  time.Duration // POLL_INTERVAL
+	Visible   time.Duration // visibility timeout
 	LookPause time.Duration
 	Deaf      *atomic.Bool // notifications do not get here, because of what is in between; the poller's to set
 	Gate      *gating.Gate
@@ -233,6 +234,10 @@ func (p *Poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (r
 			}
 		default:
 			p.wakeFetcher("notification")
+			// Whoever gets the message, and dies, leaves it to the others after that time.
+			if at := time.Now().Add(p.Visible); at.Before(until) {
+				until = at
+			}
 		}
 	}
 	return reading{}

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 
 	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -136,7 +138,7 @@ func (p *Prefetch) noteRead(wanted, got int, took time.Duration, err error) {
 	switch {
 	case err == nil:
 		p.unreadable = nil
-		p.batch = min(p.batch+p.batch/8+1, p.Most())
+		p.batch = queue.More(p.batch, got, took, p.Most())
 		if got >= p.grown {
 			p.grown = min(2*p.grown, p.Most())
 		}
@@ -144,8 +146,8 @@ func (p *Prefetch) noteRead(wanted, got int, took time.Duration, err error) {
 		p.roundTrip += (took - p.roundTrip) / 4
 	case fault == queue.Spoiled && wanted == 1:
 		p.unreadable = err
-	case fault == queue.TooLong, fault == queue.Spoiled:
-		p.batch = max(wanted/2, 1) // halving finds the row in a few reads
+	case fault == queue.TooLong, fault == queue.Spoiled, errors.Is(err, pg.ErrNoAnswer):
+		p.batch = queue.Less(wanted) // halving finds the row in a few reads
 	}
 }
 

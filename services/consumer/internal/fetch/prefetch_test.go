@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 )
 
@@ -128,6 +130,19 @@ func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 	p.noteRead(563, 0, time.Second, errors.New("connection lost"))
 	if want, _ := p.want(lease.Counts{}); want.Messages != 563 {
 		t.Fatalf("%d wanted after a loss", want.Messages)
+	}
+	p.noteRead(563, 0, 3*time.Second, fmt.Errorf("%w: %w", pg.ErrNoAnswer, errors.New("use of closed network connection")))
+	if want, _ := p.want(lease.Counts{}); want.Messages != 281 {
+		t.Fatalf("%d wanted after one that had no answer in time", want.Messages)
+	}
+	for _, slow := range []struct {
+		got  int
+		took time.Duration
+	}{{281, 2 * time.Second}, {100, time.Millisecond}} {
+		p.noteRead(281, slow.got, slow.took, nil)
+		if want, _ := p.want(lease.Counts{}); want.Messages != 281 {
+			t.Fatalf("%d wanted after %d in %s", want.Messages, slow.got, slow.took)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/queue"
 )
 
 // Statements is whether the database does what one kind of statement asks for. It may be there and refuse all the same: a right that is
@@ -35,7 +36,7 @@ func (s *Statements) Note(err error) {
 	switch {
 	case errors.As(err, &unfit):
 		code, text = "unfit", unfit.Why
-	case errors.As(err, &answer):
+	case queue.Answered(err) && errors.As(err, &answer):
 		code, text = answer.Code, answer.Error()
 	case err != nil:
 		s.log.Debug(s.what+" failed; retrying", "error", err.Error())

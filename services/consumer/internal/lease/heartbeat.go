@@ -1,7 +1,9 @@
 package lease
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -26,6 +28,8 @@ type Heartbeats struct {
 	Progress *health.Progress
 	Log      *slog.Logger
 	Metrics  *metrics.Metrics
+
+	most int // leases in one statement, where statements take too long; 0: mostExtended
 }
 
 // mostExtended is the size of one statement. Beyond a thousand the gain is small.
@@ -34,7 +38,7 @@ const mostExtended = 1000
 // Run looks at every tick for what is to be extended, until ctx ends.
 func (h *Heartbeats) Run(ctx context.Context) {
 	everyTick(ctx, h.Term.visible, func(now time.Time) {
-		for batch := range slices.Chunk(h.Held.expiring(now), mostExtended) {
+		for batch := range slices.Chunk(h.Held.expiring(now), cmp.Or(h.most, mostExtended)) {
 			if batch = h.Held.claimForHeartbeat(batch); len(batch) > 0 {
 				h.beat(ctx, batch)
 			}
@@ -55,6 +59,12 @@ func (h *Heartbeats) beat(ctx context.Context, deliveries []*Delivery) {
 		return err
 	})
 	h.Progress.End()
+	switch {
+	case errors.Is(err, pg.ErrNoAnswer):
+		h.most = queue.Less(len(deliveries))
+	case err == nil:
+		h.most = queue.More(cmp.Or(h.most, mostExtended), len(deliveries), time.Since(x.sent), mostExtended)
+	}
 	if err != nil {
 		h.Log.Debug("heartbeat failed, trying again", "error", err.Error(), "leases", len(deliveries))
 	}

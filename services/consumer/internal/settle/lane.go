@@ -35,8 +35,9 @@ type lane struct {
 	pending [kinds][]outcome
 	taken   []outcome // by the heartbeat, which is at their leases just now
 	refused [kinds]refusal
-	most    int         // outcomes in one statement: less than mostWritten while statements take too long
-	overdue atomic.Bool // results wait for a connection
+	most    int           // outcomes in one statement: less than mostWritten while statements take too long
+	overdue atomic.Bool   // results wait for a connection
+	again   signal.Signal // tells that there may be one
 }
 
 // kinds of outcomes there are, by their [ending.Op].
@@ -57,7 +58,7 @@ func (r *refusal) clear() { *r = refusal{} }
 const mostWritten = 1000
 
 func newLane(n Needs, link *pg.Link, in chan outcome, all *Settler) *lane {
-	return &lane{Needs: n, settler: all, link: link, in: in, freed: n.Held.WhenFreed(), most: mostWritten}
+	return &lane{Needs: n, settler: all, link: link, in: in, freed: n.Held.WhenFreed(), most: mostWritten, again: signal.New()}
 }
 
 // run writes outcomes until the settler was told to finish and nothing is left, or ctx ends.
@@ -74,7 +75,18 @@ func (l *lane) run(ctx context.Context) {
 			continue
 		}
 		l.overdue.Store(true)
-		wait.For(ctx, retry.Next())
+		l.pause(ctx, retry.Next())
+	}
+}
+
+// pause waits for d, or less when there may be a connection again.
+func (l *lane) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.again:
+	case <-ctx.Done():
 	}
 }
 

@@ -7,8 +7,8 @@ package settle
 
 import (
 	"context"
+	"iter"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -149,17 +149,17 @@ func (s *Settler) RunAckWork(ctx context.Context) {
 func (s *Settler) Finish() { close(s.finishing) }
 
 // settleFirst is how long reading waits for the results of an outage to be written.
-const settleFirst = time.Second
+const settleFirst = 2 * time.Second
 
-// CatchUp waits, once the database is back, for results whose leases may have run out meanwhile. Written before the next read they count; a
-// read would take the messages over, and their handlers would run again. It returns at once when there are none, and soon in any case.
+// CatchUp has the results of an outage written, and waits for that, when the database is back: their leases may have run out meanwhile. Written
+// before the next read they count; a read would take the messages over, and their handlers would run again. It returns soon in any case.
 func (s *Settler) CatchUp(ctx context.Context) {
-	if !s.overdue() {
-		return
+	for l := range s.overdue() {
+		l.again.Send()
 	}
 	limit := time.NewTimer(settleFirst)
 	defer limit.Stop()
-	for s.overdue() {
+	for s.Overdue() {
 		select {
 		case <-s.caughtUp:
 		case <-limit.C:
@@ -170,7 +170,24 @@ func (s *Settler) CatchUp(ctx context.Context) {
 	}
 }
 
-// overdue says whether results wait for a connection.
-func (s *Settler) overdue() bool {
-	return s.plain.overdue.Load() || slices.ContainsFunc(s.ackWorkLanes, func(l *lane) bool { return l.overdue.Load() })
+// Overdue says whether results wait for a connection.
+func (s *Settler) Overdue() bool {
+	for range s.overdue() {
+		return true
+	}
+	return false
+}
+
+// overdue are the lanes whose results do.
+func (s *Settler) overdue() iter.Seq[*lane] {
+	return func(yield func(*lane) bool) {
+		if s.plain.overdue.Load() && !yield(s.plain) {
+			return
+		}
+		for _, l := range s.ackWorkLanes {
+			if l.overdue.Load() && !yield(l) {
+				return
+			}
+		}
+	}
 }

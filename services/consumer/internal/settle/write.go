@@ -16,6 +16,7 @@ import (
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/lease"
 	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 	"orderflow.example/services/consumer/internal/spans"
 )
@@ -42,7 +43,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	switch {
 	case err == nil:
 		if l.ackWork == nil {
-			l.most = min(l.most+l.most/8+1, mostWritten)
+			l.most = queue.More(l.most, len(b.items), time.Since(start), mostWritten)
 		}
 		l.Metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(b.items)))
 		l.conclude(ctx, b, confirmed, fates)
@@ -50,7 +51,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	case errors.As(err, &worked):
 		return l.ackWorkFailed(b, worked)
 	case fault == queue.TooLong && len(b.items) > 1:
-		l.most = max(len(b.items)/2, 1)
+		l.most = queue.Less(len(b.items))
 		l.Log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(b.items), "error", err.Error())
 		return l.halve(ctx, b)
 	case fault == queue.Spoiled && len(b.items) > 1:
@@ -69,6 +70,9 @@ func (l *lane) write(ctx context.Context, b batch) error {
 		}
 		return nil
 	default:
+		if errors.Is(err, pg.ErrNoAnswer) { // it may be too much for the time that a connection is waited for
+			l.most = queue.Less(len(b.items))
+		}
 		for _, item := range b.items {
 			item.unsure = item.unsure || fault == queue.Unknown
 			if queue.Answered(err) {

@@ -137,7 +137,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	beating := c.link("heartbeat", c.steps.heartbeat)
 	defer beating.Close()
 	poller := fetch.NewPoller(fetch.PollerNeeds{
-		Server: c.server, Queue: q, Interval: s.Poll, LookPause: c.lookPause, Deaf: &c.deaf, Gate: c.gate, Presence: c.presence,
+		Server: c.server, Queue: q, Interval: s.Poll, Visible: s.Visible, LookPause: c.lookPause, Deaf: &c.deaf, Gate: c.gate, Presence: c.presence,
 		Progress: c.steps.poll, Writing: c.writing, Log: c.log, Metrics: c.metrics,
 	})
 	defer poller.Link().Close()

@@ -11,6 +11,7 @@ import (
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
+	"orderflow.example/services/consumer/internal/worker"
 )
 
 // One dead letter that cannot be written is tried again and again. With a pause of a second after each try, everybody's, 6,000
@@ -66,6 +67,49 @@ func TestABatchThatTakesTooLongIsMadeSmaller(t *testing.T) {
 			await.True(t, "all orders are completed", func() bool { return b.Audit().Completed == 1000 })
 			if r.log.count("statement timeout") == 0 {
 				t.Error("nothing took too long: the test shows nothing")
+			}
+			r.stop()
+		})
+	}
+}
+
+// A statement may take longer than a connection is waited for, and nothing but its size be the reason. The next one is smaller: with a hundred
+// times as many, all of the same size would take too long, for ever.
+func TestABatchThatHasNoAnswerIsMadeSmaller(t *testing.T) {
+	for what, slow := range map[string]string{"a read": "pgmq.q_order_queue", "an ack": "public.orders"} {
+		t.Run(what, func(t *testing.T) {
+			const orders = 40 // which take four seconds; the second try may take six
+			b := setup(t)
+			b.Exec(`create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return new; end $$`)
+			b.Exec(`create trigger slow before update on ` + slow + ` for each row execute function slow()`)
+			b.Exec(`create table statements (rows integer)`)
+			b.Exec(`create function counted() returns trigger language plpgsql as $$ begin insert into statements select count(*) from changed; return null; end $$`)
+			b.Exec(`create trigger counted after update on ` + slow + ` referencing new table as changed for each statement execute function counted()`)
+			s := settings()
+			s.Batch, s.Concurrency = orders, orders
+			b.Publish(orders)
+			// Where acks are slow, all are at work until the last one is, so that they are acked together.
+			var started atomic.Int64
+			all := make(chan struct{})
+			r := b.startOn(b.URL, s, handle(func(context.Context, message.Message) error {
+				if n := started.Add(1); n == orders && what == "an ack" {
+					close(all)
+				}
+				if what == "an ack" {
+					<-all
+				}
+				return nil
+			}), func(c *worker.Consumer) { c.PauseBeforeAcks(time.Minute) })
+			if what == "a read" {
+				await.True(t, "all have been read", func() bool { return r.metric("messages_received_total") >= orders })
+			} else {
+				await.True(t, "all orders are completed", func() bool { return b.Audit().Completed == orders })
+			}
+			if r.log.count("no answer within") == 0 {
+				t.Error("nothing took too long: the test shows nothing")
+			}
+			if largest := dbtest.One[int](b.DB, `select max(rows) from statements`); largest > orders/2 {
+				t.Errorf("a statement about %d was tried until it worked", largest)
 			}
 			r.stop()
 		})

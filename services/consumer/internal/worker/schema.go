@@ -30,9 +30,12 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Q
 			}
 			return err
 		})
-		if errors.As(err, &unfit) {
+		switch {
+		case errors.As(err, &unfit):
 			c.working.Note(err)
-		} else {
+		case errors.Is(err, queue.ErrNoInstallation):
+			c.reads.Turn("installation", err.Error())
+		default:
 			c.reads.Note(err)
 		}
 		c.steps.fetch.End()
