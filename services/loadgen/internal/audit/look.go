@@ -59,25 +59,28 @@ func (a *Auditor) confirm(ctx context.Context) error {
 
 // file notes an order that the api shows in its book, if it is one of the run's.
 func (a *Auditor) file(o *client.Order) {
-	if index, wrong := orders.ParseWrong(a.run, o.Key); wrong && slices.ContainsFunc(a.books, func(b *book) bool { return b.keys.Index == index }) {
-		a.poison[o.ID] = *o
-		return
-	}
+	wrong := false
 	index, n, ok := orders.Parse(a.run, o.Key)
-	if o.Key == "" { // made without its key: known by what was ordered
+	switch {
+	case o.Key == "": // made without its key: known by what was ordered
 		var number int
 		number, ok = o.Number()
 		index, n = orders.Place(number)
+	case !ok:
+		index, wrong = orders.ParseWrong(a.run, o.Key)
 	}
 	i := slices.IndexFunc(a.books, func(b *book) bool { return b.keys.Index == index })
-	if !ok || i < 0 || n >= len(a.books[i].orders) {
-		return
-	}
-	newly := a.books[i].see(n, o)
-	a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
-	if newly && !o.CompletedAt.IsZero() {
-		a.created, a.finished = latest(a.created, o.CreatedAt), latest(a.finished, o.CompletedAt)
-		a.e2e.Record(o.CompletedAt.Sub(o.CreatedAt))
+	switch {
+	case i < 0:
+	case wrong:
+		a.poison[o.ID] = *o
+	case ok && n < len(a.books[i].orders):
+		newly := a.books[i].see(n, o)
+		a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
+		if newly && !o.CompletedAt.IsZero() {
+			a.created, a.finished = latest(a.created, o.CreatedAt), latest(a.finished, o.CompletedAt)
+			a.e2e.Record(o.CompletedAt.Sub(o.CreatedAt))
+		}
 	}
 }
 
