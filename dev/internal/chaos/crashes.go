@@ -32,7 +32,7 @@ const (
 )
 
 // killer posts one order that kills its consumers in one way, amid the load. It has to be found out and set aside, and to cost no other
-// order anything. limited is what is done to each process that is started.
+// order anything. limited is what is done to each consumer first.
 func killer(how string, limited func(*stack.Node) error) func(context.Context, *Rig) error {
 	return func(ctx context.Context, r *Rig) error {
 		maxCrashes := pick(r.plan, 5, 2)
@@ -49,7 +49,7 @@ func killer(how string, limited func(*stack.Node) error) func(context.Context, *
 					return err
 				}
 			}
-			k.keep(ctx, r, n, limited)
+			k.keep(ctx, r, n)
 		}
 		defer func() { _ = k.stop() }() // where this is not the first call there is another error
 		if err := r.load(ctx); err != nil {
@@ -137,7 +137,7 @@ const (
 	latestRestart = 1500 * time.Millisecond
 )
 
-func (k *kubelet) keep(ctx context.Context, r *Rig, n *stack.Node, limited func(*stack.Node) error) {
+func (k *kubelet) keep(ctx context.Context, r *Rig, n *stack.Node) {
 	ctx, cancel := context.WithCancel(ctx)
 	if before := k.end; before != nil {
 		k.end = func() { before(); cancel() }
@@ -155,11 +155,7 @@ func (k *kubelet) keep(ctx context.Context, r *Rig, n *stack.Node, limited func(
 			if r.wait(ctx, pause) != nil {
 				return
 			}
-			err := n.Start()
-			if err == nil && limited != nil {
-				err = limited(n)
-			}
-			if err != nil {
+			if err := n.Start(); err != nil {
 				k.note(0, err)
 				return
 			}

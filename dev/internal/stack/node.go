@@ -31,6 +31,14 @@ type Node struct {
 	port    int // of an api or a receiver
 	metrics int
 	process *proc.Process
+	data    int
+}
+
+// LimitData limits what the process can write to, in bytes, from its next start on (RLIMIT_DATA).
+func (n *Node) LimitData(bytes int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.data = bytes
 }
 
 // client never keeps a connection: a probe must tell the state of now, and a process that is killed must not leave us with one.
@@ -155,8 +163,12 @@ func (n *Node) Start() error {
 		env = append(env, "RECEIVER_PORT="+strconv.Itoa(n.port))
 		program, args = Loadgen, []string{"receive"}
 	}
+	path := n.stack.opts.Binaries[program]
+	if n.data > 0 {
+		path, args = "sh", append([]string{"-c", `ulimit -d "$0" && exec "$@"`, strconv.Itoa(n.data / 1024), path}, args...)
+	}
 	p, err := proc.Start(n.stack.opts.Session, proc.Spec{
-		Name: n.Name, Path: n.stack.opts.Binaries[program], Args: args,
+		Name: n.Name, Path: path, Args: args,
 		Env: n.stack.environ(n.Service, env...), Lines: n.stack.opts.Lines,
 	})
 	if err != nil {

@@ -127,7 +127,10 @@ func TestAnErrorOfOneOrdersWorkIsItsOwn(t *testing.T) {
 			s := workSettings()
 			s.MaxAttempts = 3
 			r := b.start(s, f)
-			await.True(t, "all but one have an end", func() bool { a := b.Audit(); return a.Pending == 1 && a.Queued == 1 })
+			await.True(t, "all but one have an end", func() bool {
+				a := b.Audit()
+				return a.Pending == 1 && a.Queued == 1 && b.Order(30).LastError != nil
+			})
 			for id, want := range map[int64]struct {
 				status, problem string
 				attempts        int
