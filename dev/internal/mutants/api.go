@@ -26,6 +26,20 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "pending.go", `b.block <= $1`, `b.block < $1`}},
 		},
 		{
+			Breaks: "what a full page has no room for is on no page", By: goTest(api, "./internal/cursor", "TestPagesHaveEachEntryOnce"),
+			Edits: []Edit{{api + "/internal/cursor/fill.go", `return page[:limit], position(&page[limit-1]), nil`, `return page[:limit], position(&page[len(page)-1]), nil`}},
+		},
+		{
+			Breaks: "a list ends where nothing was found for a while", By: goTest(api, "./internal/cursor", "TestPagesHaveEachEntryOnce"),
+			Edits: []Edit{{api + "/internal/cursor/fill.go", `case last == "", time`, `case last == "", len(found) == 0:
+			return page, "", nil
+		case time`}},
+		},
+		{
+			Breaks: "those who failed together come back together", By: goTest("kit", "./wait", "TestPausesDiffer"),
+			Edits: []Edit{{"kit/wait/wait.go", `return pause/2 + rand.N(pause/2+1)`, `return pause - rand.N(time.Duration(1))`}},
+		},
+		{
 			Breaks: "what waits for a retry is due, to those who alert", By: goTest(api, ".", "TestTheQueueIsMeasured"),
 			Edits: []Edit{{api + "/internal/queue/snapshot.go", `min(m.vt) filter (where m.vt <= now.t and`, `min(m.enqueued_at) filter (where m.vt > now.t and`}},
 		},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -86,12 +85,8 @@ type Page struct {
 }
 
 // scanWindow bounds how many rows are looked at in one statement for those that pass. The status has no index, on purpose (it would make each
-// completion an index write), and two filters together have none, so the rare among millions are looked for in steps, and a page ends when
-// searching has taken long enough.
-const (
-	scanWindow = 5_000
-	scanTime   = 25 * time.Millisecond // with one window more that is 50 ms at most, also where the table has ten million rows
-)
+// completion an index write), and two filters together have none, so the rare among millions are looked for in steps; see [cursor.Fill].
+const scanWindow = 5_000
 
 // List returns up to limit orders after the cursor of the page before, which is empty for the first. The error is
 // cursor.ErrInvalid for a cursor that is not one of this list.
@@ -131,35 +126,22 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-func list(ctx context.Context, db querier, filter Filter, limit int, after string) (page Page, err error) {
+func list(ctx context.Context, db querier, filter Filter, limit int, after string) (Page, error) {
 	open, err := openOrders(ctx, db, filter)
 	if err != nil {
 		return Page{}, err
 	}
-	for started := time.Now(); ; {
-		look := window
+	look := func(after string, most int) ([]Order, string, error) {
 		if open.reached(after) {
-			look = openWindow
+			return openWindow(ctx, db, filter, most, after)
 		}
-		found, last, err := look(ctx, db, filter, limit+1-len(page.Orders), after)
-		if err != nil {
-			return Page{}, err
-		}
-		page.Orders = append(page.Orders, found...)
-		if len(page.Orders) > limit {
-			page.Orders = page.Orders[:limit]
-			page.Next = cursor.Make(filter.position(&page.Orders[limit-1]), filter.scope()...)
-			return page, nil
-		}
-		if last == "" {
-			return page, nil
-		}
-		after = last
-		if time.Since(started) > scanTime {
-			page.Next = cursor.Make(last, filter.scope()...)
-			return page, nil
-		}
+		return window(ctx, db, filter, most, after)
 	}
+	found, next, err := cursor.Fill(limit, after, look, filter.position)
+	if next != "" {
+		next = cursor.Make(next, filter.scope()...)
+	}
+	return Page{found, next}, err
 }
 
 // position is where an order stands in the list.

@@ -60,56 +60,40 @@ func (f LetterFilter) scope() []string {
 // DeadLetters lists dead letters, newest first. A page can hold fewer than limit, or none, and still have a next one. The error is
 // cursor.ErrInvalid for a cursor that is not one of this list.
 func (q *Queue) DeadLetters(ctx context.Context, filter LetterFilter, limit int, after string) (DeadLetterPage, error) {
-	upTo := int64(math.MaxInt64)
-	page := DeadLetterPage{DeadLetters: []DeadLetter{}}
 	if after != "" {
 		position, err := cursor.Read(after, filter.scope()...)
 		if err == nil {
-			upTo, err = strconv.ParseInt(position, 10, 64)
+			_, err = strconv.ParseInt(position, 10, 64)
 		}
 		if err != nil {
 			return DeadLetterPage{}, cursor.ErrInvalid
 		}
-		if upTo == math.MinInt64 {
-			return page, nil
-		}
-		upTo--
+		after = position
 	}
-	for started := time.Now(); ; {
-		found, last, err := q.window(ctx, upTo, filter, limit+1-len(page.DeadLetters))
-		if err != nil {
-			return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
-		}
-		page.DeadLetters = append(page.DeadLetters, found...)
-		end := int64(math.MinInt64) // the last one that was looked at
-		switch {
-		case len(page.DeadLetters) > limit:
-			page.DeadLetters = page.DeadLetters[:limit]
-			end = page.DeadLetters[limit-1].MsgID
-		case last != nil:
-			end = *last
-		}
-		if end == math.MinInt64 {
-			return page, nil
-		}
-		if len(page.DeadLetters) == limit || time.Since(started) > scanTime {
-			page.Next = cursor.Make(strconv.FormatInt(end, 10), filter.scope()...)
-			return page, nil
-		}
-		upTo = end - 1
+	look := func(after string, most int) ([]DeadLetter, string, error) { return q.window(ctx, after, filter, most) }
+	found, next, err := cursor.Fill(limit, after, look, func(l *DeadLetter) string { return strconv.FormatInt(l.MsgID, 10) })
+	if err != nil {
+		return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
 	}
+	if next != "" {
+		next = cursor.Make(next, filter.scope()...)
+	}
+	return DeadLetterPage{append([]DeadLetter{}, found...), next}, nil
 }
 
-// The reason has no index. Letters that died of a rare one are looked for in steps of so many, and a page ends when searching
-// has taken long enough.
-const (
-	scanWindow = 5_000
-	scanTime   = 25 * time.Millisecond
-)
+// The reason has no index. Letters that died of a rare one are looked for in steps of so many; see [cursor.Fill].
+const scanWindow = 5_000
 
-// window looks for up to limit letters among the next ones up to an id, and returns the last id that it looked at; nil when
-// it came to the end of the list.
-func (q *Queue) window(ctx context.Context, upTo int64, filter LetterFilter, limit int) (found []DeadLetter, last *int64, err error) {
+// window looks for up to limit letters among the next ones after a position, and returns the position of the last one that it looked at; empty
+// when it came to the end of the list. A position is the id of a letter; the ids after it are smaller.
+func (q *Queue) window(ctx context.Context, after string, filter LetterFilter, limit int) (found []DeadLetter, last string, err error) {
+	upTo := int64(math.MaxInt64)
+	if id, err := strconv.ParseInt(after, 10, 64); err == nil {
+		if id == math.MinInt64 {
+			return nil, "", nil
+		}
+		upTo = id - 1
+	}
 	size := scanWindow
 	if filter == (LetterFilter{}) {
 		size = limit
@@ -124,12 +108,12 @@ func (q *Queue) window(ctx context.Context, upTo int64, filter LetterFilter, lim
 			where ($2 = '' or `+diedOf("d")+` = $2) and ($5 = '' or `+hasText("d", "$5")+`) and ($6 = 0 or `+orderOf("d")+` = $6)
 			order by d.msg_id desc
 			limit $4`, "msg_id desc", letterFields)+`
-		select w.last, shown.msg_id, shown.order_id, shown.reason, shown.error, shown.attempts, shown.dead_at, shown.origin, `+values+`
+		select coalesce(w.last::text, ''), shown.msg_id, shown.order_id, shown.reason, shown.error, shown.attempts, shown.dead_at, shown.origin, `+values+`
 		from w
 		left join shown on true
 		order by shown.msg_id desc`, upTo, filter.Reason, size, limit, filter.Text, filter.Order)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	var (
 		id                                          *int64
