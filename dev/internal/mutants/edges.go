@@ -90,7 +90,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "a few quick results let a statement grow that was too large", By: queue("TestHowLargeTheNextStatementIs"),
-			Edits: []Edit{{dir + "queue/statement_size.go", `n < size || took > quick`, `took > quick`}},
+			Edits: []Edit{{dir + "queue/statement_size.go", `if n < size || n > small && took`, `if n > small && took`}},
 		},
 		{
 			Breaks: "results that wait for a connection keep no read waiting", By: goTest(consumer, "./internal/settle", "TestResultsWaitWhereNobodyCanConnect"),

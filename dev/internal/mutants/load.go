@@ -21,7 +21,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "a read that was not full makes the next one larger", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `if got >= p.grown {`, `if got > 0 {`}},
+			Edits: []Edit{{file, `if r.got >= p.grown {`, `if r.got > 0 {`}},
 		},
 		{
 			Breaks: "a consumer reads ahead for a quarter of a second", By: fetch("TestPrefetchAdaptsToHowLongHandlersTake"),
@@ -43,7 +43,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "a read that takes too long is tried again as it was", By: fetch("TestReadsThatTakeTooLongAreHalved"),
-			Edits: []Edit{{file, `p.batch = queue.Less(wanted)`, `p.batch = wanted`}},
+			Edits: []Edit{{file, `p.batch = queue.Less(p.batch, r.wanted)`, `p.batch = r.wanted`}},
 		},
 	}
 }

@@ -81,14 +81,14 @@ func (f *Fetcher) Run(ctx context.Context) {
 			continue
 		}
 		want.Messages = p.Fetch
-		got, cut, took, err := f.read(ctx, reading, want, p)
-		f.Prefetch.noteRead(want.Messages, got, took, err)
+		r, err := f.read(ctx, reading, want, p)
+		f.Prefetch.noteRead(r, err)
 		switch {
 		case err != nil:
 			wait.For(ctx, retry.Next())
-		case got < want.Messages:
+		case r.got < r.wanted:
 			retry.Reset()
-			f.Poller.fetched(got, cut)
+			f.Poller.fetched(r.got, r.cut)
 			f.awaitDue(ctx, p)
 		default:
 			retry.Reset()
@@ -139,8 +139,8 @@ func after(d time.Duration) (c <-chan time.Time, stop func()) {
 	return timer.C, func() { timer.Stop() }
 }
 
-// read leases messages and hands them on. cut says that there may be more, for which there was no memory.
-func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating.Permit) (got int, cut bool, took time.Duration, err error) {
+// read leases messages and hands them on.
+func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating.Permit) (r read, err error) {
 	f.Progress.Begin(0)
 	defer f.Progress.End()
 	var fetched queue.Fetched
@@ -150,6 +150,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	length := f.Term.Length()
 	if err = f.catchUp(ctx, reading); err == nil {
 		err = f.Link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
+			r.might = pg.MayTake(limited)
 			start = time.Now() // connecting may have taken its time, and the lease begins with the statement
 			if unreadable := f.Prefetch.unreadable; unreadable != nil {
 				fetched, err = f.Queue.FetchUnreadable(limited, conn, want, length)
@@ -159,29 +160,30 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 			return err
 		})
 	}
-	took = time.Since(start)
-	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(took.Seconds())
+	r.wanted, r.took = want.Messages, time.Since(start)
+	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(r.took.Seconds())
 	f.Reads.Note(err)
 	if err != nil {
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		f.doubt(fetched.Messages, start, length)
 		f.Gate.ReadFailed(p)
-		return 0, false, took, err
+		return r, err
 	}
 	if len(fetched.Suppressed) > 0 {
 		f.noteSuppressed(fetched.Suppressed)
 	}
 	if len(fetched.Messages) > 0 {
-		f.Term.Note(took)
+		f.Term.Note(r.took)
 	}
-	f.Poller.watermark.looked(bound, took, len(fetched.Messages), fetched.Last)
+	f.Poller.watermark.looked(bound, r.took, len(fetched.Messages), fetched.Last)
 	if !bound.IsZero() {
 		f.Poller.RetryIn(time.Until(until)) // what is due below the watermark
 	}
 	f.Metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
 	f.receive(ctx, fetched.Messages, start, length, p)
-	return len(fetched.Messages), fetched.Cut(want), took, nil
+	r.got, r.cut = len(fetched.Messages), fetched.Cut(want)
+	return r, nil
 }
 
 // catchUp has the results of an outage written first, when the database is back.

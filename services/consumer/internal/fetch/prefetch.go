@@ -132,22 +132,29 @@ func (p *Prefetch) surplus(held lease.Counts) int {
 	return held.Buffered - p.ahead()
 }
 
-// noteRead notes how a read went that wanted so many messages and got so many; the fetcher's.
-func (p *Prefetch) noteRead(wanted, got int, took time.Duration, err error) {
+// read is how a read went.
+type read struct {
+	wanted, got int           // messages
+	cut         bool          // there may be more, for which there was no memory
+	took, might time.Duration // how long it took, and might have taken
+}
+
+// noteRead notes how a read went; the fetcher's.
+func (p *Prefetch) noteRead(r read, err error) {
 	fault := queue.Classify(err)
 	switch {
 	case err == nil:
 		p.unreadable = nil
-		p.batch = queue.More(p.batch, got, took, p.Most())
-		if got >= p.grown {
+		p.batch = queue.More(p.batch, r.got, r.took, r.might, p.Most())
+		if r.got >= p.grown {
 			p.grown = min(2*p.grown, p.Most())
 		}
-		p.roundTrip = cmp.Or(p.roundTrip, took)
-		p.roundTrip += (took - p.roundTrip) / 4
-	case fault == queue.Spoiled && wanted == 1:
+		p.roundTrip = cmp.Or(p.roundTrip, r.took)
+		p.roundTrip += (r.took - p.roundTrip) / 4
+	case fault == queue.Spoiled && r.wanted == 1:
 		p.unreadable = err
 	case fault == queue.TooLong, fault == queue.Spoiled, errors.Is(err, pg.ErrNoAnswer):
-		p.batch = queue.Less(wanted) // halving finds the row in a few reads
+		p.batch = queue.Less(p.batch, r.wanted) // halving finds the row in a few reads
 	}
 }
 

@@ -16,6 +16,11 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
+// went is a read that wanted so many messages, got so many and took so long of three seconds.
+func went(wanted, got int, took time.Duration) read {
+	return read{wanted: wanted, got: got, took: took, might: 3 * time.Second}
+}
+
 func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	t.Parallel()
 	s := Limits{Batch: 30, Concurrency: 30, HeldBytes: 100, MessageBytes: 50}
@@ -24,7 +29,7 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	if n, ahead := p.want(held); n != (queue.Bounds{Messages: 30, Bytes: 100, MessageBytes: 50}) || ahead != 0 {
 		t.Fatalf("at first %+v with %d ahead: as many as there are workers", n, ahead)
 	}
-	p.noteRead(30, 30, 2*time.Millisecond, nil)
+	p.noteRead(went(30, 30, 2*time.Millisecond), nil)
 	for took, want := range map[time.Duration]int{time.Second: 0, 10 * time.Millisecond: 48} { // what 30 workers do in eight round trips
 		for range 100 {
 			p.Occupied(1, took)
@@ -75,7 +80,7 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 		for range times {
 			want, _ := p.want(lease.Counts{})
 			sizes = append(sizes, want.Messages)
-			p.noteRead(want.Messages, want.Messages, 2*time.Millisecond, nil)
+			p.noteRead(went(want.Messages, want.Messages, 2*time.Millisecond), nil)
 			p.Occupied(max(want.Messages, 1), took*time.Duration(max(want.Messages, 1))) // done at once, so nothing waits
 		}
 		return sizes
@@ -103,7 +108,7 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 	p = fresh(0)
 	reads(p, 1, time.Microsecond)
 	for range 10 {
-		p.noteRead(60, 7, 2*time.Millisecond, nil)
+		p.noteRead(went(60, 7, 2*time.Millisecond), nil)
 	}
 	if want, _ := p.want(lease.Counts{}); want.Messages != 60 {
 		t.Errorf("%d wanted although no read was full", want.Messages)
@@ -119,19 +124,19 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 	t.Parallel()
 	p := NewPrefetch(Limits{Concurrency: 1000, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
-	p.noteRead(1000, 0, 3*time.Second, &pgconn.PgError{Code: pgerrcode.QueryCanceled})
+	p.noteRead(went(1000, 0, 3*time.Second), &pgconn.PgError{Code: pgerrcode.QueryCanceled})
 	if want, _ := p.want(lease.Counts{}); want.Messages != 500 {
 		t.Fatalf("%d wanted", want.Messages)
 	}
-	p.noteRead(500, 500, time.Second, nil)
+	p.noteRead(went(500, 500, time.Second), nil)
 	if want, _ := p.want(lease.Counts{}); want.Messages != 563 {
 		t.Fatalf("%d wanted after one that worked", want.Messages)
 	}
-	p.noteRead(563, 0, time.Second, errors.New("connection lost"))
+	p.noteRead(went(563, 0, time.Second), errors.New("connection lost"))
 	if want, _ := p.want(lease.Counts{}); want.Messages != 563 {
 		t.Fatalf("%d wanted after a loss", want.Messages)
 	}
-	p.noteRead(563, 0, 3*time.Second, fmt.Errorf("%w: %w", pg.ErrNoAnswer, errors.New("use of closed network connection")))
+	p.noteRead(went(563, 0, 3*time.Second), fmt.Errorf("%w: %w", pg.ErrNoAnswer, errors.New("use of closed network connection")))
 	if want, _ := p.want(lease.Counts{}); want.Messages != 281 {
 		t.Fatalf("%d wanted after one that had no answer in time", want.Messages)
 	}
@@ -139,7 +144,7 @@ func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 		got  int
 		took time.Duration
 	}{{281, 2 * time.Second}, {100, time.Millisecond}} {
-		p.noteRead(281, slow.got, slow.took, nil)
+		p.noteRead(went(281, slow.got, slow.took), nil)
 		if want, _ := p.want(lease.Counts{}); want.Messages != 281 {
 			t.Fatalf("%d wanted after %d in %s", want.Messages, slow.got, slow.took)
 		}
@@ -189,7 +194,7 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 				c.ends = working
 				if c.until == now && c.until > 0 {
 					c.held.Buffered += c.reading
-					c.noteRead(c.reading, c.reading, roundTrip, nil)
+					c.noteRead(went(c.reading, c.reading, roundTrip), nil)
 					c.until, c.reading = 0, 0
 				}
 				for len(c.ends) < workers && c.held.Buffered > 0 {
@@ -223,7 +228,7 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 func TestWhatWouldWaitForLongIsSurplus(t *testing.T) {
 	t.Parallel()
 	p := NewPrefetch(Limits{Concurrency: 30, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
-	p.noteRead(30, 30, 2*time.Millisecond, nil)
+	p.noteRead(went(30, 30, 2*time.Millisecond), nil)
 	held := lease.Counts{Buffered: 2000}
 	for took, want := range map[time.Duration]int{time.Microsecond: 0, 10 * time.Millisecond: 0, time.Second: 2000} {
 		p.known = false

@@ -38,7 +38,7 @@ const mostExtended = 1000
 // Run looks at every tick for what is to be extended, until ctx ends.
 func (h *Heartbeats) Run(ctx context.Context) {
 	everyTick(ctx, h.Term.visible, func(now time.Time) {
-		for batch := range slices.Chunk(h.Held.expiring(now), cmp.Or(h.most, mostExtended)) {
+		for batch := range slices.Chunk(h.Held.expiring(now), h.largest()) {
 			if batch = h.Held.claimForHeartbeat(batch); len(batch) > 0 {
 				h.beat(ctx, batch)
 			}
@@ -46,12 +46,17 @@ func (h *Heartbeats) Run(ctx context.Context) {
 	})
 }
 
+// largest is how many leases the next statement may be about.
+func (h *Heartbeats) largest() int { return cmp.Or(h.most, mostExtended) }
+
 // beat extends the leases of deliveries, which it has claimed.
 func (h *Heartbeats) beat(ctx context.Context, deliveries []*Delivery) {
 	var x extension
+	var might time.Duration
 	var fates map[queue.Lease]queue.Fate
 	h.Progress.Begin(0)
 	err := h.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		might = pg.MayTake(ctx)
 		if x, err = h.extend(ctx, conn, deliveries); err != nil || len(x.extended) == len(deliveries) {
 			return err
 		}
@@ -61,9 +66,9 @@ func (h *Heartbeats) beat(ctx context.Context, deliveries []*Delivery) {
 	h.Progress.End()
 	switch {
 	case errors.Is(err, pg.ErrNoAnswer):
-		h.most = queue.Less(len(deliveries))
+		h.most = queue.Less(h.largest(), len(deliveries))
 	case err == nil:
-		h.most = queue.More(cmp.Or(h.most, mostExtended), len(deliveries), time.Since(x.sent), mostExtended)
+		h.most = queue.More(h.largest(), len(deliveries), time.Since(x.sent), might, mostExtended)
 	}
 	if err != nil {
 		h.Log.Debug("heartbeat failed, trying again", "error", err.Error(), "leases", len(deliveries))

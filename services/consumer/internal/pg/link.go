@@ -113,6 +113,12 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 	return err
 }
 
+// MayTake is how long the work that Do gives a context to may take, from now on.
+func MayTake(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	return time.Until(deadline)
+}
+
 // Wait blocks until a notification arrives, ctx ends, or the connection is lost. It returns the payload; ctx's end is no
 // error and leaves the connection usable.
 func (l *Link) Wait(ctx context.Context) (payload string, arrived bool, err error) {

@@ -2,16 +2,22 @@ package queue
 
 import "time"
 
-// quick is how long a statement may take for the next one to have more: a third of what a connection is waited for.
-const quick = time.Second
+// small is what a statement may always grow to: what so few take is the time of a commit, and not of their number.
+const small = 64
 
-// Less is how many messages a statement is to be about after one about n of them took too long.
-func Less(n int) int { return max(n/2, 1) }
+// Less is how many messages a statement is to be about, of at most size, after one about n of them took too long: half of them. Whatever it was that
+// a single one took, it was not the number.
+func Less(size, n int) int {
+	if n <= 1 {
+		return size
+	}
+	return n / 2
+}
 
-// More is that after one about n of them, where size were allowed, took so long: an eighth more, but only if this one had all that it might and was
-// quick all the same. Otherwise it says nothing about more, and the next large one would again be one too large.
-func More(size, n int, took time.Duration, most int) int {
-	if n < size || took > quick {
+// More is that after one about n of them took so long, which might have taken so long: an eighth more, if this one had all that it might. Where it has
+// taken more than half of its time that is left alone, or the next one would be too large again.
+func More(size, n int, took, might time.Duration, most int) int {
+	if n < size || n > small && took > might/2 {
 		return size
 	}
 	return min(size+size/8+1, most)

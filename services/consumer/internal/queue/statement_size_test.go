@@ -7,11 +7,11 @@ import (
 	"orderflow.example/services/consumer/internal/queue"
 )
 
-// Statements grow again only where one that had all it might was quick, and never beyond the most.
+// Statements grow again where one that had all it might was well within its time, and never beyond the most.
 func TestHowLargeTheNextStatementIs(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int]int{1000: 500, 3: 1, 1: 1} {
-		if got := queue.Less(n); got != want {
+	for n, want := range map[int]int{1000: 500, 3: 1, 2: 1, 1: 1000} {
+		if got := queue.Less(1000, n); got != want {
 			t.Errorf("after one about %d that took too long: %d", n, got)
 		}
 	}
@@ -26,8 +26,9 @@ func TestHowLargeTheNextStatementIs(t *testing.T) {
 		"about more than that": {80, 90, time.Millisecond, 91},
 		"quick, and not full":  {80, 79, time.Millisecond, 80},
 		"full, and slow":       {80, 80, 2 * time.Second, 80},
+		"slow, and small":      {64, 64, 2 * time.Second, 73},
 	} {
-		if got := queue.More(test.size, test.n, test.took, 100); got != test.want {
+		if got := queue.More(test.size, test.n, test.took, 3*time.Second, 100); got != test.want {
 			t.Errorf("%s: %d", name, got)
 		}
 	}

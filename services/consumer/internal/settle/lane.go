@@ -36,6 +36,7 @@ type lane struct {
 	taken   []outcome // by the heartbeat, which is at their leases just now
 	refused [kinds]refusal
 	most    int           // outcomes in one statement: less than mostWritten while statements take too long
+	might   time.Duration // how long the last statement might take
 	overdue atomic.Bool   // results wait for a connection
 	again   signal.Signal // tells that there may be one
 }

@@ -43,7 +43,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	switch {
 	case err == nil:
 		if l.ackWork == nil {
-			l.most = queue.More(l.most, len(b.items), time.Since(start), mostWritten)
+			l.most = queue.More(l.most, len(b.items), time.Since(start), l.might, mostWritten)
 		}
 		l.Metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(b.items)))
 		l.conclude(ctx, b, confirmed, fates)
@@ -51,7 +51,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	case errors.As(err, &worked):
 		return l.ackWorkFailed(b, worked)
 	case fault == queue.TooLong && len(b.items) > 1:
-		l.most = queue.Less(len(b.items))
+		l.most = queue.Less(l.most, len(b.items))
 		l.Log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(b.items), "error", err.Error())
 		return l.halve(ctx, b)
 	case fault == queue.Spoiled && len(b.items) > 1:
@@ -71,7 +71,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 		return nil
 	default:
 		if errors.Is(err, pg.ErrNoAnswer) { // it may be too much for the time that a connection is waited for
-			l.most = queue.Less(len(b.items))
+			l.most = queue.Less(l.most, len(b.items))
 		}
 		for _, item := range b.items {
 			item.unsure = item.unsure || fault == queue.Unknown
@@ -111,6 +111,7 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 		return l.sendAckWork(ctx, b, entries)
 	}
 	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		l.might = pg.MayTake(ctx)
 		switch b.statement {
 		case ack:
 			confirmed, err = l.Queue.Ack(ctx, conn, entries, l.Consumer)
