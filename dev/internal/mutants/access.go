@@ -41,11 +41,11 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "a foreign web page makes orders", By: live("TestBodyIsSaidToBeJSON"),
-			Edits: []Edit{{http + "publish.go", `	if isJSON(header.ContentType()) {`, `	if len(header.ContentType()) == 0 || isJSON(header.ContentType()) {`}},
+			Edits: []Edit{{http + "create.go", `	if isJSON(header.ContentType()) {`, `	if len(header.ContentType()) == 0 || isJSON(header.ContentType()) {`}},
 		},
 		{
 			Breaks: "a misspelt parameter is passed over when creating", By: live("TestBadInputIsRefusedByName"),
-			Edits: []Edit{{http + "publish.go", `	if err := noQuery(c); err != nil {
+			Edits: []Edit{{http + "create.go", `	if err := noQuery(c); err != nil {
 		return "", err
 	}
 `, ``}},

@@ -46,7 +46,7 @@ func (s *Server) describe() {
 		// A misspelt filter would silently list everything.
 		RejectUnknownQueryParameters: true,
 	})
-	s.describePublishing(registry)
+	s.describeCreating(registry)
 }
 
 const intro = `Takes orders and gets each of them processed once.

@@ -35,8 +35,8 @@ type Health struct {
 	Status string `json:"status" enum:"ok"`
 }
 
-// describePublishing puts those routes into the document that do without huma.
-func (s *Server) describePublishing(registry huma.Registry) {
+// describeCreating puts those routes into the document that do without huma.
+func (s *Server) describeCreating(registry huma.Registry) {
 	schema := func(t reflect.Type) *huma.Schema { return registry.Schema(t, true, "") }
 	content := func(kind string, t reflect.Type) map[string]*huma.MediaType {
 		return map[string]*huma.MediaType{kind: {Schema: schema(t)}}

@@ -123,7 +123,7 @@ func New(cfg Config) *Server {
 	s.app.Use(s.authenticate)
 	s.probes()
 	s.describe()
-	s.publishing()
+	s.creating()
 	s.reading()
 	s.messages()
 	s.deadLetters()
