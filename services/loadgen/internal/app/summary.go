@@ -23,17 +23,12 @@ func (s *session) newSummary(start time.Time) *report.Summary {
 func (r *run) summary() *report.Summary {
 	summary := r.newSummary(r.start)
 	summary.Receiver = r.received
-	var e2e *measure.Histogram
 	if r.account != nil {
 		summary.SetAudit(r.account)
-		e2e = r.account.E2E
 	}
-	if r.command == "audit" { // nothing was sent
-		summary.SetHistograms(nil, nil, e2e)
-		return summary
+	if r.command != "audit" { // which sends nothing
+		summary.SetLoad(r.load(), r.recorder.Post(), r.recorder.Service())
 	}
-	summary.Load = r.load()
-	summary.SetHistograms(r.recorder.Post(), r.recorder.Service(), e2e)
 	return summary
 }
 
@@ -42,7 +37,6 @@ func (r *run) load() *report.Load {
 	snap := r.recorder.Snapshot(time.Now())
 	l := &report.Load{
 		Model: "closed", Shape: fmt.Sprintf("%d workers", r.cfg.Concurrency), Seconds: r.sending.Seconds(), Bulk: r.cfg.Bulk, Totals: snap.Totals,
-		Post: r.recorder.Post().Summary(), Service: r.recorder.Service().Summary(),
 		Stalls: []report.StallSeconds{},
 	}
 	for _, x := range snap.Stalls {

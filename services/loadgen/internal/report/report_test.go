@@ -42,11 +42,11 @@ func faulty(t *testing.T) *report.Summary {
 	s := &report.Summary{
 		Schema: 1, Version: "test", Command: "run", RunID: "r<script>1", API: "http://localhost:8000", Started: start, Ended: start.Add(time.Minute), Settings: map[string]string{"RATE": "100"},
 		Faults: []string{},
-		Load: &report.Load{
-			Model: "open", Shape: "100 orders/s, constant arrivals", Seconds: 10, Intended: 100, Achieved: 99.9, Kept: 0.999, Bulk: 1, Totals: r.Snapshot(start).Totals,
-			Post: r.Post().Summary(), Service: r.Service().Summary(), Stalls: []report.StallSeconds{{At: 2, For: 1.5}},
-		},
 	}
+	s.SetLoad(&report.Load{
+		Model: "open", Shape: "100 orders/s, constant arrivals", Seconds: 10, Intended: 100, Achieved: 99.9, Kept: 0.999, Bulk: 1, Totals: r.Snapshot(start).Totals,
+		Stalls: []report.StallSeconds{{At: 2, For: 1.5}},
+	}, r.Post(), r.Service())
 	account := &audit.Result{
 		Figures: audit.Figures{Accepted: 1000, Completed: 900, Dead: 20, Lost: 50, Stuck: 30, Duplicated: 7, Unknown: audit.Unknown{Orders: 3, Missing: 2, Completed: 1}},
 		E2E:     e2e,
@@ -56,7 +56,6 @@ func faulty(t *testing.T) *report.Summary {
 		account.Examples = append(account.Examples, audit.Example{Fault: "lost", N: i, Key: (orders.Keys{Run: "r<script>1"}).String(i, 10), ID: int64(i), SentAt: start, LastError: "<b>boom</b>", Status: "pending"})
 	}
 	s.SetAudit(account)
-	s.SetHistograms(r.Post(), r.Service(), e2e)
 	s.Judge(conditions)
 	return s
 }

@@ -37,7 +37,7 @@ type Summary struct {
 	Capacity   *Capacity           `json:"capacity,omitempty"`
 	Settings   map[string]string   `json:"settings,omitempty"` // those that differ from the defaults
 
-	histograms map[string]*measure.Histogram // by the first word of the measures that are taken from them: post, service, e2e
+	histograms map[string]*measure.Histogram // for thresholds, by the first word of the measures that are taken from them: post, service, e2e
 }
 
 // Load is what was sent and how it was answered.
@@ -61,6 +61,11 @@ type StallSeconds struct {
 	For float64 `json:"for_s"`
 }
 
+// SetLoad puts in what was sent, with its latencies.
+func (s *Summary) SetLoad(l *Load, post, service *measure.Histogram) {
+	s.Load, l.Post, l.Service = l, s.keep("post", post), s.keep("service", service)
+}
+
 // SetAudit puts the account in.
 func (s *Summary) SetAudit(a *audit.Result) {
 	s.Audit, s.AuditTook = a, a.Took.Seconds()
@@ -68,13 +73,16 @@ func (s *Summary) SetAudit(a *audit.Result) {
 		drain := a.Drain.Seconds()
 		s.Drain = &drain
 	}
+	if e2e := s.keep("e2e", a.E2E); e2e.Count > 0 {
+		s.E2E = &e2e
+	}
 }
 
-// SetHistograms keeps the histograms that thresholds on percentiles are computed from; any may be nil.
-func (s *Summary) SetHistograms(post, service, e2e *measure.Histogram) {
-	s.histograms = map[string]*measure.Histogram{"post": post, "service": service, "e2e": e2e}
-	if e2e != nil && e2e.Count() > 0 {
-		l := e2e.Summary()
-		s.E2E = &l
+// keep keeps a histogram for thresholds, and returns its summary.
+func (s *Summary) keep(name string, h *measure.Histogram) measure.Latency {
+	if s.histograms == nil {
+		s.histograms = map[string]*measure.Histogram{}
 	}
+	s.histograms[name] = h
+	return h.Summary()
 }
