@@ -16,11 +16,11 @@ import (
 	"orderflow.example/services/api/internal/http1"
 )
 
-// Every request passes handle, then observe, on its way to its route, and both again on its way back. What cannot be read as a request passes
-// unreadable alone.
+// This file has what every request passes on its way to its route, and again on its way back: handle, and inside of it observe. What cannot be read
+// as a request comes to unreadable instead.
 
-// handle is where the HTTP server puts a request. It answers what package http1 has handed on as one, and nothing else; and what was read, when there
-// is room for the answer.
+// handle is the HTTP server's handler. It has those requests answered that package http1 has handed on, and nothing else; and what was read only
+// when there is room for the answer.
 func (s *Server) handle(routes fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		conn, ok := ctx.Conn().(*http1.Conn)

@@ -151,7 +151,18 @@ const cheap = 8
 // awaitLook returns when it is time to look: the queue is empty, or nothing has moved for too long, or looking costs next to nothing.
 func (a *Auditor) awaitLook(ctx context.Context) error {
 	for pause := a.opt.Poll; ; pause = min(2*pause, 2*time.Second) {
-		a.askQueue(ctx)
+		a.queue = nil
+		if q, err := a.read.Queue(ctx); err == nil { // else it is asked again; without it the patience decides
+			a.queue = &q
+			// A depth lower than ever is progress: then the consumers are at work, if only on what stands before the run's own orders. Merely lower
+			// than last time it is every few seconds when others fill the queue, too.
+			if a.open > 0 && a.lowestDepth >= 0 && q.Depth < a.lowestDepth {
+				a.lastProgress = time.Now()
+			}
+			if a.lowestDepth < 0 || q.Depth < a.lowestDepth {
+				a.lowestDepth = q.Depth
+			}
+		}
 		a.showProgress()
 		if a.empty(a.queue) || a.outOfPatience(time.Now()) || a.open > 0 && min(a.open, a.pages) <= cheap {
 			return ctx.Err()
@@ -180,29 +191,13 @@ func (a *Auditor) pause(took time.Duration) time.Duration {
 	return d
 }
 
-// askQueue asks for the queue's state. A depth lower than ever is progress: then the consumers are at work, if only on what stands before the
-// run's own orders. Merely lower than last time it is every few seconds when others fill it, too.
-func (a *Auditor) askQueue(ctx context.Context) {
-	a.queue = nil
-	q, err := a.read.Queue(ctx)
-	if err != nil {
-		return // it is asked again; without it the patience decides
-	}
-	a.queue = &q
-	if a.open > 0 && a.lowestDepth >= 0 && q.Depth < a.lowestDepth {
-		a.lastProgress = time.Now()
-	}
-	if a.lowestDepth < 0 || q.Depth < a.lowestDepth {
-		a.lowestDepth = q.Depth
-	}
-}
-
 // empty says whether no message of the run's orders was left when the queue was like this. An api may answer with what it saw a moment ago: before
 // the run, the queue was empty as well.
 func (a *Auditor) empty(q *client.Queue) bool {
 	return q != nil && q.Depth == 0 && !q.AsOf.Before(a.newest)
 }
 
+// showProgress tells how far it is.
 func (a *Auditor) showProgress() {
 	if a.opt.Progress == nil {
 		return
