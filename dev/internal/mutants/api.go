@@ -27,11 +27,11 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "what a full page has no room for is on no page", By: goTest(api, "./internal/cursor", "TestPagesHaveEachEntryOnce"),
-			Edits: []Edit{{api + "/internal/cursor/fill.go", `return page[:limit], position(&page[limit-1]), nil`, `return page[:limit], position(&page[len(page)-1]), nil`}},
+			Edits: []Edit{{api + "/internal/cursor/cursor.go", `return page[:limit], position(&page[limit-1]), nil`, `return page[:limit], position(&page[len(page)-1]), nil`}},
 		},
 		{
 			Breaks: "a list ends where nothing was found for a while", By: goTest(api, "./internal/cursor", "TestPagesHaveEachEntryOnce"),
-			Edits: []Edit{{api + "/internal/cursor/fill.go", `case last == "", time`, `case last == "", len(found) == 0:
+			Edits: []Edit{{api + "/internal/cursor/cursor.go", `case last == "", time`, `case last == "", len(found) == 0:
 			return page, "", nil
 		case time`}},
 		},
