@@ -6,6 +6,7 @@ func edgeMutants() []Mutant {
 	queue := func(name string) Test { return goTest(consumer, "./internal/queue", name) }
 	link := func(name string) Test { return goTest(consumer, "./internal/pg", name) }
 	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
+	gating := func(name string) Test { return goTest(consumer, "./internal/gating", name) }
 	doctor := func(name string) Test { return goTest(consumer, "./internal/doctor", name) }
 	return []Mutant{
 		{
@@ -109,6 +110,24 @@ func edgeMutants() []Mutant {
 		{
 			Breaks: "with a long POLL_INTERVAL a message of the dead waits for as long", By: worker("TestTheMessageOfAConsumerThatDiedIsReadWhenItIsDue"),
 			Edits: []Edit{{dir + "fetch/poller.go", `if at := time.Now().Add(p.Visible); at.Before(until) {`, `if at := time.Now().Add(p.Visible); at.Before(until) && false {`}},
+		},
+		{
+			Breaks: "a read that was rolled back takes the lease from who has it", By: goTest(consumer, "./internal/settle", "TestADoubtfulLeaseIsNotTakenFromWhoHasIt"), Quick: true,
+			Edits: []Edit{{dir + "settle/settler.go", `o.unsure, o.unconfirmed = true, true`, `o.unsure = true`}},
+		},
+		{
+			Breaks: "attempts of before an outage are counted after it", By: gating("TestAnAttemptOfBeforeAnOutageDoesNotCount"),
+			Edits: []Edit{{dir + "gating/gating.go", `old := t.epoch != g.epoch`, `old := false`}},
+		},
+		{
+			Breaks: "a consumer that was wrong once stops only itself for ever", By: gating("TestAnAnswerEndsWhatWasDisproved"),
+			Edits: []Edit{{dir + "gating/gating.go", `		g.own.disproved = false
+`, ``}},
+		},
+		{
+			Breaks: "what could not be told to the gate is forgotten", By: gating("TestWhatCouldNotBeToldIsToldAgain"),
+			Edits: []Edit{{dir + "gating/permit.go", `		g.news = true
+		g.eased`, `		g.eased`}},
 		},
 	}
 }

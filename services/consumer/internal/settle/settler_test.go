@@ -15,6 +15,7 @@ import (
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/presence"
@@ -25,46 +26,103 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A server that is there and takes no connections, as one that starts up, gives no answer to what there is to write: the results wait for a
-// connection, and reading for the results.
-func TestResultsWaitWhereNobodyCanConnect(t *testing.T) {
-	t.Parallel()
-	db := dbtest.New(t)
-	db.Publish(1)
-	q := queue.New(dbtest.QueueName, false)
-	conn := testdb.Connect(t, db.URL)
-	fetched, err := q.Fetch(t.Context(), conn, queue.Bounds{Messages: 1, Bytes: 1 << 20, MessageBytes: 1 << 20}, time.Hour)
-	if err != nil || len(fetched.Messages) != 1 {
-		t.Fatalf("%+v, %v", fetched, err)
-	}
+// bundle is a settler at work, and a message to settle.
+type bundle struct {
+	t       *testing.T
+	db      *dbtest.DB
+	queue   *queue.Queue
+	server  *pg.Server
+	rules   ending.Rules
+	held    *lease.Set
+	settler *settle.Settler
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	server := pg.NewServer(db.Address(), "one", log, pg.Observer{})
-	link := server.NewLink("settle", nil)
-	defer link.Close()
-	held, rules := lease.NewSet(1), ending.NewRules(1, 1, backoff.Policy{Base: time.Second, Max: time.Second, Multiplier: 1})
-	s := settle.New(settle.Needs{
-		Queue: q, Held: held, Rules: rules, Consumer: "one", RetryIn: func(time.Duration) {}, Draining: func() bool { return false },
+	b := &bundle{
+		t: t, db: dbtest.New(t), queue: queue.New(dbtest.QueueName, false), held: lease.NewSet(1),
+		rules: ending.NewRules(1, 1, backoff.Policy{Base: time.Second, Max: time.Second, Multiplier: 1}),
+	}
+	b.db.Publish(1)
+	b.server = pg.NewServer(b.db.Address(), "one", log, pg.Observer{})
+	link := b.server.NewLink("settle", nil)
+	b.settler = settle.New(settle.Needs{
+		Queue: b.queue, Held: b.held, Rules: b.rules, Consumer: "one", RetryIn: func(time.Duration) {}, Draining: func() bool { return false },
 		Room: signal.New(), Progress: health.NewProgress(time.Now), Note: func(ending.Op, error) {}, Unwritten: &settle.Unwritten{},
 		Tally: &presence.Tally{}, Log: log, Metrics: metrics.New("test", dbtest.QueueName, "test"),
 	}, link, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); s.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	go func() { defer close(ended); b.settler.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ended; link.Close() })
+	return b
+}
 
-	m := fetched.Messages[0].Message
-	d := lease.New(&m, time.Now(), time.Now(), time.Hour)
-	held.AddLeaving([]*lease.Delivery{d})
-	testdb.Admin(t, "alter database "+server.Database()+" allow_connections false")
-	s.Put(d, rules.Decide(&m, ending.Unstarted{}))
-	await.True(t, "the result waits for a connection", s.Overdue)
-	testdb.Admin(t, "alter database "+server.Database()+" allow_connections true")
-	await.True(t, "it is written", func() bool {
-		s.CatchUp(t.Context())
-		return !s.Overdue() && held.Size() == 0
-	})
-	var due bool
-	if err := conn.QueryRow(t.Context(), `select vt <= clock_timestamp() from pgmq.q_order_queue`).Scan(&due); err != nil || !due {
-		t.Errorf("it was not handed back: %v", err)
+// read leases the message for an hour.
+func (b *bundle) read() message.Message {
+	b.t.Helper()
+	fetched, err := b.queue.Fetch(b.t.Context(), testdb.Connect(b.t, b.db.URL), queue.Bounds{Messages: 1, Bytes: 1 << 20, MessageBytes: 1 << 20}, time.Hour)
+	if err != nil || len(fetched.Messages) != 1 {
+		b.t.Fatalf("%+v, %v", fetched, err)
 	}
+	return fetched.Messages[0].Message
+}
+
+// readAgain does so when it is due again.
+func (b *bundle) readAgain() message.Message {
+	b.t.Helper()
+	b.db.Exec(`update pgmq.q_order_queue set vt = clock_timestamp()`)
+	return b.read()
+}
+
+// due says whether the message can be read.
+func (b *bundle) due() bool {
+	b.t.Helper()
+	return dbtest.One[bool](b.db, `select vt <= clock_timestamp() from pgmq.q_order_queue`)
+}
+
+// A server that is there and takes no connections, as one that starts up, gives no answer to what there is to write: the results wait for a
+// connection, and reading for the results.
+func TestResultsWaitWhereNobodyCanConnect(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.read()
+	d := lease.New(&m, time.Now(), time.Now(), time.Hour)
+	b.held.AddLeaving([]*lease.Delivery{d})
+	allow := func(yes string) { testdb.Admin(t, "alter database "+b.server.Database()+" allow_connections "+yes) }
+	allow("false")
+	b.settler.Settle(d, ending.Unstarted{})
+	await.True(t, "the result waits for a connection", b.settler.Overdue)
+	allow("true")
+	await.True(t, "it is written", func() bool {
+		b.settler.CatchUp(t.Context())
+		return !b.settler.Overdue() && b.held.Size() == 0
+	})
+	if !b.due() {
+		t.Error("it was not handed back")
+	}
+}
+
+// What a read whose commit went unanswered may have leased is handed back only if it did: where the read was rolled back, the next consumer got the
+// same read_ct, and only the end of its lease is another one.
+func TestADoubtfulLeaseIsNotTakenFromWhoHasIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.read()
+	b.db.Exec(`update pgmq.q_order_queue set vt = clock_timestamp() + interval '2 hours'`) // the same read_ct, for somebody else
+	d := lease.New(&m, time.Now(), time.Now(), time.Hour)
+	b.held.AddLeaving([]*lease.Delivery{d})
+	b.settler.Doubt(d)
+	await.True(t, "it is given up", func() bool { return b.held.Size() == 0 })
+	if left := dbtest.One[float64](b.db, `select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_order_queue`); left < 3600 {
+		t.Errorf("the other one's lease ends in %v seconds", left)
+	}
+	m = b.readAgain()
+	d = lease.New(&m, time.Now(), time.Now(), time.Hour)
+	b.held.AddLeaving([]*lease.Delivery{d})
+	b.settler.Doubt(d)
+	await.True(t, "what was leased after all is handed back", func() bool {
+		return b.held.Size() == 0 && b.due()
+	})
 }
