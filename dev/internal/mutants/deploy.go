@@ -4,6 +4,7 @@ package mutants
 func deployMutants() []Mutant {
 	const templates = chartDir + "/templates/"
 	rendered := func(name string) Test { return goTest("tools/chartcheck", "./chart", name) }
+	secrets := goTest("dev", "./e2e", "TestThePostgresOfTheChartIsAsItsSecretsSay")
 	return []Mutant{
 		{
 			Breaks: "the api listens on a port that nobody is told of", By: rendered("TestPortsAreThoseThatProgramsListenOn"),
@@ -132,6 +133,26 @@ func deployMutants() []Mutant {
 		{
 			Breaks: "a pod that is not ready keeps its node from being drained", By: suite("autoscaling"),
 			Edits: []Edit{{templates + "poddisruptionbudgets.yaml", "  unhealthyPodEvictionPolicy: AlwaysAllow\n", ``}},
+		},
+		{
+			Breaks: "pods keep the authority that they verified the Postgres before by", By: suite("consumer"),
+			Edits: []Edit{{templates + "_database.tpl", `{{- $seen = append $seen (include "orderflow.postgres.tls" .root | fromYaml).ca -}}`, ``}},
+		},
+		{
+			Breaks: "whoever has a role may connect to the database", By: secrets,
+			Edits: []Edit{{templates + "postgres-configmap.yaml", "    revoke all on database :\"database\" from public;\n", ``}},
+		},
+		{
+			Breaks: "passwords stand in the log of a server that logs statements", By: secrets,
+			Edits: []Edit{{templates + "postgres-configmap.yaml", "    set log_statement to none;\n", ``}},
+		},
+		{
+			Breaks: "passwords stand in pg_stat_statements, for the role that reads statistics", By: secrets,
+			Edits: []Edit{{templates + "postgres-configmap.yaml", "    set pg_stat_statements.track_utility to off;\n", ``}},
+		},
+		{
+			Breaks: "a new certificate waits for the next start of Postgres", By: secrets,
+			Edits: []Edit{{templates + "postgres-configmap.yaml", ` /etc/orderflow/tls/tls.crt 2>`, ` 2>`}},
 		},
 	}
 }

@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/dev/internal/postgres"
+	"orderflow.example/dev/internal/stack"
+	patience "orderflow.example/kit/await"
+)
+
+// script is one that the chart has beside its Postgres; its ConfigMap has nothing in them to be filled in.
+func script(t *testing.T, name string) string {
+	t.Helper()
+	chart := os.Getenv("CHART")
+	if chart == "" {
+		root, err := stack.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		chart = filepath.Join(root, "deploy/helm/orderflow")
+	}
+	text, err := os.ReadFile(filepath.Join(chart, "templates/postgres-configmap.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(name) + `: \|\n((?:    .*\n|\n)+)`).FindSubmatch(text)
+	if found == nil || strings.Contains(string(found[1]), "{{") {
+		t.Fatalf("%s is not in the ConfigMap, or not as it will be:\n%s", name, text)
+	}
+	return strings.ReplaceAll("\n"+string(found[1]), "\n    ", "\n")
+}
+
+// The scripts that the chart has beside its Postgres make true what the Secrets say, and what they say later. No password is told to those who
+// read the server's log or its statistics, and nobody who is not invited may connect.
+func TestThePostgresOfTheChartIsAsItsSecretsSay(t *testing.T) {
+	t.Parallel()
+	server, err := postgres.Open(t.Context(), postgres.Options{
+		Session: programsFor(t).session, From: "local", MaxConnections: 20, Settings: []string{
+			"logging_collector=on", "log_statement=all", "log_min_duration_statement=0", "shared_preload_libraries=pg_stat_statements",
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx := bounded(t)
+	bin, _, err := postgres.Programs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	super, err := pgx.Connect(ctx, server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer super.Close(context.WithoutCancel(ctx))
+	if _, err := super.Exec(ctx, `create extension pg_stat_statements; create role stranger login password 'stranger'`); err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	put := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(dir, name) // which is the old one or the new one, as in a mounted Secret
+		if err := errors.Join(os.WriteFile(path+".new", []byte(content), 0o600), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	superuser, _ := address.User.Password() // it stays: in the pod the scripts are let in without one
+	passwords := []string{superuser, `it's "the" $owner's\n`, "the other's"}
+	put("superuser", passwords[0])
+	put("owner", passwords[1])
+	put("tls.crt", "one")
+	for _, name := range []string{"orderflow.sh", "passwords.sh"} {
+		put(name, strings.NewReplacer("/etc/orderflow/scripts", dir, "/etc/orderflow/tls", dir, "sleep 5", "sleep 0.2").Replace(script(t, name)))
+	}
+	beside := exec.CommandContext(context.WithoutCancel(ctx), "sh", filepath.Join(dir, "passwords.sh"))
+	beside.Env = []string{
+		"PATH=" + bin + ":" + os.Getenv("PATH"), "PGHOST=127.0.0.1", "PGPORT=" + address.Port(), "PGPASSWORD=" + superuser,
+		"POSTGRES_USER=postgres", "POSTGRES_PASSWORD_FILE=" + filepath.Join(dir, "superuser"),
+		"OWNER_ROLE=the_owner", "OWNER_DATABASE=shop", "OWNER_PASSWORD_FILE=" + filepath.Join(dir, "owner"),
+	}
+	var said strings.Builder
+	beside.Stdout, beside.Stderr = &said, &said
+	if err := beside.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = beside.Process.Signal(os.Interrupt)
+		if err := beside.Wait(); err != nil || t.Failed() {
+			t.Errorf("passwords.sh: %v\n%s", err, &said)
+		}
+	})
+
+	enter := func(user, password string) error {
+		u := *address
+		u.User, u.Path = url.UserPassword(user, password), "/shop"
+		conn, err := pgx.Connect(ctx, u.String())
+		if err != nil {
+			return err
+		}
+		return conn.Close(ctx)
+	}
+	for _, password := range passwords[1:] {
+		put("owner", password)
+		await(ctx, t, "the owner enters with the password "+password, func() (bool, error) { err := enter("the_owner", password); return err == nil, err })
+	}
+	if err := enter("the_owner", passwords[1]); err == nil {
+		t.Error("the owner's former password is one still")
+	}
+	if err := enter("stranger", "stranger"); err == nil || !strings.Contains(err.Error(), "42501") {
+		t.Errorf("a role that has nothing to do there is let in: %v", err)
+	}
+
+	loaded := func() (at time.Time) {
+		t.Helper()
+		if err := super.QueryRow(ctx, "select pg_conf_load_time()").Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	before := loaded()
+	for quiet := time.Now(); time.Since(quiet) < time.Second; time.Sleep(100 * time.Millisecond) { // it may not have loaded the last password's yet
+		if now := loaded(); !now.Equal(before) {
+			before, quiet = now, time.Now()
+		}
+	}
+	put("tls.crt", "two")
+	limit, cancel := context.WithTimeout(ctx, patience.Limit())
+	defer cancel()
+	await(limit, t, "the server reads the new certificate", func() (bool, error) { return loaded().After(before), nil })
+
+	var log, counted string
+	if err := super.QueryRow(ctx, "select pg_read_file(pg_current_logfile()), (select string_agg(query, ';') from pg_stat_statements)").Scan(&log, &counted); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{superuser, "$owner", "the other"} {
+		if in := strings.Contains(log, secret); in || strings.Contains(counted, secret) {
+			t.Errorf("the password with %s is in the log: %v; in pg_stat_statements: %v", secret, in, strings.Contains(counted, secret))
+		}
+	}
+	if !strings.Contains(log, "create role stranger") || !strings.Contains(counted, "create role stranger") {
+		t.Error("neither would have shown them")
+	}
+}
