@@ -99,6 +99,11 @@ func edgeMutants() []Mutant {
 `, ``}},
 		},
 		{
+			Breaks: "the results of an outage are not written first", By: worker("TestResultsOfAnOutageAreWrittenBeforeAnythingIsRead"),
+			Edits: []Edit{{dir + "fetch/fetcher.go", `	f.Settler.CatchUp(ctx)
+`, ``}},
+		},
+		{
 			Breaks: "a server that takes no connection refuses a statement", By: worker("TestAWrongPasswordIsCalledThat"),
 			Edits: []Edit{{dir + "health/statements.go", `case queue.Answered(err) && errors.As(err, &answer):`, `case (queue.Answered(err) || true) && errors.As(err, &answer):`}},
 		},
@@ -114,6 +119,26 @@ func edgeMutants() []Mutant {
 		{
 			Breaks: "a read that was rolled back takes the lease from who has it", By: goTest(consumer, "./internal/settle", "TestADoubtfulLeaseIsNotTakenFromWhoHasIt"), Quick: true,
 			Edits: []Edit{{dir + "settle/settler.go", `o.unsure, o.unconfirmed = true, true`, `o.unsure = true`}},
+		},
+		{
+			Breaks: "who has been answered stays suspect", By: goTest(consumer, "./internal/settle", "TestAnAnswerEndsASuspicion"),
+			Edits: []Edit{{dir + "settle/outcome.go", `		e.Unanswered = 0 // its handler has come back
+`, ``}},
+		},
+		{
+			Breaks: "in a drain a suspect waits for the others", By: worker("TestADrainHandsBackWhatWaitsToBeAlone"),
+			Edits: []Edit{{dir + "worker/drain.go", `	d.held.AdmitNobody()
+`, ``}},
+		},
+		{
+			Breaks: "a notification of the gate is not heard", By: worker("TestAnIdleConsumerLearnsOfAPause"),
+			Edits: []Edit{{dir + "fetch/poller.go", `			p.Gate.Refresh(-1)
+`, ``}},
+		},
+		{
+			Breaks: "a change of the gate is not seen by a look", By: worker("TestAnIdleConsumerLearnsOfAPause"),
+			Edits: []Edit{{dir + "fetch/poller.go", `		p.Gate.Refresh(seen.Gate)
+`, ``}},
 		},
 		{
 			Breaks: "attempts of before an outage are counted after it", By: gating("TestAnAttemptOfBeforeAnOutageDoesNotCount"),

@@ -149,7 +149,7 @@ func (s *Settler) RunAckWork(ctx context.Context) {
 func (s *Settler) Finish() { close(s.finishing) }
 
 // settleFirst is how long reading waits for the results of an outage to be written.
-const settleFirst = 2 * time.Second
+const settleFirst = 10 * time.Second
 
 // CatchUp has the results of an outage written, and waits for that, when the database is back: their leases may have run out meanwhile. Written
 // before the next read they count; a read would take the messages over, and their handlers would run again. It returns soon in any case.

@@ -2,6 +2,7 @@ package settle_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/lease"
 	"orderflow.example/services/consumer/internal/message"
@@ -125,4 +127,35 @@ func TestADoubtfulLeaseIsNotTakenFromWhoHasIt(t *testing.T) {
 	await.True(t, "what was leased after all is handed back", func() bool {
 		return b.held.Size() == 0 && b.due()
 	})
+}
+
+// Whoever has been answered by a handler has not killed anybody, whatever the answer was; of what no handler was given nothing new is known.
+func TestAnAnswerEndsASuspicion(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		what ending.Event
+		want int32
+	}{
+		"handed back":           {ending.Unstarted{}, 1},
+		"asked for patience":    {ending.Returned{Err: handler.Throttled(0, errors.New("busy"))}, 0},
+		"failed in an outage":   {ending.Returned{Err: errors.New("refused"), Uncounted: true}, 0},
+		"broken off by a drain": {ending.Returned{Err: errors.New("ended"), Cause: handler.ErrDraining}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.read() // of which nothing is heard
+			m := b.readAgain()
+			if m.Unanswered != 1 {
+				t.Fatalf("%d deliveries without an answer", m.Unanswered)
+			}
+			d := lease.New(&m, time.Now(), time.Now(), time.Hour)
+			b.held.AddLeaving([]*lease.Delivery{d})
+			b.settler.Settle(d, test.what)
+			await.True(t, "it is settled", func() bool { return b.held.Size() == 0 })
+			if m := b.readAgain(); m.Unanswered != test.want {
+				t.Errorf("%d deliveries without an answer, want %d", m.Unanswered, test.want)
+			}
+		})
+	}
 }

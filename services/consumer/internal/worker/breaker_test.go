@@ -688,6 +688,33 @@ func TestAPausedQueueIsNotWorkedOn(t *testing.T) {
 	}
 }
 
+// Whoever is idle learns of a pause by its notification, and where that was lost by the next look.
+func TestAnIdleConsumerLearnsOfAPause(t *testing.T) {
+	for name, test := range map[string]struct {
+		poll  time.Duration
+		pause string
+	}{
+		"by its notification": {time.Hour, `select orderflow.pause('order_queue', 'the tests', '')`},
+		"by a look": {100 * time.Millisecond, `insert into orderflow.gate (queue, revision, paused_at, paused_by)
+			values ('order_queue', 1, clock_timestamp(), 'the tests')`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			s := breaking("idle")
+			s.Poll = test.poll
+			c := b.start(s, noop)
+			if test.poll == time.Hour {
+				b.idle()
+			} else {
+				await.True(t, "it looks", func() bool { return c.metric("listener_up") == 1 && c.metric("fetch_batch_size") > 0 })
+			}
+			b.Exec(test.pause)
+			await.True(t, "it says so", func() bool { _, why := c.Ready(); return strings.Contains(why, "paused since") })
+			c.stop()
+		})
+	}
+}
+
 // What a user's function in the database does for longer than allowed is a sign like any other's; what it refuses is the order's own fault.
 func TestAFunctionThatTakesTooLongOpensTheBreaker(t *testing.T) {
 	b := setup(t)

@@ -54,6 +54,27 @@ func TestADrainHandsBackWhatHasNotBeenStartedAndFinishesTheRest(t *testing.T) {
 	}
 }
 
+// What waits to be worked on alone has not been started either: it is handed back at once, and not when those are through that it waits for.
+func TestADrainHandsBackWhatWaitsToBeAlone(t *testing.T) {
+	b := setup(t)
+	started, goOn := make(chan struct{}), make(chan struct{})
+	s := settings()
+	s.Drain = time.Hour
+	b.Publish(1)
+	r := b.start(s, handle(func(context.Context, message.Message) error { started <- struct{}{}; <-goOn; return nil }))
+	await.Value(t, "one is at work", started)
+	suspect := b.Publish(1)[0]
+	b.Exec(`update pgmq.q_order_queue set read_ct = 9, headers = headers || '{"orderflow-unanswered": 5}' where msg_id = $1`, suspect)
+	b.Notify()
+	await.True(t, "a suspect waits", func() bool { return r.metric("leases_held") == 2 && r.metric("messages_unanswered_total") == 1 })
+	r.drain()
+	await.True(t, "it is handed back while the other one is at work", func() bool {
+		return dbtest.One[bool](b.DB, `select vt <= clock_timestamp() from pgmq.q_order_queue where msg_id = $1`, suspect)
+	})
+	close(goOn)
+	r.stop()
+}
+
 func TestAReadInFlightAtTheDrainIsHandedBack(t *testing.T) {
 	b := setup(t)
 	proxy, address := b.proxied()

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,6 +123,50 @@ func TestResultsOfAnOutageAreAllWrittenAfterIt(t *testing.T) {
 	}
 }
 
+// The results of an outage are written before anything is read. The leases of what failed have run out: a read would have it worked on once more,
+// and its failure would not count.
+func TestResultsOfAnOutageAreWrittenBeforeAnythingIsRead(t *testing.T) {
+	const orders, outages = 4, 4 // without an order of things chance decides which comes first
+	b := setup(t)
+	proxy, address := b.proxied()
+	s := settings()
+	s.Visible, s.Poll = time.Second, 100*time.Millisecond
+	var started atomic.Int64
+	goOn := make(chan struct{})
+	r := b.startOn(address, s, handle(func(_ context.Context, m message.Message) error {
+		if m.Attempt > 1 {
+			return nil
+		}
+		started.Add(1)
+		<-goOn
+		return errFailed
+	}))
+	for round := range outages {
+		b.Publish(orders)
+		await.True(t, "all are at work", func() bool { return started.Load() >= int64(round+1)*orders })
+		proxy.Refuse()
+		for range orders {
+			goOn <- struct{}{}
+		}
+		await.True(t, "the leases have run out", func() bool {
+			return dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt > clock_timestamp()`) == 0
+		})
+		refused := proxy.Refused()
+		await.True(t, "the results cannot be written", func() bool { return proxy.Refused() > refused+8 })
+		proxy.Accept()
+		await.True(t, "they are", func() bool {
+			return b.Audit().Completed == (round+1)*orders || r.metric("lease_lost_total") > 0
+		})
+		if r.metric("lease_lost_total") > 0 {
+			t.Errorf("orders were read again after outage %d", round+1)
+			break
+		}
+	}
+	close(goOn)
+	b.settled()
+	r.stop()
+}
+
 func TestItWaitsForADatabaseThatIsNotThereYet(t *testing.T) {
 	b := setup(t)
 	proxy, address := b.proxied()
@@ -203,6 +248,15 @@ func TestItWaitsForTheInstallationsName(t *testing.T) {
 	r.stop()
 }
 
+// idle waits until the one consumer that there is does not look any more, since it has said all that there is to say.
+func (b *bundle) idle() {
+	b.t.Helper()
+	await.True(b.t, "it is idle", func() bool {
+		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database() and application_name like 'orderflow-consumer%'
+			and query like '%consumer: peek%' and state = 'idle' and state_change < clock_timestamp() - interval '3 seconds'`) == 1
+	})
+}
+
 // While everybody is idle one consumer gets a message and dies. The others have been notified, and have read nothing; they look again when the
 // message is due, and not when they would have looked anyway.
 func TestTheMessageOfAConsumerThatDiedIsReadWhenItIsDue(t *testing.T) {
@@ -210,10 +264,7 @@ func TestTheMessageOfAConsumerThatDiedIsReadWhenItIsDue(t *testing.T) {
 	s := settings()
 	s.Visible, s.HandlerTimeout, s.Poll = 2*time.Second, time.Second, time.Hour
 	r := b.start(s, noop)
-	await.True(t, "it is idle, and has said all that there is to say", func() bool {
-		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where datname = current_database() and application_name like 'orderflow-consumer%'
-			and query like '%consumer: peek%' and state = 'idle' and state_change < clock_timestamp() - interval '3 seconds'`) == 1
-	})
+	b.idle()
 	b.Exec(`with o as (insert into public.orders (customer_name, product_name, quantity, price) values ('a', 'b', 1, 1) returning *),
 		dead as (insert into pgmq.q_order_queue (read_ct, enqueued_at, vt, message)
 			select 1, created_at, clock_timestamp() + interval '1 second', jsonb_build_object('order_id', id, 'created_at', created_at) from o)
