@@ -108,6 +108,10 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "load/request.go", `case a.Status >= 500:`, `case a.Status > 500:`}},
 		},
 		{
+			Breaks: "an api that knows no such path has refused a wrong order", By: goTest(loadgen, "./internal/load", "TestJudgeOfAPoison"),
+			Edits: []Edit{{dir + "load/request.go", `[]int{400, 413, 415, 422}`, `[]int{400, 404, 413, 415, 422}`}},
+		},
+		{
 			Breaks: "Retry-After is not honoured", By: goTest(loadgen, "./internal/load", "TestRetryAfterIsHonoured"),
 			Edits: []Edit{{dir + "load/request.go", `if retryAfter > 0 {`, `if false {`}},
 		},

@@ -29,3 +29,19 @@ func TestJudgeOfAValidOrder(t *testing.T) {
 		}
 	}
 }
+
+// What must be refused is refused by an answer that says what is wrong with it. Any other is none, and neither is a server's failure.
+func TestJudgeOfAPoison(t *testing.T) {
+	t.Parallel()
+	for want, statuses := range map[verdict][]int{
+		asExpected: {400, 413, 415, 422},
+		again:      {408, 409, 425, 429, 502, 503, 504},
+		wrong:      {200, 201, 202, 301, 401, 403, 404, 405, 500},
+	} {
+		for _, status := range statuses {
+			if got := judge(orders.Poison, &client.Answer{Status: status}); got != want {
+				t.Errorf("answered %d: %d, want %d", status, got, want)
+			}
+		}
+	}
+}
