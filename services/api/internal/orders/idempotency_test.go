@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/orders"
 )
@@ -83,4 +84,45 @@ func TestKeysMeanOneThingAcrossReplicas(t *testing.T) {
 	})
 	rows := replicas[0].count(t, `select count(*) from orders`)
 	replicas[0].check(t, rows)
+}
+
+// Two replicas write the same keys, which came to them in another order, and neither waits for the other while the other waits for it: the
+// server would notice that after a second, and all that gathered there would be late.
+func TestReplicasDoNotWaitInACircle(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	db := testdb.Connect(t, url)
+	for _, sql := range []string{
+		`do $$ begin execute format('alter database %I set deadlock_timeout = ''1h''', current_database()); end $$`,
+		`create function slowly() returns trigger language plpgsql as 'begin perform pg_sleep(0.2); return new; end'`,
+		`create trigger slowly before insert on orders for each row when (new.idempotency_key is not null) execute function slowly()`,
+	} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quick := func(cfg *orders.WriterConfig) { cfg.Timeout = await.Limit() / 6 }
+	replicas := []*bench{newWriterOn(t, url, url, quick), newWriterOn(t, url, url, quick)}
+	release := replicas[0].hold(t)
+	var wg sync.WaitGroup
+	write := func(b *bench, key string) {
+		wg.Go(func() {
+			if _, err := b.Write(one(order(1), key)); err != nil {
+				t.Errorf("key %q: %v", key, err)
+			}
+		})
+	}
+	for i, b := range replicas {
+		write(b, "")
+		await.True(t, "a transaction that others wait for", func() bool { return b.waiting(t) == i+1 })
+	}
+	for i, b := range replicas {
+		for n, key := range [][]string{{"one", "other"}, {"other", "one"}}[i] {
+			write(b, key)
+			await.True(t, "a request to gather", func() bool { return b.Queued() == n+1 })
+		}
+	}
+	release()
+	wg.Wait()
+	replicas[0].check(t, 4)
 }
