@@ -10,6 +10,14 @@ func edgeMutants() []Mutant {
 	doctor := func(name string) Test { return goTest(consumer, "./internal/doctor", name) }
 	return []Mutant{
 		{
+			Breaks: "an idle consumer asks more often than its poll interval says", By: worker("TestAnIdleConsumerAsksOncePerPollInterval"),
+			Edits: []Edit{{dir + "fetch/poller.go", `		default:
+			spin.Reset()
+			p.sleep(ctx, now.Add(interval), false)`, `		default:
+			spin.Reset()
+			p.sleep(ctx, now.Add(min(interval, LookPause)), false)`}},
+		},
+		{
 			Breaks: "a failure whose text the database cannot hold is never noted", By: queue("TestAnyTextIsWrittenInADatabaseOfAnyEncoding"), Quick: true,
 			Edits: []Edit{{dir + "queue/text.go", `ParameterStatus("server_encoding") == "UTF8"`, `ParameterStatus("server_encoding") != ""`}},
 		},
