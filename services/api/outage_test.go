@@ -225,3 +225,33 @@ func TestReadsTryASecondConnection(t *testing.T) {
 		t.Errorf("a write over a terminated connection: %d %s", a.status, a.body)
 	}
 }
+
+// A server falls silent, and another host takes its place. Nobody is made to wait for the former one by a connection that stands idle since: it
+// may never answer again, or answer and not know what has happened meanwhile.
+func TestNobodyReadsFromTheServerBefore(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	former, successor := testdb.Proxy(t, db), testdb.Proxy(t, db)
+	s := start(t, map[string]string{
+		"DATABASE_URL": strings.Replace(former.URL, former.Host(), former.Host()+","+successor.Host(), 1), "DASHBOARD": "off", "REQUEST_TIMEOUT": "10s",
+	})
+	s.awaitReady(t)
+	readAll := func() {
+		t.Helper()
+		var readers sync.WaitGroup
+		for range 20 {
+			readers.Go(func() {
+				if a, err := s.try(http.MethodGet, "/orders", "", nil); err != nil || a.status != http.StatusOK {
+					t.Errorf("got %d %s, %v", a.status, a.body, err)
+				}
+			})
+		}
+		readers.Wait()
+	}
+	readAll()
+	former.Freeze()
+	defer former.Thaw()
+	s.log.await(t, "connected to another database server")
+	s.awaitReady(t)
+	readAll()
+}

@@ -18,6 +18,10 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "publish.sql", "    order by f.idempotency_key\n", ``}},
 		},
 		{
+			Breaks: "a message that another id was given to is taken for the order's", By: writer("TestReadinessIsWhatTheLastStatementsDid"),
+			Edits: []Edit{{dir + "publish.sql", `(q.orders, q.messages) is distinct from (w.orders, w.messages)`, `q.orders is distinct from w.orders`}},
+		},
+		{
 			Breaks: "new pending orders are looked for among old ones only", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
 			Edits: []Edit{{dir + "pending.go", `err == nil && id-1 <= o.position`, `err == nil && id > 0`}},
 		},

@@ -88,6 +88,10 @@ func failoverMutants() []Mutant {
 `}},
 		},
 		{
+			Breaks: "who reads waits for the server before", By: goTest("services/api", ".", "TestNobodyReadsFromTheServerBefore"),
+			Edits: []Edit{{"services/api/internal/database/monitor.go", "		m.moved() // before anybody hears of it\n", ``}},
+		},
+		{
 			Breaks: "a writer's connection is not looked at", By: goTest("services/api", ".", "TestStrictAcceptsNothingThatACrashWouldLose"),
 			Edits: []Edit{{"services/api/internal/orders/writer.go", `	if reason := w.cfg.Durability.Refusal(); reason != "" {`, `	if reason := w.cfg.Durability.Refusal(); false {`}},
 		},

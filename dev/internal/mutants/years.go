@@ -111,6 +111,16 @@ func yearsMutants() []Mutant {
 			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),
 		},
 		{
+			Breaks: "an order that has died again goes with the letter of before",
+			Edits:  []Edit{{migration, "continue when under_way or known.dead_at >= dead_before;", "continue when under_way;"}},
+			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),
+		},
+		{
+			Breaks: "each pass reads the whole table",
+			Edits:  []Edit{{migration, "more := orders_read = most and young < orders_read;", "more := orders_read = most;"}},
+			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
+		},
+		{
 			Breaks: "a dead order outlives its letter",
 			Edits:  []Edit{{migration, "            delete from public.orders o where o.id = known.id;\n            get diagnostics written = row_count;\n", "            written := 1;\n"}},
 			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),

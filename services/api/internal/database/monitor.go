@@ -100,15 +100,15 @@ func (m *Monitor) LookNow() {
 	}
 }
 
-func (m *Monitor) set(s State) (before State) {
+func (m *Monitor) set(s State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before = m.state
+	before := m.state
 	if s.Server.Address == "" {
 		s.Server = before.Server
 	}
 	if before.Up == s.Up && before.Reason == s.Reason && before.Server == s.Server && before.Pooled == s.Pooled {
-		return before
+		return
 	}
 	s.Since = time.Now()
 	if before.Up == s.Up {
@@ -117,7 +117,6 @@ func (m *Monitor) set(s State) (before State) {
 	m.state = s
 	close(m.changed)
 	m.changed = make(chan struct{})
-	return before
 }
 
 // Run keeps the state true until ctx ends.
@@ -213,19 +212,20 @@ func Writable(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func (m *Monitor) up(ctx context.Context, pooled bool) {
-	server, _ := m.route.Current()
-	before := m.set(State{Up: true, Server: server, Pooled: pooled})
+	before, _ := m.State()
+	server, known := m.route.Current()
+	if known && before.Server.Address != "" && before.Server != server {
+		m.moved() // before anybody hears of it
+		m.log.WarnContext(ctx, "connected to another database server", "before", before.Server.String(), "timeline_before", before.Server.Timeline,
+			"server", server.String(), "timeline", server.Timeline)
+	}
+	m.set(State{Up: true, Server: server, Pooled: pooled})
 	m.outage.Over()
 	if pooled && !before.Pooled {
 		m.log.InfoContext(ctx, "a connection pooler in transaction mode is in between: settings and statements are sent with each transaction")
 	}
 	if !before.Up {
 		m.log.InfoContext(ctx, "database is ready", "after", time.Since(before.Since).Round(time.Millisecond).String(), "server", server.String())
-	}
-	if before.Server.Address != "" && before.Server != server {
-		m.log.WarnContext(ctx, "connected to another database server", "before", before.Server.String(), "timeline_before", before.Server.Timeline,
-			"server", server.String(), "timeline", server.Timeline)
-		m.moved()
 	}
 }
 

@@ -41,6 +41,7 @@ func TestReadinessIsWhatTheLastStatementsDid(t *testing.T) {
 		"a trigger that holds back messages":  {fmt.Sprintf(nothing, queue), dropRule, "trigger"},
 		"a trigger that gives other ids":      {`create function rule() returns trigger language plpgsql as 'begin new.id := new.id + 1000; return new; end'; create trigger rule before insert on orders for each row execute function rule()`, dropRule, "trigger"},
 		"a trigger that gives other messages": {`create function rule() returns trigger language plpgsql as 'begin new.message_id := null; return new; end'; create trigger rule before insert on orders for each row execute function rule()`, dropRule, "trigger"},
+		"a trigger that gives messages ids":   {`create function rule() returns trigger language plpgsql as 'begin new.msg_id := new.msg_id + 1000; return new; end'; create trigger rule before insert on ` + queue + ` for each row execute function rule()`, dropRule, "trigger"},
 		"row-level security on orders":        {fmt.Sprintf(filter, "orders"), `alter table orders disable row level security`, "row-level security"},
 		"row-level security on messages":      {fmt.Sprintf(filter, queue), `alter table pgmq.q_order_queue disable row level security`, "row-level security"},
 		"a sequence far behind":               {`insert into pgmq.q_order_queue (msg_id, vt, message) overriding system value select g, now(), '{}' from generate_series(2, 50000) g`, `delete from pgmq.q_order_queue where message = '{}'`, "sequence"},

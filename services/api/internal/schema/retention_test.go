@@ -70,6 +70,9 @@ func TestWhatWasCompletedLongAgoIsDeleted(t *testing.T) {
 		mustExec(t, db.conn, `select pgmq.purge_queue('Order-Queue_dlq')`)
 		db.expire("expire_orders")
 		wantTable(t, db.conn, `select string_agg(id::text, ' ' order by id) from orders`, "1 3 7 10 17 18 19 20")
+		// A pass ends among young ones, however many there are.
+		mustExec(t, db.conn, `update orderflow.retention set position = 16 where what = 'orders'`)
+		wantTable(t, db.conn, `select more, orders_read from orderflow.expire_orders('Order-Queue', clock_timestamp() - interval '1 hour', 3, '0s')`, "f|3")
 		// The key means a new order.
 		mustExec(t, db.conn, `insert into orders (customer_name, product_name, quantity, price, idempotency_key) values ('c', 'p', 1, 1, 'k')`)
 	})
@@ -79,7 +82,7 @@ func TestADeadOrderGoesWithItsLetter(t *testing.T) {
 	t.Parallel()
 	forEachFlavour(t, func(t *testing.T, install schema.Install) {
 		db := migrated(t, install)
-		db.completed(9)
+		db.completed(10)
 		mustExec(t, db.conn, `update orders set status = 'dead', completed_at = null, dead_at = now() - interval '2 hours' where id <> 2`)
 		letter := func(order string, headers string) {
 			mustExec(t, db.conn, `select pgmq.send('Order-Queue_dlq', $1::jsonb, $2::jsonb)`, order, headers)
@@ -91,9 +94,10 @@ func TestADeadOrderGoesWithItsLetter(t *testing.T) {
 		letter(`{"order_id": 6}`, `{"orderflow-dead": {"reason": "other_order", "msg_id": 1006}}`) // 6 is another order, and has no letter
 		letter(`[]`, `{}`)
 		letter(`{"order_id": 8}`, fmt.Sprintf(headers, 1008))
+		letter(`{"order_id": 10}`, fmt.Sprintf(headers, 1010))
 		mustExec(t, db.conn, `update pgmq."q_order-queue_dlq" set enqueued_at = now() - interval '2 hours' where msg_id <> 8`)
 		for _, change := range []string{
-			`update orders set dead_at = now() where id in (7, 8)`,                                             // young
+			`update orders set dead_at = now() where id in (7, 8, 10)`,                                         // young; 10 has died again
 			`update orders set status = 'pending', dead_at = null where id = 3`,                                // by hand
 			`update orders set message_id = (select pgmq.send('Order-Queue', '{"order_id": 4}')) where id = 4`, // a copy died
 			`update pgmq."q_order-queue_dlq" set headers = jsonb_set(headers, '{orderflow-dead,msg_id}', (select to_jsonb(message_id) from orders where id = 4)) where msg_id = 4`,
@@ -106,8 +110,8 @@ func TestADeadOrderGoesWithItsLetter(t *testing.T) {
 			t.Errorf("%d orders were deleted", n)
 		}
 		// 1 and 5 went with their letters, 6 and 9 had none; 2 is completed, and its letter was a duplicate.
-		wantTable(t, db.conn, `select string_agg(id || ' ' || status, ', ' order by id) from orders`, "2 completed, 3 pending, 4 dead, 7 dead, 8 dead")
-		wantTable(t, db.conn, `select string_agg(message ->> 'order_id', ' ' order by msg_id) from pgmq."q_order-queue_dlq"`, "3 4 8")
+		wantTable(t, db.conn, `select string_agg(id || ' ' || status, ', ' order by id) from orders`, "2 completed, 3 pending, 4 dead, 7 dead, 8 dead, 10 dead")
+		wantTable(t, db.conn, `select string_agg(message ->> 'order_id', ' ' order by msg_id) from pgmq."q_order-queue_dlq"`, "3 4 8 10")
 		wantTable(t, db.conn, `select order_id from orderflow.history`, "3")
 	})
 }
