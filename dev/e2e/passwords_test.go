@@ -10,13 +10,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/stack"
 	patience "orderflow.example/kit/await"
+	"orderflow.example/kit/testlog"
 )
 
 // script is one that the chart has beside its Postgres; its ConfigMap has nothing in them to be filled in.
@@ -98,7 +98,7 @@ func TestThePostgresOfTheChartIsAsItsSecretsSay(t *testing.T) {
 		"POSTGRES_USER=postgres", "POSTGRES_PASSWORD_FILE=" + filepath.Join(dir, "superuser"),
 		"OWNER_ROLE=the_owner", "OWNER_DATABASE=shop", "OWNER_PASSWORD_FILE=" + filepath.Join(dir, "owner"),
 	}
-	var said strings.Builder
+	var said testlog.Buffer
 	beside.Stdout, beside.Stderr = &said, &said
 	if err := beside.Start(); err != nil {
 		t.Fatal(err)
@@ -130,23 +130,20 @@ func TestThePostgresOfTheChartIsAsItsSecretsSay(t *testing.T) {
 		t.Errorf("a role that has nothing to do there is let in: %v", err)
 	}
 
-	loaded := func() (at time.Time) {
-		t.Helper()
-		if err := super.QueryRow(ctx, "select pg_conf_load_time()").Scan(&at); err != nil {
-			t.Fatal(err)
-		}
-		return at
-	}
-	before := loaded()
-	for quiet := time.Now(); time.Since(quiet) < time.Second; time.Sleep(100 * time.Millisecond) { // it may not have loaded the last password's yet
-		if now := loaded(); !now.Equal(before) {
-			before, quiet = now, time.Now()
-		}
-	}
-	put("tls.crt", "two")
 	limit, cancel := context.WithTimeout(ctx, patience.Limit())
 	defer cancel()
-	await(limit, t, "the server reads the new certificate", func() (bool, error) { return loaded().After(before), nil })
+	applied := func(times int) {
+		t.Helper()
+		await(limit, t, "the script has done what it has to, and the server has read its files again", func() (bool, error) {
+			var log string
+			err := super.QueryRow(ctx, "select pg_read_file(pg_current_logfile())").Scan(&log)
+			return said.Count("superuser, owner and certificate are as their Secrets say") == times &&
+				strings.Count(log, "received SIGHUP, reloading configuration files") == times, err
+		})
+	}
+	applied(2) // both passwords of the owner
+	put("tls.crt", "two")
+	applied(3)
 
 	var log, counted string
 	if err := super.QueryRow(ctx, "select pg_read_file(pg_current_logfile()), (select string_agg(query, ';') from pg_stat_statements)").Scan(&log, &counted); err != nil {
