@@ -88,6 +88,14 @@ func failoverMutants() []Mutant {
 `}},
 		},
 		{
+			Breaks: "notifications go where nobody listens any more", By: goTest("services/api", "./internal/notify", "TestNotifiesWhereTheOrdersAre"),
+			Edits: []Edit{{"services/api/internal/notify/notify.go", `state.LeadsElsewhere(n.conn)`, `false && state.LeadsElsewhere(n.conn)`}},
+		},
+		{
+			Breaks: "housekeeping that fails is not counted", By: goTest("services/api", "./internal/housekeeping", "TestAStepThatFailsIsCounted"),
+			Edits: []Edit{{"services/api/internal/housekeeping/housekeeping.go", `k.change(func(s *State) { s.Failures++ })`, ``}},
+		},
+		{
 			Breaks: "who reads waits for the server before", By: goTest("services/api", ".", "TestNobodyReadsFromTheServerBefore"),
 			Edits: []Edit{{"services/api/internal/database/monitor.go", "		m.moved() // before anybody hears of it\n", ``}},
 		},

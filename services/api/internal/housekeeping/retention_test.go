@@ -1,10 +1,12 @@
 package housekeeping
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
@@ -40,4 +42,24 @@ func TestWhatIsRolledBackIsNotCounted(t *testing.T) {
 	if n := k.State().OrdersDeleted; n != 3 {
 		t.Errorf("%d orders are said to be deleted, and 3 are", n)
 	}
+}
+
+// A step that fails is counted: an alert is made of it.
+func TestAStepThatFailsIsCounted(t *testing.T) {
+	t.Parallel()
+	pool, err := database.NewPool(t.Context(), testdb.Config(t, testdb.Server(t), time.Minute), 1, database.Timeouts(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	k := New(pool, Options{Queue: "order_queue", Up: func() bool { return true }, Log: slog.New(slog.DiscardHandler)})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.Run(ctx)
+	}()
+	await.True(t, "a failure to be counted", func() bool { return k.State().Failures == 1 })
+	stop()
+	<-done
 }

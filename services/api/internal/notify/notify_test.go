@@ -3,6 +3,7 @@ package notify_test
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/notify"
@@ -17,14 +19,29 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type open struct{ never chan struct{} }
+// open is a database that is there; where it is said to be, if anywhere, is its server.
+type open struct {
+	never  chan struct{}
+	server atomic.Pointer[postgres.Server]
+}
 
-func (o open) State() (database.State, <-chan struct{}) { return database.State{Up: true}, o.never }
+func (o *open) State() (database.State, <-chan struct{}) {
+	state := database.State{Up: true}
+	if server := o.server.Load(); server != nil {
+		state.Server = *server
+	}
+	return state, o.never
+}
 
 func start(t *testing.T, url, queue string) (n *notify.Notifier, stop func()) {
 	t.Helper()
+	return startOn(t, url, queue, &open{never: make(chan struct{})})
+}
+
+func startOn(t *testing.T, url, queue string, db *open) (n *notify.Notifier, stop func()) {
+	t.Helper()
 	cfg := testdb.Config(t, url, time.Minute)
-	n = notify.New(cfg, queue, open{make(chan struct{})}, slog.New(slog.DiscardHandler))
+	n = notify.New(cfg, queue, db, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -48,13 +65,16 @@ func listen(t *testing.T, url, channel string) *pgx.Conn {
 	return conn
 }
 
-func notified(t *testing.T, conn *pgx.Conn) {
+// notified returns which session of the server the notification has come from.
+func notified(t *testing.T, conn *pgx.Conn) (from uint32) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), await.Limit())
 	defer cancel()
-	if _, err := conn.WaitForNotification(ctx); err != nil {
+	n, err := conn.WaitForNotification(ctx)
+	if err != nil {
 		t.Fatalf("no notification: %v", err)
 	}
+	return n.PID
 }
 
 func TestNotifiesAtOnceAndThrottled(t *testing.T) {
@@ -101,5 +121,25 @@ func TestOutlivesItsConnection(t *testing.T) {
 		if _, err := conn.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Who listens does so where the orders are: a connection to the server of before is given up, although it works.
+func TestNotifiesWhereTheOrdersAre(t *testing.T) {
+	t.Parallel()
+	url := testdb.New(t)
+	conn := listen(t, url, "orderflow_order_queue")
+	db := &open{never: make(chan struct{})}
+	n, _ := startOn(t, url, "order_queue", db)
+	n.Kick()
+	before := notified(t, conn)
+	n.Kick()
+	if again := notified(t, conn); again != before {
+		t.Errorf("%d, then %d: each notification has a connection of its own", before, again)
+	}
+	db.server.Store(&postgres.Server{Address: "192.0.2.1:5432"})
+	n.Kick()
+	if notified(t, conn) == before {
+		t.Error("it went by the connection to the server of before")
 	}
 }
