@@ -19,8 +19,8 @@ import (
 // This file has what every request passes on its way to its route, and again on its way back: handle, and inside of it observe. What cannot be read
 // as a request comes to unreadable instead.
 
-// handle is the HTTP server's handler. It has those requests answered that package http1 has handed on, and nothing else; and what was read only
-// when there is room for the answer.
+// handle is the HTTP server's handler. It has only those requests answered that package http1 has handed on. A read for whose answer there is no room
+// becomes a 503.
 func (s *Server) handle(routes fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		conn, ok := ctx.Conn().(*http1.Conn)

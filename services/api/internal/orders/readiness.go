@@ -27,7 +27,7 @@ func (w *Writer) NotReady() string {
 }
 
 // noteFailure counts a failure that is no order's fault. After refuseAfter of them in a row orders are refused at once, which the log
-// says once. It ends the connection, because the next one may lead to another server, and has the settings of today.
+// says once for each reason. It ends the connection, because the next one may lead to another server, and has the settings of today.
 func (w *Writer) noteFailure(what string, err error) {
 	w.disconnect()
 	w.monitor.LookNow()

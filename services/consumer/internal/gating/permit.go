@@ -20,8 +20,9 @@ type Permit struct {
 	probe bool          // the one message is a probe
 }
 
-// Ask asks for a permit to fetch up to want messages. Where there is something to tell or to hear, it exchanges that with the queue's gate
-// over link. An error means that nothing is known; it is asked again.
+// Ask asks for a permit to fetch up to want messages. Three answers take no statement: this consumer's own breaker is open, the gate is wide open, or
+// it is too early to ask. Otherwise there is something to tell or to hear: one exchange with the queue's gate over link, and what was agreed is adopted.
+// An error means that nothing is known; it is asked again.
 func (g *Gate) Ask(ctx context.Context, link *pg.Link, q *queue.Queue, want int) (Permit, error) {
 	g.mu.Lock()
 	now := time.Now()

@@ -38,7 +38,7 @@ type unavailableError struct{ error }
 func (u unavailableError) Unwrap() error { return u.error }
 
 // Unavailable marks an error that says nothing about the order: what the handler calls is down, cannot be reached, does not answer in
-// time, or lets nobody in. Any other order would have met the same. Enough of these in a row mean that it is no use to go on. nil
+// time, or lets nobody in. Any other order would have met the same. When most of the last attempts say so the breaker opens. nil
 // stays nil.
 func Unavailable(err error) error {
 	if err == nil {

@@ -1,5 +1,5 @@
 // Package handler owns what is done with an order: the interface, the errors with which a handler says what its failure means, and the
-// built-in handlers. It must never touch the queue or the database: the effect on the order is written by the worker, together
+// built-in handlers. It must never touch the queue or the database: the effect on the order is written by the settler, together
 // with the end of the lease.
 package handler
 

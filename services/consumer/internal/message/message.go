@@ -43,7 +43,7 @@ type Message struct {
 	Until        time.Time     // vt that this read set, by the database's clock
 	Due          Instant       // since when it could be read, by the database's clock; not before 2000
 	Leased       Instant       // when this read leased it, by the database's clock
-	Attempt      int           // starts of its handler, this one included: 1 is the first
+	Attempt      int           // the number of this attempt: those that counted before, and one; 1 is the first
 	Late         time.Duration // between its due time and this read, by the database's clock
 	OrderID      int64
 	Created      Instant         // created_at of the order: with OrderID it names one order, for ever

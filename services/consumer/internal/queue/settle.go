@@ -42,7 +42,7 @@ type Entry struct {
 // LeaseOf names this delivery of a message.
 func LeaseOf(m *message.Message) Lease { return Lease{m.ID, m.ReadCount, m.EnqueuedAt} }
 
-// EntryOf returns the lease of a message, whose handler has been started unless it is handed back.
+// EntryOf returns the entry of a message whose handler has been started, or that is handed back. Of what was never tried, settle takes the attempt back.
 func EntryOf(m *message.Message) Entry {
 	return Entry{
 		Lease:      LeaseOf(m),

@@ -207,7 +207,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 				continue
 			}
 			l.Metrics.LeaseLost.WithLabelValues(o.String()).Inc()
-			message.Log(l.Log, slog.LevelWarn, "lease lost: the message has been read again or removed since; nothing was changed", &item.delivery.Message,
+			message.Log(l.Log, slog.LevelWarn, "lease lost: the message has been read again or removed since; the order was not changed", &item.delivery.Message,
 				slog.String("operation", o.String()), slog.Int("read_ct", int(item.delivery.Message.ReadCount)))
 			l.drop(item)
 		}

@@ -74,7 +74,7 @@ type Consumer struct {
 	now                   func() time.Time // the clock that steps are measured by
 	steps                 steps
 	reads                 *health.Statements
-	writing               *health.Statements // by what an idle look at the queue says
+	writing               *health.Statements // by what a look at the queue says
 	writes                map[ending.Op]*health.Statements
 	working               *health.Statements // by how the work of orders in the transaction of their ack goes
 	unwritten             settle.Unwritten
