@@ -202,7 +202,7 @@ func TestSessionsAreTheTokens(t *testing.T) {
 func TestWithAPITokensNothingIsShownWithoutOne(t *testing.T) {
 	t.Parallel()
 	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t), "API_TOKENS": "a-reader-token-of-length", "ADMIN_TOKEN": typedToken})
-	s.post(t, "/orders", `{"customer_name":"Secret Customer","product_name":"p","quantity":1,"price":1}`, "Authorization", "Bearer a-reader-token-of-length")
+	s.place(t, "/orders", `{"customer_name":"Secret Customer","product_name":"p","quantity":1,"price":1}`, "Authorization", "Bearer a-reader-token-of-length")
 	stranger := s.browser(t)
 	for _, path := range []string{"/", "/ui/orders", "/ui/orders/1", "/ui/dead-letters"} {
 		if a := stranger.get(path); !strings.Contains(a.body, `name="token"`) || strings.Contains(a.body, "Secret Customer") {
@@ -271,7 +271,7 @@ func TestDeadLettersAreRedrivenAfterADryRun(t *testing.T) {
 	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": typedToken})
 	admin := testdb.Connect(t, db)
 	for i := range 4 {
-		s.post(t, "/orders", orderJSON(i))
+		s.place(t, "/orders", orderJSON(i))
 	}
 	execute(t, admin, `
 		with m as (delete from pgmq.q_order_queue returning msg_id, message)
@@ -326,8 +326,8 @@ func TestDeadLettersAreRedrivenAfterADryRun(t *testing.T) {
 func TestOrdersAreFoundByWhatIsKnownOfThem(t *testing.T) {
 	t.Parallel()
 	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
-	s.post(t, "/orders", `{"customer_name":"Ann <b>B</b>","product_name":"p","quantity":1,"price":1}`, "Idempotency-Key", "key-7")
-	s.post(t, "/orders", orderJSON(2))
+	s.place(t, "/orders", `{"customer_name":"Ann <b>B</b>","product_name":"p","quantity":1,"price":1}`, "Idempotency-Key", "key-7")
+	s.place(t, "/orders", orderJSON(2))
 	b := s.browser(t)
 	for query, want := range map[string]string{
 		"q=1": "Order 1", "q=1&by=id": "Order 1", "q=" + url.QueryEscape("Ann <b>B</b>"): "Ann &lt;b&gt;B&lt;/b&gt;", "q=key-": "Ann &lt;b&gt;B&lt;/b&gt;",

@@ -94,7 +94,7 @@ func TestTheDashboardShowsAndStreamsWhatHappens(t *testing.T) {
 	if seen.Waiting != 0 || len(seen.Latest) != 0 {
 		t.Errorf("before the first order: %+v", seen)
 	}
-	s.post(t, "/orders", orderJSON(1))
+	s.place(t, "/orders", orderJSON(1))
 	for seen.Waiting != 1 || len(seen.Latest) != 1 {
 		events.next("snapshot", &seen)
 	}
@@ -166,7 +166,7 @@ func TestTheBalanceIsTrue(t *testing.T) {
 		return n.Balance.State == "balanced" && n.Balance.Words == "There are no orders yet."
 	})
 	for i := range 5 {
-		s.post(t, "/orders", orderJSON(i))
+		s.place(t, "/orders", orderJSON(i))
 	}
 	execute(t, admin, fmt.Sprintf(complete, 2))
 	execute(t, admin, `

@@ -31,7 +31,7 @@ func TestDeadLetters(t *testing.T) {
 	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
 	conn := testdb.Connect(t, db)
 	for i := range 6 {
-		s.post(t, "/orders", orderJSON(i))
+		s.place(t, "/orders", orderJSON(i))
 	}
 	for _, d := range []struct {
 		ids    []int64
@@ -327,7 +327,7 @@ func TestDeadLettersThatAreHeldBack(t *testing.T) {
 			t.Parallel()
 			db := testdb.New(t)
 			s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
-			s.post(t, "/orders", orderJSON(1))
+			s.place(t, "/orders", orderJSON(1))
 			conn := testdb.Connect(t, db)
 			change := func(sql string) {
 				t.Helper()

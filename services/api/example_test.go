@@ -108,7 +108,7 @@ func (s *service) stored(t *testing.T, c *exampleCase, a answer) {
 func TestStrictInputAgainstTheExample(t *testing.T) {
 	t.Parallel()
 	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
-	s.post(t, "/orders", orderJSON(1))
+	s.place(t, "/orders", orderJSON(1))
 	for _, c := range exampleCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			a := s.example(t, &c)
@@ -131,7 +131,7 @@ func TestStrictInputAgainstTheExample(t *testing.T) {
 func TestExampleInputAgainstTheExample(t *testing.T) {
 	t.Parallel()
 	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t), "INPUT": "example"})
-	s.post(t, "/orders", orderJSON(1))
+	s.place(t, "/orders", orderJSON(1))
 	for _, c := range exampleCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			want := c.Recorded.Status

@@ -53,7 +53,7 @@ func TestNoRowMakesACallFail(t *testing.T) {
 	token := []string{"Authorization", "Bearer sesame"}
 
 	// One order and message as usual, which every answer must still be able to show.
-	s.post(t, "/orders", orderJSON(1), "Idempotency-Key", "usual")
+	s.place(t, "/orders", orderJSON(1), "Idempotency-Key", "usual")
 	if _, err := conn.Exec(t.Context(), large); err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func TestHistoryTellsAnOrdersStory(t *testing.T) {
 		}
 	}
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	s.post(t, "/orders", `{"customer_name":"Zoë","product_name":"tea","quantity":3,"price":1}`, "traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
+	s.place(t, "/orders", `{"customer_name":"Zoë","product_name":"tea","quantity":3,"price":1}`, "traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
 
 	waiting := s.get(t, "/orders/1/history")
 	if got := events(t, waiting); got != "accepted\nqueued" {
@@ -127,7 +127,7 @@ func TestHistoryTellsOfADeletedDeadLetter(t *testing.T) {
 	s := started(t, map[string]string{"DATABASE_URL": url, "ADMIN_TOKEN": typedToken})
 	conn := testdb.Connect(t, url)
 	for i := range 3 {
-		s.post(t, "/orders", orderJSON(i))
+		s.place(t, "/orders", orderJSON(i))
 	}
 	execute(t, conn, `
 		with m as (delete from pgmq.q_order_queue returning msg_id, message)

@@ -45,7 +45,7 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db, "DRAIN_TIMEOUT": "1m"})
-	s.post(t, "/orders", orderJSON(0))
+	s.place(t, "/orders", orderJSON(0))
 	release := hold(t, db)
 	answers := make(chan answer, 1)
 	go func() {
@@ -111,7 +111,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "10s", "DRAIN_TIMEOUT": "100ms"})
-	s.post(t, "/orders", orderJSON(0))
+	s.place(t, "/orders", orderJSON(0))
 	release := hold(t, db)
 	var done sync.WaitGroup
 	done.Go(func() { _, _ = s.try(http.MethodPost, "/orders", orderJSON(1), nil) })

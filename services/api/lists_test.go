@@ -93,7 +93,7 @@ func TestListOrders(t *testing.T) {
 	}
 	// What is added between two pages neither repeats nor hides an order.
 	first := s.get(t, "/orders?limit=2").json(t)
-	s.post(t, "/orders", orderJSON(1))
+	s.place(t, "/orders", orderJSON(1))
 	second := s.get(t, "/orders?limit=2&cursor="+first["next_cursor"].(string)).json(t)
 	if id := fmt.Sprint(second["orders"].([]any)[0].(map[string]any)["id"]); id != "98" {
 		t.Errorf("the second page begins with %s", id)
@@ -167,7 +167,7 @@ func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
 	s := started(t, map[string]string{"DATABASE_URL": db})
 	conn := testdb.Connect(t, db)
 	for i := range 6 {
-		s.post(t, "/orders", orderJSON(i))
+		s.place(t, "/orders", orderJSON(i))
 	}
 	// One with a consumer, one waiting for a retry, one sent with a delay.
 	if _, err := conn.Exec(t.Context(), `
@@ -195,7 +195,7 @@ func TestQueueIsLookedAtOnceASecondAtMost(t *testing.T) {
 	if consuming := first.json(t)["consuming"]; fmt.Sprint(consuming) != "map[by: reason: since:<nil> state:running]" {
 		t.Errorf("consuming: %v", consuming)
 	}
-	s.post(t, "/orders", orderJSON(7))
+	s.place(t, "/orders", orderJSON(7))
 	if again := s.get(t, "/queue"); again.body != first.body {
 		t.Errorf("looked again at once: %s", again.body)
 	}
@@ -243,7 +243,7 @@ func TestPeekHidesNothing(t *testing.T) {
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db})
 	for i := range 3 {
-		s.post(t, "/orders", orderJSON(i))
+		s.place(t, "/orders", orderJSON(i))
 	}
 	if _, err := testdb.Connect(t, db).Exec(t.Context(), `select pgmq.send('order_queue', 'null'), pgmq.send('order_queue', '[1e400]')`); err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func TestNothingIsSmuggledThroughNginx(t *testing.T) {
 	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
 	nginx := throughNginx(t, s)
 	for i := range 3 {
-		s.post(t, "/orders", orderJSON(i))
+		s.place(t, "/orders", orderJSON(i))
 	}
 	if _, err := testdb.Connect(t, db).Exec(t.Context(), die, []int64{1, 2, 3}, "permanent"); err != nil {
 		t.Fatal(err)

@@ -209,7 +209,7 @@ func TestReadsTryASecondConnection(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db})
-	s.post(t, "/orders", orderJSON(1))
+	s.place(t, "/orders", orderJSON(1))
 	conn := testdb.Connect(t, db)
 	for range 5 {
 		if a := s.get(t, "/orders/1"); a.status != http.StatusOK {

@@ -86,7 +86,7 @@ func TestARequestIsTraced(t *testing.T) {
 
 	// Nobody records these: probes, and what the caller does not.
 	s.get(t, "/livez")
-	s.post(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-00")
+	s.place(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-00")
 	// This one is, and its answer has its id.
 	refused := s.post(t, "/orders", `{"customer_name":"c"}`)
 	spans = collector.Wait(t, "an order was refused", func(spans []otlptest.Span) bool { return len(spans) > 4 })
@@ -136,7 +136,7 @@ func TestATraceThatNobodyFollowsIsNotStored(t *testing.T) {
 			if test.caller != "" {
 				headers = []string{"traceparent", test.caller}
 			}
-			s.post(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, headers...)
+			s.place(t, "/orders", `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`, headers...)
 			var keys, parent string
 			var remembered bool
 			err := testdb.Connect(t, url).QueryRow(t.Context(), `
@@ -206,7 +206,7 @@ func TestRequestsThatShareATransactionAreLinked(t *testing.T) {
 	proxy := testdb.Proxy(t, testdb.New(t))
 	s := started(t, map[string]string{"DATABASE_URL": proxy.URL, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "10"})
 	const order = `{"customer_name":"c","product_name":"p","quantity":1,"price":1}`
-	s.post(t, "/orders", order, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-00") // the writer has its connection now
+	s.place(t, "/orders", order, "traceparent", "00-"+callersTrace+"-00f067aa0ba902b7-00") // the writer has its connection now
 	held := proxy.Trap("-- Writes a batch of orders", pgproxy.Held)
 	var posts sync.WaitGroup
 	post := func() {

@@ -122,7 +122,7 @@ func TestBodyIsSaidToBeJSON(t *testing.T) {
 func TestPathIsPercentDecoded(t *testing.T) {
 	t.Parallel()
 	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t)})
-	s.post(t, "/orders", orderJSON(1))
+	s.place(t, "/orders", orderJSON(1))
 	for path, status := range map[string]int{
 		"/orders/%31": 200, "/%6frders/1": 200, "/orders?%6cimit=1": 200, "/he%61lth": 200,
 		"/orders%2F1": 404, "/orders/%2e%2e/queue": 404, "/orders/%00": 422, "/orders/%zz": 422, "/orders/1%": 422, "/orders/%31%": 422,
