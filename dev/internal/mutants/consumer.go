@@ -25,7 +25,8 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "a read that memory has cut short waits for the next look", By: worker("TestAReadThatMemoryCutsShortGoesOn"),
-			Edits: []Edit{{dir + "fetch/fetcher.go", `f.Poller.fetched(r.got, r.cut)`, `f.Poller.fetched(r.got, r.cut && false)`}},
+			Edits: []Edit{{dir + "fetch/fetcher.go", `f.Poller.fetched(r)`, `r.cut = false
+			f.Poller.fetched(r)`}},
 		},
 		// The lease, in SQL.
 		{

@@ -86,9 +86,9 @@ func (f *Fetcher) Run(ctx context.Context) {
 		switch {
 		case err != nil:
 			wait.For(ctx, retry.Next())
-		case r.got < r.wanted:
+		case r.short():
 			retry.Reset()
-			f.Poller.fetched(r.got, r.cut)
+			f.Poller.fetched(r)
 			f.awaitDue(ctx, p)
 		default:
 			retry.Reset()
@@ -139,8 +139,18 @@ func after(d time.Duration) (c <-chan time.Time, stop func()) {
 	return timer.C, func() { timer.Stop() }
 }
 
+// readResult is how a read went.
+type readResult struct {
+	wanted, got int           // messages
+	cut         bool          // there may be more, for which there was no memory
+	took, might time.Duration // how long it took, and might have taken
+}
+
+// short says that it brought less than was wanted.
+func (r readResult) short() bool { return r.got < r.wanted }
+
 // read leases messages and hands them on.
-func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating.Permit) (r read, err error) {
+func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating.Permit) (r readResult, err error) {
 	f.Progress.Begin(0)
 	defer f.Progress.End()
 	var fetched queue.Fetched

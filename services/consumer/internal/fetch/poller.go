@@ -34,8 +34,8 @@ type Poller struct {
 	changed   signal.Signal // to the poller: something of the following
 
 	mu      sync.Mutex
-	soonest time.Time // a retry of our own is due then; zero: none is known of
-	read    reading   // what the fetcher has found; the zero value: it has not been through since
+	soonest time.Time  // a retry of our own is due then; zero: none is known of
+	last    readResult // of the fetcher, when that was short; zero: there has been none since
 }
 
 // PollerNeeds are what it takes to know when there is something to fetch.
@@ -93,13 +93,6 @@ func (p *Poller) prepare(ctx context.Context, conn *pgx.Conn) error {
 // tells, such as another program's with a delay, waits for so much longer while others come all the time.
 const LookPause = 100 * time.Millisecond
 
-// reading is what the fetcher's last read has shown of what is due.
-type reading struct {
-	through bool // it brought less than was wanted,
-	empty   bool // and that was nothing,
-	all     bool // or all that there was, and not what there was memory for
-}
-
 // RetryIn tells that a message will be due in d.
 func (p *Poller) RetryIn(d time.Duration) {
 	p.mu.Lock()
@@ -110,11 +103,10 @@ func (p *Poller) RetryIn(d time.Duration) {
 	p.changed.Send()
 }
 
-// fetched tells that the fetcher has read less than it wanted; n is how much that was, and cut says that there may be more, for which there
-// was no memory.
-func (p *Poller) fetched(n int, cut bool) {
+// fetched tells that a read of the fetcher's was short.
+func (p *Poller) fetched(r readResult) {
 	p.mu.Lock()
-	p.read = reading{through: true, empty: n == 0, all: !cut}
+	p.last = r
 	p.mu.Unlock()
 	p.changed.Send()
 }
@@ -130,7 +122,7 @@ func (p *Poller) Run(ctx context.Context) {
 	var retry wait.Pauses
 	var spin wait.Pauses // against turning on messages that are due but that nobody gets, because their rows are locked
 	for ctx.Err() == nil {
-		p.takeReading()
+		p.takeLast()
 		var seen queue.Peeked
 		bound, full := p.watermark.bound()
 		p.Progress.Begin(0)
@@ -167,11 +159,12 @@ func (p *Poller) Run(ctx context.Context) {
 			p.wakeFetcher("due")
 			read := p.sleep(ctx, now.Add(interval), true)
 			switch {
-			case read.empty:
+			case !read.short():
+			case read.got == 0:
 				p.sleep(ctx, time.Now().Add(min(spin.Next(), interval)), false)
-			case read.through:
+			default:
 				spin.Reset()
-				if read.all && !p.Deaf.Load() {
+				if !read.cut && !p.Deaf.Load() {
 					p.sleep(ctx, now.Add(min(p.LookPause, interval)), false)
 				}
 			}
@@ -208,23 +201,23 @@ func (p *Poller) look(ctx context.Context, conn *pgx.Conn, bound time.Time) (see
 }
 
 // sleep waits until the time has come to look again, passing notifications on meanwhile. With forFetcher it also ends when
-// the fetcher is through with what was due, since then the next due time is another one.
-func (p *Poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (read reading) {
+// a read of the fetcher's was short, which it returns: what was due has been read, and the next due time is another one.
+func (p *Poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (read readResult) {
 	for ctx.Err() == nil {
 		until = p.Presence.Sooner(p.sooner(until))
 		if forFetcher {
-			if read = p.takeReading(); read.through {
+			if read = p.takeLast(); read.short() {
 				return read
 			}
 		}
 		if !time.Now().Before(until) {
-			return reading{}
+			return readResult{}
 		}
 		payload, arrived, err := p.listen(ctx, until)
 		retry, isRetry := queue.Retry(payload)
 		switch {
 		case err != nil:
-			return reading{} // run looks again, which connects again
+			return readResult{} // run looks again, which connects again
 		case !arrived:
 		case payload == queue.GatePayload:
 			p.Gate.Refresh(-1)
@@ -240,7 +233,7 @@ func (p *Poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (r
 			}
 		}
 	}
-	return reading{}
+	return readResult{}
 }
 
 // listen waits for one notification, a change of plans, or until.
@@ -272,10 +265,10 @@ func (p *Poller) sooner(until time.Time) time.Time {
 	return until
 }
 
-func (p *Poller) takeReading() reading {
+func (p *Poller) takeLast() readResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	read := p.read
-	p.read = reading{}
-	return read
+	last := p.last
+	p.last = readResult{}
+	return last
 }

@@ -132,15 +132,8 @@ func (p *Prefetch) surplus(held lease.Counts) int {
 	return held.Buffered - p.ahead()
 }
 
-// read is how a read went.
-type read struct {
-	wanted, got int           // messages
-	cut         bool          // there may be more, for which there was no memory
-	took, might time.Duration // how long it took, and might have taken
-}
-
 // noteRead notes how a read went; the fetcher's.
-func (p *Prefetch) noteRead(r read, err error) {
+func (p *Prefetch) noteRead(r readResult, err error) {
 	fault := queue.Classify(err)
 	switch {
 	case err == nil:

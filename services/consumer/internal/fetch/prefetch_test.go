@@ -17,8 +17,8 @@ import (
 )
 
 // went is a read that wanted so many messages, got so many and took so long of three seconds.
-func went(wanted, got int, took time.Duration) read {
-	return read{wanted: wanted, got: got, took: took, might: 3 * time.Second}
+func went(wanted, got int, took time.Duration) readResult {
+	return readResult{wanted: wanted, got: got, took: took, might: 3 * time.Second}
 }
 
 func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
