@@ -72,11 +72,11 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "what there is no room for beside a suspect is kept", By: fetch("TestSuspectsLeaveLessRoom"),
-			Edits: []Edit{{dir + "fetch/prefetch.go", `return kept[:room], kept[room:]`, `return kept, nil`}},
+			Edits: []Edit{{dir + "fetch/demand.go", `return kept[:room], kept[room:]`, `return kept, nil`}},
 		},
 		{
 			Breaks: "a suspect is handed back for ever", By: fetch("TestSuspectsLeaveLessRoom"),
-			Edits: []Edit{{dir + "fetch/prefetch.go", `cmp.Compare(b.Suspicion(), a.Suspicion())`, `cmp.Compare(a.Suspicion(), b.Suspicion())`}},
+			Edits: []Edit{{dir + "fetch/demand.go", `cmp.Compare(b.Suspicion(), a.Suspicion())`, `cmp.Compare(a.Suspicion(), b.Suspicion())`}},
 		},
 		{
 			Breaks: "the start of what is worked on alone is not made known", By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
@@ -96,7 +96,7 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "an end that cannot be written keeps everybody waiting", By: worker("TestASuspectWhoseEndCannotBeWrittenKeepsNobodyWaiting"),
-			Edits: []Edit{{dir + "settle/write.go", `	l.Held.LeaveCompany(o.delivery)
+			Edits: []Edit{{dir + "settle/write.go", `	l.Held.AdmitBeside(o.delivery)
 `, ``}},
 		},
 		{

@@ -91,7 +91,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "a read that takes longer than is waited for is sent again as it was", By: goTest(consumer, "./internal/fetch", "TestReadsThatTakeTooLongAreHalved"), Quick: true,
-			Edits: []Edit{{dir + "fetch/prefetch.go", `, errors.Is(err, pg.ErrNoAnswer):`, `, errors.Is(err, pg.ErrNoAnswer) && false:`}},
+			Edits: []Edit{{dir + "fetch/demand.go", `, errors.Is(err, pg.ErrNoAnswer):`, `, errors.Is(err, pg.ErrNoAnswer) && false:`}},
 		},
 		{
 			Breaks: "a heartbeat that takes longer than is waited for is sent again as it was", By: goTest(consumer, "./internal/lease", "TestAHeartbeatThatHasNoAnswerIsMadeSmaller"),

@@ -2,48 +2,48 @@ package mutants
 
 // loadMutants break how a consumer decides what to read.
 func loadMutants() []Mutant {
-	const file = consumer + "/internal/fetch/prefetch.go"
+	const file = consumer + "/internal/fetch/demand.go"
 	fetch := func(name string) Test { return goTest(consumer, "./internal/fetch", name) }
 	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
 	return []Mutant{
 		{
 			Breaks: "reads do not grow with quick handlers", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `p.grown = min(2*p.grown, p.Most())`, `p.grown = p.least()`}},
+			Edits: []Edit{{file, `d.grown = min(2*d.grown, d.Most())`, `d.grown = d.least()`}},
 		},
 		{
 			Breaks: "reads do not shrink with slow handlers", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `	p.grown = max(min(p.grown, soon), p.least())
+			Edits: []Edit{{file, `	d.grown = max(min(d.grown, soon), d.least())
 `, ``}},
 		},
 		{
 			Breaks: "BATCH_SIZE is no bound", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `cmp.Or(p.limits.Batch, mostRead)`, `max(p.limits.Batch, mostRead)`}},
+			Edits: []Edit{{file, `cmp.Or(d.limits.Batch, mostRead)`, `max(d.limits.Batch, mostRead)`}},
 		},
 		{
 			Breaks: "a read that was not full makes the next one larger", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `if r.got >= p.grown {`, `if r.got > 0 {`}},
+			Edits: []Edit{{file, `if r.got >= d.grown {`, `if r.got > 0 {`}},
 		},
 		{
 			Breaks: "a consumer reads ahead for a quarter of a second", By: fetch("TestPrefetchAdaptsToHowLongHandlersTake"),
-			Edits: []Edit{{file, `min(readsAhead*p.roundTrip, longestAhead)`, `longestAhead`}},
+			Edits: []Edit{{file, `min(readsAhead*d.roundTrip, longestAhead)`, `longestAhead`}},
 		},
 		{
 			Breaks: "a consumer takes as much as it can", By: fetch("TestConsumersShareASmallBacklogEvenly"),
-			Edits: []Edit{{file, `	return min(soon, 2*p.grown)`, `	return 2 * mostRead`}, {file, `	p.grown = max(min(p.grown, soon), p.least())
-`, `	p.grown = max(p.Most(), soon)
+			Edits: []Edit{{file, `	return min(soon, 2*d.grown)`, `	return 2 * mostRead`}, {file, `	d.grown = max(min(d.grown, soon), d.least())
+`, `	d.grown = max(d.Most(), soon)
 `}},
 		},
 		{
 			Breaks: "what was read for quick handlers waits for slow ones", By: worker("TestWhatWasReadForQuickHandlersIsHandedBackWhenTheyBecomeSlow"),
-			Edits: []Edit{{file, `return held.Buffered - p.ahead()`, `return 0`}},
+			Edits: []Edit{{file, `return held.Buffered - d.ahead()`, `return 0`}},
 		},
 		{
 			Breaks: "what was read for quick handlers is handed back although they are", By: fetch("TestWhatWouldWaitForLongIsSurplus"),
-			Edits: []Edit{{file, `held.Buffered <= p.handledIn(longestWait)`, `held.Buffered == 0`}},
+			Edits: []Edit{{file, `held.Buffered <= d.handledIn(longestWait)`, `held.Buffered == 0`}},
 		},
 		{
 			Breaks: "a read that takes too long is tried again as it was", By: fetch("TestReadsThatTakeTooLongAreHalved"),
-			Edits: []Edit{{file, `p.batch = queue.Less(p.batch, r.wanted)`, `p.batch = r.wanted`}},
+			Edits: []Edit{{file, `d.batch = queue.Less(d.batch, r.wanted)`, `d.batch = r.wanted`}},
 		},
 	}
 }

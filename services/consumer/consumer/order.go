@@ -56,12 +56,12 @@ type adapter struct{ handler Handler }
 
 // Handle is for workers that take no work; there are none.
 func (a adapter) Handle(ctx context.Context, m message.Message) error {
-	_, err := a.Leave(ctx, m)
+	_, err := a.HandleForAck(ctx, m)
 	return err
 }
 
-// Leave runs the handler and returns what it has queued.
-func (a adapter) Leave(ctx context.Context, m message.Message) (any, error) {
+// HandleForAck runs the handler and returns what it has queued.
+func (a adapter) HandleForAck(ctx context.Context, m message.Message) (any, error) {
 	o := read(&m)
 	if from := tracing.Parse(m.Traceparent); from.IsValid() && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, from) // so that what the handler calls goes on with the trace, or does not begin one

@@ -31,8 +31,8 @@ type Runner interface {
 // Handler is a handler.Handler that leaves work to be done in the transaction of the ack.
 type Handler interface {
 	handler.Handler
-	// Leave is called instead of Handle, on the same terms. No work (nil) makes an ack like any other.
-	Leave(ctx context.Context, m message.Message) (work any, err error)
+	// HandleForAck is called instead of Handle, on the same terms. No work (nil) makes an ack like any other.
+	HandleForAck(ctx context.Context, m message.Message) (work any, err error)
 	// Runner does the work.
 	Runner() Runner
 }

@@ -230,8 +230,10 @@ func (f *Function) learn(call string) {
 // Handle has nothing to do: the work is the transaction's. Every order has some.
 func (f *Function) Handle(context.Context, message.Message) error { return nil }
 
-// Leave leaves the call.
-func (f *Function) Leave(context.Context, message.Message) (work any, err error) { return f, nil }
+// HandleForAck leaves the call.
+func (f *Function) HandleForAck(context.Context, message.Message) (work any, err error) {
+	return f, nil
+}
 
 // Runner calls it.
 func (f *Function) Runner() Runner { return f }

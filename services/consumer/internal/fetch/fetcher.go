@@ -33,7 +33,7 @@ import (
 type Fetcher struct {
 	Link     *pg.Link
 	Queue    *queue.Queue
-	Prefetch *Prefetch
+	Demand   *Demand
 	Room     signal.Signal // tells that there may be room for more
 	Poller   *Poller       // tells that there may be something
 	Gate     *gating.Gate
@@ -63,8 +63,8 @@ func (f *Fetcher) Run(ctx context.Context) {
 
 	var retry wait.Pauses
 	for ctx.Err() == nil {
-		f.Buffer.release(f.Prefetch.surplus(f.Held.Counts()))
-		want, ahead := f.Prefetch.want(f.Held.Counts())
+		f.Buffer.release(f.Demand.surplus(f.Held.Counts()))
+		want, ahead := f.Demand.want(f.Held.Counts())
 		f.Metrics.Prefetch.Set(float64(ahead))
 		f.Progress.Begin(0)
 		p, err := f.Gate.Ask(reading, f.Link, f.Queue, want.Messages)
@@ -82,7 +82,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 		}
 		want.Messages = p.Fetch
 		r, err := f.read(ctx, reading, want, p)
-		f.Prefetch.noteRead(r, err)
+		f.Demand.noteRead(r, err)
 		switch {
 		case err != nil:
 			wait.For(ctx, retry.Next())
@@ -162,7 +162,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 		err = f.Link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
 			r.might = pg.MayTake(limited)
 			start = time.Now() // connecting may have taken its time, and the lease begins with the statement
-			if unreadable := f.Prefetch.unreadable; unreadable != nil {
+			if unreadable := f.Demand.unreadable; unreadable != nil {
 				fetched, err = f.Queue.FetchUnreadable(limited, conn, want, length)
 			} else {
 				fetched, err = f.Queue.Fetch(limited, conn, want, length)
@@ -264,16 +264,16 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 
 // keep returns the deliveries that are to be worked on here, and those that are handed back when there are suspects among them.
 func (f *Fetcher) keep(read []*lease.Delivery) (kept, back []*lease.Delivery) {
-	before := f.Prefetch.caution
-	kept, back = f.Prefetch.keep(read, f.Held.Counts())
+	before := f.Demand.caution
+	kept, back = f.Demand.keep(read, f.Held.Counts())
 	for _, d := range read {
 		if d.Message.Unanswered > 0 {
 			f.Metrics.Unanswered.Inc()
 		}
 	}
-	if now := f.Prefetch.caution; now > before {
+	if now := f.Demand.caution; now > before {
 		f.Log.Warn("messages whose last delivery went unanswered were read again; limiting concurrency",
-			"times_in_a_row", int(now), "at_work_at_most", now.Of(f.Prefetch.limits.Concurrency))
+			"times_in_a_row", int(now), "at_work_at_most", now.Of(f.Demand.limits.Concurrency))
 	}
 	return kept, back
 }

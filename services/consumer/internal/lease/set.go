@@ -109,8 +109,8 @@ func (h *Set) Alone(d *Delivery) bool {
 	return d.Suspicion().alone(h.company.concurrency) && h.stuck == 0
 }
 
-// LeaveCompany lets others be admitted beside a delivery, whose end cannot be written for a while.
-func (h *Set) LeaveCompany(d *Delivery) {
+// AdmitBeside lets others be admitted as if a delivery were not worked on: its end cannot be written for a while.
+func (h *Set) AdmitBeside(d *Delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leaveCompanyLocked(d)
@@ -176,8 +176,9 @@ func (h *Set) decideLocked(d *Delivery, to Stage) (first bool) {
 	return true
 }
 
-// Leave turns an end that cannot be written into another one: its lease is no longer extended, and its ack work is over.
-func (h *Set) Leave(d *Delivery) {
+// Redecide is for a delivery whose end was decided and cannot be written: it is Leaving from now on, and its ack work is over. The caller
+// settles it by another end.
+func (h *Set) Redecide(d *Delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if d.stage == Acking {

@@ -202,7 +202,7 @@ func (l *lane) failure(ctx context.Context, conn *pgx.Conn, f *ackWorkError) err
 }
 
 // ackWorkFailed decides what becomes of a batch whose transaction has failed. Nothing of it took effect, unless that is unsure. Where an order is
-// at fault and it is not known which, all are tried again in smaller company, until it stands alone. They go back to where the lanes take
+// at fault and it is not known which, all are tried again in smaller batches, until it stands alone. They go back to where the lanes take
 // from, so that heartbeats can extend them meanwhile and the other lanes help.
 func (l *lane) ackWorkFailed(b batch, f *ackWorkError) error {
 	alone, half := len(b.items) == 1, max(len(b.items)/2, 1)
@@ -210,7 +210,7 @@ func (l *lane) ackWorkFailed(b batch, f *ackWorkError) error {
 		for i := range b.items {
 			item := &b.items[i]
 			item.unsure = item.unsure || f.unsure
-			if item.company = half; alone {
+			if item.mostTogether = half; alone {
 				item.note(f)
 			}
 		}
@@ -222,7 +222,7 @@ func (l *lane) ackWorkFailed(b batch, f *ackWorkError) error {
 	switch f.fault {
 	case effect.Unfit:
 		for _, item := range b.items {
-			l.Held.LeaveCompany(item.delivery) // nobody waits for what may take long
+			l.Held.AdmitBeside(item.delivery) // nobody waits for what may take long
 			l.add(item)
 		}
 		return f
@@ -251,7 +251,7 @@ func (l *lane) ackWorkFailed(b batch, f *ackWorkError) error {
 		case f.fault == effect.Own && (alone || f.culprits[item.lease()]):
 			l.fail(item, f)
 		case f.culprits == nil:
-			item.company = half
+			item.mostTogether = half
 			l.settler.put(item)
 		default:
 			l.settler.put(item)

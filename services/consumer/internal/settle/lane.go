@@ -260,16 +260,16 @@ func (l *lane) claim(b batch) (free batch, claimed []*lease.Delivery) {
 
 // group is what outcomes of one batch have in common.
 type group struct {
-	again     bool
-	statement statement
-	company   int
+	again        bool
+	statement    statement
+	mostTogether int
 }
 
 func (g group) compare(other group) int {
 	if g.again != other.again {
 		return map[bool]int{false: -1, true: 1}[g.again]
 	}
-	return cmp.Or(cmp.Compare(g.statement, other.statement), cmp.Compare(g.company, other.company))
+	return cmp.Or(cmp.Compare(g.statement, other.statement), cmp.Compare(g.mostTogether, other.mostTogether))
 }
 
 // due takes from the pending outcomes of one kind those whose time has come, as batches that one statement can write: first the
@@ -286,7 +286,7 @@ func (l *lane) due(o ending.Op, now time.Time) []batch {
 			deferred = append(deferred, item)
 			continue
 		}
-		g := group{again: item.tries > 0, statement: item.statement(), company: item.company}
+		g := group{again: item.tries > 0, statement: item.statement(), mostTogether: item.mostTogether}
 		if due[g] == nil {
 			due[g] = make([]outcome, 0, len(list)-i) // as a rule there is one group
 		}
@@ -297,8 +297,8 @@ func (l *lane) due(o ending.Op, now time.Time) []batch {
 	var batches []batch
 	for _, g := range slices.SortedFunc(maps.Keys(due), group.compare) {
 		most := l.most
-		if g.company > 0 {
-			most = min(most, g.company)
+		if g.mostTogether > 0 {
+			most = min(most, g.mostTogether)
 		}
 		batches = slices.AppendSeq(batches, cut(g.statement, due[g], most))
 	}

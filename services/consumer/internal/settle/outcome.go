@@ -23,11 +23,11 @@ type outcome struct {
 	after       time.Time // not to be tried before
 	tries       int
 
-	ackWork   any  // what a handler has left, if any
-	losses    int  // times that the connection was lost in the middle of its ack work, and of no other order's
-	conflicts int  // times that its ack work, and no other order's, ran into another transaction
-	overran   bool // its ack work alone took too long
-	company   int  // the most that may be written with it, because a statement with more failed; 0: as many as there are
+	ackWork      any  // what a handler has left, if any
+	losses       int  // times that the connection was lost in the middle of its ack work, and of no other order's
+	conflicts    int  // times that its ack work, and no other order's, ran into another transaction
+	overran      bool // its ack work alone took too long
+	mostTogether int  // outcomes in one statement with it, because one with more failed; 0: as many as there are
 }
 
 func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.Message) }

@@ -76,7 +76,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 		for _, item := range b.items {
 			item.unsure = item.unsure || fault == queue.Unknown
 			if queue.Answered(err) {
-				l.Held.LeaveCompany(item.delivery) // nobody waits for what may take long
+				l.Held.AdmitBeside(item.delivery) // nobody waits for what may take long
 			}
 			l.add(item)
 		}
@@ -273,7 +273,7 @@ func (l *lane) notify(ctx context.Context, o ending.Op, items []outcome) {
 
 // postpone puts off an outcome that cannot be written just now, because somebody has locked its row, for instance. Nobody waits for it.
 func (l *lane) postpone(o outcome) {
-	l.Held.LeaveCompany(o.delivery)
+	l.Held.AdmitBeside(o.delivery)
 	o.tries++
 	o.after = time.Now().Add(backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries))
 	l.add(o)
@@ -292,7 +292,7 @@ func (l *lane) replace(planned, next outcome) {
 	if planned.ackWork != nil {
 		l.Gate.Unused(&planned.delivery.Ticket) // unless it has heard how the attempt ended
 	}
-	l.Held.Leave(next.delivery)
+	l.Held.Redecide(next.delivery)
 	l.settler.put(next)
 }
 

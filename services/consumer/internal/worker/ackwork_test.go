@@ -412,7 +412,7 @@ func (inserts) Handle(context.Context, message.Message) error { return nil }
 
 func (inserts) Runner() effect.Runner { return effect.Statements{} }
 
-func (inserts) Leave(_ context.Context, m message.Message) (any, error) {
+func (inserts) HandleForAck(_ context.Context, m message.Message) (any, error) {
 	var work pgx.Batch
 	work.Queue(`insert into shop.shipments values ($1, 1)`, m.OrderID)
 	return &work, nil

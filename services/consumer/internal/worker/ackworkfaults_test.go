@@ -186,7 +186,7 @@ func (leaving) Handle(context.Context, message.Message) error { panic("it leaves
 
 func (leaving) Runner() effect.Runner { return effect.Statements{} }
 
-func (l leaving) Leave(_ context.Context, m message.Message) (any, error) {
+func (l leaving) HandleForAck(_ context.Context, m message.Message) (any, error) {
 	work, err := l(m)
 	if err != nil {
 		return nil, err

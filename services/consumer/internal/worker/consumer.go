@@ -66,7 +66,7 @@ type Consumer struct {
 
 	held     *lease.Set
 	room     signal.Signal // there may be room for more messages
-	prefetch *fetch.Prefetch
+	demand   *fetch.Demand
 	gate     *gating.Gate
 	presence *presence.Presence
 	spans    spans.Spans
@@ -96,7 +96,7 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 		c.runner, lanes = leavesWork.Runner(), min(s.AckWorkLanes, s.Concurrency)
 	}
 	c.steps = newSteps(lanes, func() time.Time { return c.now() })
-	c.prefetch = fetch.NewPrefetch(fetch.Limits{
+	c.demand = fetch.NewDemand(fetch.Limits{
 		Batch: s.Batch, Concurrency: s.Concurrency, Prefetch: s.Prefetch, HeldBytes: s.HeldBytes, MessageBytes: s.MessageBytes,
 	}, c.steps.stuck)
 	c.gate = gating.New(gating.Settings{
@@ -121,7 +121,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.log.Info("Starting consumer for queue: "+s.Queue, "consumer_id", s.ID)
 	batch := strconv.Itoa(s.Batch)
 	if s.Batch == 0 {
-		batch = fmt.Sprintf("up to %d", c.prefetch.Most())
+		batch = fmt.Sprintf("up to %d", c.demand.Most())
 	}
 	c.log.Info(fmt.Sprintf("Batch size: %s, Visibility timeout: %s", batch, s.Visible),
 		"concurrency", s.Concurrency, "max_attempts", s.MaxAttempts, "handler_timeout", s.HandlerTimeout.String())
@@ -160,17 +160,17 @@ func (c *Consumer) Run(ctx context.Context) error {
 		Queue: q, Held: c.held, Rules: rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, AckPause: c.ackPause, RetryIn: poller.RetryIn,
 		Draining: c.draining.Load, Room: c.room, Progress: c.steps.settle, Note: func(o ending.Op, err error) { c.writes[o].Note(err) },
 		Unwritten: &c.unwritten, Tally: &c.presence.Tally, Spans: c.spans, Log: c.log, Metrics: c.metrics,
-	}, writing, c.prefetch.MostHeld())
+	}, writing, c.demand.MostHeld())
 	defer settler.AddAckWork(c.server, settle.AckWork{
 		Runner: c.runner, Limit: s.HandlerTimeout, Heartbeats: heartbeats, Took: c.ackWorkTook, Note: c.working.Note, Lanes: c.steps.ackWork,
 	})()
-	buffer := fetch.NewBuffer(c.prefetch.MostHeld(), c.held, c.gate, settler)
+	buffer := fetch.NewBuffer(c.demand.MostHeld(), c.held, c.gate, settler)
 	handlers := &workers{
-		timeout: s.HandlerTimeout, call: newCall(c.handler, c.log), buffer: buffer, room: c.room, prefetch: c.prefetch, held: c.held, gate: c.gate,
+		timeout: s.HandlerTimeout, call: newCall(c.handler, c.log), buffer: buffer, room: c.room, demand: c.demand, held: c.held, gate: c.gate,
 		heartbeats: heartbeats, settler: settler, draining: c.draining.Load, spans: c.spans, log: c.log, metrics: c.metrics,
 	}
 	fetcher := &fetch.Fetcher{
-		Link: reading, Queue: q, Prefetch: c.prefetch, Room: c.room, Poller: poller, Gate: c.gate, Term: term, Held: c.held,
+		Link: reading, Queue: q, Demand: c.demand, Room: c.room, Poller: poller, Gate: c.gate, Term: term, Held: c.held,
 		Rules: rules, Buffer: buffer, Settler: settler, Progress: c.steps.fetch, Reads: c.reads, Spans: c.spans, Log: c.log, Metrics: c.metrics,
 	}
 	deadlines := &lease.Deadlines{
@@ -225,5 +225,5 @@ func (c *Consumer) link(name string, steps *health.Progress) *pg.Link {
 
 // ackWorkTook counts how long a transaction with so many orders took, as the workers would: there are so many more of them than lanes.
 func (c *Consumer) ackWorkTook(orders int, took time.Duration) {
-	c.prefetch.Occupied(orders, took*time.Duration(c.settings.Concurrency)/time.Duration(len(c.steps.ackWork)))
+	c.demand.Occupied(orders, took*time.Duration(c.settings.Concurrency)/time.Duration(len(c.steps.ackWork)))
 }

@@ -27,7 +27,7 @@ type workers struct {
 	call       call
 	buffer     *fetch.Buffer
 	room       signal.Signal // sent when there may be room for more messages
-	prefetch   *fetch.Prefetch
+	demand     *fetch.Demand
 	held       *lease.Set
 	gate       *gating.Gate
 	heartbeats *lease.Heartbeats
@@ -85,7 +85,7 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 	ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.TraceID())
 	what := ending.Returned{Err: err, Cause: context.Cause(limited), Took: took}
 	if ackWork == nil { // else it is not over yet
-		w.prefetch.Occupied(1, took)
+		w.demand.Occupied(1, took)
 		what = w.gate.AttemptEnded(&d.Ticket, what)
 	}
 	if !w.settler.Handled(d, what, ackWork) {
@@ -126,7 +126,7 @@ func newCall(h handler.Handler, log *slog.Logger) call {
 			}
 		}()
 		if leaves {
-			return leavesAckWork.Leave(ctx, *m)
+			return leavesAckWork.HandleForAck(ctx, *m)
 		}
 		return nil, h.Handle(ctx, *m)
 	}

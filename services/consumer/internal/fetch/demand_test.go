@@ -25,7 +25,7 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	t.Parallel()
 	s := Limits{Batch: 30, Concurrency: 30, HeldBytes: 100, MessageBytes: 50}
 	var held lease.Counts
-	p := NewPrefetch(s, health.NewProgress(time.Now))
+	p := NewDemand(s, health.NewProgress(time.Now))
 	if n, ahead := p.want(held); n != (queue.Bounds{Messages: 30, Bytes: 100, MessageBytes: 50}) || ahead != 0 {
 		t.Fatalf("at first %+v with %d ahead: as many as there are workers", n, ahead)
 	}
@@ -68,7 +68,7 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 		t.Fatalf("%+v wanted though nothing can be written back", n)
 	}
 	s.Prefetch = 3
-	if got := NewPrefetch(s, health.NewProgress(time.Now)).ahead(); got != 3 {
+	if got := NewDemand(s, health.NewProgress(time.Now)).ahead(); got != 3 {
 		t.Fatalf("%d ahead, told 3", got)
 	}
 }
@@ -76,7 +76,7 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 // Without BATCH_SIZE the size of reads follows from how long handlers take; what is set is the most.
 func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 	t.Parallel()
-	reads := func(p *Prefetch, times int, took time.Duration) (sizes []int) {
+	reads := func(p *Demand, times int, took time.Duration) (sizes []int) {
 		for range times {
 			want, _ := p.want(lease.Counts{})
 			sizes = append(sizes, want.Messages)
@@ -85,8 +85,8 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 		}
 		return sizes
 	}
-	fresh := func(batch int) *Prefetch {
-		return NewPrefetch(Limits{Batch: batch, Concurrency: 30, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
+	fresh := func(batch int) *Demand {
+		return NewDemand(Limits{Batch: batch, Concurrency: 30, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
 	}
 	p := fresh(0)
 	if got, want := reads(p, 8, time.Microsecond), []int{30, 60, 120, 240, 480, 960, 1000, 1000}; !slices.Equal(got, want) {
@@ -123,7 +123,7 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 // Reads that fail for how long they take are halved, whatever size they had grown to, and the way back is slower.
 func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 	t.Parallel()
-	p := NewPrefetch(Limits{Concurrency: 1000, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
+	p := NewDemand(Limits{Concurrency: 1000, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
 	p.noteRead(went(1000, 0, 3*time.Second), &pgconn.PgError{Code: pgerrcode.QueryCanceled})
 	if want, _ := p.want(lease.Counts{}); want.Messages != 500 {
 		t.Fatalf("%d wanted", want.Messages)
@@ -164,7 +164,7 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 		backlog, off int // how far from its share a consumer may be
 	}{{time.Second, 1200, 30}, {10 * time.Millisecond, 3000, 60}, {10 * time.Millisecond, 900, 45}, {100 * time.Millisecond, 600, 30}} {
 		type consumer struct {
-			*Prefetch
+			*Demand
 			held    lease.Counts
 			ends    []int // when handlers are done, in steps
 			reading int   // messages that a read under way will bring
@@ -173,7 +173,7 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 		}
 		all := make([]*consumer, consumers)
 		for i := range all {
-			all[i] = &consumer{Prefetch: NewPrefetch(Limits{Concurrency: workers, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))}
+			all[i] = &consumer{Demand: NewDemand(Limits{Concurrency: workers, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))}
 		}
 		left, done, now := test.backlog, 0, 0
 		for ; done < test.backlog; now++ {
@@ -227,7 +227,7 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 // What was read for quick handlers is handed back when they have become slow.
 func TestWhatWouldWaitForLongIsSurplus(t *testing.T) {
 	t.Parallel()
-	p := NewPrefetch(Limits{Concurrency: 30, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
+	p := NewDemand(Limits{Concurrency: 30, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
 	p.noteRead(went(30, 30, 2*time.Millisecond), nil)
 	held := lease.Counts{Buffered: 2000}
 	for took, want := range map[time.Duration]int{time.Microsecond: 0, 10 * time.Millisecond: 0, time.Second: 2000} {
@@ -248,7 +248,7 @@ func TestWhatWouldWaitForLongIsSurplus(t *testing.T) {
 func TestSuspectsLeaveLessRoom(t *testing.T) {
 	t.Parallel()
 	h := lease.NewSet(30)
-	p := NewPrefetch(Limits{Batch: 30, Concurrency: 30, Prefetch: 10, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
+	p := NewDemand(Limits{Batch: 30, Concurrency: 30, Prefetch: 10, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
 	read := func(unanswered ...int32) (deliveries []*lease.Delivery) {
 		for _, n := range unanswered {
 			d := &lease.Delivery{}
