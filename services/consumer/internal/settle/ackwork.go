@@ -32,15 +32,15 @@ type AckWork struct {
 func (s *Settler) AddAckWork(server *pg.Server, w AckWork) (closeLinks func()) {
 	for _, progress := range w.Lanes {
 		work := &ackWork{AckWork: w}
-		l := newLane(s.needs, work.newLink(server), s.ackWork, s)
+		own := LaneNeeds{Link: work.newLink(server), Progress: progress, Note: func(_ ending.Op, err error) { w.Note(err) }}
+		own.Link.Watch(progress.Begin)
+		l := newLane(s.needs, own, s.ackWork, s)
 		l.ackWork, l.most = work, firstAckWork
-		l.Note, l.Progress = func(_ ending.Op, err error) { w.Note(err) }, progress
-		l.link.Watch(progress.Begin)
 		s.ackWorkLanes = append(s.ackWorkLanes, l)
 	}
 	return func() {
 		for _, l := range s.ackWorkLanes {
-			l.link.Close()
+			l.own.Link.Close()
 		}
 	}
 }
@@ -101,7 +101,7 @@ func (e *ackWorkError) Unwrap() error { return e.err }
 // sendAckWork writes a batch of acks with their ack work in one transaction. Its lease check comes first. What that confirms nobody else can read
 // until the transaction has ended, since its rows are locked; but should it fail, the leases have to hold for what comes then.
 func (l *lane) sendAckWork(ctx context.Context, b batch, entries []queue.Entry) (confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate, err error) {
-	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	err = l.own.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := l.ackWork.Runner.Prepare(ctx, conn); err != nil {
 			var unfit *effect.UnfitError
 			if errors.As(err, &unfit) {

@@ -13,7 +13,6 @@ import (
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/lease"
-	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 	"orderflow.example/services/consumer/internal/signal"
 )
@@ -27,8 +26,8 @@ import (
 // it takes, even beyond the visibility timeout: while nobody could read, nobody has taken the lease over.
 type lane struct {
 	Needs
+	own     LaneNeeds
 	settler *Settler
-	link    *pg.Link
 	ackWork *ackWork // of a lane for ack work; else nil
 	in      chan outcome
 	freed   signal.Signal // signals that heartbeats are over
@@ -58,8 +57,8 @@ func (r *refusal) clear() { *r = refusal{} }
 // mostWritten is the size of one statement. Beyond a thousand the gain is small, and a batch that is spoiled costs more.
 const mostWritten = 1000
 
-func newLane(n Needs, link *pg.Link, in chan outcome, all *Settler) *lane {
-	return &lane{Needs: n, settler: all, link: link, in: in, freed: n.Held.WhenFreed(), most: mostWritten, again: signal.New()}
+func newLane(n Needs, own LaneNeeds, in chan outcome, all *Settler) *lane {
+	return &lane{Needs: n, own: own, settler: all, in: in, freed: n.Held.WhenFreed(), most: mostWritten, again: signal.New()}
 }
 
 // run writes outcomes until the settler was told to finish and nothing is left, or ctx ends.
@@ -68,7 +67,7 @@ func (l *lane) run(ctx context.Context) {
 	for l.gather(ctx) {
 		l.await(ctx)
 		err := l.flush(ctx)
-		l.Progress.End()
+		l.own.Progress.End()
 		if err == nil {
 			retry.Reset()
 			l.overdue.Store(false)
@@ -221,7 +220,7 @@ func (l *lane) flush(ctx context.Context) error {
 			}
 			err := l.write(ctx, b)
 			l.Held.ReleaseClaims(claimed)
-			l.Note(o, err)
+			l.own.Note(o, err)
 			if err == nil {
 				l.refused[o].clear()
 				continue

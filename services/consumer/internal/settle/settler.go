@@ -24,7 +24,7 @@ import (
 	"orderflow.example/services/consumer/internal/spans"
 )
 
-// Needs are what it takes to end leases.
+// Needs are what it takes to end leases; all lanes have them.
 type Needs struct {
 	Queue     *queue.Queue
 	Held      *lease.Set
@@ -36,8 +36,6 @@ type Needs struct {
 	RetryIn   func(time.Duration) // tells our own poller that a message will be due then
 	Draining  func() bool
 	Room      signal.Signal // sent when leases have ended
-	Progress  *health.Progress
-	Note      func(ending.Op, error) // tells how a statement went
 	Unwritten *Unwritten
 	Tally     *presence.Tally
 	Spans     spans.Spans
@@ -56,10 +54,17 @@ type Settler struct {
 	caughtUp     signal.Signal // a lane is not overdue any more
 }
 
-// New returns one that writes over link. There are never more than most deliveries at a time.
-func New(n Needs, link *pg.Link, most int) *Settler {
+// LaneNeeds are what a lane has to itself.
+type LaneNeeds struct {
+	Link     *pg.Link
+	Progress *health.Progress
+	Note     func(ending.Op, error) // tells how a statement went
+}
+
+// New returns one without lanes for ack work. There are never more than most deliveries at a time.
+func New(n Needs, plain LaneNeeds, most int) *Settler {
 	s := &Settler{needs: n, ackWork: make(chan outcome, most), finishing: make(chan struct{}), caughtUp: signal.New()}
-	s.plain = newLane(n, link, make(chan outcome, most), s)
+	s.plain = newLane(n, plain, make(chan outcome, most), s)
 	return s
 }
 

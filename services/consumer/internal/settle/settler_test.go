@@ -51,9 +51,8 @@ func setup(t *testing.T) *bundle {
 	link := b.server.NewLink("settle", nil)
 	b.settler = settle.New(settle.Needs{
 		Queue: b.queue, Held: b.held, Rules: b.rules, Consumer: "one", RetryIn: func(time.Duration) {}, Draining: func() bool { return false },
-		Room: signal.New(), Progress: health.NewProgress(time.Now), Note: func(ending.Op, error) {}, Unwritten: &settle.Unwritten{},
-		Tally: &presence.Tally{}, Log: log, Metrics: metrics.New("test", dbtest.QueueName, "test"),
-	}, link, 1)
+		Room: signal.New(), Unwritten: &settle.Unwritten{}, Tally: &presence.Tally{}, Log: log, Metrics: metrics.New("test", dbtest.QueueName, "test"),
+	}, settle.LaneNeeds{Link: link, Progress: health.NewProgress(time.Now), Note: func(ending.Op, error) {}}, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); b.settler.Run(ctx) }()

@@ -32,7 +32,7 @@ const notifyLimit = 500 * time.Millisecond
 // that is to be done in a smaller batch, or replaced by another outcome. On an error that is no fault of the batch all of it is
 // pending, to be sent again as it is.
 func (l *lane) write(ctx context.Context, b batch) error {
-	l.Progress.Begin(0) // again for each statement: many slow ones in a row are no hang
+	l.own.Progress.Begin(0) // again for each statement: many slow ones in a row are no hang
 	o := b.statement.op()
 	start := time.Now()
 	confirmed, fates, err := l.send(ctx, b)
@@ -110,7 +110,7 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 	if b.statement.withAckWork() {
 		return l.sendAckWork(ctx, b, entries)
 	}
-	err = l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+	err = l.own.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		l.might = pg.MayTake(ctx)
 		switch b.statement {
 		case ack:
@@ -264,7 +264,7 @@ func (l *lane) notify(ctx context.Context, o ending.Op, items []outcome) {
 		defer cancel()
 		ctx = limited
 	}
-	if err := l.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	if err := l.own.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		return l.Queue.Notify(ctx, conn, soonest)
 	}); err != nil {
 		l.Log.Debug("could not notify other consumers; they will find the messages by polling", "error", err.Error())

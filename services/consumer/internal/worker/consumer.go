@@ -158,9 +158,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	settler := settle.New(settle.Needs{
 		Queue: q, Held: c.held, Rules: rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, AckPause: c.ackPause, RetryIn: poller.RetryIn,
-		Draining: c.draining.Load, Room: c.room, Progress: c.steps.settle, Note: func(o ending.Op, err error) { c.writes[o].Note(err) },
-		Unwritten: &c.unwritten, Tally: &c.presence.Tally, Spans: c.spans, Log: c.log, Metrics: c.metrics,
-	}, writing, c.demand.MostHeld())
+		Draining: c.draining.Load, Room: c.room, Unwritten: &c.unwritten, Tally: &c.presence.Tally, Spans: c.spans, Log: c.log, Metrics: c.metrics,
+	}, settle.LaneNeeds{
+		Link: writing, Progress: c.steps.settle, Note: func(o ending.Op, err error) { c.writes[o].Note(err) },
+	}, c.demand.MostHeld())
 	defer settler.AddAckWork(c.server, settle.AckWork{
 		Runner: c.runner, Limit: s.HandlerTimeout, Heartbeats: heartbeats, Took: c.ackWorkTook, Note: c.working.Note, Lanes: c.steps.ackWork,
 	})()
