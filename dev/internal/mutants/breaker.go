@@ -70,7 +70,7 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "a consumer that has failed alone never probes for the others", By: works("TestAConsumerThatHasFailedAloneProbesForAll"),
-			Edits: []Edit{{parts + "gating/permit.go", `	if next.Open && g.own.Open {`, `	if false {`}},
+			Edits: []Edit{{parts + "gating/exchange.go", `	if next.Open && g.own.Open {`, `	if false {`}},
 		},
 		{
 			Breaks: "a breaker that was closed by hand speaks against who had opened it", By: gating("TestWhatDisprovesAConsumer"),
@@ -126,7 +126,7 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "a breaker that nobody shares is closed by a row that cannot be written", By: works("TestWithoutItsRowEachConsumerHasABreakerOfItsOwn"),
-			Edits: []Edit{{parts + "gating/permit.go", `		ask.Trip = g.known.Reason
+			Edits: []Edit{{parts + "gating/exchange.go", `		ask.Trip = g.known.Reason
 `, `		_ = ask.Trip
 `}},
 		},

@@ -159,7 +159,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "what could not be told to the gate is forgotten", By: gating("TestWhatCouldNotBeToldIsToldAgain"),
-			Edits: []Edit{{dir + "gating/permit.go", `		g.news = true
+			Edits: []Edit{{dir + "gating/exchange.go", `		g.news = true
 		g.eased`, `		g.eased`}},
 		},
 	}
