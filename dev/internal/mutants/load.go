@@ -7,6 +7,10 @@ func loadMutants() []Mutant {
 	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
 	return []Mutant{
 		{
+			Breaks: "a delivery that has ended is handed back as well", By: fetch("TestWhatNoWorkerTakesIsHandedBack"),
+			Edits: []Edit{{consumer + "/internal/fetch/buffer.go", `if b.held.Decide(d, lease.Leaving) {`, `if b.held.Decide(d, lease.Leaving) || true {`}},
+		},
+		{
 			Breaks: "reads do not grow with quick handlers", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
 			Edits: []Edit{{file, `d.grown = min(2*d.grown, d.Most())`, `d.grown = d.least()`}},
 		},

@@ -7,7 +7,6 @@ import (
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/lease"
-	"orderflow.example/services/consumer/internal/settle"
 )
 
 // Buffer is where deliveries wait for a worker. What no worker is to have is handed back.
@@ -15,11 +14,11 @@ type Buffer struct {
 	waiting chan *lease.Delivery
 	held    *lease.Set
 	gate    *gating.Gate
-	settler *settle.Settler
+	settler Settler
 }
 
 // NewBuffer has room for most deliveries.
-func NewBuffer(most int, held *lease.Set, gate *gating.Gate, settler *settle.Settler) *Buffer {
+func NewBuffer(most int, held *lease.Set, gate *gating.Gate, settler Settler) *Buffer {
 	return &Buffer{waiting: make(chan *lease.Delivery, most), held: held, gate: gate, settler: settler}
 }
 

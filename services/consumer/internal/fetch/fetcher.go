@@ -24,7 +24,6 @@ import (
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
-	"orderflow.example/services/consumer/internal/settle"
 	"orderflow.example/services/consumer/internal/signal"
 	"orderflow.example/services/consumer/internal/spans"
 )
@@ -41,7 +40,7 @@ type Fetcher struct {
 	Held     *lease.Set
 	Rules    ending.Rules
 	Buffer   *Buffer
-	Settler  *settle.Settler // of what no worker will have
+	Settler  Settler
 	Progress *health.Progress
 	Reads    *health.Statements
 	Spans    spans.Spans
