@@ -60,11 +60,11 @@ func TestADrainHandsBackWhatWaitsToBeAlone(t *testing.T) {
 	started, goOn := make(chan struct{}), make(chan struct{})
 	s := settings()
 	s.Drain = time.Hour
-	b.Publish(1)
+	suspect := b.Publish(2)[1]
+	b.Exec(`update pgmq.q_order_queue set vt = vt + interval '1 hour', read_ct = 9, headers = headers || '{"orderflow-unanswered": 5}' where msg_id = $1`, suspect)
 	r := b.start(s, handle(func(context.Context, message.Message) error { started <- struct{}{}; <-goOn; return nil }))
 	await.Value(t, "one is at work", started)
-	suspect := b.Publish(1)[0]
-	b.Exec(`update pgmq.q_order_queue set read_ct = 9, headers = headers || '{"orderflow-unanswered": 5}' where msg_id = $1`, suspect)
+	b.Exec(`update pgmq.q_order_queue set vt = clock_timestamp() where msg_id = $1`, suspect)
 	b.Notify()
 	await.True(t, "a suspect waits", func() bool { return r.metric("leases_held") == 2 && r.metric("messages_unanswered_total") == 1 })
 	r.drain()
