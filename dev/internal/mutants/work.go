@@ -69,6 +69,10 @@ func workMutants() []Mutant {
 			Edits: []Edit{{effect + "function.go", `if !errors.As(err, &answer) || answer.Where != "" {`, `if !errors.As(err, &answer) || true {`}},
 		},
 		{
+			Breaks: "an order whose work is being done is not in flight", By: worker("TestWorkInTheTransactionOfTheAckIsInFlight"),
+			Edits: []Edit{{dir + "lease/set.go", `InFlight: h.running + h.inAckWork`, `InFlight: h.running`}},
+		},
+		{
 			Breaks: "a deadlock is a failed attempt", By: goTest(consumer, "./internal/effect", "TestWhoseFaultAFailureIs"),
 			Edits: []Edit{{effect + "verdict.go", `code == pgerrcode.DeadlockDetected, `, ``}},
 		},

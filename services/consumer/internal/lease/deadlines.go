@@ -40,10 +40,6 @@ func (d *Deadlines) Run(ctx context.Context) {
 				&late.Message, slog.Int("stuck_workers", d.Held.Counts().Stuck))
 			d.GiveUp(late)
 		}
-		counts := d.Held.Counts()
-		d.Metrics.StuckSlots.Set(float64(counts.Stuck))
-		d.Metrics.Buffered.Set(float64(counts.Buffered))
-		d.Metrics.Held.Set(float64(counts.Held))
 		d.Room.Send()
 	})
 }

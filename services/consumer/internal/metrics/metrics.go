@@ -34,10 +34,6 @@ type Metrics struct {
 	OwnBreakerOpen prometheus.Gauge
 	Paused         prometheus.Gauge
 	RateLimit      prometheus.Gauge
-	InFlight       prometheus.Gauge
-	Buffered       prometheus.Gauge
-	Held           prometheus.Gauge
-	StuckSlots     prometheus.Gauge
 	Prefetch       prometheus.Gauge
 	ListenerUp     prometheus.Gauge
 	DatabaseUp     prometheus.Gauge
@@ -83,10 +79,6 @@ func New(version, queue, handler string) *Metrics {
 		BreakerOpen:    f.gauge("breaker_open", "1 while the breaker of the queue is open: what the handlers call is unavailable."),
 		Paused:         f.gauge("paused", "1 while an operator has stopped the queue."),
 		RateLimit:      f.gauge("rate_limit", "Orders a second that all consumers together may fetch; 0 when there is no limit."),
-		InFlight:       f.gauge("messages_in_flight", "Messages that a handler works on."),
-		Buffered:       f.gauge("messages_buffered", "Messages that wait for a free handler."),
-		Held:           f.gauge("leases_held", "Leases held: buffered, worked on, or waiting to be written back."),
-		StuckSlots:     f.gauge("worker_slots_stuck", "Workers whose handler ignores its deadline."),
 		Prefetch:       f.gauge("prefetch_limit", "Messages that may wait for a free handler at present."),
 		ListenerUp:     f.gauge("listener_up", "1 while notifications are listened for."),
 		DatabaseUp:     f.gauge("database_up", "1 while the database answers."),
@@ -113,11 +105,21 @@ func New(version, queue, handler string) *Metrics {
 	return m
 }
 
+// Holding is what a consumer has, at one moment.
+type Holding struct{ InFlight, Buffered, Held, Stuck int }
+
+// Holding adds the gauges of what the consumer has. now is called whenever somebody asks for one.
+func (m *Metrics) Holding(now func() Holding) {
+	f := factory{m.Registry}
+	f.gaugeOf("messages_in_flight", "Messages that are worked on, by a handler or in the transaction of their ack.", func() int { return now().InFlight })
+	f.gaugeOf("messages_buffered", "Messages that wait for a free handler.", func() int { return now().Buffered })
+	f.gaugeOf("leases_held", "Leases held: buffered, worked on, or waiting to be written back.", func() int { return now().Held })
+	f.gaugeOf("worker_slots_stuck", "Workers whose handler ignores its deadline.", func() int { return now().Stuck })
+}
+
 // SigningKeys adds the gauge of the keys that sign deliveries by webhook.
 func (m *Metrics) SigningKeys(now func() int) {
-	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "webhook_keys", Help: "Keys that sign deliveries: several while one replaces another; 0: deliveries are not signed.",
-	}, func() float64 { return float64(now()) }))
+	factory{m.Registry}.gaugeOf("webhook_keys", "Keys that sign deliveries: several while one replaces another; 0: deliveries are not signed.", now)
 }
 
 // start makes the series exist before their first event, so that a rate over them sees it.
@@ -165,6 +167,11 @@ func (f factory) gauge(name, help string) prometheus.Gauge {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
 	f.registry.MustRegister(g)
 	return g
+}
+
+func (f factory) gaugeOf(name, help string, now func() int) {
+	opts := prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}
+	f.registry.MustRegister(prometheus.NewGaugeFunc(opts, func() float64 { return float64(now()) }))
 }
 
 func (f factory) histogram(name, help string, buckets []float64) prometheus.Histogram {

@@ -384,6 +384,30 @@ func TestWorkIsDoneOnceAnOrder(t *testing.T) {
 	b.shipped()
 }
 
+// An order is in flight until its work is done, although its handler has nothing to do.
+func TestWorkInTheTransactionOfTheAckIsInFlight(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `perform pg_advisory_xact_lock_shared(4711);`)
+	hold, err := b.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	if _, err := hold.Exec(t.Context(), `select pg_advisory_lock(4711)`); err != nil {
+		t.Fatal(err)
+	}
+	b.Publish(5)
+	r := b.start(workSettings(), f)
+	await.True(t, "they are in flight", func() bool { return r.metric("messages_in_flight") == 5 })
+	if _, err := hold.Exec(t.Context(), `select pg_advisory_unlock(4711)`); err != nil {
+		t.Fatal(err)
+	}
+	b.settled()
+	await.True(t, "nothing is in flight", func() bool { return r.metric("messages_in_flight") == 0 })
+	r.stop()
+	b.shipped()
+}
+
 // Two transactions that are in each other's way are nobody's failed attempt.
 func TestADeadlockIsNoAttempt(t *testing.T) {
 	b := setup(t)

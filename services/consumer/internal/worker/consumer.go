@@ -103,6 +103,10 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 		ID: s.ID, Concurrency: s.Concurrency, HandlerTimeout: s.HandlerTimeout, Grace: lease.GraceOf(s.Visible, s.HandlerTimeout), Breaker: s.Breaker,
 	}, log, m)
 	c.presence = presence.New(s.ID, s.Concurrency, s.Poll, c.held, c.draining.Load, log)
+	m.Holding(func() metrics.Holding {
+		now := c.held.Counts()
+		return metrics.Holding{InFlight: now.InFlight, Buffered: now.Buffered, Held: now.Held, Stuck: now.Stuck}
+	})
 	c.reads, c.writing = health.NewStatements("reads", log), health.NewStatements("writes", log)
 	c.working = health.NewStatements("the work of orders in the transaction of their ack", log)
 	c.writes = map[ending.Op]*health.Statements{}

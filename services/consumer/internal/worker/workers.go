@@ -73,7 +73,6 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 		w.gate.Unused(&d.Ticket)
 		return // lost while it waited; the heartbeat has said so
 	}
-	w.metrics.InFlight.Inc()
 	limited, span := w.spans.Handling(limited, d, start)
 	if w.log.Enabled(ctx, slog.LevelDebug) {
 		message.Log(w.log, slog.LevelDebug, "handler is started", &d.Message, slog.Int("delivery", int(d.Message.ReadCount)))
@@ -81,7 +80,6 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 	ackWork, err := w.call(limited, &d.Message)
 	took := time.Since(start)
 	spans.Handled(span, err)
-	w.metrics.InFlight.Dec()
 	ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.TraceID())
 	what := ending.Returned{Err: err, Cause: context.Cause(limited), Took: took}
 	if ackWork == nil { // else it is not over yet
