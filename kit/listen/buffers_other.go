@@ -7,5 +7,5 @@ import "net"
 // setBuffers leaves it to the system.
 func setBuffers(uintptr, int, int) error { return nil }
 
-// unread cannot be told.
-func unread(net.Conn) bool { return false }
+// ready cannot be told.
+func ready(net.Conn, bool) bool { return false }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // setBuffers is done to the listening socket: its connections inherit it.
@@ -16,8 +18,8 @@ func setBuffers(fd uintptr, receive, send int) error {
 	)
 }
 
-// unread tells whether the kernel holds something that the other end has sent and nobody here has read.
-func unread(conn net.Conn) bool {
+// ready tells whether the system would let the server go on: there is something to be read, or room for something to be written.
+func ready(conn net.Conn, write bool) bool {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return false
@@ -26,9 +28,13 @@ func unread(conn net.Conn) bool {
 	if err != nil {
 		return false
 	}
+	events := int16(unix.POLLIN)
+	if write {
+		events = unix.POLLOUT
+	}
 	n := 0
 	err = raw.Control(func(fd uintptr) {
-		n, _, _ = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0) //nolint:gosec // a descriptor is no number that overflows
 	})
 	return err == nil && n > 0
 }

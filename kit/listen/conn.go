@@ -13,9 +13,8 @@ import (
 type Conn struct {
 	net.Conn
 	owner  *Listener
-	state  atomic.Int64 // what it is, in the two lowest bits, and since when, in ns since the program's start
+	state  atomic.Int64 // what it is, and whose turn, in the lowest bits; and since when it is that, in ns since the program's start
 	closed atomic.Bool
-	looked atomic.Bool // the server has taken what had come, and has not asked for more yet
 
 	answered atomic.Bool // at least once
 }
@@ -29,12 +28,20 @@ const (
 	stateMask = 3
 )
 
+// Whose turn it is: what the server does with the connection at the moment, whatever its state. A new one is about to be read.
+const (
+	reading  = iota << 2 // the client is to send something
+	writing              // the client is to take something
+	serving              // neither: the server is to go on
+	turnMask = 3 << 2
+)
+
 // evictable tells whether the listener may close a connection in this state.
-func evictable(state int64) bool { return state&stateMask <= waiting }
+func evictable(state int64) bool { return state&stateMask <= waiting && state&turnMask != serving }
 
 var programStart = time.Now()
 
-func now() int64 { return int64(time.Since(programStart)) &^ stateMask }
+func now() int64 { return int64(time.Since(programStart)) &^ (stateMask | turnMask) }
 
 // mark sets the state. False: the connection has been closed for another one.
 func (c *Conn) mark(state int64) bool {
@@ -44,17 +51,35 @@ func (c *Conn) mark(state int64) bool {
 		if was&stateMask == evicted {
 			return false
 		}
-		if c.state.CompareAndSwap(was, next) {
+		if c.state.CompareAndSwap(was, next|was&turnMask) {
 			return true
+		}
+	}
+}
+
+// turn says whose turn it is. The state stays, and since when.
+func (c *Conn) turn(whose int64) {
+	for {
+		was := c.state.Load()
+		if c.state.CompareAndSwap(was, was&^turnMask|whose) {
+			return
 		}
 	}
 }
 
 // Read reads what the client has sent.
 func (c *Conn) Read(b []byte) (int, error) {
-	c.looked.Store(false)
+	c.turn(reading)
 	n, err := c.Conn.Read(b)
-	c.looked.Store(true)
+	c.turn(serving)
+	return n, err
+}
+
+// Write sends the client something.
+func (c *Conn) Write(b []byte) (int, error) {
+	c.turn(writing)
+	n, err := c.Conn.Write(b)
+	c.turn(serving)
 	return n, err
 }
 
@@ -77,17 +102,14 @@ func (c *Conn) Busy() bool { return c.mark(busy) }
 // Evict closes the connection when its client has kept it waiting for longer than that.
 func (c *Conn) Evict(longer time.Duration) bool {
 	was := c.state.Load()
-	return was&stateMask == waiting && now()-was&^stateMask > int64(longer) && c.evict(was)
+	return was&stateMask == waiting && now()-was&^(stateMask|turnMask) > int64(longer) && c.evict(was)
 }
 
-// evict closes the connection if its state is still the one in which it was chosen, and if it is its client that is late. Where the server
-// is about to read and something is there to be read, the server is: it got no processor meanwhile. A client cannot feign that for longer
-// than the server takes to read.
+// evict closes the connection if its state is still the one in which it was chosen, and if it is its client that is late. When it is the
+// server's turn, or the system has what the server waits for, the server is: it got no processor meanwhile. A client cannot feign that for
+// longer than the server takes to go on.
 func (c *Conn) evict(was int64) bool {
-	if !c.looked.Load() && unread(c.Conn) {
-		return false
-	}
-	if !c.state.CompareAndSwap(was, now()|evicted) {
+	if !evictable(was) || ready(c.Conn, was&turnMask == writing) || !c.state.CompareAndSwap(was, now()|evicted) {
 		return false
 	}
 	// What the client has not taken is dropped. The kernel would keep it for minutes, with no bound on how many such connections.

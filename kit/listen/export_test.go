@@ -15,4 +15,7 @@ func (c *Conn) Chosen() (evict func() bool) {
 }
 
 // Unread tells whether there is something that the server has not read.
-func (c *Conn) Unread() bool { return unread(c.Conn) }
+func (c *Conn) Unread() bool { return ready(c.Conn, false) }
+
+// Writing tells whether the server is sending something.
+func (c *Conn) Writing() bool { return c.state.Load()&turnMask == writing }

@@ -252,6 +252,12 @@ func TestNothingIsLeftOfAConnectionThatMadeRoom(t *testing.T) {
 	if _, err := server.Write(make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		_, _ = server.Read(make([]byte, 1))
+	}()
+	defer func() { <-asked }()
 	connect(t, l)
 	if _, err := io.Copy(io.Discard, slow); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v, want a reset", err)
@@ -291,8 +297,8 @@ func TestWhoIsWorkedForMeanwhileStays(t *testing.T) {
 }
 
 // A server that got no processor for a while does not take it for its clients' silence: who has sent something that it has not read yet
-// stays. Who has been heard, and says nothing more that the server asks for, goes.
-func TestWhomTheServerHasNotHeardYetStays(t *testing.T) {
+// stays, and so does who has been read, until the server asks for more. Then goes who says nothing.
+func TestWhomTheServerKeepsWaitingStays(t *testing.T) {
 	t.Parallel()
 	l, _ := bound(t, 2)
 	l.Fresh(0)
@@ -301,20 +307,42 @@ func TestWhomTheServerHasNotHeardYetStays(t *testing.T) {
 	if n, err := h.Read(make([]byte, 100)); n != 5 || err != nil {
 		t.Fatalf("read %d, %v", n, err)
 	}
-	say(t, heard, h, "or") // and the server is at work on what it has read, instead of reading on
 	unheard, u := connect(t, l)
 	say(t, unheard, u, "GET / HTTP/1.1")
-	if !u.Waiting() || !h.Waiting() || u.Evict(-time.Second) || gone(t, unheard) {
-		t.Error("one was closed whom the server has not heard yet")
+	if !u.Waiting() || !h.Waiting() || u.Evict(-time.Second) || h.Evict(-time.Second) || gone(t, unheard) || gone(t, heard) {
+		t.Error("one was closed whom the server keeps waiting")
 	}
-	if !h.Evict(-time.Second) || !gone(t, heard) {
-		t.Error("one stays who has been heard")
+	// Nor do they make room for a newcomer, as long as there is somebody else.
+	if !h.Idle() {
+		t.Fatal("it is closed")
 	}
+	dial(t, l)
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		accepted <- err
+	}()
+	if _, err := h.Write([]byte("done")); err != nil {
+		t.Fatal(err)
+	}
+	if err := heard.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(heard, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		_, _ = h.Read(make([]byte, 100))
+	}()
+	if err := <-accepted; err != nil || !gone(t, heard) {
+		t.Errorf("who is asked for more, and says nothing, stays, %v", err)
+	}
+	_ = heard.Close()
+	<-asked
 	if n, err := u.Read(make([]byte, 100)); n != 14 || err != nil {
 		t.Errorf("read %d, %v", n, err)
-	}
-	if !u.Evict(-time.Second) {
-		t.Error("who has been heard since stays")
 	}
 }
 
@@ -356,8 +384,59 @@ func TestWhomTheServerIsAboutToHearStays(t *testing.T) {
 	if n := <-read; n != 9 {
 		t.Errorf("read %d", n)
 	}
+	go func() {
+		n, _ := server.Read(make([]byte, 100))
+		read <- n
+	}()
+	<-slow.begun
 	if !server.Evict(-time.Second) {
 		t.Error("who says nothing more stays")
+	}
+	_ = client.Close()
+	<-read
+}
+
+// slowToWrite is a connection whose Write ends when it is let go on.
+type slowToWrite struct {
+	*net.TCPConn
+	goOn chan struct{}
+}
+
+func (s slowToWrite) Write(b []byte) (int, error) {
+	n, err := s.TCPConn.Write(b)
+	<-s.goOn
+	return n, err
+}
+
+// A client that takes its answer is not late, however long the server needs to notice it. One that does not take it is.
+func TestOnlyWhoTakesNothingIsLateForAnAnswer(t *testing.T) {
+	t.Parallel()
+	l, _ := bound(t, 2)
+	client, server := connect(t, l)
+	conn := server.Conn
+	slow := slowToWrite{TCPConn: conn.(*net.TCPConn), goOn: make(chan struct{})}
+	server.Conn = slow
+	wrote := make(chan error)
+	write := func(b []byte) {
+		_, err := server.Write(b)
+		wrote <- err
+	}
+	go write([]byte("done"))
+	if _, err := io.ReadFull(client, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if !server.Waiting() || server.Evict(-time.Second) || gone(t, client) {
+		t.Error("it was closed")
+	}
+	close(slow.goOn)
+	if err := <-wrote; err != nil || server.Evict(-time.Second) {
+		t.Errorf("it was closed, %v", err)
+	}
+	server.Conn = conn
+	go write(make([]byte, 64<<20))
+	await.True(t, "the server to wait for its client", func() bool { return server.Writing() && server.Evict(-time.Second) })
+	if err := <-wrote; err == nil {
+		t.Error("it was written to a client that takes nothing")
 	}
 }
 

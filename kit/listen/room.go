@@ -13,7 +13,7 @@ import (
 //     that have had none, so that neither crowd takes more than half of the room from the other.
 //
 // Within each, the one that has been so longest goes first. Those on whose request the server works are never closed, nor those whose
-// clients have sent something that the server, for want of a processor, has not read yet.
+// clients wait for the server, which got no processor: to read what they have sent, or to go on with what it has read.
 
 // lookAgain is how long a newcomer waits before it looks for room again when there is none.
 const lookAgain = 10 * time.Millisecond

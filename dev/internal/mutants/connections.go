@@ -10,7 +10,7 @@ func connectionMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "who has kept nobody waiting for long is closed for another", By: kit("TestOnlyWhoIsWaitedForLongEnoughIsEvicted"),
-			Edits: []Edit{{listen + "conn.go", `now()-was&^stateMask > int64(longer) && `, ``}},
+			Edits: []Edit{{listen + "conn.go", `now()-was&^(stateMask|turnMask) > int64(longer) && `, ``}},
 		},
 		{
 			Breaks: "who is worked for is closed for room in the budget", By: kit("TestOnlyWhoIsWaitedForLongEnoughIsEvicted"),
@@ -18,9 +18,12 @@ func connectionMutants() []Mutant {
 		},
 		{
 			Breaks: "who was chosen is closed although he is worked for by now", By: kit("TestWhoIsWorkedForMeanwhileStays"),
-			Edits: []Edit{{listen + "conn.go", `	if !c.state.CompareAndSwap(was, now()|evicted) {
+			Edits: []Edit{{listen + "conn.go", ` || !c.state.CompareAndSwap(was, now()|evicted) {
 		return false
-	}`, `	c.state.Store(now() | evicted)`}},
+	}`, ` {
+		return false
+	}
+	c.state.Store(now() | evicted)`}},
 		},
 		{
 			Breaks: "who is worked for on the second port is closed", By: kit("TestStatesOfAServer"),
@@ -61,17 +64,29 @@ func connectionMutants() []Mutant {
 			Edits: []Edit{{listen + "room.go", `!evictable(state) || state >= aged:`, `!evictable(state) || aged == 0:`}},
 		},
 		{
-			Breaks: "that the server got no processor is taken for a newcomer's silence", By: kit("TestWhomTheServerHasNotHeardYetStays"),
-			Edits: []Edit{{listen + "conn.go", `!c.looked.Load() && unread(c.Conn)`, `unread(nil)`}},
+			Breaks: "that the server got no processor is taken for a newcomer's silence", By: kit("TestWhomTheServerKeepsWaitingStays"),
+			Edits: []Edit{{listen + "conn.go", `|| ready(c.Conn, was&turnMask == writing) ||`, `||`}},
 		},
 		{
-			Breaks: "that the server got no processor is taken for the silence of who has been heard before", By: kit("TestWhomTheServerIsAboutToHearStays"),
-			Edits: []Edit{{listen + "conn.go", `	c.looked.Store(false)
+			Breaks: "that the server got no processor is taken for the silence of who has been read", By: kit("TestWhomTheServerKeepsWaitingStays"),
+			Edits: []Edit{{listen + "conn.go", `	n, err := c.Conn.Read(b)
+	c.turn(serving)
+`, `	n, err := c.Conn.Read(b)
+`}},
+		},
+		{
+			Breaks: "who is asked for more need not say anything", By: kit("TestWhomTheServerIsAboutToHearStays"),
+			Edits: []Edit{{listen + "conn.go", `	c.turn(reading)
 `, ``}},
 		},
 		{
-			Breaks: "whose answer waits to be taken stays by asking more", By: kit("TestWhomTheServerHasNotHeardYetStays"),
-			Edits: []Edit{{listen + "conn.go", `!c.looked.Load() && unread(c.Conn)`, `unread(c.Conn)`}},
+			Breaks: "that the server got no processor is taken for a client's that does not take its answer", By: kit("TestOnlyWhoTakesNothingIsLateForAnAnswer"),
+			Edits: []Edit{{listen + "conn.go", `|| ready(c.Conn, was&turnMask == writing) ||`, `|| ready(c.Conn, false) ||`}},
+		},
+		{
+			Breaks: "who does not take an answer keeps its connection", By: kit("TestOnlyWhoTakesNothingIsLateForAnAnswer"),
+			Edits: []Edit{{listen + "conn.go", `	c.turn(writing)
+`, ``}},
 		},
 		{
 			Breaks: "each way to notice a broken connection is news", By: goTest("kit", "./postgres", "TestEachErrorOfAnOutageIsNewsOnce"),
