@@ -32,7 +32,7 @@ type Ending struct {
 	Problem     string        // Nack, Bury: what the order is told
 	MessageOnly bool          // Nack: the order cannot be written; only the message is
 	Failure     Failure       // what an attempt counts as; empty: no failure
-	Counted     bool          // in the metric of failures
+	Metered     bool          // its failure is in the metric already
 	Untried     bool          // no handler has been started: it is no attempt
 }
 

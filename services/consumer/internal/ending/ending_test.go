@@ -47,7 +47,7 @@ func TestHowADeliveryEnds(t *testing.T) {
 		"and it has failed before":                          {attempt: 4, crashes: 2, lastError: "boom", event: Arrived{}, want: untried(message.ReasonCrashed, "the consumer died 2 times while it worked on this order and on nothing else; it failed once; the last error was: boom")},
 		"its last attempt ended with its consumer":          {attempt: last + 1, crashes: 1, lastError: "boom", event: Arrived{}, want: untried(message.ReasonMaxAttempts, "the consumer died once while it worked on this order and on nothing else; it failed 2 times; the last error was: boom")},
 		"more attempts have failed than it has":             {attempt: last + 2, lastError: "boom", event: Arrived{}, want: untried(message.ReasonMaxAttempts, "it failed 4 times; the last error was: boom")},
-		"was never tried, and cannot be buried":             {attempt: 1, event: Refused{untried("x", "it"), failed}, want: Ending{Op: Nack, MessageOnly: true, Delay: time.Hour, Problem: "it; and: failed", Counted: true, Untried: true}},
+		"was never tried, and cannot be buried":             {attempt: 1, event: Refused{untried("x", "it"), failed}, want: Ending{Op: Nack, MessageOnly: true, Delay: time.Hour, Problem: "it; and: failed", Metered: true, Untried: true}},
 		"it has arrived":                                    {attempt: 1, event: Arrived{}, goesOn: true},
 		"it has arrived for its last attempt":               {attempt: last, event: Arrived{}, goesOn: true},
 		"it is not worked on":                               {attempt: 1, event: Unstarted{}, want: Ending{Op: Release}},
@@ -89,9 +89,9 @@ func TestHowADeliveryEnds(t *testing.T) {
 		"its order has gone":                                {attempt: 1, event: Orphaned{}, want: bury(message.ReasonUnknownOrder, "", "there is no order 42")},
 		"done, and cannot be written":                       {attempt: 2, event: Refused{Ending{Op: Ack}, failed}, want: retry(2*time.Second, "write", "could not be written: failed")},
 		"done, and cannot be written, at last":              {attempt: last, event: Refused{Ending{Op: Ack}, failed}, want: bury(message.ReasonMaxAttempts, "write", "could not be written: failed")},
-		"failed, and its order cannot be told":              {attempt: 1, event: Refused{retry(time.Second, "error", "it"), failed}, want: Ending{Op: Nack, MessageOnly: true, Delay: time.Second, Problem: "it", Failure: "error", Counted: true}},
-		"nor can its message be written":                    {attempt: 1, event: Refused{Ending{Op: Nack, MessageOnly: true, Problem: "it", Counted: true}, failed}, want: Ending{Op: Nack, MessageOnly: true, Problem: "it", Counted: true}},
-		"can neither be completed nor buried":               {attempt: last, event: Refused{bury(message.ReasonMaxAttempts, "error", "it"), failed}, want: Ending{Op: Nack, MessageOnly: true, Delay: time.Hour, Problem: "it; and: failed", Failure: "error", Counted: true}},
+		"failed, and its order cannot be told":              {attempt: 1, event: Refused{retry(time.Second, "error", "it"), failed}, want: Ending{Op: Nack, MessageOnly: true, Delay: time.Second, Problem: "it", Failure: "error", Metered: true}},
+		"nor can its message be written":                    {attempt: 1, event: Refused{Ending{Op: Nack, MessageOnly: true, Problem: "it", Metered: true}, failed}, want: Ending{Op: Nack, MessageOnly: true, Problem: "it", Metered: true}},
+		"can neither be completed nor buried":               {attempt: last, event: Refused{bury(message.ReasonMaxAttempts, "error", "it"), failed}, want: Ending{Op: Nack, MessageOnly: true, Delay: time.Hour, Problem: "it; and: failed", Failure: "error", Metered: true}},
 		"handed back, and that cannot be written":           {attempt: 1, event: Refused{Ending{Op: Release}, failed}, want: Ending{Op: Release}},
 	} {
 		m := &message.Message{OrderID: 42, Attempt: test.attempt, Crashes: test.crashes, Failed: int32(test.attempt) - 1 - test.crashes, LastError: test.lastError}
@@ -138,7 +138,7 @@ func TestWhatTheHistoryCallsAnEnding(t *testing.T) {
 			{Op: Nack, Failure: "unavailable"},
 			{Op: Nack, Failure: "write"},
 			{Op: Bury, Failure: "error"},
-			{Op: Nack, MessageOnly: true, Failure: "error", Counted: true},
+			{Op: Nack, MessageOnly: true, Failure: "error", Metered: true},
 		},
 		"timed_out": {{Op: Nack, Failure: "timeout"}, {Op: Bury, Failure: "timeout"}},
 		"panicked":  {{Op: Nack, Failure: "panic"}},
@@ -148,7 +148,7 @@ func TestWhatTheHistoryCallsAnEnding(t *testing.T) {
 			{Op: Release},
 			{Op: Release, Failure: "throttled"},
 			{Op: Release, Failure: "timeout"},
-			{Op: Nack, MessageOnly: true, Untried: true, Counted: true},
+			{Op: Nack, MessageOnly: true, Untried: true, Metered: true},
 		},
 	} {
 		for _, end := range ends {

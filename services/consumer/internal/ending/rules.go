@@ -115,12 +115,12 @@ func (r Rules) afterRefusal(m *message.Message, planned Ending, err error) Endin
 	case Ack:
 		return r.failed(m, unwritten, fmt.Errorf("could not be written: %w", err))
 	case Nack:
-		planned.MessageOnly, planned.Counted = true, true
+		planned.MessageOnly, planned.Metered = true, true
 	case Bury:
 		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
 		return Ending{
 			Op: Nack, MessageOnly: true, Delay: r.longest, Problem: planned.Problem + "; and: " + err.Error(),
-			Failure: planned.Failure, Counted: true, Untried: planned.Untried,
+			Failure: planned.Failure, Metered: true, Untried: planned.Untried,
 		}
 	default: // a hand-back says nothing that could be refused
 	}

@@ -42,8 +42,8 @@ func (b *Buffer) put(ctx context.Context, d *lease.Delivery) {
 	}
 }
 
-// release hands back what no worker has taken, up to so many messages.
-func (b *Buffer) release(most int) {
+// handBackOldest hands back what has waited for a worker longest, up to so many messages.
+func (b *Buffer) handBackOldest(most int) {
 	for range most {
 		select {
 		case d, open := <-b.waiting:
@@ -57,8 +57,8 @@ func (b *Buffer) release(most int) {
 	}
 }
 
-// ReleaseAll hands back all that no worker has taken.
-func (b *Buffer) ReleaseAll() { b.release(cap(b.waiting)) }
+// HandBackAll hands back all that no worker has taken.
+func (b *Buffer) HandBackAll() { b.handBackOldest(cap(b.waiting)) }
 
 // HandBack gives back what no handler will be given, unless its lease has been lost. It keeps its place before what has become due since.
 func (b *Buffer) HandBack(d *lease.Delivery) {

@@ -49,13 +49,13 @@ type Demand struct {
 	roundTrip    time.Duration
 	grown        int             // messages in one read, as quick as handlers are: each full read doubles it
 	batch        int             // messages in one read: less than most while reads fail for how long they take or for what a row holds
-	caution      lease.Suspicion // as if something so suspect were held: where one was read more may follow
+	caution      lease.Suspicion // as if something so suspect were held: where one suspect was read, more may follow
 	unreadable   error           // a read of one message failed for what its row holds; nil: none has
 
-	stuck *health.Progress // no worker is free of a stuck handler
+	stuck *health.Progress // a step that lasts while stuck handlers have all workers
 }
 
-// NewDemand begins with a message for each worker. stuck is busy while no worker is free of a stuck handler.
+// NewDemand begins with a message for each worker. stuck is a step that lasts while handlers that ignore their deadlines have all workers.
 func NewDemand(limits Limits, stuck *health.Progress) *Demand {
 	d := &Demand{limits: limits, stuck: stuck}
 	d.batch, d.grown = d.Most(), d.least()

@@ -62,7 +62,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 
 	var retry wait.Pauses
 	for ctx.Err() == nil {
-		f.Buffer.release(f.Demand.surplus(f.Held.Counts()))
+		f.Buffer.handBackOldest(f.Demand.surplus(f.Held.Counts()))
 		want, ahead := f.Demand.want(f.Held.Counts())
 		f.Metrics.Prefetch.Set(float64(ahead))
 		f.Progress.Begin(0)
@@ -73,7 +73,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 			continue
 		}
 		if p.Shut {
-			f.Buffer.ReleaseAll()
+			f.Buffer.HandBackAll()
 		}
 		if p.Fetch == 0 {
 			f.awaitPermit(ctx, p, want.Messages > 0)
@@ -244,7 +244,9 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 	}
 	f.Spans.Received(all, sent)
 	f.Gate.Fetched(p, len(all), &all[0].Ticket)
-	kept, back := f.keep(hopeful)
+	before := f.Demand.caution
+	kept, back := f.Demand.keep(hopeful, f.Held.Counts())
+	f.noteSuspects(hopeful, before, f.Demand.caution)
 	f.Held.Add(kept)
 	f.Held.AddLeaving(dead)
 	f.Held.AddLeaving(back)
@@ -261,20 +263,17 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 	}
 }
 
-// keep returns the deliveries that are to be worked on here, and those that are handed back when there are suspects among them.
-func (f *Fetcher) keep(read []*lease.Delivery) (kept, back []*lease.Delivery) {
-	before := f.Demand.caution
-	kept, back = f.Demand.keep(read, f.Held.Counts())
+// noteSuspects counts the suspects of a read, and says when there have to be fewer messages at work because of them.
+func (f *Fetcher) noteSuspects(read []*lease.Delivery, before, now lease.Suspicion) {
 	for _, d := range read {
 		if d.Message.Unanswered > 0 {
 			f.Metrics.Unanswered.Inc()
 		}
 	}
-	if now := f.Demand.caution; now > before {
+	if now > before {
 		f.Log.Warn("messages whose last delivery went unanswered were read again; limiting concurrency",
 			"times_in_a_row", int(now), "at_work_at_most", now.Of(f.Demand.limits.Concurrency))
 	}
-	return kept, back
 }
 
 // doubt hands back what a read whose commit went unanswered may have leased.

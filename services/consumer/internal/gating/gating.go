@@ -165,7 +165,8 @@ func (g *Gate) slowerLocked(t *Ticket) (n int) {
 	return n
 }
 
-// AttemptEnded hears what an attempt says about what the handler calls. What it returns knows whether the attempt counts.
+// AttemptEnded hears how an attempt has ended, and what that says about what the handler calls. It returns r, with Uncounted set for a failure that
+// belongs to an outage.
 func (g *Gate) AttemptEnded(t *Ticket, r ending.Returned) ending.Returned {
 	result, says := r.Says()
 	if !says {
@@ -179,8 +180,7 @@ func (g *Gate) AttemptEnded(t *Ticket, r ending.Returned) ending.Returned {
 	return r
 }
 
-// ended notes how an attempt ended, once, and says whether it counts. What fails during an outage does not. took is how long it has occupied a
-// worker.
+// ended notes how an attempt ended, once, and says whether it counts: what fails in an outage does not. took is how long it has occupied a worker.
 func (g *Gate) ended(t *Ticket, r gate.Result, took time.Duration, problem error) (counts bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

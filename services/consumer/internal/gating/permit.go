@@ -20,7 +20,7 @@ type Permit struct {
 // Ask asks for a permit to fetch up to want messages. As a rule that takes no statement. Otherwise there is something to tell or to hear: it is
 // exchanged with the queue's gate over link, and what was agreed on is adopted. An error means that nothing is known; it is asked again.
 func (g *Gate) Ask(ctx context.Context, link *pg.Link, q *queue.Queue, want int) (Permit, error) {
-	p, x := g.decide(time.Now(), want)
+	p, x := g.permitHere(time.Now(), want)
 	if x == nil {
 		return p, nil
 	}
@@ -28,8 +28,8 @@ func (g *Gate) Ask(ctx context.Context, link *pg.Link, q *queue.Queue, want int)
 	return g.adopt(x, err)
 }
 
-// decide is the permit, where that takes no statement; else the exchange that it takes.
-func (g *Gate) decide(now time.Time, want int) (Permit, *exchange) {
+// permitHere is the permit, where that takes no statement; else the exchange that it takes.
+func (g *Gate) permitHere(now time.Time, want int) (Permit, *exchange) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.probe == gate.ProbeRunning && now.Sub(g.began) > g.longest {

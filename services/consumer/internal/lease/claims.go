@@ -67,8 +67,8 @@ func (h *Set) WhenFreed() signal.Signal {
 	return s
 }
 
-// ClaimForSettling keeps the heartbeat from what is to be settled, until ReleaseClaims is called. What the heartbeat is at just now is left
-// to it: that is taken, as a rule nothing. It is to be claimed again when it has been freed.
+// ClaimForSettling keeps the heartbeat from deliveries that are to be settled, until ReleaseClaims is called. It returns those that the
+// heartbeat is busy with, as a rule none: the caller claims them again when WhenFreed signals.
 func (h *Set) ClaimForSettling(deliveries []*Delivery) (taken map[*Delivery]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -11,7 +11,7 @@ type Suspicion int
 // mostSuspect is where even the largest CONCURRENCY comes down to one.
 const mostSuspect Suspicion = 5
 
-// suspicionOf says it of a message with so many deliveries in a row that had no answer.
+// suspicionOf is the suspicion of a message with so many deliveries in a row that had no answer.
 func suspicionOf(unanswered int32) Suspicion { return min(Suspicion(unanswered), mostSuspect) }
 
 // Of is how many of n messages there may be where the most suspect one is as suspect as this: all, a half, an eighth, a 64th …, at least

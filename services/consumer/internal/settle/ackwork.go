@@ -252,9 +252,9 @@ func (l *lane) ackWorkFailed(b batch, f *ackWorkError) error {
 			l.fail(item, f)
 		case f.culprits == nil:
 			item.mostTogether = half
-			l.settler.put(item)
+			l.settler.enqueue(item)
 		default:
-			l.settler.put(item)
+			l.settler.enqueue(item)
 		}
 	}
 	return nil
@@ -283,7 +283,7 @@ func (l *lane) fail(o outcome, f *ackWorkError) {
 	if f.fault == effect.Overrun {
 		what.Cause = handler.ErrTimeout
 	}
-	next := l.decide(o.delivery, l.Gate.AttemptEnded(&o.delivery.Ticket, what))
+	next := l.outcomeOf(o.delivery, l.Gate.AttemptEnded(&o.delivery.Ticket, what))
 	next.unsure = o.unsure // then this will find out that it has taken effect
 	logResult(l.Log, &o.delivery.Message, next.Ending, f.failure)
 	l.replace(o, next)
@@ -295,7 +295,7 @@ func (l *lane) handBack() {
 	for _, items := range l.pending {
 		for _, item := range items {
 			drained := ending.Returned{Err: handler.ErrDraining, Cause: handler.ErrDraining}
-			next := l.decide(item.delivery, l.Gate.AttemptEnded(&item.delivery.Ticket, drained))
+			next := l.outcomeOf(item.delivery, l.Gate.AttemptEnded(&item.delivery.Ticket, drained))
 			next.unsure = item.unsure
 			l.replace(item, next)
 		}

@@ -37,7 +37,7 @@ type lane struct {
 	most    int           // outcomes in one statement: less than mostWritten while statements take too long
 	might   time.Duration // how long the last statement might take
 	overdue atomic.Bool   // results wait for a connection
-	again   signal.Signal // tells that there may be one
+	connect signal.Signal // tells that there may be one again
 }
 
 // kinds of outcomes there are, by their [ending.Op].
@@ -58,7 +58,7 @@ func (r *refusal) clear() { *r = refusal{} }
 const mostWritten = 1000
 
 func newLane(n Needs, own LaneNeeds, in chan outcome, all *Settler) *lane {
-	return &lane{Needs: n, own: own, settler: all, in: in, freed: n.Held.WhenFreed(), most: mostWritten, again: signal.New()}
+	return &lane{Needs: n, own: own, settler: all, in: in, freed: n.Held.WhenFreed(), most: mostWritten, connect: signal.New()}
 }
 
 // run writes outcomes until the settler was told to finish and nothing is left, or ctx ends.
@@ -85,7 +85,7 @@ func (l *lane) pause(ctx context.Context, d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.again:
+	case <-l.connect:
 	case <-ctx.Done():
 	}
 }

@@ -32,7 +32,7 @@ type outcome struct {
 
 func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.Message) }
 
-// history is the row of the order's history about the delivery. Whether one that was lost has counted late.sql finds out.
+// history is the row of the order's history about the delivery. Of a lease that was lost, late.sql finds out whether it was an attempt.
 func (o *outcome) history(outcome string) *queue.HistoryRow {
 	counted := !o.Untried && o.Op != ending.Release
 	return queue.NewHistoryRow(&o.delivery.Message, outcome, counted, o.delivery.Stamp(o.at))

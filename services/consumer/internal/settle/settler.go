@@ -74,13 +74,13 @@ func (s *Settler) Settle(d *lease.Delivery, what ending.Event) {
 }
 
 // Put takes over a delivery that is leaving, and of which it has been decided how.
-func (s *Settler) Put(d *lease.Delivery, end ending.Ending) { s.put(s.outcome(d, end)) }
+func (s *Settler) Put(d *lease.Delivery, end ending.Ending) { s.enqueue(s.newOutcome(d, end)) }
 
 // Doubt takes over a delivery of a read whose commit went unanswered: the lease may not be ours, and so it is handed back.
 func (s *Settler) Doubt(d *lease.Delivery) {
-	o := s.outcome(d, s.needs.Rules.Decide(&d.Message, ending.Unstarted{}))
+	o := s.newOutcome(d, s.needs.Rules.Decide(&d.Message, ending.Unstarted{}))
 	o.unsure, o.unconfirmed = true, true
-	s.put(o)
+	s.enqueue(o)
 }
 
 // Handled takes over a delivery whose handler has returned, with the work that it has left to be done with the ack, if any. It says false
@@ -99,23 +99,23 @@ func (s *Settler) Handled(d *lease.Delivery, what ending.Returned, work any) (fi
 		return false
 	}
 	logResult(s.needs.Log, &d.Message, end, what.Err)
-	o := s.outcome(d, end)
+	o := s.newOutcome(d, end)
 	o.ackWork = work
-	s.put(o)
+	s.enqueue(o)
 	return true
 }
 
-// outcome counts what an ending says about its attempt: once, and so only when it is settled.
-func (s *Settler) outcome(d *lease.Delivery, end ending.Ending) outcome {
-	if end.Failure != "" && !end.Counted {
+// newOutcome counts the failure of an attempt, too: once, when it is settled.
+func (s *Settler) newOutcome(d *lease.Delivery, end ending.Ending) outcome {
+	if end.Failure != "" && !end.Metered {
 		s.needs.Metrics.Failed.WithLabelValues(string(end.Failure)).Inc()
 		s.needs.Tally.Failed()
 	}
 	return outcome{delivery: d, Ending: end, at: time.Now()}
 }
 
-// put hands an outcome to its lane. It never blocks: there are no more deliveries than there is room for, and one outcome of each.
-func (s *Settler) put(o outcome) {
+// enqueue hands an outcome to its lane. It never blocks: there are no more deliveries than there is room for, and one outcome of each.
+func (s *Settler) enqueue(o outcome) {
 	if o.statement().withAckWork() {
 		s.ackWork <- o
 		return
@@ -160,7 +160,7 @@ const settleFirst = 10 * time.Second
 // before the next read they count; a read would take the messages over, and their handlers would run again. It returns soon in any case.
 func (s *Settler) CatchUp(ctx context.Context) {
 	for l := range s.overdue() {
-		l.again.Send()
+		l.connect.Send()
 	}
 	limit := time.NewTimer(settleFirst)
 	defer limit.Stop()

@@ -137,9 +137,9 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 	return confirmed, fates, err
 }
 
-// answerLate takes back what others have to conclude of a lease that was lost: that its consumer died. It is alive, was stopped or cut
-// off for a while, and has an answer. What could not be told of a start that had been made known is left out of fates, so that it is
-// tried again.
+// answerLate says of leases that were lost that their consumer is alive: it was stopped or cut off for a while, and whoever has read the
+// message since takes it for dead. Where that cannot be written of a start that had been made known, it takes the lease out of fates, so that
+// it is tried again.
 func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates map[queue.Lease]queue.Fate) {
 	var late []queue.Entry
 	for _, item := range b.items {
@@ -164,7 +164,7 @@ func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates ma
 // conclude ends the deliveries of a batch that was written, each as its lease check came out.
 func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
 	o := b.statement.op()
-	var told []outcome
+	var back []outcome // whose messages come again
 	for _, item := range b.items {
 		if item.suppressed {
 			item.suppressed = false
@@ -177,8 +177,8 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 				l.Tally.Took(took)
 			}
 			l.done(item)
-			if o == ending.Nack || o == ending.Release { // its message comes again
-				told = append(told, item)
+			if o == ending.Nack || o == ending.Release {
+				back = append(back, item)
 			}
 			continue
 		}
@@ -190,7 +190,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != ending.Ack:
 			l.postpone(item)
 		case fate == queue.Orphaned:
-			next := l.decide(item.delivery, ending.Orphaned{})
+			next := l.outcomeOf(item.delivery, ending.Orphaned{})
 			message.Log(l.Log, slog.LevelWarn, "message goes to the dead letters", &item.delivery.Message,
 				slog.String("reason", next.Reason), slog.String("error", next.Problem))
 			l.replace(item, next)
@@ -213,7 +213,9 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		}
 	}
 	l.Room.Send()
-	l.notify(ctx, o, told)
+	if len(back) > 0 {
+		l.notify(ctx, back)
+	}
 }
 
 // drop ends a delivery whose message is somebody else's.
@@ -247,12 +249,9 @@ func (l *lane) done(o outcome) {
 	}
 }
 
-// notify lets consumers know of messages that are due now, or sooner than they would look by themselves.
-func (l *lane) notify(ctx context.Context, o ending.Op, items []outcome) {
-	if len(items) == 0 || o != ending.Nack && o != ending.Release {
-		return
-	}
-	soonest := max(slices.MinFunc(items, func(a, b outcome) int { return cmp.Compare(a.Delay, b.Delay) }).Delay, 0)
+// notify lets consumers know of messages that come back now, or sooner than they would look by themselves.
+func (l *lane) notify(ctx context.Context, back []outcome) {
+	soonest := max(slices.MinFunc(back, func(a, b outcome) int { return cmp.Compare(a.Delay, b.Delay) }).Delay, 0)
 	if !l.Draining() {
 		l.RetryIn(soonest)
 	}
@@ -279,9 +278,9 @@ func (l *lane) postpone(o outcome) {
 	l.add(o)
 }
 
-// decide makes the outcome of a delivery to which something has happened here.
-func (l *lane) decide(d *lease.Delivery, what ending.Event) outcome {
-	return l.settler.outcome(d, l.Rules.Decide(&d.Message, what))
+// outcomeOf is the outcome of a delivery to which something has happened here.
+func (l *lane) outcomeOf(d *lease.Delivery, what ending.Event) outcome {
+	return l.settler.newOutcome(d, l.Rules.Decide(&d.Message, what))
 }
 
 // replace makes another outcome of a delivery that cannot end as planned. What was known of the planned one ends here.
@@ -293,7 +292,7 @@ func (l *lane) replace(planned, next outcome) {
 		l.Gate.Unused(&planned.delivery.Ticket) // unless it has heard how the attempt ended
 	}
 	l.Held.Redecide(next.delivery)
-	l.settler.put(next)
+	l.settler.enqueue(next)
 }
 
 // suppressed deals with a batch of which the database has silently kept some rows from being written. Those are neither lost nor given
@@ -336,7 +335,7 @@ func (l *lane) suppressed(ctx context.Context, b batch, err error) error {
 func (l *lane) spoiled(o outcome, err error) {
 	message.Log(l.Log, slog.LevelError, "the database refuses to store the result of this message", &o.delivery.Message,
 		slog.String("operation", o.Op.String()), slog.String("error", err.Error()))
-	next := l.decide(o.delivery, ending.Refused{Planned: o.Ending, Err: err})
+	next := l.outcomeOf(o.delivery, ending.Refused{Planned: o.Ending, Err: err})
 	if next.Ending == o.Ending {
 		l.postpone(o)
 		return
