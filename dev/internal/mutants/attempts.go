@@ -80,11 +80,11 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "the start of what is worked on alone is not made known", By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
-			Edits: []Edit{{dir + "worker/workers.go", `if !w.held.Alone(d) {`, `if true {`}},
+			Edits: []Edit{{dir + "worker/workers.go", `alone := w.held.Alone(d)`, `alone := w.held.Alone(d) && false`}},
 		},
 		{
 			Breaks: "a consumer that was cut off is taken for dead", By: worker("TestALateAnswerTakesTheCrashBack"),
-			Edits: []Edit{{dir + "settle/write.go", `fate == queue.Lost && !item.unconfirmed {`, `fate == queue.Lost && false {`}},
+			Edits: []Edit{{dir + "settle/write.go", `fate == queue.Lost && !item.doubtful {`, `fate == queue.Lost && false {`}},
 		},
 		{
 			Breaks: "an order whose handler comes back too late has no answer", By: worker("TestALateAnswerTakesTheCrashBack"),

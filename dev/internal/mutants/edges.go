@@ -126,7 +126,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "a read that was rolled back takes the lease from who has it", By: goTest(consumer, "./internal/settle", "TestADoubtfulLeaseIsNotTakenFromWhoHasIt"), Quick: true,
-			Edits: []Edit{{dir + "settle/settler.go", `o.unsure, o.unconfirmed = true, true`, `o.unsure = true`}},
+			Edits: []Edit{{dir + "settle/settler.go", `o.unsure, o.doubtful = true, true`, `o.unsure = true`}},
 		},
 		{
 			Breaks: "who has been answered stays suspect", By: goTest(consumer, "./internal/settle", "TestAnAnswerEndsASuspicion"),

@@ -17,11 +17,11 @@ type outcome struct {
 	ending.Ending
 	at time.Time // of the end: of its handler, where one was started
 
-	unsure      bool      // an earlier try may have taken effect
-	unconfirmed bool      // the read that gave us the lease may not have taken effect
-	suppressed  bool      // the last try was suppressed by the database
-	after       time.Time // not to be tried before
-	tries       int
+	unsure     bool      // an earlier try may have taken effect
+	doubtful   bool      // the read that gave us the lease may not have been committed
+	suppressed bool      // the last try was suppressed by the database
+	after      time.Time // not to be tried before
+	tries      int
 
 	ackWork      any  // what a handler has left, if any
 	losses       int  // times that the connection was lost in the middle of its ack work, and of no other order's
@@ -51,7 +51,7 @@ func (o *outcome) entry() queue.Entry {
 	if o.Op != ending.Ack {
 		e.History = o.history(o.HistoryOutcome())
 	}
-	if o.unconfirmed {
+	if o.doubtful {
 		e.Until = o.delivery.Message.Until
 	}
 	return e

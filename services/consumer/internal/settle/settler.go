@@ -79,7 +79,7 @@ func (s *Settler) Put(d *lease.Delivery, end ending.Ending) { s.enqueue(s.newOut
 // Doubt takes over a delivery of a read whose commit went unanswered: the lease may not be ours, and so it is handed back.
 func (s *Settler) Doubt(d *lease.Delivery) {
 	o := s.newOutcome(d, s.needs.Rules.Decide(&d.Message, ending.Unstarted{}))
-	o.unsure, o.unconfirmed = true, true
+	o.unsure, o.doubtful = true, true
 	s.enqueue(o)
 }
 

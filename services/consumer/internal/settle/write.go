@@ -21,9 +21,9 @@ import (
 	"orderflow.example/services/consumer/internal/spans"
 )
 
-// unconfirmedTries is how often to hand back what a read whose commit went unanswered may have leased: a server that was
+// doubtfulTries is how often to hand back what a read whose commit went unanswered may have leased: a server that was
 // cut off from us, or hung, may come to that commit only after we have looked. Together they span about a second.
-const unconfirmedTries = 5
+const doubtfulTries = 5
 
 // notifyLimit is how long a drain may take to tell others of what was handed back.
 const notifyLimit = 500 * time.Millisecond
@@ -143,7 +143,7 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates map[queue.Lease]queue.Fate) {
 	var late []queue.Entry
 	for _, item := range b.items {
-		if fate, asked := fates[item.lease()]; asked && fate == queue.Lost && !item.unconfirmed {
+		if fate, asked := fates[item.lease()]; asked && fate == queue.Lost && !item.doubtful {
 			e := item.entry()
 			e.History = item.history(queue.OutcomeLeaseLost)
 			late = append(late, e)
@@ -184,7 +184,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		}
 		fate, known := fates[named]
 		switch {
-		case item.unconfirmed && known && item.tries >= unconfirmedTries:
+		case item.doubtful && known && item.tries >= doubtfulTries:
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
 			l.drop(item)
 		case !known, fate == queue.Held, fate == queue.Orphaned && o != ending.Ack:
@@ -196,7 +196,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			l.replace(item, next)
 		case fate == queue.Done:
 			l.done(item)
-		case item.unconfirmed:
+		case item.doubtful:
 			l.postpone(item)
 		case item.unsure && o != ending.Ack:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.

@@ -58,8 +58,8 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 		return
 	}
 	defer w.gate.Returned(&d.Ticket)
-	known, ok := w.makeKnown(ctx, d)
-	if !ok {
+	alone := w.held.Alone(d)
+	if alone && !w.makeKnown(ctx, d) {
 		w.buffer.HandBack(d)
 		return
 	}
@@ -69,7 +69,7 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 	deadline := start.Add(w.timeout)
 	limited, stop := context.WithDeadlineCause(ctx, deadline, handler.ErrTimeout)
 	defer stop()
-	if !w.held.Start(d, start, deadline, known, cancel) {
+	if !w.held.Start(d, start, deadline, alone, cancel) {
 		w.gate.Unused(&d.Ticket)
 		return // lost while it waited; the heartbeat has said so
 	}
@@ -94,21 +94,18 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 }
 
 // makeKnown writes down that a suspect is about to be worked on alone, so that it is known for the one that did it if the process dies
-// now. It says not ok when this could not be written.
-func (w *workers) makeKnown(ctx context.Context, d *lease.Delivery) (known, ok bool) {
-	if !w.held.Alone(d) {
-		return false, true
-	}
+// now. It says false when this could not be written, or the lease has been lost.
+func (w *workers) makeKnown(ctx context.Context, d *lease.Delivery) bool {
 	known, err := w.heartbeats.MakeKnown(ctx, d)
 	if err != nil {
 		message.Log(w.log, slog.LevelInfo, "could not record the start of a suspect message; released, not counted", &d.Message, slog.String("error", err.Error()))
-		return false, false
+		return false
 	}
 	if known {
 		message.Log(w.log, slog.LevelWarn, "running this suspect message alone: its last deliveries went unanswered", &d.Message,
 			slog.Int("unanswered", int(d.Message.Unanswered)), slog.Int("crashes", int(d.Message.Crashes)))
 	}
-	return known, known
+	return known
 }
 
 // call calls the handler. A panic is an error: it must not take other messages down with it.
