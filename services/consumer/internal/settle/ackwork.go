@@ -37,6 +37,7 @@ func (s *Settler) AddAckWork(server *pg.Server, w AckWork) (closeLinks func()) {
 		l := newLane(s.needs, own, s.ackWork, s)
 		l.ackWork, l.most = work, firstAckWork
 		s.ackWorkLanes = append(s.ackWorkLanes, l)
+		s.lanes = append(s.lanes, l)
 	}
 	return func() {
 		for _, l := range s.ackWorkLanes {

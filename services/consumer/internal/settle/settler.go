@@ -7,8 +7,8 @@ package settle
 
 import (
 	"context"
-	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +49,7 @@ type Settler struct {
 	needs        Needs
 	plain        *lane
 	ackWorkLanes []*lane
+	lanes        []*lane       // all of them
 	ackWork      chan outcome  // to their lanes
 	finishing    chan struct{} // closed when no delivery will be decided any more
 	caughtUp     signal.Signal // a lane is not overdue any more
@@ -65,6 +66,7 @@ type LaneNeeds struct {
 func New(n Needs, plain LaneNeeds, most int) *Settler {
 	s := &Settler{needs: n, ackWork: make(chan outcome, most), finishing: make(chan struct{}), caughtUp: signal.New()}
 	s.plain = newLane(n, plain, make(chan outcome, most), s)
+	s.lanes = []*lane{s.plain}
 	return s
 }
 
@@ -159,8 +161,10 @@ const settleFirst = 10 * time.Second
 // CatchUp has the results of an outage written, and waits for that, when the database is back: their leases may have run out meanwhile. Written
 // before the next read they count; a read would take the messages over, and their handlers would run again. It returns soon in any case.
 func (s *Settler) CatchUp(ctx context.Context) {
-	for l := range s.overdue() {
-		l.connect.Send()
+	for _, l := range s.lanes {
+		if l.overdue.Load() {
+			l.connect.Send()
+		}
 	}
 	limit := time.NewTimer(settleFirst)
 	defer limit.Stop()
@@ -177,22 +181,5 @@ func (s *Settler) CatchUp(ctx context.Context) {
 
 // Overdue says whether results wait for a connection.
 func (s *Settler) Overdue() bool {
-	for range s.overdue() {
-		return true
-	}
-	return false
-}
-
-// overdue are the lanes whose results do.
-func (s *Settler) overdue() iter.Seq[*lane] {
-	return func(yield func(*lane) bool) {
-		if s.plain.overdue.Load() && !yield(s.plain) {
-			return
-		}
-		for _, l := range s.ackWorkLanes {
-			if l.overdue.Load() && !yield(l) {
-				return
-			}
-		}
-	}
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool { return l.overdue.Load() })
 }
