@@ -245,10 +245,11 @@ func TestWhatIsHandedBackKeepsItsPlace(t *testing.T) {
 	r := newReceiver(t)
 	r.answer(0)
 	s := breaking("one")
-	s.Prefetch, s.Batch, s.Concurrency = 200, 200, 10
+	s.Prefetch, s.Batch, s.Concurrency = 90, 200, 10                     // there is no room for what is published later
 	s.Breaker.ProbeFirst, s.Breaker.ProbeMost = time.Minute, time.Minute // no probe comes between the hand-back and the look at it
-	c := b.start(s, r.handler())
 	b.Publish(100)
+	b.Exec(`update pgmq.q_order_queue set vt = vt - interval '1 minute'`) // how long the hand-back takes does not matter
+	c := b.start(s, r.handler())
 	await.True(t, "ten are at work and the others wait", func() bool { return r.busy() == 10 && c.metric("leases_held") == 100 })
 	b.Publish(100)
 	// Somebody else finds out.
