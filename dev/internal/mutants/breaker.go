@@ -157,6 +157,14 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{parts + "gating/permit.go", `!g.stale && !g.eased && !g.slowed && !g.known.Open`, `!g.stale && !g.known.Open`}},
 		},
 		{
+			Breaks: "who has room for more does not ask what a limit allows", By: gating("TestWhatIsPermittedWithoutAStatement"),
+			Edits: []Edit{{parts + "gating/permit.go", ` && (!limited || want == 0): //`, `: _ = limited //`}},
+		},
+		{
+			Breaks: "a consumer that has stopped itself asks for what is the others'", By: gating("TestWhatIsPermittedWithoutAStatement"),
+			Edits: []Edit{{parts + "gating/exchange.go", `ask.Probe, ask.Want = gate.ProbeNone, 0`, `ask.Probe = gate.ProbeNone`}},
+		},
+		{
 			Breaks: "a failure without a text opens nothing", By: gating("TestAFailureWithoutATextOpensTheBreaker"),
 			Edits: []Edit{{parts + "gating/own.go", `cmp.Or(problem, "the handler has given no reason")`, `cmp.Or(problem, "")`}},
 		},

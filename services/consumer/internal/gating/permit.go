@@ -28,7 +28,7 @@ func (g *Gate) Ask(ctx context.Context, link *pg.Link, q *queue.Queue, want int)
 	return g.adopt(x, err)
 }
 
-// permitHere is the permit, where that takes no statement; else the exchange that it takes.
+// permitHere is the permit where that takes no statement; otherwise it begins the exchange that it takes.
 func (g *Gate) permitHere(now time.Time, want int) (Permit, *exchange) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -68,6 +68,7 @@ func (g *Gate) permitHereLocked(now time.Time, want int) (p Permit, decided bool
 	}
 }
 
+// permitLocked is what an answer permits.
 func (g *Gate) permitLocked(answer gate.Answer) Permit {
 	g.askAt = time.Time{}
 	if answer.Wait > 0 {
