@@ -211,9 +211,9 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "what is not known to be written is taken for done", By: worker("TestWhatIsNotKnownToBeWrittenIsWrittenAgain"),
-			Edits: []Edit{{dir + "settle/write.go", `case !known, fate == queue.Held,`, `case !known:
+			Edits: []Edit{{dir + "settle/write.go", `case !known, fate == queue.StillOurs,`, `case !known:
 			l.done(item)
-		case fate == queue.Held,`}},
+		case fate == queue.StillOurs,`}},
 		},
 		{
 			Breaks: "of a refused batch the second half is dropped after an error", By: worker("TestALostConnectionInTheMiddleOfARefusedBatchLosesNothing"),

@@ -336,7 +336,7 @@ func TestAckUnlockedPassesOverWhatSomebodyHolds(t *testing.T) {
 	}
 	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(got...), me)), got[2].ID)
 	fates, err := b.Fates(b.ctx, b.conn, entries(got[:2]...), me)
-	if err != nil || len(fates) != 2 || fates[entries(got[0])[0].Lease] != queue.Held || fates[entries(got[1])[0].Lease] != queue.Held {
+	if err != nil || len(fates) != 2 || fates[entries(got[0])[0].Lease] != queue.StillOurs || fates[entries(got[1])[0].Lease] != queue.StillOurs {
 		t.Fatalf("%v, %v", fates, err)
 	}
 	if err := other.Rollback(b.ctx); err != nil {

@@ -181,9 +181,9 @@ type Fate int
 const (
 	// Lost: another consumer has read the message, or has finished with it. Nothing of ours took effect.
 	Lost Fate = iota
-	// Held: the lease is still ours; the statement has not taken effect, because a row was locked for instance.
-	Held
-	// Orphaned: still ours, and the order does not exist.
+	// StillOurs: the statement has not taken effect, because a row was locked for instance.
+	StillOurs
+	// Orphaned: the same, and the order does not exist.
 	Orphaned
 	// Done: an earlier try, whose answer was lost, had taken effect.
 	Done
@@ -207,7 +207,7 @@ func (q *Queue) Fates(ctx context.Context, conn *pgx.Conn, entries []Entry, cons
 	_, err = pgx.ForEachRow(rows, []any{&l.ID, &l.ReadCount, &l.EnqueuedAt, &reads, &givenBack, &order, &marked}, func() error {
 		switch {
 		case reads != nil && *reads == l.ReadCount && order:
-			fates[l] = Held
+			fates[l] = StillOurs
 		case reads != nil && *reads == l.ReadCount:
 			fates[l] = Orphaned
 		case !asked[l].Unsure:

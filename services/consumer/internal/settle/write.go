@@ -187,7 +187,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		case item.doubtful && known && item.tries >= doubtfulTries:
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
 			l.drop(item)
-		case !known, fate == queue.Held, fate == queue.Orphaned && o != ending.Ack:
+		case !known, fate == queue.StillOurs, fate == queue.Orphaned && o != ending.Ack:
 			l.postpone(item)
 		case fate == queue.Orphaned:
 			next := l.outcomeOf(item.delivery, ending.Orphaned{})
