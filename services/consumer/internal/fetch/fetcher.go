@@ -82,15 +82,14 @@ func (f *Fetcher) Run(ctx context.Context) {
 		want.Messages = p.Fetch
 		r, err := f.read(ctx, reading, want, p)
 		f.Demand.noteRead(r, err)
-		switch {
-		case err != nil:
+		if err != nil {
 			wait.For(ctx, retry.Next())
-		case r.short():
-			retry.Reset()
+			continue
+		}
+		retry.Reset()
+		if r.short() {
 			f.Poller.fetched(r)
 			f.awaitDue(ctx, p)
-		default:
-			retry.Reset()
 		}
 	}
 }
