@@ -87,9 +87,9 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 		what = w.gate.AttemptEnded(&d.Ticket, what)
 	}
 	if !w.settler.Handled(d, what, ackWork) {
-		w.held.Returned()
 		message.Log(w.log, slog.LevelWarn, "handler returned after its message had been given up; its worker is free again", &d.Message,
 			slog.String("after", took.Round(time.Millisecond).String()))
+		w.held.Returned() // whoever sees that finds the line
 	}
 }
 
