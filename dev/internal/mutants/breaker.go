@@ -110,7 +110,12 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),
-			Edits: []Edit{{parts + "fetch/buffer.go", `ending.Unstarted{Ago: time.Since(d.Due)}`, `ending.Unstarted{Ago: 0 * time.Since(d.Due)}`}},
+			Edits: []Edit{{parts + "fetch/buffer.go", `ending.Unstarted{InPlace: true}`, `ending.Unstarted{}`}},
+		},
+		{
+			Breaks: "what is handed back is due later by as long as writing that takes", By: works("TestWhatIsHandedBackKeepsItsPlace"),
+			Edits: []Edit{{parts + "queue/sql/release.sql", `set vt = coalesce(ours.due_at, clock_timestamp() + make_interval(secs => ours.delay)),`,
+				`set vt = clock_timestamp() + coalesce(ours.due_at - statement_timestamp(), make_interval(secs => ours.delay)),`}, {parts + "queue/sql/release.sql", `q.vt between`, `true or q.vt between`}},
 		},
 		{
 			Breaks: "what refuses the first calls is taken for what refuses too many", By: rules("TestAfterPatienceTheFullRateIsBackSoon"),

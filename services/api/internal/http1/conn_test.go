@@ -314,13 +314,24 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// asking tells when its reader asks for more.
+type asking struct {
+	*net.TCPConn
+	begun chan struct{}
+}
+
+func (a asking) Read(b []byte) (int, error) {
+	close(a.begun)
+	return a.TCPConn.Read(b)
+}
+
 // Whoever keeps others waiting for the room that he has loses it; whoever is worked for does not.
 func TestBudgetIsTakenFromTheSlow(t *testing.T) {
 	t.Parallel()
 	budget := NewBudget(1200)
 	budget.slow = 0
 	large := postHead + "Content-Length: 600\r\n\r\n" + strings.Repeat("x", 599)
-	conns := make([]*Conn, 3)
+	ended := make(chan error, 1)
 	for i, sent := range []string{large + "x", large, large + "x"} {
 		client, server := pair(t, Config{Budget: budget})
 		say(t, client, sent)
@@ -328,12 +339,18 @@ func TestBudgetIsTakenFromTheSlow(t *testing.T) {
 			if _, err := io.ReadFull(server, make([]byte, len(large))); err != nil {
 				t.Fatal(err)
 			}
+			asks := asking{server.client.Conn.(*net.TCPConn), make(chan struct{})}
+			server.client.Conn = asks
+			go func() {
+				_, err := server.Read(make([]byte, 1))
+				ended <- err
+			}()
+			<-asks.begun
 		} else if _, _, err := read(server); err != nil || server.Begin() != nil {
 			t.Fatalf("request %d: %v", i, err)
 		}
-		conns[i] = server
 	}
-	if _, err := conns[1].Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || budget.Stats().Used != 1200 {
+	if err := <-ended; !errors.Is(err, net.ErrClosed) || budget.Stats().Used != 1200 {
 		t.Errorf("the slow one: %v, %d bytes are used", err, budget.Stats().Used)
 	}
 }

@@ -27,7 +27,8 @@ func (o Op) String() string { return [...]string{"none", "ack", "nack", "bury", 
 // Ending is how a delivery ends, and what is written about it.
 type Ending struct {
 	Op          Op
-	Delay       time.Duration // Nack, Release: below 0 it is due as long ago as that
+	Delay       time.Duration // Nack, Release
+	InPlace     bool          // Release: it is due as it was before it was read
 	Reason      string        // Bury: one of package message's
 	Problem     string        // Nack, Bury: what the order is told
 	MessageOnly bool          // Nack: the order cannot be written; only the message is

@@ -22,8 +22,8 @@ type (
 		Took       time.Duration
 		Uncounted  bool
 	}
-	// Unstarted says that no handler will be given it. It had been due for so long.
-	Unstarted struct{ Ago time.Duration }
+	// Unstarted says that no handler will be given it. InPlace: it is to be in line again where it was, before what has become due since.
+	Unstarted struct{ InPlace bool }
 	// Orphaned says that its order is not there any more.
 	Orphaned struct{}
 	// Refused says that the database does not take what was to be written about it, for what it contains.

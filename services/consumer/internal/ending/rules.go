@@ -32,7 +32,7 @@ func (r Rules) Decide(m *message.Message, e Event) Ending {
 	case Returned:
 		return r.afterHandler(m, e)
 	case Unstarted:
-		return Ending{Op: Release, Delay: -max(e.Ago, 0)}
+		return Ending{Op: Release, InPlace: e.InPlace}
 	case Orphaned:
 		poison := message.UnknownOrder(m.OrderID) // it was there when the message was read
 		return Ending{Op: Bury, Reason: poison.Reason, Problem: poison.Problem}

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"time"
 
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/gating"
@@ -64,6 +63,6 @@ func (b *Buffer) HandBackAll() { b.handBackOldest(cap(b.waiting)) }
 func (b *Buffer) HandBack(d *lease.Delivery) {
 	b.gate.Unused(&d.Ticket)
 	if b.held.Decide(d, lease.Leaving) {
-		b.settler.Settle(d, ending.Unstarted{Ago: time.Since(d.Due)})
+		b.settler.Settle(d, ending.Unstarted{InPlace: true})
 	}
 }

@@ -238,7 +238,7 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 			hopeful = append(hopeful, d)
 		}
 		d.Span = f.Spans.Begin(&d.Message, sent)
-		ops.Observe(f.Metrics.PickupSeconds, m.Late.Seconds(), d.TraceID())
+		ops.Observe(f.Metrics.PickupSeconds, m.Leased.Sub(m.Due).Seconds(), d.TraceID())
 		all[i] = d
 	}
 	f.Spans.Received(all, sent)
@@ -255,7 +255,7 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 	}
 	for _, d := range back {
 		f.Gate.Unused(&d.Ticket)
-		f.Settler.Settle(d, ending.Unstarted{Ago: time.Since(d.Due)})
+		f.Settler.Settle(d, ending.Unstarted{InPlace: true})
 	}
 	for _, d := range kept {
 		f.Buffer.put(ctx, d)

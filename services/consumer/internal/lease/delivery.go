@@ -16,7 +16,6 @@ import (
 // Delivery is one delivery of a message while we hold its lease. What is not exported is guarded by the Set that it is in.
 type Delivery struct {
 	Message message.Message
-	Due     time.Time     // when it was due before it was read, on our clock
 	Ticket  gating.Ticket // the gate's
 	Span    trace.Span    // nil: nobody records its trace
 
@@ -40,7 +39,7 @@ type Delivery struct {
 func New(m *message.Message, sent, answered time.Time, length time.Duration) *Delivery {
 	until := sent.Add(length)
 	return &Delivery{
-		Message: *m, Due: sent.Add(-m.Late), Ticket: gating.NewTicket(m.ID), read: answered, until: until, renew: renewal(answered, until),
+		Message: *m, Ticket: gating.NewTicket(m.ID), read: answered, until: until, renew: renewal(answered, until),
 	}
 }
 

@@ -31,6 +31,11 @@ func (i Instant) time() time.Time {
 // Compare is negative when i is before other, positive when it is after. Null is as if it were 2000.
 func (i Instant) Compare(other Instant) int { return cmp.Compare(i.micros, other.micros) }
 
+// Sub is how long after the other one it is; both are finite.
+func (i Instant) Sub(other Instant) time.Duration {
+	return time.Duration(i.micros-other.micros) * time.Microsecond
+}
+
 // Time is the instant, if it is one that a time.Time can be.
 func (i Instant) Time() (t time.Time, ok bool) {
 	if !i.valid || i.micros == math.MaxInt64 || i.micros == math.MinInt64 {

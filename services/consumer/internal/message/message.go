@@ -33,18 +33,17 @@ const HeaderSampled = "sampled"
 
 // Message is one delivery of a message: what a handler gets.
 type Message struct {
-	ID           int64         // msg_id
-	ReadCount    int32         // read_ct
-	EnqueuedAt   Instant       // enqueued_at: with ID and ReadCount, the lease
-	Failed       int32         // attempts that failed
-	Crashes      int32         // attempts that had no answer although nothing else was worked on: their consumer died
-	Unanswered   int32         // deliveries in a row, before this one, of which nothing was heard: nobody knows whether they were started
-	LastStart    Start         // the latest of the starts that were made known and had no answer
-	Until        time.Time     // vt that this read set, by the database's clock
-	Due          Instant       // since when it could be read, by the database's clock; not before 2000
-	Leased       Instant       // when this read leased it, by the database's clock
-	Attempt      int           // the number of this attempt: those that counted before, and one; 1 is the first
-	Late         time.Duration // between its due time and this read, by the database's clock
+	ID           int64     // msg_id
+	ReadCount    int32     // read_ct
+	EnqueuedAt   Instant   // enqueued_at: with ID and ReadCount, the lease
+	Failed       int32     // attempts that failed
+	Crashes      int32     // attempts that had no answer although nothing else was worked on: their consumer died
+	Unanswered   int32     // deliveries in a row, before this one, of which nothing was heard: nobody knows whether they were started
+	LastStart    Start     // the latest of the starts that were made known and had no answer
+	Until        time.Time // vt that this read set, by the database's clock
+	Due          Instant   // since when it could be read, by the database's clock; not before 2000
+	Leased       Instant   // when this read leased it, by the database's clock
+	Attempt      int       // the number of this attempt: those that counted before, and one; 1 is the first
 	OrderID      int64
 	Created      Instant         // created_at of the order: with OrderID it names one order, for ever
 	Installation Installation    // whose order it is

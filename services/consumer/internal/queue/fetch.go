@@ -171,9 +171,8 @@ func (q *Queue) collect(rows pgx.Rows, b Bounds, visible time.Duration) (Fetched
 		size          int64
 		body, headers []byte
 		due           time.Time
-		late          float64
 	)
-	row := []any{&d.ID, &reads, &d.EnqueuedAt, &until, &fits, &size, &body, &headers, &due, &late}
+	row := []any{&d.ID, &reads, &d.EnqueuedAt, &until, &fits, &size, &body, &headers, &due}
 	for rows.Next() {
 		d, body, headers = Received{}, nil, nil
 		if err := rows.Scan(row...); err != nil {
@@ -185,7 +184,6 @@ func (q *Queue) collect(rows pgx.Rows, b Bounds, visible time.Duration) (Fetched
 		}
 		d.ReadCount, d.Until, d.Size = reads.Int32, until.Time, size
 		d.Body, d.Headers, d.Installation = body, headers, q.Installation
-		d.Late = seconds(late)
 		d.Due, d.Leased = message.InstantOf(due), leasedAt(until, visible)
 		d.Poison = d.Decode()
 		length := int64(len(body) + len(headers))

@@ -30,6 +30,7 @@ type Entry struct {
 	OrderID    int64           // 0: unknown
 	Created    message.Instant // created_at of the order that is meant; no other order is touched
 	Delay      time.Duration   // Nack, Release
+	Due        message.Instant // Release: when it is due, in the past, instead of after Delay; null: it is not said
 	Reason     string          // Bury
 	Error      string          // Nack, Bury
 	Until      time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
@@ -110,11 +111,11 @@ func (q *Queue) NackMessageOnly(ctx context.Context, conn *pgx.Conn, entries []E
 	return confirm(ctx, conn, "nack", q.nackMessageOnly, c.ids, c.reads, c.enqueued, c.delays, c.errors, c.failed, historyRows(conn, entries, consumer))
 }
 
-// Release hands messages back, without an attempt: due at once, or after their Delay. Below 0 that is a time in the past,
-// which puts the message in front of what has become due since.
+// Release hands messages back, without an attempt: due after their Delay, or as they were before, which puts them in front of what has become
+// due since.
 func (q *Queue) Release(ctx context.Context, conn *pgx.Conn, entries []Entry, consumer string) (Confirmed, error) {
 	c := split(conn, entries)
-	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.unanswered, c.until, c.delays,
+	return confirm(ctx, conn, "release", q.release, c.ids, c.reads, c.enqueued, c.unanswered, c.until, c.delays, c.due,
 		historyRows(conn, entries, consumer))
 }
 
@@ -246,7 +247,7 @@ func confirm(ctx context.Context, conn *pgx.Conn, what, statement string, argume
 // columns are entries as the arrays that unnest takes.
 type columns struct {
 	ids, orders                         []int64
-	enqueued, created, started          []message.Instant
+	enqueued, created, started, due     []message.Instant
 	reads, attempts, failed, unanswered []int32
 	delays                              []float64
 	reasons, errors                     []string
@@ -261,14 +262,14 @@ func split(conn *pgx.Conn, entries []Entry) columns {
 	n := len(entries)
 	c := columns{
 		ids: make([]int64, n), orders: make([]int64, n),
-		enqueued: make([]message.Instant, n), created: make([]message.Instant, n), started: make([]message.Instant, n),
+		enqueued: make([]message.Instant, n), created: make([]message.Instant, n), started: make([]message.Instant, n), due: make([]message.Instant, n),
 		reads: make([]int32, n), attempts: make([]int32, n), failed: make([]int32, n), unanswered: make([]int32, n),
 		delays: make([]float64, n), reasons: make([]string, n), errors: make([]string, n), until: make([]*time.Time, n),
 	}
 	for i, e := range entries {
 		c.ids[i], c.orders[i], c.reads[i] = e.ID, e.OrderID, e.ReadCount
 		c.attempts[i], c.failed[i], c.unanswered[i] = e.Attempt, e.Failed, e.Unanswered
-		c.enqueued[i], c.created[i], c.started[i] = e.EnqueuedAt, e.Created, e.Started
+		c.enqueued[i], c.created[i], c.started[i], c.due[i] = e.EnqueuedAt, e.Created, e.Started, e.Due
 		c.delays[i], c.reasons[i], c.errors[i] = e.Delay.Seconds(), e.Reason, storable(conn, e.Error)
 		if !e.Until.IsZero() {
 			c.until[i] = &entries[i].Until

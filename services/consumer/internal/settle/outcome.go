@@ -41,6 +41,9 @@ func (o *outcome) history(outcome string) *queue.HistoryRow {
 func (o *outcome) entry() queue.Entry {
 	e := queue.EntryOf(&o.delivery.Message)
 	e.Delay, e.Reason, e.Error, e.Unsure = o.Delay, o.Reason, o.Problem, o.unsure
+	if o.InPlace {
+		e.Due = o.delivery.Message.Due
+	}
 	if o.Op == ending.Release && o.Failure != "" {
 		e.Unanswered = 0 // its handler has come back
 	}

@@ -251,7 +251,7 @@ func (l *lane) done(o outcome) {
 
 // notify lets consumers know of messages that come back now, or sooner than they would look by themselves.
 func (l *lane) notify(ctx context.Context, back []outcome) {
-	soonest := max(slices.MinFunc(back, func(a, b outcome) int { return cmp.Compare(a.Delay, b.Delay) }).Delay, 0)
+	soonest := slices.MinFunc(back, func(a, b outcome) int { return cmp.Compare(a.Delay, b.Delay) }).Delay
 	if !l.Draining() {
 		l.RetryIn(soonest)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/gating"
@@ -245,16 +246,32 @@ func TestWhatIsHandedBackKeepsItsPlace(t *testing.T) {
 	r := newReceiver(t)
 	r.answer(0)
 	s := breaking("one")
-	s.Prefetch, s.Batch, s.Concurrency = 90, 200, 10                     // there is no room for what is published later
+	s.Prefetch, s.Batch, s.Concurrency = 90, 100, 10 // there is room for the first hundred, and for none of the second
 	s.Breaker.ProbeFirst, s.Breaker.ProbeMost = time.Minute, time.Minute // no probe comes between the hand-back and the look at it
-	b.Publish(100)
-	b.Exec(`update pgmq.q_order_queue set vt = vt - interval '1 minute'`) // how long the hand-back takes does not matter
 	c := b.start(s, r.handler())
+	begun := dbtest.One[time.Time](b.DB, `select clock_timestamp()`)
+	b.Publish(100)
 	await.True(t, "ten are at work and the others wait", func() bool { return r.busy() == 10 && c.metric("leases_held") == 100 })
 	b.Publish(100)
-	// Somebody else finds out.
+	// Somebody else finds out, and writing takes longer than the time between the two.
+	held, err := testdb.Connect(t, b.URL).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := held.Exec(t.Context(), `lock table pgmq.q_order_queue in exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
 	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, probe_at, reason) values ($1, 1, true, clock_timestamp(), clock_timestamp() + interval '1 minute', 'said so')`, dbtest.QueueName)
 	b.Exec(`select pg_notify('orderflow_order_queue', 'gate')`)
+	await.True(t, "what waited is about to be handed back", func() bool {
+		return dbtest.One[int](b.DB, `select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%unanswered, until, delay%'`) > 0
+	})
+	if _, err := held.Exec(t.Context(), `select pg_sleep(extract(epoch from clock_timestamp() - $1))`, begun); err != nil {
+		t.Fatal(err)
+	}
+	if err := held.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	await.True(t, "what waited is handed back", func() bool { return c.metric("leases_held") == 10 })
 	visible := dbtest.All[int64](b.DB, `select msg_id from pgmq.q_order_queue where vt <= clock_timestamp() order by vt, msg_id`)
 	if len(visible) != 190 {

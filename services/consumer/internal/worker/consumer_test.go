@@ -153,7 +153,7 @@ func TestARetryStartsWhenItIsDueAndNotWhenSomebodyPolls(t *testing.T) {
 		if m.Attempt == 1 {
 			return handler.RetryAfter(time.Duration(100+10*m.ID)*time.Millisecond, errFailed)
 		}
-		late <- m.Late
+		late <- m.Leased.Sub(m.Due)
 		return nil
 	}))
 	b.settled()

@@ -75,11 +75,10 @@ leased as (
             end as body
 )
 select msg_id, read_ct, enqueued_at, vt, fits, size, body, headers,
-       greatest(due_at, '2000-01-01'),
-       date_part('epoch', statement_timestamp() - greatest(due_at, statement_timestamp() - interval '1 day'))
+       greatest(due_at, '2000-01-01')
   from leased
  where stands
 union all
-select msg_id, null, null, null, fits, size, null, null, statement_timestamp(), 0
+select msg_id, null, null, null, fits, size, null, null, statement_timestamp()
   from taken
  where msg_id not in (select msg_id from leased where stands)

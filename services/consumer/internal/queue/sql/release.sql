@@ -1,17 +1,16 @@
--- Hand messages back, without an attempt: due at once, or $6 seconds from now; below 0 it is due as it was before it was read, in front of
--- what came later. orderflow-unanswered becomes $4: what it was before the read, where no handler has answered, so that what had no answer then
+-- Hand messages back, without an attempt: due $6 seconds from now, or at $7, as it was before it was read: in front of what came later. orderflow-unanswered becomes $4: what it was before the read, where no handler has answered, so that what had no answer then
 -- still has none. It is an absolute value, so that the statement can be repeated after a lost reply.
 --
 -- $5 is set for leases whose read may not have been committed. If it was not, the next reader, whoever that is, got the same
 -- read_ct again, and only the vt that the read had set tells our lease from theirs.
 -- Plan and locks: as nack.sql.
 with lease as (
-  select msg_id, read_ct, enqueued_at, unanswered, until, delay, story
-    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[], $6::float8[], $7::jsonb[])
-      as l (msg_id, read_ct, enqueued_at, unanswered, until, delay, story)
+  select msg_id, read_ct, enqueued_at, unanswered, until, delay, due_at, story
+    from unnest($1::bigint[], $2::integer[], $3::timestamptz[], $4::integer[], $5::timestamptz[], $6::float8[], $7::timestamptz[], $8::jsonb[])
+      as l (msg_id, read_ct, enqueued_at, unanswered, until, delay, due_at, story)
 ),
 ours as materialized (
-  select q.msg_id, lease.unanswered, lease.delay, lease.story
+  select q.msg_id, lease.unanswered, lease.delay, lease.due_at, lease.story
     from lease
     join {queue} as q
       on q.msg_id = any (array[lease.msg_id])
@@ -22,12 +21,13 @@ ours as materialized (
 ),
 back as (
   update {queue} as q
-     set vt = clock_timestamp() + make_interval(secs => ours.delay),
+     set vt = coalesce(ours.due_at, clock_timestamp() + make_interval(secs => ours.delay)),
          headers = ({headers} {answered}) || jsonb_build_object('orderflow-released', q.read_ct, 'orderflow-unanswered', ours.unanswered)
     from ours
    where q.msg_id = any (array[ours.msg_id])
   returning q.msg_id, q.read_ct, q.enqueued_at, ours.story, q.vt,
-            q.vt between statement_timestamp() + make_interval(secs => ours.delay) and clock_timestamp() + make_interval(secs => ours.delay)
+            q.vt between coalesce(ours.due_at, statement_timestamp() + make_interval(secs => ours.delay))
+                     and coalesce(ours.due_at, clock_timestamp() + make_interval(secs => ours.delay))
               and q.headers -> 'orderflow-released' = to_jsonb(q.read_ct) as stands
 ),
 lacking as (
