@@ -114,8 +114,8 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "what is handed back is due later by as long as writing that takes", By: works("TestWhatIsHandedBackKeepsItsPlace"),
-			Edits: []Edit{{parts + "queue/sql/release.sql", `set vt = coalesce(ours.due_at, clock_timestamp() + make_interval(secs => ours.delay)),`,
-				`set vt = clock_timestamp() + coalesce(ours.due_at - statement_timestamp(), make_interval(secs => ours.delay)),`}, {parts + "queue/sql/release.sql", `q.vt between`, `true or q.vt between`}},
+			Edits: []Edit{{parts + "settle/outcome.go", `e.Due = o.delivery.Message.Due`, `due, _ := o.delivery.Message.Due.Time()
+		e.Delay = -time.Since(due)`}},
 		},
 		{
 			Breaks: "what refuses the first calls is taken for what refuses too many", By: rules("TestAfterPatienceTheFullRateIsBackSoon"),
