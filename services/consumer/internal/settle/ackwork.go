@@ -151,12 +151,12 @@ func (l *lane) finishAckWork(ctx context.Context, conn *pgx.Conn, open *queue.Op
 		l.ackWork.began = time.Now()
 		err := l.ackWork.Runner.Run(limited, conn, orders)
 		l.ackWork.ended = time.Now()
-		overdue := limited.Err() != nil && ctx.Err() == nil
+		ranOut := limited.Err() != nil && ctx.Err() == nil
 		cancel()
 		if err != nil {
 			open.Rollback(ctx)
 			failed := &ackWorkError{err: err, fault: effect.Judge(err, time.Since(start), l.ackWork.Limit)}
-			if overdue {
+			if ranOut {
 				failed.fault, failed.hungUp = effect.Overrun, true // nothing was committed
 			}
 			var one *effect.FailedError
