@@ -116,7 +116,7 @@ func setupWith(t *testing.T, databaseURL string, binaries stack.Binaries) bundle
 	b := bundle{built: programsFor(t), lines: &lines{}}
 	b.stack = stack.New(stack.Options{
 		Session: b.session, Binaries: binaries, DatabaseURL: databaseURL, Lines: b.lines.add,
-		Env: []string{"LOG_FORMAT=json", "LOG_LEVEL=debug"},
+		Env: []string{"LOG_FORMAT=json", "LOG_LEVEL=debug", "REQUEST_TIMEOUT=1m"}, // on a busy machine nothing is sure to be done within the default
 	})
 	t.Cleanup(func() {
 		if err := b.stack.Stop(context.Background()); err != nil {

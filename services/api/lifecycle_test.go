@@ -313,7 +313,7 @@ func startProcess(t *testing.T, db string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0]), log: newLines(), ended: make(chan struct{})}
 	p.cmd.Stderr = p.log
-	p.cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL="+db, "API_PORT=0", "METRICS_PORT=-1", "SHUTDOWN_DELAY=10m", "DRAIN_TIMEOUT=10m", "LOG_FORMAT=json", "MIGRATE_ON_START=false")
+	p.cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL="+db, "API_PORT=0", "METRICS_PORT=-1", "REQUEST_TIMEOUT=1m", "SHUTDOWN_DELAY=10m", "DRAIN_TIMEOUT=10m", "LOG_FORMAT=json", "MIGRATE_ON_START=false")
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
