@@ -40,8 +40,7 @@ func dashboardMutants() []Mutant {
 		},
 		{
 			Breaks: "a sample has what its taker had counted at its last report", By: unit("TestASampleHasWhatItsTakerHasCountedUntilNow"),
-			Edits: []Edit{{dir + "sampler.go", `	s.reporter.due(time.Now()).add(b, s.queue.Name())
-`, ``}},
+			Edits: []Edit{{dir + "sampler.go", `max(p.Accepted, accepted)`, `max(p.Accepted, 0*accepted)`}},
 		},
 		{
 			Breaks: "an absurd id ends the counting of the others", By: goTest("services/api", "./internal/dashboard", "TestAbsurdIdsAreNotInTheBalancesWay"),

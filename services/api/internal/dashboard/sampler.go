@@ -135,8 +135,9 @@ func (s *sampler) sample(ctx context.Context, step int64, before *time.Time, kno
 // read is a look at what samples are made of.
 func (s *sampler) read(ctx context.Context) (now time.Time, processes []process, figures queue.Snapshot, err error) {
 	b := &pgx.Batch{}
-	// What this process has counted until now, and not until its last report: that may be a second old, or have come just before, so that one
-	// sample would be of four seconds and the next one of six.
+	// What this process has counted until now, and not until its last report: that may be a second old, or be on its way, so that one sample
+	// would be of four seconds and the next one of six.
+	accepted := s.reporter.accepted()
 	s.reporter.due(time.Now()).add(b, s.queue.Name())
 	done := s.watcher.Join(b)
 	b.Queue(`
@@ -162,6 +163,9 @@ func (s *sampler) read(ctx context.Context) (now time.Time, processes []process,
 			}
 			p.Key, p.Kind, p.State, p.StartedAt, p.SeenAt, p.Ago, p.Every = *key, *kind, *state, *started, *seen, *ago, *every
 			p.Accepted, p.Completed, p.Failed, p.Retried, p.Dead = *counters[0], *counters[1], *counters[2], *counters[3], *counters[4]
+			if p.Key == s.reporter.key {
+				p.Accepted = max(p.Accepted, accepted)
+			}
 			processes = append(processes, p)
 		}
 		return rows.Err()
