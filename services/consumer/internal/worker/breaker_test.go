@@ -246,7 +246,7 @@ func TestWhatIsHandedBackKeepsItsPlace(t *testing.T) {
 	r := newReceiver(t)
 	r.answer(0)
 	s := breaking("one")
-	s.Prefetch, s.Batch, s.Concurrency = 90, 100, 10 // there is room for the first hundred, and for none of the second
+	s.Prefetch, s.Batch, s.Concurrency = 90, 100, 10                     // there is room for the first hundred, and for none of the second
 	s.Breaker.ProbeFirst, s.Breaker.ProbeMost = time.Minute, time.Minute // no probe comes between the hand-back and the look at it
 	c := b.start(s, r.handler())
 	begun := dbtest.One[time.Time](b.DB, `select clock_timestamp()`)
