@@ -170,6 +170,10 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{parts + "gating/exchange.go", `ask.Probe, ask.Want = gate.ProbeNone, 0`, `ask.Probe = gate.ProbeNone`}},
 		},
 		{
+			Breaks: "what a consumer that has stopped itself hears during an exchange is told to nobody", By: gating("TestWhatIsHeardDuringAnExchangeIsToldInTheNext"),
+			Edits: []Edit{{parts + "gating/own.go", `g.news = g.eased || g.slowed //`, `g.news = false //`}},
+		},
+		{
 			Breaks: "a failure without a text opens nothing", By: gating("TestAFailureWithoutATextOpensTheBreaker"),
 			Edits: []Edit{{parts + "gating/own.go", `cmp.Or(problem, "the handler has given no reason")`, `cmp.Or(problem, "")`}},
 		},

@@ -58,3 +58,25 @@ func TestPatienceIsToldWhileTheOwnBreakerIsOpen(t *testing.T) {
 		t.Error("the breaker of all is open")
 	}
 }
+
+// A handler asks for patience while this consumer, which has stopped itself, hears what the gate says: the others hear of it the next time.
+func TestWhatIsHeardDuringAnExchangeIsToldInTheNext(t *testing.T) {
+	t.Parallel()
+	g := newTestGate(4)
+	g.own.disproved = true
+	g.mu.Lock()
+	g.tripLocked(time.Now(), "answered 401")
+	g.mu.Unlock()
+	_, x := g.permitHere(time.Now(), 1)
+	if x == nil || !g.own.Open {
+		t.Fatal("it has nothing to hear, or has not stopped itself")
+	}
+	g.ease(handler.Throttled(time.Minute, errors.New("answered 429")))
+	x.agreed.Now = time.Now()
+	if _, err := g.adopt(x, nil); err != nil {
+		t.Fatal(err)
+	}
+	if p, next := g.permitHere(time.Now(), 1); next == nil || next.ask.Patience != time.Minute {
+		t.Errorf("nobody is told: %+v", p)
+	}
+}

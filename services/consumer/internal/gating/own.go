@@ -59,7 +59,7 @@ func (g *Gate) askOwnLocked(want int) Permit {
 		g.metrics.Probes.WithLabelValues(g.probe.String()).Inc()
 		g.probe = gate.ProbeNone
 	}
-	g.news = false
+	g.news = g.eased || g.slowed // heard during an exchange: the others are told in the next
 	if next.Open {
 		g.own.State = next
 		return g.permitLocked(answer)
