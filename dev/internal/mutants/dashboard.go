@@ -39,6 +39,14 @@ func dashboardMutants() []Mutant {
 			By:     http("TestTheBalanceIsTrue"),
 		},
 		{
+			Breaks: "between its end and its sample a point is drawn as unknown", By: unit("TestWindowsHaveAllTheirPoints"),
+			Edits: []Edit{{dir + "sample.go", `!taken && len(`, `!taken && 0 > len(`}},
+		},
+		{
+			Breaks: "where nobody takes samples any more the chart ends before", By: unit("TestWindowsHaveAllTheirPoints"),
+			Edits: []Edit{{dir + "sample.go", `!taken && len(p.between(end-2, end-1)) > 0`, `!taken`}},
+		},
+		{
 			Breaks: "a sample has what its taker had counted at its last report", By: unit("TestASampleHasWhatItsTakerHasCountedUntilNow"),
 			Edits: []Edit{{dir + "sampler.go", `max(p.Accepted, accepted)`, `max(p.Accepted, 0*accepted)`}},
 		},

@@ -88,6 +88,19 @@ func TestWindowsHaveAllTheirPoints(t *testing.T) {
 	if len(p) != 2 {
 		t.Errorf("%d samples are kept", len(p))
 	}
+	for name, test := range map[string]struct {
+		at   int64
+		last int64
+		some bool
+	}{
+		"the sample that has just ended is not there yet": {1_700_000_005, 1_700_000_000, true},
+		"nor a moment later":                              {1_700_000_009, 1_700_000_000, true},
+		"nobody takes samples any more":                   {1_700_000_010, 1_700_000_010, false},
+	} {
+		if w := p.window(time.Unix(test.at, 0), 1); w.At[59] != test.last || (w.Completed[59] != nil) != test.some {
+			t.Errorf("%s: the last point is of %d, %v", name, w.At[59], w.Completed[59])
+		}
+	}
 	h := p.window(time.Unix(1_700_000_040, 0), 12)
 	if h.At[59] != 1_700_000_040 || h.At[59]-h.At[58] != 60 {
 		t.Errorf("the minutes end at %v", h.At[58:])

@@ -55,10 +55,15 @@ func stepOf(t time.Time) int64 { return t.Unix() / sampleStep }
 // points is how many a window has.
 const points = 60
 
-// window are the last points before now, each of which spans so many samples.
+// window are the last points before now, each of which spans so many samples. A sample is taken a moment after its end: until then the one
+// before is the last.
 func (p past) window(now time.Time, span int64) Window {
 	step := span * sampleStep
-	end := now.Unix() / step * step / sampleStep // the charts' points stay where they are while they move to the left
+	end := stepOf(now)
+	if _, taken := p[end]; !taken && len(p.between(end-2, end-1)) > 0 {
+		end--
+	}
+	end = end / span * span // the charts' points stay where they are while they move to the left
 	w := emptyWindow(int(step))
 	for i := range int64(points) {
 		to := end - (points-1-i)*span
