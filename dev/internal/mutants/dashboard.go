@@ -40,7 +40,7 @@ func dashboardMutants() []Mutant {
 		},
 		{
 			Breaks: "between its end and its sample a point is drawn as unknown", By: unit("TestWindowsHaveAllTheirPoints"),
-			Edits: []Edit{{dir + "sample.go", `!taken && len(`, `!taken && 0 > len(`}},
+			Edits: []Edit{{dir + "sample.go", `!taken && len(`, `!taken && end < 0 && len(`}},
 		},
 		{
 			Breaks: "where nobody takes samples any more the chart ends before", By: unit("TestWindowsHaveAllTheirPoints"),
