@@ -38,7 +38,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	tokens := newTokenFiles(cfg, log)
 	tokens.warn(ctx)
 	counters := metrics.New(version)
-	monitor := database.NewMonitor(cfg.Database, prepare(cfg, log), log)
+	monitor := database.NewMonitor(cfg.Database, cfg.RequestTimeout, prepare(cfg, log), log)
 	pool, err := database.NewPool(context.Background(), cfg.Database, cfg.DBMaxConns-ownConnections,
 		database.Timeouts(cfg.RequestTimeout*4/5).With(database.Session{"plan_cache_mode": "force_custom_plan"}))
 	if err != nil {

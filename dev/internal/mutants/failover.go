@@ -27,6 +27,14 @@ func failoverMutants() []Mutant {
 			Edits:  []Edit{{route, `was.System == s.System && was.Timeline == s.Timeline`, `was.System == s.System`}},
 		},
 		{
+			Breaks: "a slow answer is an outage where requests would have waited for it", By: goTest("services/api", "./internal/database", "TestThePingTakesNoLongerThanARequest"),
+			Edits: []Edit{{"services/api/internal/database/monitor.go", `max(request*7/9, 700*time.Millisecond)`, `700*time.Millisecond`}},
+		},
+		{
+			Breaks: "connecting has a second where requests have more", By: goTest("services/api", "./internal/config", "TestConnectingTakesAsLongAsARequest"),
+			Edits: []Edit{{"services/api/internal/config/config.go", `max(c.RequestTimeout, time.Second)`, `max(0*c.RequestTimeout, time.Second)`}},
+		},
+		{
 			Breaks: "the writer goes on with a server that was replaced, at the same address", By: goTest("services/api", "./internal/database", "TestAConnectionToAServerThatWasReplacedLeadsElsewhere"), Quick: true,
 			Edits: []Edit{{"services/api/internal/database/monitor.go", `!s.Server.Serves(conn.PgConn())`, `conn.PgConn().Conn().RemoteAddr().String() != s.Server.Address`}},
 		},

@@ -77,8 +77,10 @@ type Config struct {
 }
 
 // connectTimeout is how long an attempt to connect may take when the URL says nothing. Postgres on a network answers in
-// milliseconds; what takes longer is hung, and the next attempt is the better bet.
-const connectTimeout = time.Second
+// milliseconds; what takes longer is hung, and the next attempt is the better bet. Where requests have more time, so has this.
+func (c *Config) connectTimeout() time.Duration {
+	return min(max(c.RequestTimeout, time.Second), 5*time.Second)
+}
 
 // Load reads the environment. The error has one line that names every variable that is wrong, its value and what is
 // allowed.
@@ -97,7 +99,7 @@ func (c *Config) LogValue() slog.Value { return env.Masked(c) }
 
 func (c *Config) check(p *env.Problems) {
 	if !p.Named("DATABASE_URL") {
-		c.Database = c.DatabaseURL.Config("orderflow-api", connectTimeout)
+		c.Database = c.DatabaseURL.Config("orderflow-api", c.connectTimeout())
 	}
 	if err := schema.ValidateQueueName(c.QueueName); err != nil {
 		p.Add("QUEUE_NAME", "1 to 43 letters, digits, _ and single -, not beginning with a digit or -")

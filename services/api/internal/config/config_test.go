@@ -58,6 +58,28 @@ func TestDatabaseURL(t *testing.T) {
 	}
 }
 
+// Where requests have more time, connecting has more, too, unless the URL says how much.
+func TestConnectingTakesAsLongAsARequest(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		request, url string
+		want         time.Duration
+	}{
+		{"900ms", "", time.Second},
+		{"3s", "", 3 * time.Second},
+		{"1m", "", 5 * time.Second},
+		{"1m", "?connect_timeout=2", 2 * time.Second},
+	} {
+		c, err := load(map[string]string{"DATABASE_URL": "postgres://localhost/orders" + test.url, "REQUEST_TIMEOUT": test.request})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Database.ConnectTimeout; got != test.want {
+			t.Errorf("REQUEST_TIMEOUT=%s, and %q: %v, want %v", test.request, test.url, got, test.want)
+		}
+	}
+}
+
 func TestWrongValues(t *testing.T) {
 	t.Parallel()
 	for name, values := range map[string][]string{

@@ -111,7 +111,7 @@ func TestARefusalIsNoOutage(t *testing.T) {
 	}
 	u.User = url.UserPassword(role, "wrong")
 	var log bytes.Buffer
-	m := database.NewMonitor(testdb.Config(t, u.String(), 5*time.Second), func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.NewTextHandler(&log, nil)))
+	m := database.NewMonitor(testdb.Config(t, u.String(), 5*time.Second), time.Second, func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -135,7 +135,7 @@ func TestMonitorKnows(t *testing.T) {
 	cfg := testdb.Config(t, proxy.URL, 5*time.Second)
 	unfit, prepared := make(chan bool, 1), make(chan bool, 1000)
 	unfit <- true
-	m := database.NewMonitor(cfg, func(context.Context, *pgx.Conn) error {
+	m := database.NewMonitor(cfg, time.Second, func(context.Context, *pgx.Conn) error {
 		prepared <- true
 		select {
 		case <-unfit:
@@ -202,7 +202,7 @@ func TestMonitorKnowsThatTheServerBecameReadOnly(t *testing.T) {
 	cfg.ConnectTimeout = 5 * time.Second
 	first, again := make(chan bool, 1), make(chan struct{})
 	first <- true
-	m := database.NewMonitor(cfg, func(ctx context.Context, conn *pgx.Conn) error {
+	m := database.NewMonitor(cfg, time.Second, func(ctx context.Context, conn *pgx.Conn) error {
 		select {
 		case <-first:
 			_, err := conn.Exec(ctx, `set session characteristics as transaction read only`)
@@ -258,6 +258,18 @@ func TestAConnectionToAServerThatWasReplacedLeadsElsewhere(t *testing.T) {
 	} {
 		if state := (database.State{Up: true, Server: test.server}); state.LeadsElsewhere(conn) != test.elsewhere {
 			t.Errorf("connections lead to %s: it says that this one leads elsewhere: %v", name, !test.elsewhere)
+		}
+	}
+}
+
+// The database is known to be away before requests have waited for it in vain, where they wait for long as well as by default.
+func TestThePingTakesNoLongerThanARequest(t *testing.T) {
+	t.Parallel()
+	for request, want := range map[time.Duration]time.Duration{
+		100 * time.Millisecond: 700 * time.Millisecond, 900 * time.Millisecond: 700 * time.Millisecond, 4500 * time.Millisecond: 3500 * time.Millisecond, time.Minute: 5 * time.Second,
+	} {
+		if got := database.PingTimeout(request); got != want {
+			t.Errorf("where a request may take %v the server may take %v, want %v", request, got, want)
 		}
 	}
 }

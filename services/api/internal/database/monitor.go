@@ -27,6 +27,7 @@ type State struct {
 // learn that it is away: requests are refused at once instead of piling up behind a connection attempt.
 type Monitor struct {
 	cfg     *pgx.ConnConfig
+	timeout time.Duration // of each statement
 	prepare func(context.Context, *pgx.Conn) error
 	log     *slog.Logger
 	lookNow chan struct{}
@@ -41,19 +42,25 @@ type Monitor struct {
 
 // The life of a connection in use.
 const (
-	pingEvery   = time.Second
-	pingTimeout = 700 * time.Millisecond
+	pingEvery = time.Second
 	// lookEvery is how often the names in the address are looked up although nothing is wrong.
 	lookEvery = 10 * time.Second
 )
 
 var errMoved = errors.New("connections lead elsewhere")
 
-// NewMonitor makes a monitor whose state is "down" until [Monitor.Run] has found otherwise. prepare is called on each new
-// connection and tells whether the database is fit for use (that the schema is there); it may take its time.
-func NewMonitor(cfg *pgx.ConnConfig, prepare func(context.Context, *pgx.Conn) error, log *slog.Logger) *Monitor {
+// pingTimeout is how long the server may take to answer, by how long a request may: it is to be known to be away before requests have waited
+// for it in vain, and not to be called so where they would have been answered.
+func pingTimeout(request time.Duration) time.Duration {
+	return min(max(request*7/9, 700*time.Millisecond), 5*time.Second)
+}
+
+// NewMonitor makes a monitor whose state is "down" until [Monitor.Run] has found otherwise. request is how long a request may take. prepare is
+// called on each new connection and tells whether the database is fit for use (that the schema is there); it may take its time.
+func NewMonitor(cfg *pgx.ConnConfig, request time.Duration, prepare func(context.Context, *pgx.Conn) error, log *slog.Logger) *Monitor {
 	return &Monitor{
 		cfg:     cfg,
+		timeout: pingTimeout(request),
 		prepare: prepare,
 		log:     log,
 		lookNow: make(chan struct{}, 1),
@@ -145,7 +152,7 @@ func (m *Monitor) Run(ctx context.Context) {
 }
 
 func (m *Monitor) connect(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := Connect(ctx, m.cfg, Timeouts(pingTimeout))
+	conn, err := Connect(ctx, m.cfg, Timeouts(m.timeout))
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +191,7 @@ func (m *Monitor) watch(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func (m *Monitor) refresh(ctx context.Context) (moved bool) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	if moved = m.route.Refresh(ctx); moved {
 		m.log.InfoContext(ctx, "the database's host name now resolves to another address")
@@ -194,7 +201,7 @@ func (m *Monitor) refresh(ctx context.Context) (moved bool) {
 
 // ping is nil while the server answers and can be written to.
 func (m *Monitor) ping(ctx context.Context, conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	return Writable(ctx, conn)
 }

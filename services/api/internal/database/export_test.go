@@ -1,0 +1,4 @@
+package database
+
+// PingTimeout is how long the server may take to answer.
+var PingTimeout = pingTimeout
