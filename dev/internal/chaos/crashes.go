@@ -24,8 +24,9 @@ const (
 	// killerOf is whose order it is.
 	killerOf   = "Killer of Consumers"
 	killerBody = `{"customer_name":"` + killerOf + `","product_name":"Bomb","quantity":1,"price":1.50}`
-	// memoryLimit is what a consumer may have. It needs a third of it.
-	memoryLimit = 256 << 20
+	// memoryLimit is what a consumer may have: little more than it needs, so that even one that hardly gets a processor has taken the rest of it
+	// before its handler's time is over.
+	memoryLimit = 128 << 20
 	// killerConcurrency is such that the third delivery without an answer is followed by one that is worked on alone.
 	killerConcurrency = 100
 	deathsInCompany   = 3

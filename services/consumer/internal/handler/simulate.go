@@ -72,16 +72,19 @@ func (s *Simulate) crash(ctx context.Context, m message.Message) error {
 	if how == "exit" {
 		os.Exit(1)
 	}
+	// Linux counts what is reserved as within the limit when it is mapped, so a block is small: a large one goes beyond any limit, and
+	// filling it may take longer than the handler may.
+	const blockMiB = 16
 	var hoard [][]byte
 	for ctx.Err() == nil { // without a limit for its memory, the handler's timeout spares the machine the rest
-		block := make([]byte, 256<<20)
+		block := make([]byte, blockMiB<<20)
 		for i := 0; i < len(block); i += 4096 {
 			block[i] = 1 // a page that is not written to takes no memory
 		}
 		hoard = append(hoard, block)
 	}
 	runtime.KeepAlive(hoard)
-	return fmt.Errorf("simulated crash: nobody minded %d MiB: %w", len(hoard)<<8, context.Cause(ctx))
+	return fmt.Errorf("simulated crash: nobody minded %d MiB: %w", len(hoard)*blockMiB, context.Cause(ctx))
 }
 
 // say uses the words that users of the example look for.
