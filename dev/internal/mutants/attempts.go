@@ -88,7 +88,7 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "an order whose handler comes back too late has no answer", By: worker("TestALateAnswerTakesTheCrashBack"),
-			Edits: []Edit{{dir + "settle/settler.go", `	if !first {`, `	if !first || d.Lost() {`}},
+			Edits: []Edit{{dir + "settle/settler.go", `	if !s.needs.Held.Decide(d, next) {`, `	if !s.needs.Held.Decide(d, next) || d.Lost() {`}},
 		},
 		{
 			Breaks: "who was alone makes room before its end is written", By: lease("TestWhoWasAloneMakesRoomWhenItsEndIsWritten"),
@@ -105,7 +105,7 @@ func attemptMutants() []Mutant {
 		},
 		{
 			Breaks: "a message that was never tried has had an attempt", By: worker("TestAMessageThatKillsItsConsumersIsCondemnedAlone"),
-			Edits: []Edit{{dir + "settle/outcome.go", `e.Attempt-1, e.Failed-1`, `e.Attempt, e.Failed`}},
+			Edits: []Edit{{dir + "settle/outcome.go", `queue.EntryOf(&o.delivery.Message, !o.Untried)`, `queue.EntryOf(&o.delivery.Message, true)`}},
 		},
 	}
 }

@@ -104,7 +104,7 @@ func breakerMutants() []Mutant {
 		{
 			Breaks: "what waits is started although the breaker is open", By: works("TestAPausedQueueIsNotWorkedOn"),
 			Edits: []Edit{{parts + "fetch/fetcher.go", `		if p.Shut {
-			f.Buffer.HandBackAll()
+			f.Buffer.ReleaseAll()
 		}
 `, ``}, {worker + "workers.go", ` || !w.gate.Starts(&d.Ticket)`, ` || !w.gate.Starts(&d.Ticket) && false`}},
 		},

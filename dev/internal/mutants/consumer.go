@@ -28,6 +28,23 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "fetch/fetcher.go", `f.Poller.fetched(r)`, `r.cut = false
 			f.Poller.fetched(r)`}},
 		},
+		{
+			Breaks: "a failure is counted each time that its outcome is written anew", By: worker("TestAFailureThatItsOrderCannotBeToldOfIsCountedOnce"),
+			Edits: []Edit{{dir + "settle/write.go", `	if planned.Failure == "" {`, `	if planned.Failure != "-" {`}},
+		},
+		{
+			Breaks: "a failure that its order cannot be told of waits for ever", By: worker("TestAFailureThatItsOrderCannotBeToldOfIsCountedOnce"),
+			Edits: []Edit{{dir + "ending/rules.go", `			e.Planned.MessageOnly = true //`, `			e.Planned.MessageOnly = false //`}},
+		},
+		{
+			Breaks: "an order is said to be processed before that is written", By: worker("TestOneSuppressedOrderKeepsNoOtherWaiting"),
+			Edits: []Edit{{dir + "settle/settler.go", `	s.countFailure(end)
+	s.Put(d, end)
+	return true`, `	logCompleted(s.needs.Log, &d.Message)
+	s.countFailure(end)
+	s.Put(d, end)
+	return true`}},
+		},
 		// The lease, in SQL.
 		{
 			Breaks: "ack does not ask for the read count", Quick: true, By: stale,

@@ -12,10 +12,10 @@ func edgeMutants() []Mutant {
 		{
 			Breaks: "an idle consumer asks more often than its poll interval says", By: worker("TestAnIdleConsumerAsksOncePerPollInterval"),
 			Edits: []Edit{{dir + "fetch/poller.go", `		default:
-			spin.Reset()
-			p.sleep(ctx, now.Add(interval), false)`, `		default:
-			spin.Reset()
-			p.sleep(ctx, now.Add(min(interval, LookPause)), false)`}},
+			p.spin.Reset()
+			p.sleep(ctx, looked.Add(interval))`, `		default:
+			p.spin.Reset()
+			p.sleep(ctx, looked.Add(min(interval, LookPause)))`}},
 		},
 		{
 			Breaks: "a failure whose text the database cannot hold is never noted", By: queue("TestAnyTextIsWrittenInADatabaseOfAnyEncoding"), Quick: true,
@@ -117,7 +117,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "nobody is told that nothing names the installation", By: worker("TestItWaitsForTheInstallationsName"),
-			Edits: []Edit{{dir + "worker/schema.go", `			c.reads.Turn("installation", err.Error())
+			Edits: []Edit{{dir + "worker/schema.go", `			c.readHealth.Turn("installation", err.Error())
 `, ``}},
 		},
 		{
@@ -145,7 +145,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "a change of the gate is not seen by a look", By: worker("TestAnIdleConsumerLearnsOfAPause"),
-			Edits: []Edit{{dir + "fetch/poller.go", `		p.Gate.Refresh(seen.Gate)
+			Edits: []Edit{{dir + "fetch/poller.go", `	p.Gate.Refresh(seen.Gate)
 `, ``}},
 		},
 		{

@@ -49,7 +49,7 @@ func historyMutants() []Mutant {
 		},
 		{
 			Breaks: "who hears of its loss from the heartbeat is not told of", By: worker("TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices"),
-			Edits: []Edit{{dir + "settle/settler.go", `	if !first {`, `	if !first || d.Lost() {`}},
+			Edits: []Edit{{dir + "settle/settler.go", `	if !s.needs.Held.Decide(d, next) {`, `	if !s.needs.Held.Decide(d, next) || d.Lost() {`}},
 		},
 		{
 			Breaks: "a late answer leaves the crash that it was taken for", By: queue("TestAKnownStartWithoutAnAnswerIsACrashUntilTheAnswerComes"),

@@ -16,8 +16,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "reads do not shrink with slow handlers", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
-			Edits: []Edit{{file, `	d.grown = max(min(d.grown, soon), d.least())
-`, ``}},
+			Edits: []Edit{{file, `d.grown = max(min(d.grown, d.soon()), d.least())`, `d.grown = max(d.grown, d.least())`}},
 		},
 		{
 			Breaks: "BATCH_SIZE is no bound", By: fetch("TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes"),
@@ -33,9 +32,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "a consumer takes as much as it can", By: fetch("TestConsumersShareASmallBacklogEvenly"),
-			Edits: []Edit{{file, `	return min(soon, 2*d.grown)`, `	return 2 * mostRead`}, {file, `	d.grown = max(min(d.grown, soon), d.least())
-`, `	d.grown = max(d.Most(), soon)
-`}},
+			Edits: []Edit{{file, `		return min(d.soon(), 2*d.grown)`, `		return 2 * mostRead`}, {file, `d.grown = max(min(d.grown, d.soon()), d.least())`, `d.grown = max(d.Most(), d.soon())`}},
 		},
 		{
 			Breaks: "what was read for quick handlers waits for slow ones", By: worker("TestWhatWasReadForQuickHandlersIsHandedBackWhenTheyBecomeSlow"),

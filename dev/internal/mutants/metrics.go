@@ -16,8 +16,8 @@ func metricsMutants() []Mutant {
 		},
 		{
 			Breaks: "an attempt that fails is in the latencies of completed orders", By: by,
-			Edits: []Edit{{write, `			if o == ending.Ack {
-				ops.Observe(`, `			if o != ending.Release {
+			Edits: []Edit{{write, `			if op == ending.Ack {
+				ops.Observe(`, `			if op != ending.Release {
 				ops.Observe(`}},
 		},
 		{

@@ -20,21 +20,21 @@ import (
 
 // pause is `consumer pause`: it stops all consumers of the queue, also those that are started later.
 func pause(ctx context.Context, s *config.Config, call *program.Call) error {
-	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.Gate, error) {
+	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.GateRow, error) {
 		return q.Pause(ctx, conn, s.ConsumerID)
 	})
 }
 
 // resume is `consumer resume`.
 func resume(ctx context.Context, s *config.Config, call *program.Call) error {
-	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.Gate, error) {
+	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.GateRow, error) {
 		return q.Resume(ctx, conn)
 	})
 }
 
 // status is `consumer status`.
 func status(ctx context.Context, s *config.Config, call *program.Call) error {
-	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.Gate, error) {
+	return atGate(ctx, s, call, func(ctx context.Context, q *queue.Queue, conn *pgx.Conn) (queue.GateRow, error) {
 		return q.ReadGate(ctx, conn)
 	})
 }
@@ -55,14 +55,14 @@ func advice(err error) string {
 }
 
 // atGate does something with the queue's gate, and says how it is then.
-func atGate(ctx context.Context, s *config.Config, call *program.Call, do func(context.Context, *queue.Queue, *pgx.Conn) (queue.Gate, error)) error {
+func atGate(ctx context.Context, s *config.Config, call *program.Call, do func(context.Context, *queue.Queue, *pgx.Conn) (queue.GateRow, error)) error {
 	server := pg.NewServer(s.DatabaseURL, call.Command, slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink(call.Command, nil)
 	link.Limit(patience)
 	defer link.Close()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var found queue.Gate
+	var found queue.GateRow
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		found, err = do(ctx, queue.New(s.QueueName, false), conn)
 		return err

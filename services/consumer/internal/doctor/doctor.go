@@ -39,15 +39,15 @@ type Figures struct {
 	Tables      []Table
 	Holders     []Holder // of vacuum, the oldest first
 	Waiting     *time.Duration
-	Stranded    *Stranded   // nil: this role may not see it
-	Behind      []string    // sequences that give out ids that are taken
-	Restored    *time.Time  // when an order was completed that was restored without orderflow.installation; nil: there is none
-	Nameless    bool        // orderflow.installation is empty: nothing names this installation
-	Letters     int         // dead letters, counted up to 100,000
-	Consumers   int         // as far as this role may see
-	Pooled      bool        // a connection pooler in transaction mode is in between, which shares sessions out: Consumers says nothing
-	Effect      *Effect     // EFFECT_FUNCTION; nil: there is none
-	Gate        *queue.Gate // what consumers may fetch; nil: this role may not see it
+	Stranded    *Stranded      // nil: this role may not see it
+	Behind      []string       // sequences that give out ids that are taken
+	Restored    *time.Time     // when an order was completed that was restored without orderflow.installation; nil: there is none
+	Nameless    bool           // orderflow.installation is empty: nothing names this installation
+	Letters     int            // dead letters, counted up to 100,000
+	Consumers   int            // as far as this role may see
+	Pooled      bool           // a connection pooler in transaction mode is in between, which shares sessions out: Consumers says nothing
+	Effect      *Effect        // EFFECT_FUNCTION; nil: there is none
+	Gate        *queue.GateRow // what consumers may fetch; nil: this role may not see it
 	Settings    map[string]string
 	Standbys    int      // that replicate, whether commits wait for them or not
 	Unlogged    []string // tables that a crash empties

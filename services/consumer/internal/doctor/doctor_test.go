@@ -447,18 +447,18 @@ func TestEachMissingRightIsNoticed(t *testing.T) {
 // Who asks why nothing is done is told of what stops the queue, and not to add consumers to it.
 func TestWhatStopsTheQueueIsTheAnswerToItsLag(t *testing.T) {
 	for name, test := range map[string]struct {
-		stop   func(b *bundle, q *queue.Queue) (queue.Gate, error)
+		stop   func(b *bundle, q *queue.Queue) (queue.GateRow, error)
 		words  []string
 		unsaid string
 	}{
 		"a pause": {
-			func(b *bundle, q *queue.Queue) (queue.Gate, error) { return q.Pause(b.ctx, b.conn, "ann") },
+			func(b *bundle, q *queue.Queue) (queue.GateRow, error) { return q.Pause(b.ctx, b.conn, "ann") },
 			[]string{"paused since", "by ann", "consumer resume"},
 			"breaker",
 		},
 		"the breaker": {
-			func(b *bundle, q *queue.Queue) (queue.Gate, error) {
-				return q.ChangeGate(b.ctx, b.conn, func(g queue.Gate) gate.State {
+			func(b *bundle, q *queue.Queue) (queue.GateRow, error) {
+				return q.ChangeGate(b.ctx, b.conn, func(g queue.GateRow) gate.State {
 					g.Open, g.Since, g.Reason = true, g.Now, "webhook: connection refused"
 					return g.State
 				})

@@ -73,7 +73,7 @@ func (f *Figures) ofTables(q *queue.Queue, function *effect.Function) []question
 			b.Queue(statement("tables", q), all).Query(collect(&f.Tables, pgx.RowToStructByPos[Table]))
 		}},
 		{what: "read the gate", optional: true, ask: func(b *pgx.Batch) {
-			q.AskGate(b, func(g queue.Gate) { f.Gate = &g })
+			q.AskGate(b, func(g queue.GateRow) { f.Gate = &g })
 		}},
 		{what: "look for stranded orders", optional: true, ask: func(b *pgx.Batch) {
 			b.Queue(statement("stranded", q)).QueryRow(func(row pgx.Row) error {

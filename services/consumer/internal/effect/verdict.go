@@ -20,7 +20,7 @@ const (
 	Unavailable = "OF503" // what the work needs is not there; not the order's fault. DETAIL, if any: how long to leave it alone
 )
 
-// Fault is whose fault a failure is, and so what can be done about it. Whatever it is, nothing took effect.
+// Fault is whose fault a failure is, and so what can be done about it. Nothing took effect, but with Lost, where that may not be known.
 type Fault int
 
 const (

@@ -30,10 +30,9 @@ type Ending struct {
 	Delay       time.Duration // Nack, Release
 	InPlace     bool          // Release: it is due as it was before it was read
 	Reason      string        // Bury: one of package message's
-	Problem     string        // Nack, Bury: what the order is told
+	Problem     string        // Nack, Bury: what the order and its history are told; Release: what its history is told, after a failure
 	MessageOnly bool          // Nack: the order cannot be written; only the message is
-	Failure     Failure       // what an attempt counts as; empty: no failure
-	Metered     bool          // its failure is in the metric already
+	Failure     Failure       // of the attempt; empty: none
 	Untried     bool          // no handler has been started: it is no attempt
 }
 

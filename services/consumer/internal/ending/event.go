@@ -15,8 +15,9 @@ type Event interface{ isEvent() }
 type (
 	// Arrived says that it has been read. Poison is nil for an order that can be processed.
 	Arrived struct{ Poison *message.Poison }
-	// Returned says that its handler has returned, after a time that it has occupied a worker. Cause is why the handler's context had ended, if it had.
-	// Uncounted: a failure is no attempt, since the breaker says that what the handler calls is down.
+	// Returned says that its handler has returned, or that its work in the transaction of the ack is over. Cause is why the handler's context had
+	// ended, if it had. Took is how long it has occupied a worker; 0 for ack work, which occupies none. Uncounted: a failure does not count, since
+	// the breaker says that what the handler calls is down.
 	Returned struct {
 		Err, Cause error
 		Took       time.Duration
@@ -26,25 +27,28 @@ type (
 	Unstarted struct{ InPlace bool }
 	// Orphaned says that its order is not there any more.
 	Orphaned struct{}
-	// Refused says that the database does not take what was to be written about it, for what it contains.
-	Refused struct {
+	// Spoiled says that the database does not take what was to be written about it, for what it contains.
+	Spoiled struct {
 		Planned Ending
 		Err     error
 	}
+	// Suppressed says that a trigger keeps what was to be written about it from being written.
+	Suppressed struct{ Planned Ending }
 )
 
-func (Arrived) isEvent()   {}
-func (Returned) isEvent()  {}
-func (Unstarted) isEvent() {}
-func (Orphaned) isEvent()  {}
-func (Refused) isEvent()   {}
+func (Arrived) isEvent()    {}
+func (Returned) isEvent()   {}
+func (Unstarted) isEvent()  {}
+func (Orphaned) isEvent()   {}
+func (Spoiled) isEvent()    {}
+func (Suppressed) isEvent() {}
 
 // Overran is what counts for a delivery whose handler goes on although its deadline, limit after its start, is over.
 func Overran(limit time.Duration) Returned {
 	return Returned{Err: handler.ErrTimeout, Cause: handler.ErrTimeout, Took: limit}
 }
 
-// Failure is what a failed attempt counts as. It is a label of the metric of failures.
+// Failure is the kind of an attempt's failure, whether or not that counts. It is a label of the metric of failures.
 type Failure string
 
 const (

@@ -36,8 +36,13 @@ func (r Rules) Decide(m *message.Message, e Event) Ending {
 	case Orphaned:
 		poison := message.UnknownOrder(m.OrderID) // it was there when the message was read
 		return Ending{Op: Bury, Reason: poison.Reason, Problem: poison.Problem}
-	case Refused:
-		return r.afterRefusal(m, e.Planned, e.Err)
+	case Spoiled:
+		return r.instead(m, e.Planned, e.Err)
+	case Suppressed:
+		if e.Planned.Op == Nack {
+			e.Planned.MessageOnly = true // the message can perhaps be delayed all the same
+		}
+		return e.Planned // anything else waits until it can be written
 	default:
 		panic("unknown event")
 	}
@@ -109,20 +114,20 @@ func (r Rules) failed(m *message.Message, kind Failure, err error) Ending {
 	return Ending{Op: Nack, Delay: handler.Delay(err, r.backoff(m.Attempt)), Problem: err.Error(), Failure: kind}
 }
 
-// afterRefusal finds an ending that can be written, or returns the planned one, to be tried again.
-func (r Rules) afterRefusal(m *message.Message, planned Ending, err error) Ending {
+// instead finds an ending that can be written, or returns the planned one, to be tried again.
+func (r Rules) instead(m *message.Message, planned Ending, err error) Ending {
 	switch planned.Op {
 	case Ack:
 		return r.failed(m, unwritten, fmt.Errorf("could not be written: %w", err))
 	case Nack:
-		planned.MessageOnly, planned.Metered = true, true
+		planned.MessageOnly = true
 	case Bury:
 		// Neither completed nor buried: it must not be lost, so it comes back as late as any retry can.
 		return Ending{
 			Op: Nack, MessageOnly: true, Delay: r.longest, Problem: planned.Problem + "; and: " + err.Error(),
-			Failure: planned.Failure, Metered: true, Untried: planned.Untried,
+			Failure: planned.Failure, Untried: planned.Untried,
 		}
-	default: // a hand-back says nothing that could be refused
+	default: // a release says nothing that could spoil it
 	}
 	return planned
 }

@@ -31,36 +31,36 @@ func (b *Buffer) Close() { close(b.waiting) }
 // below the buffer's capacity.
 func (b *Buffer) put(ctx context.Context, d *lease.Delivery) {
 	if ctx.Err() != nil {
-		b.HandBack(d)
+		b.Release(d)
 		return
 	}
 	select {
 	case b.waiting <- d:
 	case <-ctx.Done():
-		b.HandBack(d)
+		b.Release(d)
 	}
 }
 
-// handBackOldest hands back what has waited for a worker longest, up to so many messages.
-func (b *Buffer) handBackOldest(most int) {
+// releaseOldest releases what has waited for a worker longest, up to so many messages.
+func (b *Buffer) releaseOldest(most int) {
 	for range most {
 		select {
 		case d, open := <-b.waiting:
 			if !open {
 				return
 			}
-			b.HandBack(d)
+			b.Release(d)
 		default:
 			return
 		}
 	}
 }
 
-// HandBackAll hands back all that no worker has taken.
-func (b *Buffer) HandBackAll() { b.handBackOldest(cap(b.waiting)) }
+// ReleaseAll releases all that no worker has taken.
+func (b *Buffer) ReleaseAll() { b.releaseOldest(cap(b.waiting)) }
 
-// HandBack gives back what no handler will be given, unless its lease has been lost. It keeps its place before what has become due since.
-func (b *Buffer) HandBack(d *lease.Delivery) {
+// Release hands back what no handler will be given, unless its lease has been lost. It keeps its place before what has become due since.
+func (b *Buffer) Release(d *lease.Delivery) {
 	b.gate.Unused(&d.Ticket)
 	if b.held.Decide(d, lease.Leaving) {
 		b.settler.Settle(d, ending.Unstarted{InPlace: true})

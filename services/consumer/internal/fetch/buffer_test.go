@@ -46,12 +46,12 @@ func TestWhatNoWorkerTakesIsHandedBack(t *testing.T) {
 	if want := []int64{4}; !slices.Equal(back.ids, want) {
 		t.Fatalf("%v were handed back when the fetcher had to end, want %v", back.ids, want)
 	}
-	b.handBackOldest(1)
+	b.releaseOldest(1)
 	if d := <-b.Waiting(); d != deliveries[1] {
 		t.Fatalf("message %d is next: those that have waited longest go first", d.Message.ID)
 	}
 	held.Decide(deliveries[2], lease.Leaving) // somebody else has ended it
-	b.HandBackAll()
+	b.ReleaseAll()
 	if want := []int64{4, 1}; !slices.Equal(back.ids, want) {
 		t.Fatalf("%v were handed back, want %v", back.ids, want)
 	}

@@ -42,7 +42,7 @@ type Demand struct {
 	limits   Limits
 	mostHeld int // leases, whatever stage they are in: bounds memory when nothing can be written back
 
-	// Sums since the last look, by the workers; the running estimates, by the fetcher alone.
+	// Sums since it has last learned, by the workers. All else is the fetcher's alone.
 	spent, count atomic.Int64
 	perMessage   time.Duration
 	known        bool
@@ -78,12 +78,9 @@ func (d *Demand) Occupied(messages int, took time.Duration) {
 	d.count.Add(int64(messages))
 }
 
-// ahead is how many messages may wait for a worker. With quick handlers that is two reads, so that one is worked on
-// while the next is under way; with slow ones it is what the workers will get through in some round trips, which may be none.
-func (d *Demand) ahead() int {
-	if d.limits.Prefetch > 0 {
-		return d.limits.Prefetch
-	}
+// learn takes up what the workers have told since it was last called, and makes reads smaller when handlers have become slower. The fetcher calls it
+// before it asks for anything else.
+func (d *Demand) learn() {
 	if n := d.count.Swap(0); n > 0 {
 		recent := time.Duration(d.spent.Swap(0) / n)
 		if !d.known {
@@ -91,12 +88,25 @@ func (d *Demand) ahead() int {
 		}
 		d.perMessage += (recent - d.perMessage) / 4
 	}
-	if !d.known {
-		return 0
+	if d.known && d.limits.Prefetch == 0 {
+		d.grown = max(min(d.grown, d.soon()), d.least())
 	}
-	soon := d.handledIn(min(readsAhead*d.roundTrip, longestAhead))
-	d.grown = max(min(d.grown, soon), d.least())
-	return min(soon, 2*d.grown)
+}
+
+// soon is how many messages the workers get through in some round trips.
+func (d *Demand) soon() int { return d.handledIn(min(readsAhead*d.roundTrip, longestAhead)) }
+
+// ahead is how many messages may wait for a worker. With quick handlers that is two reads, so that one is worked on
+// while the next is under way; with slow ones it is what the workers will get through soon, which may be none.
+func (d *Demand) ahead() int {
+	switch {
+	case d.limits.Prefetch > 0:
+		return d.limits.Prefetch
+	case !d.known:
+		return 0
+	default:
+		return min(d.soon(), 2*d.grown)
+	}
 }
 
 // handledIn is how many messages the workers get through in a time.
@@ -132,7 +142,7 @@ func (d *Demand) surplus(held lease.Counts) int {
 	return held.Buffered - d.ahead()
 }
 
-// noteRead notes how a read went; the fetcher's.
+// noteRead notes how a read went.
 func (d *Demand) noteRead(r readResult, err error) {
 	fault := queue.Classify(err)
 	switch {
@@ -152,13 +162,9 @@ func (d *Demand) noteRead(r readResult, err error) {
 }
 
 // keep says which of the deliveries of a read there is room for beside what is held, as suspect as some of them are; the others are to be
-// handed back. The most suspect comes first: it would otherwise be handed back for ever where others come all the time. The fetcher's.
+// handed back. The most suspect comes first: it would otherwise be handed back for ever where others come all the time.
 func (d *Demand) keep(read []*lease.Delivery, held lease.Counts) (kept, back []*lease.Delivery) {
-	worst := lease.Suspicion(0)
-	for _, each := range read {
-		worst = max(worst, each.Suspicion())
-	}
-	d.caution = max(worst, d.caution-1)
+	worst := mostSuspect(read)
 	if worst == 0 {
 		return read, nil
 	}
@@ -169,6 +175,20 @@ func (d *Demand) keep(read []*lease.Delivery, held lease.Counts) (kept, back []*
 	}
 	kept = slices.SortedStableFunc(slices.Values(read), func(a, b *lease.Delivery) int { return cmp.Compare(b.Suspicion(), a.Suspicion()) })
 	return kept[:room], kept[room:]
+}
+
+// beware makes fewer messages be at work, for a while, when some that have been read are more suspect than what was known. It says whether they are.
+func (d *Demand) beware(read []*lease.Delivery) (more bool) {
+	before := d.caution
+	d.caution = max(mostSuspect(read), before-1)
+	return d.caution > before
+}
+
+func mostSuspect(read []*lease.Delivery) (worst lease.Suspicion) {
+	for _, each := range read {
+		worst = max(worst, each.Suspicion())
+	}
+	return worst
 }
 
 func (d *Demand) noteBlocked(blocked bool) {

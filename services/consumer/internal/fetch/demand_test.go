@@ -21,19 +21,25 @@ func went(wanted, got int, took time.Duration) readResult {
 	return readResult{wanted: wanted, got: got, took: took, might: 3 * time.Second}
 }
 
+// wants is what the fetcher asks on each of its turns.
+func wants(p *Demand, held lease.Counts) (want queue.Bounds, ahead int) {
+	p.learn()
+	return p.want(held)
+}
+
 func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	t.Parallel()
 	s := Limits{Batch: 30, Concurrency: 30, HeldBytes: 100, MessageBytes: 50}
 	var held lease.Counts
 	p := NewDemand(s, health.NewProgress(time.Now))
-	if n, ahead := p.want(held); n != (queue.Bounds{Messages: 30, Bytes: 100, MessageBytes: 50}) || ahead != 0 {
+	if n, ahead := wants(p, held); n != (queue.Bounds{Messages: 30, Bytes: 100, MessageBytes: 50}) || ahead != 0 {
 		t.Fatalf("at first %+v with %d ahead: as many as there are workers", n, ahead)
 	}
 	p.noteRead(went(30, 30, 2*time.Millisecond), nil)
 	for took, want := range map[time.Duration]int{time.Second: 0, 10 * time.Millisecond: 48} { // what 30 workers do in eight round trips
 		for range 100 {
 			p.Occupied(1, took)
-			p.ahead()
+			p.learn()
 		}
 		if got := p.ahead(); got < want-1 || got > want {
 			t.Fatalf("%d ahead of handlers that take %s, want %d", got, took, want)
@@ -41,30 +47,30 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	}
 	for range 100 {
 		p.Occupied(1, 10*time.Microsecond)
-		p.ahead()
+		p.learn()
 	}
 	if got := p.ahead(); got != 60 {
 		t.Fatalf("%d ahead of quick handlers, want two batches", got)
 	}
 	held.InFlight, held.Buffered = 30, 50
-	if n, _ := p.want(held); n.Messages != 0 {
+	if n, _ := wants(p, held); n.Messages != 0 {
 		t.Fatalf("%+v wanted while the buffer is full enough", n)
 	}
 	held.Buffered = 20
-	if n, _ := p.want(held); n.Messages != 30 {
+	if n, _ := wants(p, held); n.Messages != 30 {
 		t.Fatalf("%+v wanted", n)
 	}
 	held.Bytes = 60
-	if n, _ := p.want(held); n.Bytes != 40 {
+	if n, _ := wants(p, held); n.Bytes != 40 {
 		t.Fatalf("%+v wanted while 60 of 100 bytes are held", n)
 	}
 	held.Bytes = 100
-	if n, _ := p.want(held); n.Messages != 0 {
+	if n, _ := wants(p, held); n.Messages != 0 {
 		t.Fatalf("%+v wanted though memory is full", n)
 	}
 	held.Bytes = 0
 	held.Held = p.mostHeld
-	if n, _ := p.want(held); n.Messages != 0 {
+	if n, _ := wants(p, held); n.Messages != 0 {
 		t.Fatalf("%+v wanted though nothing can be written back", n)
 	}
 	s.Prefetch = 3
@@ -78,7 +84,7 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 	t.Parallel()
 	reads := func(p *Demand, times int, took time.Duration) (sizes []int) {
 		for range times {
-			want, _ := p.want(lease.Counts{})
+			want, _ := wants(p, lease.Counts{})
 			sizes = append(sizes, want.Messages)
 			p.noteRead(went(want.Messages, want.Messages, 2*time.Millisecond), nil)
 			p.Occupied(max(want.Messages, 1), took*time.Duration(max(want.Messages, 1))) // done at once, so nothing waits
@@ -92,14 +98,14 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 	if got, want := reads(p, 8, time.Microsecond), []int{30, 60, 120, 240, 480, 960, 1000, 1000}; !slices.Equal(got, want) {
 		t.Errorf("reads of %v with quick handlers, want %v", got, want)
 	}
-	if _, ahead := p.want(lease.Counts{}); ahead != 2000 {
+	if _, ahead := wants(p, lease.Counts{}); ahead != 2000 {
 		t.Errorf("%d ahead, want two reads", ahead)
 	}
 	// Handlers that have become slow: nothing ahead any more, and growing begins anew.
 	if got := reads(p, 40, time.Second); got[39] != 30 {
 		t.Errorf("reads of %v with slow handlers", got)
 	}
-	p.ahead()
+	p.learn()
 	p.known = false
 	if got, want := reads(p, 3, time.Microsecond), []int{30, 60, 120}; !slices.Equal(got, want) {
 		t.Errorf("reads of %v when they are quick again, want %v", got, want)
@@ -110,7 +116,7 @@ func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 	for range 10 {
 		p.noteRead(went(60, 7, 2*time.Millisecond), nil)
 	}
-	if want, _ := p.want(lease.Counts{}); want.Messages != 60 {
+	if want, _ := wants(p, lease.Counts{}); want.Messages != 60 {
 		t.Errorf("%d wanted although no read was full", want.Messages)
 	}
 	for _, batch := range []int{10, 500, 5000} {
@@ -125,19 +131,19 @@ func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 	t.Parallel()
 	p := NewDemand(Limits{Concurrency: 1000, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
 	p.noteRead(went(1000, 0, 3*time.Second), &pgconn.PgError{Code: pgerrcode.QueryCanceled})
-	if want, _ := p.want(lease.Counts{}); want.Messages != 500 {
+	if want, _ := wants(p, lease.Counts{}); want.Messages != 500 {
 		t.Fatalf("%d wanted", want.Messages)
 	}
 	p.noteRead(went(500, 500, time.Second), nil)
-	if want, _ := p.want(lease.Counts{}); want.Messages != 563 {
+	if want, _ := wants(p, lease.Counts{}); want.Messages != 563 {
 		t.Fatalf("%d wanted after one that worked", want.Messages)
 	}
 	p.noteRead(went(563, 0, time.Second), errors.New("connection lost"))
-	if want, _ := p.want(lease.Counts{}); want.Messages != 563 {
+	if want, _ := wants(p, lease.Counts{}); want.Messages != 563 {
 		t.Fatalf("%d wanted after a loss", want.Messages)
 	}
 	p.noteRead(went(563, 0, 3*time.Second), fmt.Errorf("%w: %w", pg.ErrNoAnswer, errors.New("use of closed network connection")))
-	if want, _ := p.want(lease.Counts{}); want.Messages != 281 {
+	if want, _ := wants(p, lease.Counts{}); want.Messages != 281 {
 		t.Fatalf("%d wanted after one that had no answer in time", want.Messages)
 	}
 	for _, slow := range []struct {
@@ -145,7 +151,7 @@ func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 		took time.Duration
 	}{{281, 2 * time.Second}, {100, time.Millisecond}} {
 		p.noteRead(went(281, slow.got, slow.took), nil)
-		if want, _ := p.want(lease.Counts{}); want.Messages != 281 {
+		if want, _ := wants(p, lease.Counts{}); want.Messages != 281 {
 			t.Fatalf("%d wanted after %d in %s", want.Messages, slow.got, slow.took)
 		}
 	}
@@ -203,7 +209,7 @@ func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 				}
 				c.held.InFlight = len(c.ends)
 				if c.until == 0 {
-					want, _ := c.want(c.held)
+					want, _ := wants(c.Demand, c.held)
 					if c.reading = min(want.Messages, left); c.reading > 0 {
 						left -= c.reading
 						c.until = now + int(roundTrip/step)
@@ -233,7 +239,7 @@ func TestWhatWouldWaitForLongIsSurplus(t *testing.T) {
 	for took, want := range map[time.Duration]int{time.Microsecond: 0, 10 * time.Millisecond: 0, time.Second: 2000} {
 		p.known = false
 		p.Occupied(1, took)
-		p.ahead()
+		p.learn()
 		if got := p.surplus(held); got != want {
 			t.Errorf("%d surplus with handlers of %s, want %d", got, took, want)
 		}
@@ -259,12 +265,16 @@ func TestSuspectsLeaveLessRoom(t *testing.T) {
 	}
 	room := func(want int) {
 		t.Helper()
-		if n, _ := p.want(h.Counts()); n.Messages != want {
+		if n, _ := wants(p, h.Counts()); n.Messages != want {
 			t.Fatalf("room for %d, want %d", n.Messages, want)
 		}
 	}
+	keep := func(read []*lease.Delivery, held lease.Counts) (kept, back []*lease.Delivery) {
+		p.beware(read)
+		return p.keep(read, held)
+	}
 	room(30)
-	kept, back := p.keep(read(0, 1, 0, 0, 2, 0, 1, 0), h.Counts()) // an eighth of forty
+	kept, back := keep(read(0, 1, 0, 0, 2, 0, 1, 0), h.Counts()) // an eighth of forty
 	if len(kept) != 5 || len(back) != 3 || kept[0].Message.Unanswered != 2 || kept[1].Message.Unanswered != 1 || kept[2].Message.Unanswered != 1 {
 		t.Fatalf("%d are kept, the first after %d deliveries without an answer; %d are handed back", len(kept), kept[0].Message.Unanswered, len(back))
 	}
@@ -277,18 +287,18 @@ func TestSuspectsLeaveLessRoom(t *testing.T) {
 			room(want)
 		}
 	}
-	if kept, back = p.keep(read(0, 0), h.Counts()); len(kept) != 2 || len(back) != 0 {
+	if kept, back = keep(read(0, 0), h.Counts()); len(kept) != 2 || len(back) != 0 {
 		t.Fatalf("%d kept, %d back of two that are not suspect", len(kept), len(back))
 	}
 	room(20)
-	p.keep(nil, h.Counts())
+	keep(nil, h.Counts())
 	room(30)
-	if kept, back = p.keep(read(3, 0, 0), h.Counts()); len(kept) != 1 || len(back) != 2 || kept[0].Message.Unanswered != 3 {
+	if kept, back = keep(read(3, 0, 0), h.Counts()); len(kept) != 1 || len(back) != 2 || kept[0].Message.Unanswered != 3 {
 		t.Fatalf("%d kept, %d back, to be alone", len(kept), len(back))
 	}
 	h.Add(kept)
 	for range 5 {
-		p.keep(nil, h.Counts())
+		keep(nil, h.Counts())
 	}
 	room(0) // as long as it is here
 	h.Decide(kept[0], lease.Acking)

@@ -2,7 +2,7 @@
 // wait for a worker. What no worker is to have, it hands back.
 //
 // It must never let a worker see a message before its read has committed, never hold more than will be worked on soon, and never read while
-// the gate is shut.
+// the gate is shut, but for a probe.
 package fetch
 
 import (
@@ -62,7 +62,8 @@ func (f *Fetcher) Run(ctx context.Context) {
 
 	var retry wait.Pauses
 	for ctx.Err() == nil {
-		f.Buffer.handBackOldest(f.Demand.surplus(f.Held.Counts()))
+		f.Demand.learn()
+		f.Buffer.releaseOldest(f.Demand.surplus(f.Held.Counts()))
 		want, ahead := f.Demand.want(f.Held.Counts())
 		f.Metrics.Prefetch.Set(float64(ahead))
 		f.Progress.Begin(0)
@@ -73,7 +74,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 			continue
 		}
 		if p.Shut {
-			f.Buffer.HandBackAll()
+			f.Buffer.ReleaseAll()
 		}
 		if p.Fetch == 0 {
 			f.awaitPermit(ctx, p, want.Messages > 0)
@@ -115,9 +116,13 @@ func (f *Fetcher) awaitPermit(ctx context.Context, p gating.Permit, wanted bool)
 	}
 }
 
-// awaitDue waits until something may be due.
+// limitedLook is how much less often than for a permit the gate is asked when nothing is due: only so is a limit lifted that holds nothing back
+// any more.
+const limitedLook = 10
+
+// awaitDue waits until something may be due, or the gate is to be asked all the same.
 func (f *Fetcher) awaitDue(ctx context.Context, p gating.Permit) {
-	later, stop := after(p.Wait * 10) // a limit is lifted when it holds nothing back any more
+	later, stop := after(p.Wait * limitedLook)
 	defer stop()
 	select {
 	case <-f.Poller.wake:
@@ -243,9 +248,8 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 	}
 	f.Spans.Received(all, sent)
 	f.Gate.Fetched(p, len(all), &all[0].Ticket)
-	before := f.Demand.caution
+	f.noteSuspects(hopeful)
 	kept, back := f.Demand.keep(hopeful, f.Held.Counts())
-	f.noteSuspects(hopeful, before, f.Demand.caution)
 	f.Held.Add(kept)
 	f.Held.AddLeaving(dead)
 	f.Held.AddLeaving(back)
@@ -263,13 +267,14 @@ func (f *Fetcher) receive(ctx context.Context, messages []queue.Received, sent t
 }
 
 // noteSuspects counts the suspects of a read, and says when there have to be fewer messages at work because of them.
-func (f *Fetcher) noteSuspects(read []*lease.Delivery, before, now lease.Suspicion) {
+func (f *Fetcher) noteSuspects(read []*lease.Delivery) {
 	for _, d := range read {
 		if d.Message.Unanswered > 0 {
 			f.Metrics.Unanswered.Inc()
 		}
 	}
-	if now > before {
+	if f.Demand.beware(read) {
+		now := f.Demand.caution
 		f.Log.Warn("messages whose last delivery went unanswered were read again; limiting concurrency",
 			"times_in_a_row", int(now), "at_work_at_most", now.Of(f.Demand.limits.Concurrency))
 	}

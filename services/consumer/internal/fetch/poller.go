@@ -30,6 +30,7 @@ type Poller struct {
 	PollerNeeds
 	link      *pg.Link
 	watermark watermark
+	spin      wait.Pauses   // against turning on messages that are due but that nobody gets, because their rows are locked
 	wake      signal.Signal // to the fetcher: there is something, or may be
 	changed   signal.Signal // to the poller: something of the following
 
@@ -120,22 +121,9 @@ func (p *Poller) wakeFetcher(cause string) {
 func (p *Poller) Run(ctx context.Context) {
 	defer p.Metrics.ListenerUp.Set(0)
 	var retry wait.Pauses
-	var spin wait.Pauses // against turning on messages that are due but that nobody gets, because their rows are locked
 	for ctx.Err() == nil {
 		p.takeLast()
-		var seen queue.Peeked
-		bound, full := p.watermark.bound()
-		p.Progress.Begin(0)
-		err := p.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-			start := time.Now()
-			seen, err = p.look(ctx, conn, bound)
-			if !seen.Found || seen.Due > 0 { // otherwise the fetcher has to look there as well
-				p.watermark.looked(bound, time.Since(start), 0, time.Time{})
-			}
-			return err
-		})
-		p.Progress.End()
-		now, interval := time.Now(), p.Interval
+		seen, err := p.look(ctx)
 		if err != nil {
 			p.Metrics.ListenerUp.Set(0)
 			p.wakeFetcher("poll") // the fetcher may have better luck, and is not to sleep on what may be due
@@ -143,37 +131,63 @@ func (p *Poller) Run(ctx context.Context) {
 			continue
 		}
 		retry.Reset()
+		looked, interval := time.Now(), p.Interval
 		if p.Deaf.Load() {
 			interval = Every(interval)
 			p.Metrics.ListenerUp.Set(0)
 		} else {
 			p.Metrics.ListenerUp.Set(1)
 		}
-		p.Gate.Refresh(seen.Gate)
-		p.noteReadOnly(seen.ReadOnly)
-		if !bound.IsZero() {
-			p.RetryIn(time.Until(full)) // what is due below the watermark
-		}
 		switch {
 		case seen.Found && seen.Due <= 0:
 			p.wakeFetcher("due")
-			read := p.sleep(ctx, now.Add(interval), true)
-			switch {
-			case !read.short():
-			case read.got == 0:
-				p.sleep(ctx, time.Now().Add(min(spin.Next(), interval)), false)
-			default:
-				spin.Reset()
-				if !read.cut && !p.Deaf.Load() {
-					p.sleep(ctx, now.Add(min(p.LookPause, interval)), false)
-				}
-			}
+			p.awaitRead(ctx, looked, interval)
 		case seen.Found:
-			spin.Reset()
-			p.sleep(ctx, now.Add(min(seen.Due, interval)), false)
+			p.spin.Reset()
+			p.sleep(ctx, looked.Add(min(seen.Due, interval)))
 		default:
-			spin.Reset()
-			p.sleep(ctx, now.Add(interval), false)
+			p.spin.Reset()
+			p.sleep(ctx, looked.Add(interval))
+		}
+	}
+}
+
+// look looks once, and tells the gate and the others what it has seen.
+func (p *Poller) look(ctx context.Context) (seen queue.Peeked, err error) {
+	bound, full := p.watermark.bound()
+	p.Progress.Begin(0)
+	err = p.link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		start := time.Now()
+		seen, err = p.peek(ctx, conn, bound)
+		if !seen.Found || seen.Due > 0 { // otherwise the fetcher has to look there as well
+			p.watermark.looked(bound, time.Since(start), 0, time.Time{})
+		}
+		return err
+	})
+	p.Progress.End()
+	if err != nil {
+		return queue.Peeked{}, err
+	}
+	p.Gate.Refresh(seen.Gate)
+	p.noteReadOnly(seen.ReadOnly)
+	if !bound.IsZero() {
+		p.RetryIn(time.Until(full)) // what is due below the watermark
+	}
+	return seen, nil
+}
+
+// awaitRead waits, after something was due and the fetcher has been woken, until the next look is worth it: there may be another due time when a read
+// was short.
+func (p *Poller) awaitRead(ctx context.Context, looked time.Time, interval time.Duration) {
+	read := p.sleepUntilRead(ctx, looked.Add(interval))
+	switch {
+	case !read.short():
+	case read.got == 0:
+		p.sleep(ctx, time.Now().Add(min(p.spin.Next(), interval)))
+	default:
+		p.spin.Reset()
+		if !read.cut && !p.Deaf.Load() {
+			p.sleep(ctx, looked.Add(min(p.LookPause, interval)))
 		}
 	}
 }
@@ -187,8 +201,8 @@ func (p *Poller) noteReadOnly(no bool) {
 	}
 }
 
-// look peeks, and says in the same round trip how this consumer is doing, when it is time for that.
-func (p *Poller) look(ctx context.Context, conn *pgx.Conn, bound time.Time) (seen queue.Peeked, err error) {
+// peek says in the same round trip how this consumer is doing, when it is time for that.
+func (p *Poller) peek(ctx context.Context, conn *pgx.Conn, bound time.Time) (seen queue.Peeked, err error) {
 	report := p.Presence.Due(time.Now())
 	if report == nil {
 		return p.Queue.Peek(ctx, conn, bound)
@@ -200,24 +214,33 @@ func (p *Poller) look(ctx context.Context, conn *pgx.Conn, bound time.Time) (see
 	return seen, err
 }
 
-// sleep waits until the time has come to look again, passing notifications on meanwhile. With forFetcher it also ends when
-// a read of the fetcher's was short, which it returns: what was due has been read, and the next due time is another one.
-func (p *Poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (read readResult) {
+// sleep waits until the time has come to look again, passing notifications on meanwhile.
+func (p *Poller) sleep(ctx context.Context, until time.Time) {
+	p.sleepUnless(ctx, until, func() bool { return false })
+}
+
+// sleepUntilRead is sleep that also ends when a read of the fetcher's was short, which it returns: what was due has been read, and the next due time
+// is another one.
+func (p *Poller) sleepUntilRead(ctx context.Context, until time.Time) (read readResult) {
+	p.sleepUnless(ctx, until, func() bool {
+		read = p.takeLast()
+		return read.short()
+	})
+	return read
+}
+
+// sleepUnless is sleep that ends when enough says so, which is asked whenever something has changed.
+func (p *Poller) sleepUnless(ctx context.Context, until time.Time, enough func() bool) {
 	for ctx.Err() == nil {
 		until = p.Presence.Sooner(p.sooner(until))
-		if forFetcher {
-			if read = p.takeLast(); read.short() {
-				return read
-			}
-		}
-		if !time.Now().Before(until) {
-			return readResult{}
+		if enough() || !time.Now().Before(until) {
+			return
 		}
 		payload, arrived, err := p.listen(ctx, until)
 		retry, isRetry := queue.Retry(payload)
 		switch {
 		case err != nil:
-			return readResult{} // run looks again, which connects again
+			return // Run looks again, which connects again
 		case !arrived:
 		case payload == queue.GatePayload:
 			p.Gate.Refresh(-1)
@@ -233,7 +256,6 @@ func (p *Poller) sleep(ctx context.Context, until time.Time, forFetcher bool) (r
 			}
 		}
 	}
-	return readResult{}
 }
 
 // listen waits for one notification, a change of plans, or until.

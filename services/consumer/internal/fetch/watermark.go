@@ -18,7 +18,7 @@ type watermark struct {
 
 const (
 	cheapLook  = 5 * time.Millisecond    // not worth avoiding,
-	perMessage = 100 * time.Microsecond  // with so much more for each message that it found
+	cheapEach  = 100 * time.Microsecond  // with so much more for each message that it found
 	lookShare  = 20                      // full looks take this part of the time at most
 	latestLook = time.Second             // and are never further apart than this
 	straggling = -250 * time.Millisecond // how much a commit may lag behind the due time it sets, without waiting for a full look
@@ -41,7 +41,7 @@ func (w *watermark) looked(bound time.Time, took time.Duration, n int, last time
 	defer w.mu.Unlock()
 	if bound.IsZero() {
 		w.full = time.Time{}
-		if took > cheapLook+time.Duration(n)*perMessage {
+		if took > cheapLook+time.Duration(n)*cheapEach {
 			w.full = time.Now().Add(min(lookShare*took, latestLook))
 		}
 	}

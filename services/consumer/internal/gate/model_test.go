@@ -63,7 +63,7 @@ func (m *model) ask(c *imagined) {
 		return
 	}
 	before := m.row
-	next, answer := m.row.Step(m.now, policy, Ask{Who: c.name, Trip: c.trip, Probe: c.probe, Want: 8, Rate: 10, Recent: 10})
+	next, answer := m.row.Step(m.now, policy, Told{Who: c.name, Trip: c.trip, Probe: c.probe, Want: 8, Rate: 10, Recent: 10})
 	m.check(before, next, answer, c)
 	if m.lost() {
 		return // somebody else was quicker, or the database was away: it is told again

@@ -46,7 +46,7 @@ func (a *asking) run(seconds, rate float64) {
 }
 
 func (a *asking) ask(i int) {
-	ask := Ask{
+	ask := Told{
 		Who: fmt.Sprint("consumer ", i), Arrivals: int64(a.arrived), Recent: a.answered[i].Recent(a.now),
 		Eased: a.refused[i], Want: 300, Short: a.short[i],
 	}

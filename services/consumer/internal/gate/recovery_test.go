@@ -30,7 +30,7 @@ func TestHowFarARecoveryGoes(t *testing.T) {
 	} {
 		s := State{Open: true, Since: noon, Normal: test.normal, RatedBy: test.rated}.recover(noon)
 		for now := noon; now.Before(noon.Add(test.after)); now = now.Add(time.Second) {
-			s, _ = s.Step(now, policy, Ask{Who: "a", Want: 1000, Arrivals: test.arrivals * int64(now.Sub(noon)/time.Second)})
+			s, _ = s.Step(now, policy, Told{Who: "a", Want: 1000, Arrivals: test.arrivals * int64(now.Sub(noon)/time.Second)})
 		}
 		if rate := s.Rate(noon.Add(test.after)); rate < test.least || rate > test.most {
 			t.Errorf("%s: %.1f orders a second after %s, not between %.0f and %.0f", name, rate, test.after, test.least, test.most)
@@ -53,7 +53,7 @@ func TestWhatIsTooMuchIsRemembered(t *testing.T) {
 				t.Fatalf("%s: %.0f orders a second after a minute", name, s.Rate(now))
 			}
 		}
-		s, _ = s.Step(now, policy, Ask{Who: "a", Trip: "too much"})
+		s, _ = s.Step(now, policy, Told{Who: "a", Trip: "too much"})
 		s = s.recover(now)
 		for d := time.Duration(0); d <= 3*time.Second; d += 100 * time.Millisecond {
 			if rate := s.Rate(now.Add(d)); rate > 500 {

@@ -74,7 +74,7 @@ func (s *serving) turn(c *server) {
 		return
 	}
 	before := s.row.Limited()
-	ask := Ask{Who: c.name, Slowed: c.slowed, Short: c.short, Want: idle}
+	ask := Told{Who: c.name, Slowed: c.slowed, Short: c.short, Want: idle}
 	if c.slowed || before && !slices.Contains(s.row.RatedBy, c.name) { // it costs something to know
 		ask.Rate = c.done.Rate(s.now)
 	}

@@ -19,8 +19,8 @@ func (p Probe) String() string {
 	return [...]string{"none", "running", "answered", "failed", "unused"}[p]
 }
 
-// Ask is what one consumer has to tell, and wants.
-type Ask struct {
+// Told is what one consumer has to tell, and wants.
+type Told struct {
 	Who      string        // names the process
 	Arrivals int64         // messages ever sent to the queue
 	Rate     float64       // orders a second that it normally works on; 0: not known
@@ -42,7 +42,7 @@ type Answer struct {
 }
 
 // Step is the only way in which the state changes while consumers run. now is the database's.
-func (s State) Step(now time.Time, p Policy, a Ask) (State, Answer) {
+func (s State) Step(now time.Time, p Policy, a Told) (State, Answer) {
 	s = s.sane(now, p)
 	if a.Trip != "" {
 		s = s.trip(now, p, a.Trip)

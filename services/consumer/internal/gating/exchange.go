@@ -15,18 +15,18 @@ import (
 // exchange is one with the queue's gate: this consumer tells what it has to tell and asks for what it wants, in one step of the gate's rules.
 type exchange struct {
 	began time.Time
-	want  int        // messages that it would fetch, did nothing keep it from that
-	ask   gate.Ask   // what is told and asked for
-	alone bool       // the row cannot be used at present
-	known queue.Gate // from which this consumer goes on alone, if it has to
+	want  int           // messages that it would fetch, did nothing keep it from that
+	ask   gate.Told     // what is told and asked for
+	alone bool          // the row cannot be used at present
+	known queue.GateRow // from which this consumer goes on alone, if it has to
 
-	agreed queue.Gate // what came of it
+	agreed queue.GateRow // what came of it
 	answer gate.Answer
 }
 
 // beginLocked makes an exchange of what there is to tell.
 func (g *Gate) beginLocked(now time.Time, want int) *exchange {
-	ask := gate.Ask{
+	ask := gate.Told{
 		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience, Slowed: g.slowed,
 		Probe: g.probe, Short: g.short, Want: want,
 	}
@@ -37,7 +37,7 @@ func (g *Gate) beginLocked(now time.Time, want int) *exchange {
 	if g.own.Open { // it has nothing to try of what is the others'
 		ask.Probe, ask.Want = gate.ProbeNone, 0
 	}
-	x := &exchange{began: now, want: want, ask: ask, alone: now.Before(g.deadTill), known: queue.Gate{State: g.known, Revision: -1, Now: now}}
+	x := &exchange{began: now, want: want, ask: ask, alone: now.Before(g.deadTill), known: queue.GateRow{State: g.known, Revision: -1, Now: now}}
 	if !g.heard.IsZero() {
 		x.known.Now = g.nowLocked()
 	}
@@ -51,7 +51,7 @@ func (g *Gate) exchange(ctx context.Context, link *pg.Link, q *queue.Queue, x *e
 		return errAlone
 	}
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		x.agreed, err = q.ChangeGate(ctx, conn, func(found queue.Gate) (next gate.State) {
+		x.agreed, err = q.ChangeGate(ctx, conn, func(found queue.GateRow) (next gate.State) {
 			x.ask.Arrivals = found.Arrivals
 			next, x.answer = found.Step(found.Now, g.policy, x.ask)
 			return next
@@ -119,7 +119,7 @@ func (g *Gate) adopt(x *exchange, err error) (Permit, error) {
 }
 
 // learnLocked takes what has been agreed on for what is known.
-func (g *Gate) learnLocked(seen queue.Gate, told gate.Ask) {
+func (g *Gate) learnLocked(seen queue.GateRow, told gate.Told) {
 	before, next := g.known, seen.State
 	g.known, g.revision, g.heard, g.database = next, seen.Revision, time.Now(), seen.Now
 	if told.Trip != "" {

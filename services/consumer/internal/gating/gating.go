@@ -1,6 +1,6 @@
 // Package gating owns this consumer's part in the queue's gate, which all its consumers share: it hears how attempts end, opens the breaker,
-// and gives the fetcher permits. The rules are package gate's. It must never let an attempt begin while the gate is shut, and never keep
-// anything but the fetcher waiting for the database.
+// and gives the fetcher permits. The rules are package gate's, and what all consumers know together is a row of package queue's. It must never let an
+// attempt begin while the gate is shut, but a probe's, and never keep anything but the fetcher waiting for the database.
 package gating
 
 import (
@@ -166,7 +166,7 @@ func (g *Gate) slowerLocked(t *Ticket) (n int) {
 }
 
 // AttemptEnded hears how an attempt has ended, and what that says about what the handler calls. It returns r, with Uncounted set for a failure that
-// belongs to an outage.
+// belongs to an outage. Package settle has every attempt pass here before it is decided how its delivery ends.
 func (g *Gate) AttemptEnded(t *Ticket, r ending.Returned) ending.Returned {
 	result, says := r.Says()
 	if !says {
@@ -253,7 +253,7 @@ func (g *Gate) resolveLocked(t *Ticket, result gate.Probe) {
 func (g *Gate) nowLocked() time.Time { return g.database.Add(time.Since(g.heard)) }
 
 // report logs and counts what has changed.
-func (g *Gate) report(before, next gate.State, told gate.Ask) {
+func (g *Gate) report(before, next gate.State, told gate.Told) {
 	rate := next.Rate(g.database)
 	g.metrics.BreakerOpen.Set(number(next.Open))
 	g.metrics.Paused.Set(number(next.Paused()))

@@ -19,7 +19,7 @@ type own struct {
 
 // heard notes whether this consumer has opened the breaker of all, and whether another has shown that it was wrong: a probe that was answered
 // leaves a recovery, and somebody's hand does not.
-func (o *own) heard(before gate.State, seen queue.Gate, told gate.Ask) {
+func (o *own) heard(before gate.State, seen queue.GateRow, told gate.Told) {
 	switch {
 	case seen.Since.Equal(before.Since):
 	case seen.Open:
@@ -42,7 +42,7 @@ func (g *Gate) tripLocked(now time.Time, problem string) {
 		g.trip = problem
 		return
 	}
-	g.own.State, _ = gate.State{}.Step(now, g.policy, gate.Ask{Who: g.who, Trip: problem})
+	g.own.State, _ = gate.State{}.Step(now, g.policy, gate.Told{Who: g.who, Trip: problem})
 	g.window.Clear()
 	g.metrics.OwnBreakerOpen.Set(1)
 	g.log.Warn("the breaker of this consumer alone is open: what the handler calls is unavailable to it, and not to others; "+
@@ -54,7 +54,7 @@ func (g *Gate) askOwnLocked(want int) Permit {
 	if g.idle {
 		want = 0
 	}
-	next, answer := g.own.Step(time.Now(), g.policy, gate.Ask{Who: g.who, Probe: g.probe, Want: want})
+	next, answer := g.own.Step(time.Now(), g.policy, gate.Told{Who: g.who, Probe: g.probe, Want: want})
 	if g.probe != gate.ProbeNone && g.probe != gate.ProbeRunning {
 		g.metrics.Probes.WithLabelValues(g.probe.String()).Inc()
 		g.probe = gate.ProbeNone

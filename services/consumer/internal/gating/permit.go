@@ -12,7 +12,7 @@ import (
 // Permit is what the fetcher may do.
 type Permit struct {
 	Fetch int           // so many messages
-	Shut  bool          // nothing that waits may be started either
+	Shut  bool          // the gate is shut, and this is no probe: nothing that waits may be started either
 	Wait  time.Duration // until it may be otherwise; 0: until something changes
 	probe bool          // the one message is a probe
 }

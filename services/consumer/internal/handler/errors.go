@@ -112,7 +112,8 @@ const longest = 100 * 365 * 24 * time.Hour
 
 func bounded(d time.Duration) time.Duration { return min(max(d, 0), longest) }
 
-// Delay returns how long to wait after err where the backoff alone would be backoff. What asks for patience is not before that.
+// Delay returns how long to wait after err where the backoff alone would be backoff. Where err asks for patience, the backoff comes on top of the time
+// that it asks for.
 func Delay(err error, backoff time.Duration) time.Duration {
 	var d delayError
 	if !errors.As(err, &d) {

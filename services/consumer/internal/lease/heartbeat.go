@@ -115,7 +115,7 @@ func (h *Heartbeats) extend(ctx context.Context, conn *pgx.Conn, deliveries []*D
 	x := extension{byLease: make(map[queue.Lease]*Delivery, len(deliveries))}
 	entries := make([]queue.Entry, len(deliveries))
 	for i, d := range deliveries {
-		entries[i] = queue.EntryOf(&d.Message)
+		entries[i] = queue.EntryOf(&d.Message, true)
 		x.byLease[entries[i].Lease] = d
 	}
 	length := h.Term.Length()
@@ -132,14 +132,14 @@ func (h *Heartbeats) extend(ctx context.Context, conn *pgx.Conn, deliveries []*D
 	return x, nil
 }
 
-// MakeKnown makes the start of a delivery known, before it: should the process die of it, the next read will tell. That is a sign of life,
-// too, so that it needs no connection of its own. known is false when the lease has been lost.
+// MakeKnown makes the start of a delivery known, before it: should the process die of it, the next read will tell. It goes over the heartbeats' link.
+// known is false when the lease has been lost.
 func (h *Heartbeats) MakeKnown(ctx context.Context, d *Delivery) (known bool, err error) {
 	h.Progress.Begin(0)
 	defer h.Progress.End()
 	sent := time.Now()
 	err = h.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		known, err = h.Queue.Start(ctx, conn, queue.EntryOf(&d.Message), h.Consumer)
+		known, err = h.Queue.Start(ctx, conn, queue.EntryOf(&d.Message, true), h.Consumer)
 		return err
 	})
 	h.Metrics.StatementSeconds.WithLabelValues("start").Observe(time.Since(sent).Seconds())

@@ -41,8 +41,9 @@ func (t *Term) Note(took time.Duration) {
 	}
 }
 
-// longer is what leases last beyond the visibility timeout: once for the statement that gets them, the rest so that half of what
-// remains is enough for one that takes half as long again, and as long in between for others to have the message's row.
+// longer is what leases last beyond the visibility timeout, in times that a statement takes. One is over when the lease is heard of. Of the other three
+// half has passed at the renewal: what is left is enough for an extension that takes half as long again. And in the half before, others can have the
+// message's row.
 func (t *Term) longer() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -99,7 +99,7 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 	case limited.Err() != nil && ctx.Err() == nil:
 		if !l.beside {
 			l.server.route.Distrust(l.conn.PgConn()) // it may be a primary that nobody replicates any more: others are asked first
-			l.server.doubt()
+			l.server.trustNone()
 		}
 		l.drop()
 		l.noteDown(fmt.Errorf("no answer within %s", l.timeout))

@@ -30,12 +30,12 @@ type Server struct {
 	outage  postgres.Outage
 	route   *postgres.Route
 
-	mu      sync.Mutex
-	at      postgres.Server // where connections lead, or led last
-	state   state
-	since   time.Time
-	why     string    // it is not up
-	suspect time.Time // connections that have not answered since then are not to be trusted
+	mu         sync.Mutex
+	at         postgres.Server // where connections lead, or led last
+	state      state
+	since      time.Time
+	why        string    // it is not up
+	distrusted time.Time // connections that have not answered since then are not to be trusted
 }
 
 type state int
@@ -110,19 +110,19 @@ func (s *Server) noteDown(link string, err error) {
 	}
 }
 
-// doubt makes every connection that has not answered lately suspect: where one has gone silent, others may have too, and
+// trustNone has every connection that has not answered since tested before it is used: where one has gone silent, others may have too, and
 // each would take a statement's deadline to find out.
-func (s *Server) doubt() {
+func (s *Server) trustNone() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.suspect = time.Now()
+	s.distrusted = time.Now()
 }
 
 // trusts says whether a connection that answered at that time may be used as it is.
 func (s *Server) trusts(answered time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return answered.After(s.suspect)
+	return answered.After(s.distrusted)
 }
 
 // turn changes the state and returns the one before, with how long it had lasted.

@@ -1,5 +1,5 @@
 // Package presence owns what this consumer says of itself, for the dashboard: how it is doing, and what it has counted since its start.
-// Nothing depends on it, and nothing may ever wait for it.
+// No decision about a delivery depends on it, and nothing may ever wait for it.
 package presence
 
 import (

@@ -52,7 +52,7 @@ func BenchmarkReadAndAck(b *testing.B) {
 							}
 							leases := make([]queue.Entry, len(f.Messages))
 							for i := range f.Messages {
-								leases[i] = queue.EntryOf(&f.Messages[i].Message)
+								leases[i] = queue.EntryOf(&f.Messages[i].Message, true)
 							}
 							ack := q.Ack
 							if variant != "" {

@@ -41,7 +41,7 @@ func BenchmarkCost(b *testing.B) {
 						}
 						entries := make([]queue.Entry, len(f.Messages))
 						for i := range f.Messages {
-							entries[i] = queue.EntryOf(&f.Messages[i].Message)
+							entries[i] = queue.EntryOf(&f.Messages[i].Message, true)
 						}
 						var confirmed queue.Confirmed
 						ack.add(b, db, conn, func() { confirmed, err = q.Ack(ctx, conn, entries, "benchmark") })

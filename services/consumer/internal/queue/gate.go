@@ -15,8 +15,8 @@ import (
 // GatePayload is what consumers are notified of when the gate's state has changed in a way that concerns them all.
 const GatePayload = "gate"
 
-// Gate is the queue's gate as the database has it.
-type Gate struct {
+// GateRow is the queue's gate as the database has it.
+type GateRow struct {
 	gate.State
 	Revision int64     // of the row; 0: there is none
 	Now      time.Time // the database's time
@@ -24,12 +24,12 @@ type Gate struct {
 }
 
 // ReadGate reads the gate.
-func (q *Queue) ReadGate(ctx context.Context, conn *pgx.Conn) (Gate, error) {
+func (q *Queue) ReadGate(ctx context.Context, conn *pgx.Conn) (GateRow, error) {
 	return scanGate(conn.QueryRow(ctx, q.gateRead, q.Name, q.table))
 }
 
 // AskGate puts the statement of [Queue.ReadGate] into somebody else's batch. found gets the answer.
-func (q *Queue) AskGate(b *pgx.Batch, found func(Gate)) {
+func (q *Queue) AskGate(b *pgx.Batch, found func(GateRow)) {
 	b.Queue(q.gateRead, q.Name, q.table).QueryRow(func(row pgx.Row) error {
 		g, err := scanGate(row)
 		if err == nil {
@@ -39,14 +39,14 @@ func (q *Queue) AskGate(b *pgx.Batch, found func(Gate)) {
 	})
 }
 
-func scanGate(row pgx.Row) (Gate, error) {
-	var g Gate
+func scanGate(row pgx.Row) (GateRow, error) {
+	var g GateRow
 	var paused, since, probe, prober, arrived, limit, tokens, patience *time.Time
 	err := row.Scan(&g.Now, &g.Arrivals, &g.Revision,
 		&paused, &g.PausedBy, &g.PauseReason, &g.Open, &since, &g.Reason, &g.Failures, &probe, &g.Prober, &prober, &g.Normal, &g.RatedBy,
 		&g.State.Arrivals, &arrived, &g.Limit.Base, &g.Limit.Growth, &limit, &g.Tokens, &tokens, &patience)
 	if err != nil {
-		return Gate{}, fmt.Errorf("read the gate: %w", err)
+		return GateRow{}, fmt.Errorf("read the gate: %w", err)
 	}
 	for at, scanned := range map[*time.Time]*time.Time{
 		&g.PausedAt: paused, &g.Since: since, &g.ProbeAt: probe, &g.ProbeUntil: prober, &g.ArrivedAt: arrived, &g.Limit.At: limit,
@@ -60,28 +60,28 @@ func scanGate(row pgx.Row) (Gate, error) {
 }
 
 // Pause stops the queue for all consumers, until Resume. A queue that is paused stays as it is.
-func (q *Queue) Pause(ctx context.Context, conn *pgx.Conn, by string) (Gate, error) {
+func (q *Queue) Pause(ctx context.Context, conn *pgx.Conn, by string) (GateRow, error) {
 	if _, err := conn.Exec(ctx, q.gatePause, q.Name, storable(conn, by)); err != nil {
-		return Gate{}, fmt.Errorf("pause the queue: %w", err)
+		return GateRow{}, fmt.Errorf("pause the queue: %w", err)
 	}
 	return q.ReadGate(ctx, conn)
 }
 
 // Resume ends a pause.
-func (q *Queue) Resume(ctx context.Context, conn *pgx.Conn) (Gate, error) {
+func (q *Queue) Resume(ctx context.Context, conn *pgx.Conn) (GateRow, error) {
 	if _, err := conn.Exec(ctx, q.gateResume, q.Name); err != nil {
-		return Gate{}, fmt.Errorf("resume the queue: %w", err)
+		return GateRow{}, fmt.Errorf("resume the queue: %w", err)
 	}
 	return q.ReadGate(ctx, conn)
 }
 
 // ChangeGate changes the gate, but for its pause, as change says, which is called again with another one when somebody else has been quicker. It returns what is
 // agreed on. Where others are to know of the change at once they are told.
-func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate) gate.State) (Gate, error) {
+func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(GateRow) gate.State) (GateRow, error) {
 	for same, last := 0, int64(-1); same < sameTries; {
 		found, err := q.ReadGate(ctx, conn)
 		if err != nil {
-			return Gate{}, err
+			return GateRow{}, err
 		}
 		next := change(found)
 		if reflect.DeepEqual(next, found.State) {
@@ -89,7 +89,7 @@ func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate
 		}
 		revision, err := q.writeGate(ctx, conn, found.Revision, next, next.Concerns(found.State))
 		if err != nil {
-			return Gate{}, err
+			return GateRow{}, err
 		}
 		if revision != 0 {
 			found.State, found.Revision = next, revision
@@ -99,7 +99,7 @@ func (q *Queue) ChangeGate(ctx context.Context, conn *pgx.Conn, change func(Gate
 			same, last = 0, found.Revision // somebody else was quicker: so it goes on, with however many there are
 		}
 	}
-	return Gate{}, ErrGateStuck
+	return GateRow{}, ErrGateStuck
 }
 
 // sameTries is how often a change may fail without anybody else's.

@@ -29,7 +29,7 @@ func TestTheGateChangesOneStepAtATime(t *testing.T) {
 			}
 			defer conn.Close(t.Context())
 			for range changes {
-				if _, err := queue.New(dbtest.QueueName, false).ChangeGate(t.Context(), conn, func(g queue.Gate) gate.State {
+				if _, err := queue.New(dbtest.QueueName, false).ChangeGate(t.Context(), conn, func(g queue.GateRow) gate.State {
 					g.Failures++
 					return g.State
 				}); err != nil {
@@ -47,9 +47,9 @@ func TestTheGateChangesOneStepAtATime(t *testing.T) {
 		defer conn.Close(t.Context())
 		q, last := queue.New(dbtest.QueueName, false), int64(0)
 		for range changes {
-			for name, change := range map[string]func() (queue.Gate, error){
-				"pause":  func() (queue.Gate, error) { return q.Pause(t.Context(), conn, "me") },
-				"resume": func() (queue.Gate, error) { return q.Resume(t.Context(), conn) },
+			for name, change := range map[string]func() (queue.GateRow, error){
+				"pause":  func() (queue.GateRow, error) { return q.Pause(t.Context(), conn, "me") },
+				"resume": func() (queue.GateRow, error) { return q.Resume(t.Context(), conn) },
 			} {
 				g, err := change()
 				if err != nil || g.Paused() != (name == "pause") || g.Revision < last {
@@ -80,7 +80,7 @@ func TestTheGateIsReadAsItWasWritten(t *testing.T) {
 		Prober: "me/1", ProbeUntil: now.Add(3 * time.Second), Normal: 200.5, RatedBy: []string{"a", "b"}, Arrivals: 7, ArrivedAt: now.Add(4 * time.Second),
 		Limit: gate.Limit{Base: 1.5, Growth: 2.5, At: now.Add(5 * time.Second)}, Tokens: 0.25, TokensAt: now.Add(6 * time.Second), PatienceUntil: now.Add(7 * time.Second),
 	}
-	written, err := b.ChangeGate(b.ctx, b.conn, func(found queue.Gate) gate.State {
+	written, err := b.ChangeGate(b.ctx, b.conn, func(found queue.GateRow) gate.State {
 		if found.Revision != 0 || !reflect.DeepEqual(found.State, gate.State{}) && len(found.RatedBy) > 0 {
 			t.Errorf("a queue without a row: %+v", found)
 		}
@@ -109,7 +109,7 @@ func TestTheGateIsReadAsItWasWritten(t *testing.T) {
 	if seen, err := b.Peek(b.ctx, b.conn, time.Time{}); err != nil || seen.Gate != read.Revision {
 		t.Errorf("a look shows revision %d: %v", seen.Gate, err)
 	}
-	changed, err := b.ChangeGate(b.ctx, b.conn, func(g queue.Gate) gate.State {
+	changed, err := b.ChangeGate(b.ctx, b.conn, func(g queue.GateRow) gate.State {
 		g.Tokens++
 		return g.State
 	})

@@ -15,7 +15,7 @@ import (
 
 // told is an entry about a delivery that ended with outcome; the handler ran from one to two seconds after the lease, where one was started.
 func told(m *message.Message, outcome string, started bool) queue.Entry {
-	e := queue.EntryOf(m)
+	e := queue.EntryOf(m, true)
 	leased, _ := m.Leased.Time()
 	e.Error, e.History = "why", queue.NewHistoryRow(m, outcome, started && outcome != queue.OutcomeReleased, message.InstantOf(leased.Add(2*time.Second)))
 	if started {

@@ -111,7 +111,7 @@ func TestAMessageOfAnOrderThatHadTheIDBeforeIsSetAside(t *testing.T) {
 			}
 			var good, bad []queue.Entry
 			for _, m := range f.Messages {
-				e := queue.EntryOf(&m.Message)
+				e := queue.EntryOf(&m.Message, true)
 				switch {
 				case m.ID > old[3] && m.Poison == nil:
 					good = append(good, e)

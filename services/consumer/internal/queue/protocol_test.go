@@ -245,7 +245,7 @@ func (p *protocol) Nack(t *rapid.T) {
 	confirmed, err := nack(p.b.ctx, p.b.conn, e, "test")
 	p.check(t, "nack", batch, confirmed, err, leasedAs)
 	for _, m := range batch {
-		if _, ok := confirmed[queue.EntryOf(&m).Lease]; ok {
+		if _, ok := confirmed[queue.LeaseOf(&m)]; ok {
 			q := p.queued[m.ID]
 			q.due, q.ended, q.moved = !delayed, true, true
 			q.unanswered, q.failed = 0, m.Failed+1
@@ -260,7 +260,7 @@ func (p *protocol) Release(t *rapid.T) {
 	confirmed, err := p.b.Release(p.b.ctx, p.b.conn, entries(batch...), "test")
 	p.check(t, "release", batch, confirmed, err, leasedAs)
 	for _, m := range batch {
-		if _, ok := confirmed[queue.EntryOf(&m).Lease]; ok {
+		if _, ok := confirmed[queue.LeaseOf(&m)]; ok {
 			p.queued[m.ID].release(m)
 		}
 	}
@@ -407,7 +407,7 @@ func (p *protocol) startAlone(t *rapid.T) message.Message {
 	m := p.batch(t)[0]
 	q := p.queued[m.ID]
 	want := q != nil && leasedAs(m, q) && !q.ended
-	known, err := p.b.Start(p.b.ctx, p.b.conn, queue.EntryOf(&m), me)
+	known, err := p.b.Start(p.b.ctx, p.b.conn, queue.EntryOf(&m, true), me)
 	if err != nil || known != want {
 		t.Fatalf("start of message %d, read %d: known %t, want %t (%v; model %+v)", m.ID, m.ReadCount, known, want, err, q)
 	}
@@ -530,10 +530,10 @@ func (p *protocol) check(t *rapid.T, what string, batch []message.Message, got q
 	}
 	asked := map[queue.Lease]bool{}
 	for _, m := range batch {
-		asked[queue.EntryOf(&m).Lease] = true
+		asked[queue.LeaseOf(&m)] = true
 		q := p.queued[m.ID]
 		want := q != nil && allowed(m, q)
-		if _, ok := got[queue.EntryOf(&m).Lease]; ok != want {
+		if _, ok := got[queue.LeaseOf(&m)]; ok != want {
 			t.Fatalf("%s of message %d, read %d: confirmed %t, want %t (model %+v)", what, m.ID, m.ReadCount, ok, want, q)
 		}
 	}
@@ -561,7 +561,7 @@ func (p *protocol) batch(t *rapid.T) []message.Message {
 	}
 	held := p.leases[rapid.SampledFrom(holders).Draw(t, "holder")]
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(held), 1, min(len(held), 5), func(m message.Message) queue.Lease {
-		return queue.EntryOf(&m).Lease
+		return queue.LeaseOf(&m)
 	}).Draw(t, "batch")
 }
 

@@ -2,9 +2,10 @@
 // messages of one PGMQ queue. A lease is (msg_id, read_ct, enqueued_at): PGMQ has no receipt handle, but read_ct only ever grows,
 // and no msg_id that is given out again, after a restore or a failover, comes with the same enqueued_at. So the three name one
 // delivery, and every statement that ends or extends a lease checks them. Likewise an order is (id, created_at). Each is one
-// statement and one round trip for a whole batch, and returns what the check confirmed.
+// statement and one round trip for a whole batch, and returns what the check confirmed; an ack with work in its transaction is several (OpenAck).
 //
-// The package must never retry, never decide what a failure means, and never compare the host's clock with the database's.
+// The package must never send a statement about a lease again, never decide what becomes of a delivery, and never compare the host's clock with
+// the database's.
 package queue
 
 import (
@@ -31,7 +32,7 @@ const DeadLetterSuffix = "_dlq"
 //go:embed sql/*.sql
 var files embed.FS
 
-// Queue holds the statements for one queue. It has no connection and no state.
+// Queue holds the statements for one queue. It has no connection, and changes no more once ReadInstallation has been called.
 type Queue struct {
 	Name         string
 	Installation message.Installation // as ReadInstallation says; messages bear it
@@ -250,10 +251,11 @@ func Classify(err error) Fault {
 		}
 		return Unknown
 	}
-	switch code := answer.Code; {
+	code := answer.Code
+	switch class := code[:min(2, len(code))]; {
 	case code == pgerrcode.LockNotAvailable, code == pgerrcode.DeadlockDetected, code == pgerrcode.SerializationFailure:
 		return Locked
-	case code[:2] == "22", code[:2] == "23", code[:2] == "P0", // by class, and not by the codes that pgerrcode lists: a trigger may raise any
+	case class == "22", class == "23", class == "P0", // by class, and not by the codes that pgerrcode lists: a trigger may raise any
 		code == pgerrcode.ProgramLimitExceeded, code == pgerrcode.StatementTooComplex,
 		code == pgerrcode.DataCorrupted, code == pgerrcode.IndexCorrupted:
 		return Spoiled
@@ -261,7 +263,7 @@ func Classify(err error) Fault {
 		return Suppressed
 	case code == pgerrcode.QueryCanceled:
 		return TooLong
-	case code == pgerrcode.AdminShutdown, code == pgerrcode.CrashShutdown, code[:2] == "08":
+	case code == pgerrcode.AdminShutdown, code == pgerrcode.CrashShutdown, class == "08":
 		return Unknown // the session was ended, perhaps just after the commit
 	default:
 		return Refused

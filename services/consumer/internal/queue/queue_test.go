@@ -150,7 +150,7 @@ func (b *bundle) enqueued(id int64) message.Instant {
 func entries(messages ...message.Message) []queue.Entry {
 	var list []queue.Entry
 	for i := range messages {
-		list = append(list, queue.EntryOf(&messages[i]))
+		list = append(list, queue.EntryOf(&messages[i], true))
 	}
 	return list
 }
@@ -315,7 +315,7 @@ func TestAckLeavesMessagesOfUnknownOrders(t *testing.T) {
 	got := b.read(2)
 	b.wantIDs(b.confirmed(b.Ack(b.ctx, b.conn, entries(got...), me)), got[0].ID)
 	fates, err := b.Fates(b.ctx, b.conn, entries(got[1]), me)
-	if err != nil || fates[queue.EntryOf(&got[1]).Lease] != queue.Orphaned {
+	if err != nil || fates[queue.LeaseOf(&got[1])] != queue.Orphaned {
 		t.Fatalf("%v, %v", fates, err)
 	}
 }
@@ -545,7 +545,7 @@ func TestBuryTakesWhateverAQueueCanHold(t *testing.T) {
 		if m.Attempt != 1 {
 			t.Fatalf("headers %s made it attempt %d", m.Headers, m.Attempt)
 		}
-		if known, err := b.Start(b.ctx, b.conn, queue.EntryOf(&m), me); err != nil || !known {
+		if known, err := b.Start(b.ctx, b.conn, queue.EntryOf(&m, true), me); err != nil || !known {
 			t.Fatalf("its start cannot be made known beside the headers %s: %v", m.Headers, err)
 		}
 	}
@@ -599,7 +599,7 @@ func TestFatesTellALostLeaseFromALostReply(t *testing.T) {
 			if !unsure {
 				expected = queue.Lost
 			}
-			if got := fates[queue.EntryOf(&want.m).Lease]; got != expected {
+			if got := fates[queue.LeaseOf(&want.m)]; got != expected {
 				t.Errorf("unsure %t: what was %s is said to be %d, want %d", unsure, want.what, got, expected)
 			}
 		}

@@ -32,7 +32,7 @@ type Entry struct {
 	Delay      time.Duration   // Nack, Release
 	Due        message.Instant // Release: when it is due, in the past, instead of after Delay; null: it is not said
 	Reason     string          // Bury
-	Error      string          // Nack, Bury
+	Error      string          // Nack, Bury: what the order is told
 	Until      time.Time       // Release: message.Message.Until when the read may not have been committed, else zero
 	Unsure     bool            // Fates: an earlier try may have taken effect unseen
 
@@ -43,16 +43,20 @@ type Entry struct {
 // LeaseOf names this delivery of a message.
 func LeaseOf(m *message.Message) Lease { return Lease{m.ID, m.ReadCount, m.EnqueuedAt} }
 
-// EntryOf returns the entry of a message whose handler has been started, or that is handed back. Of what was never tried, settle takes the attempt back.
-func EntryOf(m *message.Message) Entry {
-	return Entry{
+// EntryOf returns the entry of a message. tried is false for what no handler has been started on, nor will be: it has had no attempt.
+func EntryOf(m *message.Message, tried bool) Entry {
+	e := Entry{
 		Lease:      LeaseOf(m),
-		Attempt:    int32(m.Attempt),
-		Failed:     m.Failed + 1,
+		Attempt:    int32(m.Attempt) - 1,
+		Failed:     m.Failed,
 		Unanswered: m.Unanswered,
 		OrderID:    m.OrderID,
 		Created:    m.Created,
 	}
+	if tried {
+		e.Attempt, e.Failed = e.Attempt+1, e.Failed+1
+	}
+	return e
 }
 
 // Confirmed is the set of messages for which a statement took effect. After an Ack the value is how long the message took

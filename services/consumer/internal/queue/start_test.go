@@ -47,7 +47,7 @@ func TestAStartThatIsKnownAndHasNoAnswerIsAnAttempt(t *testing.T) {
 		if len(got) != 1 || got[0].Attempt != attempt || got[0].Crashes != crashes {
 			t.Fatalf("%+v, want attempt %d after %d crashes", got, attempt, crashes)
 		}
-		e := queue.EntryOf(&got[0])
+		e := queue.EntryOf(&got[0], true)
 		for range 2 { // a repetition counts once
 			if known, err := b.Start(b.ctx, b.conn, e, me); err != nil || !known {
 				t.Fatal(known, err)

@@ -76,7 +76,7 @@ func TestAnyTextIsWrittenInADatabaseOfAnyEncoding(t *testing.T) {
 			if _, err := b.Pause(b.ctx, b.conn, who); err != nil {
 				t.Error(err)
 			}
-			if _, err := b.ChangeGate(b.ctx, b.conn, func(g queue.Gate) gate.State { g.Reason = text; return g.State }); err != nil {
+			if _, err := b.ChangeGate(b.ctx, b.conn, func(g queue.GateRow) gate.State { g.Reason = text; return g.State }); err != nil {
 				t.Error(err)
 			}
 		})

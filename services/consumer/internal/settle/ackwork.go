@@ -284,19 +284,19 @@ func (l *lane) fail(o outcome, f *ackWorkError) {
 	if f.fault == effect.Overrun {
 		what.Cause = handler.ErrTimeout
 	}
-	next := l.outcomeOf(o.delivery, l.Gate.AttemptEnded(&o.delivery.Ticket, what))
+	next := newOutcome(o.delivery, l.settler.ended(o.delivery, what))
 	next.unsure = o.unsure // then this will find out that it has taken effect
-	logResult(l.Log, &o.delivery.Message, next.Ending, f.failure)
+	logFailure(l.Log, &o.delivery.Message, next.Ending, f.failure)
 	l.replace(o, next)
 }
 
-// handBack releases what is left when the lane has to end: it has not taken effect, or the release will find out that it has.
-func (l *lane) handBack() {
+// releaseRest releases what is left when the lane has to end: it has not taken effect, or the release will find out that it has.
+func (l *lane) releaseRest() {
 	l.resume()
 	for _, items := range l.pending {
 		for _, item := range items {
 			drained := ending.Returned{Err: handler.ErrDraining, Cause: handler.ErrDraining}
-			next := l.outcomeOf(item.delivery, l.Gate.AttemptEnded(&item.delivery.Ticket, drained))
+			next := newOutcome(item.delivery, l.settler.ended(item.delivery, drained))
 			next.unsure = item.unsure
 			l.replace(item, next)
 		}

@@ -127,10 +127,10 @@ func (l *lane) gather(ctx context.Context) bool {
 }
 
 // What was read together is written together, if handlers are quick: without that a read of a few messages became two or three statements,
-// each with its flush of the log, because the first result was written at once. Results wait for those of what else is held, for AckPause
+// each with its flush of the log, because the first result was written at once. Results wait for those of what else is held, for SettlePause
 // at most, and not when there are enoughWritten.
 const (
-	AckPause      = 500 * time.Microsecond
+	SettlePause   = 500 * time.Microsecond
 	enoughWritten = 64
 )
 
@@ -142,7 +142,7 @@ func (l *lane) await(ctx context.Context) {
 	var over <-chan time.Time
 	for n := l.gathered(); n < enoughWritten && n < l.Held.Size(); n = l.gathered() {
 		if over == nil {
-			timer := time.NewTimer(l.AckPause)
+			timer := time.NewTimer(l.SettlePause)
 			defer timer.Stop()
 			over = timer.C
 		}
@@ -191,10 +191,10 @@ func (l *lane) resume() {
 func (l *lane) add(o outcome) { l.pending[o.Op] = append(l.pending[o.Op], o) }
 
 func (l *lane) nextDue() (due time.Time, waiting bool) {
-	for o, list := range l.pending {
+	for op, list := range l.pending {
 		for i := range list {
 			at := list[i].after
-			if until := l.refused[o].until; until.After(at) {
+			if until := l.refused[op].until; until.After(at) {
 				at = until
 			}
 			if !waiting || at.Before(due) {
@@ -211,8 +211,8 @@ func (l *lane) nextDue() (due time.Time, waiting bool) {
 // flush tries to write everything that is due, acks first. An error means that the connection is lost: what is not written
 // is still pending. So is what the server refuses, but that keeps no other kind waiting.
 func (l *lane) flush(ctx context.Context) error {
-	for _, o := range ending.Ops() {
-		batches := l.due(o, time.Now())
+	for _, op := range ending.Ops() {
+		batches := l.due(op, time.Now())
 		for i, b := range batches {
 			b, claimed := l.claim(b)
 			if len(claimed) == 0 {
@@ -220,19 +220,19 @@ func (l *lane) flush(ctx context.Context) error {
 			}
 			err := l.write(ctx, b)
 			l.Held.ReleaseClaims(claimed)
-			l.own.Note(o, err)
+			l.own.Note(op, err)
 			if err == nil {
-				l.refused[o].clear()
+				l.refused[op].clear()
 				continue
 			}
 			for _, left := range batches[i+1:] {
-				l.pending[o] = append(l.pending[o], left.items...)
+				l.pending[op] = append(l.pending[op], left.items...)
 			}
 			var unfit *effect.UnfitError
 			if !queue.Answered(err) && !errors.As(err, &unfit) {
 				return err
 			}
-			l.refused[o].note(time.Now())
+			l.refused[op].note(time.Now())
 			break
 		}
 	}
@@ -273,11 +273,11 @@ func (g group) compare(other group) int {
 
 // due takes from the pending outcomes of one kind those whose time has come, as batches that one statement can write: first the
 // new ones, then those to be tried again, which are not to be in the way of others.
-func (l *lane) due(o ending.Op, now time.Time) []batch {
-	if now.Before(l.refused[o].until) {
+func (l *lane) due(op ending.Op, now time.Time) []batch {
+	if now.Before(l.refused[op].until) {
 		return nil
 	}
-	list := l.pending[o]
+	list := l.pending[op]
 	deferred := list[:0] // its memory is used again: growing anew each time was a twelfth of all that a message allocates
 	due := map[group][]outcome{}
 	for i, item := range list {
@@ -292,7 +292,7 @@ func (l *lane) due(o ending.Op, now time.Time) []batch {
 		due[g] = append(due[g], item)
 	}
 	clear(list[len(deferred):])
-	l.pending[o] = deferred
+	l.pending[op] = deferred
 	var batches []batch
 	for _, g := range slices.SortedFunc(maps.Keys(due), group.compare) {
 		most := l.most

@@ -1,6 +1,7 @@
 package settle
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"time"
@@ -30,25 +31,27 @@ type outcome struct {
 	mostTogether int  // outcomes in one statement with it, because one with more failed; 0: as many as there are
 }
 
+func newOutcome(d *lease.Delivery, end ending.Ending) outcome {
+	return outcome{delivery: d, Ending: end, at: time.Now()}
+}
+
 func (o *outcome) lease() queue.Lease { return queue.LeaseOf(&o.delivery.Message) }
 
-// history is the row of the order's history about the delivery. Of a lease that was lost, late.sql finds out whether it was an attempt.
-func (o *outcome) history(outcome string) *queue.HistoryRow {
+// history is the row of the order's history about the delivery: became says what became of it. Of a lease that was lost, late.sql finds out
+// whether it was an attempt that counts.
+func (o *outcome) history(became string) *queue.HistoryRow {
 	counted := !o.Untried && o.Op != ending.Release
-	return queue.NewHistoryRow(&o.delivery.Message, outcome, counted, o.delivery.Stamp(o.at))
+	return queue.NewHistoryRow(&o.delivery.Message, became, counted, o.delivery.Stamp(o.at))
 }
 
 func (o *outcome) entry() queue.Entry {
-	e := queue.EntryOf(&o.delivery.Message)
+	e := queue.EntryOf(&o.delivery.Message, !o.Untried)
 	e.Delay, e.Reason, e.Error, e.Unsure = o.Delay, o.Reason, o.Problem, o.unsure
 	if o.InPlace {
 		e.Due = o.delivery.Message.Due
 	}
 	if o.Op == ending.Release && o.Failure != "" {
 		e.Unanswered = 0 // its handler has come back
-	}
-	if o.Untried {
-		e.Attempt, e.Failed = e.Attempt-1, e.Failed-1
 	}
 	e.Started = o.delivery.Started()
 	if o.Op != ending.Ack {
@@ -60,11 +63,16 @@ func (o *outcome) entry() queue.Entry {
 	return e
 }
 
-// logResult uses the words that users of the example look for. err is what the handler has returned.
-func logResult(log *slog.Logger, m *message.Message, end ending.Ending, err error) {
-	switch end.Op {
-	case ending.Ack:
+// logCompleted says that an order is completed. Like logFailure it uses the words that users of the example look for.
+func logCompleted(log *slog.Logger, m *message.Message) {
+	if log.Enabled(context.Background(), slog.LevelDebug) {
 		message.Log(log, slog.LevelDebug, "Order "+strconv.FormatInt(m.OrderID, 10)+" processed successfully", m)
+	}
+}
+
+// logFailure says that an attempt has not succeeded, and what follows from that. err is what the handler has returned.
+func logFailure(log *slog.Logger, m *message.Message, end ending.Ending, err error) {
+	switch end.Op {
 	case ending.Nack:
 		message.Log(log, slog.LevelWarn, "Message "+strconv.FormatInt(m.ID, 10)+" processing failed, will retry later", m,
 			slog.String("error", end.Problem), slog.String("retry_in", end.Delay.Round(time.Millisecond).String()))

@@ -1,7 +1,7 @@
 // Package settle owns how the ends of deliveries are written: acks, nacks, hand-backs and burials, those of one kind together in one
 // statement, and ack work in the transaction of its ack. An outcome stays here until its fate is known.
 //
-// It must never decide how a delivery ends (package ending does), never write about a lease that the heartbeat writes about, and never drop
+// It must never decide how a delivery ends (package ending does, and the gate says what counts), never write about a lease that the heartbeat writes about, and never drop
 // an outcome of which it does not know what has become of it.
 package settle
 
@@ -26,21 +26,21 @@ import (
 
 // Needs are what it takes to end leases; all lanes have them.
 type Needs struct {
-	Queue     *queue.Queue
-	Held      *lease.Set
-	Rules     ending.Rules
-	Gate      *gating.Gate        // hears how attempts with ack work have ended
-	Consumer  string              // CONSUMER_ID, for orders.processed_by
-	Poll      time.Duration       // how long others sleep at most: who is due sooner is told to them
-	AckPause  time.Duration       // that results wait for others at most
-	RetryIn   func(time.Duration) // tells our own poller that a message will be due then
-	Draining  func() bool
-	Room      signal.Signal // sent when leases have ended
-	Unwritten *Unwritten
-	Tally     *presence.Tally
-	Spans     spans.Spans
-	Log       *slog.Logger
-	Metrics   *metrics.Metrics
+	Queue       *queue.Queue
+	Held        *lease.Set
+	Rules       ending.Rules
+	Gate        *gating.Gate        // hears how attempts with ack work have ended
+	Consumer    string              // CONSUMER_ID, for orders.processed_by
+	Poll        time.Duration       // how long others sleep at most: who is due sooner is told to them
+	SettlePause time.Duration       // that results wait for others at most
+	RetryIn     func(time.Duration) // tells our own poller that a message will be due then
+	Draining    func() bool
+	Room        signal.Signal // sent when leases have ended
+	Unwritten   *Unwritten
+	Tally       *presence.Tally
+	Spans       spans.Spans
+	Log         *slog.Logger
+	Metrics     *metrics.Metrics
 }
 
 // Settler writes how leases end. It hands each outcome to a lane that writes outcomes of its kind: there is one for most of them, and
@@ -76,44 +76,62 @@ func (s *Settler) Settle(d *lease.Delivery, what ending.Event) {
 }
 
 // Put takes over a delivery that is leaving, and of which it has been decided how.
-func (s *Settler) Put(d *lease.Delivery, end ending.Ending) { s.enqueue(s.newOutcome(d, end)) }
+func (s *Settler) Put(d *lease.Delivery, end ending.Ending) { s.enqueue(newOutcome(d, end)) }
 
 // Doubt takes over a delivery of a read whose commit went unanswered: the lease may not be ours, and so it is handed back.
 func (s *Settler) Doubt(d *lease.Delivery) {
-	o := s.newOutcome(d, s.needs.Rules.Decide(&d.Message, ending.Unstarted{}))
+	o := newOutcome(d, s.needs.Rules.Decide(&d.Message, ending.Unstarted{}))
 	o.unsure, o.doubtful = true, true
 	s.enqueue(o)
 }
 
-// Handled takes over a delivery whose handler has returned, with the work that it has left to be done with the ack, if any. It says false
-// when the delivery has been given up meanwhile.
-func (s *Settler) Handled(d *lease.Delivery, what ending.Returned, work any) (first bool) {
-	end := s.needs.Rules.Decide(&d.Message, what)
-	switch {
-	case end.Op == ending.Ack && work != nil:
-		first = s.needs.Held.DecideAckWork(d)
-	case end.Op == ending.Ack:
-		first = s.needs.Held.Decide(d, lease.Acking)
-	default:
-		first = s.needs.Held.Decide(d, lease.Leaving)
+// Handled takes over a delivery whose handler has returned. It says false when the delivery has been given up meanwhile.
+func (s *Settler) Handled(d *lease.Delivery, what ending.Returned) (first bool) {
+	end, next := s.ended(d, what), lease.Leaving
+	if end.Op == ending.Ack {
+		next = lease.Acking
 	}
-	if !first {
+	if !s.needs.Held.Decide(d, next) {
 		return false
 	}
-	logResult(s.needs.Log, &d.Message, end, what.Err)
-	o := s.newOutcome(d, end)
+	if end.Op != ending.Ack { // that is a success only when it has been written
+		logFailure(s.needs.Log, &d.Message, end, what.Err)
+	}
+	s.countFailure(end)
+	s.Put(d, end)
+	return true
+}
+
+// HandledForAck takes over a delivery whose handler has returned and left work to be done with the ack: only then its attempt is over. It says
+// false when the delivery has been given up meanwhile.
+func (s *Settler) HandledForAck(d *lease.Delivery, work any) (first bool) {
+	if !s.needs.Held.DecideAckWork(d) {
+		return false
+	}
+	o := newOutcome(d, s.needs.Rules.Decide(&d.Message, ending.Returned{}))
 	o.ackWork = work
 	s.enqueue(o)
 	return true
 }
 
-// newOutcome counts the failure of an attempt, too: once, when it is settled.
-func (s *Settler) newOutcome(d *lease.Delivery, end ending.Ending) outcome {
-	if end.Failure != "" && !end.Metered {
+// GiveUp takes over a delivery, which is leaving, whose handler goes on although its deadline, limit after its start, is over.
+func (s *Settler) GiveUp(d *lease.Delivery, limit time.Duration) {
+	end := s.ended(d, ending.Overran(limit))
+	s.countFailure(end)
+	s.Put(d, end)
+}
+
+// ended decides how a delivery ends whose attempt is over. The gate hears of it first: what fails in an outage does not count.
+func (s *Settler) ended(d *lease.Delivery, what ending.Returned) ending.Ending {
+	return s.needs.Rules.Decide(&d.Message, s.needs.Gate.AttemptEnded(&d.Ticket, what))
+}
+
+// countFailure counts the failure of an attempt, if it has failed.
+func (s *Settler) countFailure(end ending.Ending) {
+	if end.Failure != "" {
 		s.needs.Metrics.Failed.WithLabelValues(string(end.Failure)).Inc()
 		s.needs.Tally.Failed()
 	}
-	return outcome{delivery: d, Ending: end, at: time.Now()}
 }
 
 // enqueue hands an outcome to its lane. It never blocks: there are no more deliveries than there is room for, and one outcome of each.
@@ -134,7 +152,7 @@ func (s *Settler) RunAckWork(ctx context.Context) {
 	for _, l := range s.ackWorkLanes {
 		lanes.Go(func() {
 			l.run(ctx)
-			l.handBack()
+			l.releaseRest()
 		})
 	}
 	lanes.Wait()
@@ -146,7 +164,7 @@ func (s *Settler) RunAckWork(ctx context.Context) {
 		case o := <-s.ackWork:
 			s.ackWorkLanes[0].add(o)
 		default:
-			s.ackWorkLanes[0].handBack()
+			s.ackWorkLanes[0].releaseRest()
 			return
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"orderflow.example/kit/ops"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/ending"
-	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/lease"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/pg"
@@ -33,7 +32,7 @@ const notifyLimit = 500 * time.Millisecond
 // pending, to be sent again as it is.
 func (l *lane) write(ctx context.Context, b batch) error {
 	l.own.Progress.Begin(0) // again for each statement: many slow ones in a row are no hang
-	o := b.statement.op()
+	op := b.statement.op()
 	start := time.Now()
 	confirmed, fates, err := l.send(ctx, b)
 	l.trace(b, start, err)
@@ -45,14 +44,14 @@ func (l *lane) write(ctx context.Context, b batch) error {
 		if l.ackWork == nil {
 			l.most = queue.More(l.most, len(b.items), time.Since(start), l.might, mostWritten)
 		}
-		l.Metrics.SettleBatch.WithLabelValues(o.String()).Observe(float64(len(b.items)))
+		l.Metrics.SettleBatch.WithLabelValues(op.String()).Observe(float64(len(b.items)))
 		l.conclude(ctx, b, confirmed, fates)
 		return nil
 	case errors.As(err, &worked):
 		return l.ackWorkFailed(b, worked)
 	case fault == queue.TooLong && len(b.items) > 1:
 		l.most = queue.Less(l.most, len(b.items))
-		l.Log.Debug("a statement took too long, trying with less", "operation", o.String(), "batch", len(b.items), "error", err.Error())
+		l.Log.Debug("a statement took too long, trying with less", "operation", op.String(), "batch", len(b.items), "error", err.Error())
 		return l.halve(ctx, b)
 	case fault == queue.Spoiled && len(b.items) > 1:
 		// One message spoils the batch. Halving finds it in a few statements, and the others get through.
@@ -64,7 +63,7 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	case fault == queue.Suppressed:
 		return l.suppressed(ctx, b, err)
 	case fault == queue.Locked:
-		l.Metrics.Locked.WithLabelValues(o.String()).Inc()
+		l.Metrics.Locked.WithLabelValues(op.String()).Inc()
 		for _, item := range b.items {
 			l.postpone(item) // in a moment, and then only those that are free
 		}
@@ -161,9 +160,17 @@ func (l *lane) answerLate(ctx context.Context, conn *pgx.Conn, b batch, fates ma
 	}
 }
 
-// conclude ends the deliveries of a batch that was written, each as its lease check came out.
+// conclude ends the deliveries of a batch that was written, each as its lease check came out. What the check has confirmed is done. Of the rest a
+// second look has said what has become of it, as a rule:
+//
+//	the lease is still ours, or that is not known    a row was locked: later, once more
+//	the same, and the order is gone                  an ack: to the dead letters
+//	it was written by an earlier try                 done
+//	the lease has been lost                          nothing of ours took effect: it is somebody else's
+//
+// A doubtful lease may also come to be ours later: it is not lost before it has been looked for doubtfulTries times.
 func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed, fates map[queue.Lease]queue.Fate) {
-	o := b.statement.op()
+	op := b.statement.op()
 	var back []outcome // whose messages come again
 	for _, item := range b.items {
 		if item.suppressed {
@@ -172,12 +179,12 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		}
 		named := item.lease()
 		if took, ok := confirmed[named]; ok {
-			if o == ending.Ack {
+			if op == ending.Ack {
 				ops.Observe(l.Metrics.LatencySeconds, took.Seconds(), item.delivery.TraceID())
 				l.Tally.Took(took)
 			}
 			l.done(item)
-			if o == ending.Nack || o == ending.Release {
+			if op == ending.Nack || op == ending.Release {
 				back = append(back, item)
 			}
 			continue
@@ -187,7 +194,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 		case item.doubtful && known && item.tries >= doubtfulTries:
 			// The read was rolled back: there never was a lease, and who holds the message now got the same read_ct.
 			l.drop(item)
-		case !known, fate == queue.StillOurs, fate == queue.Orphaned && o != ending.Ack:
+		case !known, fate == queue.StillOurs, fate == queue.Orphaned && op != ending.Ack:
 			l.postpone(item)
 		case fate == queue.Orphaned:
 			next := l.outcomeOf(item.delivery, ending.Orphaned{})
@@ -198,7 +205,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			l.done(item)
 		case item.doubtful:
 			l.postpone(item)
-		case item.unsure && o != ending.Ack:
+		case item.unsure && op != ending.Ack:
 			// Either it took effect and somebody has read the message since, or the lease was not ours any more. Both are well.
 			l.drop(item)
 		default:
@@ -206,9 +213,9 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 				l.drop(item)
 				continue
 			}
-			l.Metrics.LeaseLost.WithLabelValues(o.String()).Inc()
+			l.Metrics.LeaseLost.WithLabelValues(op.String()).Inc()
 			message.Log(l.Log, slog.LevelWarn, "lease lost: the message has been read again or removed since; the order was not changed", &item.delivery.Message,
-				slog.String("operation", o.String()), slog.Int("read_ct", int(item.delivery.Message.ReadCount)))
+				slog.String("operation", op.String()), slog.Int("read_ct", int(item.delivery.Message.ReadCount)))
 			l.drop(item)
 		}
 	}
@@ -222,8 +229,8 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 func (l *lane) drop(o outcome) {
 	l.Held.Drop(o.delivery)
 	spans.End(o.delivery, "lost", ending.Ending{})
-	if o.ackWork != nil {
-		l.Gate.AttemptEnded(&o.delivery.Ticket, ending.Returned{Err: handler.ErrLeaseLost, Cause: handler.ErrLeaseLost})
+	if o.ackWork != nil { // the gate has not heard of it yet
+		l.Gate.Unused(&o.delivery.Ticket)
 	}
 }
 
@@ -236,6 +243,7 @@ func (l *lane) done(o outcome) {
 	}
 	switch o.Op {
 	case ending.Ack:
+		logCompleted(l.Log, &o.delivery.Message)
 		l.Metrics.Processed.Inc()
 		l.Tally.Completed()
 	case ending.Nack:
@@ -280,11 +288,25 @@ func (l *lane) postpone(o outcome) {
 
 // outcomeOf is the outcome of a delivery to which something has happened here.
 func (l *lane) outcomeOf(d *lease.Delivery, what ending.Event) outcome {
-	return l.settler.newOutcome(d, l.Rules.Decide(&d.Message, what))
+	return newOutcome(d, l.Rules.Decide(&d.Message, what))
+}
+
+// instead replaces an outcome that cannot be written as planned by one that perhaps can be. It says false when there is none.
+func (l *lane) instead(planned outcome, why ending.Event) bool {
+	next := l.outcomeOf(planned.delivery, why)
+	if next.Ending == planned.Ending {
+		return false
+	}
+	next.unsure = planned.unsure && next.Op == planned.Op // an earlier try of the same statement
+	l.replace(planned, next)
+	return true
 }
 
 // replace makes another outcome of a delivery that cannot end as planned. What was known of the planned one ends here.
 func (l *lane) replace(planned, next outcome) {
+	if planned.Failure == "" { // else it has been counted
+		l.settler.countFailure(next.Ending)
+	}
 	if planned.suppressed {
 		l.Unwritten.end()
 	}
@@ -298,7 +320,7 @@ func (l *lane) replace(planned, next outcome) {
 // suppressed deals with a batch of which the database has silently kept some rows from being written. Those are neither lost nor given
 // up: they wait until it works. The others are written without them.
 func (l *lane) suppressed(ctx context.Context, b batch, err error) error {
-	o := b.statement.op()
+	op := b.statement.op()
 	concerned := queue.SuppressedMessages(err)
 	var others, kept []outcome
 	for _, item := range b.items {
@@ -312,16 +334,14 @@ func (l *lane) suppressed(ctx context.Context, b batch, err error) error {
 		others, kept = nil, b.items
 	}
 	for _, item := range kept {
-		if o == ending.Nack && !item.MessageOnly {
-			item.MessageOnly = true // the message can perhaps be delayed all the same
-			l.add(item)
+		if l.instead(item, ending.Suppressed{Planned: item.Ending}) {
 			continue
 		}
 		if !item.suppressed {
 			item.suppressed = true
 			l.Unwritten.begin(err)
 			message.Log(l.Log, slog.LevelWarn, "a result cannot be written, because a row-level trigger suppresses it (`consumer doctor` names the triggers that may do that): trying again until it works",
-				&item.delivery.Message, slog.String("operation", o.String()), slog.String("error", err.Error()))
+				&item.delivery.Message, slog.String("operation", op.String()), slog.String("error", err.Error()))
 		}
 		l.postpone(item)
 	}
@@ -335,11 +355,7 @@ func (l *lane) suppressed(ctx context.Context, b batch, err error) error {
 func (l *lane) spoiled(o outcome, err error) {
 	message.Log(l.Log, slog.LevelError, "the database refuses to store the result of this message", &o.delivery.Message,
 		slog.String("operation", o.Op.String()), slog.String("error", err.Error()))
-	next := l.outcomeOf(o.delivery, ending.Refused{Planned: o.Ending, Err: err})
-	if next.Ending == o.Ending {
+	if !l.instead(o, ending.Spoiled{Planned: o.Ending, Err: err}) {
 		l.postpone(o)
-		return
 	}
-	next.unsure = o.unsure && next.Op == o.Op // an earlier try of the same statement
-	l.replace(o, next)
 }

@@ -73,15 +73,15 @@ type Consumer struct {
 
 	now                   func() time.Time // the clock that steps are measured by
 	steps                 steps
-	reads                 *health.Statements
-	writing               *health.Statements // by what a look at the queue says
-	writes                map[ending.Op]*health.Statements
-	working               *health.Statements // by how the work of orders in the transaction of their ack goes
+	readHealth            *health.Statements
+	writeHealth           *health.Statements // by what a look at the queue says
+	endHealth             map[ending.Op]*health.Statements
+	workHealth            *health.Statements // by how the work of orders in the transaction of their ack goes
 	unwritten             settle.Unwritten
 	schemaReady, draining atomic.Bool
 	deaf                  atomic.Bool // notifications do not get here, because of what is in between
 
-	lookPause, ackPause time.Duration // fetch.LookPause and settle.AckPause, but for tests
+	lookPause, settlePause time.Duration // fetch.LookPause and settle.SettlePause, but for tests
 }
 
 // New prepares a consumer; it does not connect.
@@ -89,7 +89,7 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 	c := &Consumer{
 		settings: s, server: server, handler: h, log: log, metrics: m,
 		held: lease.NewSet(s.Concurrency), room: signal.New(),
-		spans: spans.New(s.Tracer, server, s.Queue), now: time.Now, lookPause: fetch.LookPause, ackPause: settle.AckPause,
+		spans: spans.New(s.Tracer, server, s.Queue), now: time.Now, lookPause: fetch.LookPause, settlePause: settle.SettlePause,
 	}
 	lanes := 0
 	if leavesWork, ok := h.(effect.Handler); ok {
@@ -107,11 +107,11 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 		now := c.held.Counts()
 		return metrics.Holding{InFlight: now.InFlight, Buffered: now.Buffered, Held: now.Held, Stuck: now.Stuck}
 	})
-	c.reads, c.writing = health.NewStatements("reads", log), health.NewStatements("writes", log)
-	c.working = health.NewStatements("the work of orders in the transaction of their ack", log)
-	c.writes = map[ending.Op]*health.Statements{}
-	for o, what := range map[ending.Op]string{ending.Ack: "acks", ending.Nack: "nacks", ending.Bury: "burials", ending.Release: "releases"} {
-		c.writes[o] = health.NewStatements(what, log)
+	c.readHealth, c.writeHealth = health.NewStatements("reads", log), health.NewStatements("writes", log)
+	c.workHealth = health.NewStatements("the work of orders in the transaction of their ack", log)
+	c.endHealth = map[ending.Op]*health.Statements{}
+	for op, what := range map[ending.Op]string{ending.Ack: "acks", ending.Nack: "nacks", ending.Bury: "burials", ending.Release: "releases"} {
+		c.endHealth[op] = health.NewStatements(what, log)
 	}
 	return c
 }
@@ -130,21 +130,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.log.Info(fmt.Sprintf("Batch size: %s, Visibility timeout: %s", batch, s.Visible),
 		"concurrency", s.Concurrency, "max_attempts", s.MaxAttempts, "handler_timeout", s.HandlerTimeout.String())
 
-	reading := c.link("fetch", c.steps.fetch)
-	defer reading.Close()
-	q, ok := c.waitForSchema(ctx, reading)
+	fetchLink := c.link("fetch", c.steps.fetch)
+	defer fetchLink.Close()
+	q, ok := c.waitForSchema(ctx, fetchLink)
 	if !ok {
 		return nil // told to stop before there was anything to do
 	}
-	writing := c.link("settle", c.steps.settle)
-	defer writing.Close()
-	beating := c.link("heartbeat", c.steps.heartbeat)
-	defer beating.Close()
-	poller := fetch.NewPoller(fetch.PollerNeeds{
-		Server: c.server, Queue: q, Interval: s.Poll, Visible: s.Visible, LookPause: c.lookPause, Deaf: &c.deaf, Gate: c.gate, Presence: c.presence,
-		Progress: c.steps.poll, Writing: c.writing, Log: c.log, Metrics: c.metrics,
-	})
-	defer poller.Link().Close()
+	p := c.assemble(q, fetchLink)
+	defer p.closeLinks()
 
 	// What outlives ctx: handlers until the drain's deadline, the settler and the heartbeats until all is written.
 	handling, stopHandling := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -156,52 +149,22 @@ func (c *Consumer) Run(ctx context.Context) error {
 	lanes, stopLanes := context.WithCancel(handling)
 	defer stopLanes()
 
-	rules, term := ending.NewRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), lease.NewTerm(s.Visible, c.log)
-	heartbeats := &lease.Heartbeats{
-		Link: beating, Queue: q, Held: c.held, Term: term, Consumer: s.ID, Progress: c.steps.heartbeat, Log: c.log, Metrics: c.metrics,
-	}
-	settler := settle.New(settle.Needs{
-		Queue: q, Held: c.held, Rules: rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, AckPause: c.ackPause, RetryIn: poller.RetryIn,
-		Draining: c.draining.Load, Room: c.room, Unwritten: &c.unwritten, Tally: &c.presence.Tally, Spans: c.spans, Log: c.log, Metrics: c.metrics,
-	}, settle.LaneNeeds{
-		Link: writing, Progress: c.steps.settle, Note: func(o ending.Op, err error) { c.writes[o].Note(err) },
-	}, c.demand.MostHeld())
-	defer settler.AddAckWork(c.server, settle.AckWork{
-		Runner: c.runner, Limit: s.HandlerTimeout, Heartbeats: heartbeats, Took: c.ackWorkTook, Note: c.working.Note, Lanes: c.steps.ackWork,
-	})()
-	buffer := fetch.NewBuffer(c.demand.MostHeld(), c.held, c.gate, settler)
-	handlers := &workers{
-		timeout: s.HandlerTimeout, call: newCall(c.handler, c.log), buffer: buffer, room: c.room, demand: c.demand, held: c.held, gate: c.gate,
-		heartbeats: heartbeats, settler: settler, draining: c.draining.Load, spans: c.spans, log: c.log, metrics: c.metrics,
-	}
-	fetcher := &fetch.Fetcher{
-		Link: reading, Queue: q, Demand: c.demand, Room: c.room, Poller: poller, Gate: c.gate, Term: term, Held: c.held,
-		Rules: rules, Buffer: buffer, Settler: settler, Progress: c.steps.fetch, Reads: c.reads, Spans: c.spans, Log: c.log, Metrics: c.metrics,
-	}
-	deadlines := &lease.Deadlines{
-		Held: c.held, Visible: s.Visible, Grace: lease.GraceOf(s.Visible, s.HandlerTimeout), Room: c.room, Log: c.log, Metrics: c.metrics,
-		GiveUp: func(d *lease.Delivery) {
-			settler.Settle(d, c.gate.AttemptEnded(&d.Ticket, ending.Overran(s.HandlerTimeout)))
-		},
-	}
-	reporter := &presence.Reporter{Presence: c.presence, Link: poller.Link(), Queue: q, Progress: c.steps.poll}
-
-	var readers, working, keepers, writers, workWriters sync.WaitGroup
-	writers.Go(func() { settler.Run(writable) })
-	workWriters.Go(func() { settler.RunAckWork(lanes) })
-	keepers.Go(func() { deadlines.Run(keeping) })
-	keepers.Go(func() { heartbeats.Run(keeping) })
+	var readers, handlers, keepers, writers, workWriters sync.WaitGroup
+	writers.Go(func() { p.settler.Run(writable) })
+	workWriters.Go(func() { p.settler.RunAckWork(lanes) })
+	keepers.Go(func() { p.deadlines.Run(keeping) })
+	keepers.Go(func() { p.heartbeats.Run(keeping) })
 	for range s.Concurrency {
-		working.Go(func() { handlers.run(handling) })
+		handlers.Go(func() { p.workers.run(handling) })
 	}
-	readers.Go(func() { poller.Run(ctx) })
-	readers.Go(func() { fetcher.Run(ctx) })
+	readers.Go(func() { p.poller.Run(ctx) })
+	readers.Go(func() { p.fetcher.Run(ctx) })
 
 	<-ctx.Done()
 	c.draining.Store(true)
-	defer reporter.Drain(writable, finished(&readers))()
+	defer p.reporter.Drain(writable, finished(&readers))()
 	(&drain{
-		held: c.held, buffer: buffer, settler: settler, readers: &readers, workers: &working, stopHandling: stopHandling,
+		held: c.held, buffer: p.buffer, settler: p.settler, readers: &readers, workers: &handlers, stopHandling: stopHandling,
 		limit: s.Drain, log: c.log,
 	}).run()
 	stopLanes()
@@ -210,7 +173,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	keepers.Wait()
 
 	// Nobody decides a delivery any more. The settler ends when the last one is written, or when its time is up.
-	settler.Finish()
+	p.settler.Finish()
 	limit := time.AfterFunc(settleGrace, stopWriting)
 	defer limit.Stop()
 	writers.Wait()
@@ -219,16 +182,4 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	c.log.Info("drained: nothing is left behind")
 	return nil
-}
-
-// link returns a link whose steps are watched.
-func (c *Consumer) link(name string, steps *health.Progress) *pg.Link {
-	l := c.server.NewLink(name, nil)
-	l.Watch(steps.Begin)
-	return l
-}
-
-// ackWorkTook counts how long a transaction with so many orders took, as the workers would: there are so many more of them than lanes.
-func (c *Consumer) ackWorkTook(orders int, took time.Duration) {
-	c.demand.Occupied(orders, took*time.Duration(c.settings.Concurrency)/time.Duration(len(c.steps.ackWork)))
 }

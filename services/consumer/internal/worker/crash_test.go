@@ -40,7 +40,7 @@ func (b *bundle) crash(alone int64) {
 		if m.ID != alone {
 			continue
 		}
-		if known, err := q.Start(b.t.Context(), conn, queue.EntryOf(&m.Message), "dead"); err != nil || !known {
+		if known, err := q.Start(b.t.Context(), conn, queue.EntryOf(&m.Message, true), "dead"); err != nil || !known {
 			b.t.Fatal(known, err)
 		}
 	}

@@ -35,12 +35,12 @@ func (d *drain) run() {
 	d.held.AdmitNobody()
 	counts := d.held.Counts()
 	d.log.Info("draining: no more messages are fetched", "in_flight", counts.InFlight, "buffered", counts.Buffered, "timeout", d.limit.String())
-	d.buffer.HandBackAll()
+	d.buffer.ReleaseAll()
 	fetched := finished(d.readers)
 	worked := make(chan struct{})
 	go func() { // ends with the workers; those that never end are what the drain leaves behind
 		<-fetched
-		d.buffer.HandBackAll()
+		d.buffer.ReleaseAll()
 		d.buffer.Close()
 		d.workers.Wait()
 		d.held.AwaitAckWork()
@@ -55,7 +55,7 @@ func (d *drain) run() {
 		return
 	}
 	within(fetched, fetch.Grace) // with no time to drain a read may still be under way
-	d.buffer.HandBackAll()
+	d.buffer.ReleaseAll()
 	for _, left := range d.held.AbandonAll() {
 		message.Log(d.log, slog.LevelWarn, "handler ignores its cancellation and is left behind; its message is handed back", &left.Message)
 		d.settler.Settle(left, ending.Unstarted{})

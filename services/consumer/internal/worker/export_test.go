@@ -9,4 +9,4 @@ func (c *Consumer) MeasureStepsBy(now func() time.Time) { c.now = now }
 func (c *Consumer) PauseBetweenLooks(d time.Duration) { c.lookPause = d }
 
 // PauseBeforeAcks has results wait for others for so long at most. To be called before Run.
-func (c *Consumer) PauseBeforeAcks(d time.Duration) { c.ackPause = d }
+func (c *Consumer) PauseBeforeAcks(d time.Duration) { c.settlePause = d }

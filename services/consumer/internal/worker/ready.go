@@ -16,17 +16,17 @@ func (c *Consumer) Ready() (ok bool, why string) {
 		return false, "draining"
 	case !reachable:
 		return false, why + " since " + since.UTC().Format(time.RFC3339)
-	case c.reads.Refused() != "":
-		return false, "reading is refused: " + c.reads.Refused()
-	case c.working.Refused() != "":
-		return false, c.working.Refused()
-	case c.writing.Refused() != "":
-		return false, "writing is refused: " + c.writing.Refused()
+	case c.readHealth.Refused() != "":
+		return false, "reading is refused: " + c.readHealth.Refused()
+	case c.workHealth.Refused() != "":
+		return false, c.workHealth.Refused()
+	case c.writeHealth.Refused() != "":
+		return false, "writing is refused: " + c.writeHealth.Refused()
 	case !c.schemaReady.Load():
 		return false, "database schema is not there yet"
 	}
-	for _, o := range ending.Ops() {
-		if refused := c.writes[o].Refused(); refused != "" {
+	for _, op := range ending.Ops() {
+		if refused := c.endHealth[op].Refused(); refused != "" {
 			return false, "writing is refused: " + refused
 		}
 	}

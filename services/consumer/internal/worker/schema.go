@@ -32,15 +32,15 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Q
 		})
 		switch {
 		case errors.As(err, &unfit):
-			c.working.Note(err)
+			c.workHealth.Note(err)
 		case errors.Is(err, queue.ErrNoInstallation):
-			c.reads.Turn("installation", err.Error())
+			c.readHealth.Turn("installation", err.Error())
 		default:
-			c.reads.Note(err)
+			c.readHealth.Note(err)
 		}
 		c.steps.fetch.End()
 		if err == nil && d.Ready() {
-			c.working.Note(nil)
+			c.workHealth.Note(nil)
 			c.schemaReady.Store(true)
 			c.metrics.SchemaReady.Set(1)
 			return q, true

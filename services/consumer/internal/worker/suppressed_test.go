@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
@@ -98,6 +99,9 @@ func TestOneSuppressedOrderKeepsNoOtherWaiting(t *testing.T) {
 	await.True(t, "all the others are completed", func() bool { return b.Audit().Completed == 98 })
 	if a := b.Audit(); a.Pending != 2 || a.Queued != 2 || a.Letters != 0 {
 		t.Fatalf("%+v", a)
+	}
+	if r.log.count("Order 7 processed successfully") != 0 {
+		t.Error("the log says of an order that it was processed, and nothing is written")
 	}
 	b.Exec(`drop trigger swallow on public.orders`)
 	b.settled()
@@ -218,4 +222,32 @@ func (b *bundle) role(prefix string) string {
 	}
 	address.User = url.UserPassword(name, "secret")
 	return address.String()
+}
+
+// Where an order cannot be told of a failure, its message is delayed all the same; and the failure is one, however often its outcome is written anew.
+func TestAFailureThatItsOrderCannotBeToldOfIsCountedOnce(t *testing.T) {
+	for name, does := range map[string]string{
+		"the write is suppressed": `return null;`,
+		"the write is spoiled":    `raise exception 'no failures here';`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create function untold() returns trigger language plpgsql as $$ begin if new.status = 'pending' then ` + does + ` end if; return new; end $$`)
+			b.Exec(`create trigger untold before update on public.orders for each row execute function untold()`)
+			b.Publish(1)
+			r := b.start(settings(), handle(func(_ context.Context, m message.Message) error {
+				if m.Attempt == 1 {
+					return errFailed
+				}
+				return nil
+			}))
+			if a := b.settled(); a.Completed != 1 {
+				t.Fatalf("%+v", a)
+			}
+			r.stop()
+			if failed, retried := r.metric("messages_failed_total"), r.metric("messages_retried_total"); failed != 1 || retried != 1 {
+				t.Errorf("%v failures and %v retries are counted of one attempt that failed", failed, retried)
+			}
+		})
+	}
 }

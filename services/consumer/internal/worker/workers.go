@@ -45,7 +45,7 @@ func (w *workers) run(ctx context.Context) {
 		if w.held.Admit(d) {
 			w.attempt(ctx, d)
 		} else {
-			w.buffer.HandBack(d) // nobody waits for its visibility timeout, and it has not been tried
+			w.buffer.Release(d) // nobody waits for its visibility timeout, and it has not been tried
 		}
 		w.room.Send()
 	}
@@ -54,13 +54,13 @@ func (w *workers) run(ctx context.Context) {
 // attempt runs the handler on a delivery, and has the settler end it.
 func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 	if w.draining() || !w.gate.Starts(&d.Ticket) {
-		w.buffer.HandBack(d)
+		w.buffer.Release(d)
 		return
 	}
 	defer w.gate.Returned(&d.Ticket)
 	alone := w.held.Alone(d)
 	if alone && !w.makeKnown(ctx, d) {
-		w.buffer.HandBack(d)
+		w.buffer.Release(d)
 		return
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -81,12 +81,14 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 	took := time.Since(start)
 	spans.Handled(span, err)
 	ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.TraceID())
-	what := ending.Returned{Err: err, Cause: context.Cause(limited), Took: took}
-	if ackWork == nil { // else it is not over yet
+	var first bool
+	if err == nil && ackWork != nil {
+		first = w.settler.HandledForAck(d, ackWork)
+	} else {
 		w.demand.Occupied(1, took)
-		what = w.gate.AttemptEnded(&d.Ticket, what)
+		first = w.settler.Handled(d, ending.Returned{Err: err, Cause: context.Cause(limited), Took: took})
 	}
-	if !w.settler.Handled(d, what, ackWork) {
+	if !first {
 		message.Log(w.log, slog.LevelWarn, "handler returned after its message had been given up; its worker is free again", &d.Message,
 			slog.String("after", took.Round(time.Millisecond).String()))
 		w.held.Returned() // whoever sees that finds the line
