@@ -4,6 +4,7 @@ package mutants
 func yearsMutants() []Mutant {
 	const (
 		migration = "services/api/internal/schema/migrations/00012_years.sql"
+		retention = "services/api/internal/schema/migrations/00017_retention.sql"
 		seeing    = "services/api/internal/schema/migrations/00016_seeing.sql" // has without_message and requeue anew
 		schema    = "services/api/internal/schema/"
 	)
@@ -91,18 +92,18 @@ func yearsMutants() []Mutant {
 		},
 		{
 			Breaks: "retention deletes an order whose message is in the queue",
-			Edits:  []Edit{{migration, "              and p.id <> all ($4)\n", ""}},
+			Edits:  []Edit{{retention, "              and p.id <> all ($4)\n", ""}},
 			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
 			Quick:  true,
 		},
 		{
 			Breaks: "retention goes by when an order was created",
-			Edits:  []Edit{{migration, "              and p.completed_at < $3\n", "              and p.created_at < $3\n"}},
+			Edits:  []Edit{{retention, "              and p.completed_at < $3\n", "              and p.created_at < $3\n"}},
 			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
 		},
 		{
 			Breaks: "an order's history outlives it",
-			Edits:  []Edit{{migration, "        delete from orderflow.history h where h.order_id = any (doomed);\n    end if;\n\n    more := orders_read", "    end if;\n\n    more := orders_read"}},
+			Edits:  []Edit{{retention, "        delete from orderflow.history h where h.order_id = any (doomed);\n    end if;\n\n    more := orders_read", "    end if;\n\n    more := orders_read"}},
 			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
 		},
 		{
@@ -117,8 +118,13 @@ func yearsMutants() []Mutant {
 		},
 		{
 			Breaks: "each pass reads the whole table",
-			Edits:  []Edit{{migration, "more := orders_read = most and young < orders_read;", "more := orders_read = most;"}},
+			Edits:  []Edit{{retention, "more := orders_read = most and young < orders_read;", "more := orders_read = most;"}},
 			By:     schemaTest("TestWhatWasCompletedLongAgoIsDeleted"),
+		},
+		{
+			Breaks: "retention ends at orders of a clock far ahead",
+			Edits:  []Edit{{retention, " and p.created_at < clock_timestamp() + interval '1 day')", ")"}},
+			By:     schemaTest("TestAPassGoesOnBeyondOrdersOfAClockFarAhead"),
 		},
 		{
 			Breaks: "a dead order outlives its letter",
@@ -127,17 +133,17 @@ func yearsMutants() []Mutant {
 		},
 		{
 			Breaks: "two pods delete at the same time",
-			Edits:  []Edit{{migration, "where r.what = 'orders' for update skip locked;", "where r.what = 'orders';"}},
+			Edits:  []Edit{{retention, "where r.what = 'orders' for update skip locked;", "where r.what = 'orders';"}},
 			By:     schemaTest("TestAPassIsOneForAll"),
 		},
 		{
 			Breaks: "a step of retention waits for whoever has locked an order",
-			Edits:  []Edit{{migration, "            for update of o skip locked\n", ""}},
+			Edits:  []Edit{{retention, "            for update of o skip locked\n", ""}},
 			By:     schemaTest("TestAStepWaitsForNobody"),
 		},
 		{
 			Breaks: "an order that a trigger keeps is counted as deleted",
-			Edits:  []Edit{{migration, "        if orders_deleted <> cardinality(doomed) then", "        if false then"}},
+			Edits:  []Edit{{retention, "        if orders_deleted <> cardinality(doomed) then", "        if false then"}},
 			By:     schemaTest("TestADeletionThatATriggerKeepsIsAnError"),
 		},
 		{

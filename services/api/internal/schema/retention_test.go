@@ -78,6 +78,17 @@ func TestWhatWasCompletedLongAgoIsDeleted(t *testing.T) {
 	})
 }
 
+// A clock that was far ahead for a while has left orders that will be young for long. They say nothing of those behind them.
+func TestAPassGoesOnBeyondOrdersOfAClockFarAhead(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, schema.InstallSQL)
+	db.completed(14)
+	mustExec(t, db.conn, `update orders set created_at = now() + interval '2 days', status = 'pending', completed_at = null where id between 3 and 8`)
+	mustExec(t, db.conn, `update orders set created_at = 'infinity', status = 'pending', completed_at = null where id between 9 and 11`)
+	db.expire("expire_orders")
+	wantTable(t, db.conn, `select string_agg(id::text, ' ' order by id) from orders`, "3 4 5 6 7 8 9 10 11")
+}
+
 func TestADeadOrderGoesWithItsLetter(t *testing.T) {
 	t.Parallel()
 	forEachFlavour(t, func(t *testing.T, install schema.Install) {

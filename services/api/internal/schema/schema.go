@@ -17,7 +17,7 @@ import (
 
 // Version is the migration that this build needs: the number of the newest one in migrations. A service is ready when
 // Current is at least that; a newer schema is fine, because migrations stay compatible with the release before them.
-const Version = 16
+const Version = 17
 
 // Options say what Migrate shall bring about besides the migrations themselves.
 type Options struct {
