@@ -45,6 +45,36 @@ func consumerMutants() []Mutant {
 	s.Put(d, end)
 	return true`}},
 		},
+		{
+			Breaks: "while a handler takes its time the poller asks all the time", By: goTest(consumer, "./internal/presence", "TestWhenToLookIsNotOverUntilAReportIsDue"),
+			Edits: []Edit{{dir + "presence/presence.go", `		next = now.Add(reportWorking)
+`, ``}},
+		},
+		{
+			Breaks: "one order that is refused holds all others up", By: worker("TestOneOrderThatCannotBeWrittenHoldsNoOthersUp"),
+			Edits: []Edit{{dir + "settle/write.go", `item.mostTogether = half // one of them`, `_ = half // one of them`}},
+		},
+		{
+			Breaks: "one order whose write is cut off is always the first", By: worker("TestOneOrderThatCannotBeWrittenHoldsNoOthersUp"),
+			Edits: []Edit{{dir + "settle/write.go", `(fault == queue.Refused || fault == queue.TooLong)`, `fault == queue.Refused`}},
+		},
+		{
+			Breaks: "work that is left after the drain's deadline stays behind", By: worker("TestWorkThatIsLeftAfterTheDrainsDeadlineIsReleased"),
+			Edits: []Edit{{dir + "settle/settler.go", `		if handled.Err() != nil {`, `		if true {`}},
+		},
+		{
+			Breaks: "the time of a handler that leaves work does not count", By: worker("TestWhoLeavesWorkAndTakesLongHoldsNothingAhead"),
+			Edits: []Edit{{dir + "worker/workers.go", `		w.demand.Occupied(0, took) //`, `		//`}},
+		},
+		{
+			Breaks: "who has no worker free takes the probe", By: goTest(consumer, "./internal/gating", "TestWhoHasNobodyToProbeWithAsksForNoProbe"),
+			Edits: []Edit{{dir + "gating/permit.go", ` || g.openLocked() && len(g.running) >= g.workers`, ``}},
+		},
+		{
+			Breaks: "an attempt ends when its outcome is written anew", By: worker("TestAFailureThatItsOrderCannotBeToldOfIsCountedOnce"),
+			Edits: []Edit{{dir + "settle/write.go", `	next.at = planned.at
+`, ``}},
+		},
 		// The lease, in SQL.
 		{
 			Breaks: "ack does not ask for the read count", Quick: true, By: stale,

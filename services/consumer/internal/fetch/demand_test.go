@@ -79,6 +79,19 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	}
 }
 
+// A handler that leaves work to the ack has occupied its worker, too: its time counts with the message, which is done when the work is.
+func TestTheTimeOfWhoLeavesWorkCounts(t *testing.T) {
+	t.Parallel()
+	p := NewDemand(Limits{Concurrency: 5, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
+	p.noteRead(went(5, 5, 2*time.Millisecond), nil)
+	p.Occupied(0, 10*time.Second)
+	p.Occupied(1, 7*time.Millisecond)
+	p.learn()
+	if got := p.ahead(); got != 0 {
+		t.Errorf("%d ahead of handlers that take ten seconds", got)
+	}
+}
+
 // Without BATCH_SIZE the size of reads follows from how long handlers take; what is set is the most.
 func TestReadsGrowWithQuickHandlersAndShrinkWithSlowOnes(t *testing.T) {
 	t.Parallel()

@@ -232,7 +232,7 @@ func (p *Poller) sleepUntilRead(ctx context.Context, until time.Time) (read read
 // sleepUnless is sleep that ends when enough says so, which is asked whenever something has changed.
 func (p *Poller) sleepUnless(ctx context.Context, until time.Time, enough func() bool) {
 	for ctx.Err() == nil {
-		until = p.Presence.Sooner(p.sooner(until))
+		until = p.Presence.Sooner(time.Now(), p.sooner(until))
 		if enough() || !time.Now().Before(until) {
 			return
 		}

@@ -16,7 +16,7 @@ import (
 type exchange struct {
 	began time.Time
 	want  int           // messages that it would fetch, did nothing keep it from that
-	ask   gate.Told     // what is told and asked for
+	told  gate.Told     // what is told and asked for
 	alone bool          // the row cannot be used at present
 	known queue.GateRow // from which this consumer goes on alone, if it has to
 
@@ -26,18 +26,18 @@ type exchange struct {
 
 // beginLocked makes an exchange of what there is to tell.
 func (g *Gate) beginLocked(now time.Time, want int) *exchange {
-	ask := gate.Told{
+	told := gate.Told{
 		Who: g.who, Rate: g.meter.Rate(now), Recent: g.answered.Recent(now), Trip: g.trip, Eased: g.eased, Patience: g.patience, Slowed: g.slowed,
 		Probe: g.probe, Short: g.short, Want: want,
 	}
-	if g.revision < 0 && g.known.Open && ask.Trip == "" && ask.Probe != gate.ProbeAnswered {
+	if g.revision < 0 && g.known.Open && told.Trip == "" && told.Probe != gate.ProbeAnswered {
 		// It is this consumer's own, so that the others, if the row can be used again, do not know. To find it closed says nothing.
-		ask.Trip = g.known.Reason
+		told.Trip = g.known.Reason
 	}
 	if g.own.Open { // it has nothing to try of what is the others'
-		ask.Probe, ask.Want = gate.ProbeNone, 0
+		told.Probe, told.Want = gate.ProbeNone, 0
 	}
-	x := &exchange{began: now, want: want, ask: ask, alone: now.Before(g.deadTill), known: queue.GateRow{State: g.known, Revision: -1, Now: now}}
+	x := &exchange{began: now, want: want, told: told, alone: now.Before(g.deadTill), known: queue.GateRow{State: g.known, Revision: -1, Now: now}}
 	if !g.heard.IsZero() {
 		x.known.Now = g.nowLocked()
 	}
@@ -52,8 +52,8 @@ func (g *Gate) exchange(ctx context.Context, link *pg.Link, q *queue.Queue, x *e
 	}
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		x.agreed, err = q.ChangeGate(ctx, conn, func(found queue.GateRow) (next gate.State) {
-			x.ask.Arrivals = found.Arrivals
-			next, x.answer = found.Step(found.Now, g.policy, x.ask)
+			x.told.Arrivals = found.Arrivals
+			next, x.answer = found.Step(found.Now, g.policy, x.told)
 			return next
 		})
 		return err
@@ -103,15 +103,15 @@ func (g *Gate) adopt(x *exchange, err error) (Permit, error) {
 		if !x.alone {
 			g.deadTill = x.began.Add(deadFor)
 		}
-		x.ask.Arrivals = 0
+		x.told.Arrivals = 0
 		x.agreed = x.known
-		x.agreed.State, x.answer = x.known.Step(x.known.Now, g.policy, x.ask)
+		x.agreed.State, x.answer = x.known.Step(x.known.Now, g.policy, x.told)
 	case err != nil: // what there is to tell is told next time
 		g.news = true
-		g.eased, g.patience, g.slowed = g.eased || x.ask.Eased, max(g.patience, x.ask.Patience), g.slowed || x.ask.Slowed
+		g.eased, g.patience, g.slowed = g.eased || x.told.Eased, max(g.patience, x.told.Patience), g.slowed || x.told.Slowed
 		return Permit{Shut: g.shutLocked()}, err
 	}
-	g.learnLocked(x.agreed, x.ask)
+	g.learnLocked(x.agreed, x.told)
 	if g.own.Open && !g.known.Open && !g.known.Paused() {
 		return g.askOwnLocked(x.want), nil
 	}

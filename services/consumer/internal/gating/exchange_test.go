@@ -76,7 +76,7 @@ func TestWhatIsHeardDuringAnExchangeIsToldInTheNext(t *testing.T) {
 	if _, err := g.adopt(x, nil); err != nil {
 		t.Fatal(err)
 	}
-	if p, next := g.permitHere(time.Now(), 1); next == nil || next.ask.Patience != time.Minute {
+	if p, next := g.permitHere(time.Now(), 1); next == nil || next.told.Patience != time.Minute {
 		t.Errorf("nobody is told: %+v", p)
 	}
 }

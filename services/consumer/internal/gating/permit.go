@@ -38,8 +38,8 @@ func (g *Gate) permitHere(now time.Time, want int) (Permit, *exchange) {
 	if !g.deadTill.IsZero() && now.After(g.deadTill) {
 		g.stale, g.deadTill = true, time.Time{}
 	}
-	if g.known.Open && g.idle {
-		want = 0 // there is nothing to probe with
+	if g.known.Open && g.idle || g.openLocked() && len(g.running) >= g.workers {
+		want = 0 // there is nothing to probe with, or nobody
 	}
 	if p, decided := g.permitHereLocked(now, want); decided {
 		return p, nil

@@ -43,8 +43,36 @@ func TestWhatIsPermittedWithoutAStatement(t *testing.T) {
 		if here := x == nil; here != test.here || p.Fetch != test.fetch || p.Shut != test.shut {
 			t.Errorf("%s: without a statement %t, %+v", name, here, p)
 		}
-		if x != nil && g.own.Open && x.ask.Want != 0 {
-			t.Errorf("%s: it asks for %d messages, though it has stopped itself", name, x.ask.Want)
+		if x != nil && g.own.Open && x.told.Want != 0 {
+			t.Errorf("%s: it asks for %d messages, though it has stopped itself", name, x.told.Want)
+		}
+	}
+}
+
+// Who has no worker free does not take the probe: it would keep the others from probing.
+func TestWhoHasNobodyToProbeWithAsksForNoProbe(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, open := range map[string]func(*Gate){
+		"the breaker":     func(g *Gate) { g.known.Open = true },
+		"its own breaker": func(g *Gate) { g.own.Open = true },
+	} {
+		for busy := range 5 {
+			g := newTestGate(4)
+			g.policy.ProbeMost = time.Hour
+			g.stale, g.heard, g.database = false, now, now
+			open(g)
+			for range busy {
+				g.running[&Ticket{}] = 1
+			}
+			p, x := g.permitHere(now, 7)
+			asked := p.Fetch
+			if x != nil {
+				asked = x.told.Want
+			}
+			if free := busy < 4; (asked > 0) != free {
+				t.Errorf("%s, with %d of 4 workers busy: it asks for %d", name, busy, asked)
+			}
 		}
 	}
 }

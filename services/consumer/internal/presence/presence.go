@@ -109,12 +109,20 @@ func (p *Presence) Due(now time.Time) *queue.Report {
 	return &said
 }
 
-// Sooner is until, or the time of the next report when there is something new to say and that comes first.
-func (p *Presence) Sooner(until time.Time) time.Time {
+// Sooner is until, or when to look whether a report is due, if that comes first. While something is held there may be something to say at any
+// moment, and nobody tells when. It is never over before there is a report to be sent: who waits for it does not turn.
+func (p *Presence) Sooner(now, until time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := p.at.Add(max(reportWorking, p.wait))
-	if next.Before(until) && (p.held.Size() > 0 || p.report() != p.last) {
+	switch {
+	case p.report() != p.last:
+	case p.held.Size() == 0:
+		return until
+	case !now.Before(next): // there was nothing to say yet
+		next = now.Add(reportWorking)
+	}
+	if next.Before(until) {
 		return next
 	}
 	return until

@@ -146,8 +146,9 @@ func (s *Settler) enqueue(o outcome) {
 // Run runs the lane for all but ack work, until the settler was told to finish and nothing is left, or ctx ends.
 func (s *Settler) Run(ctx context.Context) { s.plain.run(ctx) }
 
-// RunAckWork runs the lanes for ack work until ctx ends. What they have not written then is handed back.
-func (s *Settler) RunAckWork(ctx context.Context) {
+// RunAckWork runs the lanes for ack work until ctx ends. What they have not written then is handed back, and so is what handlers leave later, until
+// none can any more, which is when handled ends.
+func (s *Settler) RunAckWork(ctx, handled context.Context) {
 	var lanes sync.WaitGroup
 	for _, l := range s.ackWorkLanes {
 		lanes.Go(func() {
@@ -159,13 +160,23 @@ func (s *Settler) RunAckWork(ctx context.Context) {
 	if len(s.ackWorkLanes) == 0 {
 		return
 	}
+	last := s.ackWorkLanes[0]
 	for {
 		select {
 		case o := <-s.ackWork:
-			s.ackWorkLanes[0].add(o)
+			last.add(o)
+			last.releaseRest()
+			continue
 		default:
-			s.ackWorkLanes[0].releaseRest()
+		}
+		if handled.Err() != nil {
 			return
+		}
+		select {
+		case o := <-s.ackWork:
+			last.add(o)
+			last.releaseRest()
+		case <-handled.Done():
 		}
 	}
 }

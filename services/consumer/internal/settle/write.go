@@ -69,13 +69,24 @@ func (l *lane) write(ctx context.Context, b batch) error {
 		}
 		return nil
 	default:
-		if errors.Is(err, pg.ErrNoAnswer) { // it may be too much for the time that a connection is waited for
+		noAnswer := errors.Is(err, pg.ErrNoAnswer)
+		if noAnswer { // it may be too much for the time that a connection is waited for
 			l.most = queue.Less(l.most, len(b.items))
 		}
+		alone, half := len(b.items) == 1, max(len(b.items)/2, 1)
 		for _, item := range b.items {
 			item.unsure = item.unsure || fault == queue.Unknown
 			if queue.Answered(err) {
 				l.Held.AdmitBeside(item.delivery) // nobody waits for what may take long
+			}
+			switch {
+			case alone && (fault == queue.Refused || fault == queue.TooLong) && queue.Answered(err):
+				l.postpone(item) // perhaps it is the only one that cannot be written
+				continue
+			case alone && noAnswer:
+				item.tries++ // likewise: others come first
+			case fault == queue.Refused && queue.Answered(err):
+				item.mostTogether = half // one of them may be what is refused: it is looked for
 			}
 			l.add(item)
 		}
@@ -198,6 +209,7 @@ func (l *lane) conclude(ctx context.Context, b batch, confirmed queue.Confirmed,
 			l.postpone(item)
 		case fate == queue.Orphaned:
 			next := l.outcomeOf(item.delivery, ending.Orphaned{})
+			next.at = item.at
 			message.Log(l.Log, slog.LevelWarn, "message goes to the dead letters", &item.delivery.Message,
 				slog.String("reason", next.Reason), slog.String("error", next.Problem))
 			l.replace(item, next)
@@ -298,6 +310,7 @@ func (l *lane) instead(planned outcome, why ending.Event) bool {
 		return false
 	}
 	next.unsure = planned.unsure && next.Op == planned.Op // an earlier try of the same statement
+	next.at = planned.at
 	l.replace(planned, next)
 	return true
 }

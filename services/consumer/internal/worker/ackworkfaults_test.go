@@ -223,3 +223,52 @@ func TestAProbeWhoseOrderGoesAwayIsRepeated(t *testing.T) {
 	await.True(t, "all other orders are completed", func() bool { a := b.Audit(); return a.Completed == 99 && a.Letters == 1 })
 	r.stop()
 }
+
+// A handler that comes back after the drain's deadline, and leaves work, leaves nothing behind: its message is visible at once.
+func TestWorkThatIsLeftAfterTheDrainsDeadlineIsReleased(t *testing.T) {
+	b := setup(t)
+	b.Exec(shop)
+	s := workSettings()
+	s.Drain = 100 * time.Millisecond
+	begun, late := make(chan struct{}), make(chan struct{})
+	r := b.start(s, leaving(func(m message.Message) (*pgx.Batch, error) {
+		close(begun)
+		<-late
+		work := &pgx.Batch{}
+		work.Queue(`insert into shop.shipments values ($1, 1)`, m.OrderID)
+		return work, nil
+	}))
+	b.Publish(1)
+	<-begun
+	r.drain()
+	await.True(t, "the drain's deadline is over", func() bool { return r.log.count("DRAIN_TIMEOUT is over") > 0 })
+	close(late)
+	r.stop()
+	if n := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp()`); n != 1 {
+		t.Errorf("%d messages are visible", n)
+	}
+	b.shipped()
+}
+
+// A handler that takes long and leaves work occupies its worker for as long as any other: the consumer holds no messages that it will not get to.
+func TestWhoLeavesWorkAndTakesLongHoldsNothingAhead(t *testing.T) {
+	b := setup(t)
+	b.Exec(shop)
+	s := workSettings()
+	s.Concurrency, s.Batch, s.AckWorkLanes = 2, 0, 1
+	r := b.start(s, leaving(func(m message.Message) (*pgx.Batch, error) {
+		<-time.After(400 * time.Millisecond)
+		work := &pgx.Batch{}
+		work.Queue(`insert into shop.shipments values ($1, 1)`, m.OrderID)
+		return work, nil
+	}))
+	b.Publish(8)
+	b.settled()
+	b.Publish(1) // the fetcher takes up what it has learned
+	b.settled()
+	if ahead := r.metric("prefetch"); ahead != 0 {
+		t.Errorf("it would hold %v messages ahead, which take 400 ms each", ahead)
+	}
+	r.stop()
+	b.shipped()
+}

@@ -148,10 +148,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer stopKeeping()
 	lanes, stopLanes := context.WithCancel(handling)
 	defer stopLanes()
+	handled, noteHandled := context.WithCancel(context.WithoutCancel(ctx))
+	defer noteHandled()
 
 	var readers, handlers, keepers, writers, workWriters sync.WaitGroup
 	writers.Go(func() { p.settler.Run(writable) })
-	workWriters.Go(func() { p.settler.RunAckWork(lanes) })
+	workWriters.Go(func() { p.settler.RunAckWork(lanes, handled) })
 	keepers.Go(func() { p.deadlines.Run(keeping) })
 	keepers.Go(func() { p.heartbeats.Run(keeping) })
 	for range s.Concurrency {
@@ -168,6 +170,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		limit: s.Drain, log: c.log,
 	}).run()
 	stopLanes()
+	noteHandled()
 	workWriters.Wait()
 	stopKeeping()
 	keepers.Wait()

@@ -134,6 +134,35 @@ func TestARetryIsNotHiddenByAHeartbeatThatCameTooLate(t *testing.T) {
 	t.Logf("1,200 attempts took %s", time.Since(begin))
 }
 
+// What the database says to one order alone may look as if it said it to all, or as if it had no time for anybody. It is found out, and keeps no
+// other waiting for longer than that takes.
+func TestOneOrderThatCannotBeWrittenHoldsNoOthersUp(t *testing.T) {
+	for name, does := range map[string]string{
+		"a SQLSTATE of somebody's own": `raise exception 'not this one' using errcode = 'SH001'`,
+		"a right that is missing":      `raise exception 'not this one' using errcode = 'insufficient_privilege'`,
+		"a statement that is cut off":  `perform pg_sleep(600)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if new.id = 3 then ` + does + `; end if; return new; end $$`)
+			b.Exec(`create trigger refuse before update on public.orders for each row execute function refuse()`)
+			b.Exec(`do $$ begin execute format('alter database %I set statement_timeout = 600', current_database()); end $$`)
+			s := settings()
+			s.Concurrency = 30
+			b.Publish(30)
+			r := b.start(s, noop)
+			await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 29 })
+			b.Publish(30)
+			await.True(t, "so are those that come later", func() bool { return b.Audit().Completed == 59 })
+			b.Exec(`drop trigger refuse on public.orders`)
+			if a := b.settled(); a.Completed != 60 {
+				t.Errorf("%+v", a)
+			}
+			r.stop()
+		})
+	}
+}
+
 func TestOneMessageDoesNotSpoilItsBatch(t *testing.T) {
 	const refuse = `
 		create function refuse() returns trigger language plpgsql as $$

@@ -465,6 +465,28 @@ func TestAnIdleConsumerAsksOncePerPollInterval(t *testing.T) {
 	}
 }
 
+// While a handler takes its time there may be something to report at any moment, but nothing is asked all the time.
+func TestAConsumerWithASlowHandlerAsksNowAndThen(t *testing.T) {
+	b := setup(t)
+	seldom, address := b.proxied()
+	s := settings()
+	s.Poll = time.Hour
+	free := make(chan struct{})
+	r := b.startOn(address, s, handle(func(context.Context, message.Message) error { <-free; return nil }))
+	b.Publish(1)
+	await.True(t, "its handler runs", func() bool { return r.metric("messages_in_flight") == 1 })
+	often, address := b.proxied()
+	s.Poll = 100 * time.Millisecond
+	b.startOn(address, s, noop)
+	before, clock := seldom.Requests(), often.Requests()
+	await.True(t, "the other one has polled forty times", func() bool { return often.Requests() >= clock+40 })
+	if asked := seldom.Requests() - before; asked > 20 {
+		t.Errorf("it asked %d times while one asked forty times whose poll interval is 100 ms, and its own is an hour", asked)
+	}
+	close(free)
+	b.settled()
+}
+
 func TestARefusalIsSaidOnceAndMakesTheConsumerUnready(t *testing.T) {
 	b := setup(t)
 	s := settings()

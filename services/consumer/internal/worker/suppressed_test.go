@@ -232,7 +232,10 @@ func TestAFailureThatItsOrderCannotBeToldOfIsCountedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := setup(t)
-			b.Exec(`create function untold() returns trigger language plpgsql as $$ begin if new.status = 'pending' then ` + does + ` end if; return new; end $$`)
+			b.Exec(`create function untold() returns trigger language plpgsql as $$ begin
+				if new.status = 'pending' then perform pg_sleep(0.3); ` + does + ` end if;
+				return new;
+			end $$`)
 			b.Exec(`create trigger untold before update on public.orders for each row execute function untold()`)
 			b.Publish(1)
 			r := b.start(settings(), handle(func(_ context.Context, m message.Message) error {
@@ -247,6 +250,9 @@ func TestAFailureThatItsOrderCannotBeToldOfIsCountedOnce(t *testing.T) {
 			r.stop()
 			if failed, retried := r.metric("messages_failed_total"), r.metric("messages_retried_total"); failed != 1 || retried != 1 {
 				t.Errorf("%v failures and %v retries are counted of one attempt that failed", failed, retried)
+			}
+			if ms := dbtest.One[float64](b.DB, `select 1000 * date_part('epoch', settled_at - ended_at) from orderflow.history`); ms < 300 {
+				t.Errorf("its history says that the attempt ended %v ms before that was written, which took 300 at least", ms)
 			}
 		})
 	}

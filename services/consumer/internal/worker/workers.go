@@ -83,6 +83,7 @@ func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
 	ops.Observe(w.metrics.HandlerSeconds, took.Seconds(), d.TraceID())
 	var first bool
 	if err == nil && ackWork != nil {
+		w.demand.Occupied(0, took) // the message counts when its work is done, which takes its own time
 		first = w.settler.HandledForAck(d, ackWork)
 	} else {
 		w.demand.Occupied(1, took)
