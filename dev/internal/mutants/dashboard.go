@@ -165,7 +165,7 @@ func dashboardMutants() []Mutant {
 		},
 		{
 			Breaks: "a consumer that polls seldom says nothing of what it does",
-			Edits:  []Edit{{"services/consumer/internal/presence/presence.go", "if next.Before(until) && (", "if false && ("}},
+			Edits:  []Edit{{"services/consumer/internal/presence/presence.go", "	if next.Before(until) {", "	if false {"}},
 			By:     goTest("services/consumer", "./internal/worker", "TestAConsumerSaysHowItIsDoing"),
 		},
 		{

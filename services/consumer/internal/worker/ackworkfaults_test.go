@@ -257,7 +257,7 @@ func TestWhoLeavesWorkAndTakesLongHoldsNothingAhead(t *testing.T) {
 	s := workSettings()
 	s.Concurrency, s.Batch, s.AckWorkLanes = 2, 0, 1
 	r := b.start(s, leaving(func(m message.Message) (*pgx.Batch, error) {
-		<-time.After(400 * time.Millisecond)
+		<-time.After(600 * time.Millisecond)
 		work := &pgx.Batch{}
 		work.Queue(`insert into shop.shipments values ($1, 1)`, m.OrderID)
 		return work, nil
@@ -266,8 +266,8 @@ func TestWhoLeavesWorkAndTakesLongHoldsNothingAhead(t *testing.T) {
 	b.settled()
 	b.Publish(1) // the fetcher takes up what it has learned
 	b.settled()
-	if ahead := r.metric("prefetch"); ahead != 0 {
-		t.Errorf("it would hold %v messages ahead, which take 400 ms each", ahead)
+	if ahead := r.metric("prefetch_limit"); ahead != 0 {
+		t.Errorf("it would hold %v messages ahead, which take 600 ms each", ahead)
 	}
 	r.stop()
 	b.shipped()
