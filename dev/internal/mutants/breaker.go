@@ -131,8 +131,8 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "a breaker that nobody shares is closed by a row that cannot be written", By: works("TestWithoutItsRowEachConsumerHasABreakerOfItsOwn"),
-			Edits: []Edit{{parts + "gating/exchange.go", `		ask.Trip = g.known.Reason
-`, `		_ = ask.Trip
+			Edits: []Edit{{parts + "gating/exchange.go", `		told.Trip = g.known.Reason
+`, `		_ = told.Trip
 `}},
 		},
 		{
@@ -167,7 +167,7 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "a consumer that has stopped itself asks for what is the others'", By: gating("TestWhatIsPermittedWithoutAStatement"),
-			Edits: []Edit{{parts + "gating/exchange.go", `ask.Probe, ask.Want = gate.ProbeNone, 0`, `ask.Probe = gate.ProbeNone`}},
+			Edits: []Edit{{parts + "gating/exchange.go", `told.Probe, told.Want = gate.ProbeNone, 0`, `told.Probe = gate.ProbeNone`}},
 		},
 		{
 			Breaks: "what a consumer that has stopped itself hears during an exchange is told to nobody", By: gating("TestWhatIsHeardDuringAnExchangeIsToldInTheNext"),

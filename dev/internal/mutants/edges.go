@@ -87,7 +87,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "an ack that takes longer than is waited for is sent again as it was", By: worker("TestABatchThatHasNoAnswerIsMadeSmaller"),
-			Edits: []Edit{{dir + "settle/write.go", `if errors.Is(err, pg.ErrNoAnswer) {`, `if errors.Is(err, pg.ErrNoAnswer) && false {`}},
+			Edits: []Edit{{dir + "settle/write.go", `if noAnswer {`, `if noAnswer && false {`}},
 		},
 		{
 			Breaks: "a read that takes longer than is waited for is sent again as it was", By: goTest(consumer, "./internal/fetch", "TestReadsThatTakeTooLongAreHalved"), Quick: true,
