@@ -189,7 +189,7 @@ func (c *Conn) accept(h *head, raw []byte) *RefusedError {
 	if size > limit {
 		return errBodyTooLong
 	}
-	if size > c.cfg.Free && !c.cfg.Known(h.method, h.target, h.authorization) {
+	if size > c.cfg.Free && !c.cfg.Known(h.target, h.authorization) {
 		return errUnknown
 	}
 	if size > c.cfg.Free && !c.cfg.Budget.take(c, size) {

@@ -38,7 +38,7 @@ func strict(tb testing.TB, ln *listen.Listener, cfg *Config) *Listener {
 
 func complete(cfg Config) *Config {
 	if cfg.Known == nil {
-		cfg.Known = func(_, _, _ []byte) bool { return true }
+		cfg.Known = func(_, _ []byte) bool { return true }
 	}
 	if cfg.MaxHead == 0 {
 		cfg.MaxHead = 8 << 10
@@ -198,7 +198,7 @@ func TestChunksTogetherHaveTheLimit(t *testing.T) {
 // Of two tokens, which counts differs between programs: then none opens the room for a large body.
 func TestOfTwoTokensNoneIsKnown(t *testing.T) {
 	t.Parallel()
-	known := func(_, _, authorization []byte) bool { return string(authorization) == "Bearer right" }
+	known := func(_, authorization []byte) bool { return string(authorization) == "Bearer right" }
 	const right, wrong = "Authorization: Bearer right\r\n", "Authorization: Bearer wrong\r\n"
 	for tokens, want := range map[string]*RefusedError{right: nil, wrong: errUnknown, "": errUnknown, right + wrong: errUnknown, wrong + right: errUnknown, right + right: errUnknown} {
 		client, server := pair(t, Config{Known: known})

@@ -27,7 +27,7 @@ type Config struct {
 	Free    int64                             // bytes of a body that need no room in the budget
 	// Known tells whether the sender of a request may have room in the budget; authorization is the value of that field, nil when it
 	// is not given once. A sender that is not known is refused before its body is read.
-	Known  func(method, target, authorization []byte) bool
+	Known  func(target, authorization []byte) bool
 	Budget *Budget
 
 	// How long a client may take: to begin its next request, to send its head, and its body.

@@ -165,7 +165,7 @@ func (s *Server) bodyLimit(method, target []byte) int64 {
 }
 
 // knowsSender tells whether the sender of a large body has a token that opens the call.
-func (s *Server) knowsSender(_, target, authorization []byte) bool {
+func (s *Server) knowsSender(target, authorization []byte) bool {
 	token := bearerToken(string(authorization))
 	if string(http1.Path(target)) == redrivePath {
 		return s.access.Load().admins.have(token)
