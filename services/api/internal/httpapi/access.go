@@ -85,7 +85,7 @@ func (s *Server) forAdmins(op huma.Operation) huma.Operation {
 func (s *Server) authorizeAdmin(ctx huma.Context, next func(huma.Context)) {
 	c := humafiber.Unwrap(ctx)
 	if err := s.checkAdmin(c); err != nil {
-		_ = s.fail(c, err) // only what has no JSON fails
+		_ = s.answerError(c, err) // only what has no JSON fails
 		return
 	}
 	next(ctx)
@@ -116,7 +116,7 @@ func (s *Server) unauthorized(c *fiber.Ctx, given bool, detail string) error {
 	if given {
 		c.Response().Header.SetConnectionClose()
 	}
-	if s.refused.once(10 * time.Second) {
+	if s.tokenWarned.once(10 * time.Second) {
 		s.cfg.Log.WarnContext(c.UserContext(), "request without a valid token (further ones within 10 s are not logged)",
 			"method", c.Method(), "path", c.Path(), "address", c.Context().RemoteAddr().String(), "token_given", given, "trace_id", s.traceOf(c).id())
 	}

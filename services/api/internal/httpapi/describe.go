@@ -97,7 +97,7 @@ func register[I, O any](s *Server, op huma.Operation, handle func(context.Contex
 	op.Middlewares = append(op.Middlewares, s.strictQuery)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		if !s.cfg.Monitor.Up() {
-			return nil, s.failed(ctx, unavailable(orders.ErrUnavailable.Error()))
+			return nil, s.logFailure(ctx, unavailable(orders.ErrUnavailable.Error()))
 		}
 		timeout := s.cfg.RequestTimeout
 		if op.Method != http.MethodGet {
@@ -106,15 +106,23 @@ func register[I, O any](s *Server, op huma.Operation, handle func(context.Contex
 		limited, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		out, err := handle(limited, in)
-		// The connection was stale, or what it had prepared was: another one, once.
-		if kind := database.Classify(err); (kind == database.Lost || kind == database.Conflict || kind == database.Stale) && op.Method == http.MethodGet && limited.Err() == nil {
+		if op.Method == http.MethodGet && limited.Err() == nil && worthAnotherTry(err) {
 			out, err = handle(limited, in)
 		}
 		if err != nil {
-			return nil, s.failed(ctx, err)
+			return nil, s.logFailure(ctx, err)
 		}
 		return out, nil
 	})
+}
+
+// worthAnotherTry tells whether a read failed by its connection, by what that had prepared, or by what others were writing.
+func worthAnotherTry(err error) bool {
+	switch database.Classify(err) {
+	case database.Lost, database.Conflict, database.Stale:
+		return true
+	}
+	return false
 }
 
 // adminTimeout is the deadline of the calls that change dead letters.
@@ -128,8 +136,9 @@ func (r *rarely) once(interval time.Duration) bool {
 	return now-last >= int64(interval) && r.last.CompareAndSwap(last, now)
 }
 
-// failed is an error as huma shall answer it.
-func (s *Server) failed(ctx context.Context, err error) error {
+// logFailure logs the error of a call that huma or the dashboard answers, as far as it is news, and returns the problem to answer with. After
+// a 503 the monitor looks at the database at once.
+func (s *Server) logFailure(ctx context.Context, err error) *Problem {
 	p := toProblem(err)
 	if t, ok := ctx.Value(traceKey).(requestTrace); ok {
 		p.TraceID = t.id()
@@ -144,11 +153,11 @@ func (s *Server) failed(ctx context.Context, err error) error {
 		switch kind := database.Classify(err); {
 		case errors.As(err, &own):
 		case errors.As(err, &connect):
-			if s.warned.once(time.Second) {
+			if s.databaseWarned.once(time.Second) {
 				s.cfg.Log.WarnContext(ctx, "no database connection could be made for a request", "trace_id", p.TraceID, "error", err)
 			}
 		case database.ServerError(err) != nil && (kind == database.Unready || !database.Away(err)):
-			if s.warned.once(time.Second) {
+			if s.databaseWarned.once(time.Second) {
 				s.cfg.Log.WarnContext(ctx, "the database refused a request", "trace_id", p.TraceID, "error", err)
 			}
 		default:

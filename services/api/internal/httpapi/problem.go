@@ -144,8 +144,8 @@ func fromFiber(err *fiber.Error) *Problem {
 	return problem(err.Code, err.Message)
 }
 
-// fail is fiber's error handler: it answers an error.
-func (s *Server) fail(c *fiber.Ctx, err error) error {
+// answerError answers a request by an error's problem document. It fails only where that has no JSON.
+func (s *Server) answerError(c *fiber.Ctx, err error) error {
 	p := toProblem(err)
 	t := s.traceOf(c)
 	if p.Status >= http.StatusInternalServerError && p.Status != http.StatusServiceUnavailable {
@@ -215,7 +215,7 @@ func single(errs []error) (*Problem, bool) {
 
 // Explain is what an error means to who has asked for a page; it is logged as for any other call.
 func (s *Server) Explain(c *fiber.Ctx, err error) (status int, detail string) {
-	p := toProblem(s.failed(c.UserContext(), err))
+	p := s.logFailure(c.UserContext(), err)
 	return p.Status, p.Detail
 }
 

@@ -17,7 +17,7 @@ import (
 func (s *Server) strictQuery(ctx huma.Context, next func(huma.Context)) {
 	c := humafiber.Unwrap(ctx)
 	if _, err := readQuery(c); err != nil {
-		_ = s.fail(c, err) // only what has no JSON fails
+		_ = s.answerError(c, err) // only what has no JSON fails
 		return
 	}
 	next(ctx)

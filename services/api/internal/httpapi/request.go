@@ -16,11 +16,11 @@ import (
 	"orderflow.example/services/api/internal/http1"
 )
 
-// This file has what every request passes on its way to its route, and again on its way back: handle, and inside of it observe. What cannot be read
-// as a request comes to unreadable instead.
+// This file has what every request passes on its way to its route, and again on its way back: handle, and inside of it observe. What
+// cannot be read as a request comes to answerUnreadable instead.
 
-// handle is the HTTP server's handler. It has only those requests answered that package http1 has handed on. A read for whose answer there is no room
-// becomes a 503.
+// handle is the HTTP server's handler. It has only those requests answered that package http1 has handed on. A read for whose answer
+// there is no room becomes a 503.
 func (s *Server) handle(routes fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		conn, ok := ctx.Conn().(*http1.Conn)
@@ -41,14 +41,15 @@ func (s *Server) handle(routes fasthttp.RequestHandler) fasthttp.RequestHandler 
 			exampleRequest(ctx)
 		}
 		if methodLabel(string(ctx.Method())) == otherMethod { // fiber has no place for it in its routes, and would answer in its own way
-			s.answer(ctx, s.refuse, problem(http.StatusBadRequest, "the request's method is not an HTTP method"))
+			s.answerInstead(ctx, s.answerUnobserved, problem(http.StatusBadRequest, "the request's method is not an HTTP method"))
 		} else {
 			routes(ctx)
 		}
-		// What has been done is told in any case. The batch has reserved the room for that.
+		// Only a read may be answered otherwise now. Any other call may have changed something, and says so, room or not: createBatch has
+		// made its room before it wrote.
 		if reading := ctx.IsGet() || ctx.IsHead(); reading && !ctx.Response.IsBodyStream() && !conn.Reserve(len(ctx.Response.Body())) {
 			ctx.Response.Reset()
-			s.answer(ctx, s.fail, unavailable("too many large answers are under way"))
+			s.answerInstead(ctx, s.answerError, unavailable("too many large answers are under way"))
 		}
 	}
 }
@@ -74,7 +75,7 @@ func unescape(path []byte) []byte {
 func (s *Server) observe(c *fiber.Ctx) error {
 	started, trace := time.Now(), s.traceOf(c)
 	if err := s.next(c); err != nil {
-		if err := s.fail(c, err); err != nil {
+		if err := s.answerError(c, err); err != nil {
 			return err
 		}
 	}
@@ -85,12 +86,20 @@ func (s *Server) observe(c *fiber.Ctx) error {
 		c.Response().Header.SetConnectionClose()
 	}
 
-	route := c.Route().Path
-	if status := c.Response().StatusCode(); (status == http.StatusNotFound || status == http.StatusUnauthorized) && route == "/" || status == http.StatusMethodNotAllowed {
-		route = noRoute // whatever was asked for must not become a label
-	}
-	s.count(c, trace, route, time.Since(started))
+	s.count(c, trace, routeLabel(c), time.Since(started))
 	return nil
+}
+
+// routeLabel is the route that a request has come to, as a label. Where it came to none, fiber names the middleware's, which is "/".
+func routeLabel(c *fiber.Ctx) string {
+	route := c.Route().Path
+	switch status := c.Response().StatusCode(); {
+	case status == http.StatusMethodNotAllowed:
+		return noRoute
+	case route == "/" && (status == http.StatusNotFound || status == http.StatusUnauthorized):
+		return noRoute
+	}
+	return route
 }
 
 // next goes on to the route. A panic is a fault of ours that must not end the process with everybody else's requests.
@@ -149,14 +158,15 @@ func methodLabel(method string) string {
 	return otherMethod
 }
 
-// unreadable answers a request that was refused, or could not be read. Its connection ends.
-func (s *Server) unreadable(ctx *fasthttp.RequestCtx, _ error) {
-	s.answer(ctx, s.refuse, refused(ctx))
+// answerUnreadable is the HTTP server's error handler: it answers what package http1 has refused, or the server cannot read. The
+// connection ends.
+func (s *Server) answerUnreadable(ctx *fasthttp.RequestCtx, _ error) {
+	s.answerInstead(ctx, s.answerUnobserved, whyUnreadable(ctx))
 	ctx.Response.Header.SetConnectionClose()
 }
 
-// refused is why a request could not be read.
-func refused(ctx *fasthttp.RequestCtx) *Problem {
+// whyUnreadable is why a request could not be read.
+func whyUnreadable(ctx *fasthttp.RequestCtx) *Problem {
 	conn, ok := ctx.Conn().(*http1.Conn)
 	if !ok || conn.Refusal() == nil {
 		return problem(http.StatusBadRequest, "the request is not HTTP/1.1 as RFC 9112 has it")
@@ -175,18 +185,18 @@ func refused(ctx *fasthttp.RequestCtx) *Problem {
 	}
 }
 
-// refuse answers and counts a request that does not come to observe: its head or its body was too large, too slow or no HTTP.
-func (s *Server) refuse(c *fiber.Ctx, err error) error {
-	if err := s.fail(c, err); err != nil {
+// answerUnobserved answers and counts a request that does not come to observe: its head or its body was too large, too slow or no HTTP.
+func (s *Server) answerUnobserved(c *fiber.Ctx, err error) error {
+	if err := s.answerError(c, err); err != nil {
 		return err
 	}
 	s.count(c, s.traceOf(c), noRoute, 0)
 	return nil
 }
 
-// answer answers a request in the place of a route.
-func (s *Server) answer(ctx *fasthttp.RequestCtx, how func(*fiber.Ctx, error) error, err error) {
+// answerInstead answers a request by an error in the place of a route, in one of two ways: answerError or answerUnobserved.
+func (s *Server) answerInstead(ctx *fasthttp.RequestCtx, answer func(*fiber.Ctx, error) error, err error) {
 	c := s.app.AcquireCtx(ctx)
 	defer s.app.ReleaseCtx(c)
-	_ = how(c, err) // only what has no JSON fails
+	_ = answer(c, err) // only what has no JSON fails
 }

@@ -83,8 +83,9 @@ type Server struct {
 	draining atomic.Bool
 	bodies   *http1.Budget
 	access   atomic.Pointer[access]
-	warned   rarely // of a request without a connection
-	refused  rarely // of a request without a token
+
+	databaseWarned rarely // when the log was last told of a request that the database failed
+	tokenWarned    rarely // and of one without a valid token
 }
 
 // Limits of the HTTP connection itself. Requests are short: what takes longer to arrive is a stuck or hostile client.
@@ -107,7 +108,7 @@ func New(cfg Config) *Server {
 		CaseSensitive:         true,
 		Concurrency:           math.MaxInt32, // the listener has the bound
 		DisableStartupMessage: true,
-		ErrorHandler:          s.refuse,
+		ErrorHandler:          s.answerUnobserved, // of what observe could not answer
 		// A form is a body like any other: read to the end that its length gives, not to its closing boundary. What follows the
 		// boundary would be taken for the next request.
 		DisablePreParseMultipartForm: true,
@@ -117,7 +118,7 @@ func New(cfg Config) *Server {
 	})
 	server := s.app.Server()
 	server.Handler = s.handle(server.Handler)
-	server.ErrorHandler = s.unreadable
+	server.ErrorHandler = s.answerUnreadable
 	fasthttp.SetBodySizePoolLimit(poolBuffers, poolBuffers) // global to the process
 	s.app.Use(s.observe)
 	s.app.Use(s.authenticate)
