@@ -70,12 +70,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, c.refusal
 		case c.chunks != nil:
 			if err := c.join(); err != nil {
-				return 0, c.failed(err)
+				return 0, c.breakOff(err)
 			}
 		case c.left > 0:
 			n, err := c.body(p)
 			if err != nil {
-				return 0, c.failed(err)
+				return 0, c.breakOff(err)
 			}
 			return n, nil
 		case c.stage == handedOn:
@@ -166,14 +166,14 @@ func (c *Conn) readRequest() error {
 	if err != nil && c.r == c.w {
 		return io.EOF // empty lines, and then nothing
 	} else if err != nil {
-		return c.refused(err)
+		return c.beginRefused(err)
 	}
 	h, refusal := parseHead(raw)
 	if refusal == nil {
 		refusal = c.accept(&h, raw)
 	}
 	if refusal != nil {
-		return c.refused(refusal)
+		return c.beginRefused(refusal)
 	}
 	c.stage = handedOn
 	return nil
@@ -299,17 +299,19 @@ func (c *Conn) goOn() error {
 	return err
 }
 
-// refused makes the server see a request that has begun and cannot be read: so it answers.
-func (c *Conn) refused(err error) error {
-	if err := c.failed(err); c.refusal == nil {
+// beginRefused has the server answer a request whose head is refused. An error before the first byte the server takes for the end of a
+// connection between two requests, and answers nothing. So it reads one byte, as if a request had begun, and then the refusal.
+func (c *Conn) beginRefused(err error) error {
+	if err := c.breakOff(err); c.refusal == nil {
 		return err
 	}
 	c.out = []byte("G")
 	return nil
 }
 
-// failed turns what went wrong into a refusal, unless the connection is gone. What follows is not read any more.
-func (c *Conn) failed(err error) error {
+// breakOff ends the reading of a request, and of all that follows it, and returns why: the refusal that is to be answered, or that the
+// connection is gone.
+func (c *Conn) breakOff(err error) error {
 	var refusal *RefusedError
 	switch {
 	case errors.As(err, &refusal):
