@@ -58,7 +58,7 @@ func (s *Server) createBatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	// Room for the answer is made before what it tells is done.
+	// Room for the answer is made first: what has been written has to be told.
 	if conn, ok := c.Context().Conn().(*http1.Conn); ok && !conn.Reserve(orderAnswer*len(batch)+len(c.Request().Body())) {
 		return unavailable("nothing was written: too many large answers are under way")
 	}
@@ -91,7 +91,7 @@ func (s *Server) write(c *fiber.Ctx, request orders.Request) (orders.Result, err
 	return result, err
 }
 
-// answerCreated answers with an object. The notes say what the order is that was not asked for so: they become its last member.
+// answerCreated answers with an object. The notes, which say what was rounded (INPUT=example), become its last member: warnings.
 func (s *Server) answerCreated(c *fiber.Ctx, result orders.Result, notes []string, body []byte) {
 	if len(notes) > 0 {
 		if warnings, err := json.Marshal(notes); err == nil {
