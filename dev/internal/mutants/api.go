@@ -7,7 +7,7 @@ func apiMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "a client that is alone waits for company", By: writer("TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast"),
-			Edits: []Edit{{dir + "writer.go", `min(p.around, gatherOrders)`, `gatherOrders`}},
+			Edits: []Edit{{dir + "writer.go", `min(p.clients, gatherOrders)`, `gatherOrders`}},
 		},
 		{
 			Breaks: "those who are waited for do not wake the writer", By: writer("TestGatheringEndsWithWhomItWaitsFor"),

@@ -110,8 +110,9 @@ func inTime(units []*unit) []*unit {
 	})
 }
 
-// watchForStandby asks what the writer's session waits for when its statement has taken half of its time: when the time is over the server is told to
-// cancel, and nobody knows any more. What is returned ends the watching, and reports whether it was a standby.
+// watchForStandby asks, once a statement has taken half of its time, whether the writer's session waits for a standby. When the time is over
+// it is too late to ask: the statement has been cancelled, and the session waits for nothing. The function that is returned ends the
+// watching, and reports whether the session waited for one.
 func (w *Writer) watchForStandby() (waited func() bool) {
 	if w.cfg.Replicating == nil {
 		return func() bool { return false }
@@ -229,6 +230,8 @@ func unfinished(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, database.ErrUnreplicated)
 }
 
+// halves are two transactions, each with half of the units. Their tries count from 1: what made the whole fail may be the fault of the other
+// half. There is an end all the same, because each half is smaller.
 func halves(tx transaction) []transaction {
 	half := len(tx.units) / 2
 	return []transaction{{tx.units[:half], 1, tx.rehearsed}, {tx.units[half:], 1, tx.rehearsed}}

@@ -17,10 +17,10 @@ import (
 // idle is how long a connection is trusted without having been used.
 const idle = 500 * time.Millisecond
 
-// connected reports whether there is a connection to write on, and makes one when there is none. When orders wait, it first drops a connection
-// that leads to a server which is not the database's any more, or that has died while it was idle. Found out by the next order, that would
-// leave the order's fate in doubt; found out before, it costs a new connection and nothing else.
-func (w *Writer) connected(state database.State) bool {
+// ensureConnection makes a connection to write on when there is none, and reports whether there is one now. When orders wait, it first drops
+// a connection that leads to a server which is not the database's any more, or that has died while it was idle. Found out by the next order,
+// that would leave the order's fate in doubt; found out before, it costs a new connection and nothing else.
+func (w *Writer) ensureConnection(state database.State) bool {
 	switch {
 	case w.conn == nil, w.Queued() == 0:
 	case state.LeadsElsewhere(w.conn.Conn):

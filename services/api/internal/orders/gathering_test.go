@@ -61,10 +61,10 @@ func TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast(t *testing.T) {
 func TestGatheringEndsWithWhomItWaitsFor(t *testing.T) {
 	t.Parallel()
 	request := func(orders int) *unit { return newUnit(Request{Orders: make([]Draft, orders)}, time.Minute) }
-	gathering := func(t *testing.T, around int) (w *Writer, ended chan struct{}, stop context.CancelFunc) {
+	gathering := func(t *testing.T, clients int) (w *Writer, ended chan struct{}, stop context.CancelFunc) {
 		t.Helper()
 		w = NewWriter(WriterConfig{MaxQueue: 1000, MaxBatch: 100}, nil)
-		w.pace = pace{began: time.Now().Add(time.Hour), recent: 1e6, around: around}
+		w.pace = pace{began: time.Now().Add(time.Hour), recent: 1e6, clients: clients}
 		if err := w.enqueue(request(1)); err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestGatheringEndsWithWhomItWaitsFor(t *testing.T) {
 		await.True(t, "it waits, if for anybody", func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return around == 1 || w.expected == around
+			return clients == 1 || w.expected == clients
 		})
 		return w, ended, stop
 	}

@@ -65,8 +65,8 @@ const (
 )
 
 const (
-	// maxTries bounds how often one transaction is tried. Another replica that wrote the same key first costs one more try, and so
-	// does a deadlock or a lost connection.
+	// maxTries bounds how often one transaction is tried; its halves are others. Another replica that wrote the same key first costs one
+	// more try, and so does a deadlock or a lost connection.
 	maxTries = 3
 	// maxDraws bounds it where ids have been taken before, because their sequence is behind: each try draws later ones.
 	maxDraws = 100

@@ -59,8 +59,8 @@ type WriterConfig struct {
 }
 
 // Writer writes orders and their messages. Whatever has gathered while one transaction commits shares the next one (group
-// commit), so a lone request waits for nobody and a crowd costs hardly more commits than a few. Where requests come faster than that makes
-// batches of them, they wait for each other for a moment; see gather.
+// commit), so a lone request waits for nobody and a crowd costs hardly more commits than a few. Under load a transaction also waits a
+// moment for more requests before it begins; see gather.
 //
 // One goroutine ([Writer.Run]) owns the connection. Two or three would be slower: they would share the same disk's
 // flushes and split the batches.
@@ -163,7 +163,7 @@ func (w *Writer) Run(ctx context.Context) {
 	pauses := wait.Pauses{First: 20 * time.Millisecond, Longest: 500 * time.Millisecond}
 	for {
 		state, changed := w.monitor.State()
-		usable := w.connected(state)
+		usable := w.ensureConnection(state)
 		if usable {
 			w.gather(ctx)
 			if batch = w.take(batch[:0]); len(batch) > 0 {
@@ -173,6 +173,7 @@ func (w *Writer) Run(ctx context.Context) {
 				clear(batch)
 				continue
 			}
+			// Nobody waits. After failures only a rehearsal can tell that orders can be written again.
 			usable = w.failures == 0 || w.rehearse() == nil
 		}
 		var retry <-chan time.Time
@@ -182,10 +183,10 @@ func (w *Writer) Run(ctx context.Context) {
 		case state.Up:
 			retry = time.After(pauses.Next())
 			fallthrough
-		default:
+		default: // the database is away: its return is a change of state
 			w.refuseWaiting(ErrUnavailable)
 		}
-		if ctx.Err() != nil && w.finished() {
+		if ctx.Err() != nil && w.closeQueue() {
 			return
 		}
 		select {
@@ -193,12 +194,12 @@ func (w *Writer) Run(ctx context.Context) {
 		case <-changed:
 		case <-retry:
 		case <-ctx.Done():
-			w.finished()
+			w.closeQueue()
 		}
 	}
 }
 
-// gather waits for company for the requests that wait, as long as that is worth it.
+// gather waits until more requests have joined those that wait, where pace says that this is worth it.
 func (w *Writer) gather(ctx context.Context) {
 	until, requests := w.pace.next()
 	left := time.Until(until)
@@ -217,7 +218,7 @@ func (w *Writer) gather(ctx context.Context) {
 	w.mu.Unlock()
 }
 
-// expect has the writer woken no sooner than so many requests wait, or enough orders. It reports false when there is nothing to wait for.
+// expect has the writer woken no sooner than so many requests wait, or enough orders. It reports false when nobody waits, or enough do.
 func (w *Writer) expect(requests int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -267,8 +268,8 @@ func (w *Writer) requests() int {
 	return len(w.waiting)
 }
 
-// finished lets no more requests in, and reports whether none is waiting.
-func (w *Writer) finished() bool {
+// closeQueue lets no more requests in, and reports whether none is left.
+func (w *Writer) closeQueue() (empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
@@ -286,9 +287,9 @@ func (w *Writer) refuseWaiting(err error) {
 	}
 }
 
-// At some thousand requests a second a transaction for each few of them is most of what an order costs the database: a commit takes it as
-// much processor time as twenty orders do. So while requests come that fast, transactions begin gatherFor apart, unless enough orders wait
-// or nobody is left who could come. What it adds to an answer is half of gatherFor; what comes slower, or alone, waits for nothing.
+// A commit costs the database as much processor time as twenty orders do. At some thousand requests a second, transactions of a few orders
+// each would make commits most of what an order costs. So while requests come that fast, transactions begin gatherFor apart, unless enough
+// orders wait or nobody is left who could come. That adds half of gatherFor to an answer. Requests that come slower, or alone, wait for nothing.
 const (
 	gatherFor    = 2 * time.Millisecond
 	gatherOrders = 16                    // are enough: the commit is a small part of what they cost
@@ -298,26 +299,28 @@ const (
 
 // pace knows when transactions began and how fast requests come. Its zero value has seen none. It belongs to the writer's goroutine.
 type pace struct {
-	began  time.Time // the transaction before
+	began  time.Time // when the transaction before did
 	recent float64   // requests of the last gatherWindow or so
-	around int       // requests that were in the transaction before, or waited at its end: with clients that wait for answers, more will hardly come
+	// How many clients send just now: the requests of the transaction before, and those that waited at its end. A client that waits for its
+	// answer sends nothing else meanwhile, so hardly more requests than that will come.
+	clients int
 }
 
 // begin notes a transaction of so many requests.
 func (p *pace) begin(now time.Time, requests int) {
 	p.recent *= math.Exp(-float64(now.Sub(p.began)) / float64(gatherWindow))
 	p.recent += float64(requests)
-	p.began, p.around = now, requests
+	p.began, p.clients = now, requests
 }
 
 // end notes how many requests came during it.
-func (p *pace) end(waiting int) { p.around += waiting }
+func (p *pace) end(waiting int) { p.clients += waiting }
 
-// next is until when the next transaction may wait for how many requests. One that is not to wait has a time that is over.
+// next says for how many requests the next transaction may wait, and until when. That time is over when it is not to wait.
 func (p *pace) next() (until time.Time, requests int) {
 	const enough = gatherRate * float64(gatherWindow) / float64(gatherFor)
 	if p.recent < enough {
 		return time.Time{}, 1
 	}
-	return p.began.Add(gatherFor), min(p.around, gatherOrders)
+	return p.began.Add(gatherFor), min(p.clients, gatherOrders)
 }
