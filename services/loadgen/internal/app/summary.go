@@ -50,8 +50,10 @@ func (r *run) load() *report.Load {
 	return l
 }
 
-// rates are the intended one, that of what was due; the achieved one, that of what was sent; and how much of the schedule was kept: what was
-// sent of what was due, in the time that the schedule takes for it plus what the last request was late. The last arrival's gap belongs to its time.
+// rates are three results of an open model's run:
+//   - intended: what was due, by the time that the schedule takes for it, in orders a second;
+//   - achieved: what was sent, by the time that it took, in orders a second. The gap after the last arrival belongs to that time;
+//   - kept: how much of the schedule was kept, 1 at most: the share of what was due that was sent, less where the last request was late.
 func rates(profile arrivals.Profile, bulk int, start time.Time, snap *measure.Snapshot) (intended, achieved, kept float64) {
 	due, begun := float64(snap.Totals.Due), float64(snap.Totals.Requests)
 	area := due * float64(bulk)

@@ -106,7 +106,7 @@ const (
 	Connect                 // no connection: refused, unreachable, unknown host
 	Timeout                 // no answer in time
 	Reset                   // the connection ended before the answer was complete
-	Broken                  // an answer that is not HTTP, or a 201 that cannot be read
+	Broken                  // anything else, as an answer that is not HTTP or is too large; a success that cannot be read is an answer, which names no orders
 	Failures                // how many there are
 )
 
@@ -115,9 +115,6 @@ var failureNames = [Failures]string{"", "connect", "timeout", "reset", "broken_a
 func (f Failure) String() string { return failureNames[f] }
 
 func classify(err error) Failure {
-	if err == nil {
-		return None
-	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		return Connect
