@@ -132,7 +132,7 @@ func TestBrokenBuildsTurnTheAuditRed(t *testing.T) {
 	}{
 		mutants.CountsNoEffects:    {"undisturbed", stack.Consumer, "1,200 orders completed without an effect"},
 		mutants.DropsOneInThousand: {"undisturbed", stack.Consumer, "1 order stuck"},
-		mutants.AnswersTooEarly:    {"the api is killed", stack.API, "lost: answered 201 and not there"},
+		mutants.AnswersTooEarly:    {"the api is killed", stack.API, "lost: accepted and not there"},
 		mutants.EffectWithoutLease: {"leases are lost", stack.Consumer, "20 orders duplicated"},
 	} {
 		t.Run(twin, func(t *testing.T) {

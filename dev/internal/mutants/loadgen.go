@@ -17,7 +17,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "lost orders are no fault", Quick: true, By: judge,
-			Edits: []Edit{{dir + "report/judge.go", `{a.Lost, "%s lost: answered 201 and not there"},`, ``}},
+			Edits: []Edit{{dir + "report/judge.go", `{a.Lost, "%s lost: accepted and not there"},`, ``}},
 		},
 		{
 			Breaks: "orders that were never answered are no fault", By: judge,
@@ -133,7 +133,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "an answer that is not the order is taken for it", By: goTest(loadgen, "./internal/audit", "TestAnIdThatIsAnothersIsNoOrder"),
-			Edits: []Edit{{dir + "audit/look.go", `case there && b.names(n, &o):`, `case there:`}, {dir + "audit/look.go", `case there:
+			Edits: []Edit{{dir + "audit/look.go", `case there && b.isOrder(n, &o):`, `case there:`}, {dir + "audit/look.go", `case there:
 					b.miss(`, `case false:
 					b.miss(`}},
 		},

@@ -31,7 +31,7 @@ type Options struct {
 	Progress    func(Progress) // told after each look; may be nil
 }
 
-// DefaultOptions are what the command uses, but for the patience.
+// DefaultOptions are those of an audit with this patience. The command has its own concurrency, log and progress.
 func DefaultOptions(patience time.Duration) Options {
 	return Options{
 		Patience: patience, Poll: 250 * time.Millisecond, Confirm: time.Second, Linger: min(patience, 30*time.Second), Concurrency: 8,
@@ -68,16 +68,16 @@ type Auditor struct {
 	notes  []string
 
 	poison      map[int64]client.Order // made of requests that were wrong on purpose, by id
-	queue       *client.Queue          // as last asked; nil when that brought no answer
+	queue       *client.Queue          // as asked before the look; nil when that brought no answer
 	lowestDepth int                    // that it has had; -1 = never asked
-	newest      time.Time              // when the last of the run's orders was made or completed, as far as was seen, by the database's clock
+	newest      time.Time              // when the last of the run's orders seen was made or completed, by the database's clock
 
 	looked       bool      // at all orders, at least once
 	tally        tally     // after the last look
-	open         int       // orders whose fate is open; before the first look that is all
+	open         int       // orders whose fate is open: unsettled and unconfirmed ones; before the first look that is all
 	fewestOpen   int       // that there were
 	lastProgress time.Time // when something was last seen to move
-	unlisted     int       // orders that the listing did not show, in the last look at all
+	unlisted     int       // orders that the last listing did not show, and that were there
 
 	e2e               *measure.Histogram
 	created, finished time.Time // when the last was made, and completed
@@ -113,25 +113,23 @@ func (a *Auditor) Run(ctx context.Context) (Result, error) {
 
 // settle looks at the orders again and again, until nothing more is to be expected.
 func (a *Auditor) settle(ctx context.Context) error {
-	for probed := false; ; {
+	for gapsProbed := false; ; {
 		if err := a.awaitLook(ctx); err != nil {
 			return err
 		}
-		begun, queue := time.Now(), a.queue
-		full := !a.looked || a.open == 0 || a.outOfPatience(begun) || a.pages <= a.open
-		if err := a.look(ctx, full); err != nil {
+		begun := time.Now()
+		list := a.worthListing(begun)
+		if err := a.look(ctx, list); err != nil {
 			return err
 		}
-		// A message that is still in the queue may bring a second effect: what shows is final when it was looked up after the queue was empty.
-		final := a.outOfPatience(begun) || a.open == 0 && a.empty(queue)
-		if !full || !final {
+		if !list || !a.nothingMoreComes(begun) {
 			if !wait.For(ctx, a.pause(time.Since(begun))) {
 				return ctx.Err()
 			}
 			continue
 		}
-		if open := a.open; !probed {
-			probed = true
+		if open := a.open; !gapsProbed {
+			gapsProbed = true
 			if err := a.probeGaps(ctx); err != nil {
 				return err
 			}
@@ -142,6 +140,18 @@ func (a *Auditor) settle(ctx context.Context) error {
 		}
 		return a.confirm(ctx)
 	}
+}
+
+// worthListing says whether a look that begins now lists all orders, and does not only ask for the open ones by their ids: the first look does,
+// and any that may be the last, and where the list takes no more requests.
+func (a *Auditor) worthListing(now time.Time) bool {
+	return !a.looked || a.open == 0 || a.outOfPatience(now) || a.pages <= a.open
+}
+
+// nothingMoreComes says whether the look that began at some moment may be the last: nothing had moved for too long, or every order is settled
+// and the queue was empty before the look. A message that was still there may bring an order a second effect.
+func (a *Auditor) nothingMoreComes(begun time.Time) bool {
+	return a.outOfPatience(begun) || a.open == 0 && a.empty(a.queue)
 }
 
 // cheap is the number of requests that a look may take while the run is being processed. What takes more, listing a million orders to find
@@ -173,8 +183,8 @@ func (a *Auditor) awaitLook(ctx context.Context) error {
 	}
 }
 
-// outOfPatience says whether there had been no progress for too long at some moment: for as long as the patience lasts, or, when every order is settled and
-// only the queue is not empty, as long as that is waited for.
+// outOfPatience says whether there had been no progress for too long at some moment: for as long as the patience lasts, or, when every order
+// is settled and only the queue is not empty, as long as that is waited for.
 func (a *Auditor) outOfPatience(at time.Time) bool {
 	if a.open == 0 {
 		return at.Sub(a.lastProgress) >= a.opt.Linger

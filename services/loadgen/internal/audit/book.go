@@ -13,13 +13,13 @@ type mark uint16
 
 const (
 	seen       mark = 1 << iota // found in this look
-	pending                     // was there and not settled when last seen
+	pending                     // was neither completed nor dead when last seen
 	completed                   // is completed now
 	dead                        // is dead now
 	deadEffect                  // is dead now, and has had its effect
 	twice                       // more than one effect
-	missed                      // not found in the look before
-	lost                        // not found twice
+	missed                      // not found when last looked for
+	lost                        // not found twice in a row
 	noEffect                    // completed, and without an effect
 	altered                     // its data are not those that were sent
 	foreign                     // the id that it was answered with is another order's
@@ -31,7 +31,7 @@ type book struct {
 	ledger *ledger.Ledger
 	orders []entry
 	others map[int][]int64      // further orders with the same key or, without a key, the same data
-	second map[int][]int64      // ids that later answers named
+	second map[int][]int64      // other ids, which later answers named
 	rows   map[int]client.Order // how the noteworthy ones looked; bounded
 	why    map[int]string       // what was found under an id that is not the order's; bounded
 }
@@ -61,12 +61,16 @@ func (b *book) id(n int) int64 {
 	return b.ledger.ID(n)
 }
 
-// names says whether an order as the api shows it is order n.
-func (b *book) names(n int, o *client.Order) bool {
+// isOrder says whether what the api shows is order n, by its key.
+func (b *book) isOrder(n int, o *client.Order) bool {
 	index, m, ok := orders.Parse(b.keys.Run, o.Key)
 	return ok && index == b.keys.Index && m == n
 }
 
+// byKeys says whether the run is known by its keys alone: nobody has seen how its requests were answered.
+func (b *book) byKeys() bool { return b.ledger.Start.IsZero() }
+
+// deviation says how order n, as the api shows it, differs from what was sent; "" when it does not.
 func (b *book) deviation(n int, o *client.Order) string {
 	return o.Deviation(orders.Of(orders.Number(b.keys.Index, n)))
 }

@@ -21,9 +21,9 @@ var ErrNoRun = errors.New("no order bears this run's id")
 // is known of what would be missing before it.
 const strayAfter = 10_000
 
-// Discover finds a run's orders by their keys alone, for an audit without the generator's memory. Numbers were given out one after the other,
-// so one that is missing below the highest found (or below `expected`, when it is above 0, for each generator) is an order that is not there. Whether
-// it was ever accepted nobody can tell: it was lost, or never answered.
+// Discover finds a run's orders by their keys alone, for an audit without the generator's memory. An order that is listed was accepted.
+// Numbers were given out one after the other, so one that is missing below the highest found (or below `expected`, when it is above 0, for
+// each generator) is an order that is not there. Whether it was ever accepted nobody can tell: it was lost, or never answered.
 func Discover(ctx context.Context, api client.API, run string, expected int, patience time.Duration) ([]Part, error) {
 	ids := map[int]map[int]int64{} // by generator and number
 	bulk := map[int]int{}

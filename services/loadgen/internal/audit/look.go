@@ -15,9 +15,9 @@ import (
 	"orderflow.example/services/loadgen/internal/orders"
 )
 
-// look brings the books up to date: from the listing when full, and by id for what that leaves open.
-func (a *Auditor) look(ctx context.Context, full bool) error {
-	if !full {
+// look brings the books up to date: from a list of all orders, and by id for those that it does not show; or only by id, for the open ones.
+func (a *Auditor) look(ctx context.Context, list bool) error {
+	if !list {
 		_, err := a.lookup(ctx, (*book).open)
 		a.count()
 		return err
@@ -44,7 +44,7 @@ func (a *Auditor) look(ctx context.Context, full bool) error {
 	return err
 }
 
-// confirm takes the second look at the orders that the last one missed for the first time.
+// confirm looks once more for the orders that the last look missed for the first time. What it misses again is lost.
 func (a *Auditor) confirm(ctx context.Context) error {
 	if a.tally.unconfirmed == 0 {
 		return nil
@@ -110,7 +110,7 @@ func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
-				case there && b.names(n, &o):
+				case there && b.isOrder(n, &o):
 					found++
 					a.file(&o)
 				case there:

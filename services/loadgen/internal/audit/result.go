@@ -26,7 +26,7 @@ type Result struct {
 
 // Figures count the orders.
 type Figures struct {
-	Accepted   int `json:"accepted"`   // answered 201
+	Accepted   int `json:"accepted"`   // answered with a success or, of a run known by its keys alone, listed when the audit began
 	Completed  int `json:"completed"`  // processed
 	Dead       int `json:"dead"`       // given up by the consumer, in the dead letters
 	Lost       int `json:"lost"`       // accepted, and not there
@@ -40,13 +40,13 @@ type Figures struct {
 	Misnamed     int `json:"misnamed"`     // answered with an id that is not theirs
 	Strays       int `json:"strays"`       // of a run known by its keys alone: keys numbered far beyond the others, which are not accounted for
 
-	Unknown      Unknown `json:"unknown"`       // never answered
+	Unknown      Unknown `json:"unknown"`       // never answered or, of a run known by its keys alone, not listed when the audit began
 	Refused      int     `json:"refused"`       // answered with anything that is neither a success nor worth another try
 	RefusedFound int     `json:"refused_found"` // and there all the same
 	PoisonFound  int     `json:"poison_found"`  // made of requests that were wrong on purpose
 }
 
-// Unknown counts the orders that no try brought an answer for, by what the audit found.
+// Unknown counts the orders that are not known to have been answered, by what the audit found.
 type Unknown struct {
 	Orders    int `json:"orders"`
 	Completed int `json:"found_completed"`
@@ -83,9 +83,9 @@ func (f Figures) String() string {
 // tally is the account so far.
 type tally struct {
 	Figures
-	unsettled   int // orders whose fate is open
-	unconfirmed int // missing once
-	missing     int
+	unsettled   int // orders whose fate is open, and that were not missed when last looked for
+	unconfirmed int // orders whose fate is open, and that were missed once
+	missing     int // orders that were missed, once (unconfirmed) or twice (lost)
 }
 
 // count brings the tally up to date. Fewer open orders than ever are progress; fewer than a moment ago are not.
@@ -205,9 +205,9 @@ func (a *Auditor) fault(b *book, n int) (fault, note string) {
 	state, m, row := b.ledger.State(n), b.orders[n].mark, b.rows[n]
 	switch others := b.others[n]; {
 	case m&lost != 0 && state == ledger.Accepted && b.why[n] != "":
-		return "lost", "answered 201 and not found; " + b.why[n]
+		return "lost", "accepted and not found; " + b.why[n]
 	case m&lost != 0 && state == ledger.Accepted:
-		return "lost", "answered 201 and not found"
+		return "lost", "accepted and not found"
 	case len(others) > 0:
 		return "duplicated", fmt.Sprintf("the same order exists again with id %v", others)
 	case m&twice != 0:
@@ -217,14 +217,16 @@ func (a *Auditor) fault(b *book, n int) (fault, note string) {
 	case b.misnamed(n):
 		return "misnamed", fmt.Sprintf("answered with id %d, which is not this order's", b.ledger.ID(n))
 	case state == ledger.Accepted && m&pending != 0:
-		return "stuck", "answered 201 and still pending"
+		return "stuck", "accepted and still pending"
 	case m&noEffect != 0:
 		return "no_effect", "completed without an effect"
 	case m&deadEffect != 0:
 		return "dead_effect", "dead, and processed all the same"
+	case state == ledger.Sent && b.orders[n].id != 0 && b.byKeys():
+		return "unknown", "not listed at first; found"
 	case state == ledger.Sent && b.orders[n].id != 0:
 		return "unknown", "never answered; found"
-	case state == ledger.Sent && a.looked && b.ledger.Start.IsZero():
+	case state == ledger.Sent && a.looked && b.byKeys():
 		return "unknown", "missing: never answered, or lost"
 	case state == ledger.Sent && a.looked:
 		return "unknown", "never answered; not found"

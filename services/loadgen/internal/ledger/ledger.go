@@ -1,5 +1,6 @@
 // Package ledger remembers what became of every order number of a run, in sixteen bytes each, so that a million orders can be
-// audited from memory. It holds what the generator saw itself, and never what the server says later: that is the audit's.
+// audited from memory. It holds what an audit begins with: what the generator saw itself or, of a run that is known by its keys alone, which
+// of them the api's listing shows. What the api shows of the orders after that is the audit's, and never comes in here.
 package ledger
 
 import (
@@ -7,14 +8,14 @@ import (
 	"time"
 )
 
-// State is what the generator knows of an order.
+// State is what is known of an order before it is audited.
 type State uint32
 
 // The states.
 const (
 	Unused   State = iota // the number was never given out
-	Sent                  // no answer yet; after the run: none at all
-	Accepted              // a 201 was seen
+	Sent                  // no answer yet; after the run: none at all; of a run known by its keys: not listed
+	Accepted              // answered with a success; of a run known by its keys: listed
 	Refused               // the api said no, and would say so again
 )
 
@@ -33,7 +34,7 @@ type Conflict struct {
 
 // Ledger is safe for concurrent use.
 type Ledger struct {
-	Start time.Time // the run's beginning; sent times count from it
+	Start time.Time // the run's beginning; sent times count from it; zero: not known, as when the run is known by its keys alone
 	Bulk  int       // orders in one request
 
 	mu        sync.Mutex
@@ -56,7 +57,7 @@ func (l *Ledger) Claim(limit int) (first, count int) {
 	return first, count
 }
 
-// Restore gives out the numbers up to n, for a ledger that is written from what the api shows.
+// Restore gives out the numbers up to n, of a run that is known by its keys alone.
 func (l *Ledger) Restore(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,8 +92,8 @@ func (l *Ledger) MarkSent(n int, at time.Time) {
 	}
 }
 
-// Accept notes a 201. It returns false when an earlier answer named another id, which it keeps as a conflict. An id of 0 means that
-// the answer did not say.
+// Accept notes that an order was accepted, and its id; 0 means that the answer did not say. It returns false when an earlier answer named
+// another id, which it keeps as a conflict.
 func (l *Ledger) Accept(n int, id int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

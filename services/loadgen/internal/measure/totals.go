@@ -12,7 +12,7 @@ type Totals struct {
 
 	Carried  int64 `json:"orders_carried"` // by all requests, those that are wrong on purpose and duplicates included
 	Sent     int64 `json:"orders_sent"`
-	Accepted int64 `json:"orders_accepted"` // 201
+	Accepted int64 `json:"orders_accepted"` // answered with a success, usually a 201
 	Refused  int64 `json:"orders_refused"`  // valid orders answered with anything that is neither a success nor worth another try
 	Unknown  int64 `json:"orders_unknown"`  // never answered
 	Replayed int64 `json:"orders_replayed"` // accepted by an answer that repeated an earlier one

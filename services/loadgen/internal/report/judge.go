@@ -46,7 +46,7 @@ func (s *Summary) BrokenPromises() []string {
 		n    int
 		text string
 	}{
-		{a.Lost, "%s lost: answered 201 and not there"},
+		{a.Lost, "%s lost: accepted and not there"},
 		{a.Duplicated, "%s duplicated: made or processed more than once"},
 		{a.Altered, "%s altered: stored with other data than were sent"},
 		{a.Misnamed, "%s misnamed: answered with a wrong id"},

@@ -142,7 +142,11 @@ func (s *Summary) auditText(w io.Writer) {
 		row(w, "drain", thresholds.Duration(a.Drain)+" from when the last order was made to when the last one was processed")
 	}
 	if u := a.Unknown; u.Orders > 0 {
-		row(w, "unknown", grouped(int64(u.Orders))+" never answered: "+listed(part{int64(u.Missing), "not found"}, part{int64(u.Completed), "completed"},
+		what := " never answered: "
+		if s.Load == nil { // known by its keys alone
+			what = " never answered, or lost: "
+		}
+		row(w, "unknown", grouped(int64(u.Orders))+what+listed(part{int64(u.Missing), "not found"}, part{int64(u.Completed), "completed"},
 			part{int64(u.Dead), "dead"}, part{int64(u.Pending), "pending"}, part{int64(u.Orders - u.Missing - u.Completed - u.Dead - u.Pending), "not looked for"}))
 	}
 	for _, e := range a.Examples {
