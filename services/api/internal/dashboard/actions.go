@@ -33,7 +33,8 @@ var done = map[string]func(n int64) string{
 	"resumed":  func(int64) string { return "The pause is over." },
 	"redriven": func(n int64) string { return plural(n, "dead letter is", "dead letters are") + " back in the queue." },
 	"kept": func(n int64) string {
-		return plural(n, "dead letter is", "dead letters are") + " back in the queue. Others were left: their orders are not dead, or they take longer than one call may. Do it again to go on."
+		return plural(n, "dead letter is", "dead letters are") + " back in the queue. " +
+			"Others were left: their orders are not dead, or they take longer than one call may. Do it again to go on."
 	},
 	"deleted": func(int64) string { return "The dead letter is deleted. Its order stays dead." },
 }

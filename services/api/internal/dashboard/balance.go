@@ -186,7 +186,8 @@ func (c counts) balance(now time.Time) Balance {
 		b.State = stateLost
 		b.Words = plural(c.Lost, "accepted order is", "accepted orders are") + " pending without a message: nobody will process " +
 			map[bool]string{true: "it", false: "them"}[c.Lost == 1] + "."
-		b.Words += " Something else than Orderflow has taken messages out of the queue, or a part of the database was restored. `api requeue` says which they are, and gives them new ones."
+		b.Words += " Something else than Orderflow has taken messages out of the queue, or a part of the database was restored. " +
+			"`api requeue` says which they are, and gives them new ones."
 	case c.NewestID != nil && (c.LastID == nil || *c.NewestID > *c.LastID+behind):
 		b.State = stateCounting
 		b.Words = "Not all orders have been looked at yet; of those that have been, each is accounted for."

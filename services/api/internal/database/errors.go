@@ -188,7 +188,8 @@ func Reason(err error) string {
 	case pgerrcode.ReadOnlySQLTransaction:
 		return readOnly
 	case pgerrcode.InvalidSQLStatementName, pgerrcode.DuplicatePreparedStatement:
-		return "prepared statements do not last: there is a connection pool in between that is not recognised; if it is in transaction mode, say so with pgbouncer=true in DATABASE_URL"
+		return "prepared statements do not last: there is a connection pool in between that is not recognised; " +
+			"if it is in transaction mode, say so with pgbouncer=true in DATABASE_URL"
 	case pgerrcode.InsufficientPrivilege:
 		if pgErr.Routine == "check_enable_rls" { // the only sign that does not depend on the server's language
 			return "row-level security applies to the role: exempt it (bypassrls), or disable it on the table"

@@ -58,7 +58,8 @@ func (f Facts) Findings() (found []Finding) {
 	say(f.Commit == "local" && f.Synchronous != "", Commit,
 		"synchronous_commit is local where orders are written: a failover loses those that no standby has yet")
 	say(f.Standbys > 0 && f.Synchronous == "", Asynchronous, fmt.Sprintf(
-		"%d standbys replicate and no commit waits for them (synchronous_standby_names is empty): a failover loses the orders that were accepted and that they do not have yet",
+		"%d standbys replicate and no commit waits for them (synchronous_standby_names is empty): "+
+			"a failover loses the orders that were accepted and that they do not have yet",
 		f.Standbys))
 	say(len(f.Unlogged) > 0, Unlogged, strings.Join(f.Unlogged, ", ")+" is unlogged: a crash or a failover empties it")
 	return found

@@ -142,7 +142,10 @@ func (t *story) ending() {
 	o := &t.order
 	switch {
 	case o.status == completed && o.completed != nil:
-		e := Event{Event: completed, At: isotime.Time{Time: *o.completed}, Attempt: &o.attempts, MessageID: number(o.messageID), Consumer: o.processedBy, StartedAt: moment(o.started)}
+		e := Event{
+			Event: completed, At: isotime.Time{Time: *o.completed}, Attempt: &o.attempts, MessageID: number(o.messageID),
+			Consumer: o.processedBy, StartedAt: moment(o.started),
+		}
 		e.DueAt = &isotime.Time{Time: t.due}
 		e.took(t.due, o.started, *o.completed)
 		t.add(e)

@@ -24,7 +24,7 @@ type History struct {
 
 // Event is one thing that happened to an order. What is not known, or does not apply, is left out.
 type Event struct {
-	Event string       `json:"event" enum:"accepted,queued,failed,timed_out,panicked,permanent,crashed,unanswered,lease_lost,released,omitted,redriven,requeued,deleted,completed,dead" doc:"failed, timed_out, panicked, permanent, crashed and completed are how an attempt ended; unanswered: a lease ran out, and nobody knows why; lease_lost: the consumer came back when its lease had run out; released: handed back without an attempt; omitted: what is no longer kept, or never was; redriven, requeued, deleted: what an operator did: put its dead letter back, gave it a new message for one that was gone, deleted its dead letter"`
+	Event string       `json:"event"` // one of EventNames
 	At    isotime.Time `json:"at" doc:"when it ended, where it took time"`
 
 	Attempt   *int32  `json:"attempt,omitempty" doc:"missing when it was no attempt"`
@@ -47,6 +47,19 @@ type Event struct {
 	Reason *string `json:"reason,omitempty" doc:"dead: as in GET /dead-letters"`
 	Error  *string `json:"error,omitempty" doc:"its first 500 characters"`
 }
+
+// EventNames are what [Event.Event] can be, in the order of the API's document.
+var EventNames = []string{
+	accepted, queued, "failed", "timed_out", "panicked", "permanent", "crashed", "unanswered", "lease_lost", "released",
+	omitted, redriven, requeued, deleted, completed, dead,
+}
+
+// EventMeaning says what those of them mean that do not say it by their name.
+const EventMeaning = "failed, timed_out, panicked, permanent, crashed and completed are how an attempt ended; " +
+	"unanswered: a lease ran out, and nobody knows why; lease_lost: the consumer came back when its lease had run out; " +
+	"released: handed back without an attempt; omitted: what is no longer kept, or never was; " +
+	"redriven, requeued, deleted: what an operator did: put its dead letter back, gave it a new message for one that was gone, " +
+	"deleted its dead letter"
 
 // Events that are no outcomes of deliveries.
 const (

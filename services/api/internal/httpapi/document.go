@@ -9,6 +9,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
+
+	"orderflow.example/services/api/internal/history"
 )
 
 // NewOrder documents what [orders.Input.Decode] reads. The price has no multipleOf: validators that calculate with floats, huma's
@@ -58,8 +60,9 @@ func (s *Server) describeCreating(registry huma.Registry) {
 	}
 	key := &huma.Param{
 		Name: keyHeader, In: "header",
-		Description: "Makes retries safe: the same key with the same values is answered as it was the first time. Keys belong to the call, and are known as long as their order is kept",
-		Schema:      &huma.Schema{Type: huma.TypeString, Pattern: "^[!-~]{1,200}$"},
+		Description: "Makes retries safe: the same key with the same values is answered as it was the first time. " +
+			"Keys belong to the call, and are known as long as their order is kept",
+		Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[!-~]{1,200}$"},
 	}
 	replayed := text("\"true\" when the idempotency key was known; the answer is then the first one")
 
@@ -113,6 +116,15 @@ func (s *Server) describeRetryAfter() {
 	}
 }
 
+// describeEvents says what an event of an order's story can be, which would be too long for a struct's tag.
+func (s *Server) describeEvents() {
+	event := s.api.OpenAPI().Components.Schemas.Map()["Event"].Properties["event"]
+	for _, name := range history.EventNames {
+		event.Enum = append(event.Enum, name)
+	}
+	event.Description = history.EventMeaning
+}
+
 //go:embed docs.html
 var docsPage []byte
 
@@ -142,6 +154,7 @@ func (s *Server) describeTokens() {
 // documentation serves the document, and a page to read it by, which loads nothing from elsewhere.
 func (s *Server) documentation() {
 	s.describeRetryAfter()
+	s.describeEvents()
 	s.describeTokens()
 	document := sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(s.api.OpenAPI(), "", "  ") })
 	s.app.Get("/openapi.json", func(c *fiber.Ctx) error {
@@ -156,7 +169,8 @@ func (s *Server) documentation() {
 	s.app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("docs", fiber.StatusFound) }) // relative: a proxy may have cut a prefix off
 	s.app.Get("/redoc", func(c *fiber.Ctx) error { return c.Redirect("docs", fiber.StatusFound) })
 	s.app.Get("/docs", func(c *fiber.Ctx) error {
-		c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "+
+			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 		c.Response().Header.SetContentType(fiber.MIMETextHTMLCharsetUTF8)
 		c.Response().SetBodyRaw(docsPage)

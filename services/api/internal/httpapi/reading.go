@@ -54,9 +54,10 @@ func (s *Server) reading() {
 
 	register(s, huma.Operation{
 		OperationID: "get-order-history", Method: http.MethodGet, Path: "/orders/{id}/history", Tags: []string{"orders"},
-		Summary:     "One order's story",
-		Description: "What happened to the order, from its acceptance to its end: each attempt with how long it waited and worked, hand-backs, lost leases, redrives. Of an order that does not come to an end the first 20 events and the last 20 are kept.",
-		Errors:      []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+		Summary: "One order's story",
+		Description: "What happened to the order, from its acceptance to its end: each attempt with how long it waited and worked, hand-backs, " +
+			"lost leases, redrives. Of an order that does not come to an end the first 20 events and the last 20 are kept.",
+		Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, func(ctx context.Context, in *getOrderInput) (*historyOutput, error) {
 		story, err := s.cfg.History.Get(ctx, in.ID)
 		if err != nil {

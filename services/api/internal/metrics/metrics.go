@@ -109,17 +109,23 @@ func (m *Metrics) Read(s Sources) {
 		queueCollector{s.Up, s.Queue},
 		gauge("orderflow_api_write_queue_orders", "Orders that wait for their transaction.", func() float64 { return float64(s.Queued()) }),
 		counter("orderflow_api_notifications_total", "Notifications sent to consumers.", s.Notified),
-		gauge("orderflow_api_stranded_orders", "Pending orders without a message, as far as the search has come: nobody will process them.", func() float64 { return float64(s.Housekeeping().Stranded) }),
-		gauge("orderflow_api_stranded_search_age_seconds", "How long ago the latest commit was that this search has come to; while it has come to none, how long this process has been running.", func() float64 {
-			return max(0, time.Since(s.Housekeeping().LookedAt).Seconds())
-		}),
-		counter("orderflow_api_retention_orders_deleted_total", "Orders that were deleted because ORDER_RETENTION or DEAD_LETTER_RETENTION was over.", func() int64 { return s.Housekeeping().OrdersDeleted }),
-		counter("orderflow_api_retention_dead_letters_deleted_total", "Dead letters that were deleted because DEAD_LETTER_RETENTION was over.", func() int64 { return s.Housekeeping().LettersDeleted }),
-		counter("orderflow_api_housekeeping_failures_total", "Steps of the search and of the deletion that failed.", func() int64 { return s.Housekeeping().Failures }),
+		gauge("orderflow_api_stranded_orders", "Pending orders without a message, as far as the search has come: nobody will process them.",
+			func() float64 { return float64(s.Housekeeping().Stranded) }),
+		gauge("orderflow_api_stranded_search_age_seconds",
+			"How long ago the latest commit was that this search has come to; while it has come to none, how long this process has been running.",
+			func() float64 { return max(0, time.Since(s.Housekeeping().LookedAt).Seconds()) }),
+		counter("orderflow_api_retention_orders_deleted_total", "Orders that were deleted because ORDER_RETENTION or DEAD_LETTER_RETENTION was over.",
+			func() int64 { return s.Housekeeping().OrdersDeleted }),
+		counter("orderflow_api_retention_dead_letters_deleted_total", "Dead letters that were deleted because DEAD_LETTER_RETENTION was over.",
+			func() int64 { return s.Housekeeping().LettersDeleted }),
+		counter("orderflow_api_housekeeping_failures_total", "Steps of the search and of the deletion that failed.",
+			func() int64 { return s.Housekeeping().Failures }),
 		gauge("orderflow_api_connections", "Connections of clients.", func() float64 { return float64(s.Connections().Open) }),
-		gauge("orderflow_api_connections_limit", "Connections of clients that there may be: MAX_CONNECTIONS, or what files and memory allow.", func() float64 { return float64(s.Connections().Most) }),
+		gauge("orderflow_api_connections_limit", "Connections of clients that there may be: MAX_CONNECTIONS, or what files and memory allow.",
+			func() float64 { return float64(s.Connections().Most) }),
 		counter("orderflow_api_connections_evicted_total", "Connections that were closed to make room for others.", func() int64 { return s.Connections().Evicted }),
-		counter("orderflow_api_accept_failures_total", "Attempts to accept a connection that failed, for want of descriptors or memory.", func() int64 { return s.Connections().Failed }),
+		counter("orderflow_api_accept_failures_total", "Attempts to accept a connection that failed, for want of descriptors or memory.",
+			func() int64 { return s.Connections().Failed }),
 		gauge("orderflow_api_body_budget_used_bytes", "Memory that large requests and answers have.", func() float64 { return float64(s.Bodies().Used) }),
 		gauge("orderflow_api_body_budget_limit_bytes", "Memory that they may have: BODY_BUDGET.", func() float64 { return float64(s.Bodies().Size) }),
 		counter("orderflow_api_body_budget_refused_total", "Large requests and answers for which there was no room.", func() int64 { return s.Bodies().Refused }),
@@ -138,7 +144,8 @@ func (m *Metrics) Read(s Sources) {
 func riskGauges(s Sources) (all []prometheus.Collector) {
 	for _, risk := range s.Risks {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "orderflow_api_durability_risk", Help: "1 while a crash or a failover would lose accepted orders for this reason; orders: whether they are accepted or refused meanwhile.",
+			Name:        "orderflow_api_durability_risk",
+			Help:        "1 while a crash or a failover would lose accepted orders for this reason; orders: whether they are accepted or refused meanwhile.",
 			ConstLabels: prometheus.Labels{"risk": risk, "orders": map[bool]string{false: "accepted", true: "refused"}[s.Strict]},
 		}, func() float64 {
 			for _, f := range s.Durability() {

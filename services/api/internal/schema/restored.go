@@ -32,7 +32,8 @@ func noteRestored(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {
 		return fmt.Errorf("look at what was restored: %w", err)
 	}
 	if completed != nil {
-		log.WarnContext(ctx, "orders are older than the schema, and orderflow.installation was not restored with them: receivers will treat repeated webhooks as new. "+
+		log.WarnContext(ctx, "orders are older than the schema, and orderflow.installation was not restored with them: "+
+			"receivers will treat repeated webhooks as new. "+
 			"Empty it (truncate orderflow.installation) and restore it from the dump (pg_restore --data-only --schema=orderflow --table=installation)",
 			"completed_at", completed.UTC())
 	}

@@ -51,7 +51,8 @@ func newSession(ctx context.Context, call *program.Call, cfg *config.Config, com
 			return nil, err
 		}
 	}
-	s.log.Info("starting", slog.String("command", command), slog.String("version", call.Version), slog.String("run_id", cfg.RunID), slog.Any("settings", cfg.Changed()))
+	s.log.Info("starting", slog.String("command", command), slog.String("version", call.Version),
+		slog.String("run_id", cfg.RunID), slog.Any("settings", cfg.Changed()))
 	return s, nil
 }
 

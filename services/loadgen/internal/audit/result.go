@@ -191,7 +191,10 @@ func (a *Auditor) examples() []Example {
 	for _, id := range slices.Sorted(maps.Keys(a.poison)) {
 		if o := a.poison[id]; counts["poison_found"] < maxExamples {
 			counts["poison_found"]++
-			out = append(out, Example{Fault: "poison_found", Key: o.Key, ID: id, CreatedAt: o.CreatedAt, Status: o.Status, Attempts: o.Attempts, Note: "made of a request that is invalid"})
+			out = append(out, Example{
+				Fault: "poison_found", Key: o.Key, ID: id, CreatedAt: o.CreatedAt, Status: o.Status, Attempts: o.Attempts,
+				Note: "made of a request that is invalid",
+			})
 		}
 	}
 	slices.SortStableFunc(out, func(x, y Example) int {

@@ -41,7 +41,7 @@ func (w *worker) request(ctx context.Context, kind orders.Kind, count int, begun
 		if r.tries > 0 {
 			sent = time.Now()
 			if r.answer.Failure == client.None {
-				waiting = sent // what the last answer asked for was not this request's waiting
+				waiting = sent // there was an answer: the pause that it asked for is no silence
 			}
 		}
 		r.answer = w.poster.Post(w.key, w.body)
@@ -65,7 +65,8 @@ func (w *worker) request(ctx context.Context, kind orders.Kind, count int, begun
 			r.cause = r.last
 		}
 		pause := retry.pause(r.tries, r.answer.RetryAfter)
-		w.g.Log.Debug("retry", slog.String("key", string(w.key)), slog.Int("try", r.tries), slog.String("after", r.last), slog.Any("error", r.answer.Err), slog.Duration("pause", pause))
+		w.g.Log.Debug("retry", slog.String("key", string(w.key)), slog.Int("try", r.tries), slog.String("after", r.last),
+			slog.Any("error", r.answer.Err), slog.Duration("pause", pause))
 		if r.ended.Add(pause).After(until) {
 			r.outcome = measure.Unknown
 			return r

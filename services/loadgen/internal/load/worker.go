@@ -69,9 +69,11 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 		for i := range count {
 			w.g.Ledger.Refuse(first + i)
 		}
-		w.g.Log.Log(ctx, w.g.failureLevel(), "order refused", slog.String("key", string(w.key)), slog.Int("status", r.answer.Status), slog.String("answer", excerpt(r.answer.Body)))
+		w.g.Log.Log(ctx, w.g.failureLevel(), "order refused", slog.String("key", string(w.key)), slog.Int("status", r.answer.Status),
+			slog.String("answer", excerpt(r.answer.Body)))
 	case measure.Unknown:
-		w.g.Log.Log(ctx, w.g.failureLevel(), "order given up", slog.String("key", string(w.key)), slog.String("last", r.last), slog.Int("tries", r.tries), slog.Any("error", r.answer.Err))
+		w.g.Log.Log(ctx, w.g.failureLevel(), "order given up", slog.String("key", string(w.key)), slog.String("last", r.last),
+			slog.Int("tries", r.tries), slog.Any("error", r.answer.Err))
 	}
 	return true
 }

@@ -136,7 +136,8 @@ var (
 	orderedDesc  = desc("faults_total", "Faults that happened on order.", "fault")
 	idsDesc      = desc("ids", "Ids that are remembered.")
 	keysDesc     = desc("keys", "Keys that a signature may have been made with: several while one replaces another.")
-	wrongDesc    = desc("wrong_ids", "Ids that came again with other data (altered), for another order (mistaken), or for an order that had come under another id (renamed).", "wrong")
+	wrongDesc    = desc("wrong_ids", "Ids that came again with other data (altered), for another order (mistaken), "+
+		"or for an order that had come under another id (renamed).", "wrong")
 )
 
 // Describe names the metrics.

@@ -100,7 +100,8 @@ func (s *Summary) judgeLoad(t *measure.Totals) {
 		s.Faults = append(s.Faults, several(n, "poison or duplicate request")+" never answered")
 	}
 	if t.Dropped > 0 {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s arrivals were dropped: the api was not sent the load that was asked for", grouped(t.Dropped), grouped(t.Due)))
+		s.Warnings = append(s.Warnings, fmt.Sprintf(
+			"%s of %s arrivals were dropped: the api was not sent the load that was asked for", grouped(t.Dropped), grouped(t.Due)))
 	}
 }
 

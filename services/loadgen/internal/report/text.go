@@ -81,7 +81,8 @@ func (s *Summary) loadText(w io.Writer) {
 	for status, n := range t.Status {
 		tries[strconv.Itoa(status)] = n
 	}
-	row(w, "tries", fmt.Sprintf("%s: %s; %s retries, error rate %s", grouped(t.Tries), counts(tries), grouped(t.Retries), thresholds.Format(t.ErrorRate(), thresholds.Ratio)))
+	row(w, "tries", fmt.Sprintf("%s: %s; %s retries, error rate %s", grouped(t.Tries), counts(tries), grouped(t.Retries),
+		thresholds.Format(t.ErrorRate(), thresholds.Ratio)))
 	if len(t.Unheard) > 0 {
 		row(w, "", "answers lost after the commit (the retry was a replay): "+counts(t.Unheard))
 	}
