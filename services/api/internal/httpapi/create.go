@@ -16,7 +16,7 @@ import (
 
 // The two calls that write orders do without huma: they are what the service is measured by, and reading the body by
 // reflection costs several times what strict reading by hand does (BenchmarkCreateOrder). They stand in the OpenAPI
-// document all the same; see describe.
+// document all the same; see describeCreating.
 func (s *Server) creating() {
 	s.app.Post("/orders", s.createOrder)
 	s.app.Post(batchPath, s.createBatch)

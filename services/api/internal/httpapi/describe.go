@@ -90,8 +90,8 @@ type Order struct {
 	Warnings       []string   `json:"warnings,omitempty" doc:"only in the answer to a POST, with INPUT=example: what was rounded"`
 }
 
-// register adds a call that reads by way of the database: with the request's deadline, a refusal at once when the database
-// is known to be away, a second try when a connection turns out to be stale, and errors in the one form.
+// register adds a call that huma reads and answers: with a deadline, a refusal at once when the database is known to be away, a second try
+// of what only reads when a connection turns out to be stale, and errors in the one form.
 func register[I, O any](s *Server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
 	op.Errors = append(op.Errors, http.StatusServiceUnavailable)
 	op.Middlewares = append(op.Middlewares, s.strictQuery)
@@ -125,7 +125,7 @@ func worthAnotherTry(err error) bool {
 	return false
 }
 
-// adminTimeout is the deadline of the calls that change dead letters.
+// adminTimeout is the deadline of the calls for admins, some of which move thousands of dead letters.
 const adminTimeout = time.Minute
 
 // rarely lets pass what is worth saying, but not every time.

@@ -77,9 +77,11 @@ func (t requestTrace) end(c *fiber.Ctx, route string) {
 	t.span.End()
 }
 
-// traceOrders says in a request for the writer what the orders' messages bear of the trace. Where it is recorded, that is a span of their own. Messages
-// of a trace that nobody follows bear none: its id was made for this request's answer and log lines, and means nothing to others. Where it is this
-// service that has decided so, they say that much, because consumers would decide anew.
+// traceOrders puts into a request for the writer what the orders' messages bear of its trace:
+//   - a trace that is recorded: a span of the orders' own, which begins here;
+//   - one that the caller has begun: that;
+//   - one that was only made for this request's answer and log lines: nothing, because its id means nothing to others. Where this service
+//     decides on traces, the messages say that it has decided against, or consumers would decide anew.
 func (s *Server) traceOrders(t requestTrace, request *orders.Request) {
 	request.Trace = t.context
 	switch {
