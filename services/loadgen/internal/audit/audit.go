@@ -28,7 +28,7 @@ type Options struct {
 	Linger      time.Duration // how long to wait for the queue to be empty once every order is settled
 	Concurrency int           // requests under way at most
 	Log         *slog.Logger
-	Progress    func(Progress) // told after each look; may be nil
+	Progress    func(Progress) // told each time that the queue was asked, before a look or instead of one; may be nil
 }
 
 // DefaultOptions are those of an audit with this patience. The command has its own concurrency, log and progress.

@@ -31,7 +31,7 @@ type Figures struct {
 	Dead       int `json:"dead"`       // given up by the consumer, in the dead letters
 	Lost       int `json:"lost"`       // accepted, and not there
 	Duplicated int `json:"duplicated"` // had their effect more than once, or exist more than once
-	Stuck      int `json:"stuck"`      // still pending when the audit's patience was over
+	Stuck      int `json:"stuck"`      // still pending when the audit ended: its patience was over, or it was cut short
 
 	Undetermined int `json:"undetermined"` // not looked at, or not twice, when the audit was cut short
 	NoEffect     int `json:"no_effect"`    // completed, with no effect recorded

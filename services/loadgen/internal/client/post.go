@@ -102,11 +102,11 @@ type Failure uint8
 
 // The failures.
 const (
-	None     Failure = iota // there was an answer
+	None     Failure = iota // there was an answer, if only one that cannot be read
 	Connect                 // no connection: refused, unreachable, unknown host
 	Timeout                 // no answer in time
 	Reset                   // the connection ended before the answer was complete
-	Broken                  // anything else, as an answer that is not HTTP or is too large; a success that cannot be read is an answer, which names no orders
+	Broken                  // anything else: what came is no HTTP, or too large
 	Failures                // how many there are
 )
 
