@@ -46,7 +46,7 @@ type Totals struct {
 const (
 	Altered = "altered"    // it shows other data than were sent
 	NoID    = "without_id" // it does not name every order's id
-	Not201  = "not_201"    // its status is another than 201, and it is no replay
+	Not201  = "not_201"    // its status is another than 201, although it answers a first try and is no replay
 )
 
 // Special counts the requests of one special kind. For poison and oversized ones the expected answer is a refusal; for a duplicate
