@@ -72,7 +72,7 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "whoever may scrape may profile", By: live("TestMetrics"),
-			Edits: []Edit{{api + "/serve.go", `cfg.Pprof`, `true`}},
+			Edits: []Edit{{api + "/serve.go", `p.cfg.Pprof`, `true`}},
 		},
 		{
 			Breaks: "an Ingress publishes an api that asks nobody", By: suite("validate"),

@@ -51,15 +51,15 @@ func probeMutants() []Mutant {
 		},
 		{
 			Breaks: "the api is ready while it ends", By: goTest(api, ".", "TestShutdownGoesOnServingForAWhile"),
-			Edits: []Edit{{api + "/serve.go", "	server.Drain()\n", ""}},
+			Edits: []Edit{{api + "/serve.go", "	p.server.Drain()\n", ""}},
 		},
 		{
 			Breaks: "the api ends before the world has taken note", By: goTest(api, ".", "TestShutdownGoesOnServingForAWhile"),
-			Edits: []Edit{{api + "/serve.go", "time.Sleep(cfg.ShutdownDelay)", "time.Sleep(0)"}},
+			Edits: []Edit{{api + "/serve.go", "time.Sleep(p.cfg.ShutdownDelay)", "time.Sleep(0)"}},
 		},
 		{
 			Breaks: "the writer ends before the requests that wait for it", By: goTest(api, ".", "TestShutdownAnswersWhatIsUnderWay"),
-			Edits: []Edit{{api + "/serve.go", "	server.Drain()\n", "	server.Drain()\n	stopWriter()\n"}},
+			Edits: []Edit{{api + "/serve.go", "	p.server.Drain()\n", "	p.server.Drain()\n	stopWriter()\n"}},
 		},
 	}
 }
