@@ -74,7 +74,8 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 	}
 }
 
-// A build whose acks do not ask whether the lease still holds ends red, and for that reason; the same fault with the real one ends green.
+// A build whose acks do not ask whether the lease still holds ends red, and so does one whose api writes twice what has no key, each for that
+// reason; the same fault with the real one ends green.
 func TestTheVerdictIsRedForABrokenBuild(t *testing.T) {
 	t.Parallel()
 	sound := open(t)
@@ -88,32 +89,46 @@ func TestTheVerdictIsRedForABrokenBuild(t *testing.T) {
 			t.Error(details(r))
 		}
 	})
-	t.Run("broken", func(t *testing.T) {
-		t.Parallel()
-		root, err := stack.Root()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := mutants.Twin(mutants.AcksWithoutLease)
-		if err != nil {
-			t.Fatal(err)
-		}
-		overlay, err := m.Overlay(root, t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		changed, err := stack.BuildOverlaid(t.Context(), sound.Session, root, overlay, stack.Consumer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		broken := *sound
-		broken.Binaries = maps.Clone(sound.Binaries)
-		maps.Copy(broken.Binaries, changed)
-		r := broken.Run(bounded(t), faults[0])
-		if want := "FAILED: orders completed under a lease that another consumer had taken over"; !r.Failed() || !chaos.Failed([]chaos.Result{r}) || !strings.Contains(details(r), want) {
-			t.Errorf("%q is not in:\n%s", want, details(r))
-		}
-	})
+	for twin, test := range map[string]struct {
+		service stack.Service
+		want    string
+	}{
+		mutants.AcksWithoutLease: {stack.Consumer, "FAILED: orders completed under a lease that another consumer had taken over"},
+		mutants.WritesTwice:      {stack.API, "FAILED: orders made or processed twice"},
+	} {
+		t.Run(twin, func(t *testing.T) {
+			t.Parallel()
+			broken := *sound
+			broken.Binaries = maps.Clone(sound.Binaries)
+			maps.Copy(broken.Binaries, build(t, sound, twin, test.service))
+			r := broken.Run(bounded(t), faults[0])
+			if !r.Failed() || !chaos.Failed([]chaos.Result{r}) || !strings.Contains(details(r), test.want) {
+				t.Errorf("%q is not in:\n%s", test.want, details(r))
+			}
+		})
+	}
+}
+
+// build builds a service's broken twin.
+func build(t *testing.T, suite *chaos.Suite, twin string, service stack.Service) stack.Binaries {
+	t.Helper()
+	root, err := stack.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := mutants.Twin(twin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := m.Overlay(root, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	binaries, err := stack.BuildOverlaid(t.Context(), suite.Session, root, overlay, service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binaries
 }
 
 func details(r chaos.Result) string {

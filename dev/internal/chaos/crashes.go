@@ -61,12 +61,12 @@ func killer(how string, limited func(*stack.Node) error) func(context.Context, *
 		}
 		client := &http.Client{Timeout: probeTimeout}
 		defer client.CloseIdleConnections()
-		_, id, err := post(ctx, client, r.api.URL()+"/orders", killerBody)
+		_, bomb, err := post(ctx, client, r.api.URL()+"/orders", killerBody)
 		if err != nil {
 			return fmt.Errorf("post the killer: %w", err)
 		}
 		if err := r.patiently(ctx, "the killer is dead", func() (bool, error) {
-			dead, err := r.scalar(ctx, `select count(*) from public.orders where id = $1 and status = 'dead'`, id)
+			dead, err := r.scalar(ctx, `select count(*) from public.orders where id = $1 and status = 'dead'`, bomb.ID)
 			return dead == 1, err
 		}); err != nil {
 			return err
@@ -78,7 +78,7 @@ func killer(how string, limited func(*stack.Node) error) func(context.Context, *
 		if err := k.stop(); err != nil {
 			return err
 		}
-		return r.checkKiller(ctx, id, maxCrashes, k.restarts())
+		return r.checkKiller(ctx, bomb.ID, maxCrashes, k.restarts())
 	}
 }
 

@@ -4,7 +4,7 @@ import "context"
 
 // A message that has been read by a second consumer must not be completed under the lease of the first: that is the lease check, and the
 // ledger alone cannot see it, because a message can be deleted only once, whoever does it. So a trigger notes who reads each message, and
-// the order says who completed it.
+// the order says who completed it. An order that nobody says to have completed, or whose message nobody has read, is broken as well.
 const (
 	recordReadsSQL = `
 		create table public.chaos_reads (msg_id bigint, read_ct integer, reader text);
@@ -17,8 +17,8 @@ const (
 		  for each row when (new.read_ct > old.read_ct) execute function public.chaos_note_read()`
 	brokenSQL = `
 		select count(*) from public.orders as o
-		  join (select distinct on (msg_id) msg_id, reader from public.chaos_reads order by msg_id, read_ct desc) as last on last.msg_id = o.message_id
-		 where o.status = 'completed' and last.reader <> 'orderflow-consumer ' || o.processed_by`
+		  left join (select distinct on (msg_id) msg_id, reader from public.chaos_reads order by msg_id, read_ct desc) as last on last.msg_id = o.message_id
+		 where o.status = 'completed' and last.reader is distinct from 'orderflow-consumer ' || o.processed_by`
 	deliveredAgainSQL = `select count(*) from (select from public.chaos_reads group by msg_id having count(*) > 1) as again`
 )
 

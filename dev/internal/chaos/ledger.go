@@ -11,13 +11,17 @@ import (
 )
 
 // ledgerSQL counts what the orders say of themselves. effects is raised with every effect that commits and guarded by nothing: an
-// order that was processed twice shows a 2. Times are the database's.
+// order that was processed twice shows a 2. An order of a prober's that was written twice shows the same product twice: what was never
+// answered may be there once. The queue is counted in the same statement, which is one snapshot: when it is empty, the orders show what the
+// last message has done. Times are the database's.
 const ledgerSQL = `
 select count(*) filter (where status = 'completed'),
        count(*) filter (where status = 'dead'),
        count(*) filter (where status = 'pending'),
        count(*) filter (where effects > 1),
        count(*) filter (where (status = 'completed') <> (effects = 1) and effects <= 1),
+       count(*) filter (where customer_name like 'Prober %') - count(distinct (customer_name, product_name)) filter (where customer_name like 'Prober %'),
+       (select count(*) from pgmq.q_order_queue),
        coalesce(sum(greatest(attempts - 1, 0)), 0)::bigint,
        coalesce(max(attempts), 0),
        coalesce(extract(epoch from max(completed_at - created_at)), 0)::float8,
@@ -28,6 +32,8 @@ from public.orders`
 type ledger struct {
 	completed, dead, pending int64
 	twice, mismatched        int64
+	doubled                  int64 // rows of an order that is there already
+	queued                   int64 // messages
 	retried, mostAttempts    int64
 	slowest                  time.Duration
 	lastBefore, firstAfter   *time.Time
@@ -55,7 +61,7 @@ func (r *Rig) readLedger(ctx context.Context) (ledger, error) {
 	var l ledger
 	var seconds float64
 	err = conn.QueryRow(ctx, ledgerSQL, r.causeAt.Add(r.skew)).Scan(&l.completed, &l.dead, &l.pending, &l.twice, &l.mismatched,
-		&l.retried, &l.mostAttempts, &seconds, &l.lastBefore, &l.firstAfter)
+		&l.doubled, &l.queued, &l.retried, &l.mostAttempts, &seconds, &l.lastBefore, &l.firstAfter)
 	if err != nil {
 		return ledger{}, fmt.Errorf("read the ledger: %w", err)
 	}
@@ -66,20 +72,11 @@ func (r *Rig) readLedger(ctx context.Context) (ledger, error) {
 // gather collects what is known of all orders, once they have come to rest.
 func (r *Rig) gather(ctx context.Context, a stack.Report, exitCode int) (evidence, error) {
 	e := evidence{account: a, exitCode: exitCode, causeAt: r.causeAt.Add(r.skew), lag: r.lag.most()}
-	// The load generator waits for its own orders; the prober's last ones may need a moment more. The queue may hold a message of
-	// an order that is settled (a second delivery): what it would do has to be seen too.
-	e.unsettled = r.until(ctx, "all orders settled and the queue empty", func() (bool, error) {
-		var err error
-		if e.ledger, err = r.readLedger(ctx); err != nil || e.ledger.pending > 0 {
-			return false, err
-		}
-		depth, err := r.scalar(ctx, "select count(*) from pgmq.q_order_queue")
-		return err == nil && depth == 0, err
-	})
+	e.ledger, e.unsettled = r.settled(ctx)
 	probed := r.prober.accepted()
 	e.probes, e.probed = int64(len(r.prober.all())), int64(len(probed))
 	var err error
-	if e.probedCompleted, err = r.scalar(ctx, `select count(*) from public.orders where id = any($1) and status = 'completed'`, probed); err != nil {
+	if e.probedCompleted, err = r.completed(ctx, r.prober.customer, probed); err != nil {
 		return e, err
 	}
 	if r.handler() == HandlerSQL {
@@ -101,6 +98,37 @@ func (r *Rig) gather(ctx context.Context, a stack.Report, exitCode int) (evidenc
 		e.lives = append(e.lives, life{n.Name, n.Process() == p && p.Running()})
 	}
 	return e, nil
+}
+
+// settled reads the ledger when all orders have come to rest, or as it is when they do not. The load generator waits for its own orders;
+// the prober's last ones may need a moment more. The queue may hold a message of an order that is settled (a second delivery): what it
+// would do has to be seen too.
+func (r *Rig) settled(ctx context.Context) (l ledger, unsettled error) {
+	unsettled = r.until(ctx, "all orders settled and the queue empty", func() (bool, error) {
+		var err error
+		l, err = r.readLedger(ctx)
+		return err == nil && l.atRest(), err
+	})
+	return l, unsettled
+}
+
+// atRest says that nothing is going to happen to the orders any more.
+func (l *ledger) atRest() bool { return l.pending == 0 && l.queued == 0 }
+
+// completedSQL counts the orders that are completed, of those that were answered with an id and a time and are still what was ordered.
+const completedSQL = `
+select count(*)
+from unnest($2::bigint[], $3::timestamptz[], $4::text[]) as probe (id, created_at, product_name)
+join public.orders as o using (id, created_at, product_name)
+where o.customer_name = $1 and o.status = 'completed'`
+
+// completed is how many of a prober's orders are.
+func (r *Rig) completed(ctx context.Context, customer string, probes []probe) (int64, error) {
+	ids, times, products := make([]int64, len(probes)), make([]time.Time, len(probes)), make([]string, len(probes))
+	for i, one := range probes {
+		ids[i], times[i], products[i] = one.order.ID, one.order.CreatedAt, one.product
+	}
+	return r.scalar(ctx, completedSQL, customer, ids, times, products)
 }
 
 // recovery is the time from the cause's end until both the first order posted after it and the last one posted before it were

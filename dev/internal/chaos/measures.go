@@ -34,6 +34,11 @@ func idle(ctx context.Context, r *Rig) error {
 	p50, p99 := percentile(latencies, 50), percentile(latencies, 99)
 	r.quick("p50 from POST to completed, one order at a time", p50, 10*time.Millisecond)
 	r.quick("p99 of the same", p99, 50*time.Millisecond)
+	l, err := r.settled(ctx)
+	if err != nil {
+		return err
+	}
+	r.result.judgeAlone(l)
 	return nil
 }
 
@@ -87,9 +92,9 @@ func (r *Rig) oneByOne(ctx context.Context, n int) ([]time.Duration, error) {
 	defer client.CloseIdleConnections()
 	var latencies []time.Duration
 	var late []time.Duration
-	for range n {
+	for i := range n {
 		sent := time.Now()
-		status, id, err := post(ctx, client, r.api.URL()+"/orders", probeBody)
+		status, order, err := post(ctx, client, r.api.URL()+"/orders", probeBody(proberName(1), fmt.Sprintf("Probe %d", i)))
 		if err != nil {
 			return nil, fmt.Errorf("POST /orders: %d: %w", status, err)
 		}
@@ -101,7 +106,7 @@ func (r *Rig) oneByOne(ctx context.Context, n int) ([]time.Duration, error) {
 		err = r.until(ctx, "the order is settled", func() (bool, error) {
 			var status string
 			var at *time.Time
-			if err := conn.QueryRow(ctx, "select status, attempts, completed_at from public.orders where id = $1", id).Scan(&status, &attempts, &at); err != nil {
+			if err := conn.QueryRow(ctx, "select status, attempts, completed_at from public.orders where id = $1", order.ID).Scan(&status, &attempts, &at); err != nil {
 				return false, err
 			}
 			if at != nil {
@@ -111,7 +116,7 @@ func (r *Rig) oneByOne(ctx context.Context, n int) ([]time.Duration, error) {
 			// Until then it waits for a retry, and its message says when that is due.
 			var vt time.Time
 			err := conn.QueryRow(ctx, `select m.vt from pgmq.q_order_queue m join public.orders o on o.message_id = m.msg_id
-				where o.id = $1 and m.vt > clock_timestamp() and (m.headers->>'orderflow-retry')::int = m.read_ct`, id).Scan(&vt)
+				where o.id = $1 and m.vt > clock_timestamp() and (m.headers->>'orderflow-retry')::int = m.read_ct`, order.ID).Scan(&vt)
 			if err == nil {
 				due = &vt
 			} else if err != pgx.ErrNoRows { //nolint:errorlint // returned bare

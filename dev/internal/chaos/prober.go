@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,24 +13,33 @@ import (
 )
 
 // prober posts single orders at a steady pace, whatever happens, and notes each answer: it sees what one customer sees. Unlike the
-// load generator it never tries again.
+// load generator it never tries again. Its orders have no key, so that each has a product of its own: what the api writes twice is seen by that.
 type prober struct {
-	url    string
-	client *http.Client
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	customer string // of all its orders, and of nobody else's
+	url      string
+	client   *http.Client
+	cancel   context.CancelFunc
+	work     sync.WaitGroup
 
 	mu     sync.Mutex
+	sent   int
 	probes []probe
 }
 
 // probe is one order and what became of its request.
 type probe struct {
-	sent   time.Time
-	took   time.Duration
-	status int // 0 without an answer
-	id     int64
-	err    error
+	product string
+	sent    time.Time
+	took    time.Duration
+	status  int    // 0 without an answer
+	order   placed // when it was answered 201
+	err     error
+}
+
+// placed is an order as it was answered. After a failover an id may be another order's, so that it takes both to know it.
+type placed struct {
+	ID        int64     `json:"id"`
+	CreatedAt time.Time `json:"created_at"`
 }
 
 const (
@@ -39,13 +47,17 @@ const (
 	probeTimeout  = 5 * time.Second
 )
 
-// startProber posts until stop.
-func startProber(ctx context.Context, apiURL string) *prober {
-	ctx, cancel := context.WithCancel(ctx)
-	p := &prober{
-		url: apiURL + "/orders", cancel: cancel,
+// newProber is a rig's prober number n: a fault of several rounds has one in each.
+func newProber(n int, apiURL string) *prober {
+	return &prober{
+		customer: proberName(n), url: apiURL + "/orders", cancel: func() {},
 		client: &http.Client{Timeout: probeTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Second}},
 	}
+}
+
+// start posts until stop.
+func (p *prober) start(ctx context.Context) {
+	ctx, p.cancel = context.WithCancel(ctx)
 	p.work.Go(func() {
 		tick := time.NewTicker(probeInterval)
 		defer tick.Stop()
@@ -59,42 +71,47 @@ func startProber(ctx context.Context, apiURL string) *prober {
 			}
 		}
 	})
-	return p
 }
 
-const probeBody = `{"customer_name":"Prober","product_name":"Probe","quantity":1,"price":1.50}`
+// proberName begins as ledgerSQL looks for it.
+func proberName(n int) string { return fmt.Sprintf("Prober %d", n) }
+
+func probeBody(customer, product string) string {
+	return fmt.Sprintf(`{"customer_name":%q,"product_name":%q,"quantity":1,"price":1.50}`, customer, product)
+}
 
 func (p *prober) post(ctx context.Context) {
-	one := probe{sent: time.Now()}
-	one.status, one.id, one.err = post(ctx, p.client, p.url, probeBody)
+	p.mu.Lock()
+	p.sent++
+	one := probe{product: fmt.Sprintf("Probe %d", p.sent), sent: time.Now()}
+	p.mu.Unlock()
+	one.status, one.order, one.err = post(ctx, p.client, p.url, probeBody(p.customer, one.product))
 	one.took = time.Since(one.sent)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.probes = append(p.probes, one)
 }
 
-func post(ctx context.Context, client *http.Client, url, body string) (status int, id int64, err error) {
+func post(ctx context.Context, client *http.Client, url, body string) (status int, order placed, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewBufferString(body))
 	if err != nil {
-		return 0, 0, err
+		return 0, placed{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, 0, err
+		return 0, placed{}, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
-		return 0, 0, err
+		return 0, placed{}, err
 	}
 	if resp.StatusCode != http.StatusCreated {
-		return resp.StatusCode, 0, fmt.Errorf("%s: %.300s", resp.Status, data)
+		return resp.StatusCode, placed{}, fmt.Errorf("%s: %.300s", resp.Status, data)
 	}
-	var order struct {
-		ID int64 `json:"id"`
-	}
-	return resp.StatusCode, order.ID, errors.Join(json.Unmarshal(data, &order))
+	err = json.Unmarshal(data, &order)
+	return resp.StatusCode, order, err
 }
 
 // stop ends the probing and waits for the answers that are still to come.
@@ -123,15 +140,9 @@ func (p *prober) all() []probe {
 	return out
 }
 
-// accepted are the ids of the orders that were answered 201.
-func (p *prober) accepted() []int64 {
-	var ids []int64
-	for _, one := range p.all() {
-		if one.status == http.StatusCreated {
-			ids = append(ids, one.id)
-		}
-	}
-	return ids
+// accepted are the orders that were answered 201.
+func (p *prober) accepted() []probe {
+	return slices.DeleteFunc(p.all(), func(one probe) bool { return one.status != http.StatusCreated })
 }
 
 // checkAnswers holds the api to what it promises in an outage: 201 or 503, always, within a second.

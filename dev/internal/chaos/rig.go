@@ -49,6 +49,7 @@ type Rig struct {
 
 	loadgen  *stack.Load
 	prober   *prober
+	probers  int // so far
 	lag      *lag
 	loadEnds time.Time // when the load generator is to have sent everything
 	causeAt  time.Time // the cause's end
@@ -234,8 +235,15 @@ func (r *Rig) loadFor(ctx context.Context, d time.Duration, env ...string) error
 		return err
 	}
 	r.loadEnds = time.Now().Add(d)
-	r.prober = startProber(ctx, r.api.URL())
+	r.probe(ctx)
 	return nil
+}
+
+// probe starts a prober.
+func (r *Rig) probe(ctx context.Context) {
+	r.probers++
+	r.prober = newProber(r.probers, r.api.URL())
+	r.prober.start(ctx)
 }
 
 // every does something again and again, each time after an interval, until the cause has lasted long enough: several times also

@@ -130,15 +130,25 @@ func (r *Rig) cycle(ctx context.Context, plan SoakPlan, found *Soak) error {
 	if err != nil {
 		return errors.Join(err, load.Failure())
 	}
-	a, err := report.Account()
-	if err != nil {
+	if _, err := report.Account(); err != nil {
 		return errors.Join(err, load.Failure())
 	}
-	sum := &found.Audit
-	sum.Accepted, sum.Completed, sum.Dead = sum.Accepted+a.Accepted, sum.Completed+a.Completed, sum.Dead+a.Dead
-	sum.Lost, sum.Duplicated = sum.Lost+a.Lost, sum.Duplicated+a.Duplicated
-	if code != 0 || a.Lost+a.Duplicated > 0 || a.Completed+a.Dead != a.Accepted {
-		found.Wrong = append(found.Wrong, fmt.Sprintf("cycle %d: exit code %d, %s: %v", found.Cycles, code, a, report.Faults))
-	}
+	e := evidence{account: report, exitCode: code}
+	e.ledger, e.unsettled = r.settled(ctx) // a second delivery may come after the audit
+	found.add(e)
 	return nil
+}
+
+// add takes a cycle's account: it has to hold as any fault's.
+func (s *Soak) add(e evidence) {
+	var cycle Result
+	cycle.judge(Fault{}, Plan{}, e)
+	sum := &s.Audit
+	sum.Accepted, sum.Completed, sum.Dead = sum.Accepted+cycle.Accepted, sum.Completed+cycle.Completed, sum.Dead+cycle.Dead
+	sum.Lost, sum.Duplicated = sum.Lost+cycle.Lost, sum.Duplicated+cycle.Duplicated
+	for _, c := range cycle.Checks {
+		if !c.OK {
+			s.Wrong = append(s.Wrong, fmt.Sprintf("cycle %d: %s: %s (%s)", s.Cycles, c.What, c.Got, c.Want))
+		}
+	}
 }

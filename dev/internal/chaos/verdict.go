@@ -45,7 +45,7 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	r.Completed = a.Completed + e.probedCompleted
 	r.Dead = a.Dead
 	r.Lost = a.Lost + e.probed - e.probedCompleted
-	r.Duplicated = max(a.Duplicated, e.ledger.twice)
+	r.Duplicated = max(a.Duplicated, e.ledger.twice) + e.ledger.doubled
 	r.Retried = e.ledger.retried
 
 	if f.Loses {
@@ -53,11 +53,9 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 		return
 	}
 	r.check(e.exitCode == 0 && e.account.ExitCode == 0, "loadgen's exit code", strings.Join(append([]string{fmt.Sprint(e.exitCode)}, e.account.Faults...), "; "), 0)
-	r.check(e.unsettled == nil, "every order is settled and the queue is empty", fmt.Sprintf("%d pending (%v)", e.ledger.pending, e.unsettled), "0 pending (<nil>)")
+	r.checkSettled(e)
 	r.check(r.Accepted > 0, "orders accepted", r.Accepted, "some")
 	r.check(r.Lost == 0, "orders lost", r.Lost, 0)
-	r.check(r.Duplicated == 0, "orders processed twice", r.Duplicated, 0)
-	r.check(e.ledger.mismatched == 0, "orders whose status and ledger disagree", e.ledger.mismatched, 0)
 	r.check(r.Accepted == r.Completed+r.Dead, "accepted = completed + dead", r.Completed+r.Dead, r.Accepted)
 	if e.received != nil {
 		r.judgeReceived(e.received)
@@ -80,12 +78,35 @@ func (r *Result) judge(f Fault, p Plan, e evidence) {
 	r.check(r.Recovery <= bar, "recovery", r.Recovery, bar)
 }
 
-// judgeLosses is for what has to be lost: the run is good when the load generator has found that its orders are, and failed for it.
+// checkSettled wants whatever orders there are to have come to rest, each with one effect or none.
+func (r *Result) checkSettled(e evidence) {
+	r.check(e.unsettled == nil, "every order is settled and the queue is empty",
+		fmt.Sprintf("%d pending, %d queued (%v)", e.ledger.pending, e.ledger.queued, e.unsettled), "0 pending, 0 queued (<nil>)")
+	r.checkOnce(e.ledger)
+}
+
+// checkOnce wants no order to be there twice, or to have had its effect twice or in another way than it says.
+func (r *Result) checkOnce(l ledger) {
+	r.check(r.Duplicated == 0, "orders made or processed twice", r.Duplicated, 0)
+	r.check(l.mismatched == 0, "orders whose status and ledger disagree", l.mismatched, 0)
+}
+
+// judgeLosses is for what has to be lost: the run is good when the load generator has found that its orders are, and failed for it. What is
+// not lost has to end as ever.
 func (r *Result) judgeLosses(e evidence) {
 	a := e.account.Audit
 	r.measured(a.Lost > 0, "orders lost, which the load generator's audit has to find", a.Lost, "some")
 	r.check(e.exitCode != 0 && e.account.ExitCode != 0, "loadgen's exit code", e.exitCode, "not 0")
-	r.check(r.Duplicated == 0, "orders processed twice", r.Duplicated, 0)
+	r.checkSettled(e)
+	r.check(r.Accepted == r.Completed+r.Dead+r.Lost, "accepted = completed + dead + lost", r.Completed+r.Dead+r.Lost, r.Accepted)
+}
+
+// judgeAlone is for orders that were posted one at a time, each of them accepted and seen completed, with nobody else about: the ledger knows
+// them, and no others.
+func (r *Result) judgeAlone(l ledger) {
+	r.Duplicated = l.twice + l.doubled
+	r.checkOnce(l)
+	r.check(r.Accepted == l.completed+l.dead, "accepted = completed + dead", l.completed+l.dead, r.Accepted)
 }
 
 // add sums the results of rounds up. What is worth reading stays once, what has failed says in which round.

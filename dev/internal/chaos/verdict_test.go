@@ -106,17 +106,18 @@ func TestJudge(t *testing.T) {
 		plan   Plan
 		want   []string // the broken promises, in order
 	}{
-		"nothing":                          {change: func(*evidence) {}},
-		"the load generator's exit code":   {change: func(e *evidence) { e.exitCode = 99 }, want: []string{"loadgen's exit code"}},
-		"the exit code of its report":      {change: func(e *evidence) { e.account.ExitCode = 99 }, want: []string{"loadgen's exit code"}},
-		"an order of its own is lost":      {change: func(e *evidence) { e.account.Audit.Lost, e.account.Audit.Completed = 1, 99 }, want: []string{"orders lost", "accepted = completed + dead"}},
-		"an order of the prober's is lost": {change: func(e *evidence) { e.probedCompleted = 8 }, want: []string{"orders lost", "accepted = completed + dead"}},
-		"an order is pending":              {change: func(e *evidence) { e.account.Audit.Completed = 99 }, want: []string{"accepted = completed + dead"}},
-		"the audit saw one twice":          {change: func(e *evidence) { e.account.Audit.Duplicated = 1 }, want: []string{"orders processed twice"}},
-		"the database saw one twice":       {change: func(e *evidence) { e.ledger.twice = 1 }, want: []string{"orders processed twice"}},
-		"completed without an effect":      {change: func(e *evidence) { e.ledger.mismatched = 1 }, want: []string{"orders whose status and ledger disagree"}},
-		"the queue does not empty":         {change: func(e *evidence) { e.unsettled = errors.New("depth 3") }, want: []string{"every order is settled and the queue is empty"}},
-		"a consumer has ended":             {change: func(e *evidence) { e.lives[1].running = false }, want: []string{"consumer-1 lives on"}},
+		"nothing":                            {change: func(*evidence) {}},
+		"the load generator's exit code":     {change: func(e *evidence) { e.exitCode = 99 }, want: []string{"loadgen's exit code"}},
+		"the exit code of its report":        {change: func(e *evidence) { e.account.ExitCode = 99 }, want: []string{"loadgen's exit code"}},
+		"an order of its own is lost":        {change: func(e *evidence) { e.account.Audit.Lost, e.account.Audit.Completed = 1, 99 }, want: []string{"orders lost", "accepted = completed + dead"}},
+		"an order of the prober's is lost":   {change: func(e *evidence) { e.probedCompleted = 8 }, want: []string{"orders lost", "accepted = completed + dead"}},
+		"an order is pending":                {change: func(e *evidence) { e.account.Audit.Completed = 99 }, want: []string{"accepted = completed + dead"}},
+		"the audit saw one twice":            {change: func(e *evidence) { e.account.Audit.Duplicated = 1 }, want: []string{"orders made or processed twice"}},
+		"the database saw one twice":         {change: func(e *evidence) { e.ledger.twice = 1 }, want: []string{"orders made or processed twice"}},
+		"one of the prober's is there twice": {change: func(e *evidence) { e.ledger.doubled = 1 }, want: []string{"orders made or processed twice"}},
+		"completed without an effect":        {change: func(e *evidence) { e.ledger.mismatched = 1 }, want: []string{"orders whose status and ledger disagree"}},
+		"the queue does not empty":           {change: func(e *evidence) { e.unsettled = errors.New("depth 3") }, want: []string{"every order is settled and the queue is empty"}},
+		"a consumer has ended":               {change: func(e *evidence) { e.lives[1].running = false }, want: []string{"consumer-1 lives on"}},
 		"nothing was accepted": {change: func(e *evidence) {
 			e.account.Audit.Accepted, e.account.Audit.Completed = 0, 0
 			e.probed, e.probedCompleted = 0, 0
@@ -141,6 +142,48 @@ func TestJudge(t *testing.T) {
 				t.Errorf("failed: %v", r.Failed())
 			}
 		})
+	}
+}
+
+// Orders that were posted one at a time are all that the ledger has.
+func TestJudgeAlone(t *testing.T) {
+	t.Parallel()
+	for want, l := range map[string]ledger{
+		"":                               {completed: 59, dead: 1, retried: 90},
+		"orders made or processed twice": {completed: 60, twice: 1},
+		"accepted = completed + dead":    {completed: 59},
+		"orders whose status and ledger disagree":                     {completed: 60, mismatched: 1},
+		"orders made or processed twice, accepted = completed + dead": {completed: 61, doubled: 1},
+	} {
+		r := Result{Accepted: 60, Completed: 60}
+		r.judgeAlone(l)
+		if got := strings.Join(broken(r), ", "); got != want {
+			t.Errorf("%+v: broken: %q, want %q", l, got, want)
+		}
+	}
+}
+
+// A soak's cycles are judged as faults are, by the audit and by the ledger.
+func TestASoakHoldsEachCycleToItsAccount(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(e *evidence){
+		"":                                    func(*evidence) {},
+		"cycle 1: loadgen's exit code: 1 (0)": func(e *evidence) { e.exitCode = 1 },
+		"cycle 1: orders lost: 1 (0)":         func(e *evidence) { e.account.Audit.Lost, e.account.Audit.Dead = 1, 1; e.account.Audit.Completed = 99 },
+		"cycle 1: accepted = completed + dead: 99 (100)":          func(e *evidence) { e.account.Audit.Completed = 99 },
+		"cycle 1: orders made or processed twice: 1 (0)":          func(e *evidence) { e.account.Audit.Duplicated = 1 },
+		"cycle 1: orders made or processed twice: 2 (0)":          func(e *evidence) { e.ledger.twice = 2 },
+		"cycle 1: orders whose status and ledger disagree: 1 (0)": func(e *evidence) { e.ledger.mismatched = 1 },
+		"cycle 1: every order is settled and the queue is empty: 0 pending, 3 queued (late) (0 pending, 0 queued (<nil>))": func(e *evidence) {
+			e.ledger.queued, e.unsettled = 3, errors.New("late")
+		},
+	} {
+		e := evidence{account: stack.Report{Audit: &stack.Audit{Accepted: 100, Completed: 100}}}
+		change(&e)
+		s := Soak{Cycles: 1}
+		if s.add(e); strings.Join(s.Wrong, ", ") != want || s.Audit.Accepted != 100 {
+			t.Errorf("%q, %s; want %q", s.Wrong, s.Audit, want)
+		}
 	}
 }
 
@@ -265,9 +308,13 @@ func TestWhatHasToBeLostHasToBeFound(t *testing.T) {
 		wrong  string // empty: it is as it has to be
 	}{
 		"found":           {func(*evidence) {}, ""},
-		"nothing found":   {func(e *evidence) { e.account.Audit.Lost = 0 }, "orders lost, which the load generator's audit has to find"},
+		"nothing found":   {func(e *evidence) { e.account.Audit.Lost, e.account.Audit.Completed = 0, 100 }, "orders lost, which the load generator's audit has to find"},
+		"and one unfound": {func(e *evidence) { e.account.Audit.Lost = 6 }, "accepted = completed + dead + lost"},
+		"one is stuck":    {func(e *evidence) { e.unsettled = errors.New("1 pending") }, "every order is settled and the queue is empty"},
+		"and contradicts": {func(e *evidence) { e.ledger.mismatched = 1 }, "orders whose status and ledger disagree"},
+		"and made twice":  {func(e *evidence) { e.ledger.doubled = 1 }, "orders made or processed twice"},
 		"found, and fine": {func(e *evidence) { e.exitCode, e.account.ExitCode = 0, 0 }, "loadgen's exit code"},
-		"and done twice":  {func(e *evidence) { e.account.Audit.Duplicated = 1 }, "orders processed twice"},
+		"and done twice":  {func(e *evidence) { e.account.Audit.Duplicated = 1 }, "orders made or processed twice"},
 	} {
 		e := sound()
 		e.account.Audit.Lost, e.account.Audit.Completed, e.exitCode, e.account.ExitCode = 7, 93, 1, 1

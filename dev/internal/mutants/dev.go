@@ -9,6 +9,8 @@ func devMutants() []Mutant {
 	judge := goTest(dev, "./internal/chaos", "TestJudge")
 	failed := goTest(dev, "./internal/chaos", "TestFailed")
 	ledger := goTest(dev, "./internal/chaos", "TestTheLedgerSeesEveryContradiction")
+	prober := goTest(dev, "./internal/chaos", "TestTheProbersOrdersAreKnown")
+	leases := goTest(dev, "./internal/chaos", "TestALeaseThatWasTakenOverIsSeen")
 	commits := goTest("kit", "./pgproxy", "TestTheFaultDecidesWhatIsCommitted")
 	return []Mutant{
 		{
@@ -26,6 +28,12 @@ func devMutants() []Mutant {
 		{
 			Breaks: "a soak that looked at nothing is flat", By: goTest("dev", "./internal/chaos", "TestASoakKnowsWhatGrows"),
 			Edits: []Edit{{"dev/internal/chaos/samples.go", `len(values) > 2 && `, ``}},
+		},
+		{
+			Breaks: "a soak's account that does not hold is no fault", By: goTest("dev", "./internal/chaos", "TestASoakHoldsEachCycleToItsAccount"),
+			Edits: []Edit{{"dev/internal/chaos/soak.go", `		if !c.OK {
+			s.Wrong`, `		if !c.OK && c.Measured {
+			s.Wrong`}},
 		},
 		{
 			Breaks: "what fills once in a soak is taken for growth", By: goTest("dev", "./internal/chaos", "TestASoakKnowsWhatGrows"),
@@ -80,8 +88,49 @@ func devMutants() []Mutant {
 			Edits: []Edit{{dir + "ledger.go", `(status = 'completed') <> (effects = 1) and effects <= 1`, `(status = 'completed') <> (effects = 1) and effects = 1`}},
 		},
 		{
-			Breaks: "chaos: a lease that another had taken over is none", By: goTest(dev, "./internal/chaos", "TestALeaseThatWasTakenOverIsSeen"),
-			Edits: []Edit{{dir + "leases.go", `last.reader <> 'orderflow-consumer '`, `false and last.reader <> 'orderflow-consumer '`}},
+			Breaks: "chaos: an order that was written twice is one", By: prober, Quick: true,
+			Edits: []Edit{{dir + "ledger.go", `count(distinct (customer_name, product_name))`, `count((customer_name, product_name))`}},
+		},
+		{
+			Breaks: "chaos: orders that are there twice do not count", By: judge,
+			Edits: []Edit{{dir + "verdict.go", ` + e.ledger.doubled`, ``}},
+		},
+		{
+			Breaks: "chaos: an order that is there twice does not count when nothing goes wrong", By: goTest(dev, "./internal/chaos", "TestJudgeAlone"),
+			Edits: []Edit{{dir + "verdict.go", `l.twice + l.doubled`, `l.twice`}},
+		},
+		{
+			Breaks: "chaos: an order is its id", By: prober,
+			Edits: []Edit{{dir + "ledger.go", `using (id, created_at, product_name)`, `using (id)`}},
+		},
+		{
+			Breaks: "chaos: an order is its id and its product", By: prober,
+			Edits: []Edit{{dir + "ledger.go", `using (id, created_at, product_name)`, `using (id, product_name)`}},
+		},
+		{
+			Breaks: "chaos: the queue is counted when the orders have been", By: goTest(dev, "./internal/chaos", "TestTheQueueIsCountedWithTheOrders"),
+			Edits: []Edit{
+				{dir + "ledger.go", `(select count(*) from pgmq.q_order_queue),`, `0::bigint,`},
+				{dir + "ledger.go", `		return err == nil && l.atRest(), err
+`, `		if err != nil || !l.atRest() {
+			return false, err
+		}
+		queued, err := r.scalar(ctx, "select count(*) from pgmq.q_order_queue")
+		return err == nil && queued == 0, err
+`},
+			},
+		},
+		{
+			Breaks: "chaos: a lease that another had taken over is none", By: leases,
+			Edits: []Edit{{dir + "leases.go", `last.reader is distinct from 'orderflow-consumer '`, `false and last.reader is distinct from 'orderflow-consumer '`}},
+		},
+		{
+			Breaks: "chaos: an order may be completed without a lease", By: leases,
+			Edits: []Edit{{dir + "leases.go", `left join (select`, `join (select`}},
+		},
+		{
+			Breaks: "chaos: an order may be completed by nobody", By: leases,
+			Edits: []Edit{{dir + "leases.go", `last.reader is distinct from 'orderflow-consumer '`, `last.reader <> 'orderflow-consumer '`}},
 		},
 		{
 			Breaks: "chaos: a broken promise does not fail the fault", By: failed,

@@ -13,6 +13,7 @@ const (
 	CountsNoEffects    = "the consumer counts no effects"
 	EffectWithoutLease = "an ack without its lease has its effect"
 	AcksWithoutLease   = "an ack deletes what another consumer has leased"
+	WritesTwice        = "the api writes an order without a key twice"
 	AnswersTooEarly    = "the api answers 201 before the commit"
 	DropsOneInThousand = "the consumer drops a message in a thousand"
 )
@@ -20,6 +21,7 @@ const (
 func twinMutants() []Mutant {
 	const sql = consumer + "/internal/queue/sql/"
 	accounted := goTest("dev", "./e2e", "TestOrdersAreAccountedFor")
+	red := goTest("dev", "./internal/chaos", "TestTheVerdictIsRedForABrokenBuild")
 	return []Mutant{
 		{
 			Breaks: CountsNoEffects, By: accounted, Quick: true,
@@ -35,10 +37,24 @@ func twinMutants() []Mutant {
            group by`}},
 		},
 		{
-			Breaks: AcksWithoutLease, By: goTest("dev", "./internal/chaos", "TestTheVerdictIsRedForABrokenBuild"),
+			Breaks: AcksWithoutLease, By: red,
 			Edits: []Edit{{sql + "ack.sql", `     and q.read_ct = lease.read_ct
      and q.enqueued_at = lease.enqueued_at
 `, ``}},
+		},
+		{
+			Breaks: WritesTwice, By: red,
+			Edits: []Edit{
+				{api + "/internal/orders/publish.sql", `    cross join ids
+    where not i.lookup_only`, `    cross join ids
+    cross join lateral generate_series(1, case when i.idempotency_key is null then 2 else 1 end) as again
+    where not i.lookup_only`},
+				{api + "/internal/orders/publish.sql", `from fresh f
+union all
+-- Whatever a hand`, `from (select distinct on (n) * from fresh order by n, id) f
+union all
+-- Whatever a hand`},
+			},
 		},
 		{
 			Breaks: AnswersTooEarly, By: accounted,
