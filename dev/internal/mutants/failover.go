@@ -119,5 +119,18 @@ func failoverMutants() []Mutant {
 			Breaks: "orders that are neither there nor lost pass where some are lost", By: goTest("dev", "./internal/chaos", "TestWhatHasToBeLostHasToBeFound"),
 			Edits: []Edit{{verdict, `r.Accepted == r.Completed+r.Dead+r.Lost`, `r.Accepted >= r.Completed+r.Dead+r.Lost`}},
 		},
+		{
+			Breaks: "effects are counted at a standby", By: goTest("dev", "./internal/stack", "TestEffectsAreCountedWhereTheyAreWritten"),
+			Edits: []Edit{{"dev/internal/stack/effects.go", `	a, err := postgres.Parse(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, a.Config("effects", 5*time.Second))
+`, `	if _, err := postgres.Parse(databaseURL); err != nil {
+		return nil, err
+	}
+	return pgx.Connect(ctx, databaseURL)
+`}},
+		},
 	}
 }

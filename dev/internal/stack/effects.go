@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/kit/postgres"
 )
 
 // effectFunction is what consumers with HANDLER=sql call, and effectTable what it writes: a row for each order that it is called with.
@@ -21,7 +23,7 @@ const (
 // with a message that is divisible by 10 at its first attempt, and each with one that is divisible by 30 at the second, too. The example's rule is
 // 2 and 6; but who fails in a transaction of many is looked for by halves, so that nearly every order would have one of its own.
 func CreateEffects(ctx context.Context, databaseURL string, work time.Duration, failing bool) error {
-	conn, err := pgx.Connect(ctx, databaseURL)
+	conn, err := connect(ctx, databaseURL)
 	if err != nil {
 		return fmt.Errorf("create the effects' table: %w", err)
 	}
@@ -48,6 +50,15 @@ func CreateEffects(ctx context.Context, databaseURL string, work time.Duration, 
 	return nil
 }
 
+// connect leads to the server that takes writes, of several: a standby may be behind, and not know of a second row yet.
+func connect(ctx context.Context, databaseURL string) (*pgx.Conn, error) {
+	a, err := postgres.Parse(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, a.Config("effects", 5*time.Second))
+}
+
 // InTransaction are a consumer's settings that call the function.
 func InTransaction() []string { return []string{"HANDLER=sql", "EFFECT_FUNCTION=" + effectFunction} }
 
@@ -61,7 +72,7 @@ type Effects struct {
 
 // CountEffects counts them.
 func CountEffects(ctx context.Context, databaseURL string) (e Effects, err error) {
-	conn, err := pgx.Connect(ctx, databaseURL)
+	conn, err := connect(ctx, databaseURL)
 	if err != nil {
 		return e, fmt.Errorf("count the effects: %w", err)
 	}
