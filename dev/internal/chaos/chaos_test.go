@@ -131,6 +131,17 @@ func build(t *testing.T, suite *chaos.Suite, twin string, service stack.Service)
 	return binaries
 }
 
+// That the api is slow does not excuse it: what this machine is late is measured without the system under test.
+func TestASlowAPIIsNotThisMachinesLag(t *testing.T) {
+	t.Parallel()
+	suite := open(t)
+	suite.Plan.Untimed = false
+	r := suite.Run(bounded(t), chaos.FrozenAPI)
+	if want := "FAILED: slowest answer"; !r.Failed() || !strings.Contains(details(r), want) {
+		t.Errorf("%q is not in:\n%s", want, details(r))
+	}
+}
+
 func details(r chaos.Result) string {
 	var text strings.Builder
 	chaos.Details(&text, r)

@@ -2,17 +2,20 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 )
 
-// lag measures how late this machine is by itself while a fault runs: how long the api takes to say that it lives, which asks for no
-// database, and how late our own timers fire. On a machine that is busy with other things a bar is that much higher; without this
-// the suite would judge the neighbours.
+// lag measures how late this machine is by itself while a fault runs: how late our own timers fire, and how long a server of our own that
+// does nothing takes to answer. On a machine that is busy with other things a bar is that much higher; without this the suite would judge
+// the neighbours. Nothing of the system under test is asked: one that is slow would excuse itself.
 type lag struct {
 	cancel context.CancelFunc
+	server *http.Server
 	work   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -24,12 +27,17 @@ const (
 	lagProbe = 100 * time.Millisecond
 )
 
-func startLag(ctx context.Context, livez string) *lag {
+func startLag(ctx context.Context) (*lag, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("measure this machine's lag: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	l := &lag{cancel: cancel}
+	l := &lag{cancel: cancel, server: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: probeTimeout}}
+	l.work.Go(func() { _ = l.server.Serve(listener) }) // until stop
 	l.work.Go(func() { l.timers(ctx) })
-	l.work.Go(func() { l.answers(ctx, livez) })
-	return l
+	l.work.Go(func() { l.answers(ctx, "http://"+listener.Addr().String()) })
+	return l, nil
 }
 
 func (l *lag) note(d time.Duration) {
@@ -53,7 +61,7 @@ func (l *lag) timers(ctx context.Context) {
 	}
 }
 
-func (l *lag) answers(ctx context.Context, livez string) {
+func (l *lag) answers(ctx context.Context, url string) {
 	client := &http.Client{Timeout: probeTimeout}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(lagProbe)
@@ -65,22 +73,25 @@ func (l *lag) answers(ctx context.Context, livez string) {
 			return
 		}
 		asked := time.Now()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, livez, http.NoBody)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return
 		}
 		resp, err := client.Do(req)
-		if err != nil {
-			continue // it was killed, which says nothing about the machine
+		switch {
+		case err == nil:
+			_, _ = io.Copy(io.Discard, resp.Body) // only the time counts
+			_ = resp.Body.Close()
+		case ctx.Err() != nil:
+			return
 		}
-		_, _ = io.Copy(io.Discard, resp.Body) // only the time counts
-		_ = resp.Body.Close()
 		l.note(time.Since(asked))
 	}
 }
 
 func (l *lag) stop() {
 	l.cancel()
+	_ = l.server.Close() // nobody else has anything to do with it
 	l.work.Wait()
 }
 

@@ -129,7 +129,9 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 		return err
 	}
 	r.expect(r.api)
-	r.lag = startLag(ctx, r.api.MetricsURL()+"/livez")
+	if r.lag, err = startLag(ctx); err != nil {
+		return err
+	}
 	if err := r.startHandler(ready, with.consumer); err != nil {
 		return err
 	}

@@ -121,6 +121,14 @@ func devMutants() []Mutant {
 			},
 		},
 		{
+			Breaks: "chaos: what the api is late is this machine's lag", By: goTest(dev, "./internal/chaos", "TestASlowAPIIsNotThisMachinesLag"),
+			Edits: []Edit{
+				{dir + "lag.go", `func startLag(ctx context.Context) (`, `func startLag(ctx context.Context, livez string) (`},
+				{dir + "lag.go", `l.answers(ctx, "http://"+listener.Addr().String())`, `l.answers(ctx, livez)`},
+				{dir + "rig.go", `startLag(ctx)`, `startLag(ctx, r.api.MetricsURL()+"/livez")`},
+			},
+		},
+		{
 			Breaks: "chaos: a lease that another had taken over is none", By: leases,
 			Edits: []Edit{{dir + "leases.go", `last.reader is distinct from 'orderflow-consumer '`, `false and last.reader is distinct from 'orderflow-consumer '`}},
 		},
