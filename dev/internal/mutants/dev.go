@@ -141,6 +141,10 @@ func devMutants() []Mutant {
 			Edits: []Edit{{dir + "leases.go", `last.reader is distinct from 'orderflow-consumer '`, `last.reader <> 'orderflow-consumer '`}},
 		},
 		{
+			Breaks: "a machine that breaks catches mutants", By: goTest(dev, "./internal/mutants", "TestAMachineThatBreaksCatchesNothing"),
+			Edits: []Edit{{dev + "/internal/mutants/run.go", `if why, ok := broken[outcomes[i].By]; ok {`, `if why, ok := broken[outcomes[i].By]; ok && i < 0 {`}},
+		},
+		{
 			Breaks: "chaos: a broken promise does not fail the fault", By: failed,
 			Edits: []Edit{{dir + "verdict.go", `slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK })`, `slices.ContainsFunc(r.Checks, func(c Check) bool { return false })`}},
 		},

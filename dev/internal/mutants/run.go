@@ -30,13 +30,16 @@ type Runner struct {
 // Verdict is how a mutant ended.
 type Verdict string
 
-// The verdicts. Only the first is as it should be.
+// The verdicts. Only the first two are as they should be.
 const (
-	Caught   Verdict = "caught"
-	Survived Verdict = "SURVIVED"
-	Stale    Verdict = "STALE"  // it does not apply, or does not compile
-	Unproven Verdict = "BROKEN" // something else than the named test failed, or the test fails without the mutant, too
+	Caught       Verdict = "caught"
+	CaughtByTime Verdict = "caught by time" // the test did not end: a machine that stands still looks the same
+	Survived     Verdict = "SURVIVED"
+	Stale        Verdict = "STALE"  // it does not apply, or does not compile
+	Unproven     Verdict = "BROKEN" // something else than the named test failed, or the test fails without the mutant, too
 )
+
+func (v Verdict) caught() bool { return v == Caught || v == CaughtByTime }
 
 // Outcome is what became of one mutant.
 type Outcome struct {
@@ -46,10 +49,11 @@ type Outcome struct {
 	Took    time.Duration
 }
 
-// Run runs each mutant against its test. Before the first mutant of a package its named tests run without any. The error is that of a
-// context which ended.
+// Run runs each mutant against its test. Before the first mutant of a package its named tests run without any, and after the last one those
+// that have caught one do so again: what fails for another reason by then, a database that has died or a disk that is full, has caught
+// nothing. The error is that of a context which ended.
 func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
-	brokenAt := r.baselines(ctx, mutants)
+	places := r.places(ctx, mutants)
 	outcomes := make([]Outcome, len(mutants))
 	slots := make(chan struct{}, max(1, r.Jobs))
 	var work sync.WaitGroup
@@ -61,7 +65,8 @@ func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
 				return
 			}
 			o := Outcome{Mutant: m}
-			if why, ok := brokenAt[m.By.place()]()[m.By]; ok {
+			p := places[m.By.place()]
+			if why, ok := p.broken()[m.By]; ok {
 				o.Verdict, o.Detail = Unproven, "without any mutant: "+why
 			} else {
 				begun := time.Now()
@@ -70,6 +75,9 @@ func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
 			}
 			outcomes[i] = o
 			r.Say("%-8s %s  (%s, %.0f s)", o.Verdict, m.Breaks, m.By, o.Took.Seconds())
+			if caught, last := p.ran(i, o.Verdict); last {
+				r.confirm(ctx, m.By.place(), outcomes, caught)
+			}
 		})
 	}
 	work.Wait()
@@ -79,24 +87,62 @@ func (r *Runner) Run(ctx context.Context, mutants []Mutant) ([]Outcome, error) {
 	return outcomes, nil
 }
 
-// baselines returns, for each place, what runs its tests without a mutant and tells why those do not pass that do not. It does so once,
-// when it is first asked: what is found in one package is known before the next is looked at.
-func (r *Runner) baselines(ctx context.Context, mutants []Mutant) map[Test]func() map[Test]string {
+// place is what is known of the tests of one package, or of one suite.
+type place struct {
+	// broken runs its tests without a mutant and tells why those do not pass that do not. It does so once, when it is first asked: what is
+	// found in one package is known before the next is looked at.
+	broken func() map[Test]string
+
+	mu     sync.Mutex
+	left   int   // mutants that have not been run
+	caught []int // those that were caught
+}
+
+func (r *Runner) places(ctx context.Context, mutants []Mutant) map[Test]*place {
 	tests := map[Test][]string{}
 	for _, m := range mutants {
 		tests[m.By.place()] = append(tests[m.By.place()], m.By.Name)
 	}
-	at := map[Test]func() map[Test]string{}
-	for place, names := range tests {
-		slices.Sort(names)
-		at[place] = sync.OnceValue(func() map[Test]string { return r.baseline(ctx, place, slices.Compact(names)) })
+	places := map[Test]*place{}
+	for at, names := range tests {
+		places[at] = &place{left: len(names), broken: sync.OnceValue(func() map[Test]string { return r.baseline(ctx, at, names) })}
 	}
-	return at
+	return places
+}
+
+// ran notes that a mutant has been run. After the last one it returns those that were caught.
+func (p *place) ran(mutant int, v Verdict) (caught []int, last bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left--
+	if v.caught() {
+		p.caught = append(p.caught, mutant)
+	}
+	return p.caught, p.left == 0
+}
+
+// confirm runs the tests that have caught mutants once more without any. Those that fail now have caught nothing.
+func (r *Runner) confirm(ctx context.Context, at Test, outcomes []Outcome, caught []int) {
+	if len(caught) == 0 {
+		return
+	}
+	var names []string
+	for _, i := range caught {
+		names = append(names, outcomes[i].By.Name)
+	}
+	broken := r.baseline(ctx, at, names)
+	for _, i := range caught {
+		if why, ok := broken[outcomes[i].By]; ok {
+			outcomes[i].Verdict, outcomes[i].Detail = Unproven, "afterwards, without any mutant: "+why
+			r.Say("%-8s %s  (%s, afterwards)", Unproven, outcomes[i].Breaks, outcomes[i].By)
+		}
+	}
 }
 
 // baseline returns why the tests of one place that do not pass without a mutant do not.
 func (r *Runner) baseline(ctx context.Context, place Test, names []string) map[Test]string {
 	broken := map[Test]string{}
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	if place.Suite != "" {
 		if out, err := r.chartTest(ctx, filepath.Join(r.Root, chartDir), place.Suite); err != nil {
 			broken[place] = fmt.Sprintf("%v\n%s", err, tail(out))
@@ -150,9 +196,11 @@ func goVerdict(name, out string, err error) (Verdict, string) {
 		return Stale, "it does not compile\n" + tail(out)
 	case err == nil:
 		return Survived, tail(out)
-	case regexp.MustCompile(`(?m)^\s*--- FAIL: ` + regexp.QuoteMeta(name) + `\b`).MatchString(out),
-		strings.Contains(out, "panic: test timed out"), strings.Contains(out, "panic: ") && strings.Contains(out, "=== RUN   "+name),
-		strings.Contains(out, "WARNING: DATA RACE"):
+	case regexp.MustCompile(`(?m)^\s*--- FAIL: ` + regexp.QuoteMeta(name) + `\b`).MatchString(out):
+		return Caught, ""
+	case strings.Contains(out, "panic: test timed out"):
+		return CaughtByTime, ""
+	case strings.Contains(out, "panic: ") && strings.Contains(out, "=== RUN   "+name), strings.Contains(out, "WARNING: DATA RACE"):
 		return Caught, ""
 	}
 	return Unproven, fmt.Sprintf("%v\n%s", err, tail(out))
