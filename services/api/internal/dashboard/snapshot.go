@@ -48,7 +48,7 @@ type Balance struct {
 type Consumer struct {
 	Name      string       `json:"name" doc:"its CONSUMER_ID, or host name"`
 	Key       string       `json:"key" doc:"tells it from every other process, also from an earlier one of the same name"`
-	State     string       `json:"state" enum:"working,idle,draining,silent" doc:"silent: it has not been heard of for longer than it should be; it vanishes after a minute"`
+	State     string       `json:"state" enum:"working,idle,draining,silent" doc:"silent: it has not been heard of for longer than it should be; it vanishes after five times as long, by default after 30 s"`
 	Since     isotime.Time `json:"since" doc:"when it was started"`
 	Busy      int          `json:"busy" doc:"handlers at work"`
 	Capacity  int          `json:"capacity" doc:"handlers that can be at work: CONCURRENCY"`
