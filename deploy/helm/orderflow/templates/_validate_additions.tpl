@@ -25,9 +25,13 @@
 {{- define "orderflow.validate.volumes" -}}
 {{- $problems := list -}}
 {{- $own := dict
-  "api" "^(database-.*|tokens|admin-token)$"
-  "consumer" "^(database-.*|webhook(-ca|-tls)?)$"
+  "api" "^(database-.*|tokens|admin-token|tracing)$"
+  "consumer" "^(database-.*|webhook(-ca|-tls)?|tracing)$"
   "postgres" "^(data|config|run|tmp|shm|tls|superuser|owner)$" -}}
+{{- /* The receiver's pod has what loadgen's have, and two of its own. */ -}}
+{{- if .Values.receiver.enabled -}}
+{{- $_ := set $own "loadgen" "^(receiver|ids)$" -}}
+{{- end -}}
 {{- range $component, $pattern := $own -}}
 {{- range (index $.Values $component).extraVolumes -}}
 {{- if regexMatch $pattern (toString .name) -}}
