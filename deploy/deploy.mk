@@ -57,7 +57,7 @@ deploy: bin/kind bin/helm .cluster ## Build, load and install everything, with a
 	@deploy/kind/verdict $(CONTEXT) $(NAMESPACE) $(RELEASE)
 
 e2e: bin/kind bin/helm bin/loadgen .cluster ## Prove it on the cluster: faults, restarts, upgrades, each ended by the audit (ONLY=a,b)
-	@echo 'about a quarter of an hour'
+	@echo 'about twenty minutes'
 	@tag=$$(deploy/kind/images --load); \
 	adapter=$$(deploy/kind/e2e/adapter/image); \
 	go -C deploy/kind/e2e build -o $(CURDIR)/bin/e2e . ; \
@@ -97,10 +97,11 @@ kind-down: bin/kind ## Delete the kind cluster
 chart-lint: bin/helm ## Lint the chart with each of its ci/ values
 	@for values in $(CHART)/ci/*-values.yaml; do echo "helm lint --values $$values"; bin/helm lint --strict --quiet --values $$values $(CHART); done
 
-chart-test: bin/helm-unittest $(addprefix bin/,api consumer loadgen) ## Unit tests, strict decoding, Pod Security, and variables that the services know
+chart-test: bin/helm-unittest $(addprefix bin/,api consumer loadgen) ## Unit tests, strict decoding, Pod Security, variables that the services know; and the e2e run's own tests
 	bin/helm-unittest --strict $(CHART)
 	@# The chart lies outside the tests' module, so that go would take an old result for one of the new chart.
 	@CHART=$(CURDIR)/$(CHART) BINARIES=$(CURDIR)/bin go -C tools/chartcheck test -count=1 ./...
+	@go -C deploy/kind/e2e test ./...
 
 chart-docs: ## Write what is generated from values.yaml: the schema and the README's tables
 	@go -C tools/chartcheck run . write $(CURDIR)/$(CHART)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,9 +102,10 @@ func (s *suite) helmTest(ctx context.Context, release string) (audit, error) {
 
 // load is a run of the load generator in the cluster: the chart's own Job.
 type load struct {
-	suite *suite
-	job   string
-	run   string // its id, with which all its idempotency keys begin
+	suite  *suite
+	job    string
+	run    string        // its id, with which all its idempotency keys begin
+	length time.Duration // of the sending; 0: as long as its orders take
 }
 
 // start renders the chart's loadgen Job with these settings (below loadgen.) and creates it.
@@ -130,7 +132,8 @@ func (s *suite) start(ctx context.Context, scenario string, settings map[string]
 	if err := s.cluster.get(ctx, &job, "job", name[1]); err != nil {
 		return nil, err
 	}
-	return &load{suite: s, job: name[1], run: job.Metadata.UID}, nil
+	length, err := time.ParseDuration(cmp.Or(settings["duration"], "0s"))
+	return &load{suite: s, job: name[1], run: job.Metadata.UID, length: length}, err
 }
 
 // flowing waits until orders of this run come in and are completed.
@@ -141,6 +144,26 @@ func (l *load) flowing(ctx context.Context) error {
 		}
 		n, err := l.suite.count(ctx, "status = 'completed' and "+l.orders())
 		return n >= 20, err
+	})
+}
+
+// outlasts waits until another order of this run comes in: what was done before that was done under load. Where none comes any more, it has
+// shown nothing.
+func (l *load) outlasts(ctx context.Context, what string) error {
+	before, err := l.suite.count(ctx, l.orders())
+	if err != nil {
+		return err
+	}
+	return eventually(ctx, time.Minute, "orders of "+l.job+" come in after "+what, func(ctx context.Context) (bool, error) {
+		succeeded, failed, err := l.status(ctx)
+		if failed || err != nil {
+			return failed, err // wait says why
+		}
+		n, err := l.suite.count(ctx, l.orders())
+		if n == before && succeeded {
+			return false, final("%s outlasted the load, so it has shown nothing", what)
+		}
+		return n > before, err
 	})
 }
 
@@ -172,7 +195,7 @@ func (l *load) failed(ctx context.Context) (bool, error) {
 // error with the end of its log.
 func (l *load) wait(ctx context.Context) (audit, error) {
 	failed := false
-	err := eventually(ctx, 4*time.Minute, l.job+" ends", func(ctx context.Context) (bool, error) {
+	err := eventually(ctx, l.length+4*time.Minute, l.job+" ends", func(ctx context.Context) (bool, error) {
 		succeeded, broken, err := l.status(ctx)
 		failed = broken
 		return succeeded || broken, err

@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string) error {
 	}
 
 	// A limit against hangs: twice what the slowest machine has needed.
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 50*time.Minute)
 	defer cancel()
 	if err := s.cluster.freshNamespace(ctx); err != nil {
 		return err

@@ -11,11 +11,12 @@ import (
 // readyWithin is how long a first install may take until all pods are ready, with the images on the nodes.
 const readyWithin = 90 * time.Second
 
-// install: helm install as the README has it, without a setting; then with those of the run: helm test, the loadgen Job, the logs, who
+// install: helm install as the README has it, without a setting (but for a Postgres of the run's); then with those of the run: helm test, the loadgen Job, the logs, who
 // may do what, and who reaches whom.
 func install(ctx context.Context, s *suite) error {
 	start := time.Now()
-	if _, err := s.cluster.helmRun(ctx, "install", release, s.chart); err != nil {
+	plain := append([]string{"install", release, s.chart}, flags(s.postgres())...)
+	if _, err := s.cluster.helmRun(ctx, plain...); err != nil {
 		return err
 	}
 	if err := s.settled(ctx, release); err != nil {
@@ -25,7 +26,7 @@ func install(ctx context.Context, s *suite) error {
 	if took > readyWithin {
 		return fmt.Errorf("all pods ready after %s, which is more than %s", seconds(took), seconds(readyWithin))
 	}
-	say("helm install %s %s: all pods ready after %s", release, s.chart, seconds(took))
+	say("helm %s: all pods ready after %s", strings.Join(plain, " "), seconds(took))
 	for service, line := range map[string]string{"api": `"msg":"serving"`, "consumer": `"msg":"Starting consumer for queue`} {
 		log, err := s.cluster.kubectl(ctx, "logs", "deployment/"+release+"-"+service)
 		if err != nil {

@@ -30,10 +30,17 @@ func (s *suite) base() map[string]string {
 		"networkPolicy.postgres.from[0].podSelector.matchLabels.app\\.kubernetes\\.io/instance": "neighbour",
 		"networkPolicy.postgres.from[1].podSelector.matchLabels.app\\.kubernetes\\.io/instance": "gitops",
 	}
-	if s.postgresImage != "" {
-		settings["postgres.image"] = s.postgresImage
-	}
+	maps.Copy(settings, s.postgres())
 	return settings
+}
+
+// postgres names the run's Postgres where it is not the chart's. No install may go without: on what one major version has initialised,
+// another does not start.
+func (s *suite) postgres() map[string]string {
+	if s.postgresImage == "" {
+		return nil
+	}
+	return map[string]string{"postgres.image": s.postgresImage}
 }
 
 // flags are settings as helm takes them, in a fixed order.

@@ -27,6 +27,22 @@ func deployMutants() []Mutant {
 			Edits: []Edit{{templates + "poddisruptionbudgets.yaml", `(dict "root" $ "component" $component) | nindent 6`, `(dict "root" $ "component" "api") | nindent 6`}},
 		},
 		{
+			Breaks: "a volume of the user's may have the name of the one for traces", By: suite("validate"),
+			Edits: []Edit{{templates + "_validate_additions.tpl", `|admin-token|tracing)$"`, `|admin-token)$"`}},
+		},
+		{
+			Breaks: "a volume of the user's may have the name of one of the receiver's", By: suite("validate"),
+			Edits: []Edit{{templates + "_validate_additions.tpl", `{{- $_ := set $own "loadgen" "^(receiver|ids)$" -}}`, ``}},
+		},
+		{
+			Breaks: "e2e: the first install has the chart's Postgres, whatever the run's", By: goTest("deploy/kind/e2e", ".", "TestEveryInstallHasTheRunsPostgres"),
+			Edits: []Edit{{"deploy/kind/e2e/scenario_install.go", `append([]string{"install", release, s.chart}, flags(s.postgres())...)`, `[]string{"install", release, s.chart}`}},
+		},
+		{
+			Breaks: "e2e: a step that outlasts the load has shown that it stands load", By: goTest("deploy/kind/e2e", ".", "TestAStepThatOutlastsTheLoadHasShownNothing"),
+			Edits: []Edit{{"deploy/kind/e2e/load.go", `return false, final("%s outlasted the load, so it has shown nothing", what)`, `return true, nil`}},
+		},
+		{
 			Breaks: "a budget may keep every pod where it is", By: suite("validate"),
 			Edits: []Edit{{templates + "_validate_exposure.tpl", `{{- if ge $stay (float64 $pods) -}}`, `{{- if gt $stay (float64 $pods) -}}`}},
 		},
