@@ -142,6 +142,34 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "orders/orders.go", `n >= 0 && d == Of(n)`, `n >= 0`}},
 		},
 		{
+			Breaks: "what another client ordered before the run is the run's, made again", By: goTest(loadgen, "./internal/audit", "TestAnotherClientsSameOrderIsNoDuplicate"),
+			Edits: []Edit{{dir + "audit/look.go", `!again.CreatedAt.Before(a.oldest) && since`, `since`}},
+		},
+		{
+			Breaks: "what another client ordered after the run's request is the run's, made again", By: goTest(loadgen, "./internal/audit", "TestADuplicateWithoutAKeyWasMadeWithItsOrder"),
+			Edits: []Edit{{dir + "audit/look.go", ` && since <= underWay+afterwards`, ``}},
+		},
+		{
+			Breaks: "what another client ordered before the run's request is the run's, made again", By: goTest(loadgen, "./internal/audit", "TestADuplicateWithoutAKeyWasMadeWithItsOrder"),
+			Edits: []Edit{{dir + "audit/look.go", ` && since >= -underWay`, ``}},
+		},
+		{
+			Breaks: "nobody notes how long a request was under way", By: goTest(loadgen, "./internal/audit", "TestADuplicateWithoutAKeyWasMadeWithItsOrder"),
+			Edits: []Edit{{dir + "load/worker.go", `w.g.Ledger.MarkEnded(first+i, at)`, `_, _ = at, i`}},
+		},
+		{
+			Breaks: "an audit that was never told of the queue says nothing about it", By: goTest(loadgen, "./internal/audit", "TestAnAuditWithoutTheQueueSaysSo"),
+			Edits: []Edit{{dir + "audit/result.go", `case !a.looked || r.Stuck`, `case a.queue == nil || !a.looked || r.Stuck`}},
+		},
+		{
+			Breaks: "an audit that was told of the queue's past says nothing about it", By: goTest(loadgen, "./internal/audit", "TestAnAuditWithoutTheQueueSaysSo"),
+			Edits: []Edit{{dir + "audit/result.go", `case !a.empty(a.queue):`, `case false:`}},
+		},
+		{
+			Breaks: "a receiver that nobody will ask is not refused", By: goTest(loadgen, "./internal/config", "TestAReceiverIsRefusedWhereThereIsNoAudit"),
+			Edits: []Edit{{dir + "config/load.go", ` && c.audits(command)`, ``}},
+		},
+		{
 			Breaks: "a listing that shows other orders than asked for is believed", By: goTest(loadgen, "./internal/audit", "TestAListingThatBreaksItsContractEndsTheAudit"),
 			Edits: []Edit{{dir + "client/read.go", `if !strings.HasPrefix(o.Key, prefix) {`, `if !strings.HasPrefix(o.Key, "") {`}},
 		},

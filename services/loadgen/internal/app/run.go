@@ -123,6 +123,7 @@ func (r *run) open() bool { return r.profile.Peak() > 0 }
 func (r *run) audit(ctx context.Context, parts ...audit.Part) error {
 	options := audit.DefaultOptions(r.cfg.AuditPatience)
 	options.Concurrency, options.Log, options.Progress = r.cfg.AuditConcurrency, r.log, r.auditing
+	options.UnderWay = r.cfg.RequestTimeout + r.cfg.RetryFor
 	if parts == nil {
 		parts = []audit.Part{{Keys: r.keys, Ledger: r.ledger}}
 	}

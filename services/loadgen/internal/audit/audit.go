@@ -27,6 +27,7 @@ type Options struct {
 	Confirm     time.Duration // time between the two looks after which a missing order is lost
 	Linger      time.Duration // how long to wait for the queue to be empty once every order is settled
 	Concurrency int           // requests under way at most
+	UnderWay    time.Duration // how long a request for an order may have been, where the ledger does not know
 	Log         *slog.Logger
 	Progress    func(Progress) // told each time that the queue was asked, before a look or instead of one; may be nil
 }
@@ -35,7 +36,7 @@ type Options struct {
 func DefaultOptions(patience time.Duration) Options {
 	return Options{
 		Patience: patience, Poll: 250 * time.Millisecond, Confirm: time.Second, Linger: min(patience, 30*time.Second), Concurrency: 8,
-		Log: slog.New(slog.DiscardHandler),
+		UnderWay: 70 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -78,6 +79,8 @@ type Auditor struct {
 	fewestOpen   int       // that there were
 	lastProgress time.Time // when something was last seen to move
 	unlisted     int       // orders that the last listing did not show, and that were there
+
+	oldest time.Time // when the first of the run's orders seen was made, by the same clock
 
 	e2e               *measure.Histogram
 	created, finished time.Time // when the last was made, and completed

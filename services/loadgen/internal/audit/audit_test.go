@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -617,6 +618,101 @@ func TestAnotherClientsOrderIsNoDuplicate(t *testing.T) {
 	}
 }
 
+// The Python example's client orders the same as the run, and without keys. What it ordered before is not the run's.
+func TestAnotherClientsSameOrderIsNoDuplicate(t *testing.T) {
+	t.Parallel()
+	b := send(t, faultyapi.Behaviour{}, 1, 1, orders.Mix{}) // an earlier run
+	defer b.close()
+	p := b.client.NewPoster(false)
+	defer p.Release()
+	if a := p.Post(nil, orders.AppendJSON(nil, orders.Number(b.keys.Index, 4))); !a.Accepted() {
+		t.Fatalf("%+v", a)
+	}
+	b.keys.Run = "later"
+	b.sendMore(t, 10, 1, orders.Mix{})
+	byKeys, err := audit.Discover(t.Context(), b.client, b.keys.Run, 10, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, parts := range map[string][]audit.Part{"with a ledger": {b.part()}, "by keys": byKeys} {
+		r, err := audit.New(b.client, quick(), parts...).Run(t.Context())
+		if err != nil || r.Completed != 10 || r.Duplicated != 0 {
+			t.Errorf("%s: %v: %s: %+v", name, err, r.String(), r.Examples)
+		}
+		if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "without a key that are like the run's") || !strings.Contains(r.Notes[0], ": 1,") {
+			t.Errorf("%s: %q", name, r.Notes)
+		}
+	}
+}
+
+// An order that was made again without its key was made while its request was under way, or a moment after. What is like one of the run's orders
+// and was made at another time is another client's.
+func TestADuplicateWithoutAKeyWasMadeWithItsOrder(t *testing.T) {
+	t.Parallel()
+	b := send(t, with(1, faultyapi.RepeatUnkeyed, 1), 20, 1, orders.Mix{})
+	defer b.close()
+	byKeys, err := audit.Discover(t.Context(), b.client, b.keys.Run, 20, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	withLedger := []audit.Part{b.part()}
+	for _, c := range []struct {
+		name                 string
+		parts                []audit.Part
+		first, rest, unkeyed time.Duration // by how much the run's first order, its others, and those without a key were made earlier than they were
+		duplicated           int
+	}{
+		{"at once", withLedger, 0, 0, 0, 20},
+		{"at once, by keys", byKeys, 0, 0, 0, 20},
+		{"a minute after the answer", withLedger, time.Minute, time.Minute, 0, 0},
+		{"a minute later, by keys: that long it may have been tried", byKeys, time.Minute, time.Minute, 0, 20},
+		{"two minutes later, by keys", byKeys, 2 * time.Minute, 2 * time.Minute, 0, 0},
+		{"before the run", withLedger, 0, 0, time.Minute, 0},
+		{"before the run, by keys", byKeys, 0, 0, time.Minute, 0},
+		{"during the run, a minute before the request", withLedger, time.Hour, 0, time.Minute, 0},
+		{"during the run, a minute before, by keys: at an earlier try", byKeys, time.Hour, 0, time.Minute, 19},
+		{"during the run, two minutes before, by keys", byKeys, time.Hour, 0, 2 * time.Minute, 0},
+	} {
+		api := displaced{b.client, b.keys.String(0, 1), c.first, c.rest, c.unkeyed}
+		r, err := audit.New(api, quick(), c.parts...).Run(t.Context())
+		if err != nil || r.Completed != 20 || r.Duplicated != c.duplicated || (len(r.Notes) == 0) != (c.duplicated == 20) {
+			t.Errorf("made again %s: %v: %s, %q", c.name, err, r.String(), r.Notes)
+		}
+	}
+}
+
+// displaced shows orders as made earlier than they were.
+type displaced struct {
+	*client.Client
+	key                  string // of the run's first order
+	first, rest, unkeyed time.Duration
+}
+
+func (d displaced) displace(o *client.Order) {
+	by := d.rest
+	switch o.Key {
+	case "":
+		by = d.unkeyed
+	case d.key:
+		by = d.first
+	}
+	o.CreatedAt = o.CreatedAt.Add(-by)
+}
+
+func (d displaced) Order(ctx context.Context, id int64) (client.Order, bool, error) {
+	o, found, err := d.Client.Order(ctx, id)
+	d.displace(&o)
+	return o, found, err
+}
+
+func (d displaced) List(ctx context.Context, prefix, cursor string, limit int) (client.Page, error) {
+	page, err := d.Client.List(ctx, prefix, cursor, limit)
+	for i := range page.Orders {
+		d.displace(&page.Orders[i])
+	}
+	return page, err
+}
+
 // outdated is an api that answers as of the past for a while: before the run its queue was empty, too.
 type outdated struct {
 	client.API
@@ -647,5 +743,28 @@ func TestAnEmptyQueueOfThePastIsNoReasonToStopLooking(t *testing.T) {
 	r, err := audit.New(api, o, b.part()).Run(t.Context())
 	if err != nil || r.Completed != 50 || api.asked <= api.first {
 		t.Errorf("asked %d times, of which %d answers were of the past: %+v, %v", api.asked, api.first, r, err)
+	}
+}
+
+// silent is an api that never says what the queue holds.
+type silent struct{ *client.Client }
+
+func (silent) Queue(context.Context) (client.Queue, error) {
+	return client.Queue{}, &client.Error{Path: "/queue", Status: 503}
+}
+
+// That nothing more can come of the queue is not known from an api that does not say what it holds, and the account says so.
+func TestAnAuditWithoutTheQueueSaysSo(t *testing.T) {
+	t.Parallel()
+	before := time.Now()
+	b := send(t, faultyapi.Behaviour{}, 10, 1, orders.Mix{})
+	defer b.close()
+	for name, api := range map[string]client.API{
+		"never answers": silent{b.client}, "only knows the past": &outdated{API: b.client, before: before, first: math.MaxInt},
+	} {
+		r, err := audit.New(api, quick(), b.part()).Run(t.Context())
+		if err != nil || r.Completed != 10 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "(GET /queue): if any messages are this run's") {
+			t.Errorf("a queue that %s: %v, %s, %q", name, err, r.String(), r.Notes)
+		}
 	}
 }

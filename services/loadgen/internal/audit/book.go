@@ -30,7 +30,7 @@ type book struct {
 	keys   orders.Keys
 	ledger *ledger.Ledger
 	orders []entry
-	others map[int][]int64      // further orders with the same key or, without a key, the same data
+	others map[int][]int64      // further orders with the same key or, without a key, with the same data and made with it
 	second map[int][]int64      // other ids, which later answers named
 	rows   map[int]client.Order // how the noteworthy ones looked; bounded
 	why    map[int]string       // what was found under an id that is not the order's; bounded

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -61,27 +62,33 @@ func (a *Auditor) confirm(ctx context.Context) error {
 func (a *Auditor) file(o *client.Order) {
 	wrong := false
 	index, n, ok := orders.Parse(a.run, o.Key)
-	switch {
-	case o.Key == "": // made without its key: known by what was ordered
-		var number int
-		number, ok = o.Number()
-		index, n = orders.Place(number)
-	case !ok:
+	if !ok {
 		index, wrong = orders.ParseWrong(a.run, o.Key)
 	}
-	i := slices.IndexFunc(a.books, func(b *book) bool { return b.keys.Index == index })
+	b := a.book(index)
 	switch {
-	case i < 0:
+	case b == nil:
 	case wrong:
 		a.poison[o.ID] = *o
-	case ok && n < len(a.books[i].orders):
-		newly := a.books[i].see(n, o)
+	case ok && n < len(b.orders):
+		newly := b.see(n, o)
 		a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
+		if a.oldest.IsZero() || o.CreatedAt.Before(a.oldest) {
+			a.oldest = o.CreatedAt
+		}
 		if newly && !o.CompletedAt.IsZero() {
 			a.created, a.finished = latest(a.created, o.CreatedAt), latest(a.finished, o.CompletedAt)
 			a.e2e.Record(o.CompletedAt.Sub(o.CreatedAt))
 		}
 	}
+}
+
+// book is a generator's; nil when it is none of the run's.
+func (a *Auditor) book(index int) *book {
+	if i := slices.IndexFunc(a.books, func(b *book) bool { return b.keys.Index == index }); i >= 0 {
+		return a.books[i]
+	}
+	return nil
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
@@ -133,6 +140,22 @@ func (a *Auditor) probeGaps(ctx context.Context) error {
 		a.note("the ids between the run's own are too many and were not looked at: orders made a second time without a key could not be seen")
 		return nil
 	}
+	var unkeyed []*client.Order
+	err := a.each(ctx, ids, func(o *client.Order) {
+		if o.Key == "" {
+			unkeyed = append(unkeyed, o)
+		} else {
+			a.file(o)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return a.fileUnkeyed(ctx, unkeyed)
+}
+
+// each asks for orders by their ids, and calls use with those that are there, one at a time.
+func (a *Auditor) each(ctx context.Context, ids []int64, use func(o *client.Order)) error {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(a.opt.Concurrency)
@@ -144,11 +167,62 @@ func (a *Auditor) probeGaps(ctx context.Context) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			a.file(&o)
+			use(&o)
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// fileUnkeyed notes orders without a key that are orders of the run made again. They have the data of one, and were made when it was: other
+// clients may well order the same (the Python example's does), before the run or beside it.
+func (a *Auditor) fileUnkeyed(ctx context.Context, unkeyed []*client.Order) error {
+	type alike struct {
+		*client.Order
+		book *book
+		n    int
+	}
+	var found []alike
+	var ids []int64
+	for _, o := range unkeyed {
+		number, ok := o.Number()
+		index, n := orders.Place(number)
+		if b := a.book(index); ok && b != nil && n < len(b.orders) {
+			found = append(found, alike{o, b, n})
+			if id := b.orders[n].id; id != 0 {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	first := map[int64]*client.Order{} // the run's own, by id
+	if err := a.each(ctx, slices.Compact(ids), func(o *client.Order) { first[o.ID] = o }); err != nil {
+		return err
+	}
+	others := 0
+	for _, o := range found {
+		if own := first[o.book.orders[o.n].id]; own == nil || !a.madeWith(own, o.Order, o.book.ledger.UnderWay(o.n)) {
+			others++
+			continue
+		}
+		o.book.see(o.n, o.Order)
+		a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
+	}
+	if others > 0 {
+		a.note("orders without a key that are like the run's, and were not made when those were: %d, another client's", others)
+	}
+	return nil
+}
+
+// afterwards is how long after a request's end an order may still be made for it: by an api that answers first, or by a try that was given up.
+const afterwards = time.Second
+
+// madeWith says whether an order without a key was made for the request that made an order of the run's: while that was under way. The database's
+// clock tells, on which the run began with its first order.
+func (a *Auditor) madeWith(own, again *client.Order, underWay time.Duration) bool {
+	underWay = cmp.Or(underWay, a.opt.UnderWay)
+	since := again.CreatedAt.Sub(own.CreatedAt)
+	return !again.CreatedAt.Before(a.oldest) && since >= -underWay && since <= underWay+afterwards
 }
 
 // gaps are the ids from a little before the run's first order to a little beyond its last that are none of its known

@@ -163,8 +163,14 @@ func (a *Auditor) result(begun time.Time) Result {
 	if a.unlisted > 0 {
 		a.note("the listing does not show every order that GET /orders/{id} knows: %d are missing from it", a.unlisted)
 	}
-	if a.queue != nil && a.queue.Depth > 0 && r.Stuck+r.Undetermined == 0 {
+	switch {
+	case !a.looked || r.Stuck+r.Undetermined > 0: // which says more
+	case a.queue == nil:
+		a.note("the api did not say at the end what the queue holds (GET /queue): if any messages are this run's, what they bring was not seen")
+	case a.queue.Depth > 0:
 		a.note("the queue still held %d messages at the end: if any are this run's, what they bring was not seen", a.queue.Depth)
+	case !a.empty(a.queue):
+		a.note("the api said at the end what the queue held before the run's last order was made or completed (GET /queue): if any messages are this run's, what they bring was not seen")
 	}
 	r.Notes = a.notes
 	return r

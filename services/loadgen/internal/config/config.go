@@ -44,7 +44,7 @@ type Config struct {
 
 	Audit            bool          `envconfig:"AUDIT" default:"true" desc:"wait until every order is completed or dead and account for each" allowed:"true or false"`
 	AuditPatience    time.Duration `envconfig:"AUDIT_PATIENCE" default:"1m" desc:"the audit waits as long as there is progress; orders still pending this long after the last of it are stuck" allowed:"a duration from 0s to 24h"`
-	ReceiverURL      string        `envconfig:"RECEIVER_URL" desc:"second port of a loadgen receive that the consumers send webhooks to: after the audit it has to account for the run's orders, too" secret:"url" allowed:"an http:// or https:// URL"`
+	ReceiverURL      string        `envconfig:"RECEIVER_URL" desc:"second port of a loadgen receive that the consumers send webhooks to: after the audit it has to account for the run's orders, too" secret:"url" allowed:"an http:// or https:// URL, and empty where there is no audit, after which it is asked"`
 	AuditConcurrency int           `envconfig:"AUDIT_CONCURRENCY" default:"8" desc:"requests of the audit under way at most" allowed:"a whole number from 1 to 256"`
 
 	Thresholds thresholds.List `envconfig:"THRESHOLDS" desc:"conditions on the result, as in post_p99<50ms,e2e_p99<1s,error_rate<0.1%; exit code 99 when one does not hold; dead orders fail the run unless one says how many may be, as dead<=5 does" allowed:"a list such as post_p99<50ms,lost==0"`

@@ -161,6 +161,28 @@ func TestThresholdsThatCanHaveNoValueAreRefused(t *testing.T) {
 	}
 }
 
+// A receiver that nobody would ask is found before the run.
+func TestAReceiverIsRefusedWhereThereIsNoAudit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		command string
+		env     []string
+		ok      bool
+	}{
+		{"run", nil, true},
+		{"run", []string{"AUDIT", "false"}, false},
+		{"audit", []string{"RUN_ID", "x", "AUDIT", "false"}, true},
+		{"capacity", nil, false},
+		{"capacity", []string{"THRESHOLDS", "post_p99<1s"}, false},
+		{"capacity", []string{"THRESHOLDS", "lost==0", "AUDIT", "false"}, true},
+	} {
+		_, err := load(c.command, append(c.env, "RECEIVER_URL", "http://receiver:9102")...)
+		if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), `RECEIVER_URL="http://receiver:9102": must be `) {
+			t.Errorf("%s %v: %v", c.command, c.env, err)
+		}
+	}
+}
+
 func TestADurationWithoutAUnitIsSaidToBeOne(t *testing.T) {
 	t.Parallel()
 	_, err := load("run", "DURATION", "30")

@@ -91,7 +91,7 @@ func (c *Config) check(p *env.Problems, command string) {
 	must("API_URL", IsURL(c.APIURL), "")
 	u, err := url.Parse(c.APIURL)
 	must("API_TOKEN", c.APIToken == "" || sendable(c.Token()) && (err != nil || u.User == nil), "")
-	must("RECEIVER_URL", c.ReceiverURL == "" || IsURL(c.ReceiverURL), "")
+	must("RECEIVER_URL", c.ReceiverURL == "" || IsURL(c.ReceiverURL) && c.audits(command), "")
 	env.Between(p, "ORDERS", c.Orders, 0, 1_000_000_000)
 	env.Between(p, "DURATION", c.Duration, 0, 30*24*time.Hour)
 	env.Between(p, "CONCURRENCY", c.Concurrency, 1, 20_000)
@@ -137,6 +137,17 @@ func (c *Config) check(p *env.Problems, command string) {
 func IsURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""
+}
+
+// audits says whether a command ends with an audit.
+func (c *Config) audits(command string) bool {
+	switch command {
+	case "run":
+		return c.Audit
+	case "capacity":
+		return c.Thresholds.NeedsAudit()
+	}
+	return true
 }
 
 // unanswerable is a measure that a threshold names and that cannot have a value, whatever happens, with these settings; and why.

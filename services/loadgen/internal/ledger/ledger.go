@@ -4,12 +4,13 @@
 package ledger
 
 import (
+	"math"
 	"sync"
 	"time"
 )
 
 // State is what is known of an order before it is audited.
-type State uint32
+type State uint8
 
 // The states.
 const (
@@ -19,11 +20,14 @@ const (
 	Refused               // the api said no, and would say so again
 )
 
+const tenth = 100 * time.Millisecond
+
 // entry is one order.
 type entry struct {
 	id    int64
-	state State
 	sent  uint32 // milliseconds since the run's start
+	took  uint16 // tenths of a second until its request ended, rounded up; 0 = not known
+	state State
 }
 
 // Conflict is an order for which two answers named different ids.
@@ -92,6 +96,15 @@ func (l *Ledger) MarkSent(n int, at time.Time) {
 	}
 }
 
+// MarkEnded notes that a request for an order has ended, with an answer or without one.
+func (l *Ledger) MarkEnded(n int, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := &l.entries[n]
+	took := max(0, at.Sub(l.Start)-time.Duration(e.sent)*time.Millisecond)
+	e.took = max(e.took, uint16(min(took/tenth+1, math.MaxUint16)))
+}
+
 // Accept notes that an order was accepted, and its id; 0 means that the answer did not say. It returns false when an earlier answer named
 // another id, which it keeps as a conflict.
 func (l *Ledger) Accept(n int, id int64) bool {
@@ -137,6 +150,10 @@ func (l *Ledger) SentAt(n int) time.Time {
 	}
 	return l.Start.Add(time.Duration(l.at(n).sent) * time.Millisecond)
 }
+
+// UnderWay is how long there were requests for the order, from the first try to the end of the last, rounded up (109 minutes at most); 0 when
+// that is not known.
+func (l *Ledger) UnderWay(n int) time.Duration { return time.Duration(l.at(n).took) * tenth }
 
 // Conflicts are the orders that were answered with two different ids.
 func (l *Ledger) Conflicts() []Conflict {

@@ -66,3 +66,24 @@ func TestAnotherIDIsAConflict(t *testing.T) {
 		t.Fatalf("sent %s", at)
 	}
 }
+
+func TestUnderWayUntilTheLastRequestEnds(t *testing.T) {
+	t.Parallel()
+	l := ledger.New(time.Now(), 1)
+	l.Claim(0)
+	if got := l.UnderWay(0); got != 0 {
+		t.Fatalf("before it is sent: %s", got)
+	}
+	l.MarkSent(0, l.Start.Add(time.Second))
+	for _, c := range []struct{ ended, want time.Duration }{
+		{1020 * time.Millisecond, 100 * time.Millisecond},
+		{1450 * time.Millisecond, 500 * time.Millisecond},
+		{1200 * time.Millisecond, 500 * time.Millisecond}, // that of another request of it, which was answered first
+		{48 * time.Hour, 6553500 * time.Millisecond},
+	} {
+		l.MarkEnded(0, l.Start.Add(c.ended))
+		if got := l.UnderWay(0); got != c.want {
+			t.Errorf("ended after %s: %s under way, not %s", c.ended, got, c.want)
+		}
+	}
+}

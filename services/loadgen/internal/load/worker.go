@@ -50,6 +50,7 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 		w.g.Ledger.MarkSent(first+i, now)
 	}
 	r := w.request(ctx, orders.Valid, count, now, due)
+	w.markEnded(first, count, r.ended)
 	if w.g.Plan.Mix.Duplicate > 0 {
 		r.cause = "" // the answer may be a replay of a duplicate's
 	}
@@ -76,6 +77,12 @@ func (w *worker) sendOrders(ctx context.Context, due time.Time) bool {
 			slog.Int("tries", r.tries), slog.Any("error", r.answer.Err))
 	}
 	return true
+}
+
+func (w *worker) markEnded(first, count int, at time.Time) {
+	for i := range count {
+		w.g.Ledger.MarkEnded(first+i, at)
+	}
 }
 
 // prepare builds the request for orders first to first+count-1: the same every time.
@@ -112,6 +119,7 @@ func (w *worker) accept(first, count int, r *result) (same bool) {
 func (w *worker) sendDuplicate(ctx context.Context, first, count int, due time.Time) {
 	w.prepare(first, count)
 	r := w.request(ctx, orders.Duplicate, count, time.Now(), due)
+	w.markEnded(first, count, r.ended)
 	same := r.outcome == measure.Accepted && w.accept(first, count, &r) && r.deviation == ""
 	w.g.Recorder.EndSpecial(orders.Duplicate, r.outcome, same, func() string {
 		switch {
