@@ -41,7 +41,21 @@ func accessMutants() []Mutant {
 		},
 		{
 			Breaks: "a foreign web page makes orders", By: live("TestBodyIsSaidToBeJSON"),
-			Edits: []Edit{{http + "create.go", `	if isJSON(header.ContentType()) {`, `	if len(header.ContentType()) == 0 || isJSON(header.ContentType()) {`}},
+			Edits: []Edit{{http + "create.go", `	if isJSON(c.Request().Header.ContentType()) {`, `	if kind := c.Request().Header.ContentType(); len(kind) == 0 || isJSON(kind) {`}},
+		},
+		{
+			Breaks: "a call takes a body that is compressed", By: live("TestCompressedBodiesAreRefused"),
+			Edits: []Edit{{http + "server.go", `	s.app.Use(refuseCompressed)
+`, ``}},
+		},
+		{
+			Breaks: "of two content codings the first counts", By: live("TestCompressedBodiesAreRefused"),
+			Edits: []Edit{{http + "request.go", `range c.Request().Header.PeekAll(fiber.HeaderContentEncoding) {`, `range [][]byte{c.Request().Header.ContentEncoding()} {`}},
+		},
+		{
+			Breaks: "a few bytes from a stranger become gigabytes", By: live("TestABombIsNotUnpacked"),
+			Edits: []Edit{{http + "server.go", `	s.app.Use(refuseCompressed)
+`, ``}, {api + "/internal/dashboard/access.go", `string(c.Request().Body())`, `string(c.Body())`}},
 		},
 		{
 			Breaks: "a misspelt parameter is passed over when creating", By: live("TestBadInputIsRefusedByName"),

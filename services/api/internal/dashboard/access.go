@@ -87,7 +87,7 @@ func form(c *fiber.Ctx) url.Values {
 	if !strings.HasPrefix(c.Get(fiber.HeaderContentType), fiber.MIMEApplicationForm) {
 		return url.Values{}
 	}
-	values, err := url.ParseQuery(string(c.Body()))
+	values, err := url.ParseQuery(string(c.Request().Body()))
 	if err != nil {
 		return url.Values{}
 	}

@@ -141,14 +141,7 @@ func checkHeaders(c *fiber.Ctx) (key string, err error) {
 // checkBody refuses what is not said to be JSON. That is more than a formality: a foreign web page can make a visitor's browser
 // send forms, plain text and bodies without a type to any address without asking, but not JSON.
 func checkBody(c *fiber.Ctx) error {
-	header := &c.Request().Header
-	if encoding := header.ContentEncoding(); len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
-		// Not worth it for what an order is, and a few bytes can unpack to gigabytes.
-		return problem(http.StatusUnsupportedMediaType, "compressed bodies are not accepted", Wrong{
-			Location: "header.Content-Encoding", Message: "must be absent or identity",
-		})
-	}
-	if isJSON(header.ContentType()) {
+	if isJSON(c.Request().Header.ContentType()) {
 		return nil
 	}
 	return problem(http.StatusUnsupportedMediaType, "the body must be JSON", Wrong{

@@ -22,7 +22,7 @@ type pauseInput struct{ pause Pause }
 
 // Resolve reads the body, for huma.
 func (in *pauseInput) Resolve(ctx huma.Context) []error {
-	body := humafiber.Unwrap(ctx).Body()
+	body := humafiber.Unwrap(ctx).Request().Body()
 	if len(body) == 0 {
 		return nil
 	}

@@ -35,7 +35,7 @@ type redriveInput struct{ redrive Redrive }
 // Resolve reads the body, for huma.
 func (in *redriveInput) Resolve(ctx huma.Context) []error {
 	var err error
-	if in.redrive, err = decodeRedrive(humafiber.Unwrap(ctx).Body()); err != nil {
+	if in.redrive, err = decodeRedrive(humafiber.Unwrap(ctx).Request().Body()); err != nil {
 		return []error{toProblem(err)}
 	}
 	return nil

@@ -122,6 +122,7 @@ func New(cfg Config) *Server {
 	fasthttp.SetBodySizePoolLimit(poolBuffers, poolBuffers) // global to the process
 	s.app.Use(s.observe)
 	s.app.Use(s.authenticate)
+	s.app.Use(refuseCompressed)
 	s.probes()
 	s.describe()
 	s.creating()
