@@ -126,6 +126,21 @@ func connectionMutants() []Mutant {
 			Edits: []Edit{{http1 + "chunked.go", `} else if len(end) > 0 {`, `} else if len(end) > 9 {`}},
 		},
 		{
+			Breaks: "a client that may go on is not told so on a connection that was idle", By: framing("TestTheDeadlineOfAnAnswerEndsWithIt"),
+			Edits: []Edit{{http1 + "conn.go", `	if err := c.mayWrite(); err != nil {
+		return err
+	}
+`, ``}},
+		},
+		{
+			Breaks: "a client that was slow is not told so on a connection that was idle", By: framing("TestTheDeadlineOfAnAnswerEndsWithIt"),
+			Edits: []Edit{{http1 + "conn.go", `	_ = c.mayWrite() //`, `	//`}},
+		},
+		{
+			Breaks: "what is refused on a connection that was idle is never answered", By: goTest(api, "./internal/httpapi", "TestAnAnswerLongAgoDoesNotSilenceAConnection"),
+			Edits: []Edit{{http1 + "conn.go", `time.Now().Add(speakTime)`, `time.Now().Add(-speakTime)`}},
+		},
+		{
 			Breaks: "the server sees that there were to be trailers", By: framing("TestHowABodyWasSentIsNotHandedOn"),
 			Edits: []Edit{{http1 + "head.go", `	case is(name, "Trailer"):
 		h.rewrite = true

@@ -175,9 +175,19 @@ func (c *Conn) readRequest() error {
 	if refusal != nil {
 		return c.beginRefused(refusal)
 	}
+	if err := c.mayWrite(); err != nil {
+		return err
+	}
 	c.stage = handedOn
 	return nil
 }
+
+// speakTime is how long a client may take for what it is told before its request is answered: to go on, or that it is refused.
+const speakTime = 10 * time.Second
+
+// mayWrite gives the client time for what it may be told now. The deadline that the server has set for its last answer stands until it sets the
+// next one. On a connection that has been idle since it is over, and whatever is written fails.
+func (c *Conn) mayWrite() error { return c.client.SetWriteDeadline(time.Now().Add(speakTime)) }
 
 // accept makes a request ready to be read by the server.
 func (c *Conn) accept(h *head, raw []byte) *RefusedError {
@@ -325,6 +335,7 @@ func (c *Conn) breakOff(err error) error {
 	}
 	c.left, c.chunks = 0, nil
 	c.lingers.Store(true)
+	_ = c.mayWrite() // again: what was read of the request may have taken long. On an error the refusal cannot be written, either
 	return c.refusal
 }
 

@@ -183,6 +183,53 @@ func TestGoOnIsSaidWhenTheBodyIsWanted(t *testing.T) {
 	}
 }
 
+// On a connection whose last answer is long ago, the server's deadline for it is over. What is said of the next request has time of its own.
+func TestTheDeadlineOfAnAnswerEndsWithIt(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cfg        Config
+		sent, want string
+	}{
+		"to go on":       {Config{}, postHead + "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n"},
+		"what is wrong":  {Config{}, "POST /orders HTTP/2\r\n\r\n", "refused"},
+		"of a slow head": {Config{HeadTimeout: 50 * time.Millisecond}, "POST /orders HT", "refused"},
+		"of a slow body": {Config{BodyTimeout: 50 * time.Millisecond}, postHead + "Content-Length: 5\r\n\r\n", "refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, server := pair(t, test.cfg)
+			say(t, client, test.sent)
+			long := time.Unix(1, 0)
+			if err := server.SetWriteDeadline(long); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				defer server.Close()
+				if _, err := server.Read(make([]byte, 1<<10)); err != nil {
+					t.Error(err)
+					return
+				}
+				if test.cfg.BodyTimeout > 0 { // the server waited for it for longer than there was time
+					_ = server.SetWriteDeadline(long)
+				}
+				if _, _ = server.Read(make([]byte, 1<<10)); server.Refusal() != nil { // asks for the rest
+					_, _ = io.WriteString(server, "refused")
+				}
+			}()
+			hangs := time.AfterFunc(30*time.Second, func() { _ = client.Close() })
+			defer hangs.Stop()
+			said := make([]byte, len(test.want))
+			if _, err := io.ReadFull(client, said); err != nil || string(said) != test.want {
+				t.Errorf("the client is told %q, %v", said, err)
+			}
+			_ = client.Close()
+			<-done
+		})
+	}
+}
+
 // The limit is one of the whole body, however it is cut into chunks.
 func TestChunksTogetherHaveTheLimit(t *testing.T) {
 	t.Parallel()
