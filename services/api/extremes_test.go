@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -114,6 +116,47 @@ func TestNoRowMakesACallFail(t *testing.T) {
 	if a := s.post(t, "/orders", orderJSON(1), "Idempotency-Key", "usual"); a.status != http.StatusCreated {
 		t.Errorf("a replay: %d %.300s", a.status, a.body)
 	}
+}
+
+// The dashboard looks, and samples, for all: on goroutines of its own, on which nobody catches a panic. Whatever its tables hold, it goes on.
+func TestNoRowEndsTheDashboard(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	conn := testdb.Connect(t, db)
+	// A rate over next to no time is none.
+	var at int64
+	err := conn.QueryRow(t.Context(), `
+		insert into orderflow.samples
+			(queue, slot, step, seconds, accepted, completed, failed, retried, dead, waiting, in_flight, delayed, oldest_age, consumers, latency)
+		select 'order_queue', s.step % 720, s.step, 1e-320, 1, 0, 0, 0, 0, 7, 0, 0, 1e-310, 0, array[1, null, 9223372036854775807, 9223372036854775807]
+		from (select extract(epoch from clock_timestamp())::bigint / 5 - 2 as step) s
+		returning 5 * step`).Scan(&at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, conn, `insert into orderflow.sampling (queue, seen) values ('order_queue', 'null')`) // which is JSON
+
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	events := s.watch(t)
+	var past struct {
+		Minutes struct {
+			At       []int64
+			Accepted []*float64 `json:"accepted_per_second"`
+			Waiting  []*float64
+		}
+	}
+	events.next("series", &past)
+	found := slices.Index(past.Minutes.At, at)
+	if found < 0 || past.Minutes.Waiting[found] == nil || *past.Minutes.Waiting[found] != 7 {
+		t.Fatalf("the sample of %d is not shown: %+v", at, past)
+	}
+	if rate := past.Minutes.Accepted[found]; rate != nil {
+		t.Errorf("the rate is %g", *rate)
+	}
+	events.until("a snapshot", func(*overview) bool { return true })
+	await.True(t, "another sample is taken", func() bool {
+		return count(t, db, `select count(*) from orderflow.sampling where sampled_at is not null`) == 1
+	})
 }
 
 func must[T any](v T, _ error) T { return v }

@@ -149,6 +149,26 @@ func dashboardMutants() []Mutant {
 			By:     http("TestStreamsEndWhenTheServiceDoes"),
 		},
 		{
+			Breaks: "a rate over no time is a number",
+			Edits:  []Edit{{dir + "sample.go", "if math.IsNaN(v) || math.IsInf(v, 0) {", "if math.IsNaN(v) {"}},
+			By:     unit("TestWhatIsNoNumberIsNotKnown"),
+		},
+		{
+			Breaks: "next to nothing, rounded, is no number",
+			Edits:  []Edit{{dir + "sample.go", "if math.Abs(v) < 1e-100 {", "if v == 0 {"}},
+			By:     unit("TestWhatIsNoNumberIsNotKnown"),
+		},
+		{
+			Breaks: "an event that cannot be sent ends the process",
+			Edits:  []Edit{{dir + "feed.go", `return nil, fmt.Errorf("write the event %s: %w", name, err)`, `panic(fmt.Errorf("write the event %s: %w", name, err))`}},
+			By:     unit("TestAnEventWithoutJSONIsLeftOut"),
+		},
+		{
+			Breaks: "a null where it is kept what was counted ends the process",
+			Edits:  []Edit{{dir + "sampler.go", " || known == nil { //", " { //"}},
+			By:     http("TestNoRowEndsTheDashboard"),
+		},
+		{
 			Breaks: "viewers take all connections",
 			Edits:  []Edit{{dir + "feed.go", "if f.closed || len(f.viewers) >= f.most {", "if f.closed {"}},
 			By:     http("TestThereAreOnlySoManyViewersAndTheyKeepNobodyOut"),

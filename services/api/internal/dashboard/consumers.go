@@ -31,7 +31,7 @@ func (r *reports) consumers(processes []process, now time.Time) []Consumer {
 		c := Consumer{
 			Name: p.Name, Key: p.Key, State: p.State, Since: isotime.Time{Time: p.StartedAt}, Busy: p.Busy, Capacity: p.Capacity,
 			PerSecond: r.rate(p.Key, now, completed), Completed: p.Completed, Failures: p.Failed,
-			SeenAt: isotime.Time{Time: p.SeenAt}, SeenAgo: *number(p.Ago),
+			SeenAt: isotime.Time{Time: p.SeenAt}, SeenAgo: rounded(p.Ago),
 		}
 		if p.silent() {
 			c.State, c.PerSecond = stateSilent, number(0)

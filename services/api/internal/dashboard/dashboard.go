@@ -113,16 +113,26 @@ func (d *Dashboard) Run(ctx context.Context) {
 		case ctx.Err() != nil:
 		case seen.away == nil:
 			told = time.Time{}
-			d.feed.send(eventSeries, frame("series", seen.series))
+			d.send(ctx, eventSeries, "series", seen.series)
 			last = seen.snapshot
-			d.feed.send(eventSnapshot, frame("snapshot", seen.snapshot))
+			d.send(ctx, eventSnapshot, "snapshot", seen.snapshot)
 			d.feed.send(eventPage, page(d.live(ctx, seen.snapshot, nil)))
 		case time.Since(told) >= awayEvery:
 			told = time.Now()
-			d.feed.send(eventAway, frame("away", seen.away))
+			d.send(ctx, eventAway, "away", seen.away)
 			d.feed.send(eventPage, page(d.live(ctx, last, seen.away)))
 		}
 	}
+}
+
+// send sends an event. One that has no JSON is left out: whatever the database holds, it must not end the process.
+func (d *Dashboard) send(ctx context.Context, e event, name string, data any) {
+	made, err := frame(name, data)
+	if err != nil {
+		d.cfg.Log.ErrorContext(ctx, "viewers miss an event", "error", err)
+		return
+	}
+	d.feed.send(e, made)
 }
 
 // look is a view of the moment, within the time that a page has.

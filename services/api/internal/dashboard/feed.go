@@ -3,6 +3,7 @@ package dashboard
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -37,14 +38,14 @@ func newFeed(most int) *feed {
 }
 
 // frame is an event as it goes over the wire (WHATWG HTML, section 9.2). JSON has no line breaks.
-func frame(name string, data any) []byte {
+func frame(name string, data any) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString("event: " + name + "\ndata: ")
 	if err := json.NewEncoder(&b).Encode(data); err != nil {
-		panic(err) // of types of our own
+		return nil, fmt.Errorf("write the event %s: %w", name, err)
 	}
 	b.WriteByte('\n')
-	return b.Bytes()
+	return b.Bytes(), nil
 }
 
 // page is an event whose data are HTML, line by line. A carriage return ends a line of the stream, too: one in somebody's name must not.

@@ -1,6 +1,8 @@
 package dashboard
 
 import (
+	"log/slog"
+	"math"
 	"net"
 	"testing"
 )
@@ -23,5 +25,16 @@ func TestAViewersConnectionIsNotClosedForOthers(t *testing.T) {
 	}
 	if f.join(second) != nil || second.told {
 		t.Error("one too many gets a place that is not closed for others")
+	}
+}
+
+// What cannot be sent is left out, and what is sent besides arrives.
+func TestAnEventWithoutJSONIsLeftOut(t *testing.T) {
+	t.Parallel()
+	d := &Dashboard{cfg: Config{Log: slog.New(slog.DiscardHandler)}, feed: newFeed(1)}
+	d.send(t.Context(), eventSeries, "series", math.Inf(1))
+	d.send(t.Context(), eventSnapshot, "snapshot", 7)
+	if series, snapshot := d.feed.latest[eventSeries], string(d.feed.latest[eventSnapshot]); series != nil || snapshot != "event: snapshot\ndata: 7\n\n" {
+		t.Errorf("%q, %q", series, snapshot)
 	}
 }

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"bytes"
 	"encoding/base64"
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,26 @@ func TestPercentilesAreWhatTheBucketsSay(t *testing.T) {
 	for part, want := range map[float64][2]float64{.5: {0.81, 1.024}, .95: {0.9, 1.024}, .99: {1.62, 2.048}, 1: {1.62, 2.05}} {
 		if got := *percentile(buckets, part); got < want[0] || got > want[1] {
 			t.Errorf("p%g is %g s, want %v", 100*part, got, want)
+		}
+	}
+}
+
+// JSON has no place for what is no number, and an event with one in it would not be sent.
+func TestWhatIsNoNumberIsNotKnown(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[float64]float64{
+		0: 0, 1e-320: 0, -1e-306: 0, 0.00012344: 0.0001234, 3.33333: 3.333, -3.33333: -3.333, 9999.5: 10000, 1234567: 1234567, 1e308: 1e308, math.MaxFloat64: math.MaxFloat64,
+	} {
+		if got := number(v); got == nil || *got != want {
+			t.Errorf("%g is %v, want %g", v, got, want)
+		}
+	}
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if got := number(v); got != nil {
+			t.Errorf("%g is %g", v, *got)
+		}
+		if made, err := frame("series", []float64{v}); err == nil {
+			t.Errorf("%g is sent: %s", v, made)
 		}
 	}
 }

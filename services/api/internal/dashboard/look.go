@@ -83,7 +83,7 @@ func (l *looker) make(found *seen) view {
 	s := &Snapshot{
 		AsOf: isotime.Time{Time: found.now}, Queue: q.Queue,
 		AcceptedPerSecond: l.reports.sum(found.now, accepted), CompletedPerSecond: l.reports.sum(found.now, completed), RetriesPerSecond: l.reports.sum(found.now, retried),
-		Waiting: q.Visible, InFlight: q.InFlight, Delayed: q.Delayed, OldestAgeSeconds: *number(q.OldestAgeSeconds), DeadLetters: q.DeadLetters,
+		Waiting: q.Visible, InFlight: q.InFlight, Delayed: q.Delayed, OldestAgeSeconds: rounded(q.OldestAgeSeconds), DeadLetters: q.DeadLetters,
 		Balance: found.counts.balance(found.now), Consuming: found.consuming, Consumers: l.reports.consumers(found.processes, found.now),
 		Doctor: doctor(&found.findings), Latest: []LatestOrder{},
 	}

@@ -122,17 +122,24 @@ func (w *Window) add(at int64, samples []sample) {
 	}
 }
 
-// number is a value as charts need it: four digits tell more than a screen can show.
+// number is a value as charts need it. What is none, as a rate over no time, is not known: nil. JSON has no place for it.
 func number(v float64) *float64 {
-	if v != 0 && !math.IsInf(v, 0) && !math.IsNaN(v) {
-		scale := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(v))))
-		if scale > 1 {
-			v = math.Round(v*scale) / scale
-		} else {
-			v = math.Round(v)
-		}
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
 	}
+	v = rounded(v)
 	return &v
+}
+
+// rounded has four digits, which tell more than a screen can show. What is smaller than anything that is measured is 0.
+func rounded(v float64) float64 {
+	if math.Abs(v) < 1e-100 {
+		return 0
+	}
+	if scale := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(v)))); scale > 1 {
+		return math.Round(v*scale) / scale
+	}
+	return math.Round(v)
 }
 
 // addTo adds counts to others, element by element.

@@ -65,7 +65,7 @@ func (s *sampler) run(ctx context.Context) error {
 		return fmt.Errorf("claim a sample: %w", err)
 	}
 	known := map[string]tally{}
-	if json.Unmarshal(raw, &known) != nil {
+	if json.Unmarshal(raw, &known) != nil || known == nil { // null is JSON, too
 		known = map[string]tally{}
 	}
 	if err := s.sample(ctx, step, before, known); err != nil {
