@@ -18,6 +18,14 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "publish.sql", "    order by f.idempotency_key\n", ``}},
 		},
 		{
+			Breaks: "an order that has lost its customer is taken for a new one", By: writer("TestWhatIsFoundUnderAKeyMayBeAnything"),
+			Edits: []Edit{{dir + "publish.sql", `coalesce(f.customer_name, '')`, `f.customer_name`}},
+		},
+		{
+			Breaks: "a null in an order that is found ends the process", By: writer("TestWhatIsFoundUnderAKeyMayBeAnything"),
+			Edits: []Edit{{dir + "publish.sql", `coalesce(f.product_name, '')`, `f.product_name`}},
+		},
+		{
 			Breaks: "a message that another id was given to is taken for the order's", By: writer("TestReadinessIsWhatTheLastStatementsDid"),
 			Edits: []Edit{{dir + "publish.sql", `(q.orders, q.messages) is distinct from (w.orders, w.messages)`, `q.orders is distinct from w.orders`}},
 		},

@@ -126,3 +126,28 @@ func TestReplicasDoNotWaitInACircle(t *testing.T) {
 	wg.Wait()
 	replicas[0].check(t, 4)
 }
+
+// What is found under a key is read on the goroutine that writes for all. A hand may have dropped the constraints of the table, which is also
+// somebody else's, and put anything into the row.
+func TestWhatIsFoundUnderAKeyMayBeAnything(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	if _, err := b.db.Exec(t.Context(), `
+		alter table orders alter customer_name drop not null, alter product_name drop not null, alter quantity drop not null, alter price drop not null,
+			alter created_at drop not null`); err != nil {
+		t.Fatal(err)
+	}
+	for _, column := range []string{"customer_name", "product_name", "quantity", "price", "created_at", "message_id"} {
+		b.mustWrite(t, one(order(1), column))
+		if _, err := b.db.Exec(t.Context(), `update orders set `+column+` = null where idempotency_key = $1`, column); err != nil {
+			t.Fatal(err)
+		}
+		result, err := b.Write(one(order(1), column))
+		if itself := column == "created_at" || column == "message_id"; itself && (err != nil || !result.Replayed) || !itself && !errors.Is(err, orders.ErrKeyReused) {
+			t.Errorf("without %s: %+v, %v", column, result, err)
+		}
+	}
+	if n := b.count(t, `select count(*) from orders`); n != 6 {
+		t.Errorf("%d orders, want 6", n)
+	}
+}

@@ -105,9 +105,10 @@ queued as (
 select f.n, f.id, f.msg_id, f.created_at, null::text as customer_name, null::text as product_name, null::integer as quantity, null::bigint as cents
 from fresh f
 union all
--- Whatever a hand has put into the row that is found: a moment beyond what a client can read, a price that is none.
-select f.n, f.id, f.message_id, least(greatest(f.created_at, '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00'),
-    f.customer_name, f.product_name, f.quantity, coalesce((nullif(f.price, 'NaN') * 100)::bigint, 0)
+-- Whatever a hand has put into the row that is found, where it has dropped a constraint, too: nulls, a moment beyond what a client can read, a
+-- price that is none. A name that is null would be one of an order that is written now.
+select f.n, f.id, coalesce(f.message_id, 0), coalesce(least(greatest(f.created_at, '0001-01-01 00:00:00+00'), '9999-12-31 23:59:59.999999+00'), '0001-01-01 00:00:00+00'),
+    coalesce(f.customer_name, ''), coalesce(f.product_name, ''), coalesce(f.quantity, 0), coalesce((nullif(f.price, 'NaN') * 100)::bigint, 0)
 from found f
 cross join (select count(*) from confirmed) c
 union all
