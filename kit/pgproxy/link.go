@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -191,6 +192,12 @@ func (l *link) watch(message pgproto3.FrontendMessage) *trap {
 	return nil
 }
 
+// diskFull is what a server in German says when it cannot write its log.
+var diskFull = &pgproto3.ErrorResponse{
+	Severity: "PANIK", SeverityUnlocalized: "PANIC", Code: pgerrcode.DiskFull,
+	Message: "konnte nicht in Datei »pg_wal/xlogtemp.1« schreiben: Auf dem Gerät ist kein Speicherplatz mehr verfügbar",
+}
+
 // backward passes the server's messages on, unless there is a trap to spring.
 func (l *link) backward() {
 	defer l.end()
@@ -213,6 +220,11 @@ func (l *link) backward() {
 			case t.fault == Unfinished && complete:
 				_ = l.backend.Flush()    // what is left of the reply
 				l.proxy.spring(t, l.end) // a reset would take what was sent along
+				return
+			case t.fault == Panicked && complete:
+				l.backend.Send(diskFull)
+				_ = l.backend.Flush()
+				l.proxy.spring(t, l.end)
 				return
 			case t.fault == Held && complete:
 				l.fate.Store(nil)

@@ -58,6 +58,7 @@ func TestEachFaultHappensAtItsMoment(t *testing.T) {
 		rows  int
 	}{
 		"Unsent": {pgproxy.Unsent, 0, 0}, "Unanswered": {pgproxy.Unanswered, 1, 0}, "Unfinished": {pgproxy.Unfinished, 1, 1},
+		"Panicked": {pgproxy.Panicked, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t)
@@ -86,7 +87,7 @@ func TestEachFaultHappensAtItsMoment(t *testing.T) {
 // However a client sends its statement, what the trap catches is rolled back or committed, and the next connection works.
 func TestTheFaultDecidesWhatIsCommitted(t *testing.T) {
 	t.Parallel()
-	for fault, want := range map[pgproxy.Fault]int{pgproxy.Unsent: 0, pgproxy.Uncommitted: 0, pgproxy.Unanswered: 1} {
+	for fault, want := range map[pgproxy.Fault]int{pgproxy.Unsent: 0, pgproxy.Uncommitted: 0, pgproxy.Unanswered: 1, pgproxy.Panicked: 1} {
 		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 			t.Run(fmt.Sprint(fault, " ", mode), func(t *testing.T) {
 				p := start(t)

@@ -1,7 +1,7 @@
 // Package pgproxy owns a proxy in front of PostgreSQL that breaks connections at chosen moments, as networks and servers do: before a
 // statement arrives or before it is committed, after it has run but before its reply is seen, or never answering at all.
 //
-// It must never change what it passes on, and never be part of a service: it is for tests and for what makes faults.
+// It must never change what it passes on but by a fault, and never be part of a service: it is for tests and for what makes faults.
 package pgproxy
 
 import (
@@ -27,6 +27,8 @@ const (
 	Unanswered
 	// Unfinished passes the reply on but for its last message, which says that the transaction is over.
 	Unfinished
+	// Panicked passes the reply on with a panic in the place of its last message: the server has committed, and finds that its disk is full.
+	Panicked
 	// Held lets the server run the statement, and keeps the end of the reply back until [Proxy.Release].
 	Held
 )

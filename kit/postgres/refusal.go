@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -55,6 +56,24 @@ var refusals = map[string]string{
 	pgerrcode.ObjectNotInPrerequisiteState:      "database takes no connections",                      // datallowconn = false
 	pgerrcode.FeatureNotSupported:               "database does not speak this version of the protocol",
 	pgerrcode.ProtocolViolation:                 "connection pooler refuses the connection", // PgBouncer: a user, database or parameter that it does not know
+}
+
+// EndsSession tells whether a server's error is the end of a session that had begun. Whether what the session was doing has been done is not
+// known then, whatever the SQLSTATE says: a server that cannot write its log panics with that of a full disk or of an input/output error,
+// also when the record of a commit is there already, and comes back with what was committed.
+func EndsSession(err *pgconn.PgError) bool {
+	switch cmp.Or(err.SeverityUnlocalized, err.Severity) { // the latter is in the server's language
+	case "FATAL", "PANIC":
+		return !beginnings[err.Code]
+	}
+	return false
+}
+
+// beginnings are the SQLSTATEs that a server ends only a session's beginning with. A pooler passes them on to a client that waits for one of
+// the server's connections, and has not sent its statement.
+var beginnings = map[string]bool{
+	pgerrcode.InvalidPassword: true, pgerrcode.InvalidAuthorizationSpecification: true, pgerrcode.InvalidCatalogName: true,
+	pgerrcode.TooManyConnections: true, pgerrcode.CannotConnectNow: true,
 }
 
 // ReadOnly is why a server does not take writes that answers otherwise.

@@ -176,6 +176,14 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{api + "/internal/database/errors.go", `return n.Routine == "SyncRepWaitForLSN"`, `return n.Routine == ""`}},
 		},
 		{
+			Breaks: "what a server that panics may have committed is said not to be written", By: writer("TestLostReply"), Quick: true,
+			Edits: []Edit{{api + "/internal/database/errors.go", `if postgres.EndsSession(pgErr) {`, `if false {`}},
+		},
+		{
+			Breaks: "a panic is one only in English", By: writer("TestJudge"),
+			Edits: []Edit{{"kit/postgres/refusal.go", `cmp.Or(err.SeverityUnlocalized, err.Severity)`, `cmp.Or(err.Severity)`}},
+		},
+		{
 			Breaks: "any warning is one about the commit", By: writer("TestAWarningPutsNothingInDoubt"),
 			Edits: []Edit{{api + "/internal/database/errors.go", `return n.Routine == "SyncRepWaitForLSN"`, `return n.Code == "01000"`}},
 		},

@@ -46,6 +46,15 @@ func edgeMutants() []Mutant {
 	var answer`}},
 		},
 		{
+			Breaks: "what a server that panics may have written is said to have been refused", By: queue("TestTheEndOfASessionLeavesItOpenWhatWasWritten"),
+			Edits: []Edit{{dir + "queue/queue.go", `case !errors.As(err, &answer), postgres.EndsSession(answer):`, `case !errors.As(err, &answer):`}, {dir + "queue/queue.go", `	"orderflow.example/kit/postgres"
+`, ``}},
+		},
+		{
+			Breaks: "what a pooler says to who waits for a connection leaves it open what was written", By: queue("TestTheEndOfASessionLeavesItOpenWhatWasWritten"),
+			Edits: []Edit{{"kit/postgres/refusal.go", `return !beginnings[err.Code]`, `return err.Code != ""`}, {"kit/postgres/refusal.go", `var beginnings =`, `var _ =`}},
+		},
+		{
 			Breaks: "a call that is broken off leaves its transaction open", By: link("TestACallThatIsBrokenOffLeavesNoTransaction"),
 			Edits: []Edit{{dir + "pg/link.go", ` || l.conn.PgConn().TxStatus() != 'I': //`, `: //`}},
 		},

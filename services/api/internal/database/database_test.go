@@ -54,6 +54,12 @@ func TestClassify(t *testing.T) {
 		{state(pgerrcode.InsufficientPrivilege, "ERROR"), database.Unready, true},
 		{state(pgerrcode.ConnectionFailure, "FATAL"), database.Lost, true},
 		{state(pgerrcode.InternalError, "FATAL"), database.Lost, true},
+		{state(pgerrcode.DiskFull, "PANIC"), database.Lost, true}, // the commit may be in the log
+		{state(pgerrcode.IOError, "PANIC"), database.Lost, true},
+		{state(pgerrcode.ReadOnlySQLTransaction, "FATAL"), database.Lost, true},
+		{state(pgerrcode.IdleInTransactionSessionTimeout, "FATAL"), database.Lost, true},
+		{&pgconn.PgError{Code: pgerrcode.DiskFull, Severity: "PANIK", SeverityUnlocalized: "PANIC"}, database.Lost, true},
+		{&pgconn.PgError{Code: pgerrcode.DiskFull, Severity: "FEHLER", SeverityUnlocalized: "ERROR"}, database.Unavailable, true},
 		{state(pgerrcode.InternalError, "ERROR"), database.Fault, false},
 		{state(pgerrcode.SyntaxError, "ERROR"), database.Fault, false},
 		{state("", ""), database.Fault, false},
@@ -71,6 +77,16 @@ func TestClassify(t *testing.T) {
 	}
 	_, err := pgx.Connect(t.Context(), "postgres://nobody@127.0.0.1:1/x?connect_timeout=1")
 	if got := database.Classify(err); got != database.Unavailable {
+		t.Errorf("%v: kind %d", err, got)
+	}
+	// What a server says to who connects is the end of no session.
+	elsewhere, err := url.Parse(testdb.Server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere.Path = "/there_is_no_such_database"
+	_, err = pgx.Connect(t.Context(), elsewhere.String())
+	if got := database.Classify(err); database.ServerError(err) == nil || got != database.Unavailable {
 		t.Errorf("%v: kind %d", err, got)
 	}
 }

@@ -87,6 +87,9 @@ func Classify(err error) Kind {
 	if pgErr == nil {
 		return classifyConnection(err)
 	}
+	if postgres.EndsSession(pgErr) { // whatever the code
+		return Lost
+	}
 	switch pgErr.Code {
 	case pgerrcode.UniqueViolation:
 		return Duplicate
@@ -95,10 +98,8 @@ func Classify(err error) Kind {
 	case pgerrcode.InvalidSQLStatementName, pgerrcode.DuplicatePreparedStatement,
 		pgerrcode.FeatureNotSupported: // "cached plan must not change result type"
 		return Stale
-	case pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.IdleSessionTimeout: // in the middle of a statement or not
-		return Lost
-	case pgerrcode.IdleInTransactionSessionTimeout, transactionTimeout:
-		return Lost
+	case pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.IdleSessionTimeout, pgerrcode.IdleInTransactionSessionTimeout, transactionTimeout:
+		return Lost // whatever a pooler makes of their severity
 	case pgerrcode.QueryCanceled, pgerrcode.LockNotAvailable: // statement_timeout, lock_timeout
 		return Unavailable
 	case pgerrcode.ReadOnlySQLTransaction: // a standby, until it is promoted
@@ -116,9 +117,6 @@ func Classify(err error) Kind {
 		return Refused
 	case "28", "3D", "53", "57", "58": // authorisation, no such database, resources, operator intervention, system error
 		return Unavailable
-	}
-	if strings.HasPrefix(pgErr.Severity, "FATAL") || strings.HasPrefix(pgErr.Severity, "PANIC") {
-		return Lost
 	}
 	return Fault
 }

@@ -64,6 +64,9 @@ func TestJudge(t *testing.T) {
 		{server(pgerrcode.ReadOnlySQLTransaction), 1, 1, giveUp},
 		{server(pgerrcode.AdminShutdown), 1, 1, doubt},
 		{&pgconn.PgError{Code: pgerrcode.InternalError, Severity: "FATAL"}, 1, 1, doubt},
+		{&pgconn.PgError{Code: pgerrcode.DiskFull, Severity: "PANIC"}, 1, 2, doubt},
+		{&pgconn.PgError{Code: pgerrcode.IOError, Severity: "PANIK", SeverityUnlocalized: "PANIC"}, 1, 1, doubt},
+		{&pgconn.PgError{Code: pgerrcode.CannotConnectNow, Severity: "FATAL"}, 1, 1, giveUp}, // a pooler's, which has not sent it
 		{io.ErrUnexpectedEOF, 1, 1, doubt},
 		{database.ErrUnreplicated, 1, 1, doubt},
 		{context.DeadlineExceeded, 1, 1, doubt},

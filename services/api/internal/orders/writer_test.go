@@ -314,7 +314,9 @@ func TestKnownOutageRefusesAtOnce(t *testing.T) {
 // The reply to the commit is lost: the transaction has happened and nobody was told.
 func TestLostReply(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]pgproxy.Fault{"all of it": pgproxy.Unanswered, "but for its last end": pgproxy.Unfinished} {
+	for name, fault := range map[string]pgproxy.Fault{
+		"all of it": pgproxy.Unanswered, "but for its last end": pgproxy.Unfinished, "and the server panics": pgproxy.Panicked,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := testdb.New(t)

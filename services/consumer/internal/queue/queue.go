@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/consumer/internal/message"
 )
 
@@ -240,16 +241,15 @@ func Classify(err error) Fault {
 	if errors.Is(err, errTooMuch) {
 		return TooLong
 	}
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) {
-		var local *pgconn.ConnectError
-		if errors.As(err, &local) {
-			return Refused // never sent
-		}
-		if pgconn.SafeToRetry(err) {
-			return Refused
-		}
-		return Unknown
+	var (
+		local  *pgconn.ConnectError
+		answer *pgconn.PgError
+	)
+	switch {
+	case errors.As(err, &local), pgconn.SafeToRetry(err):
+		return Refused // never sent, whatever the server said
+	case !errors.As(err, &answer), postgres.EndsSession(answer):
+		return Unknown // perhaps it was just after the commit
 	}
 	code := answer.Code
 	switch class := code[:min(2, len(code))]; {
@@ -264,7 +264,7 @@ func Classify(err error) Fault {
 	case code == pgerrcode.QueryCanceled:
 		return TooLong
 	case code == pgerrcode.AdminShutdown, code == pgerrcode.CrashShutdown, class == "08":
-		return Unknown // the session was ended, perhaps just after the commit
+		return Unknown // likewise, whatever a pooler makes of the severity
 	default:
 		return Refused
 	}

@@ -115,7 +115,7 @@ func TestWhoCannotConnectHasNoAnswer(t *testing.T) {
 	if !errors.As(err, &answer) {
 		t.Fatalf("the server says nothing: %v", err)
 	}
-	if queue.Answered(err) {
+	if queue.Answered(err) || queue.Classify(err) != queue.Refused {
 		t.Errorf("taken for an answer: %v", err)
 	}
 	if _, err := b.conn.Exec(b.ctx, `select 1/0`); !queue.Answered(err) {
