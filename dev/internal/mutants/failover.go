@@ -109,7 +109,27 @@ func failoverMutants() []Mutant {
 		},
 		{
 			Breaks: "a writer's connection is not looked at", By: goTest("services/api", ".", "TestStrictAcceptsNothingThatACrashWouldLose"),
-			Edits: []Edit{{"services/api/internal/orders/writer.go", `	if reason := w.cfg.Durability.Refusal(); reason != "" {`, `	if reason := w.cfg.Durability.Refusal(); false {`}},
+			Edits: []Edit{
+				{"services/api/internal/orders/writer.go", `	if reason := w.cfg.Durability.Refusal(); reason != "" {`, `	if reason := w.cfg.Durability.Refusal(); false {`},
+				{"services/api/internal/orders/commit.go", `	if reason := w.cfg.Durability.Refusal(); reason != "" {`, `	if reason := w.cfg.Durability.Refusal(); false {`},
+			},
+		},
+		{
+			Breaks: "what a new connection finds holds only for those who come later",
+			By:     goTest("services/api", "./internal/orders", "TestWhatACrashWouldLoseIsNotAcceptedFromTheQueue"), Quick: true,
+			Edits: []Edit{{"services/api/internal/orders/commit.go", `	if reason := w.cfg.Durability.Refusal(); reason != "" {`, `	if reason := w.cfg.Durability.Refusal(); false {`}},
+		},
+		{
+			Breaks: "who looks again while the writer connects has the last word", By: api("TestTheServerBeforeSaysNothing"),
+			Edits: []Edit{{durable, `case sessions != c.sessions:`, `case false:`}},
+		},
+		{
+			Breaks: "the server before has the last word", By: api("TestTheServerBeforeSaysNothing"),
+			Edits: []Edit{{durable, `case sessions == 0, f.Server.Equal(c.server):`, `case true:`}},
+		},
+		{
+			Breaks: "a server that was started again is another one for ever", By: api("TestTheServerBeforeSaysNothing"),
+			Edits: []Edit{{durable, `case c.elsewhere < patience:`, `default:`}},
 		},
 		{
 			Breaks: "an audit that finds no loss passes where there has to be some", By: goTest("dev", "./internal/chaos", "TestWhatHasToBeLostHasToBeFound"),

@@ -37,6 +37,7 @@ type Finding struct{ Risk, Text string }
 
 // Facts are what the database says.
 type Facts struct {
+	Server            time.Time // when it started, which tells it from others
 	Fsync, PageWrites bool
 	Commit            string // synchronous_commit of the session that writes; empty: not asked
 	Synchronous       string // synchronous_standby_names
@@ -73,8 +74,8 @@ type Querier interface {
 // settingsSQL takes the tables that orders are written to, and looks at their partitions, too.
 const settingsSQL = `
 with ours as (select pg_catalog.to_regclass(t) as oid from pg_catalog.unnest($1::text[]) as t)
-select current_setting('fsync')::boolean, current_setting('full_page_writes')::boolean, current_setting('synchronous_commit'),
-       current_setting('synchronous_standby_names'),
+select pg_catalog.pg_postmaster_start_time(), current_setting('fsync')::boolean, current_setting('full_page_writes')::boolean,
+       current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
        array(select c.oid::regclass::text
                from pg_catalog.pg_class as c
               where c.relpersistence = 'u'
@@ -83,7 +84,7 @@ select current_setting('fsync')::boolean, current_setting('full_page_writes')::b
 
 // Look asks the database. The tables are given as regclass takes them.
 func Look(ctx context.Context, db Querier, tables []string) (f Facts, err error) {
-	if err := db.QueryRow(ctx, settingsSQL, tables).Scan(&f.Fsync, &f.PageWrites, &f.Commit, &f.Synchronous, &f.Unlogged); err != nil {
+	if err := db.QueryRow(ctx, settingsSQL, tables).Scan(&f.Server, &f.Fsync, &f.PageWrites, &f.Commit, &f.Synchronous, &f.Unlogged); err != nil {
 		return f, fmt.Errorf("look at what makes orders durable: %w", err)
 	}
 	// By the schema's function, because only few roles may see what a standby does.
@@ -109,10 +110,13 @@ type Options struct {
 type Checker struct {
 	opts Options
 
-	mu       sync.Mutex
-	known    bool
-	commit   string // of the session that writes
-	findings []Finding
+	mu        sync.Mutex
+	known     bool
+	findings  []Finding
+	sessions  int       // that were going to write, so far; the rest is about the latest of them
+	commit    string    // its setting
+	server    time.Time // its server's start
+	elsewhere int       // times in a row that another server has answered since
 }
 
 // New makes a checker that knows nothing yet.
@@ -127,29 +131,70 @@ func (c *Checker) Session(ctx context.Context, db Querier) error {
 	if err != nil {
 		return err
 	}
-	c.note(facts)
+	c.mu.Lock()
+	c.sessions++
+	c.commit, c.server, c.elsewhere = facts.Commit, facts.Server, 0
+	before := c.note(facts)
+	c.mu.Unlock()
+	c.tell(before, facts.Findings())
 	return nil
 }
 
-// Again asks on another session of the same database.
+// Why what was found does not count. It is to be looked at again.
+var (
+	errOvertaken = errors.New("there is another session that writes, and what it has found counts")
+	errElsewhere = errors.New("another server answers than the one that orders are written to")
+)
+
+// patience is how often in a row another server may answer until it is taken for the right one. After a failover connections lead to the
+// server before for a moment. For longer than that it is the writer's session that does: who has nothing to write does not notice.
+const patience = 5
+
+// Again asks on another session of the same database. The error is one of the connection, or says that what was found does not count.
 func (c *Checker) Again(ctx context.Context, db Querier) error {
+	c.mu.Lock()
+	session := c.sessions
+	c.mu.Unlock()
 	facts, err := Look(ctx, db, c.opts.Tables)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
+	if err = c.counts(session, facts); err != nil {
+		c.mu.Unlock()
+		return err
+	}
 	facts.Commit = c.commit // what another session has says nothing
+	before := c.note(facts)
 	c.mu.Unlock()
-	c.note(facts)
+	c.tell(before, facts.Findings())
 	return nil
 }
 
-func (c *Checker) note(f Facts) {
-	found := f.Findings()
-	c.mu.Lock()
-	before := c.findings
-	c.known, c.commit, c.findings = true, f.Commit, found
-	c.mu.Unlock()
+// counts is nil when what was found, since there were so many sessions that write, is about the server of the latest of them. The caller
+// holds c.mu.
+func (c *Checker) counts(sessions int, f Facts) error {
+	switch {
+	case sessions != c.sessions:
+		return errOvertaken
+	case sessions == 0, f.Server.Equal(c.server):
+		c.elsewhere = 0
+	case c.elsewhere < patience:
+		c.elsewhere++
+		return errElsewhere
+	}
+	return nil
+}
+
+// note remembers what was found, and returns what was known before. The caller holds c.mu.
+func (c *Checker) note(f Facts) (before []Finding) {
+	before = c.findings
+	c.known, c.findings = true, f.Findings()
+	return before
+}
+
+// tell logs what is news.
+func (c *Checker) tell(before, found []Finding) {
 	for _, finding := range found {
 		if !slices.Contains(before, finding) {
 			c.opts.Log.Warn("orders may be lost: "+finding.Text, "risk", finding.Risk, "refused", c.opts.Strict)
@@ -183,7 +228,7 @@ func (c *Checker) Refusal() string {
 	return ""
 }
 
-// How often settings are looked at again; sooner when somebody waits for them to be mended.
+// How often settings are looked at again; sooner when somebody waits for them to be mended, or what was found did not count.
 const (
 	every      = time.Minute
 	everyUnfit = 2 * time.Second

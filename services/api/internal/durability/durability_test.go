@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,81 @@ func TestTheSessionThatWritesCounts(t *testing.T) {
 	}
 	if err := c.Session(t.Context(), conn); err != nil || c.Refusal() != "" {
 		t.Errorf("%q, %v", c.Refusal(), err)
+	}
+}
+
+// server answers as a database does.
+type server struct {
+	facts durability.Facts
+	asked func() // before it answers
+}
+
+func (s server) QueryRow(context.Context, string, ...any) pgx.Row { return s }
+
+func (s server) Scan(into ...any) error {
+	if s.asked != nil {
+		s.asked()
+	}
+	values := []any{s.facts.Server, s.facts.Fsync, s.facts.PageWrites, s.facts.Commit, s.facts.Synchronous, s.facts.Unlogged}
+	if len(into) == 1 {
+		values = []any{s.facts.Standbys}
+	}
+	for i, value := range values {
+		reflect.ValueOf(into[i]).Elem().Set(reflect.ValueOf(value))
+	}
+	return nil
+}
+
+// After a failover the session that writes leads to another server sooner than those that read: what it has found stands against them.
+func TestTheServerBeforeSaysNothing(t *testing.T) {
+	t.Parallel()
+	before, after := sound, sound
+	before.Server = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	after.Server = before.Server.Add(time.Microsecond)
+	after.Fsync = false
+	found := func(c *durability.Checker) bool { return strings.Contains(c.Refusal(), "fsync is off") }
+	session := func(c *durability.Checker, facts durability.Facts) {
+		t.Helper()
+		if err := c.Session(t.Context(), server{facts: facts}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	c := durability.New(durability.Options{Strict: true, Log: slog.New(slog.DiscardHandler)})
+	session(c, before)
+	if err := c.Again(t.Context(), server{facts: before}); err != nil || c.Refusal() != "" {
+		t.Errorf("%q, %v", c.Refusal(), err)
+	}
+	// It looks where connections led, and is overtaken: even by what the same server says by now.
+	worse := before
+	worse.PageWrites = false
+	if err := c.Again(t.Context(), server{facts: before, asked: func() { session(c, worse) }}); err == nil || !strings.Contains(c.Refusal(), "full_page_writes") {
+		t.Errorf("while the writer connected: %q, %v", c.Refusal(), err)
+	}
+	session(c, after)
+	for range 3 {
+		if err := c.Again(t.Context(), server{facts: before}); err == nil || !found(c) {
+			t.Fatalf("after the writer has connected: %q, %v", c.Refusal(), err)
+		}
+	}
+	// The server that is written to counts, whoever asks it.
+	mended := after
+	mended.Fsync = true
+	if err := c.Again(t.Context(), server{facts: mended}); err != nil || c.Refusal() != "" {
+		t.Errorf("mended: %q, %v", c.Refusal(), err)
+	}
+
+	// A server that was started again is another one. Who has nothing to write does not notice, and would be refused for ever.
+	session(c, after)
+	restarted := mended
+	restarted.Server = after.Server.Add(time.Hour)
+	looks := 0
+	for found(c) && looks < 20 {
+		_ = c.Again(t.Context(), server{facts: restarted})
+		looks++
+	}
+	if found(c) || looks < 3 {
+		t.Errorf("after %d looks: %q", looks, c.Refusal())
 	}
 }
 

@@ -83,6 +83,11 @@ func (w *Writer) transact(tx transaction) (next []transaction) {
 	if len(tx.units) == 0 {
 		return nil
 	}
+	// They came in before it was known, as by the connection that was made just now.
+	if reason := w.cfg.Durability.Refusal(); reason != "" {
+		answerAll(tx.units, because(ErrUnavailable, reason))
+		return nil
+	}
 	started := time.Now()
 	waited := w.watchForStandby()
 	outcomes, err := w.conn.publish(tx.units)

@@ -2,7 +2,9 @@ package orders_test
 
 import (
 	"errors"
+	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +14,9 @@ import (
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
+	"orderflow.example/services/api/internal/durability"
 	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/schema"
 )
 
 // An order that may have been written is never said not to have been, whatever keeps the writer from finding out.
@@ -114,4 +118,53 @@ func TestAWarningPutsNothingInDoubt(t *testing.T) {
 		create trigger warn before insert on orders for each row execute function warn()`)
 	b.mustWrite(t, one(order(1), ""))
 	b.check(t, 1)
+}
+
+// strict makes a checker that refuses, and has found nothing so far.
+func strict(t *testing.T, url string) *durability.Checker {
+	t.Helper()
+	c := durability.New(durability.Options{Tables: schema.Tables("order_queue"), Strict: true, Log: slog.New(slog.DiscardHandler)})
+	if err := c.Session(t.Context(), testdb.Connect(t, url)); err != nil || c.Refusal() != "" {
+		t.Fatalf("%q, %v", c.Refusal(), err)
+	}
+	return c
+}
+
+// With DURABILITY=strict what a new connection finds holds for the orders that wait for it.
+func TestWhatACrashWouldLoseIsNotAcceptedFromTheQueue(t *testing.T) {
+	t.Parallel()
+	const unlogged = `alter table pgmq.q_order_queue set unlogged`
+	t.Run("waiting for the first connection", func(t *testing.T) {
+		t.Parallel()
+		url := testdb.New(t)
+		proxy := testdb.Proxy(t, url)
+		proxy.Freeze()
+		b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) { c.Durability = strict(t, url) })
+		var wg sync.WaitGroup
+		for i := range 3 {
+			wg.Go(func() {
+				if _, err := b.Write(one(order(i), "")); !errors.Is(err, orders.ErrUnavailable) || !strings.Contains(err.Error(), "is unlogged") {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		await.True(t, "all to wait", func() bool { return b.Queued() == 3 })
+		b.exec(t, unlogged)
+		proxy.Thaw()
+		wg.Wait()
+		b.check(t, 0)
+	})
+	t.Run("with a connection that was lost", func(t *testing.T) {
+		t.Parallel()
+		url := testdb.New(t)
+		proxy := testdb.Proxy(t, url)
+		b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) { c.Durability = strict(t, url) })
+		b.mustWrite(t, one(order(0), ""))
+		publishes := func(sql string) bool { return strings.Contains(sql, "insert into public.orders") }
+		proxy.TrapFunc(publishes, pgproxy.Unsent, func() { b.connect(t).exec(t, unlogged) })
+		if _, err := b.Write(one(order(1), "k")); !errors.Is(err, orders.ErrUnknownOutcome) {
+			t.Errorf("got %v", err)
+		}
+		b.check(t, 1)
+	})
 }

@@ -48,7 +48,8 @@ type WriterConfig struct {
 	// Replicating tells whether a session waits for a synchronous standby. It is asked about the writer's own when a statement takes long.
 	// nil: that is not asked.
 	Replicating func(ctx context.Context, pid uint32) bool
-	// Durability is asked about each new connection before anything is written on it, and by each request whether orders are refused.
+	// Durability is asked about each new connection before anything is written on it, and by each request and each transaction whether orders
+	// are refused.
 	// nil: nobody is asked.
 	Durability *durability.Checker
 	// OnCommit is called after each commit that sent messages. It must not block.
