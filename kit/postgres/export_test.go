@@ -5,5 +5,12 @@ import "github.com/jackc/pgx/v5/pgconn"
 // RouteOf makes a route for hosts that are names.
 func RouteOf(hosts ...string) *Route { return &Route{several: len(hosts) > 1, hosts: hosts} }
 
+// Open is how many attempts have a connection and are not judged.
+func (r *Route) Open() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.attempts)
+}
+
 // Apply lets a test give a route names that mean what it likes.
 func (r *Route) Apply(config *pgconn.Config) { r.apply(config) }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
@@ -215,6 +216,32 @@ func TestASessionStaysOneWhereItCan(t *testing.T) {
 		if _, err := conn.Exec(t.Context(), "listen something"); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Behind a pooler, too, it is known which server takes writes: only so can it be noticed that it is another one than before.
+func TestTheServerBehindAPoolerIsKnown(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	for name, mode := range map[string]pgbouncer.Mode{"transaction": pgbouncer.Transaction, "session": pgbouncer.Session} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := testdb.Address(t, testdb.Pooler(t, db, mode, 3).URL)
+			for range 3 { // with others that take connections away from it
+				conn, host := connectTo(t, address.Config("test", 30*time.Second))
+				if transactional := mode == pgbouncer.Transaction; postgres.Transactional(conn) != transactional {
+					t.Fatalf("transactional: %t", !transactional)
+				}
+				// What ends with the attempt to connect ends a moment later.
+				await.True(t, "the attempts to be judged", func() bool { return address.Route().Open() == 0 })
+				if at, known := address.Route().Current(); !known || at.Address != host || at.System == "" || !address.Route().Leads(conn.PgConn()) {
+					t.Errorf("it leads to %+v, connections to %s", at, host)
+				}
+				if mode == pgbouncer.Session { // each has one for itself, and the comparison takes another
+					_ = conn.Close(t.Context())
+				}
+			}
+		})
 	}
 }
 

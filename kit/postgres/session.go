@@ -25,6 +25,7 @@ func (a Address) session(config *pgconn.Config) func(context.Context, *pgconn.Pg
 	all := maps.Clone(a.settings)
 	all["row_security"] = "off"
 	bare := config.Copy()
+	bare.DialFunc = a.keep.Dial // without the route, which a connection that is only compared must not change
 	return func(ctx context.Context, conn *pgconn.PgConn) error {
 		// A server that stops answering right after the handshake must not hold up the caller.
 		limited, cancel := context.WithTimeout(ctx, config.ConnectTimeout)

@@ -28,6 +28,10 @@ func makeSettings(ctx`}, {postgres + "session.go", `	"strconv"
 // besides`}},
 		},
 		{
+			Breaks: "a comparison with another connection makes the route forget the server", By: kit("TestTheServerBehindAPoolerIsKnown"),
+			Edits: []Edit{{postgres + "session.go", `bare.DialFunc = a.keep.Dial //`, `bare.DialFunc = config.DialFunc //`}},
+		},
+		{
 			Breaks: "a pooler in statement mode is taken for one in transaction mode", By: kit("TestAPoolerInStatementModeIsRefused"),
 			Edits: []Edit{{postgres + "pooler.go", `[]string{"begin", "rollback"}`, `[]string{"rollback"}`}},
 		},
