@@ -3,9 +3,8 @@ package mutants
 // yearsMutants break what lets a database be kept for years: the search for stranded orders and their mending, and retention.
 func yearsMutants() []Mutant {
 	const (
-		migration = "services/api/internal/schema/migrations/00012_years.sql"
-		retention = "services/api/internal/schema/migrations/00017_retention.sql"
-		seeing    = "services/api/internal/schema/migrations/00016_seeing.sql" // has without_message and requeue anew
+		retention = "services/api/internal/schema/migrations/00017_retention.sql" // has the search and both kinds of retention anew
+		seeing    = "services/api/internal/schema/migrations/00016_seeing.sql"    // has without_message and requeue anew
 		schema    = "services/api/internal/schema/"
 	)
 	schemaTest := func(name string) Test { return goTest("services/api", "./internal/schema", name) }
@@ -23,22 +22,22 @@ func yearsMutants() []Mutant {
 		},
 		{
 			Breaks: "an order that the example has yet to send is called stranded",
-			Edits:  []Edit{{migration, "o.created_at <= began - interval '1 minute'", "o.created_at <= began"}},
+			Edits:  []Edit{{retention, "o.created_at <= began - interval '1 minute'", "o.created_at <= began"}},
 			By:     schemaTest("TestWhatHasAMessageSomewhereIsNotStranded"),
 		},
 		{
 			Breaks: "the search passes over an order that is committed late",
-			Edits:  []Edit{{migration, "l.virtualtransaction = any (scan.writers))", "l.virtualtransaction = any ('{}'))"}},
+			Edits:  []Edit{{retention, "l.virtualtransaction = any (scan.writers))", "l.virtualtransaction = any ('{}'))"}},
 			By:     schemaTest("TestAnOrderThatIsCommittedLateIsNotPassedOver"),
 		},
 		{
 			Breaks: "a block stays open when all of its orders are completed, and looks get dearer and dearer",
-			Edits:  []Edit{{migration, "where b.block = s.block and s.pending + s.dead = 0", "where b.block = s.block and s.orders = 0"}},
+			Edits:  []Edit{{retention, "where b.block = s.block and s.pending + s.dead = 0", "where b.block = s.block and s.orders = 0"}},
 			By:     schemaTest("TestALookCostsWhatIsNewAndWhatIsOpen"),
 		},
 		{
 			Breaks: "orders of a table that was restored alone are not looked at",
-			Edits:  []Edit{{migration, "    if scan.filenode <> file then", "    if false then"}},
+			Edits:  []Edit{{retention, "    if scan.filenode <> file then", "    if false then"}},
 			By:     schemaTest("TestWhatComesBelowThePositionIsFound"),
 		},
 		{
@@ -108,12 +107,12 @@ func yearsMutants() []Mutant {
 		},
 		{
 			Breaks: "a pending order's dead letter is deleted",
-			Edits:  []Edit{{migration, "        continue when known.status = 'pending';\n", ""}},
+			Edits:  []Edit{{retention, "        continue when known.status = 'pending';\n", ""}},
 			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),
 		},
 		{
 			Breaks: "an order that has died again goes with the letter of before",
-			Edits:  []Edit{{migration, "continue when under_way or known.dead_at >= dead_before;", "continue when under_way;"}},
+			Edits:  []Edit{{retention, "continue when under_way or known.dead_at >= dead_before;", "continue when under_way;"}},
 			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),
 		},
 		{
@@ -127,8 +126,35 @@ func yearsMutants() []Mutant {
 			By:     schemaTest("TestAPassGoesOnBeyondOrdersOfAClockFarAhead"),
 		},
 		{
+			Breaks: "no order is deleted until the time that a clock far ahead has told",
+			Edits: []Edit{{retention, "r.what = 'orders' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() and pass.due_at <= clock_timestamp() + rest then",
+				"r.what = 'orders' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() then"}},
+			By: schemaTest("TestAPassThatIsDueLaterThanAfterARestIsDue"),
+		},
+		{
+			Breaks: "no letter is deleted until the time that a clock far ahead has told",
+			Edits: []Edit{{retention, "r.what = 'dead letters' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() and pass.due_at <= clock_timestamp() + rest then",
+				"r.what = 'dead letters' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() then"}},
+			By: schemaTest("TestAPassThatIsDueLaterThanAfterARestIsDue"),
+		},
+		{
+			Breaks: "a block is not looked at until the time that a clock far ahead has told",
+			Edits:  []Edit{{retention, "        where b.due_at <= began or b.due_at > far\n", "        where b.due_at <= began\n"}},
+			By:     schemaTest("TestABlockThatIsDueLaterThanAnyCanBeIsLookedAt"),
+		},
+		{
+			Breaks: "a look ends although blocks of a clock far ahead are left",
+			Edits:  []Edit{{retention, "where b.due_at <= began or b.due_at > far);", "where b.due_at <= began);"}},
+			By:     schemaTest("TestABlockThatIsDueLaterThanAnyCanBeIsLookedAt"),
+		},
+		{
+			Breaks: "blocks of a clock far ahead wait for all others",
+			Edits:  []Edit{{retention, "order by b.due_at <= began, b.due_at, b.block", "order by b.due_at, b.block"}},
+			By:     schemaTest("TestABlockThatIsDueLaterThanAnyCanBeIsLookedAt"),
+		},
+		{
 			Breaks: "a dead order outlives its letter",
-			Edits:  []Edit{{migration, "            delete from public.orders o where o.id = known.id;\n            get diagnostics written = row_count;\n", "            written := 1;\n"}},
+			Edits:  []Edit{{retention, "            delete from public.orders o where o.id = known.id;\n            get diagnostics written = row_count;\n", "            written := 1;\n"}},
 			By:     schemaTest("TestADeadOrderGoesWithItsLetter"),
 		},
 		{

@@ -157,6 +157,21 @@ func TestAPassIsOneForAll(t *testing.T) {
 	}
 }
 
+// Nor is a pass to wait until a time that a clock far ahead has told.
+func TestAPassThatIsDueLaterThanAfterARestIsDue(t *testing.T) {
+	t.Parallel()
+	for _, function := range []string{"expire_orders", "expire_dead_letters"} {
+		t.Run(function, func(t *testing.T) {
+			t.Parallel()
+			db := migrated(t, schema.InstallSQL)
+			step := `select busy, more from orderflow.` + function + `('Order-Queue', clock_timestamp() - interval '1 hour', 4, '1h')`
+			mustExec(t, db.conn, `update orderflow.retention set due_at = now() + interval '1 year'`)
+			wantTable(t, db.conn, step, "f|f")
+			wantTable(t, db.conn, step, "t|f")
+		})
+	}
+}
+
 // What somebody has locked is left for the next pass: a step waits for nobody.
 func TestAStepWaitsForNobody(t *testing.T) {
 	t.Parallel()

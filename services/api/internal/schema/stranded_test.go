@@ -64,6 +64,27 @@ func TestOrdersWithoutAMessageAreFound(t *testing.T) {
 	})
 }
 
+// A clock that was far ahead for a while has told when blocks are due. They are not left until then, nor until all others have been looked at.
+func TestABlockThatIsDueLaterThanAnyCanBeIsLookedAt(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, schema.InstallSQL)
+	mustExec(t, db.conn, fmt.Sprintf(publish, 1000))
+	db.look()
+	mustExec(t, db.conn, `delete from pgmq."q_order-queue" where msg_id in (1, 1000)`)
+	const step = `select busy, more from orderflow.look_for_stranded('` + queue + `', 512)` // which is two blocks
+
+	mustExec(t, db.conn, `update orderflow.open_blocks set due_at = now() + interval '1 year'`)
+	wantTable(t, db.conn, step, "f|t")
+	wantTable(t, db.conn, step, "f|f")
+	db.wantStranded("1 1000")
+	wantTable(t, db.conn, `select count(*) from orderflow.open_blocks where due_at > now() + interval '1 minute'`, "0")
+
+	mustExec(t, db.conn, `update orderflow.open_blocks
+		set stranded = '{}', due_at = case when block < 2 then now() - interval '1 second' else now() + interval '1 year' end`)
+	wantTable(t, db.conn, step, "f|t")
+	db.wantStranded("1000")
+}
+
 // What is on its way from one place to another is in one of them, whoever looks when.
 func TestWhatHasAMessageSomewhereIsNotStranded(t *testing.T) {
 	t.Parallel()
