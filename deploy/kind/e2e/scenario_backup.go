@@ -19,7 +19,7 @@ func backup(ctx context.Context, s *suite) error {
 	}); err != nil {
 		return err
 	}
-	run, err := s.start(ctx, "o", map[string]string{"rate": "60", "duration": "60s"})
+	run, err := s.start(ctx, "o", map[string]string{"rate": "60", "duration": "30s"})
 	if err != nil {
 		return err
 	}

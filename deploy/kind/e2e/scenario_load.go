@@ -78,7 +78,7 @@ func scale(ctx context.Context, s *suite) error {
 
 // vanish: no grace, as when a node loses power. The load generator repeats what was not answered, under the same keys.
 func vanish(ctx context.Context, s *suite) error {
-	run, err := s.start(ctx, "c", map[string]string{"rate": "40", "duration": "30s"})
+	run, err := s.start(ctx, "c", map[string]string{"rate": "40", "duration": "20s"})
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func vanish(ctx context.Context, s *suite) error {
 // what a consumer handed back.
 func restart(ctx context.Context, s *suite) error {
 	run, err := s.start(ctx, "d", map[string]string{
-		"rate": "40", "duration": "60s", "thresholds": "errors==0,retries==0,dropped==0,e2e_max<5s",
+		"rate": "40", "duration": "40s", "thresholds": "errors==0,retries==0,dropped==0,e2e_max<5s",
 	})
 	if err != nil {
 		return err

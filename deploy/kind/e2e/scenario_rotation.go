@@ -13,7 +13,7 @@ import (
 
 // rotation: every secret that the README says how to change is changed under load, forward and back, and no order is lost.
 func rotation(ctx context.Context, s *suite) error {
-	run, err := s.start(ctx, "l", map[string]string{"rate": "20", "duration": "420s"})
+	run, err := s.start(ctx, "l", map[string]string{"rate": "20", "duration": "300s"})
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func webhookKeys(ctx context.Context, s *suite) error {
 		keys string
 		hold int
 	}{{former + " " + other, 2}, {other, 1}, {other + "," + former, 2}, {former, 1}} {
-		run, err := s.start(ctx, fmt.Sprintf("l-webhook-%d", n), map[string]string{"rate": "20", "duration": "60s"})
+		run, err := s.start(ctx, fmt.Sprintf("l-webhook-%d", n), map[string]string{"rate": "20", "duration": "45s"})
 		if err != nil {
 			return err
 		}

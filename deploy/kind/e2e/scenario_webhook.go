@@ -27,7 +27,7 @@ func webhook(ctx context.Context, s *suite) error {
 	}
 	say("helm test: %s, and each has arrived at the receiver", tested)
 
-	run, err := s.start(ctx, "i", map[string]string{"rate": "40", "duration": "60s"})
+	run, err := s.start(ctx, "i", map[string]string{"rate": "40", "duration": "30s"})
 	if err != nil {
 		return err
 	}
