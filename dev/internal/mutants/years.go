@@ -127,14 +127,18 @@ func yearsMutants() []Mutant {
 		},
 		{
 			Breaks: "no order is deleted until the time that a clock far ahead has told",
-			Edits: []Edit{{retention, "r.what = 'orders' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() and pass.due_at <= clock_timestamp() + rest then",
-				"r.what = 'orders' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() then"}},
+			Edits: []Edit{{
+				retention, "r.what = 'orders' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() and pass.due_at <= clock_timestamp() + rest then",
+				"r.what = 'orders' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() then",
+			}},
 			By: schemaTest("TestAPassThatIsDueLaterThanAfterARestIsDue"),
 		},
 		{
 			Breaks: "no letter is deleted until the time that a clock far ahead has told",
-			Edits: []Edit{{retention, "r.what = 'dead letters' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() and pass.due_at <= clock_timestamp() + rest then",
-				"r.what = 'dead letters' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() then"}},
+			Edits: []Edit{{
+				retention, "r.what = 'dead letters' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() and pass.due_at <= clock_timestamp() + rest then",
+				"r.what = 'dead letters' for update skip locked;\n    if pass.what is null or pass.position = 0 and pass.due_at > clock_timestamp() then",
+			}},
 			By: schemaTest("TestAPassThatIsDueLaterThanAfterARestIsDue"),
 		},
 		{
