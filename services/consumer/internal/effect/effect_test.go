@@ -41,6 +41,17 @@ func TestNamesAreReadAsSQLWritesThem(t *testing.T) {
 	}
 }
 
+// Something in between, such as a proxy, may answer without a SQLSTATE: then the failure is the order's.
+func TestAnErrorWithoutACodeIsAFailure(t *testing.T) {
+	t.Parallel()
+	for code, unavailable := range map[string]bool{"": false, "5": false, "53": true, "53100": true} {
+		err := effect.Failure(t.Context(), nil, &pgconn.PgError{Code: code, Message: "no room"})
+		if handler.IsUnavailable(err) != unavailable || !strings.Contains(err.Error(), "no room") {
+			t.Errorf("%q: %v", code, err)
+		}
+	}
+}
+
 // Whoever looks at a function that cannot be called is told what to do, in words that do it.
 func TestWhatIsWrongWithAFunctionIsSaidWithWhatToDo(t *testing.T) {
 	t.Parallel()

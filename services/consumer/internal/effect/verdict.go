@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/postgres"
 	"orderflow.example/services/consumer/internal/handler"
 )
 
@@ -108,7 +109,7 @@ func Failure(ctx context.Context, conn *pgx.Conn, err error) error {
 			return handler.Throttled(after, told)
 		}
 		return handler.Unavailable(told)
-	case blameless[answer.Code[:2]]:
+	case blameless[postgres.Class(answer.Code)]:
 		return handler.Unavailable(told)
 	}
 	return told

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/kit/postgres"
 )
 
 // Statement deadlines: short, so that a hang is noticed within the time that leases are worth; doubled after each
@@ -276,5 +278,5 @@ func useless(err error) bool {
 	case pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.CannotConnectNow, pgerrcode.IdleSessionTimeout:
 		return true // the server says goodbye
 	}
-	return answer.Code[:2] == "08"
+	return postgres.Class(answer.Code) == "08"
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/await"
@@ -145,6 +146,17 @@ func TestAnOrdinaryErrorKeepsTheConnection(t *testing.T) {
 	pid, _ := b.ask(`select pg_backend_pid()::text`)
 	if _, err := b.ask(`select 1/0`); err == nil {
 		t.Fatal("no error")
+	}
+	b.want(`select pg_backend_pid()::text`, pid)
+}
+
+// Something in between, such as a proxy, may answer without a SQLSTATE.
+func TestAnErrorWithoutACodeKeepsTheConnection(t *testing.T) {
+	b := setup(t)
+	pid, _ := b.ask(`select pg_backend_pid()::text`)
+	refused := &pgconn.PgError{}
+	if err := b.link.Do(t.Context(), func(context.Context, *pgx.Conn) error { return refused }); !errors.Is(err, refused) {
+		t.Fatal(err)
 	}
 	b.want(`select pg_backend_pid()::text`, pid)
 }

@@ -252,7 +252,7 @@ func Classify(err error) Fault {
 		return Unknown // perhaps it was just after the commit
 	}
 	code := answer.Code
-	switch class := code[:min(2, len(code))]; {
+	switch class := postgres.Class(code); {
 	case code == pgerrcode.LockNotAvailable, code == pgerrcode.DeadlockDetected, code == pgerrcode.SerializationFailure:
 		return Locked
 	case class == "22", class == "23", class == "P0", // by class, and not by the codes that pgerrcode lists: a trigger may raise any
