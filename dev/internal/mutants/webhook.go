@@ -118,6 +118,23 @@ func webhookMutants() []Mutant {
 		_, credentials`, `_, credentials`}},
 		},
 		{
+			Breaks: "a receiver's answer tells the order the path of a secret address", By: test("TestNoPartOfASecretAddressComesBack"),
+			Edits: []Edit{{dir + "redactor.go", `add(u.EscapedPath(), u.Path)`, `add(u.EscapedPath())`}},
+		},
+		{
+			Breaks: "a receiver's answer tells the order a token of an address's path", By: test("TestNoPartOfASecretAddressComesBack"),
+			Edits: []Edit{{dir + "redactor.go", `add(part, plain)`, `add(part)`}},
+		},
+		{
+			Breaks: "a receiver's answer tells the order a secret in which it is cut off", By: test("TestASecretThatIsCutOffDoesNotComeBack"),
+			Edits: []Edit{{dir + "redactor.go", `		text = r.withoutBegun(text)
+`, ``}},
+		},
+		{
+			Breaks: "of two secrets that begin alike the rest of one is told", By: test("TestASecretThatIsCutOffDoesNotComeBack"),
+			Edits: []Edit{{dir + "redactor.go", `cmp.Compare(len(b), len(a))`, `cmp.Compare(len(a), len(b))`}},
+		},
+		{
 			Breaks: "the environment's proxy is passed by", By: test("TestTheEnvironmentsProxyIsUsed"),
 			Edits: []Edit{{dir + "client.go", `		Proxy: http.ProxyFromEnvironment,
 `, ``}},

@@ -26,7 +26,7 @@ const longestPatience = time.Hour
 //
 // A 4xx says more about the moment than about the order, as a rule: a secret that is being rotated (401), a deploy (404), an attempt
 // that the receiver is still at work on (409), a receiver that does not know of a new field yet (422).
-func (s *sender) judge(answer *http.Response, excerpt []byte, now time.Time) error {
+func (s *sender) judge(answer *http.Response, excerpt []byte, cut bool, now time.Time) error {
 	status := answer.StatusCode
 	if status >= 200 && status < 300 {
 		return nil
@@ -38,7 +38,7 @@ func (s *sender) judge(answer *http.Response, excerpt []byte, now time.Time) err
 	if len(excerpt) > 0 {
 		text += ": " + string(excerpt)
 	}
-	failure := s.failure(text)
+	failure := errors.New(s.hide.clean(text, cut))
 	after, asked := retryAfter(answer.Header.Get("Retry-After"), now)
 	switch {
 	case status == http.StatusGone:

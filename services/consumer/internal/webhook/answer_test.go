@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,53 @@ func TestNoSecretComesBackByWayOfAnAnswer(t *testing.T) {
 	}
 	if !utf8.ValidString(text) || strings.ContainsAny(text, "\x00\x1b\n") {
 		t.Errorf("%q", text)
+	}
+}
+
+// Where whoever has the address may call, all of its path is a secret. A receiver that has nothing there names it, as a rule.
+func TestNoPartOfASecretAddressComesBack(t *testing.T) {
+	t.Parallel()
+	for path, token := range map[string]string{
+		"/hooks/T0K3NT0K3N":                       "T0K3NT0K3N",
+		"/hooks/T0K3N%2FT0%C3%A43N/post":          "T0K3N/T0ä3N",
+		"/hooks/notifications/geheimgeheimgeheim": "geheimgeheimgeheim",
+	} {
+		w := open(t, webhook.Settings{URL: strings.Replace(receiver(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, "Cannot POST "+r.URL.EscapedPath()+" or "+r.URL.Path+": of the hooks for notifications none is "+token+" of "+r.Header.Get("Authorization"))
+		}), "http://", "http://T0K3N:T0K3N1@", 1) + path})
+		text := w.Handle(t.Context(), order()).Error()
+		if strings.Contains(text, "T0") || strings.Contains(text, "geheim") || strings.Contains(text, "VDBLM") ||
+			!strings.Contains(text, "404 Not Found: Cannot POST *** or ***: of the hooks for notifications none is *** of Basic ***") {
+			t.Errorf("%s: %s", path, text)
+		}
+	}
+}
+
+// Where the excerpt of an answer ends within a secret, no part of it is shown.
+func TestASecretThatIsCutOffDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	const secret = "Bearer gehäim-1"
+	headers, err := webhook.ParseHeaders("X-Key: 123456\nX-Keys: 123456789")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n < len(secret); n++ {
+		cut := "no " + strings.Repeat(" ", 509-n) + secret
+		for body, want := range map[string]string{
+			cut + strings.Repeat(".", 100_000): "no",
+			cut + ".":                          "no",
+			"no 123456789 " + secret:           "no *** ***",
+			"no Bear":                          "no Bear",
+		} {
+			w := open(t, webhook.Settings{Headers: headers, URL: receiver(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, body)
+			}) + "/?q=" + url.QueryEscape(secret)})
+			if text := w.Handle(t.Context(), order()).Error(); text != "webhook answered 400 Bad Request: "+want {
+				t.Errorf("%d bytes of it are there: %s", n, text)
+			}
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func (s *sender) end(span trace.Span, answer *http.Response, err error) {
 	case span == nil:
 		return
 	case err != nil:
-		tracing.Fail(span, "no_answer", s.hide.clean(unaddressed(err)))
+		tracing.Fail(span, "no_answer", s.hide.clean(unaddressed(err), false))
 	default:
 		span.SetAttributes(attribute.Int("http.response.status_code", answer.StatusCode))
 		if answer.StatusCode >= http.StatusBadRequest {

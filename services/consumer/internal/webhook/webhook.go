@@ -69,7 +69,8 @@ func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 		return handler.Unavailable(s.failure("webhook: " + unaddressed(err)))
 	}
 	defer answer.Body.Close()
-	return s.judge(answer, read(answer.Body), w.now())
+	excerpt, cut := read(answer.Body)
+	return s.judge(answer, excerpt, cut, w.now())
 }
 
 // request is one attempt at an order, signed.
@@ -119,18 +120,19 @@ const bodyLimit = 250 * time.Millisecond
 // excerptBytes is how much of an answer's body is looked at.
 const excerptBytes = 512
 
-// read returns the beginning of an answer's body. A body that drips must not hold up what its status has decided: closing it ends the read.
-func read(body io.ReadCloser) []byte {
+// read returns the beginning of an answer's body, and whether there may be more of it. A body that drips must not hold up what its status has
+// decided: closing it ends the read.
+func read(body io.ReadCloser) (excerpt []byte, cut bool) {
 	slow := time.AfterFunc(bodyLimit, func() { _ = body.Close() })
 	defer slow.Stop()
 	// What is read to the end can be used again; who answers with more than this pays with a new connection.
-	excerpt, _ := io.ReadAll(io.LimitReader(body, excerptBytes)) // an error text, best effort
-	_, _ = io.CopyN(io.Discard, body, 64<<10)                    // likewise
-	return excerpt
+	excerpt, err := io.ReadAll(io.LimitReader(body, excerptBytes)) // an error text, best effort
+	_, _ = io.CopyN(io.Discard, body, 64<<10)                      // likewise
+	return excerpt, err != nil || len(excerpt) == excerptBytes
 }
 
 // failure is an error whose text may be shown to anybody: it goes to the order and to the log.
-func (s *sender) failure(text string) error { return errors.New(s.hide.clean(text)) }
+func (s *sender) failure(text string) error { return errors.New(s.hide.clean(text, false)) }
 
 // unaddressed is the text of a client's error without the URL, which may hold credentials.
 func unaddressed(err error) string {
