@@ -16,6 +16,32 @@ func encoded(t *testing.T, encoding string) string {
 	return db
 }
 
+// A database's encoding may have what UTF-8 does not have. A message with such a character hides no other one.
+func TestWhatUTF8LacksIsShownAsAQuestionMark(t *testing.T) {
+	t.Parallel()
+	db := encoded(t, "WIN1252")
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	execute(t, testdb.Connect(t, db), `
+		select pgmq.send(q, '{"order_id": 7, "name": "Müller"}', '{"orderflow-dead": {"reason": "failed", "error": "Störung"}}')
+		from unnest(array['order_queue', 'order_queue_dlq']) q`)
+	for _, path := range []string{"/messages", "/dead-letters", "/ui/dead-letters"} {
+		if a := s.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, "Müller") {
+			t.Errorf("%s: got %d %s", path, a.status, a.body)
+		}
+	}
+	execute(t, testdb.Connect(t, db), `
+		select pgmq.send(q, e'{"order_id": "\x81", "name": "a\x81b"}', e'{"orderflow-dead": {"reason": "\x8d", "error": "\x8f", "attempts": "\x90", "dead_at": "\x9d", "msg_id": "\x81"}}')
+		from unnest(array['order_queue', 'order_queue_dlq']) q`)
+	for _, path := range []string{"/messages", "/dead-letters", "/ui/dead-letters"} {
+		if a := s.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, "a?b") || !strings.Contains(a.body, "M?ller") {
+			t.Errorf("%s: got %d %s", path, a.status, a.body)
+		}
+	}
+	if a := s.get(t, "/dead-letters?reason=failed"); a.status != http.StatusOK || !strings.Contains(a.body, "Müller") || !strings.Contains(a.body, "Störung") {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
 // What the database's encoding does not have is the client's to change: it is told which field.
 func TestWhatTheDatabaseCannotHoldIsNamed(t *testing.T) {
 	t.Parallel()

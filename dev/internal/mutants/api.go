@@ -52,6 +52,12 @@ func apiMutants() []Mutant {
 		case time`}},
 		},
 		{
+			Breaks: "a dead letter with a character that UTF-8 lacks hides all others", By: goTest(api, ".", "TestWhatUTF8LacksIsShownAsAQuestionMark"),
+			Edits: []Edit{{api + "/internal/queue/legible.go", `err := read(asItIs)
+	if database.Untranslatable(err) {`, `err := read(asItIs)
+	if err == nil && database.Untranslatable(err) {`}},
+		},
+		{
 			Breaks: "those who failed together come back together", By: goTest("kit", "./wait", "TestPausesDiffer"),
 			Edits: []Edit{{"kit/wait/wait.go", `return pause/2 + rand.N(pause/2+1)`, `return pause - rand.N(time.Duration(1))`}},
 		},

@@ -110,7 +110,7 @@ func Classify(err error) Kind {
 		return Unready
 	}
 	// By class, and not by the codes that pgerrcode lists: a trigger may raise any.
-	switch pgErr.Code[:min(2, len(pgErr.Code))] {
+	switch postgres.Class(pgErr.Code) {
 	case "08": // connection exception
 		return Lost
 	case "22", "23", "P0": // data exception, integrity constraint violation, a rule that somebody wrote as RAISE EXCEPTION
@@ -142,8 +142,7 @@ func TimedOut(err error) bool {
 	return pgErr != nil && (pgErr.Code == pgerrcode.QueryCanceled || pgErr.Code == pgerrcode.LockNotAvailable)
 }
 
-// Untranslatable tells whether a statement had text that the database's encoding does not have. What is sent back is never at fault:
-// every encoding of a server's is a part of UTF-8.
+// Untranslatable tells whether a statement had text that the database's encoding does not have, or its answer text that UTF-8 does not have.
 func Untranslatable(err error) bool {
 	pgErr := ServerError(err)
 	return pgErr != nil && pgErr.Code == pgerrcode.UntranslatableCharacter

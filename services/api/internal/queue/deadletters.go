@@ -70,7 +70,13 @@ func (q *Queue) DeadLetters(ctx context.Context, filter LetterFilter, limit int,
 		}
 		after = position
 	}
-	look := func(after string, most int) ([]DeadLetter, string, error) { return q.window(ctx, after, filter, most) }
+	look := func(after string, most int) (found []DeadLetter, last string, err error) {
+		err = legibly(func(as shownAs) (err error) {
+			found, last, err = q.window(ctx, after, filter, most, as)
+			return err
+		})
+		return found, last, err
+	}
 	found, next, err := cursor.Fill(limit, after, look, func(l *DeadLetter) string { return strconv.FormatInt(l.MsgID, 10) })
 	if err != nil {
 		return DeadLetterPage{}, fmt.Errorf("list dead letters: %w", err)
@@ -86,7 +92,7 @@ const scanWindow = 5_000
 
 // window looks for up to limit letters among the next ones after a position, and returns the position of the last one that it looked at; empty
 // when it came to the end of the list. A position is the id of a letter; the ids after it are smaller.
-func (q *Queue) window(ctx context.Context, after string, filter LetterFilter, limit int) (found []DeadLetter, last string, err error) {
+func (q *Queue) window(ctx context.Context, after string, filter LetterFilter, limit int, as shownAs) (found []DeadLetter, last string, err error) {
 	upTo := int64(math.MaxInt64)
 	if id, err := strconv.ParseInt(after, 10, 64); err == nil {
 		if id == math.MinInt64 {
@@ -108,7 +114,8 @@ func (q *Queue) window(ctx context.Context, after string, filter LetterFilter, l
 			where ($2 = '' or `+diedOf("d")+` = $2) and ($5 = '' or `+hasText("d", "$5")+`) and ($6 = 0 or `+orderOf("d")+` = $6)
 			order by d.msg_id desc
 			limit $4`, "msg_id desc", letterFields)+`
-		select coalesce(w.last::text, ''), shown.msg_id, shown.order_id, shown.reason, shown.error, shown.attempts, shown.dead_at, shown.origin, `+values+`
+		select coalesce(w.last::text, ''), shown.msg_id, `+as("shown.order_id")+`, `+as("shown.reason")+`, `+as("shown.error")+`,
+			`+as("shown.attempts")+`, `+as("shown.dead_at")+`, `+as("shown.origin")+`, `+values(as)+`
 		from w
 		left join shown on true
 		order by shown.msg_id desc`, upTo, filter.Reason, size, limit, filter.Text, filter.Order)
@@ -194,9 +201,20 @@ const (
 )
 
 // Reasons counts the newest dead letters by their reasons.
-func (q *Queue) Reasons(ctx context.Context) (Reasons, error) {
+func (q *Queue) Reasons(ctx context.Context) (found Reasons, err error) {
+	err = legibly(func(as shownAs) (err error) {
+		found, err = q.reasons(ctx, as)
+		return err
+	})
+	if err != nil {
+		return Reasons{}, fmt.Errorf("count reasons: %w", err)
+	}
+	return found, nil
+}
+
+func (q *Queue) reasons(ctx context.Context, as shownAs) (Reasons, error) {
 	rows, err := q.db.Query(ctx, `
-		select left(coalesce(d.reason, ''), 200), count(*), (sum(count(*)) over ())::int
+		select `+as("left(coalesce(d.reason, ''), 200)")+`, count(*), (sum(count(*)) over ())::int
 		from (
 			select case when `+weight("l.headers")+` <= `+strconv.Itoa(searchLimit)+` then l.headers #>> '{orderflow-dead,reason}' end as reason
 			from `+q.dlq+` l
@@ -207,7 +225,7 @@ func (q *Queue) Reasons(ctx context.Context) (Reasons, error) {
 		order by 2 desc, 1
 		limit $2`, reasonsOf+1, reasonsMost)
 	if err != nil {
-		return Reasons{}, fmt.Errorf("count reasons: %w", err)
+		return Reasons{}, err
 	}
 	var found Reasons
 	var one ReasonCount
@@ -215,7 +233,7 @@ func (q *Queue) Reasons(ctx context.Context) (Reasons, error) {
 		found.Reasons = append(found.Reasons, one)
 		return nil
 	}); err != nil {
-		return Reasons{}, fmt.Errorf("count reasons: %w", err)
+		return Reasons{}, err
 	}
 	found.Many = found.Counted > reasonsOf
 	return found, nil

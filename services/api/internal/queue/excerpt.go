@@ -80,7 +80,7 @@ func shown(message, headers value) (json.RawMessage, json.RawMessage, *Truncated
 //
 // rows selects the page: msg_id, read_ct, enqueued_at, vt, message and headers. order is the answer's, which is filled from its
 // beginning. fields are more columns, made of small.message and small.headers; these are null when they are too large to be looked into.
-// The result is shown: msg_id, read_ct, enqueued_at, vt, the fields, and what values is made of.
+// The result is shown: msg_id, read_ct, enqueued_at, vt, the fields, and what [values] is made of.
 //
 // Materialized rows hold no more than a pointer to what is stored out of line.
 func excerpts(rows, order, fields string) string {
@@ -114,7 +114,10 @@ func excerpts(rows, order, fields string) string {
 		)`, rows, order, fields, weightLimit, messagesLimit, valueLimit+1, answerLimit, headersTotal)
 }
 
-const values = `case when shown.fits then shown.message_begin end, shown.message_stored, case when shown.fits then shown.headers_begin end, shown.headers_stored`
+func values(as shownAs) string {
+	begin := func(column string) string { return `case when shown.fits then ` + as(column) + ` end` }
+	return begin("shown.message_begin") + `, shown.message_stored, ` + begin("shown.headers_begin") + `, shown.headers_stored`
+}
 
 // weight is the SQL of a value's size in bytes, unpacked: a guess at the worst of what is compressed (pglz makes one byte of 90 at most,
 // lz4 of 255). Nothing is unpacked for it.

@@ -57,16 +57,27 @@ type Message struct {
 }
 
 // Peek returns the oldest messages without hiding them from consumers, with as much of each as is sensible.
-func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
-	page := `select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, m.headers from ` + q.table + ` m order by m.msg_id limit $1`
-	rows, err := q.db.Query(ctx, `with `+excerpts(page, "msg_id", "")+`
-		select shown.msg_id, shown.read_ct, `+isotime.Bounded("shown.enqueued_at")+`, `+isotime.Bounded("shown.vt")+`, `+values+`
-		from shown
-		order by shown.msg_id`, limit)
+func (q *Queue) Peek(ctx context.Context, limit int) (messages []Message, err error) {
+	err = legibly(func(as shownAs) (err error) {
+		messages, err = q.peek(ctx, limit, as)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("peek: %w", err)
 	}
-	messages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
+	return messages, nil
+}
+
+func (q *Queue) peek(ctx context.Context, limit int, as shownAs) ([]Message, error) {
+	page := `select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, m.headers from ` + q.table + ` m order by m.msg_id limit $1`
+	rows, err := q.db.Query(ctx, `with `+excerpts(page, "msg_id", "")+`
+		select shown.msg_id, shown.read_ct, `+isotime.Bounded("shown.enqueued_at")+`, `+isotime.Bounded("shown.vt")+`, `+values(as)+`
+		from shown
+		order by shown.msg_id`, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
 		var (
 			m             Message
 			body, headers value
@@ -75,10 +86,6 @@ func (q *Queue) Peek(ctx context.Context, limit int) ([]Message, error) {
 		m.Message, m.Headers, m.Truncated = shown(body, headers)
 		return m, err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("peek: %w", err)
-	}
-	return messages, nil
 }
 
 // Standing is where a message stands in the queue.
