@@ -21,16 +21,18 @@ func TestWhatUTF8LacksIsShownAsAQuestionMark(t *testing.T) {
 	t.Parallel()
 	db := encoded(t, "WIN1252")
 	s := started(t, map[string]string{"DATABASE_URL": db})
-	execute(t, testdb.Connect(t, db), `
-		select pgmq.send(q, '{"order_id": 7, "name": "Müller"}', '{"orderflow-dead": {"reason": "failed", "error": "Störung"}}')
+	conn := testdb.Connect(t, db)
+	execute(t, conn, `set client_encoding = UTF8`)
+	execute(t, conn, `
+		select pgmq.send(q, '{"order_id": 7, "name": "Müller"}'::jsonb, '{"orderflow-dead": {"reason": "failed", "error": "Störung"}}'::jsonb)
 		from unnest(array['order_queue', 'order_queue_dlq']) q`)
 	for _, path := range []string{"/messages", "/dead-letters", "/ui/dead-letters"} {
 		if a := s.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, "Müller") {
 			t.Errorf("%s: got %d %s", path, a.status, a.body)
 		}
 	}
-	execute(t, testdb.Connect(t, db), `
-		select pgmq.send(q, e'{"order_id": "\x81", "name": "a\x81b"}', e'{"orderflow-dead": {"reason": "\x8d", "error": "\x8f", "attempts": "\x90", "dead_at": "\x9d", "msg_id": "\x81"}}')
+	execute(t, conn, `
+		select pgmq.send(q, e'{"order_id": "\x81", "name": "a\x81b"}'::jsonb, e'{"orderflow-dead": {"reason": "\x8d", "error": "\x8f", "attempts": "\x90", "dead_at": "\x9d", "msg_id": "\x81"}}'::jsonb)
 		from unnest(array['order_queue', 'order_queue_dlq']) q`)
 	for _, path := range []string{"/messages", "/dead-letters", "/ui/dead-letters"} {
 		if a := s.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, "a?b") || !strings.Contains(a.body, "M?ller") {

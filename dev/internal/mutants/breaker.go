@@ -150,7 +150,9 @@ func breakerMutants() []Mutant {
 		},
 		{
 			Breaks: "a probe whose read is lost is taken for a queue with nothing due", By: works("TestAProbeThatWasNotReadIsRepeated"),
-			Edits: []Edit{{parts + "fetch/fetcher.go", `f.Gate.ReadFailed(p)`, `f.Gate.Fetched(p, p.Fetch, nil)`}},
+			Edits: []Edit{{parts + "fetch/fetcher.go", `		f.Gate.ReadFailed(p)
+		return r, err`, `		f.Gate.Fetched(p, p.Fetch, nil)
+		return r, err`}},
 		},
 		{
 			Breaks: "a probe whose order has gone goes on for ever", By: works("TestAProbeWhoseOrderGoesAwayIsRepeated"),

@@ -188,6 +188,28 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{sql + "bury.sql", `pgmq.send($9::text, g.message,`, `(select length($9::text) from (select g.message) as x where g.headers is distinct from`}, {sql + "bury.sql", `'consumer', $11::text))) as dead_id`, `'consumer', $11::text)))::bigint as dead_id`}},
 		},
 		{
+			Breaks: "messages that cannot be leased keep all others waiting", By: worker("TestAReadThatIsSuppressedIsNoEmptyQueue"),
+			Edits: []Edit{{sql + "fetch.sql", ` and msg_id <> all ($6::bigint[])`, ` and $6::bigint[] is not null`}},
+		},
+		{
+			Breaks: "messages that cannot be leased keep a probe waiting", By: worker("TestWhatIsSuppressedKeepsNoProbeWaiting"),
+			Edits: []Edit{{dir + "fetch/fetcher.go", `	if r.more && p.Fetch == 0 {
+		f.Gate.ReadFailed(p)`, `	if r.more && p.Fetch == 0 {
+		f.Gate.Fetched(p, 0, nil)`}},
+		},
+		{
+			Breaks: "a row for which a trigger raises an error keeps all others waiting", By: worker("TestARowThatCannotBeLeasedStopsNoOther"),
+			Edits: []Edit{{dir + "fetch/demand.go", `d.passed.add(unleasable.ID, spoiledPause, err.Error())`, ``}},
+		},
+		{
+			Breaks: "a message with a character that UTF-8 lacks keeps all others waiting", By: worker("TestACharacterThatUTF8LacksStopsNoOther"),
+			Edits: []Edit{{sql + "look.sql", `octet_length(convert_to(message::text, pg_client_encoding()))`, `octet_length(message::text)`}},
+		},
+		{
+			Breaks: "a header with a character that UTF-8 lacks keeps all others waiting", By: worker("TestACharacterThatUTF8LacksStopsNoOther"),
+			Edits: []Edit{{sql + "look.sql", `octet_length(convert_to(headers::text, pg_client_encoding()))`, `octet_length(headers::text)`}},
+		},
+		{
 			Breaks: "a read takes what another has locked", By: queue("TestFetchPassesOverWhatAnotherReadHasLocked"),
 			Edits: []Edit{{sql + "fetch.sql", `     for update skip locked`, `     for update`}},
 		},

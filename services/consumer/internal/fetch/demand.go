@@ -51,13 +51,15 @@ type Demand struct {
 	batch        int             // messages in one read: less than most while reads fail for how long they take or for what a row holds
 	caution      lease.Suspicion // as if something so suspect were held: where one suspect was read, more may follow
 	unreadable   error           // a read of one message failed for what its row holds; nil: none has
+	sound        int64           // the msg_id that was looked at after that, and found readable; 0: none was
+	passed       passed          // messages that reads leave out
 
 	stuck *health.Progress // a step that lasts while stuck handlers have all workers
 }
 
 // NewDemand begins with a message for each worker. stuck is a step that lasts while handlers that ignore their deadlines have all workers.
 func NewDemand(limits Limits, stuck *health.Progress) *Demand {
-	d := &Demand{limits: limits, stuck: stuck}
+	d := &Demand{limits: limits, stuck: stuck, passed: newPassed(time.Now)}
 	d.batch, d.grown = d.Most(), d.least()
 	d.mostHeld = limits.Concurrency + max(2*d.Most(), limits.Prefetch) + max(2*d.Most(), limits.Concurrency)
 	return d
@@ -130,7 +132,7 @@ func (d *Demand) want(held lease.Counts) (want queue.Bounds, ahead int) {
 	if held.Buffered > 0 && room < min(read, max(min(ahead, most)/2, 1)) {
 		return queue.Bounds{}, ahead
 	}
-	return queue.Bounds{Messages: room, Bytes: bytes, MessageBytes: d.limits.MessageBytes}, ahead
+	return queue.Bounds{Messages: room, Bytes: bytes, MessageBytes: d.limits.MessageBytes, Except: d.passed.ids()}, ahead
 }
 
 // surplus is how many of the messages that wait are to be handed back: they were read for handlers that were quick, and would wait for
@@ -142,18 +144,34 @@ func (d *Demand) surplus(held lease.Counts) int {
 	return held.Buffered - d.ahead()
 }
 
+// noteSuppressed notes messages that a read could not lease. It says whether the next one will look behind them.
+func (d *Demand) noteSuppressed(ids []int64) (more bool) {
+	pause := suppressedPause
+	if d.unreadable != nil { // they make reads fail as well
+		pause = spoiledPause
+	}
+	return d.passed.suppressed(ids, pause)
+}
+
 // noteRead notes how a read went.
 func (d *Demand) noteRead(r readResult, err error) {
 	fault := queue.Classify(err)
+	var unleasable *queue.UnleasableError
 	switch {
 	case err == nil:
-		d.unreadable = nil
+		if r.sound != 0 && r.sound == d.sound { // it has made a read fail once more, as it seems
+			d.passed.add(r.sound, spoiledPause, d.unreadable.Error())
+		}
+		d.unreadable, d.sound = nil, r.sound
 		d.batch = queue.More(d.batch, r.got, r.took, r.might, d.Most())
 		if r.got >= d.grown {
 			d.grown = min(2*d.grown, d.Most())
 		}
 		d.roundTrip = cmp.Or(d.roundTrip, r.took)
 		d.roundTrip += (r.took - d.roundTrip) / 4
+	case errors.As(err, &unleasable):
+		d.unreadable = nil
+		d.passed.add(unleasable.ID, spoiledPause, err.Error())
 	case fault == queue.Spoiled && r.wanted == 1:
 		d.unreadable = err
 	case fault == queue.TooLong, fault == queue.Spoiled, errors.Is(err, pg.ErrNoAnswer):

@@ -32,7 +32,7 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	s := Limits{Batch: 30, Concurrency: 30, HeldBytes: 100, MessageBytes: 50}
 	var held lease.Counts
 	p := NewDemand(s, health.NewProgress(time.Now))
-	if n, ahead := wants(p, held); n != (queue.Bounds{Messages: 30, Bytes: 100, MessageBytes: 50}) || ahead != 0 {
+	if n, ahead := wants(p, held); n.Messages != 30 || n.Bytes != 100 || n.MessageBytes != 50 || ahead != 0 {
 		t.Fatalf("at first %+v with %d ahead: as many as there are workers", n, ahead)
 	}
 	p.noteRead(went(30, 30, 2*time.Millisecond), nil)

@@ -7,7 +7,6 @@ package fetch
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"time"
@@ -90,7 +89,9 @@ func (f *Fetcher) Run(ctx context.Context) {
 		retry.Reset()
 		if r.short() {
 			f.Poller.fetched(r)
-			f.awaitDue(ctx, p)
+			if !r.more {
+				f.awaitDue(ctx, p)
+			}
 		}
 	}
 }
@@ -146,6 +147,8 @@ func after(d time.Duration) (c <-chan time.Time, stop func()) {
 type readResult struct {
 	wanted, got int           // messages
 	cut         bool          // there may be more, for which there was no memory
+	more        bool          // there may be more behind what could not be leased
+	sound       int64         // msg_id of one that was looked at because a read had failed, and can be read; 0: there is none
 	took, might time.Duration // how long it took, and might have taken
 }
 
@@ -175,16 +178,19 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	}
 	r.wanted, r.took = want.Messages, time.Since(start)
 	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(r.took.Seconds())
-	f.Reads.Note(err)
 	if err != nil {
+		f.Reads.Note(err)
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		f.doubt(fetched.Messages, start, length)
 		f.Gate.ReadFailed(p)
 		return r, err
 	}
-	if len(fetched.Suppressed) > 0 {
-		f.noteSuppressed(fetched.Suppressed)
+	r.more, r.sound = f.Demand.noteSuppressed(fetched.Suppressed), fetched.Sound
+	if why := f.Demand.passed.describe(); why != "" {
+		f.Reads.Turn("suppressed", why)
+	} else {
+		f.Reads.Note(nil)
 	}
 	if len(fetched.Messages) > 0 {
 		f.Term.Note(r.took)
@@ -194,7 +200,14 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 		f.Poller.RetryIn(time.Until(until)) // what is due below the watermark
 	}
 	f.Metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
-	f.receive(ctx, fetched.Messages, start, length, p)
+	if r.more {
+		p.Fetch = len(fetched.Messages) // that there were no more of them does not say that no more are due
+	}
+	if r.more && p.Fetch == 0 {
+		f.Gate.ReadFailed(p)
+	} else {
+		f.receive(ctx, fetched.Messages, start, length, p)
+	}
 	r.got, r.cut = len(fetched.Messages), fetched.Cut(want)
 	return r, nil
 }
@@ -212,12 +225,6 @@ func (f *Fetcher) catchUp(ctx, reading context.Context) error {
 	}
 	f.Settler.CatchUp(ctx)
 	return nil
-}
-
-// noteSuppressed notes that messages are due which a trigger keeps from being leased.
-func (f *Fetcher) noteSuppressed(ids []int64) {
-	f.Reads.Turn("suppressed", fmt.Sprintf("%d due messages cannot be leased (msg_id %d is one): a row-level trigger on the queue's table suppresses "+
-		"the update (`consumer doctor` names the triggers that may do that)", len(ids), ids[0]))
 }
 
 // receive takes charge of messages that were leased for length by a statement sent then: orders go to the workers, what is no order or has

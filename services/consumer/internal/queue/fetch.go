@@ -19,6 +19,7 @@ type Fetched struct {
 	Messages   []Received // earliest due first
 	Last       time.Time  // due time of the last one, by the database's clock
 	Suppressed []int64    // msg_ids that are due, and that something in the database silently keeps from being leased
+	Sound      int64      // msg_id of the message that FetchUnreadable has left where it is, since it can be read; 0: there is none
 }
 
 // Received is one message, with what is wrong with it: nil for an order that can be processed.
@@ -33,6 +34,7 @@ type Bounds struct {
 	Bytes        int64     // of bodies and headers together, but for the first message
 	MessageBytes int32     // of one message; a larger one comes without its body, as poison
 	Watermark    time.Time // what is due before it is not looked at; zero is no bound
+	Except       []int64   // msg_ids that are not looked at either
 }
 
 // Cut says whether a read within b may have left messages for their size. Sizes as the database weighs them are not known here: that
@@ -54,7 +56,8 @@ func (f *Fetched) Cut(b Bounds) bool {
 // handed back with their Until.
 func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
 	var read pgx.Batch
-	fetched := q.beginRead(&read, b, visible)
+	read.Queue("begin")
+	fetched := q.queueRead(&read, b, visible)
 	if err := conn.SendBatch(ctx, &read).Close(); err != nil {
 		rollback(ctx, conn)
 		return Fetched{}, fmt.Errorf("read messages: %w", err)
@@ -62,27 +65,48 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible tim
 	return *fetched, q.commit(ctx, conn, fetched.Messages)
 }
 
+// UnleasableError names a message that cannot even be leased without its body being looked at, as where a trigger raises an error for it. What
+// is due behind it can be read with Bounds.Except.
+type UnleasableError struct {
+	ID  int64
+	Err error
+}
+
+func (e *UnleasableError) Error() string { return fmt.Sprintf("lease message %d: %v", e.ID, e.Err) }
+
+func (e *UnleasableError) Unwrap() error { return e.Err }
+
 // FetchUnreadable is Fetch after a read of one message has failed for what the message's row holds. It leases the first message that
 // is due without looking at its body. When the row is indeed one that cannot be read it comes as poison, to be buried; when it is not,
-// since the other one was taken or locked meanwhile, nothing is leased, and Fetch will read it.
+// since the other one was taken or locked meanwhile, nothing is leased, and Fetch will read it. When it cannot be leased, the error is
+// an UnleasableError.
 func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
 	b.Messages, b.MessageBytes = 1, blind
 	var read pgx.Batch
-	fetched := q.beginRead(&read, b, visible)
+	var first int64
+	read.Queue("begin")
+	read.Queue(q.first, bound(b.Watermark), except(b.Except)).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&first}, func() error { return nil })
+		return err
+	})
+	fetched := q.queueRead(&read, b, visible)
 	read.Queue("savepoint look")
 	if err := conn.SendBatch(ctx, &read).Close(); err != nil || len(fetched.Messages) == 0 {
 		rollback(ctx, conn)
 		if err != nil {
 			err = fmt.Errorf("read a message without its body: %w", err)
 		}
-		return Fetched{}, err
+		if Classify(err) == Spoiled && first != 0 {
+			err = &UnleasableError{first, err}
+		}
+		return Fetched{Suppressed: fetched.Suppressed}, err
 	}
 	var bytes int64
 	m := &fetched.Messages[0]
 	switch err := conn.QueryRow(ctx, q.look, m.ID).Scan(&bytes); {
 	case err == nil:
 		rollback(ctx, conn)
-		return Fetched{}, nil
+		return Fetched{Sound: m.ID}, nil
 	case Classify(err) != Spoiled:
 		rollback(ctx, conn)
 		return Fetched{}, fmt.Errorf("look at an unreadable message: %w", err)
@@ -96,11 +120,10 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 	return *fetched, q.commit(ctx, conn, fetched.Messages)
 }
 
-// beginRead puts the beginning of a read's transaction into a batch. What it returns is filled when the batch has been answered.
-func (q *Queue) beginRead(read *pgx.Batch, b Bounds, visible time.Duration) *Fetched {
+// queueRead puts a read into a batch. What it returns is filled when the batch has been answered.
+func (q *Queue) queueRead(read *pgx.Batch, b Bounds, visible time.Duration) *Fetched {
 	fetched := &Fetched{}
-	read.Queue("begin")
-	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes).Query(func(rows pgx.Rows) (err error) {
+	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes, except(b.Except)).Query(func(rows pgx.Rows) (err error) {
 		*fetched, err = q.collect(rows, b, visible)
 		return err
 	})
@@ -253,6 +276,9 @@ func bound(watermark time.Time) pgtype.Timestamptz {
 	}
 	return pgtype.Timestamptz{Time: watermark, Valid: true}
 }
+
+// except is a parameter that is never null, of which nothing is different.
+func except(ids []int64) []int64 { return append([]int64{}, ids...) }
 
 // seconds converts what the SQL has bounded already.
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -40,7 +40,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, identify, look, describe                       string
+	fetch, first, identify, look, describe                string
 	peek, peekAndReport, report                           string
 	extend, start, late, fate, unanswered                 string
 	ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands string
@@ -84,7 +84,7 @@ func New(name string, lastRead bool) *Queue {
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_stands": &q.ackStands, "nack": &q.nack,
 		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "start": &q.start, "late": &q.late, "bury": &q.bury, "fate": &q.fate,
 		"unanswered": &q.unanswered,
-		"identify":   &q.identify, "look": &q.look, "describe": &q.describe,
+		"first":      &q.first, "identify": &q.identify, "look": &q.look, "describe": &q.describe,
 		"gate_read": &q.gateRead, "gate_write": &q.gateWrite, "gate_pause": &q.gatePause, "gate_resume": &q.gateResume,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))

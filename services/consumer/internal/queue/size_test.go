@@ -1,6 +1,8 @@
 package queue_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,10 +88,28 @@ func TestASoundMessageIsNotTakenForAnUnreadableOne(t *testing.T) {
 	b := setup(t)
 	b.Publish(1)
 	f, err := b.FetchUnreadable(b.ctx, b.conn, bounds(30), time.Minute)
-	if err != nil || len(f.Messages) != 0 {
+	if err != nil || len(f.Messages) != 0 || f.Sound != 1 {
 		t.Fatalf("%+v, %v", f, err)
 	}
 	if got := b.read(1); len(got) != 1 || got[0].ReadCount != 1 {
 		t.Fatalf("%+v: it was leased to nobody", got)
+	}
+}
+
+// Where a trigger raises an error for a row, nothing can be done with its message. It is named, and what is due behind it can be read.
+func TestAMessageThatCannotBeLeasedIsNamed(t *testing.T) {
+	b := setup(t)
+	ids := b.Publish(3)
+	b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if old.msg_id = 1 then raise exception 'not this one'; end if; return new; end $$`)
+	b.Exec(`create trigger refuse before update on pgmq.q_order_queue for each row execute function refuse()`)
+	_, err := b.FetchUnreadable(b.ctx, b.conn, bounds(1), time.Minute)
+	var unleasable *queue.UnleasableError
+	if !errors.As(err, &unleasable) || unleasable.ID != ids[0] || queue.Classify(err) != queue.Spoiled || !strings.Contains(err.Error(), "not this one") {
+		t.Fatalf("%v", err)
+	}
+	others := bounds(2)
+	others.Except = []int64{ids[0]}
+	if f, err := b.Fetch(b.ctx, b.conn, others, time.Minute); err != nil || len(f.Messages) != 2 || f.Messages[0].ID != ids[1] {
+		t.Fatalf("%+v, %v", f, err)
 	}
 }

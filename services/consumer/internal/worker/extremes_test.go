@@ -43,6 +43,28 @@ var extremes = map[string][]string{
 	},
 }
 
+// A database's encoding may have what UTF-8 does not have. A message with such a character cannot be read, and goes to the dead letters; the
+// others are processed.
+func TestACharacterThatUTF8LacksStopsNoOther(t *testing.T) {
+	for encoding, character := range map[string]string{"WIN1252": `\x81`, "EUC_JP": `\xa9\xa1`} {
+		t.Run(encoding, func(t *testing.T) {
+			t.Parallel()
+			b := &bundle{DB: dbtest.NewEncoded(t, encoding), t: t}
+			b.Exec(`select pgmq.send($1, e'{"a": "`+character+`"}'::jsonb)`, dbtest.QueueName)
+			b.Exec(`select pgmq.send($1, '{}'::jsonb, e'{"a": "`+character+`"}'::jsonb)`, dbtest.QueueName)
+			b.Publish(10)
+			r := b.start(settings(), noop)
+			if a := b.settled(); a.Completed != 10 || a.Letters != 2 {
+				t.Fatalf("%+v", a)
+			}
+			if n := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue_dlq where headers -> 'orderflow-dead' ->> 'reason' = $1`, message.ReasonUnreadable); n != 2 {
+				t.Errorf("%d of 2 dead letters are unreadable", n)
+			}
+			r.stop()
+		})
+	}
+}
+
 // Whatever stands in some rows of the queue, the others are processed; those that can be worked on are, too, and the rest goes to the
 // dead letters with a reason. Nothing is read for ever, and nothing is processed twice.
 func TestNoRowsValueStopsTheOthers(t *testing.T) {

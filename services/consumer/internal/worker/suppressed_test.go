@@ -111,25 +111,77 @@ func TestOneSuppressedOrderKeepsNoOtherWaiting(t *testing.T) {
 // The queue's rows cannot be leased: then the queue is not empty, and reading does not work. A lease that a trigger undoes is none either:
 // everybody would be given the same one.
 func TestAReadThatIsSuppressedIsNoEmptyQueue(t *testing.T) {
-	for _, kept := range []string{"null", "old"} {
-		t.Run("return "+kept, func(t *testing.T) {
+	for name, test := range map[string]struct {
+		rows, kept string
+		ofOne      bool // reads are
+	}{
+		"return null":                  {"3, 4", "null", false},
+		"return old":                   {"3, 4", "old", false},
+		"return null, to reads of one": {"1, 2, 3, 9", "null", true},
+		"return old, to reads of one":  {"1, 2, 3, 9", "old", true},
+	} {
+		t.Run(name, func(t *testing.T) {
 			b := setup(t)
-			b.Exec(`create function keep() returns trigger language plpgsql as $$ begin if old.msg_id in (3, 4) then return ` + kept + `; end if; return new; end $$`)
+			b.Exec(`create function keep() returns trigger language plpgsql as $$ begin if old.msg_id in (` + test.rows + `) then return ` + test.kept + `; end if; return new; end $$`)
 			b.Exec(`create trigger keep before update on pgmq.q_order_queue for each row execute function keep()`)
 			b.Publish(10)
-			r := b.start(settings(), noop)
+			s := settings()
+			if test.ofOne {
+				s.Batch, s.Concurrency = 1, 1
+			}
+			r := b.start(s, noop)
 			await.True(t, "it is not ready, and says why", func() bool {
 				ok, why := r.Ready()
 				return !ok && strings.Contains(why, "trigger")
 			})
-			await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
+			await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 9-strings.Count(test.rows, ",") })
 			b.Exec(`drop trigger keep on pgmq.q_order_queue`)
 			b.Notify()
 			b.settled()
 			await.True(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
 			r.stop()
+			if n := r.log.count("the database accepts reads"); n != 1 {
+				t.Errorf("it is said %d times that reading works again", n)
+			}
 		})
 	}
+}
+
+// Nor does a row that cannot be leased keep a probe from finding out that the breaker may close.
+func TestWhatIsSuppressedKeepsNoProbeWaiting(t *testing.T) {
+	b := setup(t)
+	b.Exec(`create function keep() returns trigger language plpgsql as $$ begin if old.msg_id <= 20 then return null; end if; return new; end $$`)
+	b.Exec(`create trigger keep before update on pgmq.q_order_queue for each row execute function keep()`)
+	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, reason, probe_at) values ($1, 1, true, clock_timestamp(), 'said so', clock_timestamp())`, dbtest.QueueName)
+	b.Publish(35)
+	r := b.start(breaking("probing"), noop)
+	await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 15 })
+	b.Exec(`drop trigger keep on pgmq.q_order_queue`)
+	b.Notify()
+	b.settled()
+	r.stop()
+}
+
+// A row for which a trigger raises an error cannot even be leased to be buried. It stays where it is, and keeps no other waiting.
+func TestARowThatCannotBeLeasedStopsNoOther(t *testing.T) {
+	b := setup(t)
+	b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if old.msg_id in (3, 7) then raise exception 'not this one'; end if; return new; end $$`)
+	b.Exec(`create trigger refuse before update on pgmq.q_order_queue for each row execute function refuse()`)
+	b.Publish(10)
+	r := b.start(settings(), noop)
+	await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
+	await.True(t, "it is not ready, and says why", func() bool {
+		ok, why := r.Ready()
+		return !ok && strings.Contains(why, "2 due messages cannot be leased (msg_id 3 is one)") && strings.Contains(why, "not this one")
+	})
+	if a := b.Audit(); a.Queued != 2 || a.Letters != 0 {
+		t.Errorf("%+v", a)
+	}
+	r.stop()
+	b.Exec(`drop trigger refuse on pgmq.q_order_queue`)
+	r = b.start(settings(), noop) // which tries at once
+	b.settled()
+	r.stop()
 }
 
 // Row-level security under a role of the consumer's own hides rows from reads and from writes alike; both are errors, never an empty

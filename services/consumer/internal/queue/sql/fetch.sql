@@ -20,7 +20,8 @@
 -- microsecond later instead, which no reader of others changes, and the next read knows by it that there was one of ours. last_read_at, behind
 -- the headers as well, is written from the second read on. A message of any other sender has its count from the first read on.
 --
--- What a trigger has kept from being leased, or has left as it was, is in the result too, without a read_ct.
+-- What a trigger has kept from being leased, or has left as it was, is in the result too, without a read_ct. It counts among the $1, so whoever
+-- wants what is due later has it left out: $6.
 --
 -- "= any (array[...])" instead of "=", here and in all our joins with a table: a plain equality is an ordering too, and for
 -- its sake the planner may walk the whole primary key and compare every row with every lease, which is what it does when
@@ -35,7 +36,7 @@ with due as materialized (
                  coalesce(pg_column_size(message), 0) + coalesce(pg_column_size(headers), 0) as stored,
                  coalesce(pg_column_compression(message), pg_column_compression(headers)) is not null as compressed
             from {queue}
-           where vt <= statement_timestamp() and vt >= $3::timestamptz
+           where vt <= statement_timestamp() and vt >= $3::timestamptz and msg_id <> all ($6::bigint[])
            order by vt
            limit $1
              for update skip locked) as q
