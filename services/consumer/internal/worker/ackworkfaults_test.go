@@ -257,17 +257,17 @@ func TestWhoLeavesWorkAndTakesLongHoldsNothingAhead(t *testing.T) {
 	s := workSettings()
 	s.Concurrency, s.Batch, s.AckWorkLanes = 2, 0, 1
 	r := b.start(s, leaving(func(m message.Message) (*pgx.Batch, error) {
-		<-time.After(600 * time.Millisecond)
+		<-time.After(1200 * time.Millisecond)
 		work := &pgx.Batch{}
 		work.Queue(`insert into shop.shipments values ($1, 1)`, m.OrderID)
 		return work, nil
 	}))
-	b.Publish(8)
+	b.Publish(6)
 	b.settled()
 	b.Publish(1) // the fetcher takes up what it has learned
 	b.settled()
 	if ahead := r.metric("prefetch_limit"); ahead != 0 {
-		t.Errorf("it would hold %v messages ahead, which take 600 ms each", ahead)
+		t.Errorf("it would hold %v messages ahead, which take 1.2 s each", ahead)
 	}
 	r.stop()
 	b.shipped()
