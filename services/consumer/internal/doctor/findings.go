@@ -34,7 +34,8 @@ func (f *Figures) Findings() []Finding {
 	if !f.Description.Tables {
 		return list
 	}
-	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(), []Finding{f.filters(), f.keepingUp(), f.stranded(), f.restore(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
+	return slices.Concat(list, []Finding{f.rights()}, f.effect(), f.consuming(),
+		[]Finding{f.filters(), f.keepingUp(), f.stranded(), f.restore(), f.deadLetters(), f.vacuumHolder()}, f.deadRows(),
 		[]Finding{f.durability(), f.settingsThatHurt(), f.notifications()})
 }
 

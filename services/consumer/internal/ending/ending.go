@@ -1,5 +1,6 @@
 // Package ending owns the decision how a delivery ends: what happened to it goes in; ack, nack, bury or release comes out. It
-// draws the backoff at random, and depends on nothing else. It must never ask the database or the clock, and nobody else may decide between another attempt and the dead letters.
+// draws the backoff at random, and depends on nothing else. It must never ask the database or the clock, and nobody else may decide between
+// another attempt and the dead letters.
 package ending
 
 import (

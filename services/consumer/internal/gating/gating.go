@@ -273,7 +273,8 @@ func (g *Gate) report(before, next gate.State, told gate.Told) {
 	case next.Limited() && !before.Limited() && told.Slowed:
 		g.log.Warn("the handlers have become slow: what piles up meanwhile will be fetched at a limited rate", "orders_per_second", math.Round(rate))
 	case next.Limited() && !before.Limited():
-		g.log.Info("orders are fetched at a limited rate", "orders_per_second", math.Round(rate), "no_calls_for", max(next.PatienceUntil.Sub(g.database), 0).Round(time.Millisecond).String())
+		g.log.Info("orders are fetched at a limited rate", "orders_per_second", math.Round(rate),
+			"no_calls_for", max(next.PatienceUntil.Sub(g.database), 0).Round(time.Millisecond).String())
 	case !next.Limited() && before.Limited():
 		g.log.Info("the limit is lifted: there is no backlog")
 	}

@@ -1,8 +1,8 @@
 // Package settle owns how the ends of deliveries are written: acks, nacks, hand-backs and burials, those of one kind together in one
 // statement, and ack work in the transaction of its ack. An outcome stays here until its fate is known.
 //
-// It must never decide how a delivery ends (package ending does, and the gate says what counts), never write about a lease that the heartbeat writes about, and never drop
-// an outcome of which it does not know what has become of it.
+// It must never decide how a delivery ends (package ending does, and the gate says what counts), never write about a lease that the heartbeat
+// writes about, and never drop an outcome of which it does not know what has become of it.
 package settle
 
 import (
