@@ -82,7 +82,7 @@ func newWork(t *testing.T) *work {
 	w.server, err = w.stack.StartAPI(w.ctx, "api", "ADMIN_TOKEN="+adminToken)
 	w.must(err)
 	w.worker, err = w.stack.StartConsumer(w.ctx, "consumer-1", "HANDLER=webhook", "WEBHOOK_URL="+receiver.URL, "MAX_ATTEMPTS=2", "BACKOFF_BASE=10ms",
-		"BACKOFF_MAX=10ms", "CONCURRENCY=1", "BATCH_SIZE=10")
+		"BACKOFF_MAX=10ms", "CONCURRENCY=1", "BATCH_SIZE=10", "PREFETCH=10")
 	w.must(err)
 	return w
 }

@@ -140,7 +140,7 @@ func TestEverybodyGoesOnAfterARestore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := b.stack.StartConsumer(ctx, "consumer-1", append(receiver.Deliveries(), "VT=2", "BACKOFF_MAX=1s")...); err != nil {
+			if _, err := b.stack.StartConsumer(ctx, "consumer-1", append(receiver.Deliveries(), "VT=2", "BACKOFF_MAX=1s", "CONCURRENCY=10")...); err != nil {
 				t.Fatal(err)
 			}
 			load := func(run string) (wait func()) {

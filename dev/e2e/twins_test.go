@@ -3,13 +3,17 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/dev/internal/mutants"
 	"orderflow.example/dev/internal/stack"
+	patience "orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -24,7 +28,7 @@ var audited = map[string]func(t *testing.T, b *bundle) stack.Report{
 	"the api is killed": func(t *testing.T, b *bundle) stack.Report {
 		api := b.api(t)
 		b.consumer(t, "SIMULATE_WORK=0")
-		load := b.load(t, api, "ORDERS=0", "DURATION=4s", "CONCURRENCY=4")
+		load := b.load(t, api, "ORDERS=0", "DURATION=15s", "CONCURRENCY=4")
 		b.until(t, "orders come in", `select count(*) >= 50 from orders`)
 		api.Kill()
 		if err := api.Start(); err != nil {
@@ -38,11 +42,20 @@ var audited = map[string]func(t *testing.T, b *bundle) stack.Report{
 	// Somebody else takes messages over while their handlers run: what those did must not count.
 	"leases are lost": func(t *testing.T, b *bundle) stack.Report {
 		api := b.api(t)
-		b.consumer(t, "SIMULATE_WORK=3s", "CONCURRENCY=50", "VT=30")
-		load := b.load(t, api, "ORDERS=20")
-		b.until(t, "all are worked on", `select count(*) = 20 from pgmq.q_order_queue where read_ct = 1`)
+		calls, goOn := make(chan struct{}, 100), make(chan struct{})
+		shop := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls <- struct{}{}; <-goOn }))
+		t.Cleanup(shop.Close)
+		letGo := sync.OnceFunc(func() { close(goOn) })
+		t.Cleanup(letGo)
+		// No heartbeat comes before the handlers may go on, and finds out.
+		b.consumer(t, "HANDLER=webhook", "WEBHOOK_URL="+shop.URL, "CONCURRENCY=50", "VT=300", "HANDLER_TIMEOUT=2m")
+		load := b.load(t, api, "ORDERS=20", "AUDIT_PATIENCE=1m")
+		for range 20 {
+			patience.Value(t, "all are worked on", calls)
+		}
 		b.until(t, "somebody reads them", `with taken as (update pgmq.q_order_queue set read_ct = read_ct + 1, vt = clock_timestamp() + interval '6 seconds' where read_ct = 1 returning 1)
 			select count(*) = 20 from taken`)
+		letGo()
 		return load.end(t)
 	},
 }

@@ -79,3 +79,24 @@ func TestAStepThatOutlastsTheLoadHasShownNothing(t *testing.T) {
 		}
 	}
 }
+
+// Where the load is over before the step, both are repeated, with a longer one.
+func TestAStepIsRepeatedWithALongerLoad(t *testing.T) {
+	s, calls := pretend(t, `
+		*" apply "*) cat > /dev/null; echo x >> loads ;;
+		*" exec "*) if [ "$(wc -l < loads)" -lt 3 ]; then echo 20; else echo x >> orders; echo $((20 + $(wc -l < orders))); fi ;;
+		*" job "*) echo '{"metadata": {"uid": "run"}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}' ;;
+		*" pods "*) echo '{"items": [{"status": {"containerStatuses": [{"state": {"terminated": {"message": "{\"Audit\": {\"Accepted\": 7, \"Completed\": 7}}"}}}]}}]}' ;;`,
+		`*" template "*) printf 'metadata:\n  name: loadgen\n' ;;`)
+	s.settings = map[string]string{}
+	steps := 0
+	_, got, err := s.underLoad(t.Context(), "x", "the step", map[string]string{"duration": "20s"}, func() error { steps++; return nil })
+	if err != nil || steps != 3 || got.Completed != 7 || s.total.Completed != 21 {
+		t.Fatalf("%v after %d steps: %v, in all %v", err, steps, got, s.total)
+	}
+	for i, call := range calls("helm") {
+		if length := []string{"20s", "40s", "1m20s"}[i]; !strings.Contains(call, "loadgen.duration="+length+" ") {
+			t.Errorf("load %d: %s", i+1, call)
+		}
+	}
+}

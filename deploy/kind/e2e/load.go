@@ -167,6 +167,40 @@ func (l *load) outlasts(ctx context.Context, what string) error {
 	})
 }
 
+// underLoad shows that the system stands a step under load: it begins when orders of a run are completed, and more have to come in after it.
+// Where the run is over by then, as on a busy machine, both come again, with one of twice the length.
+func (s *suite) underLoad(ctx context.Context, scenario, what string, settings map[string]string, step func() error) (*load, audit, error) {
+	const tries = 4
+	length, err := time.ParseDuration(settings["duration"])
+	if err != nil {
+		return nil, audit{}, err
+	}
+	settings = maps.Clone(settings)
+	for try := 1; ; try++ {
+		settings["duration"] = length.String()
+		run, err := s.start(ctx, fmt.Sprint(scenario, try), settings)
+		if err != nil {
+			return nil, audit{}, err
+		}
+		if err := run.flowing(ctx); err != nil {
+			return nil, audit{}, err
+		}
+		if err := step(); err != nil {
+			return nil, audit{}, err
+		}
+		over := run.outlasts(ctx, what)
+		got, err := run.wait(ctx)
+		if err != nil || over == nil {
+			return run, got, err
+		}
+		if !errors.As(over, new(*finalError)) || try == tries {
+			return nil, audit{}, over
+		}
+		say("%v: again, with %s of load", over, seconds(2*length))
+		length *= 2
+	}
+}
+
 // orders is the condition that finds this run's orders.
 func (l *load) orders() string { return "starts_with(idempotency_key, '" + l.run + "-')" }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -159,8 +158,11 @@ func policies(ctx context.Context, s *suite, _ *load) error {
 	if err != nil {
 		return err
 	}
-	if !reaches(ctx, "kubernetes.default", 443) {
-		return errors.New("a stranger's pod reaches nothing at all, so the policies have not been shown")
+	err = eventually(ctx, 30*time.Second, "a stranger's pod reaches something, without which the policies have not been shown", func(ctx context.Context) (bool, error) {
+		return reaches(ctx, "kubernetes.default", 443), nil
+	})
+	if err != nil {
+		return err
 	}
 	_, err = s.cluster.kubectl(ctx, "delete", "pod", "stranger", "--wait=false")
 	say("NetworkPolicies keep a stranger's pod from Postgres and from the api")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -78,28 +79,21 @@ func scale(ctx context.Context, s *suite) error {
 
 // vanish: no grace, as when a node loses power. The load generator repeats what was not answered, under the same keys.
 func vanish(ctx context.Context, s *suite) error {
-	run, err := s.start(ctx, "c", map[string]string{"rate": "40", "duration": "20s"})
+	_, _, err := s.underLoad(ctx, "c", "the loss of two pods", map[string]string{"rate": "40", "duration": "20s"}, func() error {
+		for _, component := range []string{"consumer", "api"} {
+			pods, err := s.cluster.pods(ctx, release, component)
+			if err != nil {
+				return err
+			}
+			name := pods[0].Metadata.Name
+			if _, err := s.cluster.kubectl(ctx, "delete", "pod", name, "--grace-period=0", "--force"); err != nil {
+				return err
+			}
+			say("%s is gone", name)
+		}
+		return nil
+	})
 	if err != nil {
-		return err
-	}
-	if err := run.flowing(ctx); err != nil {
-		return err
-	}
-	for _, component := range []string{"consumer", "api"} {
-		pods, err := s.cluster.pods(ctx, release, component)
-		if err != nil {
-			return err
-		}
-		name := pods[0].Metadata.Name
-		if _, err := s.cluster.kubectl(ctx, "delete", "pod", name, "--grace-period=0", "--force"); err != nil {
-			return err
-		}
-		say("%s is gone", name)
-	}
-	if err := run.outlasts(ctx, "the loss of two pods"); err != nil {
-		return err
-	}
-	if _, err := run.wait(ctx); err != nil {
 		return err
 	}
 	return s.settled(ctx, release)
@@ -109,32 +103,24 @@ func vanish(ctx context.Context, s *suite) error {
 // timeout (5 s here, see suite.go; how fast it is beyond that is the machine's affair, and the benchmarks'), and no attempt counted for
 // what a consumer handed back.
 func restart(ctx context.Context, s *suite) error {
-	run, err := s.start(ctx, "d", map[string]string{
-		"rate": "40", "duration": "40s", "thresholds": "errors==0,retries==0,dropped==0,e2e_max<5s",
+	settings := map[string]string{"rate": "40", "duration": "40s", "thresholds": "errors==0,retries==0,dropped==0,e2e_max<5s"}
+	run, _, err := s.underLoad(ctx, "d", "the restart", settings, func() error {
+		for _, deployment := range []string{"api", "consumer"} {
+			if _, err := s.cluster.kubectl(ctx, "rollout", "restart", "deployment/"+release+"-"+deployment); err != nil {
+				return err
+			}
+		}
+		for _, deployment := range []string{"api", "consumer"} {
+			if _, err := s.cluster.kubectl(ctx, "rollout", "status", "deployment/"+release+"-"+deployment, "--timeout=2m"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := run.flowing(ctx); err != nil {
-		return err
-	}
-	for _, deployment := range []string{"api", "consumer"} {
-		if _, err := s.cluster.kubectl(ctx, "rollout", "restart", "deployment/"+release+"-"+deployment); err != nil {
-			return err
-		}
-	}
-	for _, deployment := range []string{"api", "consumer"} {
-		if _, err := s.cluster.kubectl(ctx, "rollout", "status", "deployment/"+release+"-"+deployment, "--timeout=2m"); err != nil {
-			return err
-		}
-	}
-	if err := run.outlasts(ctx, "the restart"); err != nil {
-		return err
-	}
 	say("api and consumers replaced while orders come in")
-	if _, err := run.wait(ctx); err != nil {
-		return err
-	}
 	say("no failed request, no retry, no order that sat out a visibility timeout")
 	if err := number("orders that took more than one attempt", 0)(s.count(ctx, run.orders()+" and attempts <> 1")); err != nil {
 		return err
@@ -149,29 +135,29 @@ func losePostgres(ctx context.Context, s *suite) error {
 	if err != nil {
 		return err
 	}
-	run, err := s.start(ctx, "e", map[string]string{"rate": "40", "duration": "20s"})
-	if err != nil {
+	run, _, err := s.underLoad(ctx, "e", "the loss of Postgres", map[string]string{"rate": "40", "duration": "20s"}, func() error {
+		gone := time.Now()
+		if _, err := s.cluster.kubectl(ctx, "delete", "pod", release+"-postgres-0"); err != nil {
+			return err
+		}
+		err := eventually(ctx, 2*time.Minute, "Postgres answers again", func(ctx context.Context) (bool, error) {
+			_, err := s.count(ctx, "false")
+			return err == nil, err
+		})
+		say("Postgres deleted; it answers again after %s", seconds(time.Since(gone)))
 		return err
-	}
-	if err := run.flowing(ctx); err != nil {
-		return err
-	}
-	gone := time.Now()
-	if _, err := s.cluster.kubectl(ctx, "delete", "pod", release+"-postgres-0"); err != nil {
-		return err
-	}
-	// Orders that have come in since, of this run: the load has outlasted it, too.
-	err = eventually(ctx, 2*time.Minute, "orders come in and are completed again", func(ctx context.Context) (bool, error) {
-		n, err := s.count(ctx, "status = 'completed' and created_at > pg_postmaster_start_time() and "+run.orders())
-		return n > 0, err
 	})
 	if err != nil {
 		return err
 	}
-	say("Postgres deleted; orders completed again after %s, none missing", seconds(time.Since(gone)))
-	if _, err := run.wait(ctx); err != nil {
+	since, err := s.count(ctx, "status = 'completed' and created_at > pg_postmaster_start_time() and "+run.orders())
+	if err != nil {
 		return err
 	}
+	if since == 0 {
+		return errors.New("no order was completed that has come in after the loss of Postgres")
+	}
+	say("%d orders have come in and were completed since, none is missing", since)
 	if err := s.settled(ctx, release); err != nil {
 		return err
 	}

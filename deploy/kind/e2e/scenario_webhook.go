@@ -27,22 +27,14 @@ func webhook(ctx context.Context, s *suite) error {
 	}
 	say("helm test: %s, and each has arrived at the receiver", tested)
 
-	run, err := s.start(ctx, "i", map[string]string{"rate": "40", "duration": "30s"})
-	if err != nil {
-		return err
-	}
-	if err := run.flowing(ctx); err != nil {
-		return err
-	}
-	for _, faults := range []string{"drop:30%", "503:100%:1s", "401", "away"} {
-		if err := s.atReceiver(ctx, func(url string) error { return faultsPass(ctx, url, faults) }); err != nil {
-			return fmt.Errorf("faults %s at the receiver: %w", faults, err)
+	run, got, err := s.underLoad(ctx, "i", "what the receiver did", map[string]string{"rate": "40", "duration": "30s"}, func() error {
+		for _, faults := range []string{"drop:30%", "503:100%:1s", "401", "away"} {
+			if err := s.atReceiver(ctx, func(url string) error { return faultsPass(ctx, url, faults) }); err != nil {
+				return fmt.Errorf("faults %s at the receiver: %w", faults, err)
+			}
 		}
-	}
-	if err := run.outlasts(ctx, "what the receiver did"); err != nil {
-		return err
-	}
-	got, err := run.wait(ctx)
+		return nil
+	})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,9 @@ var FrozenAPI = Fault{
 		if err := r.up(ctx, settings{}); err != nil {
 			return err
 		}
-		r.probe(ctx)
+		r.prober = newProber(1, r.api.URL())
+		r.prober.client.Timeout = time.Minute // every answer comes, however late
+		r.prober.start(ctx)
 		err := r.until(ctx, "orders are accepted", func() (bool, error) {
 			return slices.ContainsFunc(r.prober.all(), func(one probe) bool { return one.status == 201 }), nil
 		})
@@ -23,6 +25,7 @@ var FrozenAPI = Fault{
 		if err := r.api.Pause(); err != nil {
 			return err
 		}
+		r.lag.stop() // from now on the bar stands still
 		frozen := time.Now()
 		err = r.until(ctx, "no answer could be quick enough", func() (bool, error) {
 			return time.Since(frozen) > time.Second+2*r.lag.most()+2*time.Second, nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 )
 
@@ -43,6 +44,7 @@ func TestTheProbersOrdersAreKnown(t *testing.T) {
 			t.Cleanup(server.Close)
 			p := newProber(1, server.URL)
 			t.Cleanup(p.client.CloseIdleConnections)
+			p.client.Timeout = await.Limit() // none of the answers is late
 			for range 4 {
 				p.post(t.Context())
 			}

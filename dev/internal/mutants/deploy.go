@@ -43,6 +43,15 @@ func deployMutants() []Mutant {
 			Edits: []Edit{{"deploy/kind/e2e/load.go", `return false, final("%s outlasted the load, so it has shown nothing", what)`, `return true, nil`}},
 		},
 		{
+			Breaks: "e2e: a step that outlasted its load is repeated with one that is no longer", By: goTest("deploy/kind/e2e", ".", "TestAStepIsRepeatedWithALongerLoad"),
+			Edits: []Edit{{"deploy/kind/e2e/load.go", `		length *= 2
+`, ``}},
+		},
+		{
+			Breaks: "e2e: a step that outlasted its load has been shown", By: goTest("deploy/kind/e2e", ".", "TestAStepIsRepeatedWithALongerLoad"),
+			Edits: []Edit{{"deploy/kind/e2e/load.go", `if err != nil || over == nil {`, `if err != nil || over != nil {`}},
+		},
+		{
 			Breaks: "a budget may keep every pod where it is", By: suite("validate"),
 			Edits: []Edit{{templates + "_validate_exposure.tpl", `{{- if ge $stay (float64 $pods) -}}`, `{{- if gt $stay (float64 $pods) -}}`}},
 		},

@@ -42,7 +42,11 @@ func (n *Node) LimitData(bytes int) {
 }
 
 // client never keeps a connection: a probe must tell the state of now, and a process that is killed must not leave us with one.
-var client = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+// scraper is one for what takes as long as the database does.
+var (
+	client  = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	scraper = &http.Client{Timeout: 20 * time.Second, Transport: client.Transport}
+)
 
 // value is what the environment that the node inherits says of a variable; empty when it says nothing.
 func (n *Node) value(name string) string { return lookup(n.stack.environ(n.Service, n.env...), name) }

@@ -50,7 +50,7 @@ func (n *Node) get(ctx context.Context, url, token string, read func(io.Reader) 
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, err := client.Do(req)
+	resp, err := scraper.Do(req)
 	if err != nil {
 		return err
 	}

@@ -276,7 +276,7 @@ func TestAFunctionThatTakesTooLongFailsItsOrder(t *testing.T) {
 	f := b.shop(ship, `if o.id = 7 then perform pg_sleep(600); end if;`)
 	b.Publish(20)
 	s := workSettings()
-	s.MaxAttempts, s.HandlerTimeout = 1, time.Second
+	s.MaxAttempts, s.HandlerTimeout = 1, 5*time.Second
 	r := b.start(s, f)
 	if a := b.settled(); a.Completed != 19 || a.Dead != 1 {
 		t.Fatalf("%+v", a)

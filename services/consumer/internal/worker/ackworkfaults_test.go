@@ -37,7 +37,7 @@ func TestWorkThatFailsAtTheCommitFailsItsOrder(t *testing.T) {
 				create constraint trigger late after insert on shop.late deferrable initially deferred for each row execute function shop.late()`)
 			b.Publish(10)
 			s := workSettings()
-			s.MaxAttempts, s.AckWorkLanes, s.HandlerTimeout = 1, 1, time.Second
+			s.MaxAttempts, s.AckWorkLanes, s.HandlerTimeout = 1, 1, 5*time.Second
 			r := b.start(s, f)
 			if a := b.settled(); a.Completed != 9 || a.Dead != 1 || b.Order(5).Status != "dead" {
 				t.Errorf("%+v", a)
@@ -121,7 +121,7 @@ func TestAConnectionThatGoesSilentInTheMiddleOfWorkIsNoAttempt(t *testing.T) {
 			held := proxy.Trap(statement, pgproxy.Held)
 			b.Publish(1)
 			s := workSettings()
-			s.MaxAttempts, s.HandlerTimeout = 1, time.Second
+			s.MaxAttempts, s.HandlerTimeout = 1, 5*time.Second
 			r := b.startOn(address, s, f)
 			await.Value(t, "the answer is held back", held)
 			if a := b.settled(); a.Completed != 1 {

@@ -140,7 +140,7 @@ func TestSuspectsAreWorkedOnInEverSmallerCompany(t *testing.T) {
 func TestALateAnswerTakesTheCrashBack(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Visible, s.HandlerTimeout = time.Second, 20*time.Second
+	s.Visible, s.HandlerTimeout = 6*time.Second, time.Minute
 	id := b.Publish(1)[0]
 	b.crashes(2)
 	started, ended := make(chan struct{}), make(chan struct{})
