@@ -143,7 +143,17 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "what another client ordered before the run is the run's, made again", By: goTest(loadgen, "./internal/audit", "TestAnotherClientsSameOrderIsNoDuplicate"),
-			Edits: []Edit{{dir + "audit/look.go", `!again.CreatedAt.Before(a.oldest) && since`, `since`}},
+			Edits: []Edit{{dir + "audit/look.go", `if again.CreatedAt.Before(a.oldest) {`, `if false {`}},
+		},
+		{
+			Breaks: "what was made without its key before any order of the run is another client's", By: goTest(loadgen, "./internal/audit", "TestADuplicateWithoutAKeyWasMadeWithItsOrder"),
+			Edits: []Edit{{dir + "audit/look.go", `	if underWay == 0 {
+		if again`, `	if underWay >= 0 {
+		if again`}},
+		},
+		{
+			Breaks: "an order that was refused, and is there without its key, is called another client's", By: goTest(loadgen, "./internal/audit", "TestAnOrderWithoutItsKeyMayBeTheRuns"),
+			Edits: []Edit{{dir + "audit/look.go", `			alone++`, `			others++`}},
 		},
 		{
 			Breaks: "what another client ordered after the run's request is the run's, made again", By: goTest(loadgen, "./internal/audit", "TestADuplicateWithoutAKeyWasMadeWithItsOrder"),
@@ -151,7 +161,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "what another client ordered before the run's request is the run's, made again", By: goTest(loadgen, "./internal/audit", "TestADuplicateWithoutAKeyWasMadeWithItsOrder"),
-			Edits: []Edit{{dir + "audit/look.go", ` && since >= -underWay`, ``}},
+			Edits: []Edit{{dir + "audit/look.go", `since >= -underWay && `, ``}},
 		},
 		{
 			Breaks: "nobody notes how long a request was under way", By: goTest(loadgen, "./internal/audit", "TestADuplicateWithoutAKeyWasMadeWithItsOrder"),

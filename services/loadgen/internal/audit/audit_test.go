@@ -635,7 +635,7 @@ func TestAnotherClientsSameOrderIsNoDuplicate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, parts := range map[string][]audit.Part{"with a ledger": {b.part()}, "by keys": byKeys} {
-		r, err := audit.New(b.client, quick(), parts...).Run(t.Context())
+		r, err := audit.New(displaced{Client: b.client, unkeyed: time.Minute}, quick(), parts...).Run(t.Context())
 		if err != nil || r.Completed != 10 || r.Duplicated != 0 {
 			t.Errorf("%s: %v: %s: %+v", name, err, r.String(), r.Examples)
 		}
@@ -672,11 +672,27 @@ func TestADuplicateWithoutAKeyWasMadeWithItsOrder(t *testing.T) {
 		{"during the run, a minute before the request", withLedger, time.Hour, 0, time.Minute, 0},
 		{"during the run, a minute before, by keys: at an earlier try", byKeys, time.Hour, 0, time.Minute, 19},
 		{"during the run, two minutes before, by keys", byKeys, time.Hour, 0, 2 * time.Minute, 0},
+		{"while its request was under way, and before any order of the run", withLedger, 0, 0, 50 * time.Millisecond, 20},
 	} {
 		api := displaced{b.client, b.keys.String(0, 1), c.first, c.rest, c.unkeyed}
 		r, err := audit.New(api, quick(), c.parts...).Run(t.Context())
 		if err != nil || r.Completed != 20 || r.Duplicated != c.duplicated || (len(r.Notes) == 0) != (c.duplicated == 20) {
 			t.Errorf("made again %s: %v: %s, %q", c.name, err, r.String(), r.Notes)
+		}
+	}
+}
+
+// What was refused, or never answered, and was made all the same without its key, is not called another client's: there is no order of the run's
+// that it could be told apart from.
+func TestAnOrderWithoutItsKeyMayBeTheRuns(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{422, 503} {
+		b := send(t, faultyapi.Behaviour{Seed: 1, Shares: map[faultyapi.Fault]float64{faultyapi.Unkey: .5}, UnkeyStatus: status}, 40, 1, orders.Mix{})
+		defer b.close()
+		r, made := b.audit(t), b.server.Counts().Orders[faultyapi.Unkey]
+		want := fmt.Sprintf("orders without a key that are like orders of the run's that are not there, and may be these: %d", made)
+		if made == 0 || r.Accepted != 40-made || r.Duplicated != 0 || !slices.Equal(r.Notes, []string{want}) {
+			t.Errorf("%d of %d orders were answered with %d and made without a key: %s, %q", made, 40, status, r.String(), r.Notes)
 		}
 	}
 }

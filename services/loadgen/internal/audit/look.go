@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -199,14 +198,20 @@ func (a *Auditor) fileUnkeyed(ctx context.Context, unkeyed []*client.Order) erro
 	if err := a.each(ctx, slices.Compact(ids), func(o *client.Order) { first[o.ID] = o }); err != nil {
 		return err
 	}
-	others := 0
+	others, alone := 0, 0
 	for _, o := range found {
-		if own := first[o.book.orders[o.n].id]; own == nil || !a.madeWith(own, o.Order, o.book.ledger.UnderWay(o.n)) {
+		switch own := first[o.book.orders[o.n].id]; {
+		case own == nil: // refused, never answered, or lost: nothing tells when it was made
+			alone++
+		case !a.madeWith(own, o.Order, o.book.ledger.UnderWay(o.n)):
 			others++
-			continue
+		default:
+			o.book.see(o.n, o.Order)
+			a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
 		}
-		o.book.see(o.n, o.Order)
-		a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
+	}
+	if alone > 0 {
+		a.note("orders without a key that are like orders of the run's that are not there, and may be these: %d", alone)
 	}
 	if others > 0 {
 		a.note("orders without a key that are like the run's, and were not made when those were: %d, another client's", others)
@@ -218,11 +223,16 @@ func (a *Auditor) fileUnkeyed(ctx context.Context, unkeyed []*client.Order) erro
 const afterwards = time.Second
 
 // madeWith says whether an order without a key was made for the request that made an order of the run's: while that was under way. The database's
-// clock tells, on which the run began with its first order.
+// clock tells. Where it is not known how long that was, what is older than the run's first order is none of the run's.
 func (a *Auditor) madeWith(own, again *client.Order, underWay time.Duration) bool {
-	underWay = cmp.Or(underWay, a.opt.UnderWay)
+	if underWay == 0 {
+		if again.CreatedAt.Before(a.oldest) {
+			return false
+		}
+		underWay = a.opt.UnderWay
+	}
 	since := again.CreatedAt.Sub(own.CreatedAt)
-	return !again.CreatedAt.Before(a.oldest) && since >= -underWay && since <= underWay+afterwards
+	return since >= -underWay && since <= underWay+afterwards
 }
 
 // gaps are the ids from a little before the run's first order to a little beyond its last that are none of its known

@@ -30,6 +30,7 @@ const (
 	Away                // answers 503 with a Retry-After of a day, every time, without making it
 	AwayMade            // makes it, and answers the same
 	Refuse              // answers 422 to a good order
+	Unkey               // makes it without its key, and answers UnkeyStatus
 	faults              // how many there are
 )
 
@@ -46,6 +47,7 @@ var stored = map[Fault]func(s *Server, o *order){
 	Bury:          func(_ *Server, o *order) { o.dead, o.effects = true, 0 },
 	BuryProcessed: func(_ *Server, o *order) { o.dead = true },
 	Unlist:        func(_ *Server, o *order) { o.unlisted = true },
+	Unkey:         func(_ *Server, o *order) { o.key = "" },
 }
 
 // Behaviour is what the server does wrong, and how long it takes.
@@ -61,6 +63,7 @@ type Behaviour struct {
 
 	InvalidStatus int  // answers this to invalid orders; 0 = as it should
 	MakesInvalid  bool // and makes them all the same
+	UnkeyStatus   int  // of Unkey; 503: with a Retry-After of a day
 	ReplayNewID   bool // answers a replay with another id, that of a second order
 	ReplayOther   bool // answers a replay with another order
 	ReadsDown     bool // answers 503 with a Retry-After of a day to every question about orders

@@ -118,8 +118,11 @@ func (s *Server) take(w http.ResponseWriter, key string, sent []orders.Data, bat
 		r.ids = []int64{s.orders[s.random.IntN(len(s.orders))].id}
 	}
 	switch {
-	case r.fault == AwayMade:
+	case r.fault == AwayMade, r.fault == Unkey && s.UnkeyStatus == http.StatusServiceUnavailable:
 		unavailable(w, aDay)
+		return nil, false
+	case r.fault == Unkey:
+		problem(w, s.UnkeyStatus)
 		return nil, false
 	case r.fault == ResetAfter && !replay:
 		reset(w)
