@@ -39,6 +39,24 @@ func TestWhatUTF8LacksIsShownAsAQuestionMark(t *testing.T) {
 			t.Errorf("%s: got %d %s", path, a.status, a.body)
 		}
 	}
+	execute(t, conn, `
+		insert into orders (id, customer_name, product_name, quantity, price, status, dead_at, last_error, processed_by, idempotency_key)
+		values (1, 'Müller', 'Straße', 1, 1, 'pending', null, null, null, 'run-2'), (2, e'a\x81b', e'\x8d', 1, 1, 'dead', now(), e'\x8f', e'\x90', 'run-3'),
+			(3, 'odd', 'key', 1, 1, 'pending', null, null, null, e'run-1\x81')`)
+	execute(t, conn, `
+		insert into orderflow.history (order_id, created_at, slot, seq, times, msg_id, read_ct, enqueued_at, outcome, ended_at, settled_at, error)
+		select o.id, o.created_at, 1, 1, 1, 1, 1, now(), 'failed', now(), now(), e'a\x81b' from orders o where o.id = 2`)
+	for _, path := range []string{"/orders", "/orders?status=dead", "/orders?idempotency_key_prefix=run-", "/orders/2", "/orders/2/history", "/ui/orders", "/ui/orders/2", "/"} {
+		if a := s.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, "a?b") {
+			t.Errorf("%s: got %d %s", path, a.status, a.body)
+		}
+	}
+	// Pages end at keys as they are.
+	for path, want := range map[string]string{"/orders?limit=1&idempotency_key_prefix=run-": "M?ller", "/orders/1": "Müller"} {
+		if a := s.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, want) {
+			t.Errorf("%s: got %d %s", path, a.status, a.body)
+		}
+	}
 	if a := s.get(t, "/dead-letters?reason=failed"); a.status != http.StatusOK || !strings.Contains(a.body, "Müller") || !strings.Contains(a.body, "Störung") {
 		t.Errorf("got %d %s", a.status, a.body)
 	}

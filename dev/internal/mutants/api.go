@@ -26,6 +26,14 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "publish.sql", `coalesce(f.product_name, '')`, `f.product_name`}},
 		},
 		{
+			Breaks: "an order without a customer hides all others of its page", By: writer("TestWhatIsFoundUnderAKeyMayBeAnything"),
+			Edits: []Edit{{dir + "store.go", `return "coalesce(" + text + ", '')"`, `return text`}},
+		},
+		{
+			Breaks: "an order without a quantity hides all others of its page", By: writer("TestWhatIsFoundUnderAKeyMayBeAnything"),
+			Edits: []Edit{{dir + "store.go", `return "coalesce(" + column + ", 0)"`, `return column`}},
+		},
+		{
 			Breaks: "a message that another id was given to is taken for the order's", By: writer("TestReadinessIsWhatTheLastStatementsDid"),
 			Edits: []Edit{{dir + "publish.sql", `(q.orders, q.messages) is distinct from (w.orders, w.messages)`, `q.orders is distinct from w.orders`}},
 		},
@@ -53,9 +61,25 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "a dead letter with a character that UTF-8 lacks hides all others", By: goTest(api, ".", "TestWhatUTF8LacksIsShownAsAQuestionMark"),
-			Edits: []Edit{{api + "/internal/queue/legible.go", `err := read(asItIs)
-	if database.Untranslatable(err) {`, `err := read(asItIs)
-	if err == nil && database.Untranslatable(err) {`}},
+			Edits: []Edit{{api + "/internal/database/legible.go", `err := read(AsItIs)
+	if Untranslatable(err) {`, `err := read(AsItIs)
+	if err == nil && Untranslatable(err) {`}},
+		},
+		{
+			Breaks: "an order with a character that UTF-8 lacks hides all others", By: goTest(api, ".", "TestWhatUTF8LacksIsShownAsAQuestionMark"),
+			Edits: []Edit{{dir + "store.go", `return as("left(" + column`, `return ("left(" + column`}},
+		},
+		{
+			Breaks: "an order with a character that UTF-8 lacks has no story", By: goTest(api, ".", "TestWhatUTF8LacksIsShownAsAQuestionMark"),
+			Edits: []Edit{{api + "/internal/history/read.go", `return as("left(" + column`, `return ("left(" + column`}},
+		},
+		{
+			Breaks: "an order with a character that UTF-8 lacks blanks the overview", By: goTest(api, ".", "TestWhatUTF8LacksIsShownAsAQuestionMark"),
+			Edits: []Edit{{api + "/internal/dashboard/store.go", `as("left(o.customer_name, 101)")`, `("left(o.customer_name, 101)")`}},
+		},
+		{
+			Breaks: "a page ends at a key that is not what it is shown as", By: goTest(api, ".", "TestWhatUTF8LacksIsShownAsAQuestionMark"),
+			Edits: []Edit{{dir + "store.go", `as("o.idempotency_key")+" = o.idempotency_key"`, `"true"`}},
 		},
 		{
 			Breaks: "those who failed together come back together", By: goTest("kit", "./wait", "TestPausesDiffer"),

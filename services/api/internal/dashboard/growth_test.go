@@ -49,6 +49,7 @@ func TestNoListingGrowsWithTheTables(t *testing.T) {
 	messages := queue.New(pool, "order_queue")
 	found, stories := orders.NewStore(pool), history.NewReader(pool, messages)
 	counter := &sampler{store: &store{db: pool, queue: messages}}
+	look := lookSQL(database.AsItIs)
 	list := func(f orders.Filter) func(context.Context) error {
 		return func(ctx context.Context) error {
 			page, err := found.List(ctx, f, 50, "")
@@ -93,7 +94,7 @@ func TestNoListingGrowsWithTheTables(t *testing.T) {
 		"dashboard: what dead letters died of":     func(ctx context.Context) error { _, err := messages.Reasons(ctx); return err },
 		"dashboard: balance, one range":            func(ctx context.Context) error { return counter.count(ctx, 0) },
 		"dashboard: balance, what is new":          func(ctx context.Context) error { _, _, err := counter.unseen(ctx); return err },
-		"dashboard: all that moves, latest orders": func(ctx context.Context) error { _, err := pool.Exec(ctx, lookSQL, "order_queue", 0); return err },
+		"dashboard: all that moves, latest orders": func(ctx context.Context) error { _, err := pool.Exec(ctx, look, "order_queue", 0); return err },
 	}
 	const few, many = 12_000, 48_000 // a search looks at windows of 5,000, and the balance at ranges of 10,000
 	pages := func(first, last int) map[string]testdb.Plan {

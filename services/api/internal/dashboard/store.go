@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/isotime"
 	"orderflow.example/services/api/internal/queue"
 )
@@ -18,9 +19,13 @@ import (
 //go:embed sql/look.sql
 var lookFile string
 
-var lookSQL = "/* orderflow dashboard */ " + strings.NewReplacer(
-	"{created_at}", isotime.Bounded("o.created_at"), "{completed_at}", isotime.Bounded("o.completed_at"), "{gate}", queue.GateColumns,
-).Replace(lookFile)
+// lookSQL has the texts of orders, which anybody may have written, as they are to be shown.
+func lookSQL(as database.ShownAs) string {
+	return "/* orderflow dashboard */ " + strings.NewReplacer(
+		"{created_at}", isotime.Bounded("o.created_at"), "{completed_at}", isotime.Bounded("o.completed_at"), "{gate}", queue.GateColumns,
+		"{customer_name}", as("left(o.customer_name, 101)"), "{product_name}", as("left(o.product_name, 101)"), "{status}", as("left(o.status, 20)"),
+	).Replace(lookFile)
+}
 
 // store reads what the dashboard shows.
 type store struct {
@@ -87,14 +92,17 @@ type findings struct {
 }
 
 // look reads everything in one round trip. since is the step of the last sample that is known. With a report it takes that along.
-func (s *store) look(ctx context.Context, since int64, r *report) (*seen, error) {
-	b := &pgx.Batch{}
-	r.add(b, s.queue.Name())
-	done := s.watcher.Join(b)
-	found := &seen{}
-	b.Queue(lookSQL, s.queue.Name(), since).QueryRow(func(row pgx.Row) error { return found.read(row) })
-	err := s.db.SendBatch(ctx, b).Close()
-	done(err)
+func (s *store) look(ctx context.Context, since int64, r *report) (found *seen, err error) {
+	err = database.Legibly(func(as database.ShownAs) error {
+		b := &pgx.Batch{}
+		r.add(b, s.queue.Name())
+		done := s.watcher.Join(b)
+		found = &seen{}
+		b.Queue(lookSQL(as), s.queue.Name(), since).QueryRow(func(row pgx.Row) error { return found.read(row) })
+		err := s.db.SendBatch(ctx, b).Close()
+		done(err)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("look: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/isotime"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/queue"
@@ -26,14 +27,22 @@ func NewReader(db *pgxpool.Pool, q *queue.Queue) *Reader { return &Reader{db, q}
 // textLimit is how many characters of a text are shown.
 const textLimit = 500
 
-func text(column string) string { return "left(" + column + ", " + strconv.Itoa(textLimit) + ")" }
-
 // Get returns the story of the order with the id, or [orders.ErrNotFound].
-func (r *Reader) Get(ctx context.Context, id int64) (History, error) {
-	var h History
+func (r *Reader) Get(ctx context.Context, id int64) (h History, err error) {
+	err = database.Legibly(func(as database.ShownAs) error {
+		h, err = r.get(ctx, id, as)
+		return err
+	})
+	if err != nil && !errors.Is(err, orders.ErrNotFound) {
+		err = fmt.Errorf("read history: %w", err)
+	}
+	return h, err
+}
+
+func (r *Reader) get(ctx context.Context, id int64, as database.ShownAs) (h History, err error) {
 	// One snapshot: what an order says of itself, and what its history does, belong together.
-	err := pgx.BeginTxFunc(ctx, r.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		o, rows, err := read(ctx, tx, id)
+	err = pgx.BeginTxFunc(ctx, r.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		o, rows, err := read(ctx, tx, id, as)
 		if err != nil {
 			return err
 		}
@@ -52,17 +61,15 @@ func (r *Reader) Get(ctx context.Context, id int64) (History, error) {
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, orders.ErrNotFound) {
-		err = fmt.Errorf("read history: %w", err)
-	}
 	return h, err
 }
 
 // read asks for the order and for its rows, by their primary keys, in one round trip.
-func read(ctx context.Context, tx pgx.Tx, id int64) (o order, rows []row, err error) {
+func read(ctx context.Context, tx pgx.Tx, id int64, as database.ShownAs) (o order, rows []row, err error) {
+	text := func(column string) string { return as("left(" + column + ", " + strconv.Itoa(textLimit) + ")") }
 	var b pgx.Batch
 	b.Queue(`
-		select o.id, coalesce(o.message_id, 0), `+text("o.status")+`, o.attempts, `+isotime.Bounded("o.created_at")+`,
+		select o.id, coalesce(o.message_id, 0), coalesce(`+text("o.status")+`, ''), coalesce(o.attempts, 0), `+orders.CreatedAt+`,
 			`+isotime.Bounded("o.started_at")+`, `+isotime.Bounded("o.completed_at")+`, `+isotime.Bounded("o.dead_at")+`,
 			`+text("o.last_error")+`, `+text("o.processed_by")+`, replace(o.trace_id::text, '-', '')
 		from public.orders o

@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
+	"orderflow.example/services/api/internal/database"
+	"orderflow.example/services/api/internal/history"
 	"orderflow.example/services/api/internal/orders"
+	"orderflow.example/services/api/internal/queue"
 )
 
 // Two replicas write the same few keys at the same time, with the same or other values, alone and in batches. Whatever the
@@ -134,20 +138,36 @@ func TestWhatIsFoundUnderAKeyMayBeAnything(t *testing.T) {
 	b := newWriter(t, nil)
 	if _, err := b.db.Exec(t.Context(), `
 		alter table orders alter customer_name drop not null, alter product_name drop not null, alter quantity drop not null, alter price drop not null,
-			alter created_at drop not null`); err != nil {
+			alter created_at drop not null, alter status drop not null, alter attempts drop not null, alter effects drop not null`); err != nil {
 		t.Fatal(err)
 	}
-	for _, column := range []string{"customer_name", "product_name", "quantity", "price", "created_at", "message_id"} {
+	pool, err := database.NewPool(t.Context(), testdb.Config(t, b.url, time.Minute), 1, database.Timeouts(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for n, column := range []string{"customer_name", "product_name", "quantity", "price", "created_at", "message_id", "status", "attempts", "effects"} {
 		b.mustWrite(t, one(order(1), column))
 		if _, err := b.db.Exec(t.Context(), `update orders set `+column+` = null where idempotency_key = $1`, column); err != nil {
 			t.Fatal(err)
 		}
 		result, err := b.Write(one(order(1), column))
-		if itself := column == "created_at" || column == "message_id"; itself && (err != nil || !result.Replayed) || !itself && !errors.Is(err, orders.ErrKeyReused) {
+		if itself := n > 3; itself && (err != nil || !result.Replayed) || !itself && !errors.Is(err, orders.ErrKeyReused) {
 			t.Errorf("without %s: %+v, %v", column, result, err)
 		}
+		page, err := orders.NewStore(pool).List(t.Context(), orders.Filter{}, 1, "")
+		if err != nil || len(page.Orders) != 1 {
+			t.Errorf("a list with an order without %s: %+v, %v", column, page, err)
+			continue
+		}
+		if o, err := orders.NewStore(pool).Get(t.Context(), page.Orders[0].ID); err != nil || o.IdempotencyKey == nil || *o.IdempotencyKey != column {
+			t.Errorf("an order without %s: %+v, %v", column, o, err)
+		}
+		if story, err := history.NewReader(pool, queue.New(pool, "order_queue")).Get(t.Context(), page.Orders[0].ID); err != nil || len(story.Events) == 0 {
+			t.Errorf("the story of an order without %s: %+v, %v", column, story, err)
+		}
 	}
-	if n := b.count(t, `select count(*) from orders`); n != 6 {
-		t.Errorf("%d orders, want 6", n)
+	if n := b.count(t, `select count(*) from orders`); n != 9 {
+		t.Errorf("%d orders, want 9", n)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderflow.example/services/api/internal/database"
 )
 
 // open is what is known of the orders that are not completed: up to position each of them is in a block of orderflow.open_blocks (see
@@ -40,7 +42,7 @@ const (
 )
 
 // openWindow is window for pending orders that are known: it looks into some of the open blocks.
-func openWindow(ctx context.Context, db querier, _ Filter, limit int, after string) (found []Order, last string, err error) {
+func openWindow(ctx context.Context, db querier, _ Filter, limit int, after string, as database.ShownAs) (found []Order, last string, err error) {
 	id, _ := strconv.ParseInt(after, 10, 64) // reached has read it
 	rows, err := db.Query(ctx, `select b.block from orderflow.open_blocks b where b.block <= $1 order by b.block desc limit $2`, (id-1)/blockSize, mostOpen)
 	if err != nil {
@@ -51,7 +53,7 @@ func openWindow(ctx context.Context, db querier, _ Filter, limit int, after stri
 		return nil, "", err
 	}
 	rows, err = db.Query(ctx, `
-		select `+columns(textOfMany)+`
+		select `+columns(textOfMany, as)+`
 		from unnest($1::bigint[]) b (block)
 		cross join lateral ( -- by the primary key: a range that is only known when it runs would be taken for a large part of the table
 			select o.* from public.orders o where o.id >= b.block * $2::bigint and o.id < (b.block + 1) * $2::bigint order by o.id limit $2

@@ -88,7 +88,7 @@ func TestListsUseAnIndex(t *testing.T) {
 		{Filter{Status: StatusPending, CustomerName: "Customer 5"}, "", "orders_customer_name_id_idx"},
 		{Filter{Status: StatusPending, KeyPrefix: "run-7-"}, "", "orders_idempotency_key_idx"},
 	} {
-		sql, args := statement(test.filter, 50, test.after)
+		sql, args := statement(test.filter, 50, test.after, database.AsItIs)
 		plan := explain(t, conn, sql, args...)
 		if !strings.Contains(plan, test.index) || strings.Contains(plan, "Seq Scan") {
 			t.Errorf("%+v after %q:\n%s", test.filter, test.after, plan)

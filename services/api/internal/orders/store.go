@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderflow.example/services/api/internal/cursor"
+	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/isotime"
 )
 
@@ -25,15 +26,21 @@ type Store struct{ db *pgxpool.Pool }
 func NewStore(db *pgxpool.Pool) *Store { return &Store{db} }
 
 // columns are what scan reads: of texts, the first so many characters. Those of our own orders are shorter; an adopted one's, or what
-// somebody has put into the table, need not be, and must not fill this process's memory.
-func columns(most int) string {
-	text := func(column string) string { return "left(" + column + ", " + strconv.Itoa(most) + ")" }
+// somebody has put into the table, need not be, and must not fill this process's memory. Nor need there be any, where a hand has dropped a
+// constraint of the table.
+func columns(most int, as database.ShownAs) string {
+	text := func(column string) string { return as("left(" + column + ", " + strconv.Itoa(most) + ")") }
+	some := func(text string) string { return "coalesce(" + text + ", '')" }
+	number := func(column string) string { return "coalesce(" + column + ", 0)" }
 	return strings.Join([]string{
-		"o.id", text("o.customer_name"), text("o.product_name"), "o.quantity", cents, isotime.Bounded("o.created_at"), "coalesce(o.message_id, 0)",
-		text("o.status"), "o.attempts", "o.effects", text("o.last_error"), isotime.Bounded("o.completed_at"), text("o.processed_by"),
-		text("o.idempotency_key"),
+		"o.id", some(text("o.customer_name")), some(text("o.product_name")), number("o.quantity"), cents, CreatedAt, number("o.message_id"),
+		some(text("o.status")), number("o.attempts"), number("o.effects"), text("o.last_error"), isotime.Bounded("o.completed_at"),
+		text("o.processed_by"), text("o.idempotency_key"),
 	}, ", ")
 }
+
+// CreatedAt is the SQL of when the order o was created; in the year 1 where that is null.
+var CreatedAt = "coalesce(" + isotime.Bounded("o.created_at") + ", '0001-01-01 00:00:00+00')"
 
 // How many characters of a text are shown: of one order, and of each in a list of up to a thousand.
 const (
@@ -52,12 +59,15 @@ func scan(row pgx.CollectableRow) (Order, error) {
 }
 
 // Get returns the order with the id, or ErrNotFound.
-func (s *Store) Get(ctx context.Context, id int64) (Order, error) {
-	rows, err := s.db.Query(ctx, `select `+columns(textOfOne)+` from public.orders o where o.id = $1`, id)
-	if err != nil {
-		return Order{}, fmt.Errorf("get order: %w", err)
-	}
-	order, err := pgx.CollectExactlyOneRow(rows, scan)
+func (s *Store) Get(ctx context.Context, id int64) (order Order, err error) {
+	err = database.Legibly(func(as database.ShownAs) error {
+		rows, err := s.db.Query(ctx, `select `+columns(textOfOne, as)+` from public.orders o where o.id = $1`, id)
+		if err != nil {
+			return err
+		}
+		order, err = pgx.CollectExactlyOneRow(rows, scan)
+		return err
+	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Order{}, ErrNotFound
@@ -90,7 +100,7 @@ const scanWindow = 5_000
 
 // List returns up to limit orders after the cursor of the page before, which is empty for the first. The error is
 // cursor.ErrInvalid for a cursor that is not one of this list.
-func (s *Store) List(ctx context.Context, filter Filter, limit int, after string) (Page, error) {
+func (s *Store) List(ctx context.Context, filter Filter, limit int, after string) (page Page, err error) {
 	if after != "" {
 		position, err := cursor.Read(after, filter.scope()...)
 		if err != nil {
@@ -101,21 +111,19 @@ func (s *Store) List(ctx context.Context, filter Filter, limit int, after string
 		}
 		after = position
 	}
-	if !filter.searched() {
-		page, err := list(ctx, s.db, filter, limit, after)
-		if err != nil {
-			return Page{}, fmt.Errorf("list orders: %w", err)
+	err = database.Legibly(func(as database.ShownAs) (err error) {
+		if !filter.searched() {
+			page, err = list(ctx, s.db, filter, limit, after, as)
+			return err
 		}
-		return page, nil
-	}
-	// One snapshot: what is inserted meanwhile must not move the end of a window whose orders are already on the page.
-	var page Page
-	err := pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		page, err = list(ctx, tx, filter, limit, after)
-		return err
+		// One snapshot: what is inserted meanwhile must not move the end of a window whose orders are already on the page.
+		return pgx.BeginTxFunc(ctx, s.db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+			page, err = list(ctx, tx, filter, limit, after, as)
+			return err
+		})
 	})
 	if err != nil {
-		return Page{}, fmt.Errorf("search orders: %w", err)
+		return Page{}, fmt.Errorf("list orders: %w", err)
 	}
 	return page, nil
 }
@@ -126,16 +134,16 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-func list(ctx context.Context, db querier, filter Filter, limit int, after string) (Page, error) {
+func list(ctx context.Context, db querier, filter Filter, limit int, after string, as database.ShownAs) (Page, error) {
 	open, err := openOrders(ctx, db, filter)
 	if err != nil {
 		return Page{}, err
 	}
 	look := func(after string, most int) ([]Order, string, error) {
 		if open.reached(after) {
-			return openWindow(ctx, db, filter, most, after)
+			return openWindow(ctx, db, filter, most, after, as)
 		}
-		return window(ctx, db, filter, most, after)
+		return window(ctx, db, filter, most, after, as)
 	}
 	found, next, err := cursor.Fill(limit, after, look, filter.position)
 	if next != "" {
@@ -164,8 +172,8 @@ func (f Filter) reaches(position string) bool {
 
 // window looks for orders among the scanWindow that come after a position. last is the position of the last one that was
 // looked at, empty when the end of the list was reached.
-func window(ctx context.Context, db querier, filter Filter, limit int, after string) (found []Order, last string, err error) {
-	sql, args := statement(filter, limit, after)
+func window(ctx context.Context, db querier, filter Filter, limit int, after string, as database.ShownAs) (found []Order, last string, err error) {
+	sql, args := statement(filter, limit, after, as)
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, "", err
@@ -175,7 +183,7 @@ func window(ctx context.Context, db querier, filter Filter, limit int, after str
 		return found, "", err
 	}
 	// Fewer than were asked for among the rows of the window: where did it end?
-	query := newQuery(filter, after)
+	query := newQuery(filter, after, as)
 	position := `o.id::text`
 	if filter.KeyPrefix != "" {
 		position = `o.idempotency_key`
@@ -205,13 +213,13 @@ func (f Filter) passes(q *query) (conditions []string) {
 func (f Filter) searched() bool { return len(f.passes(&query{})) > 0 }
 
 // statement finds up to limit orders after a position.
-func statement(filter Filter, limit int, after string) (sql string, args []any) {
-	query := newQuery(filter, after)
+func statement(filter Filter, limit int, after string, as database.ShownAs) (sql string, args []any) {
+	query := newQuery(filter, after, as)
 	if filter.searched() {
-		sql = `select ` + columns(textOfMany) + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where ` +
+		sql = `select ` + columns(textOfMany, as) + ` from (` + query.sql("o.*") + ` limit ` + strconv.Itoa(scanWindow) + `) o where ` +
 			strings.Join(filter.passes(query), " and ") + ` order by ` + query.order
 	} else {
-		sql = query.sql(columns(textOfMany))
+		sql = query.sql(columns(textOfMany, as))
 	}
 	return sql + ` limit ` + query.arg(limit), query.args
 }
@@ -224,7 +232,7 @@ type query struct {
 	args  []any
 }
 
-func newQuery(filter Filter, after string) *query {
+func newQuery(filter Filter, after string, as database.ShownAs) *query {
 	q := &query{order: "o.id desc"}
 	if filter.CustomerName != "" && filter.KeyPrefix == "" {
 		q.where = append(q.where, "o.customer_name = "+q.arg(filter.CustomerName))
@@ -236,9 +244,9 @@ func newQuery(filter Filter, after string) *query {
 	case filter.KeyPrefix != "":
 		// Keys sort by their bytes and consist of ASCII, so that a prefix is a range.
 		end := filter.KeyPrefix[:len(filter.KeyPrefix)-1] + string(filter.KeyPrefix[len(filter.KeyPrefix)-1]+1)
-		// A longer key than any of ours would be shown in part, and a page could not end at it.
+		// A longer key than any of ours would be shown in part, or one that is not ASCII perhaps otherwise than it is, and a page could not end at it.
 		q.where = append(q.where, "o.idempotency_key >= "+q.arg(filter.KeyPrefix), "o.idempotency_key < "+q.arg(end),
-			"length(o.idempotency_key) <= "+strconv.Itoa(textOfMany))
+			"length(o.idempotency_key) <= "+strconv.Itoa(textOfMany), as("o.idempotency_key")+" = o.idempotency_key")
 		q.order = "o.idempotency_key"
 		if after != "" {
 			q.where = append(q.where, "o.idempotency_key > "+q.arg(after))

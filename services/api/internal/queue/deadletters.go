@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/services/api/internal/cursor"
+	"orderflow.example/services/api/internal/database"
 )
 
 // What can be wrong with a dead letter that was asked for.
@@ -71,7 +72,7 @@ func (q *Queue) DeadLetters(ctx context.Context, filter LetterFilter, limit int,
 		after = position
 	}
 	look := func(after string, most int) (found []DeadLetter, last string, err error) {
-		err = legibly(func(as shownAs) (err error) {
+		err = database.Legibly(func(as database.ShownAs) (err error) {
 			found, last, err = q.window(ctx, after, filter, most, as)
 			return err
 		})
@@ -92,7 +93,7 @@ const scanWindow = 5_000
 
 // window looks for up to limit letters among the next ones after a position, and returns the position of the last one that it looked at; empty
 // when it came to the end of the list. A position is the id of a letter; the ids after it are smaller.
-func (q *Queue) window(ctx context.Context, after string, filter LetterFilter, limit int, as shownAs) (found []DeadLetter, last string, err error) {
+func (q *Queue) window(ctx context.Context, after string, filter LetterFilter, limit int, as database.ShownAs) (found []DeadLetter, last string, err error) {
 	upTo := int64(math.MaxInt64)
 	if id, err := strconv.ParseInt(after, 10, 64); err == nil {
 		if id == math.MinInt64 {
@@ -202,7 +203,7 @@ const (
 
 // Reasons counts the newest dead letters by their reasons.
 func (q *Queue) Reasons(ctx context.Context) (found Reasons, err error) {
-	err = legibly(func(as shownAs) (err error) {
+	err = database.Legibly(func(as database.ShownAs) (err error) {
 		found, err = q.reasons(ctx, as)
 		return err
 	})
@@ -212,7 +213,7 @@ func (q *Queue) Reasons(ctx context.Context) (found Reasons, err error) {
 	return found, nil
 }
 
-func (q *Queue) reasons(ctx context.Context, as shownAs) (Reasons, error) {
+func (q *Queue) reasons(ctx context.Context, as database.ShownAs) (Reasons, error) {
 	rows, err := q.db.Query(ctx, `
 		select `+as("left(coalesce(d.reason, ''), 200)")+`, count(*), (sum(count(*)) over ())::int
 		from (

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"unicode/utf8"
+
+	"orderflow.example/services/api/internal/database"
 )
 
 // What a queue holds is written by anybody who may write to it, and is of any size. How much of it an answer shows is decided in SQL,
@@ -114,7 +116,7 @@ func excerpts(rows, order, fields string) string {
 		)`, rows, order, fields, weightLimit, messagesLimit, valueLimit+1, answerLimit, headersTotal)
 }
 
-func values(as shownAs) string {
+func values(as database.ShownAs) string {
 	begin := func(column string) string { return `case when shown.fits then ` + as(column) + ` end` }
 	return begin("shown.message_begin") + `, shown.message_stored, ` + begin("shown.headers_begin") + `, shown.headers_stored`
 }

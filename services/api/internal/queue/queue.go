@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/isotime"
 )
 
@@ -58,7 +59,7 @@ type Message struct {
 
 // Peek returns the oldest messages without hiding them from consumers, with as much of each as is sensible.
 func (q *Queue) Peek(ctx context.Context, limit int) (messages []Message, err error) {
-	err = legibly(func(as shownAs) (err error) {
+	err = database.Legibly(func(as database.ShownAs) (err error) {
 		messages, err = q.peek(ctx, limit, as)
 		return err
 	})
@@ -68,7 +69,7 @@ func (q *Queue) Peek(ctx context.Context, limit int) (messages []Message, err er
 	return messages, nil
 }
 
-func (q *Queue) peek(ctx context.Context, limit int, as shownAs) ([]Message, error) {
+func (q *Queue) peek(ctx context.Context, limit int, as database.ShownAs) ([]Message, error) {
 	page := `select m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, m.headers from ` + q.table + ` m order by m.msg_id limit $1`
 	rows, err := q.db.Query(ctx, `with `+excerpts(page, "msg_id", "")+`
 		select shown.msg_id, shown.read_ct, `+isotime.Bounded("shown.enqueued_at")+`, `+isotime.Bounded("shown.vt")+`, `+values(as)+`

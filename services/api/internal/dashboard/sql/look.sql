@@ -34,8 +34,8 @@ select
     (
         select coalesce(jsonb_agg(o order by o.id desc), '[]')
         from (
-            select o.id, (extract(epoch from {created_at}) * 1000000)::bigint as created_at, left(o.customer_name, 101) as customer_name, left(o.product_name, 101) as product_name,
-                left(o.status, 20) as status, o.attempts, (extract(epoch from {completed_at}) * 1000000)::bigint as completed_at
+            select o.id, (extract(epoch from {created_at}) * 1000000)::bigint as created_at, {customer_name} as customer_name, {product_name} as product_name,
+                {status} as status, o.attempts, (extract(epoch from {completed_at}) * 1000000)::bigint as completed_at
             from public.orders o
             order by o.id desc
             limit 10
