@@ -57,6 +57,20 @@ func dashboardMutants() []Mutant {
 `}},
 		},
 		{
+			Breaks: "what a clock ahead has counted is not counted again until then", By: unit("TestWhatAClockAheadHasCountedIsCountedAgain"),
+			Edits: []Edit{{dir + "balance.go", ` or c.checked_at > clock_timestamp())`, `)`}},
+		},
+		{
+			Breaks: "what is open in what a clock ahead has counted comes last", By: unit("TestWhatAClockAheadHasCountedIsCountedAgain"),
+			Edits: []Edit{{dir + "balance.go", `				c.checked_at <= clock_timestamp(), c.checked_at
+`, `				c.checked_at
+`}},
+		},
+		{
+			Breaks: "the charts stay empty until the time that a clock ahead has told", By: unit("TestWindowsHaveAllTheirPoints"),
+			Edits: []Edit{{dir + "sample.go", `step > oldest+sampleSlots+2`, `step > oldest+2*sampleSlots`}},
+		},
+		{
 			Breaks: "a consumer that is silent is shown as if it worked",
 			Edits:  []Edit{{dir + "consumers.go", "return p.Ago > p.silentAfter() }", "return false }"}},
 			By:     http("TestConsumersAppearAndVanish"),

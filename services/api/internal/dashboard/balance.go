@@ -52,32 +52,11 @@ func (s *sampler) recount(ctx context.Context) error {
 			return err
 		}
 	}
-	rows, err := s.db.Query(ctx, `
-		/* orderflow dashboard: open ranges */
-		(
-			select c.first_id
-			from orderflow.order_counts c
-			where c.queue = lower($1)
-			  and (c.under_way > 0 or c.lost > 0 or c.dead > 0 or c.begun_at > clock_timestamp() - interval '1 minute')
-			order by c.first_id = (select max(n.first_id) from orderflow.order_counts n where n.queue = lower($1)) desc, c.checked_at
-			limit 100
-		)
-		union all
-		(
-			select c.first_id
-			from orderflow.order_counts c
-			where c.queue = lower($1) and c.checked_at < clock_timestamp() - interval '4 seconds'
-			order by c.checked_at
-			limit $2
-		)`, s.queue.Name(), settledRanges)
+	due, err := s.due(ctx)
 	if err != nil {
 		return fmt.Errorf("look for ranges to count: %w", err)
 	}
-	open, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return fmt.Errorf("look for ranges to count: %w", err)
-	}
-	for i, first := range open {
+	for i, first := range due {
 		if i > 0 && time.Since(began) > countBudget {
 			return nil
 		}
@@ -86,6 +65,33 @@ func (s *sampler) recount(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// due are the ranges to look at again, the most urgent first: among these what was looked at in a time to come, by a clock that was ahead.
+func (s *sampler) due(ctx context.Context) ([]int64, error) {
+	rows, err := s.db.Query(ctx, `
+		/* orderflow dashboard: open ranges */
+		(
+			select c.first_id
+			from orderflow.order_counts c
+			where c.queue = lower($1)
+			  and (c.under_way > 0 or c.lost > 0 or c.dead > 0 or c.begun_at > clock_timestamp() - interval '1 minute')
+			order by c.first_id = (select max(n.first_id) from orderflow.order_counts n where n.queue = lower($1)) desc,
+				c.checked_at <= clock_timestamp(), c.checked_at
+			limit 100
+		)
+		union all
+		(
+			select c.first_id
+			from orderflow.order_counts c
+			where c.queue = lower($1) and (c.checked_at < clock_timestamp() - interval '4 seconds' or c.checked_at > clock_timestamp())
+			order by c.checked_at <= clock_timestamp(), c.checked_at
+			limit $2
+		)`, s.queue.Name(), settledRanges)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
 // unseen is the first range beyond those that are known that has orders.

@@ -109,6 +109,12 @@ func TestWindowsHaveAllTheirPoints(t *testing.T) {
 	if len(p) != 2 {
 		t.Errorf("%d samples are kept", len(p))
 	}
+	// A clock that was ahead has left one of a time to come. It is not the last that is known, for as long as it would be.
+	ahead := past{}
+	ahead.add([]sample{{Step: stepOf(now), Seconds: 5}, {Step: stepOf(now) + 360, Seconds: 5}}, now)
+	if last := ahead.last(); last != stepOf(now) {
+		t.Errorf("the last sample is %d steps ahead", last-stepOf(now))
+	}
 	for name, test := range map[string]struct {
 		at   int64
 		last int64

@@ -36,14 +36,14 @@ func (p past) last() (last int64) {
 	return last
 }
 
-// add adds samples, and forgets those that are more than an hour older than now.
+// add adds samples, and forgets those that are more than an hour older than now, or newer: the next one would not be taken for new.
 func (p past) add(samples []sample, now time.Time) {
 	for _, s := range samples {
 		p[s.Step] = s
 	}
 	oldest := stepOf(now) - sampleSlots
 	for step := range p {
-		if step <= oldest || step > oldest+2*sampleSlots {
+		if step <= oldest || step > oldest+sampleSlots+2 {
 			delete(p, step)
 		}
 	}
