@@ -71,6 +71,18 @@ func dashboardMutants() []Mutant {
 			Edits: []Edit{{dir + "sample.go", `step > oldest+sampleSlots+2`, `step > oldest+2*sampleSlots`}},
 		},
 		{
+			Breaks: "who ended while the clock was ahead works until then", By: unit("TestWhoReportedUnderAClockAheadIsSilent"),
+			Edits: []Edit{{dir + "sql/look.sql", `abs(extract(epoch from clock_timestamp() - p.seen_at))`, `greatest(extract(epoch from clock_timestamp() - p.seen_at), 0)`}},
+		},
+		{
+			Breaks: "who ended while the clock was ahead is kept until then", By: unit("TestWhoReportedUnderAClockAheadIsSilent"),
+			Edits: []Edit{{dir + "sampler.go", `abs(extract(epoch from clock_timestamp() - p.seen_at)) > 5`, `p.seen_at < clock_timestamp() - interval '5 seconds'`}},
+		},
+		{
+			Breaks: "rates stand still until the time that a clock ahead has told", By: unit("TestRatesAreOfTheLastSeconds"),
+			Edits: []Edit{{dir + "rate.go", `n > 0 && p.SeenAt.Before(known[n-1].SeenAt)`, `n < 0`}},
+		},
+		{
 			Breaks: "a consumer that is silent is shown as if it worked",
 			Edits:  []Edit{{dir + "consumers.go", "return p.Ago > p.silentAfter() }", "return false }"}},
 			By:     http("TestConsumersAppearAndVanish"),

@@ -156,6 +156,14 @@ func TestRatesAreOfTheLastSeconds(t *testing.T) {
 	if rate := r.rate("c", at(60), completed); *rate != 0 {
 		t.Errorf("of who is silent the rate is %g", *rate)
 	}
+	// A clock that was ahead is set back: what was told in the time to come is no report to go on from.
+	for s := range 3 {
+		ago := at(s - 3600)
+		r.note([]process{{Key: "c", Completed: int64(200 + 7*s), SeenAt: ago}}, ago)
+		if rate := r.rate("c", ago, completed); s > 0 && (rate == nil || *rate != 7) {
+			t.Errorf("%d s after the clock was set back the rate is %v", s, rate)
+		}
+	}
 	r.note(nil, at(61))
 	if len(r.of) != 0 {
 		t.Error("who is gone is remembered")

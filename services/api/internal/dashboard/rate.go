@@ -17,6 +17,9 @@ func (r *reports) note(processes []process, now time.Time) {
 	for _, p := range processes {
 		there[p.Key] = true
 		known := r.of[p.Key]
+		if n := len(known); n > 0 && p.SeenAt.Before(known[n-1].SeenAt) {
+			known = nil // the clock was ahead, and has been set back
+		}
 		if n := len(known); n == 0 || known[n-1].SeenAt.Before(p.SeenAt) {
 			known = append(known, p)
 		}

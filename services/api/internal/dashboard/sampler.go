@@ -103,7 +103,7 @@ func (s *sampler) sample(ctx context.Context, step int64, before *time.Time, kno
 			delete from orderflow.processes p
 			using mine
 			where p.queue = mine.queue and p.key = any ($6)
-			  and (p.state = 'gone' or p.seen_at < clock_timestamp() - interval '5 seconds')
+			  and (p.state = 'gone' or abs(extract(epoch from clock_timestamp() - p.seen_at)) > 5)
 		)
 		insert into orderflow.samples as s
 			(queue, slot, step, seconds, accepted, completed, failed, retried, dead, waiting, in_flight, delayed, oldest_age, consumers, latency)
@@ -142,7 +142,7 @@ func (s *sampler) read(ctx context.Context) (now time.Time, processes []process,
 	done := s.watcher.Join(b)
 	b.Queue(`
 		/* orderflow dashboard: processes */
-		select clock_timestamp(), p.key, p.kind, p.state, p.started_at, p.seen_at, greatest(extract(epoch from clock_timestamp() - p.seen_at), 0)::float8,
+		select clock_timestamp(), p.key, p.kind, p.state, p.started_at, p.seen_at, abs(extract(epoch from clock_timestamp() - p.seen_at))::float8,
 			p.every, p.accepted, p.completed, p.failed, p.retried, p.dead, p.latency
 		from (select 1) one
 		left join orderflow.processes p on p.queue = lower($1)

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/queue"
@@ -42,5 +44,33 @@ func TestASampleHasWhatItsTakerHasCountedUntilNow(t *testing.T) {
 		if len(processes) != 1 || processes[0].Kind != "api" || processes[0].Accepted != accepted {
 			t.Errorf("of %d accepted orders the sample knows %+v", accepted, processes)
 		}
+	}
+}
+
+// A process that ended while the clock was far ahead is not shown as working until then.
+func TestWhoReportedUnderAClockAheadIsSilent(t *testing.T) {
+	t.Parallel()
+	s, url := openStore(t)
+	conn := testdb.Connect(t, url)
+	if _, err := conn.Exec(t.Context(), `
+		select orderflow.report('k', 'order_queue', 'consumer', 'n', 0, 1, 'working', 1, 8, 0, 0, 0, 0, 0, '{}');
+		update orderflow.processes set seen_at = now() + interval '1 year';
+		insert into orderflow.sampling (queue, claimed_step) values ('order_queue', 7)`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.look(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found.processes) != 1 || !found.processes[0].vanished() {
+		t.Errorf("the dashboard shows %+v", found.processes)
+	}
+	taker := &sampler{store: s, reporter: newReporter(func() int64 { return 0 })}
+	if err := taker.sample(t.Context(), 7, nil, map[string]tally{}); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := conn.QueryRow(t.Context(), `select count(*) from orderflow.processes where key = 'k'`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d rows of it are left (%v)", left, err)
 	}
 }

@@ -51,7 +51,7 @@ type process struct {
 	Key, Name, Kind, State               string
 	StartedAt                            time.Time `json:"started_at"`
 	SeenAt                               time.Time `json:"seen_at"`
-	Ago                                  float64   // seconds since seen_at
+	Ago                                  float64   // seconds since seen_at, or until then: its clock was ahead
 	Every                                float64
 	Busy, Capacity                       int
 	Accepted, Completed, Failed, Retried int64

@@ -6,7 +6,7 @@ select
     (
         select coalesce(jsonb_agg(to_jsonb(p) - 'latency' order by p.name, p.started_at, p.key), '[]')
         from (
-            select p.*, greatest(extract(epoch from clock_timestamp() - p.seen_at), 0)::float8 as ago
+            select p.*, abs(extract(epoch from clock_timestamp() - p.seen_at))::float8 as ago -- or until then, after a clock that was ahead
             from orderflow.processes p
             where p.queue = lower($1)
             order by p.seen_at desc
