@@ -104,7 +104,7 @@ func failoverMutants() []Mutant {
 			Edits: []Edit{{"services/api/internal/housekeeping/housekeeping.go", `k.change(func(s *State) { s.Failures++ })`, ``}},
 		},
 		{
-			Breaks: "who reads waits for the server before", By: goTest("services/api", ".", "TestNobodyReadsFromTheServerBefore"),
+			Breaks: "who reads waits for the server before", By: goTest("services/api", "./internal/database", "TestWhatLeadsToTheServerBeforeIsGivenUpFirst"),
 			Edits: []Edit{{"services/api/internal/database/monitor.go", "		m.moved() // before anybody hears of it\n", ``}},
 		},
 		{

@@ -278,6 +278,33 @@ func TestAConnectionToAServerThatWasReplacedLeadsElsewhere(t *testing.T) {
 	}
 }
 
+// The connections to the server before are given up once, and before anybody hears of its successor: whoever takes one from the pool then would
+// wait for an answer of a server that may be frozen.
+func TestWhatLeadsToTheServerBeforeIsGivenUpFirst(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	former, successor := testdb.Proxy(t, db), testdb.Proxy(t, db)
+	address := testdb.Address(t, strings.Replace(former.URL, former.Host(), former.Host()+","+successor.Host(), 1))
+	m := database.NewMonitor(address.Config("test", time.Minute), time.Minute, func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.DiscardHandler))
+	known := make(chan database.State, 2)
+	m.Follow(address.Route(), func() { state, _ := m.State(); known <- state })
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx) }()
+	defer func() { stop(); <-done }()
+	awaitState(t, m, true, "")
+	before, _ := m.State()
+	former.Refuse()
+	m.LookNow()
+	if state := await.Value(t, "connections are given up", known); state.Server.Address != before.Server.Address {
+		t.Errorf("%v is known before the connections to %v are given up", state.Server, before.Server)
+	}
+	await.True(t, "the successor is known", func() bool { state, _ := m.State(); return state.Up && state.Server.Address == successor.Host() })
+	if len(known) != 0 {
+		t.Error("connections are given up twice")
+	}
+}
+
 // The database is known to be away before requests have waited for it in vain, where they wait for long as well as by default.
 func TestThePingTakesNoLongerThanARequest(t *testing.T) {
 	t.Parallel()
