@@ -9,6 +9,7 @@ func consumerMutants() []Mutant {
 	queue := func(test string) Test { return goTest(consumer, "./internal/queue", test) }
 	worker := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
 	lease := func(test string) Test { return goTest(consumer, "./internal/lease", test) }
+	settling := func(test string) Test { return goTest(consumer, "./internal/settle", test) }
 	decides := goTest(consumer, "./internal/ending", "TestHowADeliveryEnds")
 	stale := queue("TestAckOfAStaleLeaseChangesNothing")
 	return []Mutant{
@@ -52,11 +53,24 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "one order that is refused holds all others up", By: worker("TestOneOrderThatCannotBeWrittenHoldsNoOthersUp"),
-			Edits: []Edit{{dir + "settle/write.go", `item.mostTogether = half // one of them`, `_ = half // one of them`}},
+			Edits: []Edit{{dir + "settle/write.go", `		item.mostTogether = b.half()
+		switch {`, `		switch {`}},
 		},
 		{
-			Breaks: "one order whose write is cut off is always the first", By: worker("TestOneOrderThatCannotBeWrittenHoldsNoOthersUp"),
-			Edits: []Edit{{dir + "settle/write.go", `(fault == queue.Refused || fault == queue.TooLong)`, `fault == queue.Refused`}},
+			Breaks: "one order whose write has no answer is always tried with all others", By: settling("TestAnAckWithoutAnAnswerKeepsNoOtherKindWaiting"),
+			Edits: []Edit{{dir + "settle/write.go", `if !answered && fault != queue.Unknown {`, `if !answered {`}},
+		},
+		{
+			Breaks: "one order whose write has no answer keeps reads waiting each time", By: settling("TestAnAckWithoutAnAnswerKeepsNoOtherKindWaiting"),
+			Edits: []Edit{{dir + "settle/lane.go", `if b.items[0].tries == 0 {`, `if true {`}},
+		},
+		{
+			Breaks: "an ack that is slow gets no more time than others", By: settling("TestASlowAckGetsItsTimeBesideQuickOnes"),
+			Edits: []Edit{{dir + "settle/write.go", `2*b.items[0].silence`, `0*b.items[0].silence`}},
+		},
+		{
+			Breaks: "orders that run into a trigger's lock keep others with them", By: worker("TestOrdersThatWriteALockedRowKeepNobodyElseWaiting"),
+			Edits: []Edit{{dir + "settle/write.go", `if item.tries > 0 { //`, `if false { //`}},
 		},
 		{
 			Breaks: "work that is left after the drain's deadline stays behind", By: worker("TestWorkThatIsLeftAfterTheDrainsDeadlineIsReleased"),

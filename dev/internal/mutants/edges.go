@@ -96,7 +96,8 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "an ack that takes longer than is waited for is sent again as it was", By: worker("TestABatchThatHasNoAnswerIsMadeSmaller"),
-			Edits: []Edit{{dir + "settle/write.go", `if noAnswer {`, `if noAnswer && false {`}},
+			Edits: []Edit{{dir + "settle/write.go", `if late {`, `if late && false {`}, {dir + "settle/write.go", `		item.mostTogether = b.half()
+		switch {`, `		switch {`}},
 		},
 		{
 			Breaks: "a read that takes longer than is waited for is sent again as it was", By: goTest(consumer, "./internal/fetch", "TestReadsThatTakeTooLongAreHalved"), Quick: true,

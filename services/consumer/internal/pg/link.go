@@ -81,15 +81,25 @@ func (s *Server) NewSideLink(name string, limit time.Duration) *Link {
 // Cancelling ctx breaks work off and costs the connection. When the error means that the connection is of no more use it
 // is given up, and the next call makes a new one; Do itself tries nothing twice.
 func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) error) error {
+	return l.DoAtLength(ctx, 0, work)
+}
+
+// DoAtLength is Do for what has been found to take its time. It may take at least so long, as far as any statement may, even where the link's own
+// deadline is shorter.
+func (l *Link) DoAtLength(ctx context.Context, least time.Duration, work func(context.Context, *pgx.Conn) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.connect(ctx); err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, l.timeout)
+	timeout := l.timeout
+	if !l.fixed {
+		timeout = max(timeout, min(least, statementTimeoutMax))
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	l.begins(l.timeout)
+	l.begins(timeout)
 	err := work(limited, l.conn)
 	switch {
 	case err == nil:
@@ -104,7 +114,7 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 			l.server.trustNone()
 		}
 		l.drop()
-		l.noteDown(fmt.Errorf("no answer within %s", l.timeout))
+		l.noteDown(fmt.Errorf("no answer within %s", timeout))
 		if !l.fixed {
 			l.timeout = min(2*l.timeout, statementTimeoutMax)
 		}

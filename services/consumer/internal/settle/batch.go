@@ -80,8 +80,11 @@ func (b batch) deliveries() []*lease.Delivery {
 	return deliveries
 }
 
+// half is how many of its outcomes are to be together next.
+func (b batch) half() int { return max(len(b.items)/2, 1) }
+
 func (b batch) halves() (one, two batch) {
-	half := len(b.items) / 2
+	half := b.half()
 	return batch{b.statement, b.items[:half]}, batch{b.statement, b.items[half:]}
 }
 

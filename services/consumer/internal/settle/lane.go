@@ -13,6 +13,7 @@ import (
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/ending"
 	"orderflow.example/services/consumer/internal/lease"
+	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
 	"orderflow.example/services/consumer/internal/signal"
 )
@@ -66,16 +67,17 @@ func (l *lane) run(ctx context.Context) {
 	var retry wait.Pauses
 	for l.gather(ctx) {
 		l.await(ctx)
-		err := l.flush(ctx)
+		answered, err := l.flush(ctx)
 		l.own.Progress.End()
-		if err == nil {
+		switch {
+		case err != nil:
+			l.overdue.Store(true)
+			l.pause(ctx, retry.Next())
+		case answered:
 			retry.Reset()
 			l.overdue.Store(false)
 			l.settler.caughtUp.Send()
-			continue
 		}
-		l.overdue.Store(true)
-		l.pause(ctx, retry.Next())
 	}
 }
 
@@ -209,8 +211,9 @@ func (l *lane) nextDue() (due time.Time, waiting bool) {
 }
 
 // flush tries to write everything that is due, acks first. An error means that the connection is lost: what is not written
-// is still pending. So is what the server refuses, but that keeps no other kind waiting.
-func (l *lane) flush(ctx context.Context) error {
+// is still pending. So is what the server refuses, or does not answer in time, but that keeps no other kind waiting: if any statement is answered
+// there is a connection. A try that gets no answer again is no news of it.
+func (l *lane) flush(ctx context.Context) (answered bool, lost error) {
 	for _, op := range ending.Ops() {
 		batches := l.due(op, time.Now())
 		for i, b := range batches {
@@ -223,20 +226,31 @@ func (l *lane) flush(ctx context.Context) error {
 			l.own.Note(op, err)
 			if err == nil {
 				l.refused[op].clear()
+				answered = true
 				continue
 			}
 			for _, left := range batches[i+1:] {
 				l.pending[op] = append(l.pending[op], left.items...)
 			}
 			var unfit *effect.UnfitError
-			if !queue.Answered(err) && !errors.As(err, &unfit) {
-				return err
+			switch {
+			case errors.Is(err, pg.ErrNoAnswer):
+				if b.items[0].tries == 0 {
+					lost = err
+				}
+			case !queue.Answered(err) && !errors.As(err, &unfit):
+				return answered, err
+			default:
+				answered = true
+				l.refused[op].note(time.Now())
 			}
-			l.refused[op].note(time.Now())
 			break
 		}
 	}
-	return nil
+	if answered {
+		return true, nil
+	}
+	return false, lost
 }
 
 // claim keeps the heartbeat from what is to be written, and leaves out of the batch what the heartbeat is at.
@@ -268,11 +282,12 @@ func (g group) compare(other group) int {
 	if g.again != other.again {
 		return map[bool]int{false: -1, true: 1}[g.again]
 	}
-	return cmp.Or(cmp.Compare(g.statement, other.statement), cmp.Compare(g.mostTogether, other.mostTogether))
+	return cmp.Or(cmp.Compare(g.statement, other.statement), cmp.Compare(other.mostTogether, g.mostTogether)) // suspects come last
 }
 
 // due takes from the pending outcomes of one kind those whose time has come, as batches that one statement can write: first the
-// new ones, then those to be tried again, which are not to be in the way of others.
+// new ones, then those to be tried again, which are not to be in the way of others. Of these, whose statements may each wait for a lock, it takes only
+// the batch that has been due for longest.
 func (l *lane) due(op ending.Op, now time.Time) []batch {
 	if now.Before(l.refused[op].until) {
 		return nil
@@ -285,7 +300,7 @@ func (l *lane) due(op ending.Op, now time.Time) []batch {
 			deferred = append(deferred, item)
 			continue
 		}
-		g := group{again: item.tries > 0, statement: item.statement(), mostTogether: item.mostTogether}
+		g := group{again: item.tries > 0, statement: item.statement(), mostTogether: cmp.Or(item.mostTogether, mostWritten)}
 		if due[g] == nil {
 			due[g] = make([]outcome, 0, len(list)-i) // as a rule there is one group
 		}
@@ -293,13 +308,20 @@ func (l *lane) due(op ending.Op, now time.Time) []batch {
 	}
 	clear(list[len(deferred):])
 	l.pending[op] = deferred
-	var batches []batch
+	var batches, again []batch
 	for _, g := range slices.SortedFunc(maps.Keys(due), group.compare) {
-		most := l.most
-		if g.mostTogether > 0 {
-			most = min(most, g.mostTogether)
+		to := &batches
+		if g.again {
+			to = &again
 		}
-		batches = slices.AppendSeq(batches, cut(g.statement, due[g], most))
+		*to = slices.AppendSeq(*to, cut(g.statement, due[g], min(l.most, g.mostTogether)))
 	}
-	return batches
+	if len(again) == 0 {
+		return batches
+	}
+	slices.SortStableFunc(again, func(a, b batch) int { return a.items[0].after.Compare(b.items[0].after) })
+	for _, later := range again[1:] {
+		l.pending[op] = append(l.pending[op], later.items...)
+	}
+	return append(batches, again[0])
 }

@@ -23,6 +23,7 @@ type outcome struct {
 	suppressed bool      // the last try was suppressed by the database
 	after      time.Time // not to be tried before
 	tries      int
+	silence    time.Duration // for so long it had no answer, in a statement of its own
 
 	ackWork      any  // what a handler has left, if any
 	losses       int  // times that the connection was lost in the middle of its ack work, and of no other order's

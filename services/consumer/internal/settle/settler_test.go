@@ -37,22 +37,27 @@ type bundle struct {
 	rules   ending.Rules
 	held    *lease.Set
 	settler *settle.Settler
+	metrics *metrics.Metrics
 }
+
+// most is how many deliveries there are at a time.
+const most = 3
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	b := &bundle{
-		t: t, db: dbtest.New(t), queue: queue.New(dbtest.QueueName, false), held: lease.NewSet(1),
+		t: t, db: dbtest.New(t), queue: queue.New(dbtest.QueueName, false), held: lease.NewSet(most),
 		rules: ending.NewRules(1, 1, backoff.Policy{Base: time.Second, Max: time.Second, Multiplier: 1}),
 	}
 	b.db.Publish(1)
 	b.server = pg.NewServer(b.db.Address(), "one", log, pg.Observer{})
 	link := b.server.NewLink("settle", nil)
+	b.metrics = metrics.New("test", dbtest.QueueName, "test")
 	b.settler = settle.New(settle.Needs{
 		Queue: b.queue, Held: b.held, Rules: b.rules, Consumer: "one", RetryIn: func(time.Duration) {}, Draining: func() bool { return false },
-		Room: signal.New(), Unwritten: &settle.Unwritten{}, Tally: &presence.Tally{}, Log: log, Metrics: metrics.New("test", dbtest.QueueName, "test"),
-	}, settle.LaneNeeds{Link: link, Progress: health.NewProgress(time.Now), Note: func(ending.Op, error) {}}, 1)
+		Room: signal.New(), Unwritten: &settle.Unwritten{}, Tally: &presence.Tally{}, Log: log, Metrics: b.metrics,
+	}, settle.LaneNeeds{Link: link, Progress: health.NewProgress(time.Now), Note: func(ending.Op, error) {}}, most)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); b.settler.Run(ctx) }()
@@ -75,6 +80,46 @@ func (b *bundle) readAgain() message.Message {
 	b.t.Helper()
 	b.db.Exec(`update pgmq.q_order_queue set vt = clock_timestamp()`)
 	return b.read()
+}
+
+// next publishes another message and settles it.
+func (b *bundle) next(what ending.Event) {
+	b.t.Helper()
+	b.db.Publish(1)
+	b.settle(what)
+}
+
+// settle reads a message and settles it.
+func (b *bundle) settle(what ending.Event) {
+	b.t.Helper()
+	m := b.read()
+	d := lease.New(&m, time.Now(), time.Now(), time.Hour)
+	b.held.AddLeaving([]*lease.Delivery{d})
+	b.settler.Settle(d, what)
+}
+
+// stuck makes the writing of the first order take so long as that condition holds.
+func (b *bundle) stuck(while string) {
+	b.db.Exec(`create function stuck() returns trigger language plpgsql as $$ declare start timestamptz := clock_timestamp();
+		begin while new.id = 1 and ` + while + ` loop perform pg_sleep(0.05); end loop; return new; end $$`)
+	b.db.Exec(`create trigger stuck before update on public.orders for each row execute function stuck()`)
+}
+
+// acks is how many statements were to write some.
+func (b *bundle) acks() (n uint64) {
+	b.t.Helper()
+	families, err := b.metrics.Registry.Gather()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "orderflow_consumer_statement_seconds" && m.GetLabel()[0].GetValue() == "ack" {
+				n += m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return n
 }
 
 // due says whether the message can be read.
@@ -103,6 +148,41 @@ func TestResultsWaitWhereNobodyCanConnect(t *testing.T) {
 	if !b.due() {
 		t.Error("it was not handed back")
 	}
+}
+
+// An ack that gets no answer, however long it is waited for, keeps no result of another kind waiting, and no read.
+func TestAnAckWithoutAnAnswerKeepsNoOtherKindWaiting(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.db.Exec(`create table holds ()`)
+	b.db.Exec(`insert into holds default values`)
+	b.stuck(`exists (select from holds)`)
+	b.settle(ending.Returned{})
+	await.True(t, "it gets no answer", b.settler.Overdue)
+	for _, what := range []ending.Event{ending.Returned{}, ending.Returned{Err: handler.Permanent(errors.New("no"))}, ending.Unstarted{}} {
+		b.next(what)
+		await.True(t, "the next one is written, and nothing overdue", func() bool { return b.held.Size() == 1 && !b.settler.Overdue() })
+	}
+	tried := b.acks()
+	await.True(t, "it gets no answer again", func() bool { return b.acks() > tried })
+	if o := b.db.Order(1); o.Status != "pending" || b.settler.Overdue() {
+		t.Fatalf("%+v; overdue: %t", o, b.settler.Overdue())
+	}
+	b.db.Exec(`delete from holds`)
+	await.True(t, "it is written when it can be", func() bool { return b.held.Size() == 0 && b.db.Order(1).Status == "completed" })
+}
+
+// An ack that takes longer than an answer is waited for gets the time that it needs, however quick all others are.
+func TestASlowAckGetsItsTimeBesideQuickOnes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.stuck(`clock_timestamp() < start + interval '4 s'`)
+	b.settle(ending.Returned{})
+	await.True(t, "it is written", func() bool {
+		b.next(ending.Returned{})
+		await.True(t, "the next one is written", func() bool { return b.held.Size() <= 1 })
+		return b.db.Order(1).Status == "completed"
+	})
 }
 
 // What a read whose commit went unanswered may have leased is handed back only if it did: where the read was rolled back, the next consumer got the

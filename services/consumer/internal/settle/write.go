@@ -35,14 +35,15 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	op := b.statement.op()
 	start := time.Now()
 	confirmed, fates, err := l.send(ctx, b)
+	took := time.Since(start)
 	l.trace(b, start, err)
 	fault := queue.Classify(err)
-	l.Metrics.StatementSeconds.WithLabelValues(b.statement.String()).Observe(time.Since(start).Seconds())
+	l.Metrics.StatementSeconds.WithLabelValues(b.statement.String()).Observe(took.Seconds())
 	var worked *ackWorkError
 	switch {
 	case err == nil:
 		if l.ackWork == nil {
-			l.most = queue.More(l.most, len(b.items), time.Since(start), l.might, mostWritten)
+			l.most = queue.More(l.most, len(b.items), took, l.might, mostWritten)
 		}
 		l.Metrics.SettleBatch.WithLabelValues(op.String()).Observe(float64(len(b.items)))
 		l.conclude(ctx, b, confirmed, fates)
@@ -65,32 +66,45 @@ func (l *lane) write(ctx context.Context, b batch) error {
 	case fault == queue.Locked:
 		l.Metrics.Locked.WithLabelValues(op.String()).Inc()
 		for _, item := range b.items {
+			if item.tries > 0 { // locked orders and messages were passed over: this is a row that a trigger writes, for some of them
+				item.mostTogether = b.half()
+			}
 			l.postpone(item) // in a moment, and then only those that are free
 		}
 		return nil
 	default:
-		noAnswer := errors.Is(err, pg.ErrNoAnswer)
-		if noAnswer { // it may be too much for the time that a connection is waited for
-			l.most = queue.Less(l.most, len(b.items))
-		}
-		alone, half := len(b.items) == 1, max(len(b.items)/2, 1)
-		for _, item := range b.items {
-			item.unsure = item.unsure || fault == queue.Unknown
-			if queue.Answered(err) {
-				l.Held.AdmitBeside(item.delivery) // nobody waits for what may take long
-			}
-			switch {
-			case alone && (fault == queue.Refused || fault == queue.TooLong) && queue.Answered(err):
-				l.postpone(item) // perhaps it is the only one that cannot be written
-				continue
-			case alone && noAnswer:
-				item.tries++ // likewise: others come first
-			case fault == queue.Refused && queue.Answered(err):
-				item.mostTogether = half // one of them may be what is refused: it is looked for
-			}
-			l.add(item)
-		}
+		l.unwritten(b, fault, took, err)
 		return err
+	}
+}
+
+// unwritten keeps a batch whose statement was refused for something that may concern every message alike, or had no answer. It may also be one
+// order's doing: a trigger can say for one what a server says to all, take too long, or end the session. So that one is looked for in smaller batches,
+// and when it is alone, others come first.
+func (l *lane) unwritten(b batch, fault queue.Fault, took time.Duration, err error) {
+	answered, late := queue.Answered(err), errors.Is(err, pg.ErrNoAnswer)
+	if late { // it may be too much for the time that a connection is waited for
+		l.most = queue.Less(l.most, len(b.items))
+	}
+	for _, item := range b.items {
+		item.unsure = item.unsure || fault == queue.Unknown
+		if answered {
+			l.Held.AdmitBeside(item.delivery) // nobody waits for what may take long
+		}
+		if !answered && fault != queue.Unknown { // it was never sent
+			l.add(item)
+			continue
+		}
+		item.mostTogether = b.half()
+		switch {
+		case len(b.items) > 1:
+			l.add(item)
+		case late:
+			item.silence = took
+			l.postponeFor(item, took) // others have as much of the lane's time
+		default:
+			l.postpone(item)
+		}
 	}
 }
 
@@ -120,7 +134,7 @@ func (l *lane) send(ctx context.Context, b batch) (confirmed queue.Confirmed, fa
 	if b.statement.withAckWork() {
 		return l.sendAckWork(ctx, b, entries)
 	}
-	err = l.own.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+	err = l.own.Link.DoAtLength(ctx, 2*b.items[0].silence, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		l.might = pg.MayTake(ctx)
 		switch b.statement {
 		case ack:
@@ -291,10 +305,14 @@ func (l *lane) notify(ctx context.Context, back []outcome) {
 }
 
 // postpone puts off an outcome that cannot be written just now, because somebody has locked its row, for instance. Nobody waits for it.
-func (l *lane) postpone(o outcome) {
+func (l *lane) postpone(o outcome) { l.postponeFor(o, 0) }
+
+// postponeFor does so for at least so long.
+func (l *lane) postponeFor(o outcome, least time.Duration) {
 	l.Held.AdmitBeside(o.delivery)
 	o.tries++
-	o.after = time.Now().Add(backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries))
+	pause := backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second, Multiplier: 2}.Bound(o.tries)
+	o.after = time.Now().Add(max(pause, least))
 	l.add(o)
 }
 

@@ -140,6 +140,8 @@ func TestOneOrderThatCannotBeWrittenHoldsNoOthersUp(t *testing.T) {
 	for name, does := range map[string]string{
 		"a SQLSTATE of somebody's own": `raise exception 'not this one' using errcode = 'SH001'`,
 		"a right that is missing":      `raise exception 'not this one' using errcode = 'insufficient_privilege'`,
+		"a server that is away":        `raise exception 'not this one' using errcode = 'connection_failure'`, // where a function asks it
+		"a session that ends":          `perform pg_terminate_backend(pg_backend_pid())`,
 		"a statement that is cut off":  `perform pg_sleep(600)`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,6 +263,46 @@ func TestALockedOrderKeepsNobodyElseWaiting(t *testing.T) {
 				t.Fatal(err)
 			}
 			if a := b.settled(); a.Completed+a.Dead != 50 {
+				t.Fatalf("%+v", a)
+			}
+		})
+	}
+}
+
+// A row that a trigger writes is not passed over like an order's own. The orders that write it are found out, however many they are, and no others wait
+// until the row is free.
+func TestOrdersThatWriteALockedRowKeepNobodyElseWaiting(t *testing.T) {
+	for name, result := range map[string]error{"ack": nil, "nack": errFailed, "bury": handler.Permanent(errFailed)} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create table customers as select 1 as id, 0 as orders`)
+			b.Exec(`create function counted() returns trigger language plpgsql as $$
+				begin if new.id % 3 = 0 and new.id < 20 then update customers set orders = orders + 1; end if; return new; end $$`)
+			b.Exec(`create trigger counted before update on public.orders for each row execute function counted()`)
+			other, err := b.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Rollback(context.WithoutCancel(t.Context()))
+			if _, err := other.Exec(t.Context(), `select from customers for update`); err != nil {
+				t.Fatal(err)
+			}
+			s := settings()
+			s.Concurrency = 20
+			b.Publish(20)
+			b.start(s, handle(func(_ context.Context, m message.Message) error {
+				if m.Attempt == 1 {
+					return result
+				}
+				return nil
+			}))
+			await.True(t, "the others are settled", func() bool { a := b.Audit(); return a.Completed+a.Dead == 14 })
+			b.Publish(20)
+			await.True(t, "so are those that come later", func() bool { a := b.Audit(); return a.Completed+a.Dead == 34 })
+			if err := other.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if a := b.settled(); a.Completed+a.Dead != 40 {
 				t.Fatalf("%+v", a)
 			}
 		})
