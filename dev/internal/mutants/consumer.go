@@ -73,6 +73,10 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "settle/write.go", `if item.tries > 0 { //`, `if false { //`}},
 		},
 		{
+			Breaks: "the attempts that fail with their work are not counted", By: settling("TestAnOrderWhoseWorkFailsIsCounted"),
+			Edits: []Edit{{dir + "settle/ackwork.go", `l.ackWork.Took(1, f.took) //`, `//`}},
+		},
+		{
 			Breaks: "work that is left after the drain's deadline stays behind", By: worker("TestWorkThatIsLeftAfterTheDrainsDeadlineIsReleased"),
 			Edits: []Edit{{dir + "settle/settler.go", `		if handled.Err() != nil {`, `		if true {`}},
 		},

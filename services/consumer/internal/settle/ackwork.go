@@ -89,10 +89,16 @@ func (w *ackWork) newLink(server *pg.Server) *pg.Link {
 type ackWorkError struct {
 	err      error
 	fault    effect.Fault
+	took     time.Duration        // the transaction, until then
 	unsure   bool                 // it may have taken effect all the same
 	hungUp   bool                 // Overrun: not the server has cut it off but we, after a longer time: the connection may have been silent
 	failure  error                // as a handler's error, should it be its order's
 	culprits map[queue.Lease]bool // Own: whose it is, where that is known
+}
+
+// failed is a transaction that has failed after so long.
+func (w *ackWork) failed(err error, took time.Duration) *ackWorkError {
+	return &ackWorkError{err: err, fault: effect.Judge(err, took, w.Limit), took: took}
 }
 
 func (e *ackWorkError) Error() string { return e.err.Error() }
@@ -155,7 +161,7 @@ func (l *lane) finishAckWork(ctx context.Context, conn *pgx.Conn, open *queue.Op
 		cancel()
 		if err != nil {
 			open.Rollback(ctx)
-			failed := &ackWorkError{err: err, fault: effect.Judge(err, time.Since(start), l.ackWork.Limit)}
+			failed := l.ackWork.failed(err, time.Since(start))
 			if ranOut {
 				failed.fault, failed.hungUp = effect.Overrun, true // nothing was committed
 			}
@@ -171,7 +177,7 @@ func (l *lane) finishAckWork(ctx context.Context, conn *pgx.Conn, open *queue.Op
 	}
 	confirmed, err := open.Commit(ctx)
 	if err != nil {
-		failed := &ackWorkError{err: err, fault: effect.Judge(err, time.Since(start), l.ackWork.Limit)}
+		failed := l.ackWork.failed(err, time.Since(start))
 		failed.unsure = failed.fault == effect.Lost
 		if failed.unsure && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			failed.fault, failed.hungUp = effect.Overrun, true
@@ -280,6 +286,7 @@ func (o *outcome) exhausted() bool {
 
 // fail ends an order's attempt as if its handler had failed: the work is a part of it.
 func (l *lane) fail(o outcome, f *ackWorkError) {
+	l.ackWork.Took(1, f.took) // or the time that handlers take would be divided by those that succeed
 	what := ending.Returned{Err: f.failure}
 	if f.fault == effect.Overrun {
 		what.Cause = handler.ErrTimeout

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/backoff"
 	"orderflow.example/services/consumer/internal/dbtest"
+	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/ending"
+	"orderflow.example/services/consumer/internal/gating"
 	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/lease"
@@ -56,6 +60,7 @@ func setup(t *testing.T) *bundle {
 	b.metrics = metrics.New("test", dbtest.QueueName, "test")
 	b.settler = settle.New(settle.Needs{
 		Queue: b.queue, Held: b.held, Rules: b.rules, Consumer: "one", RetryIn: func(time.Duration) {}, Draining: func() bool { return false },
+		Gate: gating.New(gating.Settings{ID: "one", Concurrency: most, HandlerTimeout: time.Minute}, log, b.metrics),
 		Room: signal.New(), Unwritten: &settle.Unwritten{}, Tally: &presence.Tally{}, Log: log, Metrics: b.metrics,
 	}, settle.LaneNeeds{Link: link, Progress: health.NewProgress(time.Now), Note: func(ending.Op, error) {}}, most)
 	ctx, stop := context.WithCancel(t.Context())
@@ -183,6 +188,47 @@ func TestASlowAckGetsItsTimeBesideQuickOnes(t *testing.T) {
 		await.True(t, "the next one is written", func() bool { return b.held.Size() <= 1 })
 		return b.db.Order(1).Status == "completed"
 	})
+}
+
+// The attempts that fail with their work have occupied workers, too.
+func TestAnOrderWhoseWorkFailsIsCounted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var counted atomic.Int64
+	closeLinks := b.settler.AddAckWork(b.server, settle.AckWork{
+		Runner: failing{}, Limit: time.Minute, Heartbeats: &lease.Heartbeats{Held: b.held}, Note: func(error) {},
+		Took: func(orders int, took time.Duration) {
+			if took < 10*time.Millisecond {
+				t.Errorf("the work is said to have taken %s", took)
+			}
+			counted.Add(int64(orders))
+		},
+		Lanes: []*health.Progress{health.NewProgress(time.Now)},
+	})
+	m := b.read()
+	d := lease.New(&m, time.Now(), time.Now(), time.Hour)
+	b.held.Add([]*lease.Delivery{d})
+	b.settler.HandledForAck(d, "work")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); b.settler.RunAckWork(ctx, ctx) }()
+	t.Cleanup(func() { stop(); <-ended; closeLinks() })
+	await.True(t, "it has failed", func() bool { return b.db.Order(1).Status == "dead" })
+	if counted.Load() != 1 {
+		t.Errorf("%d orders are counted", counted.Load())
+	}
+}
+
+// failing is work that takes 10 ms and fails.
+type failing struct{}
+
+func (failing) Prepare(context.Context, *pgx.Conn) error { return nil }
+
+func (failing) Run(ctx context.Context, conn *pgx.Conn, _ []effect.Order) error {
+	if _, err := conn.Exec(ctx, `select pg_sleep(0.01)`); err != nil {
+		return err
+	}
+	return &effect.FailedError{Err: errors.New("no")}
 }
 
 // What a read whose commit went unanswered may have leased is handed back only if it did: where the read was rolled back, the next consumer got the
