@@ -77,6 +77,10 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "settle/ackwork.go", `l.ackWork.Took(1, f.took) //`, `//`}},
 		},
 		{
+			Breaks: "a pooler's lost server is an order's failure", By: goTest(consumer, "./internal/effect", "TestWhoseFaultAFailureIs"),
+			Edits: []Edit{{dir + "effect/verdict.go", `cmp.Or(answer.SeverityUnlocalized, answer.Severity)`, `cmp.Or(answer.SeverityUnlocalized)`}},
+		},
+		{
 			Breaks: "work that is left after the drain's deadline stays behind", By: worker("TestWorkThatIsLeftAfterTheDrainsDeadlineIsReleased"),
 			Edits: []Edit{{dir + "settle/settler.go", `		if handled.Err() != nil {`, `		if true {`}},
 		},

@@ -130,6 +130,11 @@ func TestWhoseFaultAFailureIs(t *testing.T) {
 		{pg("57014"), limit, effect.Overrun},
 		{pg("57014"), limit / 10, effect.Cancelled},
 		{&pgconn.PgError{Code: "57P01", SeverityUnlocalized: "FATAL"}, 0, effect.Lost},
+		{&pgconn.PgError{Code: "28000", SeverityUnlocalized: "FATAL"}, 0, effect.Lost},
+		{&pgconn.PgError{Code: "08P01", Severity: "FATAL"}, 0, effect.Lost}, // of a pooler, which has no other severity
+		{&pgconn.PgError{Code: "58000", Severity: "FATAL"}, 0, effect.Lost},
+		{&pgconn.PgError{Code: "57P02", Severity: "PANIC"}, 0, effect.Lost},
+		{&pgconn.PgError{Code: "08P01", Severity: "ERROR"}, 0, effect.Own},
 		{&effect.FailedError{Err: errFailed}, 0, effect.Own},
 		{&effect.UnfitError{Why: "x"}, 0, effect.Unfit},
 		{context.Canceled, 0, effect.Lost},

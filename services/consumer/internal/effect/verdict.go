@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,9 +54,11 @@ func Judge(err error, took, limit time.Duration) Fault {
 		}
 		return Lost
 	}
-	switch code := answer.Code; {
-	case answer.SeverityUnlocalized == "FATAL", answer.SeverityUnlocalized == "PANIC": // the session's end, whatever the code
+	switch cmp.Or(answer.SeverityUnlocalized, answer.Severity) { // a pooler has only the latter
+	case "FATAL", "PANIC": // the session's end, whatever the code
 		return Lost
+	}
+	switch code := answer.Code; {
 	case code == pgerrcode.SerializationFailure, code == pgerrcode.DeadlockDetected, code == pgerrcode.LockNotAvailable:
 		return Conflict
 	case code == pgerrcode.QueryCanceled && took >= limit*9/10:
