@@ -112,6 +112,16 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "unit.go", `if u.inDoubt && (errors.Is(err, ErrUnavailable)`, `if false && (errors.Is(err, ErrUnavailable)`}},
 		},
 		{
+			Breaks: "who has waited is not told why the database is away", By: writer("TestWhoHasWaitedIsToldWhy"),
+			Edits: []Edit{{dir + "connection.go", `	case !state.Up:
+		return because(ErrUnavailable, state.Reason)`, `	case !state.Up:
+		return ErrUnavailable`}},
+		},
+		{
+			Breaks: "who has waited for a rehearsal is not told why it failed", By: writer("TestNobodyWaitsForAWriterThatIsNotReady"),
+			Edits: []Edit{{dir + "readiness.go", `return unavailable(first)`, `return ErrUnavailable`}},
+		},
+		{
 			Breaks: "an order in doubt is withdrawn while the writer connects", By: writer("TestAnOrderInDoubtIsNotSaidToBeUnwritten"),
 			Edits: []Edit{
 				{dir + "unit.go", `	if !u.inDoubt {

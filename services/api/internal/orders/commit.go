@@ -225,7 +225,7 @@ func (w *Writer) failed(tx transaction, err error) (next []transaction) {
 		return w.doubt(tx, err)
 	case giveUp:
 		w.noteFailure("orders not written", err)
-		answerAll(tx.units, ErrUnavailable)
+		answerAll(tx.units, unavailable(err))
 	}
 	return nil
 }
@@ -244,16 +244,18 @@ func halves(tx transaction) []transaction {
 
 // examine finds out whether an error is the fault of one of the units: it is not when no other order can be written either.
 func (w *Writer) examine(tx transaction, err error) (next []transaction) {
-	if !tx.rehearsed && w.rehearse() != nil {
-		answerAll(tx.units, ErrUnavailable)
-		return nil
+	if !tx.rehearsed {
+		if failed := w.rehearse(); failed != nil {
+			answerAll(tx.units, failed)
+			return nil
+		}
 	}
 	tx.rehearsed = true
 	if len(tx.units) > 1 {
 		return halves(tx)
 	}
 	w.warn("order not written", "trace_id", tx.units[0].traceID(), "error", err)
-	tx.units[0].answer(Result{}, ErrUnavailable)
+	tx.units[0].answer(Result{}, unavailable(err))
 	return nil
 }
 
@@ -270,7 +272,7 @@ func (w *Writer) refuse(u *unit, err error) {
 		}
 	}
 	w.warn("order not written", "trace_id", u.traceID(), "error", err)
-	u.answer(Result{}, ErrUnavailable)
+	u.answer(Result{}, unavailable(err))
 }
 
 // doubt is for units that may have been written. Those with a key are tried again; trying the others again could write them twice, so

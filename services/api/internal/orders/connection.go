@@ -17,10 +17,10 @@ import (
 // idle is how long a connection is trusted without having been used.
 const idle = 500 * time.Millisecond
 
-// ensureConnection makes a connection to write on when there is none, and reports whether there is one now. When orders wait, it first drops
+// ensureConnection makes a connection to write on when there is none, and returns why there is none now, if so. When orders wait, it first drops
 // a connection that leads to a server which is not the database's any more, or that has died while it was idle. Found out by the next order,
 // that would leave the order's fate in doubt; found out before, it costs a new connection and nothing else.
-func (w *Writer) ensureConnection(state database.State) bool {
+func (w *Writer) ensureConnection(state database.State) error {
 	switch {
 	case w.conn == nil, w.Queued() == 0:
 	case state.LeadsElsewhere(w.conn.Conn):
@@ -35,7 +35,13 @@ func (w *Writer) ensureConnection(state database.State) bool {
 		}
 		w.used = time.Now()
 	}
-	return w.conn != nil || state.Up && w.connect() == nil
+	switch {
+	case w.conn != nil:
+		return nil
+	case !state.Up:
+		return because(ErrUnavailable, state.Reason)
+	}
+	return w.connect()
 }
 
 // reconnect connects, when there is no connection, in the middle of writing units, and returns those that still wait to be
@@ -44,8 +50,8 @@ func (w *Writer) reconnect(units []*unit) []*unit {
 	if w.conn != nil || len(units) == 0 {
 		return units
 	}
-	if !w.monitor.Up() {
-		answerAll(units, ErrUnavailable)
+	if state, _ := w.monitor.State(); !state.Up {
+		answerAll(units, because(ErrUnavailable, state.Reason))
 		return nil
 	}
 	for _, u := range units {
@@ -54,13 +60,13 @@ func (w *Writer) reconnect(units []*unit) []*unit {
 	err := w.connect()
 	units = slices.DeleteFunc(units, func(u *unit) bool { return !u.retake() })
 	if err != nil {
-		answerAll(units, ErrUnavailable)
+		answerAll(units, err)
 		return nil
 	}
 	return units
 }
 
-// connect takes as long as the configuration lets it: a network where a round trip takes long, or a first host that is silent,
+// connect makes a connection, or returns [ErrUnavailable] with the reason. It takes as long as the configuration lets it: a network where a round trip takes long, or a first host that is silent,
 // costs time and not the service. Who is waiting meanwhile withdraws when its time is up.
 func (w *Writer) connect() error {
 	conn, err := newPublisher(w.cfg.Database, w.cfg.Queue, w.cfg.Timeout)
@@ -75,7 +81,7 @@ func (w *Writer) connect() error {
 	if err != nil {
 		w.cfg.Observer.Failed(database.Classify(err))
 		w.noteFailure("writer cannot connect", err)
-		return err
+		return unavailable(err)
 	}
 	w.conn, w.used = conn, time.Now()
 	return nil

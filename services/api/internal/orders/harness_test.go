@@ -53,6 +53,9 @@ func (m *monitor) Distrust(*pgx.Conn) { m.distrusted.Add(1) }
 
 func (m *monitor) State() (database.State, <-chan struct{}) {
 	state := database.State{Up: m.Up()}
+	if !state.Up {
+		state.Reason = "it is away by hand"
+	}
 	if server := m.server.Load(); server != nil {
 		state.Server = *server
 	}

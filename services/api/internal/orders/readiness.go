@@ -52,7 +52,8 @@ func (w *Writer) recovered() {
 }
 
 // rehearse writes an order and its message and rolls both back, which shows whether orders can be written. It tries the order that was
-// written last and, when that is refused, a made-up one: a trigger that we know nothing of may be against either.
+// written last and, when that is refused, a made-up one: a trigger that we know nothing of may be against either. The error is [ErrUnavailable]
+// with the reason.
 func (w *Writer) rehearse() error {
 	if w.conn == nil {
 		if err := w.connect(); err != nil {
@@ -84,7 +85,7 @@ func (w *Writer) rehearse() error {
 	w.cfg.Observer.Failed(database.Classify(first))
 	w.noteFailure("orders cannot be written", first)
 	w.admitOne.Store(true)
-	return first
+	return unavailable(first)
 }
 
 // dryRun writes an order and its message, has what a commit would check checked, and undoes it. An order that a rule about orders

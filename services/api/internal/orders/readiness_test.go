@@ -168,7 +168,7 @@ func TestNobodyWaitsForAWriterThatIsNotReady(t *testing.T) {
 	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = time.Hour })
 	b.mustWrite(t, one(order(1), ""))
 	b.exec(t, raise("orders", `errcode = 'XX000'`))
-	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) {
+	if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) || !strings.Contains(err.Error(), "XX000") {
 		t.Errorf("got %v", err)
 	}
 	await.True(t, "the writer to know", func() bool { return b.NotReady() != "" })
@@ -188,12 +188,41 @@ func TestNobodyWaitsForAWriterThatIsNotReady(t *testing.T) {
 		}
 		select {
 		case err := <-answers:
-			if !errors.Is(err, orders.ErrUnavailable) {
+			if !errors.Is(err, orders.ErrUnavailable) || !strings.Contains(err.Error(), "XX000") { // why is known
 				t.Errorf("got %v", err)
 			}
 		case <-time.After(await.Limit()):
 			release()
 			t.Fatal("they wait")
 		}
+	}
+}
+
+// Who has waited is told why the order was not written, as who comes later is.
+func TestWhoHasWaitedIsToldWhy(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = time.Hour })
+	b.mustWrite(t, one(order(0), ""))
+	release := b.hold(t)
+	answers := [2]chan error{make(chan error, 1), make(chan error, 1)}
+	write := func(i int) { go func() { _, err := b.Write(one(order(i), "")); answers[i] <- err }() }
+	write(0)
+	await.True(t, "a transaction to wait", func() bool { return b.waiting(t) == 1 })
+	write(1)
+	await.True(t, "an order to wait for its transaction", func() bool { return b.Queued() == 1 })
+	b.monitor.down.Store(true)
+	b.exec(t, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+	if err := <-answers[0]; !errors.Is(err, orders.ErrUnknownOutcome) {
+		t.Errorf("the order whose connection was lost: %v", err)
+	}
+	if err := <-answers[1]; !errors.Is(err, orders.ErrUnavailable) || !strings.HasSuffix(err.Error(), ": it is away by hand") {
+		t.Errorf("the order that waited: %v", err)
+	}
+	release()
+	full := newWriter(t, nil)
+	full.mustWrite(t, one(order(0), ""))
+	full.exec(t, raise("orders", `errcode = 'disk_full'`))
+	if _, err := full.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnavailable) || !strings.HasSuffix(err.Error(), ": database's disk is full") {
+		t.Errorf("the order that the disk has no room for: %v", err)
 	}
 }

@@ -36,6 +36,9 @@ func because(err error, reason string) error {
 	return fmt.Errorf("%w: %s", err, reason)
 }
 
+// unavailable is [ErrUnavailable] with what an error of the database's, or of the way to it, means.
+func unavailable(err error) error { return because(ErrUnavailable, database.Reason(err)) }
+
 // RefusedError is an order that breaks a rule of the database's which this program does not know: a constraint of the orders
 // table. Nothing was written.
 type RefusedError struct{ Reason string }

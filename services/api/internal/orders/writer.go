@@ -21,7 +21,6 @@ import (
 // Monitor knows whether the database can be used; see [database.Monitor].
 type Monitor interface {
 	State() (database.State, <-chan struct{})
-	Up() bool
 	LookNow()
 	// Distrust is told of a connection whose server does not finish what it is asked to.
 	Distrust(conn *pgx.Conn)
@@ -164,8 +163,8 @@ func (w *Writer) Run(ctx context.Context) {
 	pauses := wait.Pauses{First: 20 * time.Millisecond, Longest: 500 * time.Millisecond}
 	for {
 		state, changed := w.monitor.State()
-		usable := w.ensureConnection(state)
-		if usable {
+		unusable := w.ensureConnection(state)
+		if unusable == nil {
 			w.gather(ctx)
 			if batch = w.take(batch[:0]); len(batch) > 0 {
 				w.pace.begin(time.Now(), len(batch))
@@ -175,17 +174,19 @@ func (w *Writer) Run(ctx context.Context) {
 				continue
 			}
 			// Nobody waits. After failures only a rehearsal can tell that orders can be written again.
-			usable = w.failures == 0 || w.rehearse() == nil
+			if w.failures > 0 {
+				unusable = w.rehearse()
+			}
 		}
 		var retry <-chan time.Time
 		switch {
-		case usable:
+		case unusable == nil:
 			pauses.Reset()
 		case state.Up:
 			retry = time.After(pauses.Next())
 			fallthrough
 		default: // the database is away: its return is a change of state
-			w.refuseWaiting(ErrUnavailable)
+			w.refuseWaiting(unusable)
 		}
 		if ctx.Err() != nil && w.closeQueue() {
 			return
