@@ -53,7 +53,7 @@ const intro = `Takes orders and gets each of them processed once.
 
 An order and the message that gets it processed are written in one transaction: what was answered 201 is processed. Errors are
 ` + "`application/problem+json`" + ` and name each wrong value by its location. A 503 says when to try again; with an
-` + "`Idempotency-Key`" + ` that is always safe.`
+` + "`Idempotency-Key`" + ` that is always safe. No call takes a ` + "`Content-Encoding`" + ` other than ` + "`identity`" + `: the answer is 415.`
 
 // withHead registers HEAD wherever GET is.
 type withHead struct{ *fiber.App }

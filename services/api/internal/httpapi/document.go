@@ -53,7 +53,7 @@ func (s *Server) describeCreating(registry huma.Registry) {
 		return &huma.Param{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
 	}
 	writing := map[string]string{
-		"400": "The body is not JSON", "413": "The body is too large", "415": "The body is not said to be JSON",
+		"400": "The body is not JSON", "413": "The body is too large", "415": "The body is not said to be JSON, or is compressed",
 		"422": "Values are wrong, each of them named; or the idempotency key was used for something else",
 		"500": "A fault of the service: its log has more under the trace id",
 		"503": "The database is away, or too much is waiting. Retry-After says when to try again",
