@@ -338,6 +338,20 @@ func TestAReplicaThatHasJustStartedShowsTheSamePast(t *testing.T) {
 	})
 }
 
+// What keeps the overview from being shown, and is no outage, is in the log, as the page says.
+func TestWhyTheOverviewIsNotShownIsInTheLog(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	s := started(t, map[string]string{"DATABASE_URL": db})
+	execute(t, testdb.Connect(t, db), `alter table orderflow.findings rename column findings to others`)
+	if a := s.get(t, "/"); !strings.Contains(a.body, "schema is not complete") {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	if line := s.log.await(t, "the dashboard cannot be shown (further failures within a minute are not logged)"); line["level"] != "WARN" || !strings.Contains(fmt.Sprint(line["error"]), "findings") {
+		t.Errorf("the log says %v", line)
+	}
+}
+
 // execute runs a statement that has to work.
 func execute(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()

@@ -71,6 +71,11 @@ func dashboardMutants() []Mutant {
 			Edits: []Edit{{dir + "sample.go", `step > oldest+sampleSlots+2`, `step > oldest+2*sampleSlots`}},
 		},
 		{
+			Breaks: "nobody says why the overview is not shown", By: http("TestWhyTheOverviewIsNotShownIsInTheLog"),
+			Edits: []Edit{{dir + "look.go", `		l.note(ctx, err)
+`, ``}},
+		},
+		{
 			Breaks: "who ended while the clock was ahead works until then", By: unit("TestWhoReportedUnderAClockAheadIsSilent"),
 			Edits: []Edit{{dir + "sql/look.sql", `abs(extract(epoch from clock_timestamp() - p.seen_at))`, `greatest(extract(epoch from clock_timestamp() - p.seen_at), 0)`}},
 		},

@@ -28,6 +28,7 @@ type looker struct {
 	view    view
 	reports reports
 	past    past
+	warned  time.Time // when the log was last told why nothing can be shown
 }
 
 // fresh is how old a view may be that is shown once more.
@@ -54,7 +55,7 @@ func (l *looker) get(ctx context.Context) view {
 		if ctx.Err() == nil || database.Away(err) {
 			l.monitor.LookNow()
 		}
-		l.log.DebugContext(ctx, "the dashboard cannot be shown", "error", err)
+		l.note(ctx, err)
 		reason := "the database does not answer"
 		if r := database.Reason(err); r != "" {
 			reason = r
@@ -63,6 +64,16 @@ func (l *looker) get(ctx context.Context) view {
 	}
 	l.view, l.taken = l.make(found), began
 	return l.view
+}
+
+// note logs why nothing can be shown, unless the database is merely away, which others say.
+func (l *looker) note(ctx context.Context, err error) {
+	if database.Away(err) && database.Classify(err) != database.Unready || time.Since(l.warned) < time.Minute {
+		l.log.DebugContext(ctx, "the dashboard cannot be shown", "error", err)
+		return
+	}
+	l.warned = time.Now()
+	l.log.WarnContext(ctx, "the dashboard cannot be shown (further failures within a minute are not logged)", "error", err)
 }
 
 // forget makes the next look a new one: something has been changed here.
