@@ -221,7 +221,31 @@ func consumerMutants() []Mutant {
 		},
 		{
 			Breaks: "a row for which a trigger raises an error keeps all others waiting", By: worker("TestARowThatCannotBeLeasedStopsNoOther"),
-			Edits: []Edit{{dir + "fetch/demand.go", `d.passed.add(unleasable.ID, spoiledPause, err.Error())`, ``}},
+			Edits: []Edit{{dir + "fetch/demand.go", `nearer = d.passed.failed(unleasable.ID, err, r.took); nearer`, `nearer = true; nearer`}},
+		},
+		{
+			Breaks: "a row for which a trigger raises an error of its own is not found", By: queue("TestAMessageThatCannotBeLeasedIsNamed"),
+			Edits: []Edit{{dir + "queue/fetch.go", `first != 0 && StatementFailed(err)`, `first != 0 && Classify(err) == Spoiled`}},
+		},
+		{
+			Breaks: "a row for which a trigger hangs is not found", By: queue("TestAMessageThatCannotBeLeasedIsNamed"),
+			Edits: []Edit{{dir + "queue/fetch.go", `read.Queue(q.limit, halfOf(ctx))`, `read.Queue(q.limit, (*int64)(nil))`}},
+		},
+		{
+			Breaks: "what keeps all messages from being leased is taken for one's fault", By: queue("TestWhatConcernsAllMessagesNamesNone"),
+			Edits: []Edit{{dir + "queue/fetch.go", `first != 0 && StatementFailed(err)`, `StatementFailed(err)`}},
+		},
+		{
+			Breaks: "what keeps a read from being committed is taken for a row's fault", By: goTest(consumer, "./internal/fetch", "TestTheRowAtFaultIsLookedFor"),
+			Edits: []Edit{{dir + "fetch/demand.go", `return r.got == 0 && queue.StatementFailed(err)`, `return queue.StatementFailed(err)`}},
+		},
+		{
+			Breaks: "of many rows that cannot be leased the first are tried again before the last are found", By: worker("TestManyRowsThatCannotBeLeasedStopNoOther"),
+			Edits: []Edit{{dir + "fetch/fetcher.go", `nearer := f.Demand.noteRead(r, err); nearer {`, `nearer := f.Demand.noteRead(r, err); nearer && wait.For(ctx, time.Second) {`}},
+		},
+		{
+			Breaks: "an idle consumer whose rows that could not be leased are gone stays unready", By: worker("TestReadingWorksAgainWhenWhatCannotBeLeasedIsGone"),
+			Edits: []Edit{{dir + "fetch/fetcher.go", `some && (look <= 0 || again < look)`, `some && again < look`}},
 		},
 		{
 			Breaks: "a message with a character that UTF-8 lacks keeps all others waiting", By: worker("TestACharacterThatUTF8LacksStopsNoOther"),

@@ -48,9 +48,9 @@ type Demand struct {
 	known        bool
 	roundTrip    time.Duration
 	grown        int             // messages in one read, as quick as handlers are: each full read doubles it
-	batch        int             // messages in one read: less than most while reads fail for how long they take or for what a row holds
+	batch        int             // messages in one read: less than most while reads fail
 	caution      lease.Suspicion // as if something so suspect were held: where one suspect was read, more may follow
-	unreadable   error           // a read of one message failed for what its row holds; nil: none has
+	unreadable   error           // a read of one message failed, perhaps for what its row holds; nil: none has
 	sound        int64           // the msg_id that was looked at after that, and found readable; 0: none was
 	passed       passed          // messages that reads leave out
 
@@ -147,20 +147,19 @@ func (d *Demand) surplus(held lease.Counts) int {
 // noteSuppressed notes messages that a read could not lease. It says whether the next one will look behind them.
 func (d *Demand) noteSuppressed(ids []int64) (more bool) {
 	pause := suppressedPause
-	if d.unreadable != nil { // they make reads fail as well
+	if queue.Classify(d.unreadable) == queue.Spoiled { // they make reads fail as well
 		pause = spoiledPause
 	}
 	return d.passed.suppressed(ids, pause)
 }
 
-// noteRead notes how a read went.
-func (d *Demand) noteRead(r readResult, err error) {
-	fault := queue.Classify(err)
+// noteRead notes how a read went. nearer says of one that has failed that the next one, which need not wait, is nearer to the row that is at fault.
+func (d *Demand) noteRead(r readResult, err error) (nearer bool) {
 	var unleasable *queue.UnleasableError
 	switch {
 	case err == nil:
 		if r.sound != 0 && r.sound == d.sound { // it has made a read fail once more, as it seems
-			d.passed.add(r.sound, spoiledPause, d.unreadable.Error())
+			d.passed.failed(r.sound, d.unreadable, r.took)
 		}
 		d.unreadable, d.sound = nil, r.sound
 		d.batch = queue.More(d.batch, r.got, r.took, r.might, d.Most())
@@ -170,12 +169,31 @@ func (d *Demand) noteRead(r readResult, err error) {
 		d.roundTrip = cmp.Or(d.roundTrip, r.took)
 		d.roundTrip += (r.took - d.roundTrip) / 4
 	case errors.As(err, &unleasable):
-		d.unreadable = nil
-		d.passed.add(unleasable.ID, spoiledPause, err.Error())
-	case fault == queue.Spoiled && r.wanted == 1:
+		if nearer = d.passed.failed(unleasable.ID, err, r.took); nearer {
+			d.unreadable = nil
+		}
+	case !maybeOfARow(r, err):
+	case r.wanted == 1:
+		nearer = d.unreadable == nil
 		d.unreadable = err
-	case fault == queue.TooLong, fault == queue.Spoiled, errors.Is(err, pg.ErrNoAnswer):
+	default:
+		before := d.batch
 		d.batch = queue.Less(d.batch, r.wanted) // halving finds the row in a few reads
+		nearer = d.batch < before
+	}
+	return nearer
+}
+
+// maybeOfARow says whether a read may have failed because of one of its rows, or because of how many they were. Where they were leased and it is the
+// commit that failed, that is so only when the error says it.
+func maybeOfARow(r readResult, err error) bool {
+	switch fault := queue.Classify(err); {
+	case fault == queue.Spoiled:
+		return true
+	case fault == queue.TooLong, errors.Is(err, pg.ErrNoAnswer):
+		return r.got == 0 || r.wanted > 1
+	default:
+		return r.got == 0 && queue.StatementFailed(err)
 	}
 }
 

@@ -170,6 +170,50 @@ func TestReadsThatTakeTooLongAreHalved(t *testing.T) {
 	}
 }
 
+// Whatever the server says, one row may be at fault: it is looked for by reads of half as many, without a pause, until there is nothing left to be
+// found out by that.
+func TestTheRowAtFaultIsLookedFor(t *testing.T) {
+	t.Parallel()
+	says := func(severity, code string) error { return &pgconn.PgError{Severity: severity, Code: code} }
+	for name, test := range map[string]struct {
+		err    error
+		leased bool // it was the commit that failed
+		looks  int  // without a pause, from a read of thirty on
+	}{
+		"an exception":                      {says("ERROR", "P0001"), false, 5},
+		"a SQLSTATE of its own":             {says("ERROR", "SH001"), false, 5},
+		"a right":                           {says("ERROR", "42501"), false, 5},
+		"a connection of a trigger's":       {says("ERROR", "08001"), false, 5},
+		"a lock":                            {says("ERROR", "55P03"), false, 5},
+		"cut off":                           {says("ERROR", "57014"), false, 5},
+		"no answer":                         {fmt.Errorf("%w: %w", pg.ErrNoAnswer, errors.New("use of closed network connection")), false, 5},
+		"an exception, at the commit":       {says("ERROR", "P0001"), true, 5},
+		"a right, at the commit":            {says("ERROR", "42501"), true, 0},
+		"no answer, at the commit":          {fmt.Errorf("%w: %w", pg.ErrNoAnswer, errors.New("use of closed network connection")), true, 4},
+		"the end of the session":            {says("FATAL", "57P01"), false, 0},
+		"a full disk, and the server's end": {says("PANIC", "53100"), false, 0},
+		"lost":                              {errors.New("connection lost"), false, 0},
+		"no connection":                     {&pgconn.ConnectError{}, false, 0},
+	} {
+		p := NewDemand(Limits{Batch: 30, Concurrency: 30, HeldBytes: 100, MessageBytes: 50}, health.NewProgress(time.Now))
+		looks := 0
+		for looks <= 10 {
+			want, _ := wants(p, lease.Counts{})
+			r := went(want.Messages, 0, time.Millisecond)
+			if test.leased {
+				r.got = want.Messages
+			}
+			if !p.noteRead(r, test.err) {
+				break
+			}
+			looks++
+		}
+		if found := p.unreadable != nil; looks != test.looks || found != (looks == 5) {
+			t.Errorf("%s: %d looks, and a row that is at fault: %t", name, looks, found)
+		}
+	}
+}
+
 // Ten consumers begin on a backlog at the same time. Simulated: time passes in steps of a tenth of a millisecond.
 func TestConsumersShareASmallBacklogEvenly(t *testing.T) {
 	t.Parallel()

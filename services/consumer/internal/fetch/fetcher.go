@@ -81,8 +81,12 @@ func (f *Fetcher) Run(ctx context.Context) {
 		}
 		want.Messages = p.Fetch
 		r, err := f.read(ctx, reading, want, p)
-		f.Demand.noteRead(r, err)
+		if nearer := f.Demand.noteRead(r, err); nearer {
+			f.Log.Debug("a read failed, looking for the row that is at fault", "messages", r.wanted, "error", err.Error())
+			continue
+		}
 		if err != nil {
+			f.Reads.Note(err)
 			wait.For(ctx, retry.Next())
 			continue
 		}
@@ -121,9 +125,14 @@ func (f *Fetcher) awaitPermit(ctx context.Context, p gating.Permit, wanted bool)
 // any more.
 const limitedLook = 10
 
-// awaitDue waits until something may be due, or the gate is to be asked all the same.
+// awaitDue waits until something may be due, the gate is to be asked all the same, or what is passed over is to be tried again: it may be gone, and
+// nobody tells.
 func (f *Fetcher) awaitDue(ctx context.Context, p gating.Permit) {
-	later, stop := after(p.Wait * limitedLook)
+	look := p.Wait * limitedLook
+	if again, some := f.Demand.passed.soonest(); some && (look <= 0 || again < look) {
+		look = max(again, time.Nanosecond)
+	}
+	later, stop := after(look)
 	defer stop()
 	select {
 	case <-f.Poller.wake:
@@ -145,7 +154,7 @@ func after(d time.Duration) (c <-chan time.Time, stop func()) {
 
 // readResult is how a read went.
 type readResult struct {
-	wanted, got int           // messages
+	wanted, got int           // messages; of one whose commit has failed what would have come
 	cut         bool          // there may be more, for which there was no memory
 	more        bool          // there may be more behind what could not be leased
 	sound       int64         // msg_id of one that was looked at because a read had failed, and can be read; 0: there is none
@@ -176,10 +185,9 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 			return err
 		})
 	}
-	r.wanted, r.took = want.Messages, time.Since(start)
+	r.wanted, r.got, r.took = want.Messages, len(fetched.Messages), time.Since(start)
 	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(r.took.Seconds())
 	if err != nil {
-		f.Reads.Note(err)
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		f.doubt(fetched.Messages, start, length)
@@ -208,7 +216,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	} else {
 		f.receive(ctx, fetched.Messages, start, length, p)
 	}
-	r.got, r.cut = len(fetched.Messages), fetched.Cut(want)
+	r.cut = fetched.Cut(want)
 	return r, nil
 }
 

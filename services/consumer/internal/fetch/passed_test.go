@@ -38,7 +38,7 @@ func TestWhatIsSuppressedIsPassedOverForAWhile(t *testing.T) {
 	if !slices.Equal(except(), []int64{7}) { // it was the second
 		t.Fatalf("%v are passed over", except())
 	}
-	*now = now.Add(suppressedPauseEach)
+	*now = now.Add(suppressedPause / passedMore)
 	if len(except()) != 0 || p.passed.describe() != "" {
 		t.Fatalf("%v are passed over", except())
 	}
@@ -61,7 +61,7 @@ func TestManyThatAreSuppressedArePassedOver(t *testing.T) {
 		if !p.noteSuppressed([]int64{next}) {
 			t.Fatalf("read %d: no room for %d", read, next)
 		}
-		*now = now.Add(suppressedPauseEach / 2)
+		*now = now.Add(suppressedPause / passedMore / 2)
 	}
 	t.Errorf("%d reads have not found what is behind %d messages", enough, suppressed)
 }
@@ -131,5 +131,48 @@ func TestASoundMessageThatMakesReadsFailIsPassedOver(t *testing.T) {
 	look(7)
 	if !slices.Equal(except(), []int64{7}) {
 		t.Fatalf("%v are passed over", except())
+	}
+}
+
+// What is at fault need not be the row: it is tried again soon, the sooner the less that costs.
+func TestWhatMayConcernAllRowsIsTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	for took, pause := range map[time.Duration]time.Duration{
+		time.Millisecond: suppressedPause, 500 * time.Millisecond: failedPauseReads * 500 * time.Millisecond, time.Minute: spoiledPause,
+	} {
+		p, now, except := passing()
+		refused := &pgconn.PgError{Code: "53100"}
+		p.noteRead(went(1, 0, took), refused)
+		p.noteRead(went(1, 0, took), &queue.UnleasableError{ID: 7, Err: refused})
+		if in, some := p.passed.soonest(); !some || in != pause {
+			t.Errorf("after reads that take %s it is tried again in %s, want %s", took, in, pause)
+		}
+		*now = now.Add(pause)
+		if len(except()) != 0 {
+			t.Errorf("%v are passed over", except())
+		}
+		if _, some := p.passed.soonest(); some {
+			t.Error("something is to be tried again")
+		}
+	}
+}
+
+// Where no more can be passed over, reads pause.
+func TestWhatIsNotPassedOverIsNoProgress(t *testing.T) {
+	t.Parallel()
+	raised := &pgconn.PgError{Code: "SH001"}
+	p, _, _ := passing()
+	for id := range int64(mostPassed) {
+		if !p.noteRead(went(1, 0, time.Millisecond), raised) || !p.noteRead(went(1, 0, time.Millisecond), &queue.UnleasableError{ID: id, Err: raised}) {
+			t.Fatalf("no progress with %d", id)
+		}
+	}
+	if !p.noteRead(went(1, 0, time.Millisecond), raised) {
+		t.Fatal("it is not looked for")
+	}
+	for range 3 {
+		if p.noteRead(went(1, 0, time.Millisecond), &queue.UnleasableError{ID: mostPassed, Err: raised}) {
+			t.Fatal("progress, though there is no room for another")
+		}
 	}
 }

@@ -65,8 +65,8 @@ func (q *Queue) Fetch(ctx context.Context, conn *pgx.Conn, b Bounds, visible tim
 	return *fetched, q.commit(ctx, conn, fetched.Messages)
 }
 
-// UnleasableError names a message that cannot even be leased without its body being looked at, as where a trigger raises an error for it. What
-// is due behind it can be read with Bounds.Except.
+// UnleasableError names a message that cannot even be leased without its body being looked at, as where a trigger raises an error for it or does
+// not end. What is due behind it can be read with Bounds.Except.
 type UnleasableError struct {
 	ID  int64
 	Err error
@@ -76,15 +76,16 @@ func (e *UnleasableError) Error() string { return fmt.Sprintf("lease message %d:
 
 func (e *UnleasableError) Unwrap() error { return e.Err }
 
-// FetchUnreadable is Fetch after a read of one message has failed for what the message's row holds. It leases the first message that
+// FetchUnreadable is Fetch after a read of one message has failed, which may be for what the message's row holds. It leases the first message that
 // is due without looking at its body. When the row is indeed one that cannot be read it comes as poison, to be buried; when it is not,
 // since the other one was taken or locked meanwhile, nothing is leased, and Fetch will read it. When it cannot be leased, the error is
-// an UnleasableError.
+// an UnleasableError: what keeps all messages alike from being leased keeps the first one from being locked, as a rule, and is another error.
 func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
 	b.Messages, b.MessageBytes = 1, blind
 	var read pgx.Batch
 	var first int64
 	read.Queue("begin")
+	read.Queue(q.limit, halfOf(ctx))
 	read.Queue(q.first, bound(b.Watermark), except(b.Except)).Query(func(rows pgx.Rows) error {
 		_, err := pgx.ForEachRow(rows, []any{&first}, func() error { return nil })
 		return err
@@ -96,7 +97,7 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 		if err != nil {
 			err = fmt.Errorf("read a message without its body: %w", err)
 		}
-		if Classify(err) == Spoiled && first != 0 {
+		if first != 0 && StatementFailed(err) {
 			err = &UnleasableError{first, err}
 		}
 		return Fetched{Suppressed: fetched.Suppressed}, err
@@ -107,6 +108,9 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 	case err == nil:
 		rollback(ctx, conn)
 		return Fetched{Sound: m.ID}, nil
+	case StatementFailed(err) && Classify(err) != Spoiled:
+		rollback(ctx, conn)
+		return Fetched{}, &UnleasableError{m.ID, fmt.Errorf("look at an unreadable message: %w", err)}
 	case Classify(err) != Spoiled:
 		rollback(ctx, conn)
 		return Fetched{}, fmt.Errorf("look at an unreadable message: %w", err)
@@ -118,6 +122,17 @@ func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, v
 		return Fetched{}, fmt.Errorf("look at an unreadable message: %w", err)
 	}
 	return *fetched, q.commit(ctx, conn, fetched.Messages)
+}
+
+// halfOf is half of the time that a context leaves, in milliseconds; nil: it has no end. A server that cuts a statement off then still has the time
+// to say so.
+func halfOf(ctx context.Context) *int64 {
+	deadline, ends := ctx.Deadline()
+	if !ends {
+		return nil
+	}
+	ms := max(time.Until(deadline)/2, time.Millisecond).Milliseconds()
+	return &ms
 }
 
 // queueRead puts a read into a batch. What it returns is filled when the batch has been answered.

@@ -40,7 +40,7 @@ type Queue struct {
 
 	table, deadTable string
 
-	fetch, first, identify, look, describe                string
+	fetch, first, limit, identify, look, describe         string
 	peek, peekAndReport, report                           string
 	extend, start, late, fate, unanswered                 string
 	ack, ackUnlocked, ackOpen, ackOpenUnlocked, ackStands string
@@ -84,7 +84,7 @@ func New(name string, lastRead bool) *Queue {
 		"fetch": &q.fetch, "peek": &q.peek, "ack": &q.ack, "ack_unlocked": &q.ackUnlocked, "ack_stands": &q.ackStands, "nack": &q.nack,
 		"nack_message_only": &q.nackMessageOnly, "release": &q.release, "extend": &q.extend, "start": &q.start, "late": &q.late, "bury": &q.bury, "fate": &q.fate,
 		"unanswered": &q.unanswered,
-		"first":      &q.first, "identify": &q.identify, "look": &q.look, "describe": &q.describe,
+		"first":      &q.first, "limit": &q.limit, "identify": &q.identify, "look": &q.look, "describe": &q.describe,
 		"gate_read": &q.gateRead, "gate_write": &q.gateWrite, "gate_pause": &q.gatePause, "gate_resume": &q.gateResume,
 	} {
 		*statement = "/* orderflow consumer: " + file + " */ " + fill.Replace(load(file))
@@ -195,6 +195,13 @@ func Answered(err error) bool {
 	}
 	var answer *pgconn.PgError
 	return errors.As(err, &answer)
+}
+
+// StatementFailed says whether an error is the server's answer that a statement has failed, and the session goes on: nothing took effect, and one of
+// the rows that it was about may be at fault, whatever the SQLSTATE. A trigger may raise any.
+func StatementFailed(err error) bool {
+	var answer *pgconn.PgError
+	return Answered(err) && errors.As(err, &answer) && !postgres.EndsSession(answer)
 }
 
 // Fault classifies a statement's error by what can be done about it.

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -96,20 +97,64 @@ func TestASoundMessageIsNotTakenForAnUnreadableOne(t *testing.T) {
 	}
 }
 
-// Where a trigger raises an error for a row, nothing can be done with its message. It is named, and what is due behind it can be read.
+// Where a trigger raises an error for a row, or does not end, nothing can be done with its message. It is named, and what is due behind it can be read.
 func TestAMessageThatCannotBeLeasedIsNamed(t *testing.T) {
-	b := setup(t)
-	ids := b.Publish(3)
-	b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if old.msg_id = 1 then raise exception 'not this one'; end if; return new; end $$`)
-	b.Exec(`create trigger refuse before update on pgmq.q_order_queue for each row execute function refuse()`)
-	_, err := b.FetchUnreadable(b.ctx, b.conn, bounds(1), time.Minute)
-	var unleasable *queue.UnleasableError
-	if !errors.As(err, &unleasable) || unleasable.ID != ids[0] || queue.Classify(err) != queue.Spoiled || !strings.Contains(err.Error(), "not this one") {
-		t.Fatalf("%v", err)
+	for name, test := range map[string]struct {
+		does, why string
+		fault     queue.Fault
+	}{
+		"an exception":          {`raise exception 'not this one';`, "not this one", queue.Spoiled},
+		"a SQLSTATE of its own": {`raise exception 'not this one' using errcode = 'SH001';`, "not this one", queue.Refused},
+		"a hang":                {`perform pg_sleep(600);`, "statement timeout", queue.TooLong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			ids := b.Publish(3)
+			b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if old.msg_id = 1 then ` + test.does + ` end if; return new; end $$`)
+			b.Exec(`create trigger refuse before update on pgmq.q_order_queue for each row execute function refuse()`)
+			ctx, cancel := context.WithTimeout(b.ctx, 4*time.Second)
+			defer cancel()
+			_, err := b.FetchUnreadable(ctx, b.conn, bounds(1), time.Minute)
+			var unleasable *queue.UnleasableError
+			if !errors.As(err, &unleasable) || unleasable.ID != ids[0] || queue.Classify(err) != test.fault || !strings.Contains(err.Error(), test.why) {
+				t.Fatalf("%v", err)
+			}
+			others := bounds(2)
+			others.Except = []int64{ids[0]}
+			if f, err := b.Fetch(b.ctx, b.conn, others, time.Minute); err != nil || len(f.Messages) != 2 || f.Messages[0].ID != ids[1] {
+				t.Fatalf("%+v, %v", f, err)
+			}
+		})
 	}
-	others := bounds(2)
-	others.Except = []int64{ids[0]}
-	if f, err := b.Fetch(b.ctx, b.conn, others, time.Minute); err != nil || len(f.Messages) != 2 || f.Messages[0].ID != ids[1] {
-		t.Fatalf("%+v, %v", f, err)
+}
+
+// What keeps all messages from being leased names none.
+func TestWhatConcernsAllMessagesNamesNone(t *testing.T) {
+	for name, sql := range map[string]string{
+		"read-only": `set default_transaction_read_only = on`,
+		"a lock":    `set lock_timeout = 1`,
+		"no table":  `alter table pgmq.q_order_queue rename to elsewhere`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Publish(3)
+			if name == "a lock" {
+				hold, err := b.Begin(b.ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = hold.Rollback(b.ctx) }()
+				if _, err := hold.Exec(b.ctx, `lock table pgmq.q_order_queue`); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := b.conn.Exec(b.ctx, sql); err != nil {
+				t.Fatal(err)
+			}
+			_, err := b.FetchUnreadable(b.ctx, b.conn, bounds(1), time.Minute)
+			if err == nil || errors.As(err, new(*queue.UnleasableError)) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }

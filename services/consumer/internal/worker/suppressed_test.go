@@ -162,25 +162,88 @@ func TestWhatIsSuppressedKeepsNoProbeWaiting(t *testing.T) {
 	r.stop()
 }
 
-// A row for which a trigger raises an error cannot even be leased to be buried. It stays where it is, and keeps no other waiting.
+// A row for which a trigger raises an error, whatever that says, cannot even be leased to be buried. It stays where it is, and keeps no other waiting.
 func TestARowThatCannotBeLeasedStopsNoOther(t *testing.T) {
-	b := setup(t)
-	b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if old.msg_id in (3, 7) then raise exception 'not this one'; end if; return new; end $$`)
+	for name, test := range map[string]struct {
+		does, why string
+		ofOne     bool // reads are
+	}{
+		"an exception":            {`raise exception 'not this one';`, "not this one", false},
+		"a SQLSTATE of its own":   {`raise exception 'not this one' using errcode = 'SH001';`, "not this one", false},
+		"a right that it lacks":   {`raise exception 'not this one' using errcode = '42501';`, "not this one", false},
+		"a connection that fails": {`raise exception 'not this one' using errcode = '08001';`, "not this one", false},
+		"a locked row":            {`perform from public.locked for update;`, "lock timeout", false},
+		"a hang, to reads of one": {`perform pg_sleep(600);`, "statement timeout", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Exec(`create table public.locked as select 1 as id`)
+			hold, err := b.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = hold.Rollback(t.Context()) }()
+			if _, err := hold.Exec(t.Context(), `select from public.locked for update`); err != nil {
+				t.Fatal(err)
+			}
+			b.refuse("3, 7", test.does)
+			b.Publish(10)
+			s := settings()
+			if test.ofOne {
+				s.Batch, s.Concurrency = 1, 1
+			}
+			r := b.start(s, noop)
+			await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
+			await.True(t, "it is not ready, and says why", func() bool {
+				ok, why := r.Ready()
+				return !ok && strings.Contains(why, "2 due messages cannot be leased (msg_id 3 is one)") && strings.Contains(why, test.why)
+			})
+			if a := b.Audit(); a.Queued != 2 || a.Letters != 0 {
+				t.Errorf("%+v", a)
+			}
+			r.stop()
+			b.Exec(`drop trigger refuse on pgmq.q_order_queue`)
+			r = b.start(s, noop) // which tries at once
+			b.settled()
+			r.stop()
+		})
+	}
+}
+
+// refuse makes a trigger that does something when somebody is about to lease one of those messages.
+func (b *bundle) refuse(ids, does string) {
+	b.t.Helper()
+	b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if old.msg_id in (` + ids + `) then ` + does + ` end if; return new; end $$`)
 	b.Exec(`create trigger refuse before update on pgmq.q_order_queue for each row execute function refuse()`)
+}
+
+// However many there are in front, they are found before the first of them is tried again.
+func TestManyRowsThatCannotBeLeasedStopNoOther(t *testing.T) {
+	for _, code := range []string{"P0001", "SH001"} {
+		t.Run(code, func(t *testing.T) {
+			b := setup(t)
+			b.refuse("select generate_series(1, 300)", `raise exception 'not this one' using errcode = '`+code+`';`)
+			b.Publish(310)
+			r := b.start(settings(), noop)
+			await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 10 })
+			r.stop()
+		})
+	}
+}
+
+// When they are gone, as when somebody has deleted them, nothing is due that would show that reading works again.
+func TestReadingWorksAgainWhenWhatCannotBeLeasedIsGone(t *testing.T) {
+	b := setup(t)
+	b.refuse("3, 4", `return null;`)
 	b.Publish(10)
 	r := b.start(settings(), noop)
-	await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
 	await.True(t, "it is not ready, and says why", func() bool {
 		ok, why := r.Ready()
-		return !ok && strings.Contains(why, "2 due messages cannot be leased (msg_id 3 is one)") && strings.Contains(why, "not this one")
+		return !ok && strings.Contains(why, "trigger")
 	})
-	if a := b.Audit(); a.Queued != 2 || a.Letters != 0 {
-		t.Errorf("%+v", a)
-	}
-	r.stop()
-	b.Exec(`drop trigger refuse on pgmq.q_order_queue`)
-	r = b.start(settings(), noop) // which tries at once
-	b.settled()
+	await.True(t, "the others are completed", func() bool { return b.Audit().Completed == 8 })
+	b.Exec(`delete from pgmq.q_order_queue`)
+	await.True(t, "it is ready again", func() bool { ok, _ := r.Ready(); return ok })
 	r.stop()
 }
 
