@@ -248,6 +248,10 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "fetch/fetcher.go", `some && (look <= 0 || again < look)`, `some && again < look`}},
 		},
 		{
+			Breaks: "one lease that cannot be extended loses all others", By: lease("TestALeaseThatCannotBeExtendedLosesNoOther"),
+			Edits: []Edit{{dir + "lease/heartbeat.go", `errors.Is(err, pg.ErrNoAnswer), queue.StatementFailed(err):`, `errors.Is(err, pg.ErrNoAnswer):`}},
+		},
+		{
 			Breaks: "a message with a character that UTF-8 lacks keeps all others waiting", By: worker("TestACharacterThatUTF8LacksStopsNoOther"),
 			Edits: []Edit{{sql + "look.sql", `octet_length(convert_to(message::text, pg_client_encoding()))`, `octet_length(message::text)`}},
 		},

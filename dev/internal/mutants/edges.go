@@ -105,7 +105,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "a heartbeat that takes longer than is waited for is sent again as it was", By: goTest(consumer, "./internal/lease", "TestAHeartbeatThatHasNoAnswerIsMadeSmaller"),
-			Edits: []Edit{{dir + "lease/heartbeat.go", `case errors.Is(err, pg.ErrNoAnswer):`, `case errors.Is(err, pg.ErrNoAnswer) && false:`}},
+			Edits: []Edit{{dir + "lease/heartbeat.go", `errors.Is(err, pg.ErrNoAnswer), queue`, `errors.Is(err, pg.ErrNoAnswer) && false, queue`}},
 		},
 		{
 			Breaks: "a few quick results let a statement grow that was too large", By: queue("TestHowLargeTheNextStatementIs"),

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,7 +28,7 @@ type Heartbeats struct {
 	Log      *slog.Logger
 	Metrics  *metrics.Metrics
 
-	most int // leases in one statement, where statements take too long; 0: mostExtended
+	most int // leases in one statement, where statements fail or take too long; 0: mostExtended
 }
 
 // mostExtended is the size of one statement. Beyond a thousand the gain is small.
@@ -37,13 +36,18 @@ const mostExtended = 1000
 
 // Run looks at every tick for what is to be extended, until ctx ends.
 func (h *Heartbeats) Run(ctx context.Context) {
-	everyTick(ctx, h.Term.visible, func(now time.Time) {
-		for batch := range slices.Chunk(h.Held.expiring(now), h.largest()) {
-			if batch = h.Held.claimForHeartbeat(batch); len(batch) > 0 {
-				h.beat(ctx, batch)
-			}
+	everyTick(ctx, h.Term.visible, func(now time.Time) { h.look(ctx, now) })
+}
+
+// look extends what is to be extended now.
+func (h *Heartbeats) look(ctx context.Context, now time.Time) {
+	for left := h.Held.expiring(now); len(left) > 0; {
+		n := min(h.largest(), len(left)) // which changes with each statement
+		if batch := h.Held.claimForHeartbeat(left[:n]); len(batch) > 0 {
+			h.beat(ctx, batch)
 		}
-	})
+		left = left[n:]
+	}
 }
 
 // largest is how many leases the next statement may be about.
@@ -65,7 +69,7 @@ func (h *Heartbeats) beat(ctx context.Context, deliveries []*Delivery) {
 	})
 	h.Progress.End()
 	switch {
-	case errors.Is(err, pg.ErrNoAnswer):
+	case errors.Is(err, pg.ErrNoAnswer), queue.StatementFailed(err): // perhaps one of them is at fault: halving loses none of the others
 		h.most = queue.Less(h.largest(), len(deliveries))
 	case err == nil:
 		h.most = queue.More(h.largest(), len(deliveries), time.Since(x.sent), might, mostExtended)
