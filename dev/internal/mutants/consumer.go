@@ -252,6 +252,20 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "lease/heartbeat.go", `errors.Is(err, pg.ErrNoAnswer), queue.StatementFailed(err):`, `errors.Is(err, pg.ErrNoAnswer):`}},
 		},
 		{
+			Breaks: "an error that panics when it is asked ends the process", By: worker("TestAnErrorThatPanicsIsAFailureOfItsMessageOnly"),
+			Edits: []Edit{{dir + "worker/workers.go", `return ackWork, handler.Plain(err)`, `return ackWork, err`}},
+		},
+		{
+			Breaks: "an argument that panics when it is encoded ends the process", By: goTest(consumer, "./consumer", "TestWhatIsLeftToTheAckIsCommittedWithIt"),
+			Edits: []Edit{{dir + "effect/statements.go", `if p := recover(); p != nil {
+			_ = conn.Close(ctx)`, `if p := any(nil); p != nil {
+			_ = conn.Close(ctx)`}},
+		},
+		{
+			Breaks: "results are looked at after another order's work has failed", By: goTest(consumer, "./internal/effect", "TestAfterAFailureNoOtherResultIsLookedAt"),
+			Edits: []Edit{{dir + "effect/statements.go", `all.Queue(q.SQL, q.Arguments...)`, `all.Queue(q.SQL, q.Arguments...).Fn = q.Fn`}},
+		},
+		{
 			Breaks: "a message with a character that UTF-8 lacks keeps all others waiting", By: worker("TestACharacterThatUTF8LacksStopsNoOther"),
 			Edits: []Edit{{sql + "look.sql", `octet_length(convert_to(message::text, pg_client_encoding()))`, `octet_length(message::text)`}},
 		},

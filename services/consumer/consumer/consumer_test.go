@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -112,14 +113,18 @@ func TestWhatIsLeftToTheAckIsCommittedWithIt(t *testing.T) {
 			o.InAck(`commit`)
 		case o.ID == 60:
 			insert.Exec(func(pgconn.CommandTag) error { panic("over a result") })
+		case o.ID == 90:
+			o.InAck(`select $1::text`, panicking{})
+		case o.ID == 95:
+			insert.Exec(func(pgconn.CommandTag) error { return (*failure)(nil) })
 		case o.ID == 70 && o.Attempt == 1:
 			return errors.New("not the first time")
 		}
 		return nil
 	})
-	await.True(t, "every order has an end", func() bool { a := db.Audit(); return a.Completed == 93 && a.Dead == 7 })
+	await.True(t, "every order has an end", func() bool { a := db.Audit(); return a.Completed == 91 && a.Dead == 9 })
 	for id, want := range map[int64]string{
-		10: "division by zero (SQLSTATE 22012)", 20: "not what was expected", 30: `"shop.nowhere" does not exist`, 40: "failed to encode", 80: "argument", 50: "must not begin or end a transaction", 60: "panic",
+		10: "division by zero (SQLSTATE 22012)", 20: "not what was expected", 30: `"shop.nowhere" does not exist`, 40: "failed to encode", 80: "argument", 50: "must not begin or end a transaction", 60: "panic", 90: "panic", 95: "panic",
 	} {
 		if o := db.Order(id); o.LastError == nil || !strings.Contains(*o.LastError, want) {
 			t.Errorf("order %d: %+v: not %s", id, o, want)
@@ -133,6 +138,16 @@ func TestWhatIsLeftToTheAckIsCommittedWithIt(t *testing.T) {
 		t.Error(wrong)
 	}
 }
+
+// panicking is an argument that cannot be encoded.
+type panicking struct{}
+
+func (panicking) Value() (driver.Value, error) { panic("over an argument") }
+
+// failure is an error that has nothing to say when it is nil.
+type failure struct{ text string }
+
+func (f *failure) Error() string { return f.text }
 
 // What a handler counts is served where the program's own metrics are.
 func TestMetricsOfTheHandlerAreServed(t *testing.T) {

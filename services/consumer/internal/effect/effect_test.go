@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/effect"
 	"orderflow.example/services/consumer/internal/handler"
@@ -187,6 +188,27 @@ func TestWhatASQLSTATEMeansForTheOrder(t *testing.T) {
 		if err.Error() != "why (SQLSTATE "+test.code+")" {
 			t.Errorf("the order is told: %v", err)
 		}
+	}
+}
+
+// When one order's look at its result has failed, nobody looks at those of the others, whose transaction is over.
+func TestAfterAFailureNoOtherResultIsLookedAt(t *testing.T) {
+	t.Parallel()
+	conn := testdb.Connect(t, dbtest.New(t).URL)
+	looks := func(look func(pgconn.CommandTag) error) *pgx.Batch {
+		b := &pgx.Batch{}
+		b.Queue(`select 1`).Exec(look)
+		return b
+	}
+	fails, looked := errors.New("not what was expected"), false
+	err := effect.Statements{}.Run(t.Context(), conn, []effect.Order{
+		{ID: 1, Work: looks(func(pgconn.CommandTag) error { return nil })},
+		{ID: 2, Work: looks(func(pgconn.CommandTag) error { return fails })},
+		{ID: 3, Work: looks(func(pgconn.CommandTag) error { looked = true; return nil })},
+	})
+	var failed *effect.FailedError
+	if !errors.As(err, &failed) || failed.At != 1 || looked {
+		t.Errorf("%v, and the third is looked at: %t", err, looked)
 	}
 }
 

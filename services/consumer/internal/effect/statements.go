@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"orderflow.example/services/consumer/internal/handler"
 )
 
 // Statements is the work of handlers in Go: each order's Work is the *pgx.Batch that its handler has left.
@@ -18,19 +21,15 @@ func (Statements) Prepare(context.Context, *pgx.Conn) error { return nil }
 // Run sends all orders' statements in one round trip. An error that comes with the first result may be about any of them: statements are
 // prepared, and arguments encoded, before the first is run.
 func (Statements) Run(ctx context.Context, conn *pgx.Conn, orders []Order) error {
-	var all pgx.Batch
-	for _, o := range orders {
-		for _, q := range o.Work.(*pgx.Batch).QueuedQueries {
-			// A copy: a batch that was sent remembers the connection's prepared statements, and this one may be sent again.
-			all.Queue(q.SQL, q.Arguments...).Fn = q.Fn
-		}
+	results, err := send(ctx, conn, orders)
+	if err != nil {
+		return err
 	}
-	results := conn.SendBatch(ctx, &all)
 	defer func() { _ = results.Close() }() // its error has been seen
 	next := 0
 	for i, o := range orders {
-		for range o.Work.(*pgx.Batch).QueuedQueries {
-			err := result(results, all.QueuedQueries[next])
+		for _, q := range o.Work.(*pgx.Batch).QueuedQueries {
+			err := result(results, q)
 			next++
 			switch {
 			case err == nil:
@@ -44,6 +43,26 @@ func (Statements) Run(ctx context.Context, conn *pgx.Conn, orders []Order) error
 		}
 	}
 	return results.Close()
+}
+
+// send sends the statements. An argument that panics, as it is encoded, is the failure of one of the orders. What has been sent by then is
+// half a batch: the connection is of no more use.
+func send(ctx context.Context, conn *pgx.Conn, orders []Order) (results pgx.BatchResults, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = conn.Close(ctx)
+			err = &FailedError{unknown, fmt.Errorf("panic over an argument: %v", p)}
+		}
+	}()
+	var all pgx.Batch
+	for _, o := range orders {
+		for _, q := range o.Work.(*pgx.Batch).QueuedQueries {
+			// A copy: a batch that was sent remembers the connection's prepared statements, and this one may be sent again. It has no functions that
+			// look at results: closing it, after one has failed, would call the others.
+			all.Queue(q.SQL, q.Arguments...)
+		}
+	}
+	return conn.SendBatch(ctx, &all), nil
 }
 
 // unencodable says whether an argument cannot be sent as what its statement takes. pgx has no type for that, and gives the connection up.
@@ -62,8 +81,24 @@ func result(results pgx.BatchResults, q *pgx.QueuedQuery) (err error) {
 			err = fmt.Errorf("panic over the result of %q: %v", q.SQL, p)
 		}
 	}()
-	return q.Fn(results)
+	return plain(q.Fn(results))
 }
+
+// plain is a user's error as one of ours, from which the server's answer can still be told, if there was one.
+func plain(err error) error {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answered{handler.Plain(err), answer}
+	}
+	return handler.Plain(err)
+}
+
+type answered struct {
+	error
+	answer *pgconn.PgError
+}
+
+func (a answered) Unwrap() []error { return []error{a.error, a.answer} }
 
 // ErrTransaction refuses statements that would end the transaction that they are to be a part of.
 var ErrTransaction = errors.New("a statement in the transaction of the ack must not begin or end a transaction")

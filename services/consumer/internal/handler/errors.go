@@ -126,6 +126,38 @@ func Delay(err error, backoff time.Duration) time.Duration {
 	return d.after
 }
 
+// Plain is the error of a user's handler as one of ours: its text, and what it says of the failure, each asked for once. The methods of a type of the
+// user's may panic. Here they do so where a handler may; nobody calls them later. nil stays nil.
+func Plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var told error = plainError{err.Error(), errors.Is(err, ErrTimeout)}
+	if IsUnavailable(err) {
+		told = Unavailable(told)
+	}
+	if after, asked := AsksForPatience(err); asked {
+		told = Throttled(after, told)
+	}
+	if d := (delayError{}); errors.As(err, &d) {
+		told = delayError{told, d.after, d.backoff}
+	}
+	if IsPermanent(err) {
+		told = Permanent(told)
+	}
+	return told
+}
+
+type plainError struct {
+	text    string
+	timeout bool
+}
+
+func (p plainError) Error() string { return p.text }
+
+// Is holds for what it was, of what anybody asks for.
+func (p plainError) Is(target error) bool { return p.timeout && target == ErrTimeout }
+
 // PanicError is what becomes of a handler that panics.
 type PanicError struct{ Value any }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ func TestNoErrorDoesNotBecomeOne(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"Permanent": handler.Permanent(nil), "Unavailable": handler.Unavailable(nil), "Throttled": handler.Throttled(time.Second, nil),
-		"RetryAfter": handler.RetryAfter(time.Second, nil), "NotBefore": handler.NotBefore(time.Second, nil),
+		"RetryAfter": handler.RetryAfter(time.Second, nil), "NotBefore": handler.NotBefore(time.Second, nil), "Plain": handler.Plain(nil),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -52,13 +53,19 @@ func TestErrorsSayWhatTheirFailureMeansThroughWrapping(t *testing.T) {
 		"the deadline":           {err: errors.Join(handler.ErrTimeout, cause), unavailable: true, delay: backoff},
 		"the lease":              {err: errors.Join(handler.ErrLeaseLost, cause), delay: backoff},
 	} {
-		for wrapped, err := range map[string]error{"": test.err, ", wrapped": fmt.Errorf("wrapped: %w", test.err), ", joined": errors.Join(errors.New("context"), test.err)} {
+		for wrapped, err := range map[string]error{
+			"": test.err, ", wrapped": fmt.Errorf("wrapped: %w", test.err), ", joined": errors.Join(errors.New("context"), test.err),
+			", plain": handler.Plain(test.err), ", wrapped and plain": handler.Plain(fmt.Errorf("wrapped: %w", test.err)),
+		} {
 			after, asked := handler.AsksForPatience(err)
 			if handler.IsPermanent(err) != test.permanent || handler.IsUnavailable(err) != test.unavailable || asked != test.asked || after != test.patience {
 				t.Errorf("%s%s: permanent %t, unavailable %t, patience %t %s", name, wrapped, handler.IsPermanent(err), handler.IsUnavailable(err), asked, after)
 			}
-			if delay := handler.Delay(err, backoff); delay != test.delay || !errors.Is(err, cause) {
+			if delay := handler.Delay(err, backoff); delay != test.delay || !strings.Contains(err.Error(), cause.Error()) {
 				t.Errorf("%s%s: %s instead of %s", name, wrapped, delay, test.delay)
+			}
+			if plain := strings.Contains(wrapped, "plain"); errors.Is(err, cause) == plain || errors.Is(err, handler.ErrTimeout) != (name == "the deadline") {
+				t.Errorf("%s%s: it is not what it was", name, wrapped)
 			}
 		}
 	}

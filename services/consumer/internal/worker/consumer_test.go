@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,6 +185,46 @@ func TestAPanicIsAFailureOfItsMessageOnly(t *testing.T) {
 		t.Fatal("the log does not say where")
 	}
 }
+
+// An error of a type of the user's may panic when it is asked for its text, or for what it wraps: then the handler has panicked.
+func TestAnErrorThatPanicsIsAFailureOfItsMessageOnly(t *testing.T) {
+	b := setup(t)
+	b.Publish(30)
+	r := b.start(settings(), handle(func(_ context.Context, m message.Message) error {
+		switch m.ID {
+		case 5:
+			return (*speechless)(nil)
+		case 6:
+			return wrapper{}
+		case 7:
+			return matcher{}
+		}
+		return nil
+	}))
+	if a := b.settled(); a.Completed != 27 || a.Dead != 3 {
+		t.Fatalf("%+v", a)
+	}
+	for id := int64(5); id <= 7; id++ {
+		if o := b.Order(id); !strings.Contains(*o.LastError, "handler panicked") || o.Attempts != 3 {
+			t.Errorf("%+v %s", o, *o.LastError)
+		}
+	}
+	r.stop()
+}
+
+type speechless struct{ text string }
+
+func (s *speechless) Error() string { return s.text }
+
+type wrapper struct{}
+
+func (wrapper) Error() string { return "wraps something" }
+func (wrapper) Unwrap() error { panic("over what it wraps") }
+
+type matcher struct{}
+
+func (matcher) Error() string { return "is something" }
+func (matcher) Is(error) bool { panic("over what it is") }
 
 func TestADeadlineEndsAnAttempt(t *testing.T) {
 	b := setup(t)

@@ -124,8 +124,10 @@ func newCall(h handler.Handler, log *slog.Logger) call {
 			}
 		}()
 		if leaves {
-			return leavesAckWork.HandleForAck(ctx, *m)
+			ackWork, err = leavesAckWork.HandleForAck(ctx, *m)
+		} else {
+			err = h.Handle(ctx, *m)
 		}
-		return nil, h.Handle(ctx, *m)
+		return ackWork, handler.Plain(err)
 	}
 }
