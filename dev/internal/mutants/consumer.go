@@ -240,6 +240,10 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "fetch/demand.go", `return r.got == 0 && queue.StatementFailed(err)`, `return queue.StatementFailed(err)`}},
 		},
 		{
+			Breaks: "on a full disk each row is found to be at fault", By: goTest(consumer, "./internal/fetch", "TestTheRowAtFaultIsLookedFor"),
+			Edits: []Edit{{dir + "queue/queue.go", `return class != "53" && class != "58"`, `return class != "58"`}},
+		},
+		{
 			Breaks: "of many rows that cannot be leased the first are tried again before the last are found", By: worker("TestManyRowsThatCannotBeLeasedStopNoOther"),
 			Edits: []Edit{{dir + "fetch/fetcher.go", `nearer := f.Demand.noteRead(r, err); nearer {`, `nearer := f.Demand.noteRead(r, err); nearer && wait.For(ctx, time.Second) {`}},
 		},

@@ -190,6 +190,8 @@ func TestTheRowAtFaultIsLookedFor(t *testing.T) {
 		"an exception, at the commit":       {says("ERROR", "P0001"), true, 5},
 		"a right, at the commit":            {says("ERROR", "42501"), true, 0},
 		"no answer, at the commit":          {fmt.Errorf("%w: %w", pg.ErrNoAnswer, errors.New("use of closed network connection")), true, 4},
+		"a full disk":                       {says("ERROR", "53100"), false, 0},
+		"a disk that cannot be read":        {says("ERROR", "58030"), false, 0},
 		"the end of the session":            {says("FATAL", "57P01"), false, 0},
 		"a full disk, and the server's end": {says("PANIC", "53100"), false, 0},
 		"lost":                              {errors.New("connection lost"), false, 0},

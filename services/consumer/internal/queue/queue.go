@@ -198,10 +198,15 @@ func Answered(err error) bool {
 }
 
 // StatementFailed says whether an error is the server's answer that a statement has failed, and the session goes on: nothing took effect, and one of
-// the rows that it was about may be at fault, whatever the SQLSTATE. A trigger may raise any.
+// the rows that it was about may be at fault, whatever the SQLSTATE: a trigger may raise any. Only what the server itself lacks, such as room on its
+// disk (classes 53 and 58), is taken for no row's fault: each would be found to be at fault, one by one.
 func StatementFailed(err error) bool {
 	var answer *pgconn.PgError
-	return Answered(err) && errors.As(err, &answer) && !postgres.EndsSession(answer)
+	if !Answered(err) || !errors.As(err, &answer) || postgres.EndsSession(answer) {
+		return false
+	}
+	class := postgres.Class(answer.Code)
+	return class != "53" && class != "58"
 }
 
 // Fault classifies a statement's error by what can be done about it.
