@@ -126,6 +126,10 @@ func TestNothingIsSmuggledThroughNginx(t *testing.T) {
 		}
 		return answer{resp.StatusCode, resp.Header, string(raw)}
 	}
+	// What was seen of the queue before they died is kept for a moment.
+	await.True(t, "three letters", func() bool {
+		return strings.Contains(do(http.MethodGet, "/queue", "", "Authorization", "Bearer sesame").body, `"dead_letters":3`)
+	})
 	for _, call := range []string{
 		"DELETE /dead-letters/1 HTTP/1.1\r\nHost: x\r\nX-Ignore: ",
 		"POST /dead-letters/2/redrive HTTP/1.1\r\nHost: x\r\nX-Ignore: ",
