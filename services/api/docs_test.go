@@ -125,11 +125,15 @@ func TestMetrics(t *testing.T) {
 		`orderflow_api_body_budget_used_bytes 0`,
 		`orderflow_api_body_budget_limit_bytes 8.388608e+06`,
 		`orderflow_api_body_budget_refused_total 0`,
-		`orderflow_api_request_duration_seconds_bucket{method="POST",route="/orders",le="1"} 3`,
+		`orderflow_api_request_duration_seconds_bucket{method="POST",route="/orders",le="+Inf"} 3`,
+		`orderflow_api_request_duration_seconds_count{method="POST",route="/orders"} 3`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("the metrics do not have %s", want)
 		}
+	}
+	if !strings.Contains(text, `orderflow_api_request_duration_seconds_bucket{method="POST",route="/orders",le="1"} `) {
+		t.Error("the metrics do not say how many were answered within a second")
 	}
 	for path, status := range map[string]int{"/livez": 200, "/readyz": 200, "/debug/pprof/": 404, "/debug/pprof/profile": 404, "/debug/pprof/cmdline": 404} {
 		if a := second.get(t, path); a.status != status {

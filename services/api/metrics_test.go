@@ -34,7 +34,11 @@ func TestTheQueueIsMeasured(t *testing.T) {
 		}
 	}
 	s := started(t, map[string]string{"DATABASE_URL": db})
-	metrics := s.scrape(t)
+	var metrics string
+	await.True(t, "the queue is measured", func() bool { // a scrape waits for that only so long, and goes without it
+		metrics = s.scrape(t)
+		return strings.Contains(metrics, "\norderflow_api_queue_messages{")
+	})
 	for _, line := range []string{
 		"orderflow_api_queue_messages{state=\"visible\"} 2\n",
 		"orderflow_api_queue_messages{state=\"delayed\"} 1\n",
