@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/listen"
 )
 
@@ -405,8 +406,8 @@ func TestBudgetIsTakenFromTheSlow(t *testing.T) {
 // A stream is written for as long as its client likes, so that it would always be the slowest. Who writes it bounds how long a client may take.
 func TestAStreamIsNotClosedForOthersWhileItIsWritten(t *testing.T) {
 	t.Parallel()
-	for name, stream := range map[string]bool{"an answer": false, "a stream": true} {
-		client, server := pair(t, Config{})
+	write := func(stream bool) (client net.Conn, server *Conn, ended <-chan error) {
+		client, server = pair(t, Config{})
 		say(t, client, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, _, err := read(server); err != nil || server.Begin() != nil {
 			t.Fatal(err)
@@ -414,20 +415,29 @@ func TestAStreamIsNotClosedForOthersWhileItIsWritten(t *testing.T) {
 		if stream {
 			server.Stream()
 		}
-		ended := make(chan error, 1)
+		end := make(chan error, 1)
 		go func() {
 			_, err := server.Write(make([]byte, 8<<20)) // much more than the kernel takes
-			ended <- err
+			end <- err
 		}()
 		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil { // and the client takes no more than that
 			t.Fatal(err)
 		}
-		if evicted := server.client.Evict(0); evicted == stream {
-			t.Errorf("%s is closed for others: %t", name, evicted)
+		return client, server, end
+	}
+	watcher, stream, streamEnded := write(true)
+	reader, answer, answerEnded := write(false)
+	// Nobody is closed before the kernel has taken what it can. The stream has begun first: it is asked until the answer's time has come.
+	await.True(t, "an answer that its client does not take is closed for others", func() bool {
+		if stream.client.Evict(0) {
+			t.Error("a stream is closed for others")
 		}
-		_ = client.Close()
-		if err := <-ended; err == nil {
-			t.Errorf("%s was taken by nobody, and written", name)
+		return answer.client.Evict(0)
+	})
+	_, _ = watcher.Close(), reader.Close()
+	for what, ended := range map[string]<-chan error{"a stream": streamEnded, "an answer": answerEnded} {
+		if err := await.Value(t, what+" ends", ended); err == nil {
+			t.Errorf("%s was taken by nobody, and written", what)
 		}
 	}
 }
