@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,7 +128,7 @@ func TestARefusalIsNoOutage(t *testing.T) {
 	}
 	u.User = url.UserPassword(role, "wrong")
 	var log bytes.Buffer
-	m := database.NewMonitor(testdb.Config(t, u.String(), 5*time.Second), time.Second, func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.NewTextHandler(&log, nil)))
+	m := database.NewMonitor(testdb.Config(t, u.String(), time.Minute), time.Second, func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -149,16 +150,15 @@ func TestMonitorKnows(t *testing.T) {
 	proxy := testdb.Proxy(t, testdb.New(t))
 	proxy.Refuse()
 	cfg := testdb.Config(t, proxy.URL, 5*time.Second)
-	unfit, prepared := make(chan bool, 1), make(chan bool, 1000)
-	unfit <- true
+	prepared := make(chan bool, 1000)
+	var unfit atomic.Bool
+	unfit.Store(true)
 	m := database.NewMonitor(cfg, time.Second, func(context.Context, *pgx.Conn) error {
 		prepared <- true
-		select {
-		case <-unfit:
+		if unfit.Load() {
 			return &database.UnfitError{Reason: "not migrated"}
-		default:
-			return nil
 		}
+		return nil
 	}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -171,22 +171,23 @@ func TestMonitorKnows(t *testing.T) {
 		<-done
 	}()
 
+	for range 2 { // at first, and after it was up
+		awaitState(t, m, false, "database is away")
+		unfit.Store(true)
+		proxy.Accept()
+		for state, changed := m.State(); state.Reason != "not migrated"; state, changed = m.State() {
+			if state.Up {
+				t.Fatal("an unfit database was taken for a ready one")
+			}
+			await.Value(t, "word that the database is unfit", changed)
+		}
+		unfit.Store(false)
+		awaitState(t, m, true, "")
+		proxy.Refuse()
+		m.LookNow()
+	}
 	awaitState(t, m, false, "database is away")
 	proxy.Accept()
-	awaitState(t, m, true, "")
-	proxy.Refuse()
-	m.LookNow()
-	awaitState(t, m, false, "database is away")
-	unfit <- true
-	state, changed := m.State()
-	proxy.Accept()
-	for state.Reason != "not migrated" && !state.Up {
-		<-changed
-		state, changed = m.State()
-	}
-	if state.Up {
-		t.Error("an unfit database was taken for a ready one")
-	}
 	awaitState(t, m, true, "")
 	proxy.Freeze()
 	m.LookNow()
