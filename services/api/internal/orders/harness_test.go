@@ -20,6 +20,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// publishes is how the statement begins that writes orders. The writer pings a connection that it has not used for a moment.
+const publishes = "-- Writes a batch of orders"
+
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 // observed counts what the writer reports.

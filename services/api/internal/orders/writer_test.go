@@ -229,11 +229,18 @@ func TestNobodyWaitsLongerThanItsTimeAndNothingIsWrittenAfterwards(t *testing.T)
 		told error // what everybody is told; nil: whatever is true
 	}{
 		"while a statement waits for a lock": {hold: func(t *testing.T, b *bench, _ *pgproxy.Proxy) func() { return b.hold(t) }},
-		"while the writer connects": {told: orders.ErrTimeout, hold: func(_ *testing.T, b *bench, proxy *pgproxy.Proxy) func() {
+		"while the writer connects": {told: orders.ErrTimeout, hold: func(t *testing.T, b *bench, proxy *pgproxy.Proxy) func() {
 			// The reply to this one is lost, and then nothing answers any more.
-			lost := proxy.Trap("", pgproxy.Unanswered, proxy.Freeze)
-			_, _ = b.Write(one(order(1), ""))
-			<-lost
+			lost := proxy.Trap(publishes, pgproxy.Unanswered, proxy.Freeze)
+			await.True(t, "a reply to be lost", func() bool {
+				_, _ = b.Write(one(order(1), "")) // which may be over before it is sent
+				select {
+				case <-lost:
+					return true
+				default:
+					return false
+				}
+			})
 			return proxy.Thaw
 		}},
 	} {
@@ -324,15 +331,15 @@ func TestLostReply(t *testing.T) {
 			b := newWriterOn(t, proxy.URL, url, nil)
 			b.mustWrite(t, one(order(0), ""))
 
-			proxy.Trap("", fault)
+			proxy.Trap(publishes, fault)
 			result := b.mustWrite(t, one(order(1), "k"))
 			if !result.Replayed {
 				t.Error("the order with a key was not found by the second try")
 			}
 			b.check(t, 2)
 
-			b.mustWrite(t, one(order(3), "")) // after which nothing but orders is sent
-			proxy.Trap("", fault)
+			b.mustWrite(t, one(order(3), "")) // a new connection tries the statement without orders
+			proxy.Trap(publishes, fault)
 			if _, err := b.Write(one(order(2), "")); !errors.Is(err, orders.ErrUnknownOutcome) {
 				t.Errorf("the order without a key: %v", err)
 			}
