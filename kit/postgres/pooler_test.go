@@ -24,7 +24,7 @@ func limited(t *testing.T, address string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := postgres.Timeouts(30*time.Second, time.Second, time.Second).With(postgres.Settings{"enable_seqscan": "off", "tcp_user_timeout": "6000", "unheard_of": "1"})
+	settings := postgres.Timeouts(30*time.Second, time.Second, time.Minute).With(postgres.Settings{"enable_seqscan": "off", "tcp_user_timeout": "6000", "unheard_of": "1"})
 	if err := settings.Apply(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
@@ -277,10 +277,10 @@ func TestAServerThatIsAwayBehindAPoolerIsAnOutage(t *testing.T) {
 	t.Parallel()
 	p := testdb.Pooler(t, "postgres://postgres:x@127.0.0.1:1/away?sslmode=disable", pgbouncer.Transaction, 2)
 	for what, test := range map[string]struct{ address, refusal string }{
-		"away":    {p.URL, ""},
-		"unknown": {strings.Replace(p.URL, "/away", "/other", 1), "connection pooler refuses the connection"},
+		"away":    {p.URL + "&connect_timeout=2", ""},
+		"unknown": {strings.Replace(p.URL, "/away", "/other", 1) + "&connect_timeout=30", "connection pooler refuses the connection"},
 	} {
-		_, err := connect(t, test.address+"&connect_timeout=2")
+		_, err := connect(t, test.address)
 		if err == nil {
 			t.Fatal("connected to nothing")
 		}

@@ -72,7 +72,7 @@ func TestASilentFirstHostCostsItsTimeLimitOnce(t *testing.T) {
 	}
 	defer silent.Close()
 	address, proxies := hosts(t, 1, silent.Addr().String())
-	config := address.Config("test", time.Second)
+	config := address.Config("test", 10*time.Second)
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, at string) (net.Conn, error) {
 		conn, err := dial(ctx, network, at)
@@ -201,12 +201,12 @@ func TestADistrustedServerComesLast(t *testing.T) {
 func TestTheOnlyServerIsUsedWhateverHappened(t *testing.T) {
 	t.Parallel()
 	address, proxies := hosts(t, 1)
-	config := address.Config("test", time.Second)
+	config := address.Config("test", 30*time.Second)
 	conn, _ := connectTo(t, config)
 	address.Route().Distrust(conn.PgConn())
 	connectTo(t, config)
 	proxies[0].Freeze()
-	if _, err := pgx.ConnectConfig(t.Context(), config); err == nil {
+	if _, err := pgx.ConnectConfig(t.Context(), address.Config("test", time.Second)); err == nil {
 		t.Fatal("connected to a server that hangs")
 	}
 	proxies[0].Thaw()
