@@ -239,7 +239,7 @@ func TestRedriveCutShort(t *testing.T) {
 	t.Run("by the shutdown", func(t *testing.T) {
 		t.Parallel()
 		db := testdb.New(t)
-		s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
+		s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame", "DRAIN_TIMEOUT": "1m"})
 		tx := lockLetter(t, many(t, db, 600), 1)
 		answers := make(chan answer, 1)
 		go func() {

@@ -225,7 +225,7 @@ func TestAPauseDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame", "REQUEST_TIMEOUT": "2s"})
-	consuming(t, s.post(t, "/queue/pause", "", admin...))
+	await.True(t, "a pause within two seconds", func() bool { return s.post(t, "/queue/pause", "", admin...).status == http.StatusOK })
 	tx, err := testdb.Connect(t, db).BeginTx(t.Context(), pgx.TxOptions{})
 	if err != nil {
 		t.Fatal(err)
