@@ -63,9 +63,7 @@ func TestTheAPISurvivesWhatHappensToAPooler(t *testing.T) {
 			return err
 		}, func() error { return nil }},
 	} {
-		if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
-			t.Errorf("before %s: %d %s", name, a.status, a.body)
-		}
+		s.place(t, "/orders", orderJSON(1))
 		if err := happens.begins(); err != nil {
 			t.Fatal(err)
 		}
@@ -114,8 +112,5 @@ func TestTheHostThatTakesWritesIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	hosts.Host = first.Host + "," + hosts.Host
-	s := started(t, map[string]string{"DATABASE_URL": hosts.String()})
-	if a := s.post(t, "/orders", orderJSON(1)); a.status != http.StatusCreated {
-		t.Errorf("got %d %s", a.status, a.body)
-	}
+	started(t, map[string]string{"DATABASE_URL": hosts.String()}).place(t, "/orders", orderJSON(1))
 }
