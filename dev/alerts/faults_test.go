@@ -186,11 +186,14 @@ func TestOrdersCannotBeWritten(t *testing.T) {
 
 // Commits wait for a standby that is not there.
 func TestNoStandbyConfirms(t *testing.T) {
-	w := setup(t, options{own: true, api: []string{"REQUEST_TIMEOUT=250ms"}})
+	w := setup(t, options{own: true, api: []string{"REQUEST_TIMEOUT=1s"}})
 	w.consumer()
 	order := func() { w.order(2) }
 	w.quiet(func() { w.order(1) })
 	w.drained()
+	// A consumer that takes an order whose commit was not confirmed waits for the standby as well, and has no connection for a second. Here
+	// that may be minutes.
+	w.pause()
 	w.sql(`set synchronous_commit = local`, `alter system set synchronous_standby_names = 'nobody'`, `select pg_reload_conf()`)
 	w.until("an order is refused", func() error {
 		if w.order(1) > 0 {
@@ -201,6 +204,7 @@ func TestNoStandbyConfirms(t *testing.T) {
 	w.raises("OrderflowApiRefuses", order)
 	w.sql(`set synchronous_commit = local`, `alter system reset synchronous_standby_names`, `select pg_reload_conf()`)
 	w.ready()
+	w.resume()
 	w.resolves("OrderflowApiRefuses", func() { w.order(1) })
 }
 
@@ -256,16 +260,11 @@ func TestPaused(t *testing.T) {
 	w := setup(t, options{values: []string{"metrics.rules.oldestMessageSeconds=1"}})
 	w.consumer()
 	w.quiet(nothing)
-	if status, answer, err := w.ask(http.MethodPost, "/queue/pause", `{"reason":"the warehouse moves"}`); err != nil || status != http.StatusOK {
-		t.Fatalf("pause: %d %s, %v", status, answer, err)
-	}
-	w.tells(w.consumers[0], "orderflow_consumer_paused", is(1))
+	w.pause()
 	w.order(5)
 	w.tells(w.api, "orderflow_api_queue_oldest_due_seconds", above(1))
 	w.raises("OrderflowPaused", nothing)
-	if status, answer, err := w.ask(http.MethodPost, "/queue/resume", ""); err != nil || status != http.StatusOK {
-		t.Fatalf("resume: %d %s, %v", status, answer, err)
-	}
+	w.resume()
 	w.drained()
 	w.tells(w.api, "orderflow_api_queue_oldest_due_seconds", is(0))
 	w.resolves("OrderflowPaused", nothing)

@@ -109,7 +109,10 @@ func setup(t *testing.T, o options) *world {
 	} else {
 		database = testdb.New(t)
 	}
-	w.stack = stack.New(stack.Options{Session: opened, Binaries: binaries, DatabaseURL: database, Env: []string{"LOG_FORMAT=json", "LOG_LEVEL=warn"}, Lines: w.line})
+	w.stack = stack.New(stack.Options{Session: opened, Binaries: binaries, DatabaseURL: database, Lines: w.line, Env: []string{
+		"LOG_FORMAT=json", "LOG_LEVEL=warn",
+		"REQUEST_TIMEOUT=1m", // a stall of the machine would be many refusals in a row: alerts have a clock of their own
+	}})
 	t.Cleanup(w.end)
 	w.api, err = w.stack.StartAPI(ctx, "api", append([]string{"ADMIN_TOKEN=" + token, "MIGRATE_ON_START=" + strconv.FormatBool(o.own)}, o.api...)...)
 	w.must(err)
@@ -316,13 +319,31 @@ func (w *world) until(what string, holds func() error) {
 	}
 }
 
-// drained waits until nothing is left to be done.
+// pause stops the queue, until resume.
+func (w *world) pause() {
+	w.Helper()
+	if status, answer, err := w.ask(http.MethodPost, "/queue/pause", `{"reason":"the warehouse moves"}`); err != nil || status != http.StatusOK {
+		w.Fatalf("pause: %d %s, %v", status, answer, err)
+	}
+	w.tells(w.consumers[0], "orderflow_consumer_paused", is(1))
+}
+
+func (w *world) resume() {
+	w.Helper()
+	if status, answer, err := w.ask(http.MethodPost, "/queue/resume", ""); err != nil || status != http.StatusOK {
+		w.Fatalf("resume: %d %s, %v", status, answer, err)
+	}
+	w.tells(w.consumers[0], "orderflow_consumer_paused", is(0))
+}
+
+// drained waits until nothing is left to be done. What the api saw of the queue before does not count: that may be without the last orders.
 func (w *world) drained() {
 	w.Helper()
+	begun := time.Now()
 	w.until("the queue is empty", func() error {
 		q, err := w.api.Queue(w.ctx)
-		if err == nil && q.Depth != 0 {
-			err = fmt.Errorf("%d messages", q.Depth)
+		if err == nil && (q.Depth != 0 || !q.AsOf.After(begun)) {
+			err = fmt.Errorf("%d messages at %s", q.Depth, q.AsOf)
 		}
 		return err
 	})

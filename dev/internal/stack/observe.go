@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -15,12 +16,13 @@ import (
 
 // Queue is what `GET /queue` of the api says. It is computed at most once a second.
 type Queue struct {
-	Depth       int64   `json:"depth"`
-	Visible     int64   `json:"visible"`
-	InFlight    int64   `json:"in_flight"`
-	Delayed     int64   `json:"delayed"`
-	DeadLetters int64   `json:"dead_letters"`
-	OldestAge   float64 `json:"oldest_age_seconds"`
+	AsOf        time.Time `json:"as_of"` // the moment it was looked up, by the database's clock
+	Depth       int64     `json:"depth"`
+	Visible     int64     `json:"visible"`
+	InFlight    int64     `json:"in_flight"`
+	Delayed     int64     `json:"delayed"`
+	DeadLetters int64     `json:"dead_letters"`
+	OldestAge   float64   `json:"oldest_age_seconds"`
 }
 
 // Queue asks the api for the state of the queue.
