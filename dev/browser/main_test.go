@@ -93,7 +93,7 @@ func setup(t *testing.T, databaseURL string, env ...string) *bundle {
 	b := &bundle{shared: s, t: t, ctx: ctx}
 	b.stack = stack.New(stack.Options{
 		Session: s.session, Binaries: s.binaries, DatabaseURL: databaseURL, Lines: b.line,
-		Env: append([]string{"LOG_FORMAT=json", "ADMIN_TOKEN=" + adminToken}, env...),
+		Env: append([]string{"LOG_FORMAT=json", "ADMIN_TOKEN=" + adminToken, "REQUEST_TIMEOUT=1m"}, env...), // a page that is refused is a complaint
 	})
 	t.Cleanup(func() {
 		if err := b.stack.Stop(context.Background()); err != nil {

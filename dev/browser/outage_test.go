@@ -50,7 +50,7 @@ func TestThePageComesBackByItself(t *testing.T) {
 	page.shows("#notices", "The database is away")
 	page.until("the figures are grey", stale)
 	page.until("and are those of before", page.number("Waiting")+" === 3")
-	page.until("their age grows", `/ [3-9] s old/.test(document.querySelector('#pulse').innerText)`)
+	page.until("their age grows", `/ ([3-9]|\d\d) s old| min old/.test(document.querySelector('#pulse').innerText)`)
 
 	// Who comes now is told so, too.
 	late := b.tab(chrome.Desktop, "/", lost)
