@@ -104,6 +104,7 @@ func TestEveryCallNeedsAToken(t *testing.T) {
 func TestWrongTokensHinderNobody(t *testing.T) {
 	t.Parallel()
 	s := withTokens(t)
+	s.place(t, "/orders", orderJSON(0), bearer(callerToken)...) // the writer has its connection now
 	var guessing sync.WaitGroup
 	for range 8 {
 		guessing.Go(func() {

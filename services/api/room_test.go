@@ -39,6 +39,7 @@ func TestLargeAnswersAreBounded(t *testing.T) {
 	db := testdb.New(t)
 	// Room for one or two answers of a thousand orders.
 	s := started(t, map[string]string{"DATABASE_URL": db, "BODY_LIMIT": "100KiB", "BODY_BUDGET": "1500KiB"})
+	s.place(t, "/orders", orderJSON(0)) // the writer has its connection now
 	one := `{"customer_name":"` + strings.Repeat("c", 180) + `","product_name":"` + strings.Repeat("p", 180) + `","quantity":1,"price":1}`
 	batch := func(n int) string { return `{"orders":[` + strings.Repeat(one+",", n-1) + one + `]}` }
 	for range 10 {
