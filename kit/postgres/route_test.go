@@ -85,9 +85,9 @@ func TestASilentFirstHostCostsItsTimeLimitOnce(t *testing.T) {
 		if _, host := connectTo(t, config); host != hostOf(t, proxies[0]) {
 			t.Fatal(host)
 		}
-	}
-	if n := dials.Load(); n != 1 {
-		t.Errorf("the silent host was tried %d times", n)
+		if n := dials.Load(); n != 1 {
+			t.Fatalf("the silent host was tried %d times", n)
+		}
 	}
 	if at, known := address.Route().Current(); !known || at.String() != hostOf(t, proxies[0]) || at.Timeline == 0 || at.System == "" {
 		t.Errorf("%+v, %v", at, known)
