@@ -123,7 +123,7 @@ func connectionMutants() []Mutant {
 		},
 		{
 			Breaks: "what is longer than its chunk is read over", By: framing("TestWhatIsNoRequestIsRefused"),
-			Edits: []Edit{{http1 + "chunked.go", `} else if len(end) > 0 {`, `} else if len(end) > 9 {`}},
+			Edits: []Edit{{http1 + "chunked.go", `c.readLine(len(crlf), errChunk)`, `c.readLine(maxChunkLine, errChunk)`}},
 		},
 		{
 			Breaks: "a client that may go on is not told so on a connection that was idle", By: framing("TestTheDeadlineOfAnAnswerEndsWithIt"),

