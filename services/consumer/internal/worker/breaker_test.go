@@ -257,10 +257,9 @@ func TestWhatIsHandedBackKeepsItsPlace(t *testing.T) {
 	s.Breaker.ProbeFirst, s.Breaker.ProbeMost = time.Minute, time.Minute // no probe comes between the hand-back and the look at it
 	c := b.start(s, r.handler())
 	begun := dbtest.One[time.Time](b.DB, `select clock_timestamp()`)
-	b.Publish(100)
+	b.Publish(200) // there is hardly any time between the first hundred and the second
 	await.True(t, "ten are at work and the others wait", func() bool { return r.busy() == 10 && c.metric("leases_held") == 100 })
-	b.Publish(100)
-	// Somebody else finds out, and writing takes longer than the time between the two.
+	// Somebody else finds out, and writing takes longer than that.
 	held, err := testdb.Connect(t, b.URL).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
