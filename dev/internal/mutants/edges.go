@@ -47,8 +47,7 @@ func edgeMutants() []Mutant {
 		},
 		{
 			Breaks: "what a server that panics may have written is said to have been refused", By: queue("TestTheEndOfASessionLeavesItOpenWhatWasWritten"),
-			Edits: []Edit{{dir + "queue/queue.go", `case !errors.As(err, &answer), postgres.EndsSession(answer):`, `case !errors.As(err, &answer):`}, {dir + "queue/queue.go", `	"orderflow.example/kit/postgres"
-`, ``}},
+			Edits: []Edit{{dir + "queue/queue.go", `case !errors.As(err, &answer), postgres.EndsSession(answer):`, `case !errors.As(err, &answer):`}},
 		},
 		{
 			Breaks: "what a pooler says to who waits for a connection leaves it open what was written", By: queue("TestTheEndOfASessionLeavesItOpenWhatWasWritten"),
