@@ -249,7 +249,7 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{api + "/internal/httpapi/redrive.go", `len(chosen)-done.Tried`, `len(chosen)-len(chosen)`}},
 		},
 		{
-			Breaks: "dead letters are changed without the token", By: goTest(api, ".", "TestChangingDeadLettersNeedsTheToken"),
+			Breaks: "dead letters are changed without the token", By: goTest(api, ".", "TestTheAdminsCallsNeedTheToken"),
 			Edits: []Edit{{api + "/internal/httpapi/access.go", `found |= subtle.ConstantTimeCompare(`, `found |= 1 | subtle.ConstantTimeCompare(`}},
 		},
 	}

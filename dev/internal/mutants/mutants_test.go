@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,9 @@ func TestEveryMutantApplies(t *testing.T) {
 		if _, err := m.changed(root); err != nil {
 			t.Errorf("%s: %v", m.Breaks, err)
 		}
+		if !m.By.exists(t, root) {
+			t.Errorf("%s: there is no %s", m.Breaks, m.By)
+		}
 		if m.Quick {
 			quick++
 		}
@@ -38,6 +42,26 @@ func TestEveryMutantApplies(t *testing.T) {
 	if len(seen) < 60 || quick < 8 || quick > len(seen)/8 { // the quick ones run before every change
 		t.Errorf("%d mutants, %d of them quick", len(seen), quick)
 	}
+}
+
+// exists says whether there is such a test, in the files of its package.
+func (t Test) exists(tb testing.TB, root string) bool {
+	tb.Helper()
+	if t.Suite != "" {
+		_, err := os.Stat(filepath.Join(root, "deploy/helm/orderflow", t.Suite))
+		return err == nil
+	}
+	files, err := filepath.Glob(filepath.Join(root, t.Module, t.Package, "*_test.go"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return strings.Contains(string(text), "func "+t.Name+"(")
+	})
 }
 
 func TestSelectMutants(t *testing.T) {
