@@ -4,6 +4,7 @@ package mutants
 func yearsMutants() []Mutant {
 	const (
 		retention = "services/api/internal/schema/migrations/00017_retention.sql" // has the search and both kinds of retention anew
+		years     = "services/api/internal/schema/migrations/00012_years.sql"     // has who may do so
 		seeing    = "services/api/internal/schema/migrations/00016_seeing.sql"    // has without_message and requeue anew
 		schema    = "services/api/internal/schema/"
 	)
@@ -170,6 +171,36 @@ func yearsMutants() []Mutant {
 			Breaks: "a step of retention waits for whoever has locked an order",
 			Edits:  []Edit{{retention, "            for update of o skip locked\n", ""}},
 			By:     schemaTest("TestAStepWaitsForNobody"),
+		},
+		{
+			Breaks: "a step of retention waits for whoever has locked a dead letter",
+			Edits:  []Edit{{retention, "limit $3 for update skip locked", "limit $3 for update"}},
+			By:     schemaTest("TestAStepWaitsForNobody"),
+		},
+		{
+			Breaks: "a step of retention waits for whoever has locked a dead order that has no letter",
+			Edits:  []Edit{{retention, "and o.status = 'dead' order by o.id for update skip locked", "and o.status = 'dead' order by o.id for update"}},
+			By:     schemaTest("TestAStepWaitsForNobody"),
+		},
+		{
+			Breaks: "every role may delete all completed orders",
+			Edits:  []Edit{{years, "revoke execute on function orderflow.expire_orders(text, timestamptz, integer, interval)       from public;\n", ""}},
+			By:     schemaTest("TestNothingThatHasTheOwnersRightsIsForEverybody"),
+		},
+		{
+			Breaks: "every role may delete all dead letters",
+			Edits:  []Edit{{years, "revoke execute on function orderflow.expire_dead_letters(text, timestamptz, integer, interval) from public;", ""}},
+			By:     schemaTest("TestEachRoleCanDoJustItsPart"),
+		},
+		{
+			Breaks: "every role may requeue orders",
+			Edits:  []Edit{{years, "revoke execute on function orderflow.requeue(text, bigint[], timestamptz)                           from public;\n", ""}},
+			By:     schemaTest("TestEachRoleCanDoJustItsPart"),
+		},
+		{
+			Breaks: "the api's role may not see how far retention has come",
+			Edits:  []Edit{{schema + "grants.go", "		grant{on: onTable, object: retentionTable, privileges: []string{\"select\"}},\n", ""}},
+			By:     schemaTest("TestEachRoleCanDoJustItsPart"),
 		},
 		{
 			Breaks: "an order that a trigger keeps is counted as deleted",

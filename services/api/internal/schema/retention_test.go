@@ -175,16 +175,32 @@ func TestAPassThatIsDueLaterThanAfterARestIsDue(t *testing.T) {
 // What somebody has locked is left for the next pass: a step waits for nobody.
 func TestAStepWaitsForNobody(t *testing.T) {
 	t.Parallel()
-	db := migrated(t, schema.InstallSQL)
-	db.completed(4)
-	other := connect(t, db.cfg)
-	mustExec(t, other, `begin; select from orders where id = 2 for update`)
-	mustExec(t, db.conn, `set lock_timeout = '1ms'`)
-	db.expire("expire_orders")
-	wantTable(t, db.conn, `select id from orders`, "2")
-	mustExec(t, other, `rollback`)
-	db.expire("expire_orders")
-	wantTable(t, db.conn, `select id from orders`, "")
+	for name, test := range map[string]struct{ made, locked, left, function string }{
+		"completed orders": {`select`, `orders where id = 2`, `select id from orders`, "expire_orders"},
+		"dead letters": {
+			`delete from orders; select pgmq.send('Order-Queue_dlq', '[]') from generate_series(1, 4); update pgmq."q_order-queue_dlq" set enqueued_at = now() - interval '2 hours'`,
+			`pgmq."q_order-queue_dlq" where msg_id = 2`, `select msg_id from pgmq."q_order-queue_dlq"`, "expire_dead_letters",
+		},
+		"dead orders that have no letter": {
+			`update orders set status = 'dead', completed_at = null, dead_at = now() - interval '2 hours'`,
+			`orders where id = 2`, `select id from orders`, "expire_dead_letters",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := migrated(t, schema.InstallSQL)
+			db.completed(4)
+			mustExec(t, db.conn, test.made)
+			other := connect(t, db.cfg)
+			mustExec(t, other, `begin; select from `+test.locked+` for update`)
+			mustExec(t, db.conn, `set lock_timeout = '1ms'`)
+			db.expire(test.function)
+			wantTable(t, db.conn, test.left, "2")
+			mustExec(t, other, `rollback`)
+			db.expire(test.function)
+			wantTable(t, db.conn, test.left, "")
+		})
+	}
 }
 
 func TestADeletionThatATriggerKeepsIsAnError(t *testing.T) {

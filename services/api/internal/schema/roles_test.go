@@ -104,6 +104,13 @@ const (
 	writeFindings = `insert into orderflow.findings (queue, claimed_at) values ('jobs', now()) on conflict (queue) do update set claimed_at = excluded.claimed_at`
 	readFindings  = `select findings from orderflow.findings`
 	notify        = `select pg_notify('orderflow_jobs', '')`
+	expireOrders  = `select orderflow.expire_orders('jobs', clock_timestamp(), 1, '0s')`
+	expireDead    = `select orderflow.expire_dead_letters('jobs', clock_timestamp(), 1, '0s')`
+	readRetention = `select due_at from orderflow.retention`
+	search        = `select orderflow.look_for_stranded('jobs', 1)`
+	stranded      = `select orderflow.without_message('jobs', '{1}')`
+	strandedByID  = `select orderflow.without_message_by_id('jobs', '{1}')`
+	requeue       = `select orderflow.requeue('jobs', '{1}', clock_timestamp())`
 )
 
 // Every statement is tried by every role, so that a right given by mistake shows as much as one that is missing.
@@ -115,6 +122,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 		holders, metrics, metricsAll, version, fakeVersion, createQueue, dropQueue, createTable, dropOrders, listen, notify,
 		saysHowItIs, readProcesses, fakeProcess, dropProcess, writeSample, readSamples, countOrders, writeFindings, readFindings,
 		readGate, openBreaker, deleteGate, pauseQueue, resumeQueue, readHistory, forgeHistory, noteHistory,
+		expireOrders, expireDead, readRetention, search, stranded, strandedByID, requeue,
 	}
 	everyone := []string{readOrders, readGate, peek, readDead, metrics, metricsAll, version, listen, notify}
 
@@ -124,7 +132,10 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 			role schema.Role
 			may  []string
 		}{
-			{roles.API, []string{saysHowItIs, readProcesses, dropProcess, writeSample, readSamples, countOrders, readFindings, readHistory, countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue}},
+			{roles.API, []string{
+				saysHowItIs, readProcesses, dropProcess, writeSample, readSamples, countOrders, readFindings, readHistory, countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue,
+				expireOrders, expireDead, readRetention, search, stranded, strandedByID, requeue,
+			}},
 			{roles.Consumer, []string{countsOrders, saysHowItIs, writeFindings, readFindings, noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
 			{roles.Metrics, []string{readProcesses, readSamples, readFindings, readHistory, countsOrders, holders}},
 		} {
@@ -153,6 +164,15 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 }
 
 var errUndo = errors.New("undo what was only tried")
+
+// Postgres lets everybody execute a new function. What runs with the owner's rights is for those whom it was granted to.
+func TestNothingThatHasTheOwnersRightsIsForEverybody(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, schema.InstallSQL)
+	const functions = `select count(*) > 10, string_agg(p.oid::regprocedure::text, ', ') filter (where has_function_privilege('public', p.oid, 'execute'))
+		from pg_proc p where p.pronamespace = 'orderflow'::regnamespace and p.prosecdef`
+	wantTable(t, db.conn, functions, "t|∅")
+}
 
 func TestTheConsumersPartOfADatabaseOfTwoQueuesIsItsOwn(t *testing.T) {
 	t.Parallel()
