@@ -90,6 +90,14 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "audit/audit.go", `if err := a.probeGaps(ctx); err != nil {`, `if err := ctx.Err(); err != nil {`}},
 		},
 		{
+			Breaks: "of too many ids between the run's own, only the first are looked at", By: goTest(loadgen, "./internal/audit", "TestDuplicatesWithoutAKeyAreSeenAmongTooManyIds"),
+			Edits: []Edit{{dir + "audit/gaps.go", `i*every + rand.Int64N(min(every, all-i*every))`, `i + rand.Int64N(1)`}},
+		},
+		{
+			Breaks: "of too many ids between the run's own, those are looked at that stand at regular intervals", By: goTest(loadgen, "./internal/audit", "TestDuplicatesWithoutAKeyAreSeenAmongTooManyIds"),
+			Edits: []Edit{{dir + "audit/gaps.go", `i*every + rand.Int64N(min(every, all-i*every))`, `i*every + rand.Int64N(1)`}},
+		},
+		{
 			Breaks: "that the queue was empty before the run is taken for its end", By: goTest(loadgen, "./internal/audit", "TestAnEmptyQueueOfThePastIsNoReasonToStopLooking"),
 			Edits: []Edit{{dir + "audit/audit.go", `!q.AsOf.Before(a.newest)`, `true`}},
 		},
