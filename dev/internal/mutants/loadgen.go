@@ -98,6 +98,10 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "audit/gaps.go", `i*every + rand.Int64N(min(every, all-i*every))`, `i*every + rand.Int64N(1)`}},
 		},
 		{
+			Breaks: "the last look is at the orders that were left alone", By: goTest(loadgen, "./internal/audit", "TestTheLastLookIsAtAllOrders"),
+			Edits: []Edit{{dir + "audit/audit.go", `if !list || !a.nothingMoreComes(begun) {`, `if !a.nothingMoreComes(begun) {`}},
+		},
+		{
 			Breaks: "that the queue was empty before the run is taken for its end", By: goTest(loadgen, "./internal/audit", "TestAnEmptyQueueOfThePastIsNoReasonToStopLooking"),
 			Edits: []Edit{{dir + "audit/audit.go", `!q.AsOf.Before(a.newest)`, `true`}},
 		},

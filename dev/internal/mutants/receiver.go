@@ -93,6 +93,20 @@ func receiverMutants() []Mutant {
 			Edits: []Edit{{loadgen + "/internal/report/judge.go", `s.Faults = append(s.Faults, "receiver: "+fault)`, `_ = fault`}},
 		},
 		{
+			Breaks: "no receiver is asked for its account", Quick: true, By: command("TestAnAuditAsksTheReceiver"),
+			Edits: []Edit{{loadgen + "/internal/app/run.go", `if err == nil && r.cfg.ReceiverURL != "" {`, `if err == nil && r.cfg.ReceiverURL == "-" {`}},
+		},
+		{
+			Breaks: "what the receiver found is left out of the summary", By: command("TestAnAuditAsksTheReceiver"),
+			Edits: []Edit{{loadgen + "/internal/app/summary.go", `	summary.Receiver = r.received
+`, ``}},
+		},
+		{
+			Breaks: "a receiver that is asked for a run's account gives that of all orders", By: command("TestAnAuditAsksTheReceiver"),
+			Edits: []Edit{{dir + "control.go", `		run = asked
+`, ``}},
+		},
+		{
 			Breaks: "chaos passes orders that never arrived", Quick: true, By: judge,
 			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(o.Never == 0, `, `r.check(true, `}},
 		},

@@ -23,6 +23,7 @@ import (
 	"orderflow.example/kit/listen"
 	"orderflow.example/services/loadgen/internal/app"
 	"orderflow.example/services/loadgen/internal/faultyapi"
+	"orderflow.example/services/loadgen/internal/orders"
 	"orderflow.example/services/loadgen/internal/receive"
 )
 
@@ -117,7 +118,7 @@ func (h webhook) status(t *testing.T, url string) int {
 	return resp.StatusCode
 }
 
-// accepted makes orders at an api and returns the webhooks that tell of them.
+// accepted makes orders of the run "hooks" at an api and returns the webhooks that tell of them.
 func accepted(t *testing.T, n int) (*faultyapi.Server, []webhook) {
 	t.Helper()
 	api := &faultyapi.Server{}
@@ -127,30 +128,36 @@ func accepted(t *testing.T, n int) (*faultyapi.Server, []webhook) {
 	t.Cleanup(func() { _ = api.Close() })
 	webhooks := make([]webhook, n)
 	for i := range n {
-		body := fmt.Sprintf(`{"customer_name":"Customer %d","product_name":"Lamp","quantity":%d,"price":%d.50}`, i, i+1, i)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, api.URL+"/orders", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Idempotency-Key", fmt.Sprintf("hooks-0-%09d", i))
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var o struct {
-			ID      int64           `json:"id"`
-			Created json.RawMessage `json:"created_at"`
-		}
-		err = errors.Join(json.NewDecoder(resp.Body).Decode(&o), resp.Body.Close())
-		if err != nil || resp.StatusCode != http.StatusCreated {
-			t.Fatal(resp.Status, err)
-		}
-		webhooks[i] = webhook{secret, fmt.Sprintf("msg_%d", o.ID), fmt.Sprintf(
-			`{"type":"order.accepted","timestamp":%s,"data":{"order_id":%d,"customer_name":"Customer %d","product_name":"Lamp","quantity":%d,"price":%d.5,"created_at":%s}}`,
-			o.Created, o.ID, i, i+1, i, o.Created)}
+		webhooks[i] = acceptedOne(t, api, fmt.Sprintf("hooks-0-%09d", i), orders.Data{Customer: fmt.Sprintf("Customer %d", i), Product: "Lamp", Quantity: i + 1, Price: float64(i) + .5})
 	}
 	return api, webhooks
+}
+
+// acceptedOne makes an order and returns its webhook.
+func acceptedOne(t *testing.T, api *faultyapi.Server, key string, d orders.Data) webhook {
+	t.Helper()
+	body := fmt.Sprintf(`{"customer_name":%q,"product_name":%q,"quantity":%d,"price":%.2f}`, d.Customer, d.Product, d.Quantity, d.Price)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, api.URL+"/orders", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", key)
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o struct {
+		ID      int64           `json:"id"`
+		Created json.RawMessage `json:"created_at"`
+	}
+	err = errors.Join(json.NewDecoder(resp.Body).Decode(&o), resp.Body.Close())
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatal(resp.Status, err)
+	}
+	return webhook{secret, fmt.Sprintf("msg_%d", o.ID), fmt.Sprintf(
+		`{"type":"order.accepted","timestamp":%s,"data":{"order_id":%d,"customer_name":%q,"product_name":%q,"quantity":%d,"price":%g,"created_at":%s}}`,
+		o.Created, o.ID, d.Customer, d.Product, d.Quantity, d.Price, o.Created)}
 }
 
 func TestRepetitionsAreCountedAndAllowed(t *testing.T) {
@@ -235,6 +242,42 @@ func TestEachBrokenPromiseFails(t *testing.T) {
 			code, stdout := r.stop()
 			if code != app.ExitThresholds || !strings.HasSuffix(lastLine(stdout), c.line) || !strings.Contains(stdout, "FAULT        "+c.fault) {
 				t.Errorf("exit code %d\n%s\nwant %s, and %s", code, stdout, c.line, c.fault)
+			}
+		})
+	}
+}
+
+// An audit asks the receiver for its account of the run's orders, and of no others: those of another run never arrive here.
+func TestAnAuditAsksTheReceiver(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		left    int // of the webhooks, these are not sent
+		code    int
+		account string
+		fault   string
+	}{
+		"all arrived":       {0, app.ExitOK, "accepted=5 completed=5 dead=0 once=5 repeated=0 never=0", ""},
+		"one never arrived": {1, app.ExitThresholds, "accepted=5 completed=5 dead=0 once=4 repeated=0 never=1", "receiver: 1 completed and never arrived"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api, _ := accepted(t, 0)
+			r := start(t, "API_URL", api.URL)
+			for n := range 5 {
+				acceptedOne(t, api, fmt.Sprintf("other-0-%09d", n), orders.Of(n))
+				hook := acceptedOne(t, api, fmt.Sprintf("hooks-0-%09d", n), orders.Of(n))
+				if n < c.left {
+					continue
+				}
+				if status := hook.status(t, r.url); status != http.StatusOK {
+					t.Fatal(status)
+				}
+			}
+			settings := map[string]string{"API_URL": api.URL, "RECEIVER_URL": r.second, "LOG_FORMAT": "json", "PROGRESS": "off"}
+			var stdout, stderr bytes.Buffer
+			code := app.New("test").Run(t.Context(), []string{"audit", "--run", "hooks"}, func(name string) (string, bool) { v, ok := settings[name]; return v, ok }, &stdout, &stderr, nil)
+			if code != c.code || !strings.Contains(stdout.String(), "receiver     "+c.account) || strings.Contains(stdout.String(), "FAULT") != (c.fault != "") || !strings.Contains(stdout.String(), c.fault) {
+				t.Errorf("exit code %d, want %d, %s, %q\n%s\n%s", code, c.code, c.account, c.fault, &stdout, &stderr)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/audit"
@@ -118,4 +119,31 @@ func TestDuplicatesWithoutAKeyAreSeenAmongTooManyIds(t *testing.T) {
 			t.Errorf("%s: it took %d requests", name, r.Requests)
 		}
 	}
+}
+
+// The last look is at all orders, and not only at those that were left: one that had been completed may have had a second effect meanwhile.
+func TestTheLastLookIsAtAllOrders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := &lateEffect{newTable()}
+		for range 1500 { // more than one page: so the one that is left is asked for by its id
+			api.own()
+		}
+		api.rows[0].Status, api.rows[0].CompletedAt = "pending", time.Time{}
+		r, err := audit.New(api, audit.DefaultOptions(time.Minute), audit.Part{Keys: api.keys, Ledger: api.ledger}).Run(t.Context())
+		if err != nil || r.Completed != 1500 || r.Duplicated != 1 {
+			t.Errorf("%v: %s", err, r.String())
+		}
+	})
+}
+
+// lateEffect is an api that completes its first order when it is asked for it, and has its second order processed again by then.
+type lateEffect struct{ *table }
+
+func (l *lateEffect) Order(ctx context.Context, id int64) (client.Order, bool, error) {
+	if id == 1 {
+		l.rows[0].Status, l.rows[0].CompletedAt = "completed", time.Now()
+		l.rows[1].Effects = 2
+	}
+	return l.table.Order(ctx, id)
 }
