@@ -107,9 +107,6 @@ func besides(conn *pgconn.PgConn, config *pgconn.Config) *pgconn.Config {
 			break
 		}
 	}
-	if !encrypted {
-		other.TLSConfig = nil
-	}
 	other.Fallbacks, other.AfterConnect, other.ValidateConnect = nil, nil, nil
 	dial := config.DialFunc
 	other.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, at.Network(), at.String()) }
