@@ -1,6 +1,9 @@
 package listen
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // Rest sets how long a connection must have been idle to be the first that is closed.
 func (l *Listener) Rest(resting time.Duration) { l.resting = resting }
@@ -19,3 +22,12 @@ func (c *Conn) Unread() bool { return ready(c.Conn, false) }
 
 // Writing tells whether the server is sending something.
 func (c *Conn) Writing() bool { return c.state.Load()&turnMask == writing }
+
+// Shortage is one that no listener has.
+type Shortage struct{ of shortage }
+
+// Begins is how long to wait after an attempt that failed.
+func (s *Shortage) Begins(log *slog.Logger, err error) time.Duration { return s.of.begins(log, err) }
+
+// Ends is an attempt that succeeded.
+func (s *Shortage) Ends(log *slog.Logger) { s.of.ends(log) }

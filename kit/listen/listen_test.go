@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -100,9 +101,26 @@ func TestPassingErrorsAreWaitedOutAndSaidOnce(t *testing.T) {
 	for _, err := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM} {
 		l, log := bound(t, 10, err, err, err)
 		_, server := connect(t, l)
+		connect(t, l) // which is no news
 		if server == nil || log.Count("cannot be accepted") != 1 || log.Count("are accepted again") != 1 || log.Count("failed=3") != 1 || l.Stats().Failed != 3 {
 			t.Errorf("%v: the log is %s", err, log)
 		}
+	}
+}
+
+// While a shortage lasts there is a try each second, so that who comes after it is not kept waiting; the next one begins with short waits again.
+func TestAShortageIsLookedAtEachSecond(t *testing.T) {
+	t.Parallel()
+	var shortage listen.Shortage
+	for range 2 {
+		var waits []time.Duration
+		for range 12 {
+			waits = append(waits, shortage.Begins(slog.New(slog.DiscardHandler), syscall.EMFILE)/time.Millisecond)
+		}
+		if want := []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000, 1000}; !slices.Equal(waits, want) {
+			t.Errorf("the waits are %d ms, want %d", waits, want)
+		}
+		shortage.Ends(slog.New(slog.DiscardHandler))
 	}
 }
 

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -288,6 +289,37 @@ func TestModesOfTLS(t *testing.T) {
 		got.tls, got.verified, got.fallback = c.TLSConfig != nil, c.TLSConfig != nil && !c.TLSConfig.InsecureSkipVerify, len(c.Fallbacks) > 0
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+// Versions that the address forbids are not spoken to any host, and the system's own limits hold where it says nothing.
+func TestVersionsOfTLS(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string][2]uint16{
+		"":                                 {0, 0},
+		"ssl_min_protocol_version=TLSv1.3": {tls.VersionTLS13, 0},
+		"ssl_max_protocol_version=TLSv1.2": {0, tls.VersionTLS12},
+		"ssl_min_protocol_version=TLSv1.2&ssl_max_protocol_version=TLSv1.3": {tls.VersionTLS12, tls.VersionTLS13},
+	} {
+		a, err := postgres.Parse("postgres://u@a,b/d?sslmode=prefer&" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := a.Config("test", time.Second)
+		all := []*tls.Config{c.TLSConfig}
+		for _, f := range c.Fallbacks {
+			if f.TLSConfig != nil {
+				all = append(all, f.TLSConfig)
+			}
+		}
+		if len(all) != 2 {
+			t.Fatalf("%d ways with TLS to two hosts", len(all))
+		}
+		for i, way := range all {
+			if got := [2]uint16{way.MinVersion, way.MaxVersion}; got != want {
+				t.Errorf("%s: versions %x to host %d, want %x", query, got, i, want)
+			}
 		}
 	}
 }

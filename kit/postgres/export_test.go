@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/jackc/pgx/v5/pgconn"
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
 
 // RouteOf makes a route for hosts that are names.
 func RouteOf(hosts ...string) *Route { return &Route{several: len(hosts) > 1, hosts: hosts} }
@@ -14,3 +18,14 @@ func (r *Route) Open() int {
 
 // Apply lets a test give a route names that mean what it likes.
 func (r *Route) Apply(config *pgconn.Config) { r.apply(config) }
+
+// Hold lets an address that was found to be silent be passed over for as long as a test takes; false: it was not, so far.
+func (r *Route) Hold(address string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, silent := r.passed[address]
+	if silent {
+		r.passed[address] = time.Now().Add(time.Hour)
+	}
+	return silent
+}

@@ -94,6 +94,48 @@ func TestASilentFirstHostCostsItsTimeLimitOnce(t *testing.T) {
 	}
 }
 
+// While no host takes writes, the silent one before the others costs the attempts of some seconds one time limit, and not each of them its own.
+func TestASilentHostIsPassedOverWhileNoneTakesWrites(t *testing.T) {
+	t.Parallel()
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	u := database(t)
+	proxy := testdb.Proxy(t, u.String())
+	u.Host, u.RawQuery = silent.Addr().String()+","+hostOf(t, proxy), "sslmode=disable"
+	config, err := pgx.ParseConfig(u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dials atomic.Int64
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, at string) (net.Conn, error) {
+		if at == silent.Addr().String() {
+			dials.Add(1)
+		}
+		return dial(ctx, network, at)
+	}
+	route := postgres.RouteOf("one", "another")
+	route.Apply(&config.Config)
+	proxy.Refuse()
+	config.ConnectTimeout = time.Second
+	if _, err := pgx.ConnectConfig(t.Context(), config); err == nil {
+		t.Fatal("connected to nothing")
+	}
+	await.True(t, "that the first host says nothing is noticed", func() bool { return route.Hold(silent.Addr().String()) })
+	if _, err := pgx.ConnectConfig(t.Context(), config); err == nil {
+		t.Fatal("connected to nothing")
+	}
+	proxy.Accept()
+	config.ConnectTimeout = await.Limit()
+	connectTo(t, config)
+	if n := dials.Load(); n != 1 {
+		t.Errorf("the silent host was tried %d times", n)
+	}
+}
+
 // While the server that took writes is there, nobody looks elsewhere; when it is gone, all are tried again.
 func TestConnectionsStayTogether(t *testing.T) {
 	t.Parallel()
@@ -213,9 +255,10 @@ func TestTheOnlyServerIsUsedWhateverHappened(t *testing.T) {
 	connectTo(t, config)
 }
 
-// A name that stands for another server by now leads there, although the one before still answers.
-func TestANameThatMovesIsFollowed(t *testing.T) {
-	t.Parallel()
+// named is a database that a name leads to, first at one address of this machine and then, when a test likes, at another one. The answer is
+// the name server's.
+func named(t *testing.T) (config *pgx.ConnConfig, route *postgres.Route, port string, answer *nameServer) {
+	t.Helper()
 	u := database(t)
 	host, port, err := net.SplitHostPort(u.Host)
 	if err != nil {
@@ -228,17 +271,29 @@ func TestANameThatMovesIsFollowed(t *testing.T) {
 	if err != nil {
 		t.Skip("this machine has only one loopback address:", err)
 	}
-	defer other.Close()
+	t.Cleanup(func() { _ = other.Close() })
 	go forward(t.Context(), other, u.Host)
 	u.Host, u.RawQuery = "orders-db.invalid:"+port, "sslmode=disable"
-	config, err := pgx.ParseConfig(u.String())
+	config, err = pgx.ParseConfig(u.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := "127.0.0.1" // the name server's answer
-	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{now}, nil }
-	route := postgres.RouteOf("orders-db.invalid")
+	answer = &nameServer{addresses: []string{"127.0.0.1"}}
+	config.LookupFunc = func(context.Context, string) ([]string, error) { return answer.addresses, answer.err }
+	route = postgres.RouteOf("orders-db.invalid")
 	route.Apply(&config.Config)
+	return config, route, port, answer
+}
+
+type nameServer struct {
+	addresses []string
+	err       error
+}
+
+// A name that stands for another server by now leads there, although the one before still answers.
+func TestANameThatMovesIsFollowed(t *testing.T) {
+	t.Parallel()
+	config, route, port, answer := named(t)
 	before, at := connectTo(t, config)
 	if at != "127.0.0.1:"+port {
 		t.Fatal(at)
@@ -246,7 +301,13 @@ func TestANameThatMovesIsFollowed(t *testing.T) {
 	if route.Refresh(t.Context()) || !route.Leads(before.PgConn()) {
 		t.Error("the name still leads to where the connection does")
 	}
-	now = "127.0.0.2"
+	for _, nothing := range []nameServer{{err: errors.New("the name server is away")}, {}} {
+		*answer = nothing
+		if route.Refresh(t.Context()) || !route.Leads(before.PgConn()) {
+			t.Errorf("a connection that works is given up because the name leads nowhere just now: %v", nothing.err)
+		}
+	}
+	*answer = nameServer{addresses: []string{"127.0.0.2"}}
 	if !route.Refresh(t.Context()) {
 		t.Error("nobody notices that the name leads elsewhere")
 	}
@@ -255,6 +316,17 @@ func TestANameThatMovesIsFollowed(t *testing.T) {
 	}
 	if current, _ := route.Current(); !route.Moved(before.PgConn()) || current.String() != "orders-db.invalid:"+port+" (127.0.0.2:"+port+")" {
 		t.Errorf("%s", current)
+	}
+}
+
+// Whoever connects finds by himself that the name has moved: the address that it led to may be gone for good.
+func TestWhoConnectsFollowsANameThatMoved(t *testing.T) {
+	t.Parallel()
+	config, _, port, answer := named(t)
+	connectTo(t, config)
+	*answer = nameServer{addresses: []string{"127.0.0.2"}}
+	if _, at := connectTo(t, config); at != "127.0.0.2:"+port {
+		t.Errorf("%s, where the name led before", at)
 	}
 }
 

@@ -286,6 +286,23 @@ func TestWhatTheCollectorRejectsIsSaid(t *testing.T) {
 	}
 }
 
+// Who is sent elsewhere does not go: the spans are for the collector that was named, and the headers may be secrets.
+func TestSpansAreNotTakenElsewhere(t *testing.T) {
+	collector, elsewhere := otlptest.New(t), otlptest.New(t)
+	tracer, log := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret", "OTEL_BSP_SCHEDULE_DELAY": "1"})
+	collector.Answer(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	})
+	_, span := begin(tracer, "")
+	span.End()
+	await.True(t, "the batch is refused, or has gone elsewhere", func() bool {
+		return strings.Contains(log.String(), "307 Temporary Redirect") || len(elsewhere.Headers()) > 0
+	})
+	if n := len(elsewhere.Headers()); n > 0 {
+		t.Errorf("%d requests came to another one", n)
+	}
+}
+
 // What was refused for a while is sent again, and the end does not wait for a collector that hangs.
 func TestABatchIsTriedAgain(t *testing.T) {
 	collector := otlptest.New(t)

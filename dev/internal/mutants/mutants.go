@@ -78,6 +78,7 @@ func All() []Mutant {
 		screenMutants(),
 		probeMutants(),
 		deployMutants(),
+		kitMutants(),
 	)
 }
 

@@ -1,0 +1,52 @@
+package mutants
+
+// kitMutants break what the services share: how they get to the database, accept connections and send traces.
+func kitMutants() []Mutant {
+	const (
+		address    = "kit/postgres/address.go"
+		parameters = "kit/postgres/parameters.go"
+		route      = "kit/postgres/route.go"
+		listener   = "kit/listen/listener.go"
+	)
+	postgres := func(test string) Test { return goTest("kit", "./postgres", test) }
+	listen := func(test string) Test { return goTest("kit", "./listen", test) }
+	return []Mutant{
+		{
+			Breaks: "who connects stays where a name led before it moved", By: postgres("TestWhoConnectsFollowsANameThatMoved"),
+			Edits: []Edit{{route, `err == nil && r.names[host] == ""`, `err != nil && r.names[host] == ""`}},
+		},
+		{
+			Breaks: "a connection that works is given up when the name server is away", By: postgres("TestANameThatMovesIsFollowed"),
+			Edits: []Edit{{route, `		found, err := lookup(ctx, host)
+		if err != nil || len(found) == 0 {
+			return false
+		}
+		r.note`, `		found, _ := lookup(ctx, host)
+		r.note`}},
+		},
+		{
+			Breaks: "while nobody takes writes each attempt waits for the silent host", By: postgres("TestASilentHostIsPassedOverWhileNoneTakesWrites"),
+			Edits: []Edit{{route, `return r.others(address) && time.Now().Before(r.passed[address])`, `return false`}},
+		},
+		{
+			Breaks: "the first host is spoken to in any version of TLS", By: postgres("TestVersionsOfTLS"),
+			Edits: []Edit{{parameters, "	limit(config.TLSConfig)\n", ``}},
+		},
+		{
+			Breaks: "a server that has vanished is waited for as long as the system likes", By: postgres("TestTheAddressSaysHowLongSilenceMayLast"),
+			Edits: []Edit{{address, "	config.DialFunc = a.keep.Dial\n", ``}},
+		},
+		{
+			Breaks: "after a long shortage nobody is accepted for hours", By: listen("TestAShortageIsLookedAtEachSecond"),
+			Edits: []Edit{{listener, `const longestWait = time.Second`, `const longestWait = time.Hour`}},
+		},
+		{
+			Breaks: "after a shortage each connection is news", By: listen("TestPassingErrorsAreWaitedOutAndSaidOnce"),
+			Edits: []Edit{{listener, "		s.failed = 0\n", ``}},
+		},
+		{
+			Breaks: "spans and their secret headers go wherever a collector says", By: goTest("kit", "./tracing", "TestSpansAreNotTakenElsewhere"),
+			Edits: []Edit{{"kit/tracing/client.go", "			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },\n", ``}},
+		},
+	}
+}
