@@ -192,6 +192,15 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "config/load.go", ` && c.audits(command)`, ``}},
 		},
 		{
+			Breaks: "an audit may have no request under way, and hangs", Quick: true, By: goTest(loadgen, "./internal/config", "TestEveryNumberHasBounds"),
+			Edits: []Edit{{dir + "config/load.go", `c.AuditConcurrency, 1, 256`, `c.AuditConcurrency, 0, 256`}},
+		},
+		{
+			Breaks: "nothing bounds the requests under way", By: goTest(loadgen, "./internal/config", "TestEveryNumberHasBounds"),
+			Edits: []Edit{{dir + "config/load.go", `	env.Between(p, "MAX_IN_FLIGHT", c.MaxInFlight, 1, 20_000)
+`, ``}},
+		},
+		{
 			Breaks: "a listing that shows other orders than asked for is believed", By: goTest(loadgen, "./internal/audit", "TestAListingThatBreaksItsContractEndsTheAudit"),
 			Edits: []Edit{{dir + "client/read.go", `if !strings.HasPrefix(o.Key, prefix) {`, `if !strings.HasPrefix(o.Key, "") {`}},
 		},

@@ -93,6 +93,10 @@ func receiverMutants() []Mutant {
 			Edits: []Edit{{loadgen + "/internal/report/judge.go", `s.Faults = append(s.Faults, "receiver: "+fault)`, `_ = fault`}},
 		},
 		{
+			Breaks: "a receiver may be told to remember nothing", By: command("TestEveryNumberHasBounds"),
+			Edits: []Edit{{dir + "config.go", `c.MaxMessages >= 1 && `, `c.MaxMessages >= 0 && `}},
+		},
+		{
 			Breaks: "no receiver is asked for its account", Quick: true, By: command("TestAnAuditAsksTheReceiver"),
 			Edits: []Edit{{loadgen + "/internal/app/run.go", `if err == nil && r.cfg.ReceiverURL != "" {`, `if err == nil && r.cfg.ReceiverURL == "-" {`}},
 		},

@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -188,6 +189,37 @@ func TestADurationWithoutAUnitIsSaidToBeOne(t *testing.T) {
 	_, err := load("run", "DURATION", "30")
 	if err == nil || !strings.Contains(err.Error(), `DURATION="30": must be a duration such as 90s or 5m (30 what? The unit is missing)`) {
 		t.Error(err)
+	}
+}
+
+// A number without bounds is one with which a program starts and does not work: each has them, at both ends.
+func TestEveryNumberHasBounds(t *testing.T) {
+	t.Parallel()
+	absurd := map[reflect.Type][]string{
+		reflect.TypeFor[int]():           {"-2", "2147483647"},
+		reflect.TypeFor[float64]():       {"-1", "1e300"},
+		reflect.TypeFor[time.Duration](): {"-1s", "2500000h"},
+		reflect.TypeFor[config.Share]():  {"-1%", "95%"},
+	}
+	fromMoreThanZero := regexp.MustCompile(`from (0\.0*)?[1-9]`)
+	numbers := 0
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
+		name, values := field.Tag.Get("envconfig"), absurd[field.Type]
+		if name == "" {
+			continue
+		}
+		if len(values) > 0 && fromMoreThanZero.MatchString(field.Tag.Get("allowed")) {
+			values = append(values[:2:2], "0")
+		}
+		for _, value := range values {
+			numbers++
+			if _, err := load("run", name, value); err == nil || !strings.Contains(err.Error(), name+"=") {
+				t.Errorf("%s=%s: %v", name, value, err)
+			}
+		}
+	}
+	if numbers < 50 {
+		t.Errorf("only %d values were tried", numbers)
 	}
 }
 

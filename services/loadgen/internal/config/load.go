@@ -99,7 +99,11 @@ func (c *Config) check(p *env.Problems, command string) {
 	must("STAGES", len(c.Stages) == 0 || arrivals.NewProfile(c.Rate, c.Stages).Total() > 0, "every rate is 0")
 	env.OneOf(p, "ARRIVALS", c.Arrivals, "constant", "poisson")
 	env.Between(p, "BULK", c.Bulk, 1, 1000)
-	must("POISON_SHARE", c.PoisonShare+c.DuplicateShare <= 0.9, "the shares together are above 90%")
+	larger := "POISON_SHARE"
+	if c.DuplicateShare > c.PoisonShare {
+		larger = "DUPLICATE_SHARE"
+	}
+	must(larger, c.PoisonShare+c.DuplicateShare <= 0.9, "the shares together are above 90%")
 	must("RUN_ID", c.RunID == "" || RunIDForm.MatchString(c.RunID), "")
 	env.Between(p, "JOB_COMPLETION_INDEX", c.Index, 0, 99_999)
 	env.Between(p, "REQUEST_TIMEOUT", c.RequestTimeout, 10*time.Millisecond, 10*time.Minute)

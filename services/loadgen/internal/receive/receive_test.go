@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +22,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/kit/env"
 	"orderflow.example/kit/listen"
 	"orderflow.example/services/loadgen/internal/app"
 	"orderflow.example/services/loadgen/internal/faultyapi"
@@ -70,6 +73,18 @@ func start(t *testing.T, pairs ...string) *running {
 	}
 	t.Cleanup(func() { r.stop() })
 	return r
+}
+
+// load reads settings: names, each with its value.
+func load(pairs ...string) (*receive.Config, error) {
+	return receive.Load(func(name string) (string, bool) {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1], true
+			}
+		}
+		return "", false
+	})
 }
 
 // lastLine is the account's.
@@ -529,6 +544,36 @@ func TestAwayMeansThatNobodyListens(t *testing.T) {
 	})
 }
 
+// A number without bounds is one with which a program starts and does not work: each has them, at both ends.
+func TestEveryNumberHasBounds(t *testing.T) {
+	t.Parallel()
+	absurd := map[reflect.Type][]string{
+		reflect.TypeFor[int]():           {"-2", "2147483647"},
+		reflect.TypeFor[time.Duration](): {"-1s", "2500000h"},
+		reflect.TypeFor[env.Size]():      {"-1", "8589934591GiB"},
+	}
+	fromMoreThanZero := regexp.MustCompile(`from (0\.0*)?[1-9]`)
+	numbers := 0
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[receive.Config]()) {
+		name, values := field.Tag.Get("envconfig"), absurd[field.Type]
+		if name == "" {
+			continue
+		}
+		if len(values) > 0 && fromMoreThanZero.MatchString(field.Tag.Get("allowed")) {
+			values = append(values[:2:2], "0")
+		}
+		for _, value := range values {
+			numbers++
+			if _, err := load("RECEIVER_KEYS", secret, name, value); err == nil || !strings.Contains(err.Error(), name+"=") {
+				t.Errorf("%s=%s: %v", name, value, err)
+			}
+		}
+	}
+	if numbers < 13 {
+		t.Errorf("only %d values were tried", numbers)
+	}
+}
+
 func TestWrongOrdersAndSettingsAreRefused(t *testing.T) {
 	t.Parallel()
 	r := start(t)
@@ -550,7 +595,7 @@ func TestWrongOrdersAndSettingsAreRefused(t *testing.T) {
 		secret + ",whsec_AA": "(key 2 is not base64 after whsec_)",
 		"whsk_" + secret[6:]: "(key 1 is whsk_, which is the sender's: give its public half, whpk_; a consumer's log says it at the start)",
 	} {
-		_, err := receive.Load(func(name string) (string, bool) { return map[string]string{"RECEIVER_KEYS": keys}[name], true })
+		_, err := load("RECEIVER_KEYS", keys)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret[6:]) {
 			t.Errorf("%q: %v, want %s", keys, err, want)
 		}
@@ -559,14 +604,7 @@ func TestWrongOrdersAndSettingsAreRefused(t *testing.T) {
 		"RECEIVER_KEYS": {"RECEIVER_KEYS", "secret"}, "RECEIVER_FAULTS": {"RECEIVER_KEYS", secret, "RECEIVER_FAULTS", "200"},
 		"RUN_ID": {"RECEIVER_KEYS", secret, "RUN_ID", "x"}, "API_URL": {"RECEIVER_KEYS", secret, "API_URL", "localhost"}, "RECEIVER_PORT": {"RECEIVER_KEYS", secret, "RECEIVER_PORT", "-1"},
 	} {
-		_, err := receive.Load(func(name string) (string, bool) {
-			for i := 0; i < len(pairs); i += 2 {
-				if pairs[i] == name {
-					return pairs[i+1], true
-				}
-			}
-			return "", false
-		})
+		_, err := load(pairs...)
 		if err == nil || !strings.Contains(err.Error(), want+"=") || strings.Contains(err.Error(), "secret\"") {
 			t.Errorf("%s: %v", want, err)
 		}
