@@ -6,6 +6,7 @@ const loadgen = "services/loadgen"
 func loadgenMutants() []Mutant {
 	const dir = loadgen + "/internal/"
 	judge := goTest(loadgen, "./internal/report", "TestJudge")
+	measures := goTest(loadgen, "./internal/report", "TestEveryMeasureIsItsOwn")
 	return []Mutant{
 		{
 			Breaks: "dead orders are no fault", Quick: true, By: judge,
@@ -40,6 +41,26 @@ func loadgenMutants() []Mutant {
 			Edits: []Edit{{dir + "report/judge.go", `s.Thresholds = conditions.Evaluate(s.Value)`, `if s.Audit != nil {
 		s.Thresholds = conditions.Evaluate(s.Value)
 	}`}},
+		},
+		{
+			Breaks: "a threshold on dropped arrivals always holds", By: measures,
+			Edits: []Edit{{dir + "report/judge.go", `"dropped": t.Dropped,`, `"dropped": t.Late - t.Late,`}},
+		},
+		{
+			Breaks: "a schedule that was not kept was kept", By: measures,
+			Edits: []Edit{{dir + "report/judge.go", `return l.Kept, l.Intended > 0`, `return 1, true`}},
+		},
+		{
+			Breaks: "whatever was accepted is completed", By: measures,
+			Edits: []Edit{{dir + "report/judge.go", `"completed": a.Completed,`, `"completed": a.Accepted,`}},
+		},
+		{
+			Breaks: "a second's lateness is a thousand", By: measures,
+			Edits: []Edit{{dir + "report/judge.go", `return t.MaxLate / 1000, true`, `return t.MaxLate, true`}},
+		},
+		{
+			Breaks: "no drain takes any time", By: goTest(loadgen, "./internal/audit", "TestTheDrainIsFromTheLastOrderToTheLastCompletion"),
+			Edits: []Edit{{dir + "audit/result.go", `a.finished.Sub(a.created)`, `a.created.Sub(a.finished)`}},
 		},
 		{
 			Breaks: "a threshold without a value holds", By: goTest(loadgen, "./internal/thresholds", "TestConditionsAreReadAndCompared"),

@@ -147,3 +147,18 @@ func (l *lateEffect) Order(ctx context.Context, id int64) (client.Order, bool, e
 	}
 	return l.table.Order(ctx, id)
 }
+
+// The drain is from when the last order was made to when the last one was completed, whichever these are.
+func TestTheDrainIsFromTheLastOrderToTheLastCompletion(t *testing.T) {
+	t.Parallel()
+	api := newTable()
+	for _, x := range []struct{ made, completed time.Duration }{{0, 13 * time.Second}, {10 * time.Second, 11 * time.Second}, {2 * time.Second, 3 * time.Second}} {
+		api.own()
+		o, begun := &api.rows[len(api.rows)-1], api.made.Add(-time.Minute)
+		o.CreatedAt, o.CompletedAt = begun.Add(x.made), begun.Add(x.completed)
+	}
+	r, err := audit.New(api, quick(), audit.Part{Keys: api.keys, Ledger: api.ledger}).Run(t.Context())
+	if err != nil || !r.HasDrain || r.Drain != 3*time.Second || r.E2E.Max() < 12*time.Second {
+		t.Errorf("%v: drain %s (%v), latency up to %s", err, r.Drain, r.HasDrain, r.E2E.Max())
+	}
+}

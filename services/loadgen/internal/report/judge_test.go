@@ -1,9 +1,11 @@
 package report_test
 
 import (
+	"math"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"orderflow.example/services/loadgen/internal/audit"
 	"orderflow.example/services/loadgen/internal/measure"
@@ -106,6 +108,67 @@ func TestNothingThatTheAuditCountsGoesUnjudged(t *testing.T) {
 		reflect.ValueOf(&s.Audit.Figures).Elem().Field(i).SetInt(1)
 		if s.Judge(nil); len(s.Faults) == 0 {
 			t.Errorf("audit.Figures.%s is not judged", name)
+		}
+	}
+}
+
+// histogram has these many milliseconds.
+func histogram(millis ...int) *measure.Histogram {
+	h := measure.NewHistogram()
+	for _, m := range millis {
+		h.Record(time.Duration(m) * time.Millisecond)
+	}
+	return h
+}
+
+// Each measure that a condition may name is its own: no other one's value, and in seconds where it is a time.
+func TestEveryMeasureIsItsOwn(t *testing.T) {
+	t.Parallel()
+	load := func() *report.Load {
+		return &report.Load{
+			Intended: 300, Achieved: 209.5, Kept: 0.75, Stalls: make([]report.StallSeconds, 3),
+			Totals: measure.Totals{
+				Accepted: 201, Unknown: 202, Refused: 203, Failed: 204, Tries: 816, Retries: 205, Late: 207, Dropped: 46, Due: 414, MaxLate: 1234,
+				Wrong: map[string]measure.Special{"poison": {Wrong: 200}, "duplicate": {Wrong: 6}},
+			},
+		}
+	}
+	both, sent := &report.Summary{}, &report.Summary{}
+	both.SetLoad(load(), histogram(10, 30), histogram(40, 60))
+	sent.SetLoad(load(), histogram(), histogram())
+	both.SetAudit(&audit.Result{
+		Figures: audit.Figures{Accepted: 101, Completed: 102, Dead: 103, Lost: 104, Duplicated: 105, Stuck: 106, Refused: 108, Unknown: audit.Unknown{Orders: 107}},
+		E2E:     histogram(70, 90), Drain: 12 * time.Second, HasDrain: true,
+	})
+	want := map[string]float64{
+		"accepted": 101, "completed": 102, "dead": 103, "lost": 104, "duplicated": 105, "stuck": 106, "unknown": 107, "refused": 108, "drain": 12,
+		"errors": 204, "retries": 205, "wrongly_answered": 206, "late": 207, "dropped": 46, "stalls": 3, "error_rate": 0.25, "late_rate": 0.5,
+		"dropped_rate": 46. / 414, "rate": 209.5, "rate_kept": 0.75, "max_lateness": 1.234,
+	}
+	_, names, _ := strings.Cut(thresholds.Metrics(), "_max), ")
+	if listed := strings.Split(names, ", "); len(listed) != len(want) {
+		t.Errorf("%d measures are tried, and there are %d: %q", len(want), len(listed), listed)
+	}
+	for name, value := range map[string]float64{
+		"post_min": 0.010, "post_max": 0.030, "post_avg": 0.020, "post_p1": 0.010, "post_p99": 0.030,
+		"service_min": 0.040, "service_avg": 0.050, "service_p99": 0.060, "e2e_min": 0.070, "e2e_avg": 0.080, "e2e_p99": 0.090,
+	} {
+		want[name] = value
+	}
+	for name, value := range want {
+		if got, ok := both.Value(name); !ok || math.Abs(got-value) > 0.002*value {
+			t.Errorf("%s is %v (%v), want %v", name, got, ok, value)
+		}
+	}
+	for name, value := range map[string]float64{"accepted": 201, "unknown": 202, "refused": 203} {
+		if got, ok := sent.Value(name); !ok || got != value {
+			t.Errorf("without an audit, %s is %v (%v), want %v", name, got, ok, value)
+		}
+	}
+	closed := &report.Summary{Load: &report.Load{}, Audit: &audit.Result{}}
+	for _, name := range []string{"error_rate", "late_rate", "dropped_rate", "rate_kept", "drain", "post_p99", "e2e_max"} {
+		if got, ok := closed.Value(name); ok {
+			t.Errorf("of nothing, %s is %v", name, got)
 		}
 	}
 }
