@@ -168,7 +168,7 @@ func TestRareReasonAmongManyDeadLetters(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
-	many(t, db, 45_000)
+	conn := many(t, db, 45_000)
 	ids, requests := pages(t, s, "/dead-letters?reason=rare&limit=20", "dead_letters", "msg_id")
 	if len(ids) != 45 || ids[0] != "44001" || ids[44] != "1" || requests < 3 {
 		t.Errorf("found %v in %d pages", ids, requests)
@@ -179,6 +179,14 @@ func TestRareReasonAmongManyDeadLetters(t *testing.T) {
 	a := s.post(t, "/dead-letters/redrive", `{"reason":"rare","dry_run":true}`, "Authorization", "Bearer sesame")
 	if a.status != http.StatusOK || fmt.Sprint(a.json(t)["matched"]) != "45" {
 		t.Errorf("got %d %s", a.status, a.body)
+	}
+	// A step of the search ends among these: it looks at 5,000.
+	if _, err := conn.Exec(t.Context(), `
+		update pgmq.q_order_queue_dlq set headers = '{"orderflow-dead": {"reason": "edge"}}' where msg_id between 39999 and 40001`); err != nil {
+		t.Fatal(err)
+	}
+	if ids, _ := pages(t, s, "/dead-letters?reason=edge&limit=20", "dead_letters", "msg_id"); strings.Join(ids, " ") != "40001 40000 39999" {
+		t.Errorf("found %v", ids)
 	}
 }
 

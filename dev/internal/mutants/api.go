@@ -50,6 +50,34 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "pending.go", `b.block <= $1`, `b.block < $1`}},
 		},
 		{
+			Breaks: "the list of a customer's pending orders has everybody's", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
+			Edits: []Edit{{dir + "pending.go", `filter.Status != StatusPending || filter.CustomerName != "" || filter`, `filter.Status != StatusPending || filter`}},
+		},
+		{
+			Breaks: "the list of pending orders by their keys goes on by their ids", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
+			Edits: []Edit{{dir + "pending.go", `filter.CustomerName != "" || filter.KeyPrefix != "" {`, `filter.CustomerName != "" {`}},
+		},
+		{
+			Breaks: "an order between two steps of a search is on no page", By: writer("TestPendingOrdersAreFoundAmongCompletedOnes"),
+			Edits: []Edit{{dir + "store.go", `strconv.Itoa(scanWindow-1)`, `strconv.Itoa(scanWindow)`}},
+		},
+		{
+			Breaks: "a dead letter between two steps of a search is on no page", By: goTest(api, ".", "TestRareReasonAmongManyDeadLetters"),
+			Edits: []Edit{{api + "/internal/queue/deadletters.go", `offset $3::int - 1`, `offset $3::int`}},
+		},
+		{
+			Breaks: "an order that comes during a search brings one back that is on the page", By: writer("TestWhatComesDuringASearchBringsNothingBack"),
+			Edits: []Edit{{dir + "store.go", `IsoLevel: pgx.RepeatableRead`, `IsoLevel: pgx.ReadCommitted`}},
+		},
+		{
+			Breaks: "a body may nest as deep as it is long", By: writer("TestDecodeSaysWhereJSONEnds"),
+			Edits: []Edit{{api + "/internal/strictjson/reader.go", `if depth > maxDepth {`, `if depth < 0 {`}},
+		},
+		{
+			Breaks: "values may nest a hundred million deep", By: writer("TestDecodeSaysWhereJSONEnds"),
+			Edits: []Edit{{api + "/internal/strictjson/reader.go", `const maxDepth = 128`, `const maxDepth = 128 << 20`}},
+		},
+		{
 			Breaks: "what a full page has no room for is on no page", By: goTest(api, "./internal/cursor", "TestPagesHaveEachEntryOnce"),
 			Edits: []Edit{{api + "/internal/cursor/cursor.go", `return page[:limit], position(&page[limit-1]), nil`, `return page[:limit], position(&page[len(page)-1]), nil`}},
 		},

@@ -130,6 +130,7 @@ func TestDecodeSaysWhereJSONEnds(t *testing.T) {
 		{good + `x`, "body"},
 		{good + good, "body"},
 		{`{"x":` + strings.Repeat("[", 1<<16), "body.x"},
+		{`{"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`, "body.x"}, // too deep
 	} {
 		_, _, err := (Input{}).Decode([]byte(test.body))
 		var malformed *strictjson.MalformedError
