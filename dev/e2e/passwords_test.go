@@ -19,8 +19,8 @@ import (
 	"orderflow.example/kit/testlog"
 )
 
-// script is one that the chart has beside its Postgres; its ConfigMap has nothing in them to be filled in.
-func script(t *testing.T, name string) string {
+// template is one of the chart's, as it is written.
+func template(t *testing.T, name string) string {
 	t.Helper()
 	chart := os.Getenv("CHART")
 	if chart == "" {
@@ -30,15 +30,37 @@ func script(t *testing.T, name string) string {
 		}
 		chart = filepath.Join(root, "deploy/helm/orderflow")
 	}
-	text, err := os.ReadFile(filepath.Join(chart, "templates/postgres-configmap.yaml"))
+	text, err := os.ReadFile(filepath.Join(chart, "templates", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(name) + `: \|\n((?:    .*\n|\n)+)`).FindSubmatch(text)
-	if found == nil || strings.Contains(string(found[1]), "{{") {
+	return string(text)
+}
+
+// script is one that the chart has beside its Postgres; its ConfigMap has nothing in them to be filled in.
+func script(t *testing.T, name string) string {
+	t.Helper()
+	text := template(t, "postgres-configmap.yaml")
+	found := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(name) + `: \|\n((?:    .*\n|\n)+)`).FindStringSubmatch(text)
+	if found == nil || strings.Contains(found[1], "{{") {
 		t.Fatalf("%s is not in the ConfigMap, or not as it will be:\n%s", name, text)
 	}
-	return strings.ReplaceAll("\n"+string(found[1]), "\n    ", "\n")
+	return strings.ReplaceAll("\n"+found[1], "\n    ", "\n")
+}
+
+// fixed are those settings of the chart's Postgres that depend on no value. Without its address: ours is the loopback interface.
+func fixed(t *testing.T) (settings []string) {
+	t.Helper()
+	text := regexp.MustCompile(`(?s)\{\{- if .*?\{\{- end \}\}`).ReplaceAllString(template(t, "_postgresconf.tpl"), "")
+	for _, found := range regexp.MustCompile(`(?m)^([a-z_]+) = ([^{\n]+)$`).FindAllStringSubmatch(text, -1) {
+		if found[1] != "listen_addresses" {
+			settings = append(settings, found[1]+"="+strings.Trim(found[2], "'"))
+		}
+	}
+	if len(settings) < 10 {
+		t.Fatalf("of the chart's settings only %v were read", settings)
+	}
+	return settings
 }
 
 // The scripts that the chart has beside its Postgres make true what the Secrets say, and what they say later. No password is told to those who
@@ -46,9 +68,9 @@ func script(t *testing.T, name string) string {
 func TestThePostgresOfTheChartIsAsItsSecretsSay(t *testing.T) {
 	t.Parallel()
 	server, err := postgres.Open(t.Context(), postgres.Options{
-		Session: programsFor(t).session, From: "local", MaxConnections: 20, Settings: []string{
-			"logging_collector=on", "log_statement=all", "log_min_duration_statement=0", "shared_preload_libraries=pg_stat_statements",
-		},
+		Session: programsFor(t).session, From: "local", MaxConnections: 20, Settings: append(
+			fixed(t), "logging_collector=on", "log_statement=all", "log_min_duration_statement=0", "shared_preload_libraries=pg_stat_statements",
+		),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +93,8 @@ func TestThePostgresOfTheChartIsAsItsSecretsSay(t *testing.T) {
 	if _, err := super.Exec(ctx, `create extension pg_stat_statements; create role stranger login password 'stranger'`); err != nil {
 		t.Fatal(err)
 	}
+	tell(ctx, t, super, "what is answered is on disk", `select concat_ws(' ', current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'))`, "on on on")
+	tell(ctx, t, super, "a slow statement has a value", `select $1::text`, "Jane Customer", "Jane Customer")
 
 	dir := t.TempDir()
 	put := func(name, content string) {
@@ -123,6 +147,8 @@ func TestThePostgresOfTheChartIsAsItsSecretsSay(t *testing.T) {
 		put("owner", password)
 		await(ctx, t, "the owner enters with the password "+password, func() (bool, error) { err := enter("the_owner", password); return err == nil, err })
 	}
+	tell(ctx, t, super, "superuser, roles, databases, replication, policies: of these the owner makes roles",
+		`select concat_ws(' ', rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls) from pg_roles where rolname = 'the_owner'`, "f t f f f")
 	if err := enter("the_owner", passwords[1]); err == nil {
 		t.Error("the owner's former password is one still")
 	}
@@ -149,12 +175,21 @@ func TestThePostgresOfTheChartIsAsItsSecretsSay(t *testing.T) {
 	if err := super.QueryRow(ctx, "select pg_read_file(pg_current_logfile()), (select string_agg(query, ';') from pg_stat_statements)").Scan(&log, &counted); err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{superuser, "$owner", "the other"} {
+	for _, secret := range []string{superuser, "$owner", "the other", "Jane Customer"} {
 		if in := strings.Contains(log, secret); in || strings.Contains(counted, secret) {
-			t.Errorf("the password with %s is in the log: %v; in pg_stat_statements: %v", secret, in, strings.Contains(counted, secret))
+			t.Errorf("what has %s in it is in the log: %v; in pg_stat_statements: %v", secret, in, strings.Contains(counted, secret))
 		}
 	}
-	if !strings.Contains(log, "create role stranger") || !strings.Contains(counted, "create role stranger") {
+	if !strings.Contains(log, "create role stranger") || !strings.Contains(log, "select $1::text") || !strings.Contains(counted, "create role stranger") {
 		t.Error("neither would have shown them")
+	}
+}
+
+// tell has the server answer, with arguments, what is wanted.
+func tell(ctx context.Context, t *testing.T, db *pgx.Conn, what, sql, want string, args ...any) {
+	t.Helper()
+	var got string
+	if err := db.QueryRow(ctx, sql, args...).Scan(&got); err != nil || got != want {
+		t.Errorf("%s: %s, want %s, %v", what, got, want, err)
 	}
 }

@@ -168,6 +168,22 @@ func deployMutants() []Mutant {
 			Edits: []Edit{{templates + "postgres-configmap.yaml", "    revoke all on database :\"database\" from public;\n", ``}},
 		},
 		{
+			Breaks: "the owner of the orders is a superuser", By: secrets,
+			Edits: []Edit{{templates + "postgres-configmap.yaml", `alter role :"owner" login createrole`, `alter role :"owner" superuser login createrole`}},
+		},
+		{
+			Breaks: "what is answered 201 is not on disk yet", By: secrets,
+			Edits: []Edit{{templates + "_postgresconf.tpl", `synchronous_commit = on`, `synchronous_commit = off`}},
+		},
+		{
+			Breaks: "a page that was half written when the power went stays so", By: secrets,
+			Edits: []Edit{{templates + "_postgresconf.tpl", `full_page_writes = on`, `full_page_writes = off`}},
+		},
+		{
+			Breaks: "customers' names stand in the server's log", By: secrets,
+			Edits: []Edit{{templates + "_postgresconf.tpl", "log_parameter_max_length = 0\n", ``}},
+		},
+		{
 			Breaks: "passwords stand in the log of a server that logs statements", By: secrets,
 			Edits: []Edit{{templates + "postgres-configmap.yaml", "    set log_statement to none;\n", ``}},
 		},
