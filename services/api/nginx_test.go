@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -34,18 +35,22 @@ http {
 	upstream api { server %[2]s; keepalive 1; }
 	server {
 		listen unix:%[1]s/socket;
-		location / {
-			proxy_pass http://api;
-			proxy_http_version 1.1;
-			proxy_set_header Connection "";
-			proxy_set_header Host $host;
-		}
+		proxy_http_version 1.1;
+		proxy_set_header Connection "";
+		proxy_set_header Host $host;
+		%[3]s
 	}
 }
 `
 
-// throughNginx starts an nginx in front of a service and returns the service as it is seen through it.
-func throughNginx(t *testing.T, s *service) *http.Client {
+// What nginx publishes of a service: all of it, or what the chart's Ingress with the path /orders publishes.
+const (
+	publishAll    = `location / { proxy_pass http://api; }`
+	publishOrders = `location /orders { proxy_pass http://api; } location / { return 403; }`
+)
+
+// throughNginx starts an nginx in front of a service and returns how one connects to it.
+func throughNginx(t *testing.T, s *service, publish string) func(context.Context) (net.Conn, error) {
 	t.Helper()
 	program, err := exec.LookPath("nginx")
 	if err != nil {
@@ -62,7 +67,7 @@ func throughNginx(t *testing.T, s *service) *http.Client {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, strings.TrimPrefix(s.url, "http://")), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, strings.TrimPrefix(s.url, "http://"), publish), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-p", dir, "-e", "stderr", "-c", config)
@@ -79,18 +84,59 @@ func throughNginx(t *testing.T, s *service) *http.Client {
 			t.Logf("nginx says:\n%s", &log)
 		}
 	})
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "socket"))
 	}
 	await.True(t, "nginx to listen", func() bool {
-		conn, err := dial(t.Context(), "", "")
+		conn, err := dial(t.Context())
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err == nil
 	})
-	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
-	return &http.Client{Transport: transport, Timeout: patience}
+	return dial
+}
+
+// A proxy that publishes some paths has to see the path that a request is routed by. nginx takes what begins with two slashes as if it were
+// one; the HTTP server took what follows them for a host, and what follows that for the path.
+func TestAProxySeesThePathThatIsAnswered(t *testing.T) {
+	t.Parallel()
+	dial := throughNginx(t, started(t, map[string]string{"DATABASE_URL": testdb.New(t)}), publishOrders)
+	for target, want := range map[string]int{
+		"/orders":                        http.StatusOK,
+		"http://x/orders":                http.StatusOK,
+		"/queue":                         http.StatusForbidden,
+		"http://x/queue":                 http.StatusForbidden,
+		"//orders/ui/dead-letters?x=://": http.StatusBadRequest,
+		"//orders/events?x=://":          http.StatusBadRequest,
+		"//orders/?x=://":                http.StatusBadRequest,
+		"///orders/queue?x=://":          http.StatusBadRequest,
+		"//orders":                       http.StatusBadRequest,
+		"/orders/../queue":               http.StatusForbidden,
+		"/orders/..%2Fqueue":             http.StatusForbidden,
+		"/orders/%2e%2e/queue":           http.StatusForbidden,
+		"/queue/../orders":               http.StatusNotFound,
+		"/queue%2F..%2Forders":           http.StatusNotFound,
+		"/ui/static/..%2F..%2Forders":    http.StatusNotFound,
+	} {
+		conn, err := dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", target, err)
+		}
+		_ = conn.Close() // first: a stream would be read to its end
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", target, resp.StatusCode, want)
+		}
+	}
 }
 
 // Somebody without a token sends a body whose end looks like the beginning of a request. Whoever comes next over the proxy's
@@ -99,7 +145,10 @@ func TestNothingIsSmuggledThroughNginx(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame"})
-	nginx := throughNginx(t, s)
+	dial := throughNginx(t, s, publishAll)
+	nginx := &http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+	}}
 	for i := range 3 {
 		s.place(t, "/orders", orderJSON(i))
 	}

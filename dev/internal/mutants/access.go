@@ -115,6 +115,18 @@ func accessMutants() []Mutant {
 			Edits: []Edit{{api + "/internal/http1/chunked.go", `if size > limit-int64(len(body)) {`, `if size > limit {`}},
 		},
 		{
+			Breaks: "a host goes before the path that a proxy has not seen", By: goTest(api, "./internal/http1", "TestWhatIsNoRequestIsRefused"),
+			Edits: []Edit{{api + "/internal/http1/head.go", ` || bytes.HasPrefix(target, []byte("//"))`, ``}},
+		},
+		{
+			Breaks: "a request is routed by another path than its target's", By: goTest(api, "./internal/httpapi", "TestNothingIsRoutedByAnotherPathThanItsTargetHas"),
+			Edits: []Edit{{http + "request.go", `if !bytes.Equal(path, found) && (`, `if false && (`}},
+		},
+		{
+			Breaks: "a URL without a path has none", By: goTest(api, "./internal/http1", "TestPathOfATarget"),
+			Edits: []Edit{{api + "/internal/http1/head.go", `return []byte("/")`, `return nil`}},
+		},
+		{
 			Breaks: "HTTP/1.0 is told to go on", By: goTest(api, "./internal/http1", "TestGoOnIsSaidWhenTheBodyIsWanted"),
 			Edits: []Edit{{api + "/internal/http1/head.go", `h.expects = !h.http10`, `h.expects = true`}},
 		},

@@ -114,7 +114,8 @@ func (h *head) requestLine(line []byte) *RefusedError {
 	return checkTarget(method, target)
 }
 
-// checkTarget takes a path, with a query or without, a URL of HTTP, and the asterisk of OPTIONS.
+// checkTarget takes a path, with a query or without, a URL of HTTP, and the asterisk of OPTIONS. What begins with two slashes is a path to
+// some programs, and a host with a path behind it to others: one that publishes some paths only would be passed by.
 func checkTarget(method, target []byte) *RefusedError {
 	for _, b := range target {
 		if b <= ' ' || b == 0x7f || b == '#' {
@@ -133,8 +134,8 @@ func checkTarget(method, target []byte) *RefusedError {
 		}
 		return nil
 	}
-	if len(target) == 0 || target[0] != '/' {
-		return malformed("the target is not a path that begins with a slash")
+	if len(target) == 0 || target[0] != '/' || bytes.HasPrefix(target, []byte("//")) {
+		return malformed("the target is not a path that begins with one slash")
 	}
 	return nil
 }
@@ -149,15 +150,16 @@ func cutScheme(target []byte) (rest []byte, ok bool) {
 	return nil, false
 }
 
-// Path is a target's path: without a host and without the query.
+// Path is a target's path: without a host and without the query. That of a URL may be left out; it is a slash then (RFC 9110, section 4.2.3).
 func Path(target []byte) []byte {
-	if rest, ok := cutScheme(target); ok {
-		target = nil
-		if slash := bytes.IndexByte(rest, '/'); slash >= 0 {
-			target = rest[slash:]
-		}
-	}
 	path, _, _ := bytes.Cut(target, []byte("?"))
+	if rest, ok := cutScheme(path); ok {
+		slash := bytes.IndexByte(rest, '/')
+		if slash < 0 {
+			return []byte("/")
+		}
+		path = rest[slash:]
+	}
 	return path
 }
 

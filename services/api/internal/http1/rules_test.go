@@ -1,10 +1,14 @@
 package http1
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/valyala/fasthttp"
 )
 
 // What two programs might read in two ways is refused, each for what it is; what is next to it is not.
@@ -31,6 +35,8 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		"a fragment":                  {"GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n", 400, "percent-encoded"},
 		"no path":                     {"GET orders HTTP/1.1\r\nHost: x\r\n\r\n", 400, "slash"},
 		"a URL without a host":        {"GET http:///orders HTTP/1.1\r\nHost: x\r\n\r\n", 400, "host"},
+		"a host and a path":           {"GET //x/orders HTTP/1.1\r\nHost: x\r\n\r\n", 400, "one slash"},
+		"a path with two slashes":     {"GET /x//orders HTTP/1.1\r\nHost: x\r\n\r\n", 0, ""},
 		"a URL":                       {"GET http://x/orders HTTP/1.1\r\nHost: x\r\n\r\n", 0, ""},
 		"the asterisk":                {"GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400, "slash"},
 		"the asterisk of OPTIONS":     {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 0, ""},
@@ -87,9 +93,45 @@ func TestHowABodyWasSentIsNotHandedOn(t *testing.T) {
 
 func TestPathOfATarget(t *testing.T) {
 	t.Parallel()
-	for target, want := range map[string]string{"/a?b": "/a", "/a": "/a", "http://x/a?b=/c": "/a", "HTTPS://x": "", "http://x?a": "", "*": "*"} {
+	for target, want := range map[string]string{"/a?b": "/a", "/a": "/a", "http://x/a?b=/c": "/a", "HTTPS://x": "/", "http://x?a=/b": "/", "http://x//b": "//b", "*": "*"} {
 		if got := Path([]byte(target)); !bytes.Equal(got, []byte(want)) {
 			t.Errorf("%s: got %q, want %q", target, got, want)
 		}
 	}
+}
+
+// Whatever target is taken, the HTTP server behind finds the path in it that is found here.
+func FuzzPathIsTheServers(f *testing.F) {
+	for _, target := range []string{
+		"/", "/orders?a=b", "/orders?a=://b", "/a//b", "/a://b", "/\\a/b?c=://", "/%2F/a?b=://", "//a/b?c=://", "//a/b", "///a/b?c=://", "*", "/a#b?c", "/\t/a://b",
+		"http://a", "http://a?b", "HTTP://a/b", "https://a:1//b?c=://", "http://a@b/c", "http://a?@b/c", "http://[::1]/a", "http://a\\b/c", "a://b/c", "://a/b", "http:/a", "",
+	} {
+		f.Add(target, true)
+		f.Add(target, false)
+	}
+	f.Fuzz(func(t *testing.T, target string, http10 bool) {
+		method, version := http.MethodGet, "HTTP/1.1\r\nHost: x"
+		if http10 {
+			version = "HTTP/1.0"
+		}
+		if target == "*" {
+			method = http.MethodOptions
+		}
+		raw := method + " " + target + " " + version + "\r\n\r\n"
+		h, refusal := parseHead([]byte(raw))
+		if refusal != nil {
+			return
+		}
+		var server fasthttp.RequestHeader
+		if err := server.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
+			return // the server refuses it
+		}
+		var uri fasthttp.URI
+		if err := uri.Parse(server.Host(), server.RequestURI()); err != nil {
+			return
+		}
+		if path := cmp.Or(string(uri.PathOriginal()), "/"); path != string(Path(h.target)) {
+			t.Errorf("%s: the server finds %s, and not %s", target, path, Path(h.target))
+		}
+	})
 }

@@ -34,8 +34,10 @@ func (s *Server) handle(routes fasthttp.RequestHandler) fasthttp.RequestHandler 
 			_ = conn.Close() // so the answer goes nowhere
 			return
 		}
-		if path := ctx.URI().PathOriginal(); bytes.IndexByte(path, '%') >= 0 {
-			ctx.URI().SetPathBytes(unescape(path)) // before anything else looks at it: to RFC 3986, /orders/%31 is /orders/1
+		if !readPath(ctx) {
+			s.answerInstead(ctx, s.answerUnobserved, problem(http.StatusBadRequest, "the target can be read in two ways"))
+			ctx.Response.SetConnectionClose()
+			return
 		}
 		if s.cfg.Input.Example {
 			exampleRequest(ctx)
@@ -52,6 +54,19 @@ func (s *Server) handle(routes fasthttp.RequestHandler) fasthttp.RequestHandler 
 			s.answerInstead(ctx, s.answerError, unavailable("too many large answers are under way"))
 		}
 	}
+}
+
+// readPath reads a request's path, before anything else looks at it: to RFC 3986, /orders/%31 is /orders/1. It says false where the path that
+// the HTTP server has found in the target is another than that which package http1 finds, and a proxy: that one may publish some paths only.
+func readPath(ctx *fasthttp.RequestCtx) bool {
+	path, found := http1.Path(ctx.Request.Header.RequestURI()), ctx.URI().PathOriginal()
+	if !bytes.Equal(path, found) && (len(found) > 0 || string(path) != "/") { // in http://host?query it finds none
+		return false
+	}
+	if len(found) == 0 || bytes.IndexByte(path, '%') >= 0 {
+		ctx.URI().SetPathBytes(unescape(path))
+	}
+	return true
 }
 
 // unescape reads percent escapes. An escaped slash stays escaped, because it is part of a segment and separates none; so does what is no escape.
