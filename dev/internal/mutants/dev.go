@@ -11,6 +11,7 @@ func devMutants() []Mutant {
 	ledger := goTest(dev, "./internal/chaos", "TestTheLedgerSeesEveryContradiction")
 	prober := goTest(dev, "./internal/chaos", "TestTheProbersOrdersAreKnown")
 	leases := goTest(dev, "./internal/chaos", "TestALeaseThatWasTakenOverIsSeen")
+	sound := goTest(dev, "./internal/chaos", "TestTheVerdictIsRedForABrokenBuild")
 	commits := goTest("kit", "./pgproxy", "TestTheFaultDecidesWhatIsCommitted")
 	return []Mutant{
 		{
@@ -119,6 +120,14 @@ func devMutants() []Mutant {
 		return err == nil && queued == 0, err
 `},
 			},
+		},
+		{
+			Breaks: "chaos: histories explain nothing", By: sound,
+			Edits: []Edit{{dir + "rig.go", "	r.result.judgeStories(e.stories, &r.failures)\n", ``}},
+		},
+		{
+			Breaks: "chaos: nobody holds attempts against starts of handlers", By: sound,
+			Edits: []Edit{{dir + "rig.go", `		return r.judgeStarts(ctx, e.stories)`, `		return nil`}},
 		},
 		{
 			Breaks: "chaos: what the api is late is this machine's lag", By: goTest(dev, "./internal/chaos", "TestASlowAPIIsNotThisMachinesLag"),
