@@ -62,6 +62,7 @@ func All() []Mutant {
 		schemaMutants(),
 		consumerMutants(),
 		attemptMutants(),
+		leaseMutants(),
 		loadMutants(),
 		historyMutants(),
 		breakerMutants(),

@@ -142,10 +142,66 @@ func TestWhoWasAloneMakesRoomWhenItsEndIsWritten(t *testing.T) {
 			t.Errorf("%s: counts %d in the end", name, left)
 		}
 	}
-	h, d := holding(buffered, time.Now(), time.Now().Add(time.Minute))
-	h.lose(d, nil)
-	if h.Admit(d) || h.company.members[0] != 0 {
+	now := time.Now()
+	lost, d := holding(buffered, now, now.Add(time.Minute))
+	lost.lose(d, nil)
+	if lost.Admit(d) || lost.company.members[0] != 0 {
 		t.Error("what has been lost is admitted")
+	}
+	over, d := holding(buffered, now, now.Add(-time.Second))
+	if over.Admit(d) || over.company.members[0] != 0 {
+		t.Error("what somebody else may have read by now is admitted")
+	}
+}
+
+// Beside a handler that does not come back nothing is alone: either could be what kills the process.
+func TestBesideAHandlerThatDoesNotComeBackNobodyIsAlone(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	h := NewSet(8)
+	stuck, suspect := &Delivery{until: now.Add(time.Hour)}, &Delivery{Message: message.Message{Unanswered: 5}, until: now.Add(time.Hour)}
+	h.Add([]*Delivery{stuck, suspect})
+	if !h.Admit(stuck) || !h.Start(stuck, now, now, false, func(error) {}) || len(h.AbandonAll()) != 1 {
+		t.Fatal("it is not given up")
+	}
+	if !h.Admit(suspect) || h.Alone(suspect) {
+		t.Error("the suspect is not admitted, or is said to be alone beside the one that is stuck")
+	}
+	h.Returned()
+	if !h.Alone(suspect) {
+		t.Error("it is not alone when the other one has returned")
+	}
+}
+
+// One suspect that has had its end, or is somebody else's, makes reads no smaller.
+func TestTheMostSuspectIsOneWhoseEndIsOpen(t *testing.T) {
+	t.Parallel()
+	for name, ends := range map[string]func(h *Set, d *Delivery) bool{
+		"decided": func(h *Set, d *Delivery) bool { return h.Decide(d, Leaving) },
+		"lost":    func(h *Set, d *Delivery) bool { return h.lose(d, nil) },
+	} {
+		h, d := NewSet(30), &Delivery{Message: message.Message{Unanswered: 2}}
+		h.Add([]*Delivery{d})
+		if got := h.Counts().MostSuspect; got != 2 {
+			t.Errorf("%s: the most suspect is %d before", name, got)
+		}
+		if !ends(h, d) {
+			t.Errorf("%s: it is not", name)
+		}
+		if got := h.Counts().MostSuspect; got != 0 {
+			t.Errorf("%s: the most suspect is %d afterwards", name, got)
+		}
+	}
+}
+
+// A lease counts from before its statement was sent: the database's clock began somewhere in between. It is extended when half of what is left of
+// it is over when we hear of it.
+func TestALeaseCountsFromBeforeItWasAskedFor(t *testing.T) {
+	t.Parallel()
+	sent := time.Now()
+	d := New(&message.Message{}, sent, sent.Add(2*time.Second), 10*time.Second)
+	if until, renew := d.until.Sub(sent), d.renew.Sub(sent); until != 10*time.Second || renew != 6*time.Second {
+		t.Errorf("it lasts until %s after it was asked for, and is extended after %s", until, renew)
 	}
 }
 

@@ -87,6 +87,8 @@ func TestAMessageOfAnOrderThatHadTheIDBeforeIsSetAside(t *testing.T) {
 			b := setup(t)
 			old := b.Publish(4)
 			taken := entries(b.read(2)...) // read before, ended after
+			b.read(1)
+			b.expire(old[2]) // a delivery of which nothing was heard
 			again(b)
 			b.Publish(4)
 			if first := dbtest.One[int64](b.DB, `select min(id) from public.orders`); first != taken[0].OrderID {
@@ -125,6 +127,9 @@ func TestAMessageOfAnOrderThatHadTheIDBeforeIsSetAside(t *testing.T) {
 			b.wantIDs(b.confirmed(b.Bury(b.ctx, b.conn, bad, me)), old[2], old[3])
 			if a := b.Audit(); a.Pending != 4 || a.Letters != 4 || a.Dead != 0 {
 				t.Fatalf("the new orders were touched: %+v", a)
+			}
+			if told := dbtest.One[int](b.DB, `select count(*) from orderflow.history`); told != 0 {
+				t.Errorf("the histories of the new orders tell of %d deliveries of the old ones", told)
 			}
 			if told := dbtest.One[int](b.DB, `select count(*) from public.orders where attempts > 0 or last_error is not null`); told != 0 {
 				t.Fatalf("%d new orders were told of the old ones' failures", told)

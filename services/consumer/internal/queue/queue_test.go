@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
@@ -343,6 +345,29 @@ func TestAckUnlockedPassesOverWhatSomebodyHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.wantIDs(b.confirmed(b.AckUnlocked(b.ctx, b.conn, entries(got...), me)), got[0].ID, got[1].ID)
+}
+
+// A message that somebody has locked keeps no other one waiting, whatever is to be written.
+func TestWhatSomebodyHoldsIsPassedOver(t *testing.T) {
+	for _, name := range []string{"nack", "nack without the order", "release", "bury", "extend"} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.Publish(2)
+			got := b.read(2)
+			other, err := b.Begin(b.ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = other.Rollback(b.ctx) }()
+			if _, err := other.Exec(b.ctx, `select from pgmq.q_order_queue where msg_id = $1 for update`, got[0].ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.conn.Exec(b.ctx, `select set_config('lock_timeout', $1, false)`, strconv.FormatInt(await.Limit().Milliseconds(), 10)); err != nil {
+				t.Fatal(err)
+			}
+			b.wantIDs(b.confirmed(b.writes()[name](b.ctx, b.conn, entries(got...))), got[1].ID)
+		})
+	}
 }
 
 func TestARowThatRefersToTheOrderIsInNobodysWay(t *testing.T) {

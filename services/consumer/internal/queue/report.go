@@ -25,7 +25,7 @@ type Report struct {
 }
 
 // Latency counts orders by the time from publication to completion: element i those of up to 2^(i/3) ms that are in no element before,
-// the last one also those that took longer, which is 73 minutes. So a percentile is known to a quarter of its value. The api reads it by
+// the last one also those that took longer than its 70 minutes. So a percentile is known to a quarter of its value. The api reads it by
 // the same rule.
 type Latency [67]int64
 

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/effect"
+	"orderflow.example/services/consumer/internal/handler"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/worker"
 )
@@ -89,15 +91,19 @@ func TestAFunctionsEffectIsCommittedWithTheAck(t *testing.T) {
 
 // Wherever the connection is lost, and whether or not the commit had come through: each order has one effect, and one attempt.
 func TestAConnectionLostAroundAnEffectNeitherLosesNorRepeatsIt(t *testing.T) {
-	for _, statement := range []string{named("ack_open"), named("effect"), named("ack_commit")} {
+	const left = `insert into shop.shipments` // what a handler in Go has left
+	for _, statement := range []string{named("ack_open"), named("effect"), left, named("ack_commit")} {
 		for fault, when := range map[pgproxy.Fault]string{pgproxy.Unsent: "before it is sent", pgproxy.Unanswered: "before it is answered"} {
 			t.Run(statement+" "+when, func(t *testing.T) {
 				b := setup(t)
-				f := b.shop(ship, ``)
+				var h handler.Handler = b.shop(ship, ``)
+				if statement == left {
+					h = inserts{}
+				}
 				proxy, address := b.proxied()
 				sprung := proxy.Trap(statement, fault)
 				b.Publish(50)
-				r := b.startOn(address, workSettings(), f)
+				r := b.startOn(address, workSettings(), h)
 				await.Value(t, "the connection is cut", sprung)
 				if a := b.settled(); a.Completed != 50 {
 					t.Fatalf("%+v", a)
@@ -284,6 +290,9 @@ func TestAFunctionThatTakesTooLongFailsItsOrder(t *testing.T) {
 	if o := b.Order(7); o.LastError == nil || !strings.Contains(*o.LastError, "HANDLER_TIMEOUT") {
 		t.Errorf("%+v", o)
 	}
+	if outcomes := dbtest.All[string](b.DB, `select outcome from orderflow.history where order_id = 7`); !slices.Equal(outcomes, []string{"timed_out"}) {
+		t.Errorf("its history says %v", outcomes)
+	}
 	r.stop()
 	b.shipped()
 }
@@ -317,6 +326,53 @@ func TestSlowWorkKeepsNoOtherOrderWaiting(t *testing.T) {
 	b.settled()
 	r.stop()
 	b.shipped()
+}
+
+// A lane takes no more orders than it can begin with at once: behind an order whose work waits, those that another lane can have would wait as well.
+func TestALaneLeavesToTheOthersWhatItCannotBeginWith(t *testing.T) {
+	b := setup(t)
+	f := b.shop(shipOne, `if o.id <= 4 then perform pg_advisory_xact_lock(o.id), pg_sleep(0.3); end if;`) // so long that a lane takes one at a time
+	hold, err := b.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	let := func(change string, orders ...int64) {
+		t.Helper()
+		for _, id := range orders {
+			if _, err := hold.Exec(t.Context(), `select pg_advisory_`+change+`($1)`, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	let("lock", 1, 2, 3, 4)
+	s := workSettings()
+	s.Concurrency, s.Visible, s.HandlerTimeout = 20, 20*time.Minute, 10*time.Minute
+	r := b.start(s, f)
+	for lanes := 1; lanes <= s.AckWorkLanes; lanes++ {
+		b.Publish(1)
+		await.True(t, "its work waits, in a lane of its own", func() bool { return b.waiting(int64(lanes)) })
+	}
+	b.Publish(1) // the next in line, whose work will wait as well
+	await.True(t, "it is in line", func() bool { return r.metric("messages_in_flight") == 4 })
+	b.Publish(6)
+	await.True(t, "so are those behind it", func() bool { return r.metric("messages_in_flight") == 10 })
+	let("unlock", 1)
+	await.True(t, "the first lane is at the next in line", func() bool { return b.waiting(4) })
+	let("unlock", 2, 3)
+	await.True(t, "the other lanes have had those behind it", func() bool { return b.Audit().Completed == 9 })
+	let("unlock", 4)
+	b.settled()
+	r.stop()
+	b.shipped()
+}
+
+// waiting says whether somebody waits for the advisory lock with that number.
+func (b *bundle) waiting(lock int64) bool {
+	b.t.Helper()
+	return dbtest.One[bool](b.DB, `select exists (
+		select from pg_locks as l join pg_database as d on d.oid = l.database and d.datname = current_database()
+		 where l.locktype = 'advisory' and l.objid = $1 and not l.granted)`, lock)
 }
 
 // A drain gives work its time. What is not over then is rolled back, and is no attempt.

@@ -34,7 +34,7 @@ func TestEveryOrderIsCompletedOnceAndItsFailuresAreCounted(t *testing.T) {
 		if id%6 == 0 {
 			want++
 		}
-		if o := b.Order(id); o.Attempts != want || o.Effects != 1 || *o.ProcessedBy != "under-test" {
+		if o := b.Order(id); o.Attempts != want || o.Effects != 1 || *o.ProcessedBy != "under-test" || o.LastError != nil {
 			t.Fatalf("order %d: %+v, want %d attempts", id, o, want)
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/message"
 )
 
@@ -39,6 +41,7 @@ func (b *bundle) awaitSaid(want said) {
 func TestAConsumerSaysHowItIsDoing(t *testing.T) {
 	b := setup(t)
 	free := make(chan struct{})
+	before := dbtest.One[time.Time](b.DB, `select clock_timestamp()`)
 	r := b.start(settings(), handle(func(ctx context.Context, m message.Message) error {
 		switch {
 		case m.Attempt == 1 && m.OrderID == 3:
@@ -53,6 +56,10 @@ func TestAConsumerSaysHowItIsDoing(t *testing.T) {
 		return nil
 	}))
 	b.awaitSaid(said{State: "idle", Capacity: 8})
+	// Its age and how often it reports: what it calls its start was after ours, give or take how the two clocks run.
+	if ok := dbtest.One[bool](b.DB, `select every = 120 and started_at > $1::timestamptz - interval '1 minute' from orderflow.processes where name = 'under-test'`, before); !ok {
+		t.Error("it does not say since when it has been there, or not how often it reports")
+	}
 	b.Publish(4)
 	b.awaitSaid(said{State: "working", Busy: 3, Capacity: 8, Failed: 4, Retried: 3, Dead: 1})
 	close(free)
