@@ -6,6 +6,7 @@ const loadgen = "services/loadgen"
 func loadgenMutants() []Mutant {
 	const dir = loadgen + "/internal/"
 	judge := goTest(loadgen, "./internal/report", "TestJudge")
+	leftovers := goTest(loadgen, "./internal/audit", "TestMessagesOfSettledOrdersAreNotLeftInTheQueue")
 	measures := goTest(loadgen, "./internal/report", "TestEveryMeasureIsItsOwn")
 	return []Mutant{
 		{
@@ -88,7 +89,7 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "an order that was made of an invalid request is not seen", By: goTest(loadgen, "./internal/audit", "TestOrdersMadeOfInvalidRequestsAreFound"), Quick: true,
-			Edits: []Edit{{dir + "audit/look.go", `index, wrong = orders.ParseWrong(a.run, o.Key)`, `index, _ = orders.ParseWrong(a.run, o.Key)`}},
+			Edits: []Edit{{dir + "audit/look.go", `index, wrong = orders.ParseWrong(a.run, key)`, `index, _ = orders.ParseWrong(a.run, key)`}},
 		},
 		{
 			Breaks: "an order that is missing once is lost", By: goTest(loadgen, "./internal/audit", "TestAnOrderThatIsMissingOnceIsNotLost"),
@@ -117,6 +118,31 @@ func loadgenMutants() []Mutant {
 		{
 			Breaks: "of too many ids between the run's own, those are looked at that stand at regular intervals", By: goTest(loadgen, "./internal/audit", "TestDuplicatesWithoutAKeyAreSeenAmongTooManyIds"),
 			Edits: []Edit{{dir + "audit/gaps.go", `i*every + rand.Int64N(min(every, all-i*every))`, `i*every + rand.Int64N(1)`}},
+		},
+		{
+			Breaks: "messages of settled orders may stay in the queue", Quick: true, By: goTest(loadgen, "./internal/app", "TestMessagesThatAreLeftInTheQueueFailTheRun"),
+			Edits: []Edit{{dir + "app/run.go", `r.cfg.RequestTimeout+r.cfg.RetryFor, r.before`, `r.cfg.RequestTimeout+r.cfg.RetryFor, nil`}},
+		},
+		{
+			Breaks: "messages that were in the queue before the run are the run's", By: leftovers,
+			Edits: []Edit{{dir + "audit/left.go", `before.Depth > 0 || `, ``}},
+		},
+		{
+			Breaks: "messages that another program has sent are the run's", By: leftovers,
+			Edits: []Edit{{dir + "audit/left.go", ` || last.Sent-before.Sent != int64(a.found())`, ``}},
+		},
+		{
+			Breaks: "a message of another client's order is the run's", By: leftovers,
+			Edits: []Edit{{dir + "audit/left.go", `	case !a.alone:
+`, ``}},
+		},
+		{
+			Breaks: "messages that are being deleted are left in the queue", By: leftovers,
+			Edits: []Edit{{dir + "audit/left.go", `last.Depth != first.Depth || `, ``}},
+		},
+		{
+			Breaks: "messages are left in the queue that nobody has had the time to delete", By: leftovers,
+			Edits: []Edit{{dir + "audit/left.go", ` || last.AsOf.Sub(first.AsOf) < max(time.Second, a.opt.Linger/2)`, ` || time.Second < 0`}},
 		},
 		{
 			Breaks: "the last look is at the orders that were left alone", By: goTest(loadgen, "./internal/audit", "TestTheLastLookIsAtAllOrders"),

@@ -101,6 +101,17 @@ func TestThePlainRunIsTheExample(t *testing.T) {
 	}
 }
 
+// A consumer that leaves the messages of completed orders in the queue fails the run before any of them comes back.
+func TestMessagesThatAreLeftInTheQueueFailTheRun(t *testing.T) {
+	environment(t, "AUDIT_PATIENCE", "2s")
+	s := faulty(t, faultyapi.Behaviour{Seed: 1, Shares: shares{faultyapi.Keep: 0.1}})
+	e := run(t, nil)
+	kept := s.Counts().Orders[faultyapi.Keep]
+	if want := fmt.Sprintf("FAULT        %d messages left in the queue", kept); kept < 2 || e.code != app.ExitThresholds || !strings.Contains(e.stdout, want) {
+		t.Fatalf("exit %d, want %q\n%s\n%s", e.code, want, e.stdout, e.stderr)
+	}
+}
+
 func TestEveryFaultIsNamedWithItsNumber(t *testing.T) {
 	environment(t)
 	s := faulty(t, faultyapi.Behaviour{

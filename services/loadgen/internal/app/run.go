@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"orderflow.example/services/loadgen/internal/arrivals"
 	"orderflow.example/services/loadgen/internal/audit"
+	"orderflow.example/services/loadgen/internal/client"
 	"orderflow.example/services/loadgen/internal/ledger"
 	"orderflow.example/services/loadgen/internal/load"
 	"orderflow.example/services/loadgen/internal/measure"
@@ -24,7 +26,12 @@ func (s *session) runLoad() error {
 	case s.cfg.Open():
 		profile = arrivals.Constant(s.cfg.Rate, s.cfg.Duration)
 	}
+	var before *client.Queue
+	if s.cfg.Audit {
+		before = s.queueBefore()
+	}
 	r := s.newRun(s.cfg.RunID, profile)
+	r.before = before
 	stop := r.watch("sending")
 	r.send(s.cfg.Orders)
 	ctx := s.once
@@ -60,12 +67,28 @@ type run struct {
 	keys     orders.Keys
 	start    time.Time
 	profile  arrivals.Profile // of the open model
+	before   *client.Queue    // the queue before the run; nil when that is not known
 	ledger   *ledger.Ledger
 	recorder *measure.Recorder
 	view     progress.View
 	sending  time.Duration // how long it was
 	account  *audit.Result
 	received *receive.Account // what the receiver of webhooks says of the orders; nil without one
+}
+
+// asking is how long the start of a run may wait for what the queue holds.
+const asking = 5 * time.Second
+
+// queueBefore asks once what the queue holds, for an audit that has to tell the run's messages from others'; nil when nobody says.
+func (s *session) queueBefore() *client.Queue {
+	ctx, cancel := context.WithTimeout(s.once, asking)
+	defer cancel()
+	q, err := s.client.Queue(ctx)
+	if err != nil {
+		s.log.Debug("what the queue held before the run is not known", slog.Any("error", err))
+		return nil
+	}
+	return &q
 }
 
 // newRun begins a run now.
@@ -123,7 +146,7 @@ func (r *run) open() bool { return r.profile.Peak() > 0 }
 func (r *run) audit(ctx context.Context, parts ...audit.Part) error {
 	options := audit.DefaultOptions(r.cfg.AuditPatience)
 	options.Concurrency, options.Log, options.Progress = r.cfg.AuditConcurrency, r.log, r.auditing
-	options.UnderWay = r.cfg.RequestTimeout + r.cfg.RetryFor
+	options.UnderWay, options.Before = r.cfg.RequestTimeout+r.cfg.RetryFor, r.before
 	if parts == nil {
 		parts = []audit.Part{{Keys: r.keys, Ledger: r.ledger}}
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	Linger      time.Duration // how long to wait for the queue to be empty once every order is settled
 	Concurrency int           // requests under way at most
 	UnderWay    time.Duration // how long a request for an order may have been, where the ledger does not know
+	Before      *client.Queue // as it was before the run's first order was sent; nil when that is not known
 	Log         *slog.Logger
 	Progress    func(Progress) // told each time that the queue was asked, before a look or instead of one; may be nil
 }
@@ -70,6 +71,7 @@ type Auditor struct {
 
 	poison      map[int64]client.Order // made of requests that were wrong on purpose, by id
 	queue       *client.Queue          // as asked before the look; nil when that brought no answer
+	settled     *client.Queue          // the first answer since every order is settled; nil while there is none
 	lowestDepth int                    // that it has had; -1 = never asked
 	newest      time.Time              // when the last of the run's orders seen was made or completed, by the database's clock
 
@@ -79,6 +81,7 @@ type Auditor struct {
 	fewestOpen   int       // that there were
 	lastProgress time.Time // when something was last seen to move
 	unlisted     int       // orders that the last listing did not show, and that were there
+	alone        bool      // the ids between the run's own, and beside them, are nobody else's: each was looked at
 
 	oldest time.Time // when the first of the run's orders seen was made, by the same clock
 
@@ -164,25 +167,39 @@ const cheap = 8
 // awaitLook returns when it is time to look: the queue is empty, or nothing has moved for too long, or looking costs next to nothing.
 func (a *Auditor) awaitLook(ctx context.Context) error {
 	for pause := a.opt.Poll; ; pause = min(2*pause, 2*time.Second) {
-		a.queue = nil
-		if q, err := a.read.Queue(ctx); err == nil { // else it is asked again; without it the patience decides
-			a.queue = &q
-			// A depth lower than ever is progress: then the consumers are at work, if only on what stands before the run's own orders. Merely lower
-			// than last time it is every few seconds when others fill the queue, too.
-			if a.open > 0 && a.lowestDepth >= 0 && q.Depth < a.lowestDepth {
-				a.lastProgress = time.Now()
-			}
-			if a.lowestDepth < 0 || q.Depth < a.lowestDepth {
-				a.lowestDepth = q.Depth
-			}
-		}
+		now := time.Now()
+		a.askQueue(ctx)
 		a.showProgress()
-		if a.empty(a.queue) || a.outOfPatience(time.Now()) || a.open > 0 && min(a.open, a.pages) <= cheap {
+		if a.empty(a.queue) || a.outOfPatience(now) || a.open > 0 && min(a.open, a.pages) <= cheap {
 			return ctx.Err()
 		}
 		if !wait.For(ctx, pause) {
 			return ctx.Err()
 		}
+	}
+}
+
+// askQueue asks what the queue holds, and what that says of the progress.
+func (a *Auditor) askQueue(ctx context.Context) {
+	a.queue = nil
+	q, err := a.read.Queue(ctx)
+	if err != nil { // it is asked again; without it the patience decides
+		return
+	}
+	a.queue = &q
+	switch {
+	case a.open > 0:
+		a.settled = nil
+		// A depth lower than ever is progress: then the consumers are at work, if only on what stands before the run's own orders. Merely lower
+		// than last time it is every few seconds when others fill the queue, too.
+		if a.lowestDepth >= 0 && q.Depth < a.lowestDepth {
+			a.lastProgress = time.Now()
+		}
+	case a.looked && a.settled == nil:
+		a.settled, a.lastProgress = &q, time.Now() // what it holds now, it has to lose within the time that is waited for it
+	}
+	if a.lowestDepth < 0 || q.Depth < a.lowestDepth {
+		a.lowestDepth = q.Depth
 	}
 }
 

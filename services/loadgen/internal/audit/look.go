@@ -59,17 +59,12 @@ func (a *Auditor) confirm(ctx context.Context) error {
 
 // file notes an order that the api shows in its book, if it is one of the run's.
 func (a *Auditor) file(o *client.Order) {
-	wrong := false
-	index, n, ok := orders.Parse(a.run, o.Key)
-	if !ok {
-		index, wrong = orders.ParseWrong(a.run, o.Key)
-	}
-	b := a.book(index)
+	b, n, wrong := a.whose(o.Key)
 	switch {
 	case b == nil:
 	case wrong:
 		a.poison[o.ID] = *o
-	case ok && n < len(b.orders):
+	case n < len(b.orders):
 		newly := b.see(n, o)
 		a.newest = latest(a.newest, o.CreatedAt, o.CompletedAt)
 		if a.oldest.IsZero() || o.CreatedAt.Before(a.oldest) {
@@ -80,6 +75,18 @@ func (a *Auditor) file(o *client.Order) {
 			a.e2e.Record(o.CompletedAt.Sub(o.CreatedAt))
 		}
 	}
+}
+
+// whose finds the book of a key, and its number there, unless it is that of an invalid request; nil when it is none of the run's.
+func (a *Auditor) whose(key string) (b *book, n int, wrong bool) {
+	index, n, ok := orders.Parse(a.run, key)
+	if !ok {
+		index, wrong = orders.ParseWrong(a.run, key)
+	}
+	if !ok && !wrong {
+		return nil, 0, false
+	}
+	return a.book(index), n, wrong
 }
 
 // book is a generator's; nil when it is none of the run's.
@@ -135,11 +142,15 @@ func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (
 // shows it. Where other clients are busy, or an api makes every order again, these ids are too many to look at each.
 func (a *Auditor) probeGaps(ctx context.Context) error {
 	ids, all := pick(a.gaps(), max(1_000, a.size/20))
-	if looked := int64(len(ids)); looked < all {
+	looked := int64(len(ids))
+	if a.alone = looked == all; !a.alone {
 		a.note("the ids between the run's own are too many to look at each: %d of %d were, and an order made a second time without a key may be among the others", looked, all)
 	}
 	var unkeyed []*client.Order
 	err := a.each(ctx, ids, func(o *client.Order) {
+		if b, _, _ := a.whose(o.Key); b == nil {
+			a.alone = false
+		}
 		if o.Key == "" {
 			unkeyed = append(unkeyed, o)
 		} else {

@@ -38,6 +38,7 @@ type Figures struct {
 	DeadEffect   int `json:"dead_effect"`  // dead, with an effect recorded
 	Altered      int `json:"altered"`      // stored with other data than were sent
 	Misnamed     int `json:"misnamed"`     // answered with an id that is not theirs
+	Left         int `json:"left"`         // messages of settled orders that the queue still held when the audit ended
 	Strays       int `json:"strays"`       // of a run known by its keys alone: keys numbered far beyond the others, which are not accounted for
 
 	Unknown      Unknown `json:"unknown"`       // never answered or, of a run known by its keys alone, not listed when the audit began
@@ -165,6 +166,8 @@ func (a *Auditor) result(begun time.Time) Result {
 	}
 	switch {
 	case !a.looked || r.Stuck+r.Undetermined > 0: // which says more
+	case a.left() > 0:
+		r.Left = a.left()
 	case a.queue == nil:
 		a.note("the api did not say at the end what the queue holds (GET /queue): if any messages are this run's, what they bring was not seen")
 	case a.queue.Depth > 0:

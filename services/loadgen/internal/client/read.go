@@ -41,6 +41,7 @@ type Queue struct {
 	AsOf        time.Time `json:"as_of"` // when it was like this, by the database's clock
 	Depth       int       `json:"depth"`
 	DeadLetters int       `json:"dead_letters"`
+	Sent        int64     `json:"enqueued_total"` // messages ever sent to it, those of transactions that came to nothing included; 0 when the api does not say
 }
 
 // Error is a read that brought no usable answer.

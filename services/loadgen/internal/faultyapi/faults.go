@@ -31,6 +31,7 @@ const (
 	AwayMade            // makes it, and answers the same
 	Refuse              // answers 422 to a good order
 	Unkey               // makes it without its key, and answers UnkeyStatus
+	Keep                // leaves its message in the queue when it is completed
 	faults              // how many there are
 )
 
@@ -48,6 +49,7 @@ var stored = map[Fault]func(s *Server, o *order){
 	BuryProcessed: func(_ *Server, o *order) { o.dead = true },
 	Unlist:        func(_ *Server, o *order) { o.unlisted = true },
 	Unkey:         func(_ *Server, o *order) { o.key = "" },
+	Keep:          func(_ *Server, o *order) { o.kept = true },
 }
 
 // Behaviour is what the server does wrong, and how long it takes.

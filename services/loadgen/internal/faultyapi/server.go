@@ -43,6 +43,7 @@ type order struct {
 	effects   int
 	gone      time.Time // when it is forgotten; zero = never
 	unlisted  bool      // no listing shows it
+	kept      bool      // its message stays in the queue
 }
 
 func (o *order) done(now time.Time) bool { return !o.completed.IsZero() && !now.Before(o.completed) }
@@ -187,11 +188,11 @@ func (s *Server) queue(w http.ResponseWriter, _ *http.Request) {
 	defer s.mu.Unlock()
 	now, depth := time.Now(), 0
 	for _, o := range s.orders {
-		if !o.done(now) && o.there(now) && !o.completed.IsZero() {
+		if (!o.done(now) || o.kept) && o.there(now) && !o.completed.IsZero() {
 			depth++
 		}
 	}
-	writeJSON(w, 200, map[string]any{"as_of": now.UTC().Format(layout), "depth": depth})
+	writeJSON(w, 200, map[string]any{"as_of": now.UTC().Format(layout), "depth": depth, "enqueued_total": len(s.orders)})
 }
 
 // insert adds a row. The caller holds the lock.

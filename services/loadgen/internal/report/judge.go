@@ -66,6 +66,9 @@ func (s *Summary) judgeAudit(a *audit.Result, deadAllowed bool) {
 	s.fault(int64(a.Stuck), "%s stuck: still pending at the end")
 	s.fault(int64(a.Undetermined), "%s undetermined: the audit was cut short")
 	s.fault(int64(a.Strays), "%s not accounted for: numbered far beyond all others")
+	if a.Left > 0 {
+		s.Faults = append(s.Faults, several(int64(a.Left), "message")+" left in the queue: each order is settled, and nobody else has sent any")
+	}
 	if s.Load == nil {
 		s.fault(int64(a.Unknown.Orders), "%s missing: never answered, or lost")
 	}

@@ -42,6 +42,7 @@ func TestJudge(t *testing.T) {
 		"made of invalid requests":       {change: func(s *report.Summary) { s.Audit.PoisonFound = 2 }, fault: "2 orders made of invalid"},
 		"refused and there":              {change: func(s *report.Summary) { s.Audit.RefusedFound = 1 }, fault: "1 order refused, and made"},
 		"strays":                         {change: func(s *report.Summary) { s.Audit.Strays = 1 }, fault: "1 order not accounted for"},
+		"left in the queue":              {change: func(s *report.Summary) { s.Audit.Left = 2 }, fault: "2 messages left in the queue"},
 		"dead":                           {change: func(s *report.Summary) { s.Audit.Dead = 1 }, fault: "1 order dead"},
 		"dead, with a threshold":         {change: func(s *report.Summary) { s.Audit.Dead = 1 }, conditions: "dead<=1"},
 		"missing, when nothing was sent": {change: func(s *report.Summary) { s.Load, s.Audit.Unknown.Orders = nil, 1 }, fault: "1 order missing: never answered, or lost"},
