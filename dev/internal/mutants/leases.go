@@ -10,6 +10,7 @@ func leaseMutants() []Mutant {
 	lease := func(test string) Test { return goTest(consumer, "./internal/lease", test) }
 	queue := func(test string) Test { return goTest(consumer, "./internal/queue", test) }
 	worker := func(test string) Test { return goTest(consumer, "./internal/worker", test) }
+	settling := func(test string) Test { return goTest(consumer, "./internal/settle", test) }
 	passedOver := func(what, file string) Mutant {
 		return Mutant{
 			Breaks: "a message that somebody has locked keeps others waiting: " + what, By: queue("TestWhatSomebodyHoldsIsPassedOver"),
@@ -80,6 +81,25 @@ func leaseMutants() []Mutant {
 			Breaks: "an order has the history of the one that had its id before", By: queue("TestAMessageOfAnOrderThatHadTheIDBeforeIsSetAside"),
 			Edits: []Edit{{sql + "unanswered.sql", `
  where orderflow.is_about(jsonb_build_object('created_at', m.created_at), m.msg_id, o.created_at, o.message_id)`, ``}},
+		},
+		{
+			Breaks: "a hand-back that cannot be stored is forgotten", By: settling("TestAHandBackThatCannotBeStoredIsTriedAgain"),
+			Edits: []Edit{{dir + "settle/write.go", `	if !l.instead(o, ending.Spoiled{Planned: o.Ending, Err: err}) {
+		l.postpone(o)
+	}`, `	l.instead(o, ending.Spoiled{Planned: o.Ending, Err: err})`}},
+		},
+		{
+			Breaks: "a doubtful lease is given up after one look", By: settling("TestADoubtfulLeaseIsNotTakenFromWhoHasIt"),
+			Edits: []Edit{{dir + "settle/write.go", `doubtfulTries = 5`, `doubtfulTries = 0`}},
+		},
+		{
+			Breaks: "what the server refuses is asked for again at once", By: settling("TestAKindThatTheServerRefusesIsKeptBackForAWhile"),
+			Edits: []Edit{{dir + "settle/lane.go", `				l.refused[op].note(time.Now())
+`, ``}},
+		},
+		{
+			Breaks: "a transaction of slow work has as many orders as there are", By: settling("TestATransactionOfSlowWorkHasFewOrders"),
+			Edits: []Edit{{dir + "settle/ackwork.go", `ackWorkHorizon = 250 * time.Millisecond`, `ackWorkHorizon = 250 * time.Second`}},
 		},
 	}
 }

@@ -42,6 +42,7 @@ type bundle struct {
 	held    *lease.Set
 	settler *settle.Settler
 	metrics *metrics.Metrics
+	refused chan time.Time // when statements were
 }
 
 // most is how many deliveries there are at a time.
@@ -52,7 +53,7 @@ func setup(t *testing.T) *bundle {
 	log := slog.New(slog.DiscardHandler)
 	b := &bundle{
 		t: t, db: dbtest.New(t), queue: queue.New(dbtest.QueueName, false), held: lease.NewSet(most),
-		rules: ending.NewRules(1, 1, backoff.Policy{Base: time.Second, Max: time.Second, Multiplier: 1}),
+		rules: ending.NewRules(1, 1, backoff.Policy{Base: time.Second, Max: time.Second, Multiplier: 1}), refused: make(chan time.Time, 100),
 	}
 	b.db.Publish(1)
 	b.server = pg.NewServer(b.db.Address(), "one", log, pg.Observer{})
@@ -62,12 +63,22 @@ func setup(t *testing.T) *bundle {
 		Queue: b.queue, Held: b.held, Rules: b.rules, Consumer: "one", RetryIn: func(time.Duration) {}, Draining: func() bool { return false },
 		Gate: gating.New(gating.Settings{ID: "one", Concurrency: most, HandlerTimeout: time.Minute}, log, b.metrics),
 		Room: signal.New(), Unwritten: &settle.Unwritten{}, Tally: &presence.Tally{}, Log: log, Metrics: b.metrics,
-	}, settle.LaneNeeds{Link: link, Progress: health.NewProgress(time.Now), Note: func(ending.Op, error) {}}, most)
+	}, settle.LaneNeeds{Link: link, Progress: health.NewProgress(time.Now), Note: b.note}, most)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); b.settler.Run(ctx) }()
 	t.Cleanup(func() { stop(); <-ended; link.Close() })
 	return b
+}
+
+// note takes when a statement was refused.
+func (b *bundle) note(_ ending.Op, err error) {
+	if queue.Answered(err) {
+		select {
+		case b.refused <- time.Now():
+		default:
+		}
+	}
 }
 
 // read leases the message for an hour.
@@ -97,10 +108,16 @@ func (b *bundle) next(what ending.Event) {
 // settle reads a message and settles it.
 func (b *bundle) settle(what ending.Event) {
 	b.t.Helper()
+	b.settler.Settle(b.leaving(), what)
+}
+
+// leaving reads a message that is to be settled.
+func (b *bundle) leaving() *lease.Delivery {
+	b.t.Helper()
 	m := b.read()
 	d := lease.New(&m, time.Now(), time.Now(), time.Hour)
 	b.held.AddLeaving([]*lease.Delivery{d})
-	b.settler.Settle(d, what)
+	return d
 }
 
 // stuck makes the writing of the first order take so long as that condition holds.
@@ -110,8 +127,8 @@ func (b *bundle) stuck(while string) {
 	b.db.Exec(`create trigger stuck before update on public.orders for each row execute function stuck()`)
 }
 
-// acks is how many statements were to write some.
-func (b *bundle) acks() (n uint64) {
+// statements is how many of a kind there were.
+func (b *bundle) statements(kind string) (n uint64) {
 	b.t.Helper()
 	families, err := b.metrics.Registry.Gather()
 	if err != nil {
@@ -119,7 +136,7 @@ func (b *bundle) acks() (n uint64) {
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			if family.GetName() == "orderflow_consumer_statement_seconds" && m.GetLabel()[0].GetValue() == "ack" {
+			if family.GetName() == "orderflow_consumer_statement_seconds" && m.GetLabel()[0].GetValue() == kind {
 				n += m.GetHistogram().GetSampleCount()
 			}
 		}
@@ -168,8 +185,8 @@ func TestAnAckWithoutAnAnswerKeepsNoOtherKindWaiting(t *testing.T) {
 		b.next(what)
 		await.True(t, "the next one is written, and nothing overdue", func() bool { return b.held.Size() == 1 && !b.settler.Overdue() })
 	}
-	tried := b.acks()
-	await.True(t, "it gets no answer again", func() bool { return b.acks() > tried })
+	tried := b.statements("ack")
+	await.True(t, "it gets no answer again", func() bool { return b.statements("ack") > tried })
 	if o := b.db.Order(1); o.Status != "pending" || b.settler.Overdue() {
 		t.Fatalf("%+v; overdue: %t", o, b.settler.Overdue())
 	}
@@ -188,6 +205,91 @@ func TestASlowAckGetsItsTimeBesideQuickOnes(t *testing.T) {
 		await.True(t, "the next one is written", func() bool { return b.held.Size() <= 1 })
 		return b.db.Order(1).Status == "completed"
 	})
+}
+
+// What the server refuses to all alike is not asked for again at once, in however many statements it could be.
+func TestAKindThatTheServerRefusesIsKeptBackForAWhile(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.db.Publish(most - 1)
+	b.db.Exec(`create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not you' using errcode = '42501'; end $$;
+		create trigger refuse before update on public.orders for each row execute function refuse()`)
+	var deliveries []*lease.Delivery
+	for range most {
+		deliveries = append(deliveries, b.leaving())
+	}
+	for _, d := range deliveries {
+		b.settler.Settle(d, ending.Returned{})
+	}
+	first := await.Value(t, "one is refused", b.refused)
+	await.Value(t, "another one is", b.refused)
+	third := await.Value(t, "a third one is", b.refused)
+	if waited, least := third.Sub(first), 75*time.Millisecond; waited < least { // 25 at least, and twice that
+		t.Errorf("it was asked three times within %s", waited)
+	}
+	b.db.Exec(`drop trigger refuse on public.orders`)
+	await.True(t, "all are written", func() bool { return b.held.Size() == 0 && b.db.Audit().Completed == most })
+}
+
+// A result that the database refuses for what it contains, and that has no other form, is tried until it can be written: nothing else ends the lease.
+func TestAHandBackThatCannotBeStoredIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.db.Exec(`alter table pgmq.q_order_queue add constraint kept check (not coalesce(headers ? 'orderflow-released', false))`)
+	b.settle(ending.Unstarted{})
+	await.True(t, "it has been tried", func() bool { return b.statements("release") > 0 })
+	b.db.Exec(`alter table pgmq.q_order_queue drop constraint kept`)
+	await.True(t, "it is handed back", func() bool { return b.held.Size() == 0 && b.due() })
+}
+
+// A lane's transactions are short for whoever waits for a row that the work has locked: it takes no more orders than it gets through in a moment.
+func TestATransactionOfSlowWorkHasFewOrders(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.db.Publish(2*most - 1)
+	work := &slow{}
+	closeLinks := b.settler.AddAckWork(b.server, settle.AckWork{
+		Runner: work, Limit: time.Minute, Heartbeats: &lease.Heartbeats{Held: b.held}, Note: func(error) {}, Took: func(int, time.Duration) {},
+		Lanes: []*health.Progress{health.NewProgress(time.Now)},
+	})
+	var deliveries []*lease.Delivery
+	for range 2 * most {
+		m := b.read()
+		deliveries = append(deliveries, lease.New(&m, time.Now(), time.Now(), time.Hour))
+	}
+	b.held.Add(deliveries)
+	leave := func(deliveries []*lease.Delivery) {
+		for _, d := range deliveries {
+			b.settler.HandledForAck(d, "work")
+		}
+	}
+	leave(deliveries[:most])
+	work.meanwhile = func() { leave(deliveries[most:]) }
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); b.settler.RunAckWork(ctx, ctx) }()
+	t.Cleanup(func() { stop(); <-ended; closeLinks() })
+	await.True(t, "all are completed", func() bool { return b.held.Size() == 0 })
+	if len(work.orders) < 2 || work.orders[0] != most || work.orders[1] > 2 {
+		t.Errorf("the transactions had %v orders, which take an eighth of a second each", work.orders)
+	}
+}
+
+// slow is work that takes 125 ms an order.
+type slow struct {
+	meanwhile func() // what happens during the first transaction
+	orders    []int  // in each
+}
+
+func (*slow) Prepare(context.Context, *pgx.Conn) error { return nil }
+
+func (s *slow) Run(ctx context.Context, conn *pgx.Conn, orders []effect.Order) error {
+	if len(s.orders) == 0 {
+		s.meanwhile()
+	}
+	s.orders = append(s.orders, len(orders))
+	_, err := conn.Exec(ctx, `select pg_sleep(0.125 * $1)`, len(orders))
+	return err
 }
 
 // The attempts that fail with their work have occupied workers, too.
@@ -242,13 +344,14 @@ func TestADoubtfulLeaseIsNotTakenFromWhoHasIt(t *testing.T) {
 	b.held.AddLeaving([]*lease.Delivery{d})
 	b.settler.Doubt(d)
 	await.True(t, "it is given up", func() bool { return b.held.Size() == 0 })
+	if n := b.statements("release"); n < 2 {
+		t.Errorf("it was given up after %d looks: a server that was cut off from us may still come to the commit", n)
+	}
 	if left := dbtest.One[float64](b.db, `select extract(epoch from vt - clock_timestamp())::float8 from pgmq.q_order_queue`); left < 3600 {
 		t.Errorf("the other one's lease ends in %v seconds", left)
 	}
-	m = b.readAgain()
-	d = lease.New(&m, time.Now(), time.Now(), time.Hour)
-	b.held.AddLeaving([]*lease.Delivery{d})
-	b.settler.Doubt(d)
+	b.db.Exec(`update pgmq.q_order_queue set vt = clock_timestamp()`)
+	b.settler.Doubt(b.leaving())
 	await.True(t, "what was leased after all is handed back", func() bool {
 		return b.held.Size() == 0 && b.due()
 	})
