@@ -12,8 +12,9 @@ const mask = "***"
 var (
 	// userinfo is what may be a user and a password, up to the last @: in what cannot be read, everything before that may be one.
 	userinfo = regexp.MustCompile(`(?s)^((?:[^:@/]*://)?[^:@]*):.*@`)
-	// parameter is a secret among a URL's parameters or key=value pairs. A quotation that does not end goes on to the end.
-	parameter = regexp.MustCompile(`(?is)((?:password|passwd|secret|token|key)\s*=\s*)('(?:[^'\\]|\\.)*(?:'|$)|[^\s&]*)`)
+	// parameter is a secret among a URL's parameters or key=value pairs. A quotation that does not end goes on to the end. So does a value
+	// with a semicolon in it: it may belong to the secret, or end one that has white space in it, as in connection strings of .NET.
+	parameter = regexp.MustCompile(`(?is)((?:password|passwd|pwd|secret|token|key)\s*=\s*)('(?:[^'\\]|\\.)*(?:'|$)|"[^"]*(?:"|$)|[^\s&]*;.*|[^&=]*;.*|[^\s&]*)`)
 )
 
 // MaskURL returns an address, readable or not, without its password and without what looks like a secret among its parameters.

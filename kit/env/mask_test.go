@@ -27,6 +27,14 @@ func TestAddressesAreMasked(t *testing.T) {
 		"http://user:12?s3cret@h/d":                   "http://user:***@h/d",
 		"https://hooks.example/in?Token=s3cret&a=b#c": "https://hooks.example/in?Token=***&a=b#c",
 		"": "",
+		// As .NET writes them. What is behind a semicolon may still be the password, so it is not shown either.
+		"Host=db;Username=u;Pwd=s3cret;Database=d":         "Host=db;Username=u;Pwd=***",
+		"Host=db;Password=s3 cret;Database=d":              "Host=db;Password=***",
+		"Host=db;Password=s3cret==;Database=d":             "Host=db;Password=***",
+		`Host=db;Password="s3 cret";Database=d`:            "Host=db;Password=***;Database=d",
+		"host=h password=s3cret;s3cret dbname=d":           "host=h password=***",
+		"postgres://h/d?user=u&pwd=s3cret&sslmode=x":       "postgres://h/d?user=u&pwd=***&sslmode=x",
+		"jdbc:postgresql://h;user=u;password=s3cret;ssl=1": "jdbc:postgresql://h;user=u;password=***",
 	} {
 		if got := env.MaskURL(address); got != want {
 			t.Errorf("%s is shown as %s, want %s", address, got, want)

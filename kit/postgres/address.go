@@ -5,20 +5,17 @@
 package postgres
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/jackc/pgx/v5"
 
@@ -67,20 +64,9 @@ func (a *Address) Decode(text string) error {
 		}
 	}
 	r.finish()
-	// Without its parameters first: pgx's own errors may quote the part with the password.
-	if _, err := pgx.ParseConfig(base); err != nil {
-		return errors.New("user, password, host, port or database cannot be read: percent-encode special characters in a password")
-	}
-	if err := r.findFiles(); err != nil {
-		return err
-	}
-	config, err := pgx.ParseConfig(join(base, r.out))
+	config, err := r.parse(base)
 	if err != nil {
-		return cmp.Or(errors.Unwrap(err), errors.New("the parameters do not go together"))
-	}
-	// As every secret: a newline at an end, which nobody sees, makes another one of it.
-	if p := os.Getenv("PGPASSWORD"); p != "" && p == config.Password && strings.TrimFunc(p, unicode.IsSpace) != p {
-		return elsewhere("PGPASSWORD has white space at an end (a newline? echo leaves one, printf does not)")
+		return err
 	}
 	fromFile, err := findPassword(config)
 	if err != nil {
@@ -95,6 +81,28 @@ func (a *Address) Decode(text string) error {
 	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config), password: fromFile, pooler: &pooler{told: r.pooled}}
 	a.route = a.newRoute()
 	return nil
+}
+
+// parse has pgx read an address.
+func (r *reading) parse(base string) (*pgx.ConnConfig, error) {
+	// Without its parameters first: pgx's own errors may quote the part with the password.
+	if _, err := pgx.ParseConfig(base); err != nil {
+		if _, err := pgx.ParseConfig(""); err != nil {
+			return nil, elsewhere("one of libpq's variables, whose names begin with PG, has a value that cannot be read")
+		}
+		return nil, errors.New("user, password, host, port or database cannot be read: percent-encode special characters in a password")
+	}
+	if err := r.findFiles(); err != nil {
+		return nil, err
+	}
+	config, err := pgx.ParseConfig(join(base, r.out))
+	if err != nil {
+		return nil, r.atFault(base, err)
+	}
+	if err := misread(config); err != nil {
+		return nil, err
+	}
+	return config, r.checkPassword(base, config)
 }
 
 // elsewhere says that something is wrong that an address names, and not the address.
@@ -195,6 +203,8 @@ var (
 	scheme = regexp.MustCompile(`^(?:jdbc:)?postgres(?:ql)?(?:\+[a-z0-9_]+)?://`)
 	// name is what a parameter's name looks like. What does not may be part of a password, and is not shown.
 	name = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+	// variable is how Rails writes a session's setting.
+	variable = regexp.MustCompile(`^variables\[([A-Za-z_][A-Za-z0-9_.-]*)\]$`)
 )
 
 // split takes an address apart: the part without parameters, fit for pgx, and the parameters. In the key=value form everything is one.
@@ -230,7 +240,10 @@ func queryPairs(query string) (pairs []pair, err error) {
 			continue
 		}
 		key, value, found := strings.Cut(part, "=")
-		if !found || !name.MatchString(key) {
+		if plain, err := url.PathUnescape(key); err == nil && variable.MatchString(plain) {
+			key = plain
+		}
+		if !found || !name.MatchString(key) && !variable.MatchString(key) {
 			return nil, errors.New("its parameters must be name=value, with & between them")
 		}
 		if value, err = url.PathUnescape(value); err != nil {
@@ -278,8 +291,12 @@ func keyValues(text string) (pairs []pair, err error) {
 			}
 			i++
 		}
+		rest = rest[min(i, len(rest)):]
+		if !quoted && runsOn(key, value.String(), len(pairs) == 0 && strings.TrimLeft(rest, space) == "") {
+			return nil, errSeparators
+		}
 		pairs = append(pairs, pair{key, value.String()})
-		text = rest[min(i, len(rest)):]
+		text = rest
 	}
 	return pairs, nil
 }

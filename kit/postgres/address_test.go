@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/env"
 	"orderflow.example/kit/postgres"
 )
 
@@ -85,6 +88,11 @@ func TestWhatCannotBeReadIsRefusedWithoutItsPassword(t *testing.T) {
 		// What was meant as a password would be read as a port and a database.
 		"postgres://me:12/s3cret@db/x", "postgres://me:s3cr%zzet@db/x", "postgres://me:s3cret@db/x?s3cret", "postgres://me:s3cret@db/x?s3cr!et=b", "postgres://me:s3cret@db/x?user=%zzs3cret",
 		"postgres://me:s3cret@a,b,c:1,2/x?port=1,2", "postgres://me:s3cret@db/x\x00", "jdbc:postgresql:x", "postgres://me:s3cret@[::1/x",
+		// What separates the parts elsewhere would belong to the first of them: to the host, which is looked up, or to the database, which is shown.
+		"Host=db;Port=5432;Username=u;Password=s3cret;Database=orders", "Host=db,Port=5432,Username=u,Password=s3cret,Database=orders",
+		"Host=db; Port=5432; User=u; Password=s3cret; Database=orders", "Database=orders;Host=db;Password=s3cret", "Password=s3cret;Host=db;User=u", "Pooling=true;Password=s3cret",
+		"Timeout=15;Host=db;Password=s3cret", "Statement_Timeout=15;Host=db;Password=s3cret", "Host='db;Password=s3cret'", "host=db hostaddr=::1;Password=s3cret", "host=db hostaddr='::1;Password=s3cret'",
+		"jdbc:postgresql://db;user=u;password=s3cret", "jdbc:postgresql://db:5432/orders;user=u;password=s3cret", "postgres://db/x?keepalives=1;password=s3cret", `postgres://db"s3cret"/x`,
 	} {
 		_, err := postgres.Parse(text)
 		if err == nil {
@@ -121,14 +129,14 @@ var parameters = []struct {
 	{query: "target_session_attrs=standby", wrong: "parameter target_session_attrs=standby: must be read-write or primary"},
 	{query: "target_session_attrs=read-only", wrong: "must be read-write"},
 	{query: "sslmode=prefer"},
-	{query: "sslmode=sometimes", wrong: "sslmode is invalid"},
+	{query: "sslmode=sometimes", wrong: "parameter sslmode=sometimes: must be disable, allow, prefer, require, verify-ca or verify-full"},
 	{query: "sslmode=disable&sslrootcert=/no/such/file", wrong: "its sslrootcert is the file /no/such/file, which cannot be read"},
 	{query: "channel_binding=prefer"},
-	{query: "channel_binding=perhaps", wrong: "do not go together"},
+	{query: "channel_binding=perhaps", wrong: "parameter channel_binding=perhaps: must be disable, prefer or require"},
 	{query: "options=-c%20geqo%3Doff"},
 	{query: "options=-cgeqo=off"},
 	{query: "connect_timeout=10"},
-	{query: "connect_timeout=soon", wrong: "soon"},
+	{query: "connect_timeout=soon", wrong: "parameter connect_timeout=soon: must be a whole number of seconds"},
 	{query: "application_name=mine"},
 	{query: "fallback_application_name=mine"},
 	{query: "passfile=/no/such/file"},
@@ -151,6 +159,7 @@ var parameters = []struct {
 	{query: "statement_timeout=5000&search_path=public&work_mem=8MB&TimeZone=UTC&jit=off"},
 	{query: "app.tenant=one"},
 	{query: "row_security=on", ignored: "row_security"},
+	{query: "variables[statement_timeout]=5s&variables%5Bjit%5D=off"}, // Rails
 	// SQLAlchemy, psycopg, asyncpg
 	{query: "ssl=prefer&prepared_statement_cache_size=0&command_timeout=60", ignored: "prepared_statement_cache_size command_timeout"},
 	{query: "ssl=false&async_fallback=true", ignored: "async_fallback"},
@@ -178,6 +187,49 @@ var parameters = []struct {
 	{query: "sslmod=disable", wrong: "there is no parameter sslmod, and no session setting of that name"},
 	{query: "lock_timout=5s", wrong: "there is no parameter lock_timout"},
 	{query: "zeitlimit=5", wrong: "there is no parameter zeitlimit"},
+	{query: "variables[host]=db", wrong: "there is no parameter variables[host]"},
+}
+
+// What a person sees of a wrong address, as other settings are read, names what is wrong with it.
+func TestWhatIsWrongWithAnAddressIsNamed(t *testing.T) {
+	t.Parallel()
+	const separators = "are separated by spaces"
+	for text, want := range map[string]string{
+		"postgres://u:s3cret@h/d?connect_timeout=10s":                              "parameter connect_timeout=10s: must be a whole number of seconds",
+		"postgres://u:s3cret@h/d?channelBinding=on":                                "parameter channel_binding=on: must be disable, prefer or require",
+		"host=a,b port=1,2 sslmode=on password=s3cret":                             "parameter sslmode=on: must be disable, allow, ",
+		"postgres://u:s3cret@a,b/d?port=1,2,3":                                     "parameter port: must be a number from 1 to 65535, for all hosts or for each",
+		"host=h port=x password=s3cret":                                            "parameter port=x: must be a number from 1 to 65535",
+		"host=h port=0 connect_timeout=5 password=s3cret":                          "parameter port=0: must be a number from 1 to 65535",
+		"host=h require_auth=x password=s3cret":                                    "parameter require_auth=x: must be names of methods",
+		"host=h sslcertmode=x password=s3cret":                                     "parameter sslcertmode=x: must be disable, allow or require",
+		"host=h max_protocol_version=4 password=s3cret":                            "parameter max_protocol_version=4: must be 3.0, 3.2 or latest",
+		"host=h min_protocol_version=3.2 max_protocol_version=3.0 password=s3cret": "the parameters host, max_protocol_version, min_protocol_version, password do not go together",
+		"host=h statement_cache_capacity=some password=s3cret":                     "parameter statement_cache_capacity=some: must be a whole number",
+		"host=h default_query_exec_mode=fast password=s3cret":                      "parameter default_query_exec_mode=fast: must be cache_statement, ",
+		"postgres://u:s3cret@h/d?variables[time]=5s":                               "there is no parameter variables[time]",
+		"postgres://u:s3cret@h/d?sslcert=/dev/null":                                `both "sslcert" and "sslkey" are required`,
+		"Host=db;Port=5432;Username=u;Password=s3cret;Database=orders":             separators,
+		"Host=db,Port=5432,Username=u,Password=s3cret,Database=orders":             separators,
+		"jdbc:postgresql://db;user=u;password=s3cret":                              "a host has no ; = quotes or white space",
+		"jdbc:postgresql://db/orders;user=u;password=s3cret":                       "its parameters come behind a ?",
+		"postgres://u:s3cret%0A@h/d":                                               "its password has white space or an invisible character at an end",
+		"host=h password='s3cret '":                                                "its password has white space or an invisible character at an end",
+		"postgres://u@h/d?password=s3cret%E2%80%8B":                                "its password has white space or an invisible character at an end",
+	} {
+		var settings struct {
+			URL postgres.Address `envconfig:"DATABASE_URL" secret:"url"`
+		}
+		err := env.Read(func(name string) (string, bool) {
+			if name == "DATABASE_URL" {
+				return text, true
+			}
+			return "", false
+		}, &settings).Err()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
 }
 
 func TestParametersOfOtherClients(t *testing.T) {
@@ -333,6 +385,8 @@ func TestSeveralHosts(t *testing.T) {
 		"host=a,b port=1,2 user=u dbname=d target_session_attrs=primary": "postgres://u@a:1,b:2/d",
 		"postgres://u@[::1]:1/d":                                         "postgres://u@[::1]:1/d",
 		"host=/var/run/postgresql user=u dbname=d port=1":                "postgres://u@/d?host=%2Fvar%2Frun%2Fpostgresql&port=1",
+		"postgresql://u@%2Fvar%2Frun%2Fpostgresql:1/d":                   "postgres://u@/d?host=%2Fvar%2Frun%2Fpostgresql&port=1",
+		"host='/my sockets;a=b' user=u dbname=d port=1":                  "postgres://u@/d?host=%2Fmy+sockets%3Ba%3Db&port=1",
 	} {
 		a, err := postgres.Parse(text)
 		if err != nil || a.String() != want {
@@ -390,15 +444,29 @@ func TestHostAddressesAreNotLookedUp(t *testing.T) {
 
 // The environment belongs to the process: this test does not run beside others.
 func TestAPasswordFromTheEnvironmentIsASecretLikeOthers(t *testing.T) {
-	t.Setenv("PGPASSWORD", "s3cret\n")
-	if _, err := postgres.Parse("postgres://u@h/d"); err == nil || !strings.Contains(err.Error(), "PGPASSWORD has white space") || strings.Contains(err.Error(), "s3cret") {
-		t.Error(err)
-	}
-	if _, err := postgres.Parse("postgres://u:right@h/d"); err != nil {
-		t.Errorf("it is not used: %v", err)
+	for _, password := range []string{"s3cret\n", "\ufeffs3cret", "s3cret\u200b", "s3cret "} {
+		t.Setenv("PGPASSWORD", password)
+		if _, err := postgres.Parse("postgres://u@h/d"); err == nil || !strings.Contains(err.Error(), "PGPASSWORD has white space") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: %v", password, err)
+		}
+		if _, err := postgres.Parse("postgres://u:right@h/d"); err != nil {
+			t.Errorf("it is not used: %v", err)
+		}
 	}
 	t.Setenv("PGPASSWORD", "s3cret")
 	if a, err := postgres.Parse("postgres://u@h/d"); err != nil || a.Config("", time.Second).Password != "s3cret" {
+		t.Error(err)
+	}
+	t.Setenv("PGPASSWORD", "")
+	file := filepath.Join(t.TempDir(), "passfile")
+	if err := os.WriteFile(file, []byte("*:*:*:*:s3cret\u200b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := postgres.Parse("postgres://u@h/d?passfile=" + file); err == nil || !strings.Contains(err.Error(), "the passfile") || strings.Contains(err.Error(), "s3cret") {
+		t.Error(err)
+	}
+	t.Setenv("PGCONNECT_TIMEOUT", "10s")
+	if _, err := postgres.Parse("postgres://u:s3cret@h/d"); err == nil || !strings.Contains(err.Error(), "libpq's variables") || strings.Contains(err.Error(), "s3cret") {
 		t.Error(err)
 	}
 }
@@ -416,7 +484,7 @@ func TestIgnoredParametersAreACopy(t *testing.T) {
 }
 
 func FuzzErrorsShowNoPassword(f *testing.F) {
-	for _, seed := range []string{"postgres://user:", "host=h password=", "jdbc:postgresql://h/d?password=", "postgres://h:1/d?x=1&password="} {
+	for _, seed := range []string{"postgres://user:", "host=h password=", "jdbc:postgresql://h/d?password=", "postgres://h:1/d?x=1&password=", "Host=h;Password=", "jdbc:postgresql://h;password="} {
 		f.Add(seed, "@host/db?x=1")
 		f.Add(seed, " user=u")
 	}
@@ -425,9 +493,10 @@ func FuzzErrorsShowNoPassword(f *testing.F) {
 		if strings.Contains(before+after, secret) || strings.Contains(before+after, "/") && strings.Contains(after, "service") {
 			return
 		}
-		for _, text := range []string{"postgres://user:" + secret + "@" + after, "postgres://user:" + secret + after, "host=h password=" + secret + after, "postgres://h/d?password=" + secret + after} {
-			if _, err := postgres.Parse(text); err != nil && strings.Contains(err.Error(), secret) {
-				t.Errorf("%q: %v", text, err)
+		for _, text := range []string{"postgres://user:" + secret + "@" + after, "postgres://user:" + secret + after, "host=h password=" + secret + after, "postgres://h/d?password=" + secret + after,
+			"Host=h;Port=1;Password=" + secret + after, "Database=d;Password=" + secret + after, "jdbc:postgresql://h/d;password=" + secret + after} {
+			if a, err := postgres.Parse(text); strings.Contains(fmt.Sprint(a, err), secret) {
+				t.Errorf("%q: %s, %v", text, a, err)
 			}
 		}
 	})

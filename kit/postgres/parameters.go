@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,6 +121,8 @@ func (r *reading) parameter(given, value string) error {
 		return fmt.Errorf("parameter %s cannot be honoured: %s", given, impossible[key])
 	case settings[key], strings.Contains(key, "."):
 		r.settings[given] = value
+	case variable.MatchString(key) && settings[variable.FindStringSubmatch(key)[1]]:
+		r.settings[variable.FindStringSubmatch(key)[1]] = value
 	case meaningless[key]:
 		r.ignored = append(r.ignored, given)
 	default:
@@ -128,12 +131,18 @@ func (r *reading) parameter(given, value string) error {
 	return nil
 }
 
+// wrong says what is wrong with a value, and shows it where nothing in it can be a password: what follows a separator that is none might be.
 func wrong(name, value string, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case plain.MatchString(value):
+		return fmt.Errorf("parameter %s=%s: %w", name, value, err)
 	}
-	return fmt.Errorf("parameter %s=%s: %w", name, value, err)
+	return fmt.Errorf("parameter %s: %w", name, err)
 }
+
+var plain = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
 
 // writers are the values of target_session_attrs that a server which takes writes satisfies. No other server is ever used, see [Route], so
 // they make no difference.

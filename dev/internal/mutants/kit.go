@@ -5,6 +5,7 @@ func kitMutants() []Mutant {
 	const (
 		address    = "kit/postgres/address.go"
 		parameters = "kit/postgres/parameters.go"
+		mistakes   = "kit/postgres/mistakes.go"
 		route      = "kit/postgres/route.go"
 		listener   = "kit/listen/listener.go"
 	)
@@ -31,6 +32,38 @@ func kitMutants() []Mutant {
 		{
 			Breaks: "the first host is spoken to in any version of TLS", By: postgres("TestVersionsOfTLS"),
 			Edits: []Edit{{parameters, "	limit(config.TLSConfig)\n", ``}},
+		},
+		{
+			Breaks: "a host is looked up with the password behind it", By: postgres("TestWhatCannotBeReadIsRefusedWithoutItsPassword"),
+			Edits: []Edit{{mistakes, `strings.ContainsFunc(way.Host, noHost)`, `strings.ContainsFunc(way.Host, unicode.IsSpace)`}},
+		},
+		{
+			Breaks: "a database is shown with the password behind it", By: postgres("TestWhatCannotBeReadIsRefusedWithoutItsPassword"),
+			Edits: []Edit{{mistakes, `nextPart.MatchString(config.Database)`, `nextPart.MatchString(config.User)`}},
+		},
+		{
+			Breaks: "a setting goes on with the password", By: postgres("TestWhatCannotBeReadIsRefusedWithoutItsPassword"),
+			Edits: []Edit{{mistakes, `nextPart.MatchString(value) ||`, ``}},
+		},
+		{
+			Breaks: "a wrong value is shown with the password behind it", By: postgres("TestWhatCannotBeReadIsRefusedWithoutItsPassword"),
+			Edits: []Edit{{parameters, `case plain.MatchString(value):`, `case plain != nil:`}},
+		},
+		{
+			Breaks: "of several wrong parameters none is named", By: postgres("TestWhatIsWrongWithAnAddressIsNamed"),
+			Edits: []Edit{{mistakes, `if !given {`, `if !given || value != "" {`}},
+		},
+		{
+			Breaks: "a list of ports is at fault for another parameter", By: postgres("TestWhatIsWrongWithAnAddressIsNamed"),
+			Edits: []Edit{{mistakes, `			alone["host"] = hosts //`, `			_ = hosts //`}},
+		},
+		{
+			Breaks: "a newline belongs to a password", By: postgres("TestWhatIsWrongWithAnAddressIsNamed"),
+			Edits: []Edit{{mistakes, `if secret.Trim(config.Password) == config.Password {`, `if secret.Trim(config.Password) == config.Password || config.Password != os.Getenv("PGPASSWORD") {`}},
+		},
+		{
+			Breaks: "half a password with a space is shown", By: goTest("kit", "./env", "TestAddressesAreMasked"),
+			Edits: []Edit{{"kit/env/mask.go", `|[^&=]*;.*|`, `|`}},
 		},
 		{
 			Breaks: "a server that has vanished is waited for as long as the system likes", By: postgres("TestTheAddressSaysHowLongSilenceMayLast"),
