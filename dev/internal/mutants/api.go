@@ -182,6 +182,31 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "readiness.go", `set constraints all immediate`, `select 1`}},
 		},
 		{
+			Breaks: "a rehearsal is of no order that was written", By: writer("TestARehearsalIsOfTheOrderThatWasWrittenLast"),
+			Edits: []Edit{{dir + "commit.go", `			w.latest = &u.Orders[0]
+`, ``}},
+		},
+		{
+			Breaks: "what failed before orders could be written again still counts", By: writer("TestWriterWithoutTheRightToInsert"),
+			Edits: []Edit{{dir + "readiness.go", `	w.failures = 0
+`, ``}},
+		},
+		{
+			Breaks: "a transaction has as many orders as wait", By: writer("TestATransactionHasAtMostSoManyOrdersOrOneRequestThatIsLarger"),
+			Edits: []Edit{{dir + "writer.go", `orders+len(u.Orders) > w.cfg.MaxBatch`, `orders+len(u.Orders) > w.cfg.MaxQueue`}},
+		},
+		{
+			Breaks: "an order whose moment a trigger has changed is answered as it was to be", By: writer("TestReadinessIsWhatTheLastStatementsDid"),
+			Edits: []Edit{
+				{dir + "publish.sql", `(id, msg_id, created_at), 0)`, `(id, msg_id), 0)`},
+				{dir + "publish.sql", `(id, message_id, created_at), 0)`, `(id, message_id), 0)`},
+			},
+		},
+		{
+			Breaks: "orders in doubt wait for a connection to a database that is away", By: writer("TestWhoHasWaitedIsToldWhy"),
+			Edits: []Edit{{dir + "connection.go", `if state, _ := w.monitor.State(); !state.Up {`, `if state, _ := w.monitor.State(); false {`}},
+		},
+		{
 			Breaks: "another order under the same key is a replay", By: writer("TestKeyIsAnsweredOnce"),
 			Edits: []Edit{{dir + "unit.go", `	if !same {
 		u.answer(Result{}, ErrKeyReused)

@@ -59,7 +59,6 @@ union all
 		{
 			Breaks: AnswersTooEarly, By: accounted,
 			Edits: []Edit{{api + "/internal/orders/publish.go", `	p.fill(units)
-	p.unreplicated.Store(false)
 	a := &p.args
 `, `	// What the batch before this one has written is committed only now.
 	for _, statement := range []string{"commit", "begin"} {
@@ -68,7 +67,6 @@ union all
 		}
 	}
 	p.fill(units)
-	p.unreplicated.Store(false)
 	a := &p.args
 `}},
 		},

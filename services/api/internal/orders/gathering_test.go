@@ -2,6 +2,7 @@ package orders
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -54,6 +55,27 @@ func TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast(t *testing.T) {
 				t.Errorf("waits %v for %d, not %v for %d", until.Sub(now), company, test.wait, test.company)
 			}
 		})
+	}
+}
+
+func TestATransactionHasAtMostSoManyOrdersOrOneRequestThatIsLarger(t *testing.T) {
+	t.Parallel()
+	w := NewWriter(WriterConfig{MaxQueue: 1000, MaxBatch: 100}, nil)
+	for _, orders := range []int{60, 40, 1, 150, 99, 2, 98} {
+		if err := w.enqueue(newUnit(Request{Orders: make([]Draft, orders)}, time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got [][]int
+	for w.requests() > 0 {
+		var sizes []int
+		for _, u := range w.take(nil) {
+			sizes = append(sizes, len(u.Orders))
+		}
+		got = append(got, sizes)
+	}
+	if want := "[[60 40] [1] [150] [99] [2 98]]"; fmt.Sprint(got) != want || w.Queued() != 0 {
+		t.Errorf("got %v, want %s; %d are left", got, want, w.Queued())
 	}
 }
 

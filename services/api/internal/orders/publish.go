@@ -28,7 +28,7 @@ func publishSQL(name string) string {
 type publisher struct {
 	*pgx.Conn
 	timeout      time.Duration // of a statement
-	unreplicated *atomic.Bool  // a commit did not wait for its standby
+	unreplicated *atomic.Bool  // a commit did not wait for its standby; that ends the connection
 	args         publishArgs
 	sources      []source // of each element of the arrays
 }
@@ -61,7 +61,6 @@ func (p *publisher) publish(units []*unit) ([]outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
 	p.fill(units)
-	p.unreplicated.Store(false)
 	a := &p.args
 	rows, err := p.Query(ctx, "publish", a.unit, a.lookupOnly, a.customer, a.product, a.quantity, a.cents, a.key, a.traceparents)
 	if err != nil {

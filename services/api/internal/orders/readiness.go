@@ -45,7 +45,6 @@ func (w *Writer) noteFailure(what string, err error) {
 // recovered ends what noteFailure has counted.
 func (w *Writer) recovered() {
 	w.failures = 0
-	w.admitOne.Store(false)
 	if w.failing.Swap(nil) != nil {
 		w.cfg.Log.Info("orders can be written again")
 	}
@@ -115,7 +114,6 @@ func (p *publisher) dryRun(order *Draft) error {
 
 // awaitStandby commits something, which waits for a standby when commits have to.
 func (p *publisher) awaitStandby(ctx context.Context) error {
-	p.unreplicated.Store(false)
 	_, err := p.Exec(ctx, `
 		select case when current_setting('synchronous_standby_names') <> '' then pg_logical_emit_message(true, 'orderflow', 'rehearsal') end`)
 	if p.unreplicated.Load() || ctx.Err() != nil {

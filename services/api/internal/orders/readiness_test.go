@@ -40,6 +40,7 @@ func TestReadinessIsWhatTheLastStatementsDid(t *testing.T) {
 		"a trigger that holds back orders":    {fmt.Sprintf(nothing, "orders"), dropRule, "trigger"},
 		"a trigger that holds back messages":  {fmt.Sprintf(nothing, queue), dropRule, "trigger"},
 		"a trigger that gives other ids":      {`create function rule() returns trigger language plpgsql as 'begin new.id := new.id + 1000; return new; end'; create trigger rule before insert on orders for each row execute function rule()`, dropRule, "trigger"},
+		"a trigger that gives other moments":  {`create function rule() returns trigger language plpgsql as 'begin new.created_at := new.created_at - interval ''1 hour''; return new; end'; create trigger rule before insert on orders for each row execute function rule()`, dropRule, "trigger"},
 		"a trigger that gives other messages": {`create function rule() returns trigger language plpgsql as 'begin new.message_id := null; return new; end'; create trigger rule before insert on orders for each row execute function rule()`, dropRule, "trigger"},
 		"a trigger that gives messages ids":   {`create function rule() returns trigger language plpgsql as 'begin new.msg_id := new.msg_id + 1000; return new; end'; create trigger rule before insert on ` + queue + ` for each row execute function rule()`, dropRule, "trigger"},
 		"row-level security on orders":        {fmt.Sprintf(filter, "orders"), `alter table orders disable row level security`, "row-level security"},
@@ -106,6 +107,22 @@ func TestOneOrdersTroubleIsNotTheWriters(t *testing.T) {
 			}
 			b.check(t, 10)
 		})
+	}
+}
+
+// A trigger against the order that is made up for rehearsals says nothing of others: the one that was written last is tried first.
+func TestARehearsalIsOfTheOrderThatWasWrittenLast(t *testing.T) {
+	t.Parallel()
+	b := newWriter(t, nil)
+	b.mustWrite(t, one(order(1), ""))
+	b.exec(t, `
+		create function rule() returns trigger language plpgsql as $$ begin if new.customer_name in ('rehearsal', 'Customer 7') then raise exception 'no'; end if; return new; end $$;
+		create trigger rule before insert on orders for each row execute function rule()`)
+	if _, err := b.Write(one(order(7), "")); !errors.Is(err, orders.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if n := b.observed.failures.Load(); n != 1 || b.NotReady() != "" {
+		t.Errorf("%d failures, not ready: %q", n, b.NotReady())
 	}
 }
 
@@ -205,17 +222,18 @@ func TestWhoHasWaitedIsToldWhy(t *testing.T) {
 	b.mustWrite(t, one(order(0), ""))
 	release := b.hold(t)
 	answers := [2]chan error{make(chan error, 1), make(chan error, 1)}
-	write := func(i int) { go func() { _, err := b.Write(one(order(i), "")); answers[i] <- err }() }
+	write := func(i int) { go func() { _, err := b.Write(one(order(i), fmt.Sprint(i))); answers[i] <- err }() }
 	write(0)
 	await.True(t, "a transaction to wait", func() bool { return b.waiting(t) == 1 })
 	write(1)
 	await.True(t, "an order to wait for its transaction", func() bool { return b.Queued() == 1 })
 	b.monitor.down.Store(true)
 	b.exec(t, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
-	if err := <-answers[0]; !errors.Is(err, orders.ErrUnknownOutcome) {
+	// It has a key and could be tried again, on a connection to a database that is away.
+	if err := await.Value(t, "the order whose connection was lost", answers[0]); !errors.Is(err, orders.ErrUnknownOutcome) {
 		t.Errorf("the order whose connection was lost: %v", err)
 	}
-	if err := <-answers[1]; !errors.Is(err, orders.ErrUnavailable) || !strings.HasSuffix(err.Error(), ": it is away by hand") {
+	if err := await.Value(t, "the order that waited", answers[1]); !errors.Is(err, orders.ErrUnavailable) || !strings.HasSuffix(err.Error(), ": it is away by hand") {
 		t.Errorf("the order that waited: %v", err)
 	}
 	release()

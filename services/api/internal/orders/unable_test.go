@@ -12,6 +12,7 @@ import (
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
+	"orderflow.example/kit/testlog"
 	"orderflow.example/services/api/internal/orders"
 	"orderflow.example/services/api/internal/schema"
 )
@@ -60,7 +61,8 @@ func TestWriterWithoutAConnection(t *testing.T) {
 func TestWriterWithoutTheRightToInsert(t *testing.T) {
 	t.Parallel()
 	db, role, as := newRole(t, "")
-	b := newWriterOn(t, as, db, nil)
+	log := &testlog.Buffer{}
+	b := newWriterOn(t, as, db, func(c *orders.WriterConfig) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	b.mustWrite(t, one(order(0), ""))
 	for _, table := range []string{"orders", "pgmq.q_order_queue"} {
 		if _, err := b.db.Exec(t.Context(), `revoke insert on `+table+` from `+role); err != nil {
@@ -81,6 +83,19 @@ func TestWriterWithoutTheRightToInsert(t *testing.T) {
 		b.mustWrite(t, one(order(2), ""))
 	}
 	b.check(t, 3)
+
+	// And what failed before does not count any more.
+	const refused = "orders cannot be written; retrying"
+	said := log.Count(refused)
+	b.exec(t, `
+		create function rule() returns trigger language plpgsql as $$ begin if new.customer_name = 'Customer 7' then raise exception 'no' using errcode = 'disk_full'; end if; return new; end $$;
+		create trigger rule before insert on orders for each row execute function rule()`)
+	if _, err := b.Write(one(order(7), "")); !errors.Is(err, orders.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if n := log.Count(refused); n != said || said < 2 {
+		t.Errorf("the log says %d times, and after one failure more %d times: %s", said, n, refused)
+	}
 }
 
 // What is missing from the start is known before the first order, and takes no ids.
