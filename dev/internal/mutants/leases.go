@@ -101,5 +101,18 @@ func leaseMutants() []Mutant {
 			Breaks: "a transaction of slow work has as many orders as there are", By: settling("TestATransactionOfSlowWorkHasFewOrders"),
 			Edits: []Edit{{dir + "settle/ackwork.go", `ackWorkHorizon = 250 * time.Millisecond`, `ackWorkHorizon = 250 * time.Second`}},
 		},
+		{
+			Breaks: "a start that has been made known is taken for a hang", By: worker("TestAfterAStartThatIsKnownTheHeartbeatRests"),
+			Edits: []Edit{{dir + "pg/link.go", `	defer l.ends()
+`, ``}},
+		},
+		{
+			Breaks: "the end of one call is taken for that of the next", By: goTest(consumer, "./internal/pg", "TestACallIsOverBeforeTheNextBegins"),
+			Edits: []Edit{{dir + "pg/link.go", `	defer l.mu.Unlock()
+	defer l.ends()
+`, `	defer l.ends()
+	defer l.mu.Unlock()
+`}},
+		},
 	}
 }

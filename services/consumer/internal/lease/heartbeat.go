@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/services/consumer/internal/handler"
-	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/message"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
@@ -19,12 +18,11 @@ import (
 
 // Heartbeats extends the leases of what is held before they end, and cancels the handlers of those that were lost.
 type Heartbeats struct {
-	Link     *pg.Link
+	Link     *pg.Link // which workers use as well, so that it is watched by its calls
 	Queue    *queue.Queue
 	Held     *Set
 	Term     *Term
 	Consumer string // CONSUMER_ID, as the database knows it
-	Progress *health.Progress
 	Log      *slog.Logger
 	Metrics  *metrics.Metrics
 
@@ -58,7 +56,6 @@ func (h *Heartbeats) beat(ctx context.Context, deliveries []*Delivery) {
 	var x extension
 	var might time.Duration
 	var fates map[queue.Lease]queue.Fate
-	h.Progress.Begin(0)
 	err := h.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		might = pg.MayTake(ctx)
 		if x, err = h.extend(ctx, conn, deliveries); err != nil || len(x.extended) == len(deliveries) {
@@ -67,7 +64,6 @@ func (h *Heartbeats) beat(ctx context.Context, deliveries []*Delivery) {
 		fates, err = h.Queue.Fates(ctx, conn, x.missing, h.Consumer)
 		return err
 	})
-	h.Progress.End()
 	switch {
 	case errors.Is(err, pg.ErrNoAnswer), queue.StatementFailed(err): // perhaps one of them is at fault: halving loses none of the others
 		h.most = queue.Less(h.largest(), len(deliveries))
@@ -139,8 +135,6 @@ func (h *Heartbeats) extend(ctx context.Context, conn *pgx.Conn, deliveries []*D
 // MakeKnown makes the start of a delivery known, before it: should the process die of it, the next read will tell. It goes over the heartbeats' link.
 // known is false when the lease has been lost.
 func (h *Heartbeats) MakeKnown(ctx context.Context, d *Delivery) (known bool, err error) {
-	h.Progress.Begin(0)
-	defer h.Progress.End()
 	sent := time.Now()
 	err = h.Link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		known, err = h.Queue.Start(ctx, conn, queue.EntryOf(&d.Message, true), h.Consumer)

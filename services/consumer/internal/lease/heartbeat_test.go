@@ -9,7 +9,6 @@ import (
 
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
-	"orderflow.example/services/consumer/internal/health"
 	"orderflow.example/services/consumer/internal/metrics"
 	"orderflow.example/services/consumer/internal/pg"
 	"orderflow.example/services/consumer/internal/queue"
@@ -76,7 +75,7 @@ func beating(t *testing.T, db *dbtest.DB, q *queue.Queue, fetched queue.Fetched,
 	link := pg.NewServer(db.Address(), "one", log, pg.Observer{}).NewLink("heartbeat", nil)
 	t.Cleanup(link.Close)
 	h := &Heartbeats{
-		Link: link, Queue: q, Held: NewSet(len(fetched.Messages)), Term: NewTerm(time.Hour, log), Consumer: "one", Progress: health.NewProgress(time.Now), Log: log,
+		Link: link, Queue: q, Held: NewSet(len(fetched.Messages)), Term: NewTerm(time.Hour, log), Consumer: "one", Log: log,
 		Metrics: metrics.New("test", dbtest.QueueName, "test"),
 	}
 	deliveries := make([]*Delivery, len(fetched.Messages))

@@ -35,6 +35,7 @@ type Link struct {
 	beside bool // nothing that it is there for is the consumer's work
 	setup  func(context.Context, *pgx.Conn) error
 	begins func(mayTake time.Duration)
+	ends   func()
 
 	mu       sync.Mutex
 	conn     *pgx.Conn
@@ -50,13 +51,19 @@ const lookEvery = 10 * time.Second
 
 // NewLink returns a link that runs setup on every new connection, after the session settings. setup may be nil.
 func (s *Server) NewLink(name string, setup func(context.Context, *pgx.Conn) error) *Link {
-	return &Link{server: s, name: name, setup: setup, timeout: statementTimeout, begins: func(time.Duration) {}}
+	return &Link{server: s, name: name, setup: setup, timeout: statementTimeout, begins: func(time.Duration) {}, ends: func() {}}
 }
 
 // Watch has begins called whenever the link begins something that takes its time, with the longest that this may take: a question for
 // a name, an attempt at one address of the server, or a statement. So whoever watches can tell a hang from a long way to a connection, which leads
 // past as many addresses as DATABASE_URL and the name service have, each with a time limit of its own. To be called before the first Do.
 func (l *Link) Watch(begins func(mayTake time.Duration)) { l.begins = begins }
+
+// WatchCalls is Watch for a link that several goroutines use: ends is called when a call is over, before the next one begins anything. The callers
+// cannot tell that themselves: one that waits for its turn is at nothing yet, and one that is done may say so when the next one has begun.
+func (l *Link) WatchCalls(begins func(mayTake time.Duration), ends func()) {
+	l.begins, l.ends = begins, ends
+}
 
 // Limit gives the link's calls a deadline of their own, for what may take as long as somebody else allows. To be called before the first Do.
 func (l *Link) Limit(d time.Duration) { l.timeout, l.fixed = d, true }
@@ -89,6 +96,7 @@ func (l *Link) Do(ctx context.Context, work func(context.Context, *pgx.Conn) err
 func (l *Link) DoAtLength(ctx context.Context, least time.Duration, work func(context.Context, *pgx.Conn) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.ends()
 	if err := l.connect(ctx); err != nil {
 		return err
 	}

@@ -31,7 +31,6 @@ const notifyLimit = 500 * time.Millisecond
 // that is to be done in a smaller batch, or replaced by another outcome. On an error that is no fault of the batch all of it is
 // pending, to be sent again as it is.
 func (l *lane) write(ctx context.Context, b batch) error {
-	l.own.Progress.Begin(0) // again for each statement: many slow ones in a row are no hang
 	op := b.statement.op()
 	start := time.Now()
 	confirmed, fates, err := l.send(ctx, b)

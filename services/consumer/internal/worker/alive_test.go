@@ -166,6 +166,22 @@ func TestAHeartbeatThatHangsIsAReasonToRestart(t *testing.T) {
 	r.stop()
 }
 
+// A start that has been made known is over, whatever comes then: nothing has to be extended for a long time.
+func TestAfterAStartThatIsKnownTheHeartbeatRests(t *testing.T) {
+	b := setup(t)
+	b.Publish(1)
+	b.crashes(2)
+	var c clock
+	r := b.startOn(b.URL, settings(), noop, c.measures)
+	b.settled()
+	if r.log.count("running this suspect message alone") != 1 {
+		t.Fatal("its start was not made known")
+	}
+	c.forward(2 * time.Minute)
+	await.True(t, "it is alive", func() bool { return alive(r.Consumer) })
+	r.stop()
+}
+
 func TestHandlersThatBlockEveryWorkerAreAReasonToRestart(t *testing.T) {
 	b := setup(t)
 	var c clock

@@ -30,7 +30,8 @@ type pipeline struct {
 // assemble makes the parts and gives each what it needs. Reads go over fetchLink; all other links are the pipeline's own.
 func (c *Consumer) assemble(q *queue.Queue, fetchLink *pg.Link) *pipeline {
 	s := c.settings
-	settleLink, beatLink := c.link("settle", c.steps.settle), c.link("heartbeat", c.steps.heartbeat)
+	settleLink, beatLink := c.link("settle", c.steps.settle), c.server.NewLink("heartbeat", nil)
+	beatLink.WatchCalls(c.steps.heartbeat.Begin, c.steps.heartbeat.End)
 	rules, term := ending.NewRules(s.MaxAttempts, s.MaxCrashes, s.Backoff), lease.NewTerm(s.Visible, c.log)
 
 	poller := fetch.NewPoller(fetch.PollerNeeds{
@@ -38,7 +39,7 @@ func (c *Consumer) assemble(q *queue.Queue, fetchLink *pg.Link) *pipeline {
 		Progress: c.steps.poll, Writing: c.writeHealth, Log: c.log, Metrics: c.metrics,
 	})
 	heartbeats := &lease.Heartbeats{
-		Link: beatLink, Queue: q, Held: c.held, Term: term, Consumer: s.ID, Progress: c.steps.heartbeat, Log: c.log, Metrics: c.metrics,
+		Link: beatLink, Queue: q, Held: c.held, Term: term, Consumer: s.ID, Log: c.log, Metrics: c.metrics,
 	}
 	settler := settle.New(settle.Needs{
 		Queue: q, Held: c.held, Rules: rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, SettlePause: c.settlePause, RetryIn: poller.RetryIn,
