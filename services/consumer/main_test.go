@@ -17,6 +17,7 @@ import (
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/env"
+	"orderflow.example/kit/testdb"
 	"orderflow.example/kit/testlog"
 	"orderflow.example/services/consumer/internal/app"
 	"orderflow.example/services/consumer/internal/dbtest"
@@ -91,6 +92,27 @@ func TestDoctorHasPatienceWithASlowDatabase(t *testing.T) {
 	if _, stdout, stderr := call(t, map[string]string{"DATABASE_URL": db.URL}, "doctor"); stderr != "" || !strings.Contains(stdout, "Queue order_queue in database") {
 		t.Errorf("%s\n%s", stdout, stderr)
 	}
+}
+
+// Whoever looks is no consumer, and several connections of one consumer are one.
+func TestTheDoctorCountsConsumersOnly(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	db.Publish(1)
+	db.Exec(`update pgmq.q_order_queue set vt = vt - interval '1 hour'`)
+	says := func(url, want string) {
+		t.Helper()
+		code, stdout, stderr := call(t, map[string]string{"DATABASE_URL": url}, "doctor")
+		if code != 1 || !strings.Contains(stdout, "LOOK  lag ") || !strings.Contains(stdout, want) {
+			t.Errorf("%d, no %q in\n%s%s", code, want, stdout, stderr)
+		}
+	}
+	says(db.URL, "No consumer is connected, as far as ")
+	for range 2 {
+		testdb.Connect(t, db.URL+"&application_name=orderflow-consumer%20one")
+	}
+	says(db.URL, "1 consumers are connected")
+	says(db.URL+"&application_name=orders", "Are there consumers? DATABASE_URL has an application_name for all, so their sessions cannot be told apart")
 }
 
 // started is the program at work in this process.

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,7 +20,7 @@ const patience = 20 * time.Second
 
 // examine is `consumer doctor`: one look, a table on stdout, and 1 when there is something to do or a signal ends it.
 func examine(ctx context.Context, s *config.Config, call *program.Call) error {
-	server := pg.NewServer(s.DatabaseURL, "doctor", slog.New(slog.DiscardHandler), pg.Observer{})
+	server := pg.NewCommandServer(s.DatabaseURL, call.Command)
 	link := server.NewLink("doctor", nil)
 	link.Limit(patience)
 	defer link.Close()

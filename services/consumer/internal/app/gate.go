@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -56,7 +55,7 @@ func advice(err error) string {
 
 // atGate does something with the queue's gate, and says how it is then.
 func atGate(ctx context.Context, s *config.Config, call *program.Call, do func(context.Context, *queue.Queue, *pgx.Conn) (queue.GateRow, error)) error {
-	server := pg.NewServer(s.DatabaseURL, call.Command, slog.New(slog.DiscardHandler), pg.Observer{})
+	server := pg.NewCommandServer(s.DatabaseURL, call.Command)
 	link := server.NewLink(call.Command, nil)
 	link.Limit(patience)
 	defer link.Close()

@@ -121,11 +121,12 @@ func (f *Figures) keepingUp() Finding {
 	if *f.Waiting < longWaiting {
 		return c
 	}
+	alike := f.alike()
 	switch {
-	case f.Pooled && (f.Gate == nil || !f.Gate.Paused() && !f.Gate.Open):
-		c.Advice = "Are there consumers? A connection pooler in transaction mode is in between, so their sessions cannot be told apart: the dashboard shows them. " +
+	case alike != "" && (f.Gate == nil || !f.Gate.Paused() && !f.Gate.Open):
+		c.Advice = "Are there consumers? " + alike + ", so their sessions cannot be told apart: the dashboard shows them. " +
 			"If there are, scale them out, raise CONCURRENCY, or leave BATCH_SIZE out when it is set and handlers are quick."
-	case f.Consumers == 0 && !f.Pooled:
+	case f.Consumers == 0 && alike == "":
 		c.Advice = "No consumer is connected, as far as " + f.Role + " may see: start one."
 	case f.Gate != nil && (f.Gate.Paused() || f.Gate.Open): // more of them would not help, and why is said under consuming
 	default:
@@ -133,6 +134,17 @@ func (f *Figures) keepingUp() Finding {
 			"If they are idle, look for sessions that hold locks on the queue's rows (pg_locks).", f.Consumers)
 	}
 	return c
+}
+
+// alike says why consumers are not known by the names of their sessions; empty: they are.
+func (f *Figures) alike() string {
+	switch {
+	case f.Pooled:
+		return "A connection pooler in transaction mode is in between"
+	case f.Renamed:
+		return "DATABASE_URL has an application_name for all"
+	}
+	return ""
 }
 
 // stranded is about orders that nobody will process: their message is gone, and nothing of the consumers' sees that it is.

@@ -52,9 +52,19 @@ type Observer struct {
 	Reachable func(bool)
 }
 
-// NewServer prepares to connect to an address; it does not connect. consumerID becomes part of the application name.
+// NewServer prepares to connect to an address; it does not connect. consumerID becomes part of the application name, by which the doctor knows
+// consumers.
 func NewServer(address postgres.Address, consumerID string, log *slog.Logger, observe Observer) *Server {
-	config := address.Config("orderflow-consumer "+consumerID, ConnectTimeout)
+	return newServer(address, "orderflow-consumer "+consumerID, log, observe)
+}
+
+// NewCommandServer is NewServer for a command, which consumes nothing and logs nothing.
+func NewCommandServer(address postgres.Address, command string) *Server {
+	return newServer(address, "orderflow-command "+command, slog.New(slog.DiscardHandler), Observer{})
+}
+
+func newServer(address postgres.Address, application string, log *slog.Logger, observe Observer) *Server {
+	config := address.Config(application, ConnectTimeout)
 	config.BuildContextWatcherHandler = hangUpWhenCancelled
 	return &Server{config: config, log: log, observe: observe, route: address.Route(), since: time.Now(), why: "not yet connected"}
 }
