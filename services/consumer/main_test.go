@@ -180,7 +180,10 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 		_, body := s.get(t, "/metrics")
 		return strings.Contains(body, `orderflow_consumer_doctor_dead_rows{table="pgmq.q_order_queue"}`)
 	})
-	for path, want := range map[string]string{"/readyz": "consuming", "/livez": "moving"} {
+	await.True(t, "what the doctor finds is published", func() bool {
+		return dbtest.One[bool](db, `select exists (select from orderflow.findings where at is not null)`)
+	})
+	for path, want := range map[string]string{"/readyz": "consuming", "/livez": "moving", "/metrics": "\norderflow_consumer_database_up 1\n"} {
 		if status, body := s.get(t, path); status != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d, no %s in\n%s", path, status, want, body)
 		}
@@ -197,6 +200,25 @@ func TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes(t *testing.T) {
 		if !strings.Contains(s.log.String(), line) {
 			t.Errorf("not in the log: %s\n%s", line, s.log)
 		}
+	}
+}
+
+// What the process has in memory is not for everybody who reaches the port of metrics.
+func TestTheProfilerIsServedWhereItIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for pprof, want := range map[string]int{"false": http.StatusNotFound, "true": http.StatusOK} {
+		t.Run("PPROF="+pprof, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, dbtest.New(t), map[string]string{"PPROF": pprof})
+			await.True(t, "it has started", func() bool { return strings.Contains(s.log.String(), "Starting consumer for queue") })
+			if status, _ := s.get(t, "/debug/pprof/"); status != want {
+				t.Errorf("status %d, want %d", status, want)
+			}
+			s.signals <- syscall.SIGTERM
+			if code := s.end(t); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
 	}
 }
 

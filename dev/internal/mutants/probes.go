@@ -34,6 +34,52 @@ func probeMutants() []Mutant {
 			Edits: []Edit{{"services/consumer/internal/worker/alive.go", `			return false, "a transaction with the work of orders`, `			return true, "a transaction with the work of orders`}},
 		},
 		{
+			Breaks: "whoever reaches the port of metrics sees what a consumer has in memory", By: goTest("services/consumer", ".", "TestTheProfilerIsServedWhereItIsAskedFor"),
+			Edits: []Edit{{"services/consumer/internal/app/consume.go", `Profiler: s.Pprof`, `Profiler: true`}},
+		},
+		{
+			Breaks: "a consumer with a database says that it has none", By: goTest("services/consumer", ".", "TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes"),
+			Edits: []Edit{{"services/consumer/internal/app/consume.go", `map[bool]float64{true: 1}[ok]`, `map[bool]float64{false: 1}[ok]`}},
+		},
+		{
+			Breaks: "what the doctor finds is not on the dashboard", By: goTest("services/consumer", ".", "TestItConsumesUntilASignalAndSpeaksAsTheExampleDoes"),
+			Edits: []Edit{{"services/consumer/internal/app/consume.go", `published.Go(func() { publisher.Run(publishing) })`, `_, _ = publisher, publishing`}},
+		},
+		{
+			Breaks: "what the doctor finds at the start is on the dashboard for ever", By: goTest("services/consumer", "./internal/doctor", "TestWhatIsFoundIsPublishedAgainAndAgain"),
+			Edits: []Edit{{"services/consumer/internal/doctor/publish.go", `		timer.Reset(p.every + rand.N(p.every/10))` + "\n", ``}, {"services/consumer/internal/doctor/publish.go", `	"math/rand/v2"` + "\n", ``}},
+		},
+		{
+			Breaks: "the doctor takes itself for a consumer", By: goTest("services/consumer", ".", "TestTheDoctorCountsConsumersOnly"),
+			Edits: []Edit{{"services/consumer/internal/pg/server.go", `"orderflow-command "`, `"orderflow-consumer "`}},
+		},
+		{
+			Breaks: "consumers whose sessions DATABASE_URL names are called missing", By: goTest("services/consumer", ".", "TestTheDoctorCountsConsumersOnly"),
+			Edits: []Edit{{"services/consumer/internal/doctor/findings.go", `	case f.Renamed:
+		return "DATABASE_URL has an application_name for all"
+`, ``}},
+		},
+		{
+			Breaks: "the doctor's exit code says that all is well", By: goTest("services/consumer", ".", "TestTheDoctorCountsConsumersOnly"),
+			Edits: []Edit{{"services/consumer/internal/app/doctor.go", `if !doctor.Healthy(findings) {`, `if false {`}},
+		},
+		{
+			Breaks: "no alert comes of what the doctor finds", By: goTest("services/consumer", "./internal/doctor", "TestTheMetricsSayWhatIsFound"),
+			Edits: []Edit{{"services/consumer/internal/doctor/collector.go", `			advice = 1`, `			advice = 0`}},
+		},
+		{
+			Breaks: "the metrics say that vacuum is not held back", By: goTest("services/consumer", "./internal/doctor", "TestTheMetricsSayWhatIsFound"),
+			Edits: []Edit{{"services/consumer/internal/doctor/collector.go", `gauge(xminSeconds, longest[kind], kind)`, `gauge(xminSeconds, 0, kind)`}},
+		},
+		{
+			Breaks: "a setting of the pipeline's is another's", By: goTest("services/consumer", "./internal/app", "TestThePipelineHasEachSettingOnce"),
+			Edits: []Edit{{"services/consumer/internal/app/consume.go", `Max: s.BackoffMax,`, `Max: s.BackoffBase,`}},
+		},
+		{
+			Breaks: "a setting of the pipeline's is nobody's", By: goTest("services/consumer", "./internal/app", "TestThePipelineHasEachSettingOnce"),
+			Edits: []Edit{{"services/consumer/internal/app/consume.go", `Prefetch:       s.Prefetch,`, `Prefetch:       0,`}},
+		},
+		{
 			Breaks: "a drain may take as long as somebody writes", By: goTest(api, "./internal/config", "TestEveryNumberHasBounds"),
 			Edits: []Edit{{api + "/internal/config/config.go", `	env.Between(p, "DRAIN_TIMEOUT", c.DrainTimeout, 0, 10*time.Minute)`, ``}},
 		},

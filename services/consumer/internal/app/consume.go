@@ -54,27 +54,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		return err
 	}
 	defer endHandler()
-	consumer := worker.New(worker.Settings{
-		ID:             s.ConsumerID,
-		Queue:          s.QueueName,
-		Batch:          s.BatchSize,
-		Concurrency:    s.Concurrency,
-		Prefetch:       s.Prefetch,
-		HeldBytes:      int64(s.PrefetchBytes),
-		MessageBytes:   int32(s.MaxMessageBytes),
-		MaxAttempts:    s.MaxAttempts,
-		MaxCrashes:     s.MaxCrashes,
-		Visible:        s.Visibility(),
-		HandlerTimeout: s.HandlerTimeout,
-		AckWorkLanes:   s.EffectConnections,
-		Drain:          s.Drain,
-		Poll:           s.Poll,
-		Backoff:        backoff.Policy{Base: s.BackoffBase, Max: s.BackoffMax, Multiplier: s.BackoffMultiplier},
-		Breaker: gating.Breaker{
-			Share: s.BreakerShare, Least: s.BreakerAttempts, ProbeFirst: s.BreakerProbeInterval, ProbeMost: s.BreakerProbeMax,
-		},
-		Tracer: tracer,
-	}, server, h, log, m)
+	consumer := worker.New(workerSettings(s, tracer), server, h, log, m)
 
 	if s.MetricsPort >= 0 {
 		all := prometheus.Gatherers{m.Registry}
@@ -100,6 +80,31 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// workerSettings are those that the pipeline is to know.
+func workerSettings(s *config.Config, tracer *tracing.Tracer) worker.Settings {
+	return worker.Settings{
+		ID:             s.ConsumerID,
+		Queue:          s.QueueName,
+		Batch:          s.BatchSize,
+		Concurrency:    s.Concurrency,
+		Prefetch:       s.Prefetch,
+		HeldBytes:      int64(s.PrefetchBytes),
+		MessageBytes:   int32(s.MaxMessageBytes),
+		MaxAttempts:    s.MaxAttempts,
+		MaxCrashes:     s.MaxCrashes,
+		Visible:        s.Visibility(),
+		HandlerTimeout: s.HandlerTimeout,
+		AckWorkLanes:   s.EffectConnections,
+		Drain:          s.Drain,
+		Poll:           s.Poll,
+		Backoff:        backoff.Policy{Base: s.BackoffBase, Max: s.BackoffMax, Multiplier: s.BackoffMultiplier},
+		Breaker: gating.Breaker{
+			Share: s.BreakerShare, Least: s.BreakerAttempts, ProbeFirst: s.BreakerProbeInterval, ProbeMost: s.BreakerProbeMax,
+		},
+		Tracer: tracer,
+	}
 }
 
 // probe is one of the consumer's for the port of probes, which shows its reason.

@@ -25,12 +25,15 @@ type Publisher struct {
 	consumer string
 	handler  string
 	log      *slog.Logger
+	every    time.Duration // queue.FindingsEvery, but for tests
 }
 
 // NewPublisher returns one that looks as the consumer that is named, which has the handler of a name (HANDLER). function does the work of
 // orders; nil: none.
 func NewPublisher(server *pg.Server, q *queue.Queue, function *effect.Function, consumer, handler string, log *slog.Logger) *Publisher {
-	return &Publisher{link: server.NewSideLink("findings", longestLook), queue: q, function: function, consumer: consumer, handler: handler, log: log}
+	return &Publisher{
+		link: server.NewSideLink("findings", longestLook), queue: q, function: function, consumer: consumer, handler: handler, log: log, every: queue.FindingsEvery,
+	}
 }
 
 // soonest is how long after its start a consumer looks for the first time.
@@ -52,7 +55,7 @@ func (p *Publisher) Run(ctx context.Context) {
 		if err := p.Publish(ctx); err != nil && ctx.Err() == nil {
 			p.log.DebugContext(ctx, "what the doctor finds cannot be published", "error", err)
 		}
-		timer.Reset(queue.FindingsEvery + rand.N(queue.FindingsEvery/10))
+		timer.Reset(p.every + rand.N(p.every/10))
 	}
 }
 

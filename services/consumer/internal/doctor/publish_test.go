@@ -4,11 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
 	"orderflow.example/services/consumer/internal/doctor"
@@ -67,6 +72,69 @@ func TestWhatIsFoundIsPublishedByOneForAll(t *testing.T) {
 	b.publish("third")
 	if by := dbtest.One[string](b.DB, `select by from orderflow.findings`); by != "third" {
 		t.Errorf("after the clock was set back it is by %s", by)
+	}
+}
+
+// It looks again and again: what was found goes out of date.
+func TestWhatIsFoundIsPublishedAgainAndAgain(t *testing.T) {
+	b := setup(t)
+	log := slog.New(slog.DiscardHandler)
+	server := pg.NewServer(b.Address(), "one", log, pg.Observer{})
+	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, "one", "webhook", log)
+	publisher.LookEvery(50 * time.Millisecond)
+	running, stop := context.WithCancel(b.ctx)
+	var ended sync.WaitGroup
+	ended.Go(func() { publisher.Run(running) })
+	defer ended.Wait()
+	defer stop()
+	published := func() bool {
+		return dbtest.One[bool](b.DB, `select exists (select from orderflow.findings where at is not null)`)
+	}
+	await.True(t, "what is found is published", published)
+	b.Exec(`delete from orderflow.findings`) // as if that had been long ago
+	await.True(t, "it is published again", published)
+}
+
+// Alerts go by the metrics: they have to say what the command says.
+func TestTheMetricsSayWhatIsFound(t *testing.T) {
+	b := setup(t)
+	b.Publish(1)
+	b.Exec(`update pgmq.q_order_queue set vt = vt - interval '1 hour'`)
+	idle, err := b.Begin(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Rollback(context.WithoutCancel(b.ctx))
+	if _, err := idle.Exec(b.ctx, `select txid_current()`); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	server := pg.NewServer(b.Address(), "scraped", slog.New(slog.DiscardHandler), pg.Observer{})
+	registry.MustRegister(doctor.NewCollector(server, queue.New(dbtest.QueueName, false), nil))
+	values := map[string]float64{}
+	await.True(t, "the database is looked at", func() bool { // a look that takes long is left out, and taken again later
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				name := strings.TrimPrefix(family.GetName(), "orderflow_consumer_doctor_")
+				for _, label := range m.GetLabel() {
+					name += " " + label.GetValue()
+				}
+				values[name] = m.GetGauge().GetValue()
+			}
+		}
+		return len(values) > 0
+	})
+	for name, least := range map[string]float64{"look lag": 1, "oldest_message_seconds": 3600, "oldest_xmin_seconds session": math.SmallestNonzeroFloat64} {
+		if values[name] < least {
+			t.Errorf("%s is %v, want at least %v", name, values[name], least)
+		}
+	}
+	if ok, told := values["look rights"]; !told || ok != 0 {
+		t.Errorf("rights are said to be missing: %v", values)
 	}
 }
 
