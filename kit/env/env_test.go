@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,11 @@ func (c *colour) Decode(text string) error {
 	*c = colour(text)
 	return nil
 }
+
+// word is a type whose errors show what it has read.
+type word string
+
+func (*word) Decode(text string) error { return fmt.Errorf("%s is no word", text) }
 
 type settings struct {
 	Port    int           `envconfig:"PORT" default:"8000" desc:"a port"`
@@ -144,12 +150,16 @@ func TestWhatIsWrongWithASecretIsSaidWithoutIt(t *testing.T) {
 	var s struct {
 		Paint colour `envconfig:"PAINT" secret:"true" desc:"a secret colour" allowed:"red or blue"`
 		Code  int    `envconfig:"CODE" secret:"true" desc:"a secret number"`
+		Word  word   `envconfig:"WORD" secret:"true" desc:"a secret word" allowed:"a word"`
 	}
-	err := fmt.Sprint(env.Read(lookup(map[string]string{"PAINT": "gr33n", "CODE": "s3cret"}), &s).Err())
+	err := fmt.Sprint(env.Read(lookup(map[string]string{"PAINT": "gr33n", "CODE": "s3cret", "WORD": "s3cr3t"}), &s).Err())
 	if want := `PAINT="***": must be red or blue (no colour that there is paint for)`; !strings.Contains(err, want) {
 		t.Errorf("%s is not in: %s", want, err)
 	}
-	if !strings.Contains(err, `CODE="***": must be a whole number`) || strings.Contains(err, "gr33n") || strings.Contains(err, "s3cret") {
+	if want := `WORD="***": must be a word`; !strings.HasSuffix(err, want) {
+		t.Errorf("%s is not at the end of: %s", want, err)
+	}
+	if !strings.Contains(err, `CODE="***": must be a whole number`) || strings.Contains(err, "gr33n") || strings.Contains(err, "s3cr") {
 		t.Error(err)
 	}
 }
@@ -221,6 +231,18 @@ func TestTheTableHasEveryVariable(t *testing.T) {
 	}
 	if strings.Count(table, "\n") != 14 || strings.Contains(table, "Computed") {
 		t.Error(table)
+	}
+}
+
+// What is no number is neither too small nor too large, unless somebody asks.
+func TestBetween(t *testing.T) {
+	t.Parallel()
+	for value, ok := range map[float64]bool{.9: false, 1: true, 2: true, 2.1: false, math.NaN(): false, math.Inf(1): false, math.Inf(-1): false} {
+		p := env.Read(lookup(nil), &struct{}{})
+		env.Between(p, "FACTOR", value, 1, 2)
+		if (p.Err() == nil) != ok {
+			t.Errorf("%v: %v", value, p.Err())
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package ops_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -106,6 +107,27 @@ func TestMetricsAreServed(t *testing.T) {
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "depth", Help: "How deep."})
 	gauge.Set(7)
 	registry.MustRegister(gauge)
+	if status, text := get(t, start(t, ops.Options{Gatherer: registry}), "/metrics"); status != http.StatusOK || !strings.Contains(text, "\ndepth 7\n") {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+// sick is a collector that fails.
+type sick struct{}
+
+func (sick) Describe(chan<- *prometheus.Desc) {}
+
+func (sick) Collect(c chan<- prometheus.Metric) {
+	c <- prometheus.NewInvalidMetric(prometheus.NewDesc("sick", "", nil, nil), errors.New("it has nothing to say"))
+}
+
+// One metric that cannot be told does not take the others with it: whoever watches would be blind just when something is wrong.
+func TestAMetricThatFailsHidesNoOther(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	well := prometheus.NewGauge(prometheus.GaugeOpts{Name: "depth", Help: "How deep."})
+	well.Set(7)
+	registry.MustRegister(well, sick{})
 	if status, text := get(t, start(t, ops.Options{Gatherer: registry}), "/metrics"); status != http.StatusOK || !strings.Contains(text, "\ndepth 7\n") {
 		t.Errorf("%d %s", status, text)
 	}

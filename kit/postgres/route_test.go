@@ -220,6 +220,9 @@ func TestADistrustedServerComesLast(t *testing.T) {
 		t.Fatal(host)
 	}
 	address.Route().Distrust(conn.PgConn())
+	if address.Route().Leads(conn.PgConn()) {
+		t.Error("the connections to it are kept until somebody has found another one")
+	}
 	if _, host := connectTo(t, config); host != hostOf(t, proxies[1]) {
 		t.Errorf("%s, which is not trusted", host)
 	}
@@ -327,6 +330,38 @@ func TestWhoConnectsFollowsANameThatMoved(t *testing.T) {
 	*answer = nameServer{addresses: []string{"127.0.0.2"}}
 	if _, at := connectTo(t, config); at != "127.0.0.2:"+port {
 		t.Errorf("%s, where the name led before", at)
+	}
+}
+
+// The servers behind one name are as many as its addresses: what one of them does not finish is done by another.
+func TestADistrustedServerComesLastBehindOneName(t *testing.T) {
+	t.Parallel()
+	config, route, port, answer := named(t)
+	answer.addresses = []string{"127.0.0.1", "127.0.0.2"}
+	conn, at := connectTo(t, config)
+	if at != "127.0.0.1:"+port {
+		t.Fatal(at)
+	}
+	route.Distrust(conn.PgConn())
+	if _, at := connectTo(t, config); at != "127.0.0.2:"+port {
+		t.Errorf("%s, which is not trusted", at)
+	}
+}
+
+// Platforms that keep the log elsewhere, or to themselves, do not tell their timeline. They are used all the same.
+func TestAServerThatDoesNotTellItsTimelineIsUsed(t *testing.T) {
+	t.Parallel()
+	role := testdb.Role(t, "reticent")
+	u := database(t)
+	if _, err := testdb.Connect(t, u.String()).Exec(t.Context(), `revoke execute on function pg_catalog.pg_control_system() from public`); err != nil {
+		t.Fatal(err)
+	}
+	testdb.Admin(t, "create role "+role+" login password 'secret'")
+	u.User = url.UserPassword(role, "secret")
+	address := testdb.Address(t, u.String())
+	_, host := connectTo(t, address.Config("test", 30*time.Second))
+	if at, known := address.Route().Current(); !known || at.Address != host || at.System != "" || at.Timeline != 0 {
+		t.Errorf("connected to %s, and the route leads to %+v", host, at)
 	}
 }
 

@@ -1,6 +1,6 @@
 package mutants
 
-// kitMutants break what the services share: how they get to the database, accept connections and send traces.
+// kitMutants break what the services share: how they get to the database, accept connections, read settings, and tell metrics and traces.
 func kitMutants() []Mutant {
 	const (
 		address    = "kit/postgres/address.go"
@@ -28,6 +28,23 @@ func kitMutants() []Mutant {
 		{
 			Breaks: "while nobody takes writes each attempt waits for the silent host", By: postgres("TestASilentHostIsPassedOverWhileNoneTakesWrites"),
 			Edits: []Edit{{route, `return r.others(address) && time.Now().Before(r.passed[address])`, `return false`}},
+		},
+		{
+			Breaks: "a server that does not tell its timeline is not used", By: postgres("TestAServerThatDoesNotTellItsTimelineIsUsed"),
+			Edits: []Edit{{route, `	if errors.As(err, new(*pgconn.PgError)) {
+		results, err = conn.Exec(ctx, lookLittleSQL).ReadAll()
+	}
+`, ``}},
+		},
+		{
+			Breaks: "servers behind one name are one", By: postgres("TestADistrustedServerComesLastBehindOneName"),
+			Edits: []Edit{{route, `		if ip != host {
+			return true`, `		if ip != host {
+			return false`}},
+		},
+		{
+			Breaks: "connections to a server that does not finish what it is asked to are kept", By: postgres("TestADistrustedServerComesLast"),
+			Edits: []Edit{{route, `return !time.Now().Before(r.distrusted[address])`, `return address != ""`}},
 		},
 		{
 			Breaks: "the first host is spoken to in any version of TLS", By: postgres("TestVersionsOfTLS"),
@@ -76,6 +93,26 @@ func kitMutants() []Mutant {
 		{
 			Breaks: "after a shortage each connection is news", By: listen("TestPassingErrorsAreWaitedOutAndSaidOnce"),
 			Edits: []Edit{{listener, "		s.failed = 0\n", ``}},
+		},
+		{
+			Breaks: "what is wrong with a secret is said with it", By: goTest("kit", "./env", "TestWhatIsWrongWithASecretIsSaidWithoutIt"),
+			Edits: []Edit{{"kit/env/problems.go", `if strings.Contains(why, value) {`, `if false {`}},
+		},
+		{
+			Breaks: "what is no number is within all bounds", By: goTest("kit", "./env", "TestBetween"),
+			Edits: []Edit{{"kit/env/problems.go", `if cmp.Less(value, least) || cmp.Less(most, value) {`, `if value < least || most < value {`}},
+		},
+		{
+			Breaks: "a secret that is written over with one as long is not read again", By: goTest("kit", "./secret", "TestEachChangeOfAFileIsAnotherVersion"),
+			Edits: []Edit{{"kit/secret/version.go", ` && v.info.ModTime().Equal(other.info.ModTime())`, ``}},
+		},
+		{
+			Breaks: "a secret that takes the place of one like it is not read again", By: goTest("kit", "./secret", "TestEachChangeOfAFileIsAnotherVersion"),
+			Edits: []Edit{{"kit/secret/version.go", `os.SameFile(v.info, other.info) && `, ``}},
+		},
+		{
+			Breaks: "a metric that fails hides all the others", By: goTest("kit", "./ops", "TestAMetricThatFailsHidesNoOther"),
+			Edits: []Edit{{"kit/ops/ops.go", `promhttp.ContinueOnError`, `promhttp.HTTPErrorOnError`}},
 		},
 		{
 			Breaks: "spans and their secret headers go wherever a collector says", By: goTest("kit", "./tracing", "TestSpansAreNotTakenElsewhere"),
