@@ -85,6 +85,10 @@ func accessMutants() []Mutant {
 			Edits: []Edit{{orders + "decode.go", `unicode.Cc, unicode.Cf,`, `unicode.Cc,`}},
 		},
 		{
+			Breaks: "a name of symbols that nobody sees is one", By: unit("TestNamesCanBeSeen"),
+			Edits: []Edit{{orders + "decode.go", `!strings.ContainsRune(blank, r)`, `r != '\u2800'`}},
+		},
+		{
 			Breaks: "whoever may scrape may profile", By: live("TestMetrics"),
 			Edits: []Edit{{api + "/serve.go", `p.cfg.Pprof`, `true`}},
 		},

@@ -200,6 +200,10 @@ func TestNamesCanBeSeen(t *testing.T) {
 		"\U000e0101":     false,
 		"\U000e0041":     false, // tags
 		"\u2800":         false, // Braille without a dot, which counts as a symbol
+		"\U0001d159":     false, // a note without a head, a symbol as well
+		"\U00013441":     false, // blanks between hieroglyphs, which count as letters
+		"\U00013442 ":    false,
+		"\U00013443":     true,  // a hieroglyph that is lost: a hatched square
 		"\u0301":         false, // an accent on nothing
 		"\u3000":         false, // ideographic space
 		"\u2028\u2029\n": false,
