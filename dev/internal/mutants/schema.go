@@ -9,6 +9,11 @@ func schemaMutants() []Mutant {
 	schemaTest := func(name string) Test { return goTest("services/api", "./internal/schema", name) }
 	return []Mutant{
 		{
+			Breaks: "a name that no index can hold stops the adoption unnamed",
+			Edits:  []Edit{{dir + "migrations/00002_orders.sql", "pg_column_size(o.customer_name) > 2684", "pg_column_size(o.customer_name) > 2685"}},
+			By:     schemaTest("TestRowsThatBreakTheRulesStopTheAdoption"),
+		},
+		{
 			Breaks: "the adoption rounds prices without a word",
 			Edits:  []Edit{{dir + "migrations/00002_orders.sql", "raise warning 'adopted orders", "raise debug 'adopted orders"}},
 			By:     schemaTest("TestRoundedPricesAreCountedAndSaid"),

@@ -154,14 +154,19 @@ func TestRowsThatBreakTheRulesStopTheAdoption(t *testing.T) {
 	db := newDatabase(t)
 	mustExec(t, db.conn, exampleTable)
 	mustExec(t, db.conn, exampleInsert, 1)
+	// The index holds names up to a third of a page, as they are stored. Digits at random cannot be compressed.
+	const digits = `select string_agg(md5(i::text), '') from generate_series(1, 120) i`
+	mustExec(t, db.conn, `insert into orders (customer_name, product_name, quantity, price) values (left((`+digits+`), 2684), (`+digits+`), 1, 1), (repeat('c', 100000), 'p', 1, 1)`)
 
 	for name, row := range map[string]string{
-		"no quantity":    `('c', 'p', 0, 1)`,
-		"negative price": `('c', 'p', 1, -0.01)`,
-		"not a number":   `('c', 'p', 1, 'NaN')`,
-		"infinite":       `('c', 'p', 1, 'Infinity')`,
-		"too much":       `('c', 'p', 1, 1e10)`,
-		"rounds to that": `('c', 'p', 1, 9999999999.999)`,
+		"no quantity":     `('c', 'p', 0, 1)`,
+		"negative price":  `('c', 'p', 1, -0.01)`,
+		"not a number":    `('c', 'p', 1, 'NaN')`,
+		"infinite":        `('c', 'p', 1, 'Infinity')`,
+		"too much":        `('c', 'p', 1, 1e10)`,
+		"rounds to that":  `('c', 'p', 1, 9999999999.999)`,
+		"too long":        `((` + digits + `), 'p', 1, 1)`,
+		"a byte too long": `(left((` + digits + `), 2685), 'p', 1, 1)`,
 	} {
 		id := ask[string](t, db.conn, `insert into orders (customer_name, product_name, quantity, price) values `+row+` returning id::text`)
 
@@ -171,12 +176,13 @@ func TestRowsThatBreakTheRulesStopTheAdoption(t *testing.T) {
 		}
 		wantTable(t, db.conn, `select format_type(atttypid, null) from pg_attribute where attrelid = 'orders'::regclass and attname = 'price'`,
 			"double precision") // all or nothing
-		mustExec(t, db.conn, `delete from orders where id > 1`)
+		mustExec(t, db.conn, `delete from orders where id > 3`)
 	}
 
 	if err := db.migrate(schema.Options{Queue: queue}); err != nil {
 		t.Errorf("after the rows were removed: %v", err)
 	}
+	wantTable(t, db.conn, `select id, length(customer_name) from orders where id > 1 order by id`, "2|2684\n3|100000")
 }
 
 func TestAForeignOrdersTableIsRefused(t *testing.T) {
