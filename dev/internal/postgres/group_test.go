@@ -154,6 +154,13 @@ func TestAnAddressThatLeadsToAnotherServerIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := a.Config("test", 5*time.Second)
+
+	// While it leads to a standby it leads nowhere: who stayed there would not notice that it leads to the primary again.
+	service.Lead(g.Standbys()[0].Clients.Host())
+	if _, err := pgx.ConnectConfig(ctx, config); address.NoWriter(err) != address.ReadOnly {
+		t.Errorf("connected to a standby, or: %v", err)
+	}
+	service.Lead(g.Primary.Clients.Host())
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		t.Fatal(err)
