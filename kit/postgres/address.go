@@ -63,7 +63,7 @@ func (a *Address) Decode(text string) error {
 			return err
 		}
 	}
-	r.finish()
+	r.finish(namesHosts(base))
 	config, err := r.parse(base)
 	if err != nil {
 		return err
@@ -75,10 +75,11 @@ func (a *Address) Decode(text string) error {
 	if err := r.limitTLS(config); err != nil {
 		return err
 	}
+	addresses := r.hostAddresses(config) // while the hosts are in their order
 	if r.shuffle {
 		shuffle(config)
 	}
-	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: r.hostAddresses(config), password: fromFile, pooler: &pooler{told: r.pooled}}
+	*a = Address{config: config, keep: r.keep, settings: r.settings, ignored: r.ignored, hostAddr: addresses, password: fromFile, pooler: &pooler{told: r.pooled}}
 	a.route = a.newRoute()
 	return nil
 }
@@ -231,6 +232,13 @@ func split(text string) (base string, pairs []pair, err error) {
 	}
 	pairs, err = queryPairs(query)
 	return "postgres://" + userinfo + rest, pairs, err
+}
+
+// namesHosts tells whether there are hosts in the part without parameters.
+func namesHosts(base string) bool {
+	_, rest, _ := strings.Cut(base, "://")
+	rest = rest[strings.Index(rest, "@")+1:]
+	return rest != "" && !strings.ContainsAny(rest[:1], ":/")
 }
 
 // queryPairs reads a URL's parameters. Unlike in forms, a plus sign is one.

@@ -442,6 +442,46 @@ func TestHostAddressesAreNotLookedUp(t *testing.T) {
 	}
 }
 
+// With hostaddr a host still has its name: by that its certificate is verified, and its password found.
+func TestAHostWithAnAddressKeepsItsName(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ text, hosts, addresses string }{
+		{"postgres://u@a/d?hostaddr=10.0.0.1", "a", "10.0.0.1"},
+		{"postgres://u@a:1,b:2/d?hostaddr=10.0.0.1,10.0.0.2", "a b", "10.0.0.1 10.0.0.2"},
+		{"postgres://u@a,b,c/d?hostaddr=10.0.0.1,10.0.0.2,10.0.0.3&load_balance_hosts=random", "a b c", "10.0.0.1 10.0.0.2 10.0.0.3"},
+		{"postgres://u@/d?host=a,b&hostaddr=10.0.0.1,10.0.0.2", "a b", "10.0.0.1 10.0.0.2"},
+		{"host=a,b user=u hostaddr=10.0.0.1,10.0.0.2", "a b", "10.0.0.1 10.0.0.2"},
+		{"postgres://u@/d?hostaddr=10.0.0.1", "10.0.0.1", "10.0.0.1"},
+		{"postgres://u@:5432/d?hostaddr=10.0.0.1", "10.0.0.1", "10.0.0.1"},
+		{"user=u hostaddr=10.0.0.1,10.0.0.2", "10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"},
+	} {
+		a, err := postgres.Parse(test.text)
+		if err != nil {
+			t.Errorf("%s: %v", test.text, err)
+			continue
+		}
+		c := a.Config("test", time.Second)
+		hosts := []string{c.Host}
+		for _, f := range c.Fallbacks { // with TLS and without it
+			if !slices.Contains(hosts, f.Host) {
+				hosts = append(hosts, f.Host)
+			}
+		}
+		slices.Sort(hosts)
+		var addresses []string
+		for _, host := range hosts {
+			found, err := c.LookupFunc(t.Context(), host)
+			if err != nil {
+				t.Errorf("%s: %v", test.text, err)
+			}
+			addresses = append(addresses, found...)
+		}
+		if got := strings.Join(hosts, " "); got != test.hosts || strings.Join(addresses, " ") != test.addresses {
+			t.Errorf("%s: hosts %s at %v", test.text, got, addresses)
+		}
+	}
+}
+
 // The environment belongs to the process: this test does not run beside others.
 func TestAPasswordFromTheEnvironmentIsASecretLikeOthers(t *testing.T) {
 	for _, password := range []string{"s3cret\n", "\ufeffs3cret", "s3cret\u200b", "s3cret "} {

@@ -252,8 +252,8 @@ func (r *reading) sslMode(value string) error {
 	return nil
 }
 
-// finish settles what depends on several parameters.
-func (r *reading) finish() {
+// finish settles what depends on several parameters; named says that there are hosts before them.
+func (r *reading) finish(named bool) {
 	if r.out["sslmode"] == "" && r.ssl != "" {
 		r.out["sslmode"] = r.ssl
 	}
@@ -263,7 +263,7 @@ func (r *reading) finish() {
 	if r.out["application_name"] == "" && r.fallbackName != "" {
 		r.out["application_name"] = r.fallbackName
 	}
-	if len(r.hosts) == 0 && len(r.addrs) > 0 {
+	if len(r.hosts) == 0 && !named {
 		r.hosts = r.addrs
 	}
 	if len(r.hosts) == 0 {
@@ -311,16 +311,18 @@ func (r *reading) hostAddresses(config *pgx.ConnConfig) map[string][]string {
 		return nil
 	}
 	hosts := r.hosts
-	if len(hosts) == 0 {
-		hosts = []string{config.Host}
-	}
-	byHost := make(map[string][]string)
-	for i, host := range hosts {
-		if i < len(r.addrs) && r.addrs[i] != "" {
-			byHost[host] = append(byHost[host], r.addrs[i])
+	if len(hosts) == 0 { // they are before the parameters
+		for _, ways := range byHost(config) {
+			hosts = append(hosts, ways[0].Host)
 		}
 	}
-	return byHost
+	addresses := make(map[string][]string)
+	for i, host := range hosts {
+		if i < len(r.addrs) && r.addrs[i] != "" {
+			addresses[host] = append(addresses[host], r.addrs[i])
+		}
+	}
+	return addresses
 }
 
 // limitTLS applies the versions of TLS that were asked for.
@@ -346,10 +348,9 @@ func (r *reading) limitTLS(config *pgx.ConnConfig) error {
 	return nil
 }
 
-// shuffle puts the hosts into an order of this process's own, and leaves together what belongs to one host.
-func shuffle(config *pgx.ConnConfig) {
+// byHost are the ways to each host, with TLS and without it, in their order.
+func byHost(config *pgx.ConnConfig) (hosts [][]*pgconn.FallbackConfig) {
 	all := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
-	var hosts [][]*pgconn.FallbackConfig
 	for i, f := range all {
 		if i > 0 && all[i-1].Host == f.Host && all[i-1].Port == f.Port {
 			hosts[len(hosts)-1] = append(hosts[len(hosts)-1], f)
@@ -357,8 +358,14 @@ func shuffle(config *pgx.ConnConfig) {
 		}
 		hosts = append(hosts, []*pgconn.FallbackConfig{f})
 	}
+	return hosts
+}
+
+// shuffle puts the hosts into an order of this process's own, and leaves together what belongs to one host.
+func shuffle(config *pgx.ConnConfig) {
+	hosts := byHost(config)
 	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
-	all = slices.Concat(hosts...)
+	all := slices.Concat(hosts...)
 	config.Host, config.Port, config.TLSConfig, config.Fallbacks = all[0].Host, all[0].Port, all[0].TLSConfig, all[1:]
 }
 
