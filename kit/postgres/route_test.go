@@ -365,6 +365,27 @@ func TestAServerThatDoesNotTellItsTimelineIsUsed(t *testing.T) {
 	}
 }
 
+// A server that says nothing more right after the handshake is given up as one that says nothing at all.
+func TestAServerThatFallsSilentAfterTheHandshakeIsGivenUp(t *testing.T) {
+	t.Parallel()
+	address, proxies := hosts(t, 1)
+	proxies[0].Trap("select pg_catalog.pg_backend_pid()", pgproxy.Held)
+	config := address.Config("test", time.Second)
+	for proxies[0].Sprung() == 0 { // a busy machine does not always get that far
+		ended := make(chan error, 1)
+		go func() {
+			conn, err := pgx.ConnectConfig(t.Context(), config)
+			if err == nil {
+				_ = conn.Close(t.Context())
+			}
+			ended <- err
+		}()
+		if err := await.Value(t, "the attempt to connect to end", ended); err == nil {
+			t.Fatal("connected to a server that says nothing")
+		}
+	}
+}
+
 // forward passes bytes on between whoever connects and a server.
 func forward(ctx context.Context, listener net.Listener, server string) {
 	for {
@@ -390,10 +411,11 @@ func forward(ctx context.Context, listener net.Listener, server string) {
 func TestAServerThatOnlyReadsIsTheLastResort(t *testing.T) {
 	t.Parallel()
 	address, _ := hosts(t, 2)
+	connectTo(t, address.Config("test", 30*time.Second)) // it is known to take writes, until now
 	config := address.Config("test", 30*time.Second)
 	config.RuntimeParams["default_transaction_read_only"] = "on"
 	_, err := pgx.ConnectConfig(t.Context(), config)
-	if !errors.Is(err, pgconn.ErrReadOnlyConnection) || postgres.NoWriter(err) != postgres.ReadOnly {
+	if !errors.Is(err, pgconn.ErrReadOnlyConnection) || postgres.NoWriter(err) != postgres.ReadOnly || strings.Contains(err.Error(), "not tried") {
 		t.Errorf("%v", err)
 	}
 	alone, _ := hosts(t, 1)

@@ -2,9 +2,16 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -156,6 +163,51 @@ func TestRefusalsAreToldFromOutages(t *testing.T) {
 	}
 	if _, err := conn.Exec(t.Context(), "set work_mem = 'much'"); postgres.Refusal(err) != "" || err == nil {
 		t.Errorf("%v: %s", err, postgres.Refusal(err))
+	}
+}
+
+// A certificate that is not accepted stays so until somebody changes something: it is no outage.
+func TestACertificateThatIsNotAcceptedIsARefusal(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewTLSServer(nil) // for its certificate, which is example.com's, and its own authority
+	defer web.Close()
+	authority := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go offerTLS(listener, web.TLS.Certificates)
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, at := range map[string]string{
+		"unknown authority": "127.0.0.1:" + port + "/d?sslmode=verify-full",
+		"another's name":    "wrong.invalid:" + port + "/d?sslmode=verify-full&hostaddr=127.0.0.1&sslrootcert=" + authority,
+	} {
+		_, err := connect(t, "postgres://u:p@"+at)
+		if got := postgres.Refusal(err); got != "database's certificate is not accepted" {
+			t.Errorf("%s: %q, of %v", what, got, err)
+		}
+	}
+}
+
+// offerTLS is a server as far as the end of its TLS handshake.
+func offerTLS(listener net.Listener, certificates []tls.Certificate) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 8)); err == nil { // SSLRequest
+			_, _ = conn.Write([]byte("S"))
+			_ = tls.Server(conn, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12}).Handshake() // which the client ends
+		}
+		_ = conn.Close()
 	}
 }
 

@@ -47,6 +47,32 @@ func kitMutants() []Mutant {
 			Edits: []Edit{{route, `return !time.Now().Before(r.distrusted[address])`, `return address != ""`}},
 		},
 		{
+			Breaks: "an address that leads to a standby is stayed at",
+			By:     goTest("dev", "./internal/postgres", "TestAnAddressThatLeadsToAnotherServerIsFollowed"),
+			Edits:  []Edit{{route, `	case state.standby:`, `	case false:`}},
+		},
+		{
+			Breaks: "a server that takes writes no more hides the others", By: postgres("TestAServerThatOnlyReadsIsTheLastResort"),
+			Edits: []Edit{{route, `		delete(r.distrusted, address) // this once
+		if r.at.Address == address {
+			r.at = Server{}
+		}
+`, `		delete(r.distrusted, address) // this once
+`}},
+		},
+		{
+			Breaks: "a server that is silent after the handshake is waited for without end", By: postgres("TestAServerThatFallsSilentAfterTheHandshakeIsGivenUp"),
+			Edits: []Edit{{"kit/postgres/session.go", `limited, cancel := context.WithTimeout(ctx, config.ConnectTimeout)`, `limited, cancel := context.WithCancel(ctx)`}},
+		},
+		{
+			Breaks: "a certificate that nobody accepts is an outage", By: postgres("TestACertificateThatIsNotAcceptedIsARefusal"),
+			Edits: []Edit{{"kit/postgres/refusal.go", `return "database's certificate is not accepted"`, `return ""`}},
+		},
+		{
+			Breaks: "a host that has an address has no name", By: postgres("TestAHostWithAnAddressKeepsItsName"),
+			Edits: []Edit{{address, `r.finish(namesHosts(base))`, `r.finish(false)`}},
+		},
+		{
 			Breaks: "the first host is spoken to in any version of TLS", By: postgres("TestVersionsOfTLS"),
 			Edits: []Edit{{parameters, "	limit(config.TLSConfig)\n", ``}},
 		},
