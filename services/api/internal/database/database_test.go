@@ -295,15 +295,57 @@ func TestWhatLeadsToTheServerBeforeIsGivenUpFirst(t *testing.T) {
 	defer func() { stop(); <-done }()
 	awaitState(t, m, true, "")
 	before, _ := m.State()
+	awaitServer := func(what, host string) {
+		t.Helper()
+		await.True(t, what, func() bool { state, _ := m.State(); return state.Up && state.Server.Address == host })
+	}
 	former.Refuse()
 	m.LookNow()
 	if state := await.Value(t, "connections are given up", known); state.Server.Address != before.Server.Address {
 		t.Errorf("%v is known before the connections to %v are given up", state.Server, before.Server)
 	}
-	await.True(t, "the successor is known", func() bool { state, _ := m.State(); return state.Up && state.Server.Address == successor.Host() })
+	awaitServer("the successor is known", successor.Host())
 	if len(known) != 0 {
 		t.Error("connections are given up twice")
 	}
+
+	// Nor are they kept where there was no server at all in between.
+	successor.Refuse()
+	m.LookNow()
+	awaitState(t, m, false, "database is away")
+	former.Accept()
+	if state := await.Value(t, "connections are given up after an outage", known); state.Server.Address != successor.Host() {
+		t.Errorf("after an outage, connections to %v are given up, not to %s", state.Server, successor.Host())
+	}
+	awaitServer("the former server is known again", former.Host())
+}
+
+// A server that does not finish what it is asked to is left for another one, although it answers: it may be a primary that nobody replicates.
+func TestADistrustedServerIsLeft(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	first, second := testdb.Proxy(t, db), testdb.Proxy(t, db)
+	address := testdb.Address(t, strings.Replace(first.URL, first.Host(), first.Host()+","+second.Host(), 1))
+	m := database.NewMonitor(address.Config("test", time.Minute), time.Minute, func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.DiscardHandler))
+	m.Follow(address.Route(), func() {})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx) }()
+	defer func() { stop(); <-done }()
+	awaitState(t, m, true, "")
+	conn, err := pgx.ConnectConfig(t.Context(), address.Config("test", time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if before, _ := m.State(); before.Server.Address != first.Host() {
+		t.Fatalf("connections lead to %v at first", before.Server)
+	}
+	await.True(t, "the other server is known", func() bool {
+		m.Distrust(conn) // it is trusted again after a while, which connecting may take longer than
+		state, _ := m.State()
+		return state.Up && state.Server.Address == second.Host()
+	})
 }
 
 // The database is known to be away before requests have waited for it in vain, where they wait for long as well as by default.

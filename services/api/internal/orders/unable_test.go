@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/kit/testlog"
 	"orderflow.example/services/api/internal/orders"
@@ -136,6 +138,32 @@ func TestASessionThatCannotWriteIsGivenUp(t *testing.T) {
 	}
 	await.True(t, "an order to be written", func() bool { _, err := b.Write(one(order(2), "k")); return err == nil })
 	b.check(t, 2)
+}
+
+// A server that does not finish what it is asked to is distrusted: it may be a primary that nobody replicates any more.
+func TestAServerThatDoesNotFinishIsDistrusted(t *testing.T) {
+	t.Parallel()
+	rehearses := func(statement string) bool { return strings.Contains(statement, "'rehearsal'") }
+	for name, trap := range map[string]func(*pgproxy.Proxy){
+		"an order": func(p *pgproxy.Proxy) { p.Trap(publishes, pgproxy.Held) },
+		"a rehearsal": func(p *pgproxy.Proxy) { // after an order whose connection is lost
+			p.Trap(publishes, pgproxy.Unanswered, func() { p.TrapFunc(rehearses, pgproxy.Held) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := testdb.New(t)
+			proxy := testdb.Proxy(t, url)
+			b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) { c.Timeout = 3 * time.Second })
+			await.True(t, "the writer to be connected", func() bool { _, err := b.Write(one(order(0), "0")); return err == nil })
+			before := b.monitor.distrusted.Load()
+			trap(proxy)
+			if _, err := b.Write(one(order(1), "")); !errors.Is(err, orders.ErrUnknownOutcome) {
+				t.Errorf("got %v", err)
+			}
+			await.True(t, "the server is distrusted", func() bool { return b.monitor.distrusted.Load() > before })
+		})
+	}
 }
 
 // Connecting takes several round trips, which together may take longer than a request has.
