@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // Whatever the windows and pages are, and wherever a page ends, each entry of the list that passes is on one page, in the list's order.
@@ -66,4 +68,20 @@ func TestAPageThatCannotBeFilledIsNone(t *testing.T) {
 	if page != nil || next != "" || !errors.Is(err, broken) {
 		t.Errorf("%v, %q, %v", page, next, err)
 	}
+}
+
+// A page of a list of which nothing passes ends all the same, and says where to go on: a request has no more time than that.
+func TestAPageIsNotSearchedForForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		page, next, err := Fill(10, "", func(string, int) ([]int, string, error) {
+			looks++
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the bubble's clock, which nobody waits for
+			return nil, strconv.Itoa(looks), nil
+		}, func(n *int) string { return strconv.Itoa(*n) })
+		if len(page) > 0 || next != strconv.Itoa(looks) || err != nil || looks > 4 {
+			t.Errorf("%v, %q, %v after %d looks", page, next, err, looks)
+		}
+	})
 }

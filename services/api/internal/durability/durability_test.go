@@ -7,7 +7,9 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -231,6 +233,37 @@ func TestSettingsAreLookedAtAgain(t *testing.T) {
 			t.Fatal(c.Refusal())
 		}
 	}
+}
+
+// changing is a database whose settings change.
+type changing struct {
+	atomic.Pointer[durability.Facts]
+}
+
+func (c *changing) QueryRow(context.Context, string, ...any) pgx.Row { return server{facts: *c.Load()} }
+
+// Nobody has to be refused, or to restart anything, until it is noticed that a setting has changed.
+func TestASettingThatChangesIsNoticed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := durability.New(durability.Options{Strict: true, Log: slog.New(slog.DiscardHandler)})
+		var db changing
+		safe, careless := sound, sound
+		careless.Fsync = false
+		db.Store(&safe)
+		if err := c.Session(t.Context(), &db); err != nil || c.Refusal() != "" {
+			t.Fatalf("%q, %v", c.Refusal(), err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go c.Run(ctx, &db, func() bool { return true })
+		synctest.Wait() // it has looked, and found nothing
+		db.Store(&careless)
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // the bubble's clock, which nobody waits for
+		if why := c.Refusal(); !strings.Contains(why, "fsync is off") {
+			t.Errorf("fsync was turned off two minutes ago: %q", why)
+		}
+	})
 }
 
 // A role that may do little is told how many standbys there are.

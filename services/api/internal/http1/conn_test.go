@@ -131,6 +131,31 @@ func TestDeadlinesOfTheClient(t *testing.T) {
 	}
 }
 
+// A head has its time as a whole: who sends it byte by byte gains nothing.
+func TestAHeadThatTricklesHasNoMoreTime(t *testing.T) {
+	t.Parallel()
+	client, server := pair(t, Config{HeadTimeout: 300 * time.Millisecond})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer client.Close() // which the server sees as a client that breaks off
+		each := time.NewTicker(50 * time.Millisecond)
+		defer each.Stop()
+		for range 100 {
+			if _, err := io.WriteString(client, "x"); err != nil {
+				return
+			}
+			<-each.C
+		}
+	}()
+	_, _, err := read(server)
+	if server.Refusal() != errTooSlow {
+		t.Errorf("%v, %v", server.Refusal(), err)
+	}
+	_ = server.Close()
+	<-done
+}
+
 // A client that waits for word that it may send its body gets it when the body is wanted, and not when HTTP/1.0 does not know of such
 // a word, or the request is refused. The server behind sees one length, and no expectation.
 func TestGoOnIsSaidWhenTheBodyIsWanted(t *testing.T) {
