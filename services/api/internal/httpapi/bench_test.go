@@ -2,17 +2,14 @@ package httpapi
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/valyala/fasthttp"
 
 	"orderflow.example/services/api/internal/database"
-	"orderflow.example/services/api/internal/metrics"
 	"orderflow.example/services/api/internal/orders"
 )
 
@@ -39,12 +36,6 @@ func (alwaysUp) State() (database.State, <-chan struct{}) {
 // BenchmarkCreateOrder compares the route as it is with the same call by way of huma: the price of reading a body by
 // reflection, and the reason why POST /orders does without.
 func BenchmarkCreateOrder(b *testing.B) {
-	newServer := func() *Server {
-		return New(Config{
-			Writer: instant{}, Monitor: alwaysUp{}, Observer: metrics.New("test"), Log: slog.New(slog.DiscardHandler),
-			RequestTimeout: time.Second, BodyLimit: 1 << 20,
-		})
-	}
 	run := func(b *testing.B, s *Server, path string) {
 		b.Helper()
 		handler := s.app.Handler()
