@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -263,6 +264,36 @@ func TestTokensOfAFileChangeWithoutARestart(t *testing.T) {
 	}
 	if admin := status(adminToken); admin != http.StatusOK {
 		t.Errorf("the admin's token, which has not changed: %d", admin)
+	}
+}
+
+// A token that somebody has lost is replaced, as the admin's alone: from then on it changes nothing, nor does a session that was begun with it.
+func TestALostTokenIsGoodForNothingOnceItIsReplaced(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(adminToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := withTokens(t, "ADMIN_TOKEN", "", "ADMIN_TOKEN_FILE", path)
+	resume := func(token string) int { return s.post(t, "/queue/resume", "", bearer(token)...).status }
+	b := s.browser(t)
+	b.signIn(adminToken)
+	if a := b.post("/ui/resume"); a.status != http.StatusOK || resume(adminToken) != http.StatusOK {
+		t.Fatalf("at the start: %d", a.status)
+	}
+	csrf := b.csrf()
+	if err := os.WriteFile(path, []byte(adminToken2), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.log.await(t, "tokens have changed")
+	if before, after := resume(adminToken), resume(adminToken2); before != http.StatusUnauthorized || after != http.StatusOK {
+		t.Errorf("after the change: %d, %d", before, after)
+	}
+	if a := b.do(http.MethodPost, "/ui/resume", url.Values{"csrf": {csrf}}); a.status != http.StatusUnauthorized {
+		t.Errorf("with a session of before the change: %d", a.status)
+	}
+	if b.signIn(adminToken2); b.post("/ui/resume").status != http.StatusOK {
+		t.Error("nobody can sign in with the new token")
 	}
 }
 

@@ -168,11 +168,11 @@ func TestTheSessionsCookieIsKeptFromOthers(t *testing.T) {
 	t.Parallel()
 	s := started(t, map[string]string{"DATABASE_URL": testdb.New(t), "ADMIN_TOKEN": typedToken})
 	form := url.Values{"token": {typedToken}}.Encode()
-	signIn := func(headers ...string) string {
-		return s.raw(t, "POST /ui/sign-in HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nContent-Type: application/x-www-form-urlencoded\r\n"+strings.Join(headers, "")+
+	signIn := func(origin string, headers ...string) string {
+		return s.raw(t, "POST /ui/sign-in HTTP/1.1\r\nHost: x\r\nOrigin: "+origin+"\r\nContent-Type: application/x-www-form-urlencoded\r\n"+strings.Join(headers, "")+
 			fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(form), form)).header.Get("Set-Cookie")
 	}
-	plain, tls := signIn(), signIn("X-Forwarded-Proto: https\r\n")
+	plain, tls := signIn("http://x"), signIn("http://x", "X-Forwarded-Proto: https\r\n")
 	for _, want := range []string{"HttpOnly", "SameSite=Strict", "path=/", "expires="} {
 		if !strings.Contains(plain, want) {
 			t.Errorf("no %s in %s", want, plain)
@@ -180,6 +180,16 @@ func TestTheSessionsCookieIsKeptFromOthers(t *testing.T) {
 	}
 	if strings.Contains(strings.ToLower(plain), "secure") || !strings.Contains(strings.ToLower(tls), "secure") {
 		t.Errorf("without TLS %s, with it %s", plain, tls)
+	}
+	// Behind a proxy the page's host is the one that the browser has asked for.
+	const proxied = "X-Forwarded-Host: orders.example\r\n"
+	if signIn("https://orders.example", proxied) == "" {
+		t.Error("behind a proxy nobody can sign in")
+	}
+	for origin, header := range map[string]string{"https://evil.example": "", "https://another.example": proxied} {
+		if cookie := signIn(origin, header); cookie != "" {
+			t.Errorf("a page of %s signs its visitors in: %s", origin, cookie)
+		}
 	}
 }
 
@@ -304,6 +314,13 @@ func TestDeadLettersAreRedrivenAfterADryRun(t *testing.T) {
 	if upTo == nil || !strings.Contains(plan, "Redrive 3<") || count(t, db, `select count(*) from pgmq.q_order_queue`) != 0 {
 		t.Fatalf("the dry run:\n%s", plan)
 	}
+	// What nobody has been shown, or has not confirmed, is not moved.
+	for _, fields := range [][]string{{"confirm", "yes"}, {"confirm", "yes", "up_to", "0"}, {"up_to", upTo[1]}} {
+		b.post("/ui/dead-letters/redrive", append(fields, "reason", "max_attempts")...)
+	}
+	if n := count(t, db, `select count(*) from pgmq.q_order_queue`); n != 0 {
+		t.Fatalf("%d messages are in the queue before a plan was confirmed", n)
+	}
 	// What has died since is not moved by what was shown.
 	execute(t, admin, `select pgmq.send('order_queue_dlq', '{"order_id": 99}', '{"orderflow-dead": {"reason": "max_attempts"}}')`)
 	if a := b.post("/ui/dead-letters/redrive", "reason", "max_attempts", "up_to", upTo[1], "confirm", "yes"); !strings.Contains(a.body, "3 dead letters are back in the queue") {
@@ -312,6 +329,11 @@ func TestDeadLettersAreRedrivenAfterADryRun(t *testing.T) {
 	if n := count(t, db, `select count(*) from pgmq.q_order_queue`); n != 3 {
 		t.Errorf("%d messages are in the queue", n)
 	}
+	execute(t, admin, `update orders set status = 'completed', dead_at = null where id = 4`)
+	if a := b.post("/ui/dead-letters/redrive", "reason", "permanent", "up_to", "4", "confirm", "yes"); !strings.Contains(a.body, "Others were left") {
+		t.Errorf("the redrive of an order that is not dead: %d\n%s", a.status, a.body)
+	}
+	execute(t, admin, `update orders set status = 'dead', dead_at = clock_timestamp() where id = 4`)
 	if a := b.get("/ui/orders/4").body; !strings.Contains(a, "/ui/dead-letters/4/redrive") || !strings.Contains(a, "warehouse") && !strings.Contains(a, "Given up") {
 		t.Errorf("the page of a dead order:\n%s", a)
 	}
@@ -428,7 +450,9 @@ func TestStreamsEndWhenTheServiceDoes(t *testing.T) {
 func TestTheStreamSaysThatTheDatabaseIsAwayAndGoesOn(t *testing.T) {
 	t.Parallel()
 	proxy := testdb.Proxy(t, testdb.New(t))
-	s := started(t, map[string]string{"DATABASE_URL": proxy.URL, "REQUEST_TIMEOUT": "900ms"})
+	s := started(t, map[string]string{"DATABASE_URL": proxy.URL, "REQUEST_TIMEOUT": "900ms", "ADMIN_TOKEN": typedToken})
+	b := s.browser(t)
+	b.signIn(typedToken)
 	v := s.watch(t)
 	v.next("snapshot", &overview{})
 	proxy.Refuse()
@@ -439,6 +463,9 @@ func TestTheStreamSaysThatTheDatabaseIsAwayAndGoesOn(t *testing.T) {
 	}
 	if a := s.get(t, "/"); a.status != http.StatusOK || !strings.Contains(a.body, "database is away") {
 		t.Errorf("the page: %d\n%s", a.status, a.body)
+	}
+	if a := b.post("/ui/pause"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "Nothing was changed") {
+		t.Errorf("pausing meanwhile: %d\n%s", a.status, a.body)
 	}
 	proxy.Accept()
 	v.next("snapshot", &overview{})
