@@ -175,6 +175,41 @@ func dashboardMutants() []Mutant {
 			By:     http("TestDeadLettersAreRedrivenAfterADryRun"),
 		},
 		{
+			Breaks: "a redrive moves what nobody has been shown",
+			Edits:  []Edit{{dir + "actions.go", `given.Get("confirm") != "yes" || upTo <= 0 {`, `given.Get("confirm") != "yes" {`}},
+			By:     http("TestDeadLettersAreRedrivenAfterADryRun"),
+		},
+		{
+			Breaks: "a redrive moves what nobody has confirmed",
+			Edits:  []Edit{{dir + "actions.go", `given.Get("confirm") != "yes" || upTo <= 0 {`, `upTo <= 0 {`}},
+			By:     http("TestDeadLettersAreRedrivenAfterADryRun"),
+		},
+		{
+			Breaks: "a page does not say that a redrive has left some",
+			Edits:  []Edit{{dir + "actions.go", `if len(progress.Moved) < len(chosen) {`, `if len(progress.Moved) > len(chosen) {`}},
+			By:     http("TestDeadLettersAreRedrivenAfterADryRun"),
+		},
+		{
+			Breaks: "a foreign page signs its visitors in",
+			Edits:  []Edit{{dir + "access.go", "func (d *Dashboard) begin(c *fiber.Ctx) error {\n\tif !sameOrigin(c) {", "func (d *Dashboard) begin(c *fiber.Ctx) error {\n\tif false {"}},
+			By:     http("TestTheSessionsCookieIsKeptFromOthers"),
+		},
+		{
+			Breaks: "behind a proxy nobody can sign in",
+			Edits:  []Edit{{dir + "access.go", ` || strings.EqualFold(origin.Host, c.Get(fiber.HeaderXForwardedHost))`, ``}},
+			By:     http("TestTheSessionsCookieIsKeptFromOthers"),
+		},
+		{
+			Breaks: "a session outlives its token",
+			Edits:  []Edit{{dir + "access.go", `d.credentials.Store(newCredentials(readers, admins))`, `d.credentials.CompareAndSwap(nil, newCredentials(readers, admins))`}},
+			By:     http("TestALostTokenIsGoodForNothingOnceItIsReplaced"),
+		},
+		{
+			Breaks: "an admin's token that is replaced stays good",
+			Edits:  []Edit{{api + "/tokens.go", `if api || admin {`, `if api || admin && false {`}},
+			By:     http("TestALostTokenIsGoodForNothingOnceItIsReplaced"),
+		},
+		{
 			Breaks: "viewers keep a service from ending",
 			Edits:  []Edit{{dir + "dashboard.go", "	d.draining.Store(true)\n	d.feed.close()", "	d.draining.Store(true)"}},
 			By:     http("TestStreamsEndWhenTheServiceDoes"),

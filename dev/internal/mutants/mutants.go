@@ -75,6 +75,7 @@ func All() []Mutant {
 		yearsMutants(),
 		dashboardMutants(),
 		failoverMutants(),
+		outageMutants(),
 		alertMutants(),
 		screenMutants(),
 		probeMutants(),
