@@ -141,7 +141,7 @@ func TestAHeadThatTricklesHasNoMoreTime(t *testing.T) {
 		defer client.Close() // which the server sees as a client that breaks off
 		each := time.NewTicker(50 * time.Millisecond)
 		defer each.Stop()
-		for range 100 {
+		for range 300 {
 			if _, err := io.WriteString(client, "x"); err != nil {
 				return
 			}
