@@ -53,6 +53,36 @@ func receiverMutants() []Mutant {
 			Edits: []Edit{{dir + "memory/file.go", `x.err = w.err`, ``}},
 		},
 		{
+			Breaks: "the receiver answers before the disk has the id", By: memory("TestAFileThatCannotBeWrittenRefuses"),
+			Edits: []Edit{{dir + "memory/file.go", `err = w.sync()`, `err = nil`}},
+		},
+		{
+			Breaks: "a webhook that does not say when its order was made never arrived", By: memory("TestAnOrderIsFoundByItsIdAloneWhereNothingElseWasSaid"),
+			Edits: []Edit{{dir + "memory/memory.go", `		place, known = m.byName[Order{ID: o.ID}]
+`, ``}},
+		},
+		{
+			Breaks: "a body that does not come is waited for for ever", By: command("TestABodyThatDoesNotComeIsNotWaitedForForEver"),
+			Edits: []Edit{{dir + "receiver.go", `	_ = connection.SetReadDeadline(time.Now().Add(r.slowest)) // HTTP/1 on TCP has them
+`, ``}},
+		},
+		{
+			Breaks: "before it is answered, a body that did not come is waited for for ever", By: command("TestABodyThatDoesNotComeIsNotWaitedForForEver"),
+			Edits: []Edit{{dir + "receiver.go", `	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.maxBody))
+`, `	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.maxBody))
+	taken()
+`}},
+		},
+		{
+			Breaks: "a receiver that can write nothing more stays", By: command("TestAReceiverWhoseMemoryHasFailedLeaves"),
+			Edits: []Edit{{dir + "serve.go", `		case <-failed:
+			if here {
+				p.leave(0)
+			}
+			return errors.New("the state file cannot be written, so nothing more can be taken")
+`, ``}},
+		},
+		{
 			Breaks: "the receiver takes what it cannot remember", By: memory("TestNothingIsTakenThatCannotBeRemembered"),
 			Edits: []Edit{{dir + "memory/memory.go", `return New, ErrFull`, `return New, nil`}},
 		},

@@ -38,7 +38,7 @@ func Run(ctx context.Context, call *program.Call) (err error) {
 	r := &receiver{
 		keys: newKeyring(cfg, log), tolerance: cfg.Tolerance,
 		plan:    faults.NewPlan(cfg.Faults, cfg.FaultsFor, cfg.Seed),
-		maxBody: int64(cfg.MaxBody), room: make(chan struct{}, atOnce), log: log,
+		maxBody: int64(cfg.MaxBody), slowest: slowest, room: make(chan struct{}, atOnce), log: log,
 		counts: map[string]int64{}, ordered: map[string]int64{},
 	}
 	if r.memory, err = memory.Open(cfg.State, cfg.MaxMessages, log); err != nil {
@@ -73,7 +73,7 @@ func Run(ctx context.Context, call *program.Call) (err error) {
 		webhooks.leave(0)
 		return err
 	}
-	err = r.serve(ctx, webhooks)
+	err = r.serve(ctx, webhooks, r.memory.Failed())
 	port.Stop()
 	if err != nil {
 		return err

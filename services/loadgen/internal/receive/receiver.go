@@ -34,8 +34,8 @@ const (
 // RECEIVER_MAX_BODY, besides what is remembered.
 const atOnce = 64
 
-// bodyTimeout is how long a body may take to come.
-const bodyTimeout = 30 * time.Second
+// slowest is how long a body may take to come.
+const slowest = 30 * time.Second
 
 var results = [...]string{resultNew, resultRepeated, resultForged, resultStale, resultRefused, resultFull, resultUnreadable}
 
@@ -46,6 +46,7 @@ type receiver struct {
 	memory    *memory.Memory
 	plan      *faults.Plan
 	maxBody   int64
+	slowest   time.Duration // how long a body may take to come
 	room      chan struct{} // holds one for each webhook that is in memory
 	log       *slog.Logger
 
@@ -91,6 +92,7 @@ func (r *receiver) tallies() (byResult, byFault map[string]int64) {
 // ServeHTTP takes one webhook: verify, remember, answer, in this order. Whatever is answered 2xx is remembered by then.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodPost {
+		r.awaitBody(w)
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "webhooks are sent by POST", http.StatusMethodNotAllowed)
 		return
@@ -109,11 +111,8 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) (answer func()
 	case <-ctx.Done():
 		return func() {}
 	}
-	// The deadline is for the body alone: one of the server's own would end a late answer, too.
-	deadline := http.NewResponseController(w)
-	_ = deadline.SetReadDeadline(time.Now().Add(bodyTimeout)) // HTTP/1 on TCP has them
+	taken := r.awaitBody(w)
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.maxBody))
-	_ = deadline.SetReadDeadline(time.Time{})
 	if err != nil {
 		r.count(resultUnreadable)
 		status := http.StatusBadRequest
@@ -122,6 +121,7 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) (answer func()
 		}
 		return func() { http.Error(w, err.Error(), status) }
 	}
+	taken()
 	verifier := signature.Verifier{Keys: r.keys.now(), Tolerance: r.tolerance}
 	id, err := verifier.Verify(req.Header, body, time.Now())
 	if err != nil {
@@ -147,6 +147,14 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) (answer func()
 	r.count(result)
 	r.log.Debug("webhook", slog.String("webhook_id", id), slog.String("result", result))
 	return func() { r.answer(ctx, w, draw, result) }
+}
+
+// awaitBody gives a request's body the time that it may take, until taken is called. The deadline is for the body alone: one of the server's own
+// would end a late answer, too. Where the body is not taken it stays, for before it answers, the server reads what is left of a body.
+func (r *receiver) awaitBody(w http.ResponseWriter) (taken func()) {
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(r.slowest)) // HTTP/1 on TCP has them
+	return func() { _ = connection.SetReadDeadline(time.Time{}) }
 }
 
 // reject answers what nobody has signed, or not now.

@@ -66,8 +66,9 @@ func (p *presence) leave(grace time.Duration) {
 	}
 }
 
-// serve keeps the port open until ctx ends, but for when the plan says that nobody is there. The port is open when it is called.
-func (r *receiver) serve(ctx context.Context, p *presence) error {
+// serve keeps the port open until ctx ends or the memory has failed, but for when the plan says that nobody is there. The port is open when it is
+// called.
+func (r *receiver) serve(ctx context.Context, p *presence, failed <-chan struct{}) error {
 	for here := true; ; {
 		away, left, changed := r.plan.Away()
 		switch {
@@ -99,7 +100,7 @@ func (r *receiver) serve(ctx context.Context, p *presence) error {
 				p.leave(lastAnswers)
 			}
 			return nil
-		case <-r.memory.Failed():
+		case <-failed:
 			if here {
 				p.leave(0)
 			}

@@ -26,6 +26,7 @@ const (
 // file is written at its end only. All that wait for the disk at the same time share one write and one fsync.
 type file struct {
 	f        *os.File
+	sync     func() error // of f
 	failed   chan struct{}
 	wake     chan struct{} // there is something to write; holds one
 	finished chan struct{} // the writer has ended
@@ -57,7 +58,7 @@ func openFile(path string, recall func(record), log *slog.Logger) (*file, error)
 	if err := prepare(f, recall, log); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	w := &file{f: f, failed: make(chan struct{}), wake: make(chan struct{}, 1), finished: make(chan struct{}), writing: &writing{done: make(chan struct{})}}
+	w := &file{f: f, sync: f.Sync, failed: make(chan struct{}), wake: make(chan struct{}, 1), finished: make(chan struct{}), writing: &writing{done: make(chan struct{})}}
 	go w.write() // close waits for it
 	return w, nil
 }
@@ -171,7 +172,7 @@ func (w *file) write() {
 		if len(batch) > 0 {
 			_, err := w.f.Write(batch)
 			if err == nil {
-				err = w.f.Sync()
+				err = w.sync()
 			}
 			if err != nil {
 				w.fail(current, err)

@@ -82,6 +82,26 @@ func TestARepetitionIsKnownAndWhatIsWrongWithIt(t *testing.T) {
 	}
 }
 
+// A webhook that does not say when its order was made is its order's all the same. One that does is no other's with the same id.
+func TestAnOrderIsFoundByItsIdAloneWhereNothingElseWasSaid(t *testing.T) {
+	t.Parallel()
+	m := open(t, "", 10)
+	bare := order(1)
+	bare.Order.Created = 0
+	take(t, m, bare)
+	take(t, m, order(2))
+	if k, ok := m.Of(order(1).Order); !ok || k.Order != bare.Order {
+		t.Errorf("%+v, %v", k, ok)
+	}
+	another := order(2).Order
+	another.Created++
+	for _, o := range []memory.Order{another, order(3).Order} {
+		if k, ok := m.Of(o); ok {
+			t.Errorf("%+v never came, and is %+v", o, k)
+		}
+	}
+}
+
 func TestNothingIsTakenThatCannotBeRemembered(t *testing.T) {
 	t.Parallel()
 	m := open(t, "", 2)
@@ -254,22 +274,23 @@ func TestTwoReceiversDoNotShareAFile(t *testing.T) {
 // Nothing may be said to have been taken that was not written.
 func TestAFileThatCannotBeWrittenRefuses(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "state")
-	m := open(t, path, 10)
-	take(t, m, order(1))
-	memory.BreakFile(m)
-	for n := range 3 {
-		if _, err := m.Take(order(n + 2)); err == nil {
-			t.Error("taken without having been written")
+	for name, broken := range map[string]func(*memory.Memory){"a write": memory.BreakFile, "an fsync": memory.BreakDisk} {
+		m := open(t, filepath.Join(t.TempDir(), "state"), 10)
+		take(t, m, order(1))
+		broken(m)
+		for n := range 3 {
+			if _, err := m.Take(order(n + 2)); err == nil {
+				t.Errorf("%s fails: taken without having been written", name)
+			}
 		}
-	}
-	select {
-	case <-m.Failed():
-	default:
-		t.Error("it does not say that it has failed")
-	}
-	if m.Close() == nil {
-		t.Error("closing says that all is well")
+		select {
+		case <-m.Failed():
+		default:
+			t.Errorf("%s fails: it does not say that it has failed", name)
+		}
+		if m.Close() == nil {
+			t.Errorf("%s fails: closing says that all is well", name)
+		}
 	}
 }
 
