@@ -106,7 +106,7 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{parts + "fetch/fetcher.go", `		if p.Shut {
 			f.Buffer.ReleaseAll()
 		}
-`, ``}, {worker + "workers.go", ` || !w.gate.Starts(&d.Ticket)`, ` || !w.gate.Starts(&d.Ticket) && false`}},
+`, ``}, {worker + "workers.go", `if !w.gate.Starts(&d.Ticket) {`, `if !w.gate.Starts(&d.Ticket) && false {`}},
 		},
 		{
 			Breaks: "what is handed back goes to the end of the line", By: works("TestWhatIsHandedBackKeepsItsPlace"),

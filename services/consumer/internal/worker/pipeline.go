@@ -60,7 +60,7 @@ func (c *Consumer) assemble(q *queue.Queue, fetchLink *pg.Link) *pipeline {
 		buffer: buffer,
 		workers: &workers{
 			timeout: s.HandlerTimeout, call: newCall(c.handler, c.log), buffer: buffer, room: c.room, demand: c.demand, held: c.held, gate: c.gate,
-			heartbeats: heartbeats, settler: settler, draining: c.draining.Load, spans: c.spans, log: c.log, metrics: c.metrics,
+			heartbeats: heartbeats, settler: settler, spans: c.spans, log: c.log, metrics: c.metrics,
 		},
 		settler:    settler,
 		heartbeats: heartbeats,

@@ -38,7 +38,6 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Q
 		default:
 			c.readHealth.Note(err)
 		}
-		c.steps.fetch.End()
 		if err == nil && d.Ready() {
 			c.workHealth.Note(nil)
 			c.schemaReady.Store(true)

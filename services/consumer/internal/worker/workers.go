@@ -32,7 +32,6 @@ type workers struct {
 	gate       *gating.Gate
 	heartbeats *lease.Heartbeats
 	settler    *settle.Settler
-	draining   func() bool
 	spans      spans.Spans
 	log        *slog.Logger
 	metrics    *metrics.Metrics
@@ -53,7 +52,7 @@ func (w *workers) run(ctx context.Context) {
 
 // attempt runs the handler on a delivery, and has the settler end it.
 func (w *workers) attempt(ctx context.Context, d *lease.Delivery) {
-	if w.draining() || !w.gate.Starts(&d.Ticket) {
+	if !w.gate.Starts(&d.Ticket) {
 		w.buffer.Release(d)
 		return
 	}
