@@ -184,6 +184,53 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{parts + "gating/gating.go", `if r > unicode.MaxASCII {`, `if r > unicode.MaxRune {`}},
 		},
 		{
+			Breaks: "with nothing to probe with it is tried all the time", By: works("TestWithNothingDueTheBreakerWaitsForAMessage"),
+			Edits: []Edit{{parts + "gating/permit.go", `if g.known.Open && g.idle || `, `if `}},
+		},
+		{
+			Breaks: "nobody probes with the first message after a quiet time", By: works("TestWithNothingDueTheBreakerWaitsForAMessage"),
+			Edits: []Edit{{parts + "fetch/fetcher.go", `	case <-due:
+		f.Gate.HasDue()
+`, `	case <-due:
+`}},
+		},
+		{
+			Breaks: "a probe that finds nothing to probe with goes on", By: works("TestWithNothingDueTheBreakerWaitsForAMessage"),
+			Edits: []Edit{{parts + "fetch/fetcher.go", `		f.Gate.Fetched(p, 0, nil)
+`, ``}},
+		},
+		{
+			Breaks: "a limit that holds nothing back is never lifted", By: works("TestAfterASlowTimeALimitHolds"),
+			Edits: []Edit{{parts + "gating/permit.go", `g.short = got < p.Fetch`, `g.short = false`}},
+		},
+		{
+			Breaks: "a probe is taken for lost while its handler still has time", By: gating("TestAProbeGoesOnForAsLongAsItMayTake"),
+			Edits: []Edit{{parts + "gating/gating.go", `longest: 2*s.HandlerTimeout + s.Grace`, `longest: s.Grace`}},
+		},
+		{
+			Breaks: "failures that take their time never open the breaker", By: gating("TestFailuresThatTakeTheirTimeOpenTheBreaker"),
+			Edits: []Edit{{parts + "gating/gating.go", `return max(time.Minute, 2*time.Duration(s.Breaker.Least)*s.HandlerTimeout/time.Duration(s.Concurrency))`, `return time.Minute`}},
+		},
+		{
+			Breaks: "what finds nobody there in a recovery uses up an attempt", By: gating("TestAFailureInARecoveryDoesNotCount"),
+			Edits: []Edit{{parts + "gating/gating.go", `(old || g.known.Recovering(g.nowLocked()))`, `old`}},
+		},
+		{
+			Breaks: "failures of before an outage open the breaker after it", By: gating("TestResultsOfBeforeAnOutageAreForgotten"),
+			Edits: []Edit{{parts + "gating/exchange.go", `		g.window.Clear()
+`, ``}},
+		},
+		{
+			Breaks: "a row of somebody's hand gives the right to probe before the breaker opens", By: rules("TestWhatTheGateAnswers"),
+			Edits: []Edit{{gate + "breaker.go", `	s.Prober, s.ProbeUntil = "", time.Time{}
+	s.ProbeAt = now.Add(`, `	s.ProbeAt = now.Add(`}},
+		},
+		{
+			Breaks: "failures of nobody's probes, in a row of somebody's hand, put the first probe off", By: rules("TestWhatTheGateAnswers"),
+			Edits: []Edit{{gate + "breaker.go", `		s.Failures, s.Normal, s.RatedBy = 0, 0, nil
+`, ``}},
+		},
+		{
 			Breaks: "two consumers change the gate without seeing each other", By: goTest(consumer, "./internal/queue", "TestTheGateChangesOneStepAtATime"),
 			Edits: []Edit{{queue + "sql/gate_write.sql", `
    where g.revision = $2`, ``}},

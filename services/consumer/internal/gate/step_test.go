@@ -38,9 +38,12 @@ func TestWhatTheGateAnswers(t *testing.T) {
 	}{
 		"a queue without a row": {now: noon, ask: Told{Want: 30}, want: Answer{Grant: 30}},
 		"it opens":              {now: noon, ask: Told{Want: 30, Trip: "boom"}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Open && s.Reason == "boom" && s.Since.Equal(noon) }},
-		"open already":          {state: probed, now: at(1.5), ask: Told{Who: "b", Want: 30, Trip: "other"}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Reason == "boom" && s.Prober == "a" }},
-		"too early to probe":    {state: open, now: at(0.9), ask: Told{Who: "a", Want: 30}, want: Answer{Wait: 100 * time.Millisecond}},
-		"time to probe":         {state: open, now: at(1), ask: Told{Who: "a", Want: 30}, want: Answer{Grant: 1, Probe: true}, check: func(s State) bool { return s.Prober == "a" }},
+		"it opens, by a row of somebody's hand": {state: State{Failures: 7, Normal: 50, RatedBy: []string{"a"}, Prober: "b", ProbeUntil: at(4)}, now: noon, ask: Told{Want: 30, Trip: "boom"}, want: Answer{Wait: time.Second}, check: func(s State) bool {
+			return s.Failures == 0 && s.Normal == 0 && s.RatedBy == nil && s.Prober == "" && s.ProbeUntil.IsZero() && s.ProbeAt.Equal(at(1))
+		}},
+		"open already":       {state: probed, now: at(1.5), ask: Told{Who: "b", Want: 30, Trip: "other"}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Reason == "boom" && s.Prober == "a" }},
+		"too early to probe": {state: open, now: at(0.9), ask: Told{Who: "a", Want: 30}, want: Answer{Wait: 100 * time.Millisecond}},
+		"time to probe":      {state: open, now: at(1), ask: Told{Who: "a", Want: 30}, want: Answer{Grant: 1, Probe: true}, check: func(s State) bool { return s.Prober == "a" }},
 
 		"time to probe, but not for one without room": {state: open, now: at(1), ask: Told{Who: "a"}, want: Answer{Wait: time.Second}, check: func(s State) bool { return s.Prober == "" }},
 		"somebody else probes":                        {state: probed, now: at(5.9), ask: Told{Who: "b", Want: 30}, want: Answer{Wait: 100 * time.Millisecond}},

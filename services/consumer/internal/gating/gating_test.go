@@ -87,6 +87,39 @@ func TestAFailureWithoutATextOpensTheBreaker(t *testing.T) {
 	}
 }
 
+// A handler that is slow to fail still opens the breaker: results count for as long as it takes that enough of them come in.
+func TestFailuresThatTakeTheirTimeOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newTestGate(1)
+		for message := range int64(10) {
+			if g.trip != "" {
+				t.Fatalf("it has opened after %d attempts", message)
+			}
+			ticket := NewTicket(message)
+			g.attempt(&ticket, time.Minute, gate.Unavailable)
+		}
+		if g.trip == "" {
+			t.Error("ten attempts in a row have found nobody there, in a minute each, and the breaker is closed")
+		}
+	})
+}
+
+// A probe may take as long as its handler and its ack work are allowed to. After that it is taken for lost.
+func TestAProbeGoesOnForAsLongAsItMayTake(t *testing.T) {
+	t.Parallel()
+	g := newTestGate(1)
+	now := time.Now()
+	ticket := NewTicket(1)
+	g.Fetched(g.permitLocked(gate.Answer{Grant: 1, Probe: true}), 1, &ticket)
+	if g.permitHere(now.Add(90*time.Second), 0); g.probe != gate.ProbeRunning { // its handler has a minute, and its ack work
+		t.Errorf("after a minute and a half it is %s", g.probe)
+	}
+	if g.permitHere(now.Add(3*time.Minute), 0); g.probe != gate.ProbeUnused {
+		t.Errorf("after three minutes it is %s", g.probe)
+	}
+}
+
 // The name of a process is written and read again by databases of any encoding, and has to come back as it was.
 func TestTheNameOfAProcessIsASCII(t *testing.T) {
 	t.Parallel()

@@ -35,6 +35,53 @@ func TestAnAttemptOfBeforeAnOutageDoesNotCount(t *testing.T) {
 	}
 }
 
+// While an outage's recovery has just begun, what finds nobody there belongs to the outage. What an order itself is the reason of counts.
+func TestAFailureInARecoveryDoesNotCount(t *testing.T) {
+	t.Parallel()
+	g := newTestGate(1)
+	now := time.Now()
+	var s gate.State
+	for _, told := range []gate.Told{{Trip: "connection refused"}, {Want: 1}, {Probe: gate.ProbeAnswered}} {
+		told.Who = "one"
+		s, _ = s.Step(now, g.policy, told)
+	}
+	if !s.Recovering(now) {
+		t.Fatalf("no recovery: %+v", s)
+	}
+	g.known, g.heard, g.database, g.stale = s, now, now, false
+	for result, want := range map[gate.Result]bool{gate.Unavailable: false, gate.Answered: true} {
+		ticket := NewTicket(1)
+		g.Starts(&ticket)
+		if counts := g.ended(&ticket, result, time.Second, errors.New("connection refused")); counts != want {
+			t.Errorf("result %d counts: %t", result, counts)
+		}
+		g.Returned(&ticket)
+	}
+}
+
+// What was found before the breaker of all opened and closed says nothing of the time after it.
+func TestResultsOfBeforeAnOutageAreForgotten(t *testing.T) {
+	t.Parallel()
+	g := newTestGate(1)
+	fail := func(message int64) {
+		ticket := NewTicket(message)
+		g.Starts(&ticket)
+		g.ended(&ticket, gate.Unavailable, time.Second, errors.New("connection refused"))
+		g.Returned(&ticket)
+	}
+	for message := range int64(9) {
+		fail(message)
+	}
+	now := time.Now()
+	g.mu.Lock()
+	g.learnLocked(queue.GateRow{State: gate.State{Open: true, Since: now, Reason: "said so"}, Now: now}, gate.Told{})
+	g.learnLocked(queue.GateRow{State: gate.State{Since: now.Add(time.Second)}, Now: now.Add(time.Second)}, gate.Told{})
+	g.mu.Unlock()
+	if fail(9); g.trip != "" {
+		t.Errorf("one failure since has opened it: %s", g.trip)
+	}
+}
+
 // Who was disproved has found somebody there, and is like all others again.
 func TestAnAnswerEndsWhatWasDisproved(t *testing.T) {
 	t.Parallel()

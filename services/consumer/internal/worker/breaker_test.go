@@ -355,6 +355,7 @@ func TestAfterASlowTimeALimitHolds(t *testing.T) {
 	}
 	stop()
 	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
+	await.True(t, "the limit is lifted", func() bool { return c.metric("rate_limit") == 0 })
 	b.uncounted(0)
 }
 
@@ -616,6 +617,29 @@ func TestAConsumerThatHasFailedAloneProbesForAll(t *testing.T) {
 	down.Store(false)
 	old.Store(false)
 	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 && a.Dead == 0 })
+}
+
+// While the breaker is open and nothing is due there is nothing to probe with. Nobody tries all the time whether there is, and the first message that
+// comes is a probe.
+func TestWithNothingDueTheBreakerWaitsForAMessage(t *testing.T) {
+	b := setup(t)
+	b.Exec(`insert into orderflow.gate (queue, revision, breaker_open, since, reason, probe_at)
+		values ($1, 1, true, clock_timestamp(), 'said so', clock_timestamp())`, dbtest.QueueName)
+	c := b.start(breaking("alone"), noop)
+	await.True(t, "it has found nothing to probe with", func() bool { return c.probes("unused") >= 1 })
+	b.Exec(`select pgmq.create('other'), pgmq.create('other_dlq')`)
+	often, address := b.proxied()
+	s := settings()
+	s.Queue, s.Poll = "other", 100*time.Millisecond
+	b.startOn(address, s, noop) // the clock
+	await.True(t, "another one has polled", func() bool { return often.Requests() >= 30 })
+	b.Publish(1)
+	if a := b.settled(); a.Completed != 1 || c.probes("answered") != 1 {
+		t.Errorf("%+v after %v probes that were answered", a, c.probes("answered"))
+	}
+	if n := c.probes("unused"); n >= 5 {
+		t.Errorf("it has found %v times that there is nothing to probe with", n)
+	}
 }
 
 // Where the state cannot be shared, each consumer has a breaker of its own, and says so.
