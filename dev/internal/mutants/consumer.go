@@ -97,6 +97,33 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "settle/write.go", `	next.at = planned.at
 `, ``}},
 		},
+		{
+			Breaks: "with SIGTERM the leases of what still runs are extended no more", By: worker("TestADrainKeepsTheLeasesOfWhatRuns"),
+			Edits: []Edit{{dir + "worker/consumer.go", `keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))`, `keeping, stopKeeping := context.WithCancel(ctx)`}},
+		},
+		{
+			Breaks: "an attempt that was out of time is an error like any other", By: worker("TestADeadlineEndsAnAttempt"),
+			Edits: []Edit{{dir + "worker/workers.go", `Cause: context.Cause(limited)`, `Cause: context.Cause(ctx)`}},
+		},
+		{
+			Breaks: "with each look it is as if all workers had just been stuck", By: goTest(consumer, "./internal/fetch", "TestStuckWorkersAreTimedFromTheirBeginning"),
+			Edits: []Edit{{dir + "fetch/demand.go", `	case !d.stuck.Busy():`, `	default:`}},
+		},
+		{
+			Breaks: "a connection to a server that others have left is used on", By: goTest(consumer, "./internal/pg", "TestALinkFollowsToTheServerThatAnotherHasFound"),
+			Edits: []Edit{{dir + "pg/link.go", ` && !l.server.route.Moved(l.conn.PgConn())`, ``}},
+		},
+		{
+			Breaks: "who was slow once may take long for ever", By: goTest(consumer, "./internal/pg", "TestAStatementHasADeadlineThatGrowsWhenItIsHitAndShrinksAgain"),
+			Edits: []Edit{{dir + "pg/link.go", `			l.timeout = max(l.timeout/2, statementTimeout)`, `			l.timeout = max(l.timeout, statementTimeout)`}},
+		},
+		{
+			Breaks: "who has lost the database says that it listens", By: worker("TestResultsOfAnOutageAreAllWrittenAfterIt"),
+			Edits: []Edit{{dir + "fetch/poller.go", `		if err != nil {
+			p.Metrics.ListenerUp.Set(0)
+`, `		if err != nil {
+`}},
+		},
 		// The lease, in SQL.
 		{
 			Breaks: "ack does not ask for the read count", Quick: true, By: stale,

@@ -58,7 +58,7 @@ func edgeMutants() []Mutant {
 			Edits: []Edit{{dir + "pg/link.go", ` || l.conn.PgConn().TxStatus() != 'I': //`, `: //`}},
 		},
 		{
-			Breaks: "nobody can tell that a call was given up for its time", By: link("TestAStatementHasADeadlineThatGrowsWhenItIsHit"),
+			Breaks: "nobody can tell that a call was given up for its time", By: link("TestAStatementHasADeadlineThatGrowsWhenItIsHitAndShrinksAgain"),
 			Edits: []Edit{{dir + "pg/link.go", `		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
 `, ``}},
 		},

@@ -15,6 +15,11 @@ func webhookMutants() []Mutant {
 			Edits: []Edit{{dir + "answer.go", `status < 300 {`, `status <= 300 {`}},
 		},
 		{
+			Breaks: "most calls of a webhook make a connection anew", By: test("TestDeadConnectionsOfHTTP1CostOneAttempt"),
+			Edits: []Edit{{dir + "client.go", `		MaxIdleConnsPerHost:    s.Concurrency,
+`, ``}},
+		},
+		{
 			Breaks: "a redirect of a webhook is followed", By: test("TestAnAnswerDecidesAboutTheRetry"),
 			Edits: []Edit{{dir + "client.go", `CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },`, ``}},
 		},

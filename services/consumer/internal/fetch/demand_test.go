@@ -79,6 +79,24 @@ func TestPrefetchAdaptsToHowLongHandlersTake(t *testing.T) {
 	}
 }
 
+// For how long all workers have been stuck is counted from when the last of them was, however often it is looked.
+func TestStuckWorkersAreTimedFromTheirBeginning(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	stuck := health.NewProgress(func() time.Time { return now })
+	p := NewDemand(Limits{Concurrency: 2, HeldBytes: 100, MessageBytes: 50}, stuck)
+	for n, overdue := range []bool{false, false, true} {
+		wants(p, lease.Counts{Stuck: 2})
+		if is := stuck.Overdue() > 0; is != overdue {
+			t.Errorf("look %d, 50 seconds after the one before: overdue %t", n, is)
+		}
+		now = now.Add(50 * time.Second)
+	}
+	if wants(p, lease.Counts{Stuck: 1}); stuck.Overdue() > 0 {
+		t.Error("it is overdue although a worker is free")
+	}
+}
+
 // A handler that leaves work to the ack has occupied its worker, too: its time counts with the message, which is done when the work is.
 func TestTheTimeOfWhoLeavesWorkCounts(t *testing.T) {
 	t.Parallel()

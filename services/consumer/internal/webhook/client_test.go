@@ -190,7 +190,6 @@ func TestDeadConnectionsOfHTTP1CostOneAttempt(t *testing.T) {
 	t.Parallel()
 	const together = 4
 	var inside sync.WaitGroup
-	inside.Add(together)
 	address := receiver(t, func(_ http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Orderflow-Attempt") == "1" {
 			inside.Done()
@@ -201,17 +200,20 @@ func TestDeadConnectionsOfHTTP1CostOneAttempt(t *testing.T) {
 	w := open(t, webhook.Settings{URL: address, Timeout: 10 * time.Second})
 	first := order()
 	first.Attempt = 1
-	filled := make(chan error, together)
-	for range together {
-		go func() { filled <- w.Handle(t.Context(), first) }()
-	}
-	for range together {
-		if err := <-filled; err != nil {
-			t.Fatal(err)
+	for range 2 { // each worker's connection is kept
+		inside.Add(together)
+		filled := make(chan error, together)
+		for range together {
+			go func() { filled <- w.Handle(t.Context(), first) }()
 		}
-	}
-	if n := wire.accepted.Load(); n != together {
-		t.Fatalf("%d connections", n)
+		for range together {
+			if err := <-filled; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := wire.accepted.Load(); n != together {
+			t.Fatalf("%d connections", n)
+		}
 	}
 	wire.silence()
 	failed := 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -231,7 +232,7 @@ func TestADeadlineEndsAnAttempt(t *testing.T) {
 	s := settings()
 	s.HandlerTimeout = 2 * time.Second // the second attempt, too, has no more
 	b.Publish(1)
-	b.start(s, handle(func(ctx context.Context, m message.Message) error {
+	r := b.start(s, handle(func(ctx context.Context, m message.Message) error {
 		if m.Attempt == 1 {
 			<-ctx.Done()
 			if !errors.Is(context.Cause(ctx), handler.ErrTimeout) {
@@ -244,6 +245,12 @@ func TestADeadlineEndsAnAttempt(t *testing.T) {
 	b.settled()
 	if o := b.Order(1); o.Attempts != 2 {
 		t.Fatalf("%+v", o)
+	}
+	if got := counter(t, r.metrics.Registry, "orderflow_consumer_messages_failed_total", "timeout"); got != 1 {
+		t.Errorf("%v attempts that were out of time", got)
+	}
+	if got := dbtest.All[string](b.DB, `select outcome from orderflow.history`); !slices.Equal(got, []string{"timed_out"}) {
+		t.Errorf("history: %v", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +74,42 @@ func TestADrainHandsBackWhatWaitsToBeAlone(t *testing.T) {
 	})
 	close(goOn)
 	r.stop()
+}
+
+// What still runs keeps its lease for as long as it takes: nobody else works on it meanwhile.
+func TestADrainKeepsTheLeasesOfWhatRuns(t *testing.T) {
+	b := setup(t)
+	s := settings()
+	s.Visible, s.HandlerTimeout, s.Drain, s.Poll = 6*time.Second, time.Minute, time.Hour, 50*time.Millisecond
+	started, goOn := make(chan struct{}, 10), make(chan struct{})
+	finish := sync.OnceFunc(func() { close(goOn) })
+	defer finish()
+	var n tries
+	work := handle(func(_ context.Context, m message.Message) error {
+		n.note(m)
+		started <- struct{}{}
+		<-goOn
+		return nil
+	})
+	b.Publish(1)
+	r := b.start(s, work)
+	s.ID = "somebody else"
+	await.Value(t, "it is worked on", started)
+	b.start(s, work) // who polls 20 times a second for what expires
+	r.drain()
+	before := r.metric("leases_extended_total")
+	read := func() int { return dbtest.One[int](b.DB, `select max(read_ct) from pgmq.q_order_queue`) }
+	await.True(t, "its lease has been extended for longer than it would have lasted", func() bool {
+		return r.metric("leases_extended_total") >= before+3 || read() > 1
+	})
+	if got := read(); got != 1 {
+		t.Errorf("read %d times", got)
+	}
+	finish()
+	r.stop()
+	if a := b.settled(); a.Completed != 1 || n.total() != 1 {
+		t.Errorf("%+v after %d tries", a, n.total())
+	}
 }
 
 func TestAReadInFlightAtTheDrainIsHandedBack(t *testing.T) {
