@@ -348,6 +348,51 @@ func TestADistrustedServerIsLeft(t *testing.T) {
 	})
 }
 
+// renamed is a route by a name that somebody moves.
+type renamed struct {
+	*postgres.Route
+	from  *pgx.Conn // leads to where the name led before
+	moved atomic.Bool
+}
+
+func (r *renamed) Refresh(context.Context) bool {
+	if !r.moved.Swap(false) {
+		return false
+	}
+	r.Distrust(r.from.PgConn())
+	return true
+}
+
+// The name in the address is moved to another server while the one before still takes writes, as after a switch by hand. It is looked up now and
+// then, although nothing is wrong: what is written to the one before is lost.
+func TestANameThatMovesIsFollowedWhileNothingIsWrong(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	former, successor := testdb.Proxy(t, db), testdb.Proxy(t, db)
+	address := testdb.Address(t, strings.Replace(former.URL, former.Host(), former.Host()+","+successor.Host(), 1))
+	config := address.Config("test", time.Minute)
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	m := database.NewMonitor(config, time.Minute, func(context.Context, *pgx.Conn) error { return nil }, slog.New(slog.DiscardHandler))
+	route := &renamed{Route: address.Route(), from: conn}
+	m.Follow(route, func() {})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx) }()
+	defer func() { stop(); <-done }()
+	await.True(t, "the former server is known", func() bool { state, _ := m.State(); return state.Server.Address == former.Host() })
+	await.True(t, "the successor is known", func() bool {
+		if state, _ := m.State(); state.Server.Address == successor.Host() {
+			return true
+		}
+		route.moved.Store(true)
+		return false
+	})
+}
+
 // The database is known to be away before requests have waited for it in vain, where they wait for long as well as by default.
 func TestThePingTakesNoLongerThanARequest(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/wait"
@@ -23,6 +24,14 @@ type State struct {
 	Pooled bool            // a connection pooler in transaction mode is in between; known while Up
 }
 
+// Route is what the monitor asks where connections lead; see [postgres.Route].
+type Route interface {
+	Current() (server postgres.Server, known bool)
+	Leads(conn *pgconn.PgConn) bool
+	Distrust(conn *pgconn.PgConn)
+	Refresh(ctx context.Context) (moved bool)
+}
+
 // Monitor owns one connection, by which it knows whether the database can be used. Nobody has to ask the database to
 // learn that it is away: requests are refused at once instead of piling up behind a connection attempt.
 type Monitor struct {
@@ -32,7 +41,7 @@ type Monitor struct {
 	log     *slog.Logger
 	lookNow chan struct{}
 	outage  postgres.Outage
-	route   *postgres.Route // nil: the monitor does not ask where connections lead
+	route   Route
 	moved   func()
 
 	mu      sync.Mutex
@@ -66,13 +75,14 @@ func NewMonitor(cfg *pgx.ConnConfig, request time.Duration, prepare func(context
 		lookNow: make(chan struct{}, 1),
 		state:   State{Reason: "not yet connected", Since: time.Now()},
 		changed: make(chan struct{}),
+		route:   (*postgres.Route)(nil), // which knows nothing
 		moved:   func() {},
 	}
 }
 
 // Follow makes the monitor go where the route leads, and tell: moved is called when connections lead to another server than before, so that
 // those which stand can be given up. To be called before [Monitor.Run].
-func (m *Monitor) Follow(route *postgres.Route, moved func()) { m.route, m.moved = route, moved }
+func (m *Monitor) Follow(route Route, moved func()) { m.route, m.moved = route, moved }
 
 // Distrust says that the server behind a connection does not finish what it is asked to. The monitor looks for another one.
 func (m *Monitor) Distrust(conn *pgx.Conn) {
