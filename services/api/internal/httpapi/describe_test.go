@@ -24,6 +24,14 @@ func (alwaysDown) State() (database.State, <-chan struct{}) {
 	return database.State{Reason: "it is away by hand"}, nil
 }
 
+// looking is a monitor that counts how often it is told to look at once.
+type looking struct {
+	alwaysUp
+	looks int
+}
+
+func (l *looking) LookNow() { l.looks++ }
+
 // call has a server answer a request whose call is registered as all others are.
 func call(s *Server, method string, handle func(context.Context) error) *fasthttp.Response {
 	type output struct{ Body struct{} }
@@ -86,7 +94,8 @@ func TestOnlyWhatReadsIsTriedAgain(t *testing.T) {
 		http.MethodGet: {2, http.StatusOK}, http.MethodPost: {1, http.StatusServiceUnavailable}, http.MethodDelete: {1, http.StatusServiceUnavailable},
 	} {
 		calls := 0
-		resp := call(asked(alwaysUp{}, time.Minute), method, func(context.Context) error {
+		monitor := &looking{}
+		resp := call(asked(monitor, time.Minute), method, func(context.Context) error {
 			if calls++; calls == 1 {
 				return fmt.Errorf("read: %w", database.ErrLost)
 			}
@@ -94,6 +103,9 @@ func TestOnlyWhatReadsIsTriedAgain(t *testing.T) {
 		})
 		if calls != want.calls || resp.StatusCode() != want.status {
 			t.Errorf("%s: called %d times, and answered %s", method, calls, resp)
+		}
+		if looks := monitor.looks; looks == 0 && want.status == http.StatusServiceUnavailable {
+			t.Errorf("%s: nobody looks whether the database is away", method)
 		}
 	}
 }
