@@ -83,6 +83,28 @@ func outageMutants() []Mutant {
 `, ``}},
 		},
 		{
+			Breaks: "housekeeping fails at the same step for ever", By: keep("TestAStepThatCannotBeFinishedIsMadeSmaller"),
+			Edits: []Edit{{keeper, "			t.pace.smaller()\n			pause = setBack", "			pause = setBack"}},
+		},
+		{
+			Breaks: "a step of housekeeping has the time of a request", By: keep("TestAStepHasMoreTimeThanARequest"),
+			Edits: []Edit{{keeper, `		if err := patience(ctx, tx, stepTimeout); err != nil {
+			return err
+		}
+`, ``}},
+		},
+		{
+			Breaks: "a name that moves is not followed while nothing is wrong", By: known("TestANameThatMovesIsFollowedWhileNothingIsWrong"),
+			Edits: []Edit{{monitor, `			if m.refresh(ctx) {
+				return errMoved
+			}
+`, ``}},
+		},
+		{
+			Breaks: "nobody looks whether the database is away when a call has found it so", By: call("TestOnlyWhatReadsIsTriedAgain"),
+			Edits: []Edit{{describe, "		s.cfg.Monitor.LookNow()\n", ""}},
+		},
+		{
 			Breaks: "what dies counts as completed", By: queue("TestWhatDiesIsNotCompleted"),
 			Edits: []Edit{{snapshot, `(now.Depth - before.Depth) - dead`, `(now.Depth - before.Depth) - 0*dead`}},
 		},
