@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +216,47 @@ func TestASessionStaysOneWhereItCan(t *testing.T) {
 		}
 		if _, err := conn.Exec(t.Context(), "listen something"); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A pooler that is set up anew is looked at again: settings of a session would be found by others from then on.
+func TestAPoolerThatChangesItsModeIsNoticed(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	before, after := testdb.Pooler(t, db, pgbouncer.Session, 20), testdb.Pooler(t, db, pgbouncer.Transaction, 3)
+	proxy := testdb.Proxy(t, before.URL)
+	address := testdb.Address(t, proxy.URL)
+	if conn, _ := connectTo(t, address.Config("test", 30*time.Second)); postgres.Transactional(conn) {
+		t.Fatal("a session is taken for none")
+	}
+	to, err := url.Parse(after.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Lead(to.Host)
+	if conn, _ := connectTo(t, address.Config("test", 30*time.Second)); !postgres.Transactional(conn) {
+		t.Error("what was found out about another pooler is taken for true")
+	}
+}
+
+// What another client has left on the connection that a transaction happens to have is not what is set for us.
+func TestASettingIsNotAnotherClients(t *testing.T) {
+	t.Parallel()
+	p := testdb.Pooler(t, testdb.Empty(t), pgbouncer.Transaction, 1)
+	conn, err := connect(t, p.URL+"&pgbouncer=true&work_mem=1MB") // there is no second one to compare it with
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := testdb.Connect(t, p.URL+"&default_query_exec_mode=exec").Exec(t.Context(), "set search_path = elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	if left := show(t, conn, "search_path"); left != "elsewhere" {
+		t.Fatalf("the other client's search_path is not there, but %s", left)
+	}
+	for name, want := range map[string]string{"search_path": `"$user", public`, "work_mem": "1MB"} {
+		if got, err := postgres.Setting(t.Context(), conn, name); err != nil || got != want {
+			t.Errorf("%s is %s, want %s, %v", name, got, want, err)
 		}
 	}
 }

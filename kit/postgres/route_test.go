@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,6 +96,7 @@ func TestASilentFirstHostCostsItsTimeLimitOnce(t *testing.T) {
 }
 
 // While no host takes writes, the silent one before the others costs the attempts of some seconds one time limit, and not each of them its own.
+// Who refuses costs nothing, and is asked each time.
 func TestASilentHostIsPassedOverWhileNoneTakesWrites(t *testing.T) {
 	t.Parallel()
 	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -110,10 +112,13 @@ func TestASilentHostIsPassedOverWhileNoneTakesWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	var dials atomic.Int64
+	var down atomic.Bool // the other one, so that nothing listens there
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, at string) (net.Conn, error) {
 		if at == silent.Addr().String() {
 			dials.Add(1)
+		} else if down.Load() {
+			return nil, syscall.ECONNREFUSED
 		}
 		return dial(ctx, network, at)
 	}
@@ -125,9 +130,11 @@ func TestASilentHostIsPassedOverWhileNoneTakesWrites(t *testing.T) {
 		t.Fatal("connected to nothing")
 	}
 	await.True(t, "that the first host says nothing is noticed", func() bool { return route.Hold(silent.Addr().String()) })
+	down.Store(true)
 	if _, err := pgx.ConnectConfig(t.Context(), config); err == nil {
 		t.Fatal("connected to nothing")
 	}
+	down.Store(false)
 	proxy.Accept()
 	config.ConnectTimeout = await.Limit()
 	connectTo(t, config)

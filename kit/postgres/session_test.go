@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
 )
@@ -257,27 +258,32 @@ func TestBriefIsOneLineWithoutRepetition(t *testing.T) {
 	}
 }
 
-// What a server refuses of a session's settings costs that setting and not the connection; a stricter limit of somebody else's stays.
+// What a server refuses of a session's settings costs that setting and not the connection; a stricter limit of somebody else's stays. It is so
+// through a pooler in transaction mode, too, where each transaction is set.
 func TestSettingsAreMadeWhereTheyCanBe(t *testing.T) {
 	t.Parallel()
 	u := database(t)
 	testdb.Admin(t, "alter database "+u.Path[1:]+" set statement_timeout = '2s'", "alter database "+u.Path[1:]+" set lock_timeout = '1h'")
-	conn, err := connect(t, u.String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	settings := postgres.Timeouts(30*time.Second, 777*time.Millisecond, 3*time.Second).With(postgres.Settings{
 		"plan_cache_mode": "forbidden", "not_a_setting": "1", "jit": "off", "TimeZone": "UTC",
 	})
-	if err := settings.Apply(t.Context(), conn); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{
-		"statement_timeout": "2s", "lock_timeout": "777ms", "idle_in_transaction_session_timeout": "3s", "plan_cache_mode": "auto", "jit": "off", "TimeZone": "UTC",
-	} {
-		var got string
-		if err := conn.QueryRow(t.Context(), `select current_setting($1)`, name).Scan(&got); err != nil || got != want {
-			t.Errorf("%s is %s, want %s, %v", name, got, want, err)
+	made := func(t *testing.T, address string) {
+		t.Helper()
+		conn, err := connect(t, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := settings.Apply(t.Context(), conn); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{
+			"statement_timeout": "2s", "lock_timeout": "777ms", "idle_in_transaction_session_timeout": "3s", "plan_cache_mode": "auto", "jit": "off", "TimeZone": "UTC",
+		} {
+			if got := show(t, conn, name); got != want {
+				t.Errorf("%s is %s, want %s", name, got, want)
+			}
 		}
 	}
+	t.Run("server", func(t *testing.T) { made(t, u.String()) })
+	t.Run("pooler", func(t *testing.T) { made(t, testdb.Pooler(t, u.String(), pgbouncer.Transaction, 3).URL) })
 }

@@ -30,6 +30,10 @@ func kitMutants() []Mutant {
 			Edits: []Edit{{route, `return r.others(address) && time.Now().Before(r.passed[address])`, `return false`}},
 		},
 		{
+			Breaks: "a host that refuses once is not asked for seconds", By: postgres("TestASilentHostIsPassedOverWhileNoneTakesWrites"),
+			Edits: []Edit{{route, `r.lost(address, ctx.Err() != nil)`, `r.lost(address, true)`}},
+		},
+		{
 			Breaks: "a server that does not tell its timeline is not used", By: postgres("TestAServerThatDoesNotTellItsTimelineIsUsed"),
 			Edits: []Edit{{route, `	if errors.As(err, new(*pgconn.PgError)) {
 		results, err = conn.Exec(ctx, lookLittleSQL).ReadAll()

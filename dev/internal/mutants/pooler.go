@@ -32,6 +32,24 @@ func makeSettings(ctx`}, {postgres + "session.go", `	"strconv"
 			Edits: []Edit{{postgres + "session.go", `bare.DialFunc = a.keep.Dial //`, `bare.DialFunc = config.DialFunc //`}},
 		},
 		{
+			Breaks: "what was found out about a pooler holds for ever", By: kit("TestAPoolerThatChangesItsModeIsNoticed"),
+			Edits: []Edit{{postgres + "pooler.go", `if p.found.After(asked) {`, `if p.found.After(asked) || !p.found.IsZero() {`}},
+		},
+		{
+			Breaks: "through a pooler, a setting that the server refuses costs the connection", By: kit("TestSettingsAreMadeWhereTheyCanBe"),
+			Edits: []Edit{{postgres + "transactions.go", `	if !refused(err, conn) {
+		return err
+	}
+	for`, `	if err != nil {
+		return err
+	}
+	for`}},
+		},
+		{
+			Breaks: "what another client of a pooler has left is taken for ours", By: kit("TestASettingIsNotAnotherClients"),
+			Edits: []Edit{{postgres + "transactions.go", `select reset_val from`, `select setting from`}},
+		},
+		{
 			Breaks: "a pooler in statement mode is taken for one in transaction mode", By: kit("TestAPoolerInStatementModeIsRefused"),
 			Edits: []Edit{{postgres + "pooler.go", `[]string{"begin", "rollback"}`, `[]string{"rollback"}`}},
 		},
