@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/kit/listen"
 	"orderflow.example/kit/ops"
 )
 
@@ -178,6 +179,47 @@ func TestStoppingWaitsForNobody(t *testing.T) {
 	}
 	if err := <-answered; err != nil {
 		t.Logf("the request that waited: %v", err) // as it may
+	}
+}
+
+// A crowd that connects and says nothing makes room for probes by itself, and not at the cost of who is being answered.
+func TestWhoIsBeingAnsweredStays(t *testing.T) {
+	t.Parallel()
+	asked, release := make(chan struct{}), make(chan struct{})
+	s := start(t, ops.Options{Handlers: map[string]http.Handler{"GET /slow": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-release
+		_, _ = io.WriteString(w, "done")
+	})}})
+	type outcome struct {
+		text string
+		err  error
+	}
+	answered := make(chan outcome, 1)
+	go func() {
+		answer, err := client.Get("http://" + s.Address() + "/slow")
+		if err != nil {
+			answered <- outcome{err: err}
+			return
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		answered <- outcome{string(text), err}
+	}()
+	<-asked
+	for range 2 * listen.SecondPort {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if status, text := get(t, s, "/livez"); status != http.StatusOK {
+		t.Errorf("%d %s", status, text)
+	}
+	close(release)
+	if got := await.Value(t, "the answer", answered); got.err != nil || got.text != "done" {
+		t.Errorf("%q, %v", got.text, got.err)
 	}
 }
 

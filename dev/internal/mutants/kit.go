@@ -141,6 +141,10 @@ func kitMutants() []Mutant {
 			Edits: []Edit{{"kit/secret/version.go", `os.SameFile(v.info, other.info) && `, ``}},
 		},
 		{
+			Breaks: "a crowd ends a probe that is being answered", By: goTest("kit", "./ops", "TestWhoIsBeingAnsweredStays"),
+			Edits: []Edit{{"kit/ops/ops.go", "			ConnState:         listen.Track,\n", ``}},
+		},
+		{
 			Breaks: "a metric that fails hides all the others", By: goTest("kit", "./ops", "TestAMetricThatFailsHidesNoOther"),
 			Edits: []Edit{{"kit/ops/ops.go", `promhttp.ContinueOnError`, `promhttp.HTTPErrorOnError`}},
 		},
