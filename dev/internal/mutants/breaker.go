@@ -204,6 +204,10 @@ func breakerMutants() []Mutant {
 			Edits: []Edit{{parts + "gating/permit.go", `g.short = got < p.Fetch`, `g.short = false`}},
 		},
 		{
+			Breaks: "nobody is told that nothing more is due", By: works("TestAfterASlowTimeALimitHolds"),
+			Edits: []Edit{{parts + "gating/exchange.go", ` Short: g.short,`, ``}},
+		},
+		{
 			Breaks: "a probe is taken for lost while its handler still has time", By: gating("TestAProbeGoesOnForAsLongAsItMayTake"),
 			Edits: []Edit{{parts + "gating/gating.go", `longest: 2*s.HandlerTimeout + s.Grace`, `longest: s.Grace`}},
 		},

@@ -114,6 +114,11 @@ func consumerMutants() []Mutant {
 			Edits: []Edit{{dir + "pg/link.go", ` && !l.server.route.Moved(l.conn.PgConn())`, ``}},
 		},
 		{
+			Breaks: "who listens stays with the server that a name led to once", By: goTest(consumer, "./internal/pg", "TestWhoListensFollowsANameThatMoves"),
+			Edits: []Edit{{dir + "pg/link.go", `	l.refresh(ctx)
+`, ``}},
+		},
+		{
 			Breaks: "who was slow once may take long for ever", By: goTest(consumer, "./internal/pg", "TestAStatementHasADeadlineThatGrowsWhenItIsHitAndShrinksAgain"),
 			Edits: []Edit{{dir + "pg/link.go", `			l.timeout = max(l.timeout/2, statementTimeout)`, `			l.timeout = max(l.timeout, statementTimeout)`}},
 		},

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"orderflow.example/kit/testdb"
 	"orderflow.example/services/consumer/internal/dbtest"
 )
 
@@ -50,3 +53,46 @@ func TestACallIsOverBeforeTheNextBegins(t *testing.T) {
 		})
 	}
 }
+
+// The name that a connection was made by leads elsewhere by now, and the server behind that connection still answers. Who listens, and so uses it
+// all the time, notices.
+func TestWhoListensFollowsANameThatMoves(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	proxy := db.Proxy()
+	_, port, err := net.SplitHostPort(proxy.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := testdb.Address(t, strings.Replace(proxy.URL, proxy.Host(), net.JoinHostPort("localhost", port), 1))
+	server := NewServer(address, "test", slog.New(slog.DiscardHandler), Observer{})
+	l := server.NewListeningLink("test", nil)
+	defer l.Close()
+	was, dial := true, server.config.DialFunc
+	server.config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err == nil && was {
+			return formerly{conn}, nil
+		}
+		return conn, err
+	}
+	leadsTo := func() (address string) {
+		if err := l.Do(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+			address = conn.PgConn().Conn().RemoteAddr().String()
+			return conn.Ping(ctx)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return address
+	}
+	before := leadsTo()
+	was = false
+	if after := leadsTo(); after == before {
+		t.Errorf("it still leads to %s", after)
+	}
+}
+
+// formerly is a connection that was made when localhost led elsewhere.
+type formerly struct{ net.Conn }
+
+func (formerly) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5432} }
