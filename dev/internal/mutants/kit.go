@@ -121,6 +121,10 @@ func kitMutants() []Mutant {
 			Edits: []Edit{{listener, `const longestWait = time.Second`, `const longestWait = time.Hour`}},
 		},
 		{
+			Breaks: "the kernel keeps as much as it likes for who takes nothing", By: listen("TestBuffersOfConnectionsAreBounded"),
+			Edits: []Edit{{"kit/listen/buffers_unix.go", "		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, send),\n", ``}},
+		},
+		{
 			Breaks: "after a shortage each connection is news", By: listen("TestPassingErrorsAreWaitedOutAndSaidOnce"),
 			Edits: []Edit{{listener, "		s.failed = 0\n", ``}},
 		},
