@@ -533,8 +533,10 @@ func FuzzErrorsShowNoPassword(f *testing.F) {
 		if strings.Contains(before+after, secret) || strings.Contains(before+after, "/") && strings.Contains(after, "service") {
 			return
 		}
-		for _, text := range []string{"postgres://user:" + secret + "@" + after, "postgres://user:" + secret + after, "host=h password=" + secret + after, "postgres://h/d?password=" + secret + after,
-			"Host=h;Port=1;Password=" + secret + after, "Database=d;Password=" + secret + after, "jdbc:postgresql://h/d;password=" + secret + after} {
+		for _, text := range []string{
+			"postgres://user:" + secret + "@" + after, "postgres://user:" + secret + after, "host=h password=" + secret + after, "postgres://h/d?password=" + secret + after,
+			"Host=h;Port=1;Password=" + secret + after, "Database=d;Password=" + secret + after, "jdbc:postgresql://h/d;password=" + secret + after,
+		} {
 			if a, err := postgres.Parse(text); strings.Contains(fmt.Sprint(a, err), secret) {
 				t.Errorf("%q: %s, %v", text, a, err)
 			}
