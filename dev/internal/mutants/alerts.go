@@ -11,7 +11,7 @@ func alertMutants() []Mutant {
 	by := func(name string) Test { return goTest("dev/alerts", ".", name) }
 	return []Mutant{
 		{
-			Breaks: "alerts: a threshold that no share of refusals reaches", Quick: true, By: by("TestOrdersCannotBeWritten"),
+			Breaks: "alerts: a threshold that no share of refusals reaches", By: by("TestOrdersCannotBeWritten"),
 			Edits: []Edit{{rules, `[3m])) > 0.01`, `[3m])) > 1`}},
 		},
 		{
@@ -41,7 +41,7 @@ func alertMutants() []Mutant {
           labels: {severity: warning}`}},
 		},
 		{
-			Breaks: "alerts: a crash may lose what it likes", Quick: true, By: by("TestAQueueThatACrashWouldEmpty"),
+			Breaks: "alerts: a crash may lose what it likes", By: by("TestAQueueThatACrashWouldEmpty"),
 			Edits: []Edit{{rules, `max by (risk, orders) (orderflow_api_durability_risk{ {{- $in -}} }) > 0`, `max by (risk, orders) (orderflow_api_durability_risk{ {{- $in -}} }) > 1`}},
 		},
 		{

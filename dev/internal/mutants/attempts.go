@@ -11,7 +11,7 @@ func attemptMutants() []Mutant {
 	queue := func(name string) Test { return goTest(consumer, "./internal/queue", name) }
 	return []Mutant{
 		{
-			Breaks: "a delivery without an answer counts as an attempt", Quick: true, By: worker("TestWhatACrashLeavesBehindHasHadNoAttempt"),
+			Breaks: "a delivery without an answer counts as an attempt", By: worker("TestWhatACrashLeavesBehindHasHadNoAttempt"),
 			Edits: []Edit{{dir + "message/message.go", `int(m.Failed+m.Crashes) + 1`, `int(m.Failed+m.Crashes+m.Unanswered) + 1`}},
 		},
 		{
@@ -63,7 +63,7 @@ func attemptMutants() []Mutant {
 			Edits: []Edit{{sql + "start.sql", `   and q.read_ct = $2::integer`, `   and q.read_ct >= $2::integer`}},
 		},
 		{
-			Breaks: "a suspect is worked on in full company", Quick: true, By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
+			Breaks: "a suspect is worked on in full company", By: worker("TestSuspectsAreWorkedOnInEverSmallerCompany"),
 			Edits: []Edit{{dir + "lease/company.go", `n < s.Of(c.concurrency)`, `n < c.concurrency`}},
 		},
 		{

@@ -15,7 +15,6 @@ func dashboardMutants() []Mutant {
 			Breaks: "what another queue works on is lost for the balance",
 			Edits:  []Edit{{dir + "balance.go", "orderflow.without_message($1, o.suspect)", "o.suspect"}},
 			By:     http("TestTwoQueuesOfOneDatabaseAreInBalance"),
-			Quick:  true,
 		},
 		{
 			Breaks: "the story of another queue's order says that nobody will process it",
@@ -31,7 +30,6 @@ func dashboardMutants() []Mutant {
 			Breaks: "a balance that is old does not say so",
 			Edits:  []Edit{{dir + "balance.go", "ago > late {", "ago < -late {"}},
 			By:     unit("TestABalanceThatIsOldSaysSo"),
-			Quick:  true,
 		},
 		{
 			Breaks: "the balance misses orders that come after it has counted",

@@ -18,7 +18,7 @@ func edgeMutants() []Mutant {
 			p.sleep(ctx, looked.Add(min(interval, LookPause)))`}},
 		},
 		{
-			Breaks: "a failure whose text the database cannot hold is never noted", By: queue("TestAnyTextIsWrittenInADatabaseOfAnyEncoding"), Quick: true,
+			Breaks: "a failure whose text the database cannot hold is never noted", By: queue("TestAnyTextIsWrittenInADatabaseOfAnyEncoding"),
 			Edits: []Edit{{dir + "queue/text.go", `ParameterStatus("server_encoding") == "UTF8"`, `ParameterStatus("server_encoding") != ""`}},
 		},
 		{

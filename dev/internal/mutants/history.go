@@ -19,7 +19,7 @@ func historyMutants() []Mutant {
 	return []Mutant{
 		// What the consumer tells.
 		{
-			Breaks: "what did not succeed is not told", Quick: true, By: queue("TestEachDeliveryThatDidNotSucceedIsTold"),
+			Breaks: "what did not succeed is not told", By: queue("TestEachDeliveryThatDidNotSucceedIsTold"),
 			Edits: []Edit{{sql + "noted.sql", `filter (where story is not null)`, `filter (where false)`}},
 		},
 		{
@@ -32,7 +32,7 @@ func historyMutants() []Mutant {
    and (select noted from noted) is not null`, ``}},
 		},
 		{
-			Breaks: "nobody tells of what had no answer", Quick: true, By: worker("TestTheHistoryTellsOfConsumersThatDied"),
+			Breaks: "nobody tells of what had no answer", By: worker("TestTheHistoryTellsOfConsumersThatDied"),
 			Edits: []Edit{{dir + "queue/fetch.go", `len(unanswered) > 0`, `len(unanswered) < 0`}},
 		},
 		{
@@ -80,7 +80,7 @@ func historyMutants() []Mutant {
 
 		// What the database makes of it.
 		{
-			Breaks: "a history that cannot be written fails the settlement", Quick: true, By: schema("TestAHistoryThatCannotBeWrittenIsAWarning"),
+			Breaks: "a history that cannot be written fails the settlement", By: schema("TestAHistoryThatCannotBeWrittenIsAWarning"),
 			Edits: []Edit{{migration, `    raise warning 'the history`, `    raise exception 'the history`}},
 		},
 		{
@@ -89,7 +89,7 @@ func historyMutants() []Mutant {
 `, ``}},
 		},
 		{
-			Breaks: "an order's history grows for ever", Quick: true, By: schema("TestAnOrderHasFortyRowsAtMost"),
+			Breaks: "an order's history grows for ever", By: schema("TestAnOrderHasFortyRowsAtMost"),
 			Edits: []Edit{{migration, `case when n.seq <= 20 then n.seq else 21 + (n.seq - 21) % 20 end`, `n.seq`}},
 		},
 		{
@@ -124,7 +124,7 @@ func historyMutants() []Mutant {
 			Edits: []Edit{{seeing, `            perform orderflow.note_history(`, `            perform pg_catalog.jsonb_typeof(`}},
 		},
 		{
-			Breaks: "a requeue is not told", Quick: true, By: schema("TestWhatAnOperatorDoesIsTold"),
+			Breaks: "a requeue is not told", By: schema("TestWhatAnOperatorDoesIsTold"),
 			Edits: []Edit{{seeing, `
         perform orderflow.note_history(jsonb_build_array(`, `
         perform pg_catalog.jsonb_typeof(jsonb_build_array(`}},

@@ -141,11 +141,11 @@ func receiverMutants() []Mutant {
 `, ``}},
 		},
 		{
-			Breaks: "chaos passes orders that never arrived", Quick: true, By: judge,
+			Breaks: "chaos passes orders that never arrived", By: judge,
 			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(o.Never == 0, `, `r.check(true, `}},
 		},
 		{
-			Breaks: "chaos passes an order with two rows of the function's", Quick: true, By: goTest("dev", "./internal/chaos", "TestJudgeEffects"),
+			Breaks: "chaos passes an order with two rows of the function's", By: goTest("dev", "./internal/chaos", "TestJudgeEffects"),
 			Edits: []Edit{{"dev/internal/chaos/verdict.go", `r.check(e.Twice == 0, `, `r.check(true, `}},
 		},
 		{

@@ -37,7 +37,6 @@ func schemaMutants() []Mutant {
 			Breaks: "the example's utcnow() is taken for local time",
 			Edits:  []Edit{{dir + "migrations/00004_created_at.sql", "when (new.message_id is null", "when (new.message_id is not null"}},
 			By:     schemaTest("TestAdoptedMomentsAreUTCWhateverTheDatabasesTimezone"),
-			Quick:  true,
 		},
 		{
 			Breaks: "a moment computed in the database is taken for the example's utcnow()",
@@ -129,7 +128,6 @@ func schemaMutants() []Mutant {
 			Breaks: "an answer has no bound for what it shows of messages",
 			Edits:  []Edit{{queue + "excerpt.go", "answerLimit = 1 << 20", "answerLimit = 1 << 30"}},
 			By:     goTest("services/api", "./internal/queue", "TestLargeValuesNeverReachThisProcess"),
-			Quick:  true,
 		},
 		{
 			Breaks: "the consumer starts on a schema that lacks what it uses",
@@ -140,7 +138,6 @@ func schemaMutants() []Mutant {
 			Breaks: "what other programs read makes a message suspect",
 			Edits:  []Edit{{"services/consumer/internal/queue/sql/fetch.sql", "{unanswered} + 1", "q.read_ct + 1"}},
 			By:     goTest("services/consumer", "./internal/queue", "TestReadsOfOthersAreNoAttempts"),
-			Quick:  true,
 		},
 		{
 			Breaks: "a forged count of failures buries a message that nobody has tried",

@@ -11,7 +11,7 @@ func screenMutants() []Mutant {
 	browser := func(test string) Test { return goTest("dev/browser", ".", test) }
 	return []Mutant{
 		{
-			Breaks: "what people write is taken for markup", By: unit("TestPagesHaveNothingInlineAndEscapeWhatPeopleWrite"), Quick: true,
+			Breaks: "what people write is taken for markup", By: unit("TestPagesHaveNothingInlineAndEscapeWhatPeopleWrite"),
 			Edits: []Edit{{dir + "render.go", `"html/template"`, `"text/template"`}, {dir + "functions.go", `"html/template"`, `"text/template"`}},
 		},
 		{

@@ -33,7 +33,7 @@ func tracesMutants() []Mutant {
 `}},
 		},
 		{
-			Breaks: "spans are dropped in silence", Quick: true, By: kit("TestACollectorThatTakesNothing"),
+			Breaks: "spans are dropped in silence", By: kit("TestACollectorThatTakesNothing"),
 			Edits: []Edit{{tracing + "bounded.go", `full := b.waiting.Add(1) > b.most`, `full := b.waiting.Add(1) < 0`}},
 		},
 		{

@@ -14,7 +14,6 @@ func yearsMutants() []Mutant {
 			Breaks: "an order whose message is in another queue, or a dead letter, is called stranded",
 			Edits:  []Edit{{seeing, "    if cardinality(suspect) = 0 then", "    if true then"}},
 			By:     schemaTest("TestWhatHasAMessageSomewhereIsNotStranded"),
-			Quick:  true,
 		},
 		{
 			Breaks: "a message of another order with the id hides that an order has none",
@@ -47,8 +46,7 @@ func yearsMutants() []Mutant {
 				{seeing, "        where o.id = any (ids)\n          and o.status = 'pending'\n", "        where o.id = any (orderflow.without_message(queue, ids))\n          and o.status = 'pending'\n"},
 				{seeing, "    chosen := orderflow.without_message(queue, coalesce(chosen, '{}'));\n", "    chosen := coalesce(chosen, '{}');\n"},
 			},
-			By:    schemaTest("TestRequeueBesideOthersMakesNoSecondMessage"),
-			Quick: true,
+			By: schemaTest("TestRequeueBesideOthersMakesNoSecondMessage"),
 		},
 		{
 			Breaks: "a requeue whose message a trigger has swallowed is taken for done",
