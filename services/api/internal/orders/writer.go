@@ -293,9 +293,9 @@ func (w *Writer) refuseWaiting(err error) {
 // each would make commits most of what an order costs. So while requests come that fast, transactions begin gatherFor apart, unless enough
 // orders wait or nobody is left who could come. That adds half of gatherFor to an answer. Requests that come slower, or alone, wait for nothing.
 const (
-	gatherFor    = 2 * time.Millisecond
+	gatherFor    = 3 * time.Millisecond
 	gatherOrders = 16                    // are enough: the commit is a small part of what they cost
-	gatherRate   = 8                     // requests in gatherFor from which on it is worth waiting
+	gatherRate   = 12                    // requests in gatherFor from which on it is worth waiting
 	gatherWindow = 20 * time.Millisecond // in which requests are counted, fading
 )
 
