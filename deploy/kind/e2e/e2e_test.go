@@ -100,3 +100,29 @@ func TestAStepIsRepeatedWithALongerLoad(t *testing.T) {
 		}
 	}
 }
+
+// A run that failed is excused for what it may fail for, and for nothing else.
+func TestARunIsExcusedForWhatItMay(t *testing.T) {
+	t.Parallel()
+	forged, lost := "receiver: 79 forged: no valid signature", "1 order lost"
+	for name, c := range map[string]struct {
+		excused string
+		faults  [][]string
+		want    bool
+	}{
+		"what it may":               {"forged", [][]string{{forged}, {}}, true},
+		"something else":            {"forged", [][]string{{lost}}, false},
+		"something else as well":    {"forged", [][]string{{forged}, {lost}}, false},
+		"it does not say for what":  {"forged", [][]string{{}}, false},
+		"there is nothing it may":   {"", [][]string{{forged}}, false},
+		"no load generator reports": {"forged", nil, false},
+	} {
+		var reports []report
+		for _, faults := range c.faults {
+			reports = append(reports, report{Faults: faults})
+		}
+		if got := (&load{excused: c.excused}).excuses(reports); got != c.want {
+			t.Errorf("%s: excused %t", name, got)
+		}
+	}
+}

@@ -258,6 +258,7 @@ func webhookKeys(ctx context.Context, s *suite) error {
 	if err != nil {
 		return err
 	}
+	run.excused = "forged" // whoever has the new key first signs, or verifies, otherwise than the others for a while
 	got, err := run.wait(ctx)
 	if err != nil {
 		return err
