@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"orderflow.example/kit/await"
+	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 )
 
@@ -461,14 +462,50 @@ func TestTheStreamSaysThatTheDatabaseIsAwayAndGoesOn(t *testing.T) {
 	if away.Reason == "" {
 		t.Error("it does not say why")
 	}
+	// A viewer may learn it before the monitor does, whose word the pages go by.
+	await.True(t, "the outage to be known", func() bool {
+		a := b.post("/ui/pause")
+		if a.status != http.StatusServiceUnavailable {
+			t.Fatalf("pausing meanwhile: %d\n%s", a.status, a.body)
+		}
+		return strings.Contains(a.body, "cannot be used at the moment: database is away. Nothing was changed")
+	})
 	if a := s.get(t, "/"); a.status != http.StatusOK || !strings.Contains(a.body, "database is away") {
 		t.Errorf("the page: %d\n%s", a.status, a.body)
 	}
-	if a := b.post("/ui/pause"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "Nothing was changed") {
-		t.Errorf("pausing meanwhile: %d\n%s", a.status, a.body)
-	}
 	proxy.Accept()
 	v.next("snapshot", &overview{})
+}
+
+// Of a form whose answer was lost on its way, nobody knows whether it has been done; of one that never left, everybody.
+func TestWhoChangesSomethingIsToldWhetherItMayHaveBeenDone(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	proxy := testdb.Proxy(t, db)
+	s := started(t, map[string]string{"DATABASE_URL": proxy.URL, "ADMIN_TOKEN": typedToken})
+	b := s.browser(t)
+	b.signIn(typedToken)
+	told := func(words, state string) {
+		t.Helper()
+		if a := b.post("/ui/pause"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, words) {
+			t.Errorf("want %q, got %d\n%s", words, a.status, a.body)
+		}
+		await.True(t, "what became of it", func() bool {
+			a := s.get(t, "/queue")
+			return a.status == http.StatusOK && a.json(t)["consuming"].(map[string]any)["state"] == state
+		})
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		if _, err := testdb.Connect(t, db).Exec(t.Context(), `alter function orderflow.`+from+`(text, text, text) rename to `+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("pause", "set_aside")
+	told("Nothing was changed", "running")
+	rename("set_aside", "pause")
+	proxy.TrapFunc(func(text string) bool { return strings.Contains(text, "orderflow.pause(") }, pgproxy.Unanswered)
+	told("may have been done", "paused")
 }
 
 func TestWithoutADashboardTheRootLeadsToTheDocumentation(t *testing.T) {

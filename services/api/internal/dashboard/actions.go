@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/queue"
 )
 
@@ -121,7 +122,7 @@ func (d *Dashboard) dryRun(c *fiber.Ctx, filter DeadLetterFilter) error {
 	return d.change(c, longTimeout, func(ctx context.Context) error {
 		chosen, err := d.cfg.Queue.Choose(ctx, filter.choice(0, mostRedriven+1))
 		if err != nil {
-			return err
+			return d.failed(c, err)
 		}
 		plan := &RedrivePlan{Matched: len(chosen)}
 		if plan.Most = len(chosen) > mostRedriven; plan.Most {
@@ -130,7 +131,10 @@ func (d *Dashboard) dryRun(c *fiber.Ctx, filter DeadLetterFilter) error {
 		if plan.Matched > 0 {
 			plan.UpTo = chosen[plan.Matched-1].MsgID
 		}
-		return d.showDeadLetters(ctx, c, filter, "", plan)
+		if err := d.showDeadLetters(ctx, c, filter, "", plan); err != nil {
+			return d.failed(c, err)
+		}
+		return nil
 	})
 }
 
@@ -171,9 +175,21 @@ func (d *Dashboard) change(c *fiber.Ctx, limit time.Duration, act func(context.C
 	ctx, cancel := context.WithTimeout(c.UserContext(), limit)
 	defer cancel()
 	if err := act(ctx); err != nil {
-		return d.failed(c, err)
+		return d.unchanged(c, err)
 	}
 	return nil
+}
+
+// unchanged answers with what an error means, and with what became of what was asked for.
+func (d *Dashboard) unchanged(c *fiber.Ctx, err error) error {
+	status, detail := d.host.Explain(c, err)
+	switch {
+	case database.Classify(err) == database.Lost:
+		detail += ". What you asked for may have been done: look before you ask for it again."
+	case status == http.StatusServiceUnavailable:
+		detail += ". Nothing was changed."
+	}
+	return d.problem(c, status, detail)
 }
 
 // clean is a text that PostgreSQL can hold.
