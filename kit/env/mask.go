@@ -12,10 +12,18 @@ const mask = "***"
 var (
 	// userinfo is what may be a user and a password, up to the last @: in what cannot be read, everything before that may be one.
 	userinfo = regexp.MustCompile(`(?s)^((?:[^:@/]*://)?[^:@]*):.*@`)
-	// parameter is a secret among a URL's parameters or key=value pairs. A quotation that does not end goes on to the end. So does a value
-	// with a semicolon in it: it may belong to the secret, or end one that has white space in it, as in connection strings of .NET.
-	parameter = regexp.MustCompile(`(?is)((?:password|passwd|pwd|secret|token|key)\s*=\s*)('(?:[^'\\]|\\.)*(?:'|$)|"[^"]*(?:"|$)|[^\s&]*;.*|[^&=]*;.*|[^\s&]*)`)
+	isURL    = regexp.MustCompile(`^[^\s=]*://`)
+	// A secret among a URL's parameters ends with white space or an &, one among key=value pairs with white space.
+	parameter = hidden(`[^\s&]`)
+	pair      = hidden(`\S`)
 )
+
+// hidden finds a secret's name, and its value, which goes on for as long as it may: to the end when a quotation does not end, or when there
+// is a semicolon behind it. That may belong to the secret, or end one that has white space in it, as in connection strings of .NET.
+func hidden(part string) *regexp.Regexp {
+	return regexp.MustCompile(`(?is)((?:password|passwd|pwd|secret|token|key)\s*=\s*)` +
+		`(?:[^;]*;.*|'(?:[^'\\]|\\.)*(?:'` + part + `*|$)|".*"` + part + `*|".*|` + part + `*)`)
+}
 
 // MaskURL returns an address, readable or not, without its password and without what looks like a secret among its parameters.
 func MaskURL(address string) string {
@@ -30,7 +38,11 @@ func MaskURL(address string) string {
 		}
 		return parameter.ReplaceAllString(address, "$1"+mask)
 	}
-	return parameter.ReplaceAllString(userinfo.ReplaceAllString(address, "$1:"+mask+"@"), "$1"+mask)
+	address = userinfo.ReplaceAllString(address, "$1:"+mask+"@")
+	if !isURL.MatchString(address) {
+		return pair.ReplaceAllString(address, "$1"+mask)
+	}
+	return parameter.ReplaceAllString(address, "$1"+mask)
 }
 
 // hidesUserinfo is true for http://user:12/34@host: what was meant as a password has been read as a port and a path.

@@ -31,10 +31,19 @@ func TestAddressesAreMasked(t *testing.T) {
 		"Host=db;Username=u;Pwd=s3cret;Database=d":         "Host=db;Username=u;Pwd=***",
 		"Host=db;Password=s3 cret;Database=d":              "Host=db;Password=***",
 		"Host=db;Password=s3cret==;Database=d":             "Host=db;Password=***",
-		`Host=db;Password="s3 cret";Database=d`:            "Host=db;Password=***;Database=d",
+		`Host=db;Password="s3 cret";Database=d`:            "Host=db;Password=***",
+		`Host=db;Password="s3""cret";Database=d`:           "Host=db;Password=***",
+		"Host=db;Username=u;Password=s3&cret;Database=d":   "Host=db;Username=u;Password=***",
+		"Host=db;Password=s3 cr=et;Database=d":             "Host=db;Password=***",
+		`host=h password="s3"cret user=u`:                  "host=h password=*** user=u",
+		`host=h password="s3 cret" user=u`:                 "host=h password=*** user=u",
+		`host=h password="s3 cret user=u`:                  "host=h password=***",
+		`host=h password='s3'cret user=u`:                  "host=h password=*** user=u",
+		"host=h password=s3&cret user=u":                   "host=h password=*** user=u",
 		"host=h password=s3cret;s3cret dbname=d":           "host=h password=***",
 		"postgres://h/d?user=u&pwd=s3cret&sslmode=x":       "postgres://h/d?user=u&pwd=***&sslmode=x",
 		"jdbc:postgresql://h;user=u;password=s3cret;ssl=1": "jdbc:postgresql://h;user=u;password=***",
+		`https://h/in?token="s3cret"&a=b`:                  "https://h/in?token=***&a=b",
 	} {
 		if got := env.MaskURL(address); got != want {
 			t.Errorf("%s is shown as %s, want %s", address, got, want)

@@ -75,7 +75,10 @@ func (a *Address) Decode(text string) error {
 	if err := r.limitTLS(config); err != nil {
 		return err
 	}
-	addresses := r.hostAddresses(config) // while the hosts are in their order
+	addresses, err := r.hostAddresses(base)
+	if err != nil {
+		return err
+	}
 	if r.shuffle {
 		shuffle(config)
 	}
@@ -88,7 +91,7 @@ func (a *Address) Decode(text string) error {
 func (r *reading) parse(base string) (*pgx.ConnConfig, error) {
 	// Without its parameters first: pgx's own errors may quote the part with the password.
 	if _, err := pgx.ParseConfig(base); err != nil {
-		if _, err := pgx.ParseConfig(""); err != nil {
+		if _, err := pgx.ParseConfig("host=localhost"); err != nil { // by TCP, with which alone variables about TLS are read
 			return nil, elsewhere("one of libpq's variables, whose names begin with PG, has a value that cannot be read")
 		}
 		return nil, errors.New("user, password, host, port or database cannot be read: percent-encode special characters in a password")
@@ -241,6 +244,23 @@ func namesHosts(base string) bool {
 	return rest != "" && !strings.ContainsAny(rest[:1], ":/")
 }
 
+// hostsOf are the names of hosts in the part without parameters, without their ports.
+func hostsOf(base string) (hosts []string) {
+	_, rest, _ := strings.Cut(base, "://")
+	rest, _, _ = strings.Cut(rest[strings.Index(rest, "@")+1:], "/")
+	for host := range strings.SplitSeq(rest, ",") {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+		if plain, err := url.PathUnescape(host); err == nil {
+			host = plain
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
 // queryPairs reads a URL's parameters. Unlike in forms, a plus sign is one.
 func queryPairs(query string) (pairs []pair, err error) {
 	for part := range strings.SplitSeq(query, "&") {
@@ -256,6 +276,9 @@ func queryPairs(query string) (pairs []pair, err error) {
 		}
 		if value, err = url.PathUnescape(value); err != nil {
 			return nil, fmt.Errorf("parameter %s is not percent-encoded correctly", key)
+		}
+		if runsOn(key, value, false) {
+			return nil, fmt.Errorf("parameter %s goes on with what looks like another: there is & between a URL's parameters, no semicolon or comma", key)
 		}
 		pairs = append(pairs, pair{key, value})
 	}

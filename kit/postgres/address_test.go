@@ -92,7 +92,8 @@ func TestWhatCannotBeReadIsRefusedWithoutItsPassword(t *testing.T) {
 		"Host=db;Port=5432;Username=u;Password=s3cret;Database=orders", "Host=db,Port=5432,Username=u,Password=s3cret,Database=orders",
 		"Host=db; Port=5432; User=u; Password=s3cret; Database=orders", "Database=orders;Host=db;Password=s3cret", "Password=s3cret;Host=db;User=u", "Pooling=true;Password=s3cret",
 		"Timeout=15;Host=db;Password=s3cret", "Statement_Timeout=15;Host=db;Password=s3cret", "Host='db;Password=s3cret'", "host=db hostaddr=::1;Password=s3cret", "host=db hostaddr='::1;Password=s3cret'",
-		"jdbc:postgresql://db;user=u;password=s3cret", "jdbc:postgresql://db:5432/orders;user=u;password=s3cret", "postgres://db/x?keepalives=1;password=s3cret", `postgres://db"s3cret"/x`,
+		"jdbc:postgresql://db;user=u;password=s3cret", "jdbc:postgresql://db:5432/orders;user=u;password=s3cret", "postgres://db/x?keepalives=1;password=s3cret", "jdbc:postgresql://db/x?user=u;password=s3cret",
+		"postgres://u;password=s3cret@db/x", "postgres://u@db/x?application_name=a;password=s3cret", "postgres://u@db/x?statement_timeout=5s;%20password=s3cret", `postgres://db"s3cret"/x`,
 	} {
 		_, err := postgres.Parse(text)
 		if err == nil {
@@ -159,7 +160,7 @@ var parameters = []struct {
 	{query: "statement_timeout=5000&search_path=public&work_mem=8MB&TimeZone=UTC&jit=off"},
 	{query: "app.tenant=one"},
 	{query: "row_security=on", ignored: "row_security"},
-	{query: "variables[statement_timeout]=5s&variables%5Bjit%5D=off"}, // Rails
+	{query: "variables[statement_timeout]=5s&variables%5Bjit%5D=off&variables[app.tenant]=a"}, // Rails
 	// SQLAlchemy, psycopg, asyncpg
 	{query: "ssl=prefer&prepared_statement_cache_size=0&command_timeout=60", ignored: "prepared_statement_cache_size command_timeout"},
 	{query: "ssl=false&async_fallback=true", ignored: "async_fallback"},
@@ -440,6 +441,11 @@ func TestHostAddressesAreNotLookedUp(t *testing.T) {
 	if _, err := postgres.Parse("postgres://h/d?hostaddr=h"); err == nil {
 		t.Error("a name was taken for an address")
 	}
+	for _, text := range []string{"postgres://h/d?hostaddr=10.0.0.1,10.0.0.2", "postgres://h,i/d?hostaddr=10.0.0.1", "host=h hostaddr=10.0.0.1,10.0.0.2"} {
+		if _, err := postgres.Parse(text); err == nil || !strings.Contains(err.Error(), "one for each host") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }
 
 // With hostaddr a host still has its name: by that its certificate is verified, and its password found.
@@ -453,6 +459,7 @@ func TestAHostWithAnAddressKeepsItsName(t *testing.T) {
 		{"host=a,b user=u hostaddr=10.0.0.1,10.0.0.2", "a b", "10.0.0.1 10.0.0.2"},
 		{"postgres://u@/d?hostaddr=10.0.0.1", "10.0.0.1", "10.0.0.1"},
 		{"postgres://u@:5432/d?hostaddr=10.0.0.1", "10.0.0.1", "10.0.0.1"},
+		{"postgres://u@pg,pg/d?hostaddr=10.0.0.1,10.0.0.2", "pg", "10.0.0.1 10.0.0.2"},
 		{"user=u hostaddr=10.0.0.1,10.0.0.2", "10.0.0.1 10.0.0.2", "10.0.0.1 10.0.0.2"},
 	} {
 		a, err := postgres.Parse(test.text)
@@ -505,9 +512,12 @@ func TestAPasswordFromTheEnvironmentIsASecretLikeOthers(t *testing.T) {
 	if _, err := postgres.Parse("postgres://u@h/d?passfile=" + file); err == nil || !strings.Contains(err.Error(), "the passfile") || strings.Contains(err.Error(), "s3cret") {
 		t.Error(err)
 	}
-	t.Setenv("PGCONNECT_TIMEOUT", "10s")
-	if _, err := postgres.Parse("postgres://u:s3cret@h/d"); err == nil || !strings.Contains(err.Error(), "libpq's variables") || strings.Contains(err.Error(), "s3cret") {
-		t.Error(err)
+	for name, value := range map[string]string{"PGCONNECT_TIMEOUT": "10s", "PGSSLROOTCERT": "/no/such/file"} { // that one is read for TCP only
+		t.Setenv(name, value)
+		if _, err := postgres.Parse("postgres://u:s3cret@h/d"); err == nil || !strings.Contains(err.Error(), "libpq's variables") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", name, err)
+		}
+		t.Setenv(name, "")
 	}
 }
 

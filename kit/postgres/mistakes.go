@@ -73,8 +73,10 @@ func misread(config *pgx.ConnConfig) error {
 			return errors.New("a host has no ; = quotes or white space in it: a URL's parameters come behind a ?, with & between them")
 		}
 	}
-	if nextPart.MatchString(config.Database) {
-		return errors.New("its database goes on with what looks like a parameter: its parameters come behind a ?, with & between them")
+	for what, value := range map[string]string{"database": config.Database, "user": config.User} {
+		if nextPart.MatchString(value) {
+			return errors.New("its " + what + " goes on with what looks like a parameter: its parameters come behind a ?, with & between them")
+		}
 	}
 	return nil
 }

@@ -106,6 +106,13 @@ func words(text string) map[string]bool {
 // parameter reads one. Names are compared without regard to case: libpq's are lower, JDBC's are mixed.
 func (r *reading) parameter(given, value string) error {
 	key := strings.ToLower(given)
+	if setting := variable.FindStringSubmatch(key); setting != nil { // as Rails writes them, which has settings there and nothing else
+		if key, given = setting[1], setting[1]; !settings[key] && !strings.Contains(key, ".") {
+			return fmt.Errorf("there is no parameter variables[%s], and no session setting of that name; for a setting newer than this program write options=-c %s=…", given, given)
+		}
+		r.settings[key] = value
+		return nil
+	}
 	if known, ok := r.special(key, value); ok {
 		return wrong(given, value, known)
 	}
@@ -121,8 +128,6 @@ func (r *reading) parameter(given, value string) error {
 		return fmt.Errorf("parameter %s cannot be honoured: %s", given, impossible[key])
 	case settings[key], strings.Contains(key, "."):
 		r.settings[given] = value
-	case variable.MatchString(key) && settings[variable.FindStringSubmatch(key)[1]]:
-		r.settings[variable.FindStringSubmatch(key)[1]] = value
 	case meaningless[key]:
 		r.ignored = append(r.ignored, given)
 	default:
@@ -305,24 +310,25 @@ func (r *reading) findFiles() error {
 	return nil
 }
 
-// hostAddresses are those that hostaddr gives to the hosts of an address, in their order.
-func (r *reading) hostAddresses(config *pgx.ConnConfig) map[string][]string {
+// hostAddresses are those that hostaddr gives to the hosts of an address, in their order. A host may stand there once for each of its addresses.
+func (r *reading) hostAddresses(base string) (map[string][]string, error) {
 	if len(r.addrs) == 0 {
-		return nil
+		return nil, nil
 	}
 	hosts := r.hosts
 	if len(hosts) == 0 { // they are before the parameters
-		for _, ways := range byHost(config) {
-			hosts = append(hosts, ways[0].Host)
-		}
+		hosts = hostsOf(base)
+	}
+	if len(hosts) != len(r.addrs) {
+		return nil, fmt.Errorf("parameter hostaddr: must be IP addresses, one for each host: there are %d for %d (a host may be named once for each of its addresses)", len(r.addrs), len(hosts))
 	}
 	addresses := make(map[string][]string)
 	for i, host := range hosts {
-		if i < len(r.addrs) && r.addrs[i] != "" {
+		if r.addrs[i] != "" {
 			addresses[host] = append(addresses[host], r.addrs[i])
 		}
 	}
-	return addresses
+	return addresses, nil
 }
 
 // limitTLS applies the versions of TLS that were asked for.

@@ -52,6 +52,7 @@ var refusals = map[string]string{
 	pgerrcode.InvalidCatalogName:                "database does not exist",
 	pgerrcode.InsufficientPrivilege:             "role may not connect to the database",               // no CONNECT privilege
 	pgerrcode.UndefinedObject:                   "database does not know a parameter of DATABASE_URL", // unrecognized configuration parameter
+	pgerrcode.InvalidName:                       "database does not know a parameter of DATABASE_URL", // invalid configuration parameter name
 	pgerrcode.InvalidParameterValue:             "database refuses the value of a parameter",          // invalid_parameter_value
 	pgerrcode.ObjectNotInPrerequisiteState:      "database takes no connections",                      // datallowconn = false
 	pgerrcode.FeatureNotSupported:               "database does not speak this version of the protocol",

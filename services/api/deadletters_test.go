@@ -244,6 +244,18 @@ func TestRedriveCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	t.Run("by an error, in the dashboard", func(t *testing.T) {
+		t.Parallel()
+		db := testdb.New(t)
+		s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": typedToken})
+		execute(t, many(t, db, 600), `create function never() returns trigger language plpgsql as $$ begin raise 'never'; end $$`)
+		execute(t, testdb.Connect(t, db), `create trigger never before delete on pgmq.q_order_queue_dlq for each row when (old.msg_id = 550) execute function never()`)
+		b := s.browser(t)
+		b.signIn(typedToken)
+		if a := b.post("/ui/dead-letters/redrive", "up_to", "600", "confirm", "yes"); !strings.Contains(a.body, "500 dead letters are back in the queue. Then it failed") {
+			t.Errorf("got %d\n%s", a.status, a.body)
+		}
+	})
 	t.Run("by the shutdown", func(t *testing.T) {
 		t.Parallel()
 		db := testdb.New(t)

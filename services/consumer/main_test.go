@@ -108,11 +108,14 @@ func TestTheDoctorCountsConsumersOnly(t *testing.T) {
 		}
 	}
 	says(db.URL, "No consumer is connected, as far as ")
+	for _, name := range []string{"orders", "orderflow-prod", "orderflow-consumer"} {
+		says(db.URL+"&application_name="+name, "Are there consumers? DATABASE_URL, or PGAPPNAME, gives sessions a name of its own, so their sessions cannot be told apart")
+	}
 	for range 2 {
 		testdb.Connect(t, db.URL+"&application_name=orderflow-consumer%20one")
 	}
 	says(db.URL, "1 consumers are connected")
-	says(db.URL+"&application_name=orders", "Are there consumers? DATABASE_URL has an application_name for all, so their sessions cannot be told apart")
+	says(db.URL+"&application_name=orders", "1 consumers are connected") // the doctor alone is called so
 }
 
 // started is the program at work in this process.

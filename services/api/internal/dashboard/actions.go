@@ -37,6 +37,10 @@ var done = map[string]func(n int64) string{
 		return plural(n, "dead letter is", "dead letters are") + " back in the queue. " +
 			"Others were left: their orders are not dead, or they take longer than one call may. Do it again to go on."
 	},
+	"broken-off": func(n int64) string {
+		return plural(n, "dead letter is", "dead letters are") + " back in the queue. " +
+			"Then it failed, and what was under way may be back as well. Do it again to go on."
+	},
 	"deleted": func(int64) string { return "The dead letter is deleted. Its order stays dead." },
 }
 
@@ -94,7 +98,7 @@ func (d *Dashboard) redrive(c *fiber.Ctx) error {
 	return d.change(c, longTimeout, func(ctx context.Context) error {
 		chosen, err := d.cfg.Queue.Choose(ctx, filter.choice(upTo, mostRedriven))
 		if err != nil {
-			return err
+			return d.failed(c, err)
 		}
 		progress, err := queue.RedriveAll(queue.Batches(chosen), d.draining.Load, func(batch []int64) ([]queue.Redriven, error) {
 			return d.cfg.Queue.Redrive(ctx, batch, operator(given.Get))
@@ -104,7 +108,10 @@ func (d *Dashboard) redrive(c *fiber.Ctx) error {
 		}
 		d.cfg.Log.InfoContext(ctx, "dead letters redriven", "matched", len(chosen), "redriven", len(progress.Moved), "untried", len(chosen)-progress.Tried, "error", err)
 		what := "redriven"
-		if len(progress.Moved) < len(chosen) {
+		switch {
+		case err != nil:
+			what = "broken-off"
+		case len(progress.Moved) < len(chosen):
 			what = "kept"
 		}
 		return tell(c, "ui/dead-letters", what, len(progress.Moved))

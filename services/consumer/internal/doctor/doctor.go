@@ -46,7 +46,7 @@ type Figures struct {
 	Letters     int            // dead letters, counted up to 100,000
 	Consumers   int            // as far as this role may see
 	Pooled      bool           // a connection pooler in transaction mode is in between, which shares sessions out: Consumers says nothing
-	Renamed     bool           // the address gives sessions a name of its own, the consumers' as well: Consumers says nothing
+	Renamed     bool           // this session has not the name that we give it, so the consumers' may have none that Consumers knows
 	Effect      *Effect        // EFFECT_FUNCTION; nil: there is none
 	Gate        *queue.GateRow // what consumers may fetch; nil: this role may not see it
 	Settings    map[string]string

@@ -141,8 +141,8 @@ func (f *Figures) alike() string {
 	switch {
 	case f.Pooled:
 		return "A connection pooler in transaction mode is in between"
-	case f.Renamed:
-		return "DATABASE_URL has an application_name for all"
+	case f.Renamed && f.Consumers == 0: // or this session alone is called so
+		return "DATABASE_URL, or PGAPPNAME, gives sessions a name of its own"
 	}
 	return ""
 }

@@ -28,7 +28,7 @@ func (f *Figures) ofServer(q *queue.Queue) []question {
 		{what: "describe the database", ask: func(b *pgx.Batch) { q.AskDescription(b, &f.Description) }},
 		{what: "read the schema's version", optional: true, ask: func(b *pgx.Batch) { q.AskSchemaVersion(b, &f.Description) }},
 		{what: "ask who we are", ask: func(b *pgx.Batch) {
-			b.Queue(`select current_database(), current_user, current_setting('application_name') !~ '^(orderflow-|$)'`).QueryRow(
+			b.Queue(`select current_database(), current_user, current_setting('application_name') !~ '^(orderflow-(command|consumer) |$)'`).QueryRow(
 				into(&f.Database, &f.Role, &f.Renamed))
 		}},
 		{what: "read settings", ask: func(b *pgx.Batch) {

@@ -141,15 +141,16 @@ func (a *Auditor) lookup(ctx context.Context, which func(b *book, n int) bool) (
 // probeGaps looks at the ids between the run's own: an order made a second time without its key stands there, where no listing by key
 // shows it. Where other clients are busy, or an api makes every order again, these ids are too many to look at each.
 func (a *Auditor) probeGaps(ctx context.Context) error {
-	ids, all := pick(a.gaps(), max(1_000, a.size/20))
+	ids, all := a.gaps().pick(max(1_000, a.size/20))
 	looked := int64(len(ids))
-	if a.alone = looked == all; !a.alone {
+	if looked != all {
 		a.note("the ids between the run's own are too many to look at each: %d of %d were, and an order made a second time without a key may be among the others", looked, all)
 	}
+	alone := looked == all
 	var unkeyed []*client.Order
 	err := a.each(ctx, ids, func(o *client.Order) {
 		if b, _, _ := a.whose(o.Key); b == nil {
-			a.alone = false
+			alone = false
 		}
 		if o.Key == "" {
 			unkeyed = append(unkeyed, o)
@@ -160,6 +161,7 @@ func (a *Auditor) probeGaps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.alone = alone
 	return a.fileUnkeyed(ctx, unkeyed)
 }
 
