@@ -14,10 +14,11 @@ import (
 
 // Reporter sends reports by themselves, where the poller has ended: on its link, which nobody else uses any more.
 type Reporter struct {
-	Presence *Presence
-	Link     *pg.Link
-	Queue    *queue.Queue
-	Progress *health.Progress
+	Presence  *Presence
+	Link      *pg.Link
+	Queue     *queue.Queue
+	Progress  *health.Progress
+	GoneLimit time.Duration // that the last report may take
 }
 
 // Drain goes on with the reports when the poller has ended, as polled says. What it returns ends that, with a last report: the row
@@ -29,7 +30,7 @@ func (r *Reporter) Drain(ctx context.Context, polled <-chan struct{}) (sayGone f
 	return func() {
 		stop()
 		ended.Wait()
-		limited, cancel := context.WithTimeout(ctx, goneLimit)
+		limited, cancel := context.WithTimeout(ctx, r.GoneLimit)
 		defer cancel()
 		last := r.Presence.report()
 		last.State, last.Age = "gone", time.Since(r.Presence.started)

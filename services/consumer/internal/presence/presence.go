@@ -43,8 +43,8 @@ const (
 	reportRefused = time.Minute
 )
 
-// goneLimit is how much longer the end of a drain may take for the last report.
-const goneLimit = 500 * time.Millisecond
+// GoneLimit is how much longer the end of a drain may take for the last report.
+const GoneLimit = 500 * time.Millisecond
 
 // Presence is this consumer's row of orderflow.processes. The poller sends it along with its look at the queue, at which it is anyway.
 type Presence struct {

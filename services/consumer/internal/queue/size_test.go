@@ -112,7 +112,7 @@ func TestAMessageThatCannotBeLeasedIsNamed(t *testing.T) {
 			ids := b.Publish(3)
 			b.Exec(`create function refuse() returns trigger language plpgsql as $$ begin if old.msg_id = 1 then ` + test.does + ` end if; return new; end $$`)
 			b.Exec(`create trigger refuse before update on pgmq.q_order_queue for each row execute function refuse()`)
-			ctx, cancel := context.WithTimeout(b.ctx, 4*time.Second)
+			ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second) // a row has half of what is left
 			defer cancel()
 			_, err := b.FetchUnreadable(ctx, b.conn, bounds(1), time.Minute)
 			var unleasable *queue.UnleasableError

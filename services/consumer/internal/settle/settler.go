@@ -35,6 +35,7 @@ type Needs struct {
 	SettlePause time.Duration       // that results wait for others at most
 	RetryIn     func(time.Duration) // tells our own poller that a message will be due then
 	Draining    func() bool
+	NotifyLimit time.Duration // that a drain may take to tell others of what was handed back
 	Room        signal.Signal // sent when leases have ended
 	Unwritten   *Unwritten
 	Tally       *presence.Tally

@@ -24,8 +24,8 @@ import (
 // cut off from us, or hung, may come to that commit only after we have looked. Together they span about a second.
 const doubtfulTries = 5
 
-// notifyLimit is how long a drain may take to tell others of what was handed back.
-const notifyLimit = 500 * time.Millisecond
+// NotifyLimit is how long a drain may take to tell others of what was handed back.
+const NotifyLimit = 500 * time.Millisecond
 
 // write writes one batch. When it returns, each outcome of it has ended, is pending again, or is back with the settler: as it was, for ack work
 // that is to be done in a smaller batch, or replaced by another outcome. On an error that is no fault of the batch all of it is
@@ -292,7 +292,7 @@ func (l *lane) notify(ctx context.Context, back []outcome) {
 		return
 	}
 	if l.Draining() {
-		limited, cancel := context.WithTimeout(ctx, notifyLimit)
+		limited, cancel := context.WithTimeout(ctx, l.NotifyLimit)
 		defer cancel()
 		ctx = limited
 	}

@@ -414,10 +414,10 @@ func TestADrainRollsBackWhatIsNotOver(t *testing.T) {
 // Leases hold while work goes on, for what waits behind it as well, and two consumers never do the same order's work.
 func TestLeasesHoldWhileWorkGoesOn(t *testing.T) {
 	b := setup(t)
-	f := b.shop(shipOne, `perform pg_sleep(1);`)
+	f := b.shop(shipOne, `perform pg_sleep(3);`)
 	b.Publish(12)
 	s := workSettings()
-	s.Visible, s.HandlerTimeout, s.AckWorkLanes = 4*time.Second, 3*time.Second, 2
+	s.Visible, s.HandlerTimeout, s.AckWorkLanes = 12*time.Second, 10*time.Second, 2
 	one := b.start(s, f)
 	s.ID = "another"
 	two := b.start(s, effect.NewFunction(pgx.Identifier{"shop", "ship"}))

@@ -197,10 +197,16 @@ func TestAConsumerThatFailsAloneOpensOnlyItsOwnBreaker(t *testing.T) {
 		t.Errorf("ready %t: %s", ok, why)
 	}
 	await.True(t, "nothing waits at it", func() bool { return wrong.metric("leases_held") <= 1 })
-	openings, done, failed := all[0].metric("breaker_openings_total"), b.Audit().Completed, wrong.probes("failed")
+	opened := func() (times float64) { // who hears late of an opening may find it over
+		for _, c := range append(all, wrong) {
+			times = max(times, c.metric("breaker_openings_total"))
+		}
+		return times
+	}
+	openings, done, failed := opened(), b.Audit().Completed, wrong.probes("failed")
 	before := calls.Load() // after the probes: one that comes in between is counted, and its call is not
 	await.True(t, "the others complete much, and it probes", func() bool { return b.Audit().Completed > done+500 && wrong.probes("failed") >= failed+4 })
-	if n := all[0].metric("breaker_openings_total"); n != openings {
+	if n := opened(); n != openings {
 		t.Errorf("the breaker of all has opened %v times more", n-openings)
 	}
 	if n, probes := calls.Load()-before, wrong.probes("failed")-failed; float64(n) > probes+1 {
@@ -634,9 +640,10 @@ func TestWithNothingDueTheBreakerWaitsForAMessage(t *testing.T) {
 	b.startOn(address, s, noop) // the clock
 	await.True(t, "another one has polled", func() bool { return often.Requests() >= 30 })
 	b.Publish(1)
-	if a := b.settled(); a.Completed != 1 || c.probes("answered") != 1 {
-		t.Errorf("%+v after %v probes that were answered", a, c.probes("answered"))
+	if a := b.settled(); a.Completed != 1 {
+		t.Errorf("%+v", a)
 	}
+	await.True(t, "that was a probe", func() bool { return c.probes("answered") == 1 }) // which is told after the ack
 	if n := c.probes("unused"); n >= 5 {
 		t.Errorf("it has found %v times that there is nothing to probe with", n)
 	}

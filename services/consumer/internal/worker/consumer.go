@@ -81,7 +81,8 @@ type Consumer struct {
 	schemaReady, draining atomic.Bool
 	deaf                  atomic.Bool // notifications do not get here, because of what is in between
 
-	lookPause, settlePause time.Duration // fetch.LookPause and settle.SettlePause, but for tests
+	lookPause, settlePause              time.Duration // fetch.LookPause and settle.SettlePause, but for tests
+	settleGrace, notifyLimit, goneLimit time.Duration // of a drain, likewise
 }
 
 // New prepares a consumer; it does not connect.
@@ -90,6 +91,7 @@ func New(s Settings, server *pg.Server, h handler.Handler, log *slog.Logger, m *
 		settings: s, server: server, handler: h, log: log, metrics: m,
 		held: lease.NewSet(s.Concurrency), room: signal.New(),
 		spans: spans.New(s.Tracer, server, s.Queue), now: time.Now, lookPause: fetch.LookPause, settlePause: settle.SettlePause,
+		settleGrace: settleGrace, notifyLimit: settle.NotifyLimit, goneLimit: presence.GoneLimit,
 	}
 	lanes := 0
 	if leavesWork, ok := h.(effect.Handler); ok {
@@ -177,7 +179,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 	// Nobody decides a delivery any more. The settler ends when the last one is written, or when its time is up.
 	p.settler.Finish()
-	limit := time.AfterFunc(settleGrace, stopWriting)
+	limit := time.AfterFunc(c.settleGrace, stopWriting)
 	defer limit.Stop()
 	writers.Wait()
 	if left := c.held.Size(); left > 0 {

@@ -17,7 +17,7 @@ import (
 // Times that a drain may take beyond its limit, and beyond fetch.Grace.
 const (
 	handlerGrace = time.Second     // for cancelled handlers to return
-	settleGrace  = 2 * time.Second // to write what is left
+	settleGrace  = 2 * time.Second // to write what is left, but for tests
 )
 
 // drain brings every delivery to its decision.

@@ -17,7 +17,7 @@ import (
 func TestADrainHandsBackWhatHasNotBeenStartedAndFinishesTheRest(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Concurrency, s.Prefetch = 2, 10
+	s.Concurrency, s.Prefetch, s.Drain = 2, 10, time.Hour
 	started, go_on := make(chan struct{}, 10), make(chan struct{})
 	r := b.start(s, handle(func(context.Context, message.Message) error {
 		started <- struct{}{}
@@ -157,7 +157,7 @@ func TestAfterTheDrainTimeoutHandlersAreCancelledAndTheirMessagesHandedBack(t *t
 	}
 	visible := dbtest.One[int](b.DB, `select count(*) from pgmq.q_order_queue where vt <= clock_timestamp()
 		and headers->'orderflow-released' = to_jsonb(read_ct)`)
-	if visible != 2 || r.log.count("left behind; its message is handed back") != 1 {
+	if visible != 2 || r.log.count("left behind; its message is handed back") == 0 { // of both, where the other one is late to return
 		t.Fatalf("%d of 2 are visible", visible)
 	}
 	if o := b.Order(1); o.Attempts != 0 {
@@ -178,7 +178,7 @@ func TestADrainWhoseResultsCannotBeWrittenEndsAndSaysSo(t *testing.T) {
 	await.Value(t, "it starts", started)
 	proxy.Refuse()
 	close(go_on)
-	r.drain()
+	r.end()
 	if err := r.wait(); err == nil || err.Error() != "1 leases could not be written back; they end with their visibility timeout" {
 		t.Fatalf("%v", err)
 	}

@@ -77,7 +77,7 @@ func TestTheHistoryTellsOfHandBacksAndLostLeases(t *testing.T) {
 			b := setup(t)
 			b.Publish(3)
 			s := settings()
-			s.Concurrency, s.Prefetch = 1, 2
+			s.Concurrency, s.Prefetch, s.Drain = 1, 2, time.Hour
 			started, goOn := make(chan struct{}), make(chan struct{})
 			r := b.start(s, handle(func(_ context.Context, _ message.Message) error {
 				close(started)

@@ -37,7 +37,9 @@ func TestAStaleWorkerChangesNothingAndSaysSo(t *testing.T) {
 			await.Value(t, "the handler starts", started)
 			b.steal(1)
 			close(go_on)
-			await.True(t, "the loss is noticed", func() bool { return r.metric("lease_lost_total") == 1 })
+			await.True(t, "the loss is noticed, and the other one done", func() bool {
+				return r.metric("lease_lost_total") == 1 && r.log.count("lease lost") > 0 && b.Audit().Completed == 1
+			})
 			if o := b.Order(1); o.Status != "pending" || o.Effects != 0 || o.Attempts != 0 || o.LastError != nil {
 				t.Fatalf("%+v", o)
 			}
@@ -46,7 +48,7 @@ func TestAStaleWorkerChangesNothingAndSaysSo(t *testing.T) {
 				t.Fatalf("hidden %t, %+v", hidden, a)
 			}
 			if r.log.count("lease lost") != 1 {
-				t.Fatal("the log does not say so")
+				t.Fatal("the log does not say so once")
 			}
 		})
 	}
@@ -356,6 +358,8 @@ func TestALeaseThatRanOutIsNoFailure(t *testing.T) {
 	if got := await.Value(t, "the handler is cancelled", cause); !errors.Is(got, handler.ErrLeaseExpired) {
 		t.Fatalf("cause: %v", got)
 	}
+	tried := r.statements("release")
+	await.True(t, "it cannot be handed back", func() bool { return r.statements("release") >= tried+2 }) // by the second try it is overdue
 	proxy.Accept()
 	await.Value(t, "it is tried again", started)
 	r.stop()

@@ -43,7 +43,8 @@ func (c *Consumer) assemble(q *queue.Queue, fetchLink *pg.Link) *pipeline {
 	}
 	settler := settle.New(settle.Needs{
 		Queue: q, Held: c.held, Rules: rules, Gate: c.gate, Consumer: s.ID, Poll: s.Poll, SettlePause: c.settlePause, RetryIn: poller.RetryIn,
-		Draining: c.draining.Load, Room: c.room, Unwritten: &c.unwritten, Tally: &c.presence.Tally, Spans: c.spans, Log: c.log, Metrics: c.metrics,
+		Draining: c.draining.Load, NotifyLimit: c.notifyLimit, Room: c.room, Unwritten: &c.unwritten, Tally: &c.presence.Tally,
+		Spans: c.spans, Log: c.log, Metrics: c.metrics,
 	}, settle.LaneNeeds{
 		Link: settleLink, Progress: c.steps.settle, Note: func(op ending.Op, err error) { c.endHealth[op].Note(err) },
 	}, c.demand.MostHeld())
@@ -68,7 +69,7 @@ func (c *Consumer) assemble(q *queue.Queue, fetchLink *pg.Link) *pipeline {
 			Held: c.held, Visible: s.Visible, Grace: lease.GraceOf(s.Visible, s.HandlerTimeout), Room: c.room, Log: c.log, Metrics: c.metrics,
 			GiveUp: func(d *lease.Delivery) { settler.GiveUp(d, s.HandlerTimeout) },
 		},
-		reporter: &presence.Reporter{Presence: c.presence, Link: poller.Link(), Queue: q, Progress: c.steps.poll},
+		reporter: &presence.Reporter{Presence: c.presence, Link: poller.Link(), Queue: q, Progress: c.steps.poll, GoneLimit: c.goneLimit},
 		closers:  []func(){settleLink.Close, beatLink.Close, poller.Link().Close, closeAckWork},
 	}
 }

@@ -73,7 +73,9 @@ func TestAConsumerSaysHowItIsDoing(t *testing.T) {
 func TestADrainingConsumerSaysSo(t *testing.T) {
 	b := setup(t)
 	free, begun := make(chan struct{}), make(chan struct{})
-	r := b.start(settings(), handle(func(context.Context, message.Message) error {
+	s := settings()
+	s.Drain = time.Hour
+	r := b.start(s, handle(func(context.Context, message.Message) error {
 		close(begun)
 		<-free
 		return nil

@@ -55,9 +55,10 @@ type running struct {
 	t       *testing.T
 	metrics *metrics.Metrics
 	log     *logged
-	outages atomic.Int64 // times that the database became unreachable
-	drain   context.CancelFunc
+	outages atomic.Int64       // times that the database became unreachable
+	end     context.CancelFunc // has it drain with as little time as the program has
 	ended   chan error
+	drained sync.Once
 	once    sync.Once
 	err     error
 }
@@ -89,14 +90,15 @@ func (b *bundle) startOn(address string, s worker.Settings, h handler.Handler, p
 		},
 	})
 	r.Consumer = worker.New(s, server, h, log, r.metrics)
+	r.SayLastWithin(await.Limit())
 	for _, p := range prepare {
 		p(r.Consumer)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r.drain = cancel
+	r.end = cancel
 	go func() { r.ended <- r.Run(ctx) }()
 	b.t.Cleanup(func() {
-		r.drain()
+		r.end()
 		_ = r.wait() // each test says what it expects of it
 		if b.t.Failed() {
 			b.t.Logf("log of %s:\n%s", s.ID, r.log)
@@ -116,6 +118,9 @@ func (r *running) wait() error {
 	})
 	return r.err
 }
+
+// drain has it drain, with time to write what is left.
+func (r *running) drain() { r.drained.Do(func() { r.WriteWhatIsLeftWithin(await.Limit()); r.end() }) }
 
 // stop drains and wants that to end well.
 func (r *running) stop() {
@@ -148,6 +153,23 @@ func counter(tb testing.TB, registry *prometheus.Registry, name, label string) f
 	}
 	tb.Fatalf("there is no %s of %s", name, label)
 	return 0
+}
+
+// statements is how many of a kind there were, with those that came to nothing.
+func (r *running) statements(kind string) (n uint64) {
+	r.t.Helper()
+	families, err := r.metrics.Registry.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "orderflow_consumer_statement_seconds" && m.GetLabel()[0].GetValue() == kind {
+				n += m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return n
 }
 
 func sum(tb testing.TB, registry *prometheus.Registry, name string) float64 {
