@@ -203,7 +203,7 @@ func (r *Rig) round(ctx context.Context, n int, w way) (outage, error) {
 	if err := r.rejoin(ctx, n, former); err != nil {
 		return o, err
 	}
-	if err := errors.Join(r.acceptsAgain(ctx), r.account(ctx)); err != nil {
+	if err := r.account(ctx); err != nil {
 		return o, err
 	}
 	r.checkAnswers()
@@ -266,13 +266,6 @@ func (r *Rig) comesBack(ctx context.Context, former *postgres.Member) error {
 	}
 	r.result.note("orders that became visible at a former primary", written) // none was answered: the audit would miss them
 	return nil
-}
-
-// acceptsAgain waits until the prober has seen the end of the outage: otherwise it would go uncounted.
-func (r *Rig) acceptsAgain(ctx context.Context) error {
-	return r.until(ctx, "orders are accepted after the failover", func() (bool, error) {
-		return slices.ContainsFunc(r.prober.all(), func(one probe) bool { return one.status == 201 && one.sent.After(r.causeAt) }), nil
-	})
 }
 
 // outageSince measures the outage that began after a moment.

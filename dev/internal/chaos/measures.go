@@ -18,7 +18,7 @@ func measures() []Fault {
 }
 
 func idle(ctx context.Context, r *Rig) error {
-	if err := r.up(ctx, settings{consumers: 1, consumer: []string{
+	if err := r.up(ctx, settings{consumers: 1, api: r.unhurried(), consumer: []string{
 		"SIMULATE_WORK=0", "SIMULATE_FAILURES=example", "BACKOFF_BASE=700ms", "BACKOFF_MAX=700ms",
 	}}); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (r *Rig) oneByOne(ctx context.Context, n int) ([]time.Duration, error) {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	client := &http.Client{Timeout: probeTimeout}
+	client := &http.Client{Timeout: r.patience()}
 	defer client.CloseIdleConnections()
 	var latencies []time.Duration
 	var late []time.Duration

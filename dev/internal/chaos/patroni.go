@@ -73,7 +73,7 @@ func patroniFailovers(ctx context.Context, r *Rig) error {
 				return err
 			}
 		}
-		if err := errors.Join(r.acceptsAgain(ctx), r.account(ctx)); err != nil {
+		if err := r.account(ctx); err != nil {
 			return err
 		}
 		r.checkAnswers()

@@ -64,7 +64,7 @@ func (p *prober) start(ctx context.Context) {
 		for {
 			select {
 			case <-tick.C:
-				// At most probeTimeout / probeInterval of them at the same time.
+				// At most as many at the same time as there are intervals in the client's patience.
 				p.work.Go(func() { p.post(context.WithoutCancel(ctx)) })
 			case <-ctx.Done():
 				return

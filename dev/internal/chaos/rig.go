@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	mathrand "math/rand/v2"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,7 +124,7 @@ func (r *Rig) up(ctx context.Context, with settings) error {
 		}
 		apiEnv = append(apiEnv, "DATABASE_URL="+through)
 	}
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	ready, cancel := context.WithTimeout(ctx, r.limit())
 	defer cancel()
 	var err error
 	if r.api, err = r.stack.StartAPI(ready, "api", apiEnv...); err != nil {
@@ -245,7 +247,25 @@ func (r *Rig) loadFor(ctx context.Context, d time.Duration, env ...string) error
 func (r *Rig) probe(ctx context.Context) {
 	r.probers++
 	r.prober = newProber(r.probers, r.api.URL())
+	r.prober.client.Timeout = r.patience()
 	r.prober.start(ctx)
+}
+
+// patience is how long a client waits for an answer. Where no duration is judged, an answer that is late is not one that never came.
+func (r *Rig) patience() time.Duration {
+	if r.plan.Untimed {
+		return 2 * time.Minute
+	}
+	return probeTimeout
+}
+
+// unhurried are settings of the api where each single order has to be accepted: where no duration is judged, also by a machine that stands still
+// for a moment.
+func (r *Rig) unhurried() []string {
+	if r.plan.Untimed {
+		return []string{"REQUEST_TIMEOUT=1m"}
+	}
+	return nil
 }
 
 // every does something again and again, each time after an interval, until the cause has lasted long enough: several times also
@@ -282,9 +302,17 @@ func (r *Rig) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// limit is how long to wait for what must come: only a hang takes as long.
+func (r *Rig) limit() time.Duration {
+	if r.plan.Untimed {
+		return 3 * time.Minute
+	}
+	return time.Minute
+}
+
 // until waits for a condition, bounded.
 func (r *Rig) until(ctx context.Context, what string, condition func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, r.limit())
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -313,8 +341,20 @@ func (r *Rig) quick(what string, got, bar time.Duration) {
 	r.result.quick(r.plan, r.lag.most(), what, got, bar)
 }
 
-// account waits for the load generator's audit and the prober, checks both against the database, and measures the recovery.
+// account waits until orders are accepted again, for the load generator's audit and for the prober, checks both against the database, and
+// measures the recovery. Where no order is accepted there is an account all the same.
 func (r *Rig) account(ctx context.Context) error {
+	return errors.Join(r.acceptsAgain(ctx), r.accountNow(ctx))
+}
+
+// acceptsAgain waits until the prober has seen the end of the outage: otherwise nothing would show the recovery.
+func (r *Rig) acceptsAgain(ctx context.Context) error {
+	return r.until(ctx, "orders are accepted again", func() (bool, error) {
+		return slices.ContainsFunc(r.prober.all(), func(one probe) bool { return one.status == http.StatusCreated && one.sent.After(r.causeAt) }), nil
+	})
+}
+
+func (r *Rig) accountNow(ctx context.Context) error {
 	// On a busy machine the cause may end later than planned. Orders that are posted after it are what shows the recovery, so the
 	// prober goes by the cause's real end. It has to stop some time: the load generator's audit waits for an empty queue.
 	until := r.causeAt.Add(r.tail())

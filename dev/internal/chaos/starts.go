@@ -56,6 +56,16 @@ func (s *starts) note(text string) {
 	s.orders[line.OrderID][delivery{line.MsgID, line.Delivery}]++
 }
 
+// of is how many starts there were of an order's handler.
+func (s *starts) of(order int64) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, times := range s.orders[order] {
+		n += times
+	}
+	return n
+}
+
 // all is how many starts there were.
 func (s *starts) all() (n int) {
 	s.mu.Lock()
