@@ -109,10 +109,7 @@ func zombie(ctx context.Context, r *Rig) error {
 	victim := r.consumers[0]
 	asleep := time.Duration(r.vt())*time.Second + 1200*time.Millisecond
 	for range pick(r.plan, 2, 1) {
-		if err := r.until(ctx, "the victim has work", func() (bool, error) { return holdsLeases(ctx, victim), nil }); err != nil {
-			return err
-		}
-		if err := victim.Pause(); err != nil {
+		if err := r.catch(ctx, victim); err != nil {
 			return err
 		}
 		if err := r.wait(ctx, asleep); err != nil {
@@ -142,8 +139,18 @@ func outlive(ctx context.Context, r *Rig) error {
 	if err := errors.Join(r.recordReads(ctx), r.load(ctx)); err != nil {
 		return err
 	}
-	err := r.every(ctx, 300*time.Millisecond, func(int) error {
+	take := func() error {
 		return r.sql(ctx, `update pgmq.q_order_queue set vt = clock_timestamp() where read_ct = 1 and vt > clock_timestamp()`)
+	}
+	if err := r.every(ctx, 300*time.Millisecond, func(int) error { return take() }); err != nil {
+		return err
+	}
+	err := r.until(ctx, "a message is delivered again", func() (bool, error) {
+		again, err := r.scalar(ctx, deliveredAgainSQL)
+		if err == nil && again == 0 {
+			err = take()
+		}
+		return again > 0, err
 	})
 	if err != nil {
 		return err

@@ -58,26 +58,24 @@ func (d *disk) set(flush time.Duration, full bool) error {
 
 // slowDisk makes every commit wait. What is accepted gathers in larger transactions instead; an answer that would come too late is a 503.
 func slowDisk(ctx context.Context, r *Rig) error {
-	return r.spoilDisk(ctx, 300*time.Millisecond, false, func(before, after int64) {
-		r.check(after > before, "orders written to the slow disk", after-before, "some")
-	})
+	return r.spoilDisk(ctx, 300*time.Millisecond, false, "orders written to the slow disk", func(before, after int64) int64 { return after - before })
 }
 
 // fullDisk lets nothing be added to the tables, which updates do as well.
 func fullDisk(ctx context.Context, r *Rig) error {
-	return r.spoilDisk(ctx, 0, true, func(int64, int64) {
-		refused := 0
+	return r.spoilDisk(ctx, 0, true, "orders refused for want of space", func(int64, int64) (refused int64) {
 		for _, one := range r.prober.all() {
 			if one.status == http.StatusServiceUnavailable {
 				refused++
 			}
 		}
-		r.check(refused > 0, "orders refused for want of space", refused, "some")
+		return refused
 	})
 }
 
-// spoilDisk spoils the disk for as long as the cause lasts. seen gets the number of orders at its beginning and at its end.
-func (r *Rig) spoilDisk(ctx context.Context, flush time.Duration, full bool, seen func(before, after int64)) error {
+// spoilDisk spoils the disk for as long as the cause lasts, and until it shows in what is counted: that gets the number of orders before it, and
+// by now.
+func (r *Rig) spoilDisk(ctx context.Context, flush time.Duration, full bool, what string, count func(before, now int64) int64) error {
 	const orders = "select count(*) from public.orders"
 	d, err := r.onDisk(ctx)
 	if err != nil {
@@ -103,7 +101,14 @@ func (r *Rig) spoilDisk(ctx context.Context, flush time.Duration, full bool, see
 	if err := r.wait(ctx, r.plan.Duration); err != nil {
 		return err
 	}
-	after, err := r.scalar(ctx, orders)
+	var shown int64
+	err = r.until(ctx, what, func() (bool, error) {
+		now, err := r.scalar(ctx, orders)
+		if err == nil {
+			shown = count(before, now)
+		}
+		return shown > 0, err
+	})
 	if err != nil {
 		return err
 	}
@@ -114,7 +119,7 @@ func (r *Rig) spoilDisk(ctx context.Context, flush time.Duration, full bool, see
 	if err := r.account(ctx); err != nil {
 		return err
 	}
-	seen(before, after)
+	r.check(shown > 0, what, shown, "some")
 	r.checkAnswers()
 	r.checkAccepts(2 * time.Second)
 	return nil

@@ -65,7 +65,7 @@ func publishes(sql string) bool {
 	return strings.Contains(lower, "insert") && strings.Contains(lower, "orders")
 }
 
-// trapAgain arms a trap again and again on all proxies and counts how often they have cut a connection.
+// trapAgain arms a trap again and again on all proxies, until one has cut a connection at least, and counts how often they have.
 func (r *Rig) trapAgain(ctx context.Context, interval time.Duration, match func(sql string) bool, fault func(n int) pgproxy.Fault) error {
 	err := r.every(ctx, interval, func(n int) error {
 		for _, p := range r.proxies {
@@ -73,13 +73,20 @@ func (r *Rig) trapAgain(ctx context.Context, interval time.Duration, match func(
 		}
 		return nil
 	})
-	sprung := 0
+	sprung := func() (n int) {
+		for _, p := range r.proxies {
+			n += p.Sprung()
+		}
+		return n
+	}
+	if err == nil {
+		err = r.until(ctx, "a connection is cut", func() (bool, error) { return sprung() > 0, nil })
+	}
 	for _, p := range r.proxies {
 		p.Disarm()
-		sprung += p.Sprung()
 	}
 	r.ended()
-	r.check(sprung > 0, "connections cut at the chosen moment", sprung, "some")
+	r.check(sprung() > 0, "connections cut at the chosen moment", sprung(), "some")
 	return err
 }
 
@@ -150,11 +157,11 @@ func silence(ctx context.Context, r *Rig) error {
 		return err
 	}
 	victim := r.consumers[0]
-	if err := r.until(ctx, "the victim has work", func() (bool, error) { return holdsLeases(ctx, victim), nil }); err != nil {
+	if err := r.catch(ctx, victim); err != nil {
 		return err
 	}
 	r.proxies[0].Freeze()
-	if err := r.wait(ctx, silent); err != nil {
+	if err := errors.Join(victim.Resume(), r.wait(ctx, silent)); err != nil {
 		return err
 	}
 	r.proxies[0].Thaw()

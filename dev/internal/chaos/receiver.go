@@ -141,7 +141,13 @@ func answersLost(ctx context.Context, r *Rig) error {
 		if err := r.receiver.Order(ctx, r.usually+",drop:33%,twice:10%:20ms", 0); err != nil {
 			return err
 		}
-		return r.wait(ctx, r.plan.Duration)
+		if err := r.wait(ctx, r.plan.Duration); err != nil {
+			return err
+		}
+		return r.until(ctx, "an order has come again", func() (bool, error) {
+			a, err := r.receiver.Received(ctx)
+			return err == nil && a.Orders != nil && a.Orders.Repeated > 0, err
+		})
 	})
 	if err != nil {
 		return err
