@@ -59,7 +59,7 @@ func TestNothingIsLostAndNothingHappensTwice(t *testing.T) {
 		go func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 			defer cancel()
 			results[i] <- suite.Run(ctx, f)
 		}()
@@ -173,7 +173,7 @@ func details(r chaos.Result) string {
 
 func bounded(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -12,6 +12,7 @@ import (
 
 	"orderflow.example/dev/internal/postgres"
 	"orderflow.example/dev/internal/session"
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	address "orderflow.example/kit/postgres"
 )
@@ -39,15 +40,13 @@ func group(t *testing.T) *postgres.Group {
 func TestAFailoverIsFollowed(t *testing.T) {
 	t.Parallel()
 	g := group(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	a, err := address.Parse(g.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := a.Config("test", 5*time.Second)
-	connect := func() (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, config) }
-	conn, err := connect()
+	conn, err := pgx.ConnectConfig(ctx, a.Config("test", await.Limit()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +67,8 @@ func TestAFailoverIsFollowed(t *testing.T) {
 	if err := g.Promote(ctx, best); err != nil {
 		t.Fatal(err)
 	}
+	config := a.Config("test", 5*time.Second) // for the one that is frozen
+	connect := func() (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, config) }
 	fresh := func() *pgx.Conn {
 		for {
 			conn, err := connect()
@@ -142,7 +143,7 @@ func TestAFailoverIsFollowed(t *testing.T) {
 func TestAnAddressThatLeadsToAnotherServerIsFollowed(t *testing.T) {
 	t.Parallel()
 	g := group(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	service, err := pgproxy.New(g.Primary.Clients.URL)
 	if err != nil {
@@ -153,7 +154,7 @@ func TestAnAddressThatLeadsToAnotherServerIsFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := a.Config("test", 5*time.Second)
+	config := a.Config("test", await.Limit())
 
 	// While it leads to a standby it leads nowhere: who stayed there would not notice that it leads to the primary again.
 	service.Lead(g.Standbys()[0].Clients.Host())
@@ -210,7 +211,7 @@ func TestAnAddressThatLeadsToAnotherServerIsFollowed(t *testing.T) {
 func TestAPromotionThatWasBrokenOffIsBegunAgain(t *testing.T) {
 	t.Parallel()
 	g := group(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	old := g.Primary
 	if err := old.Exec(ctx, "create table things (id integer)"); err != nil {
