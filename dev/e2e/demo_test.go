@@ -46,7 +46,8 @@ func startDemo(t *testing.T, env ...string) *demo {
 			d.cmd.Env = append(d.cmd.Env, kv)
 		}
 	}
-	d.cmd.Env = append(d.cmd.Env, "TMPDIR="+d.tmp, "POSTGRES_FROM=local", "ORDERS=30", "BACKOFF_BASE=100ms")
+	// Which orders fail goes by the ids of their messages, and a request whose time is over would leave a gap in these.
+	d.cmd.Env = append(d.cmd.Env, "TMPDIR="+d.tmp, "POSTGRES_FROM=local", "ORDERS=30", "BACKOFF_BASE=100ms", "REQUEST_TIMEOUT=1m")
 	d.cmd.Env = append(d.cmd.Env, env...)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr")) // a file can be read while the demo still writes to it
