@@ -53,6 +53,25 @@ func TestEveryInstallHasTheRunsPostgres(t *testing.T) {
 	}
 }
 
+// Where the cluster once does not answer, it is asked again; a load that has failed is not waited for.
+func TestALoadFlowsWhenItsOrdersAreCompleted(t *testing.T) {
+	const (
+		onceNot = `*" job "*) [ -e asked ] || { touch asked; echo 'etcdserver: request timed out' >&2; exit 1; }; echo '{}' ;;`
+		failed  = `*" job "*) echo '{"status": {"conditions": [{"type": "Failed", "status": "True"}]}}' ;;`
+		enough  = `*" exec "*) echo 20 ;;`
+	)
+	for kubectl, want := range map[string]string{onceNot + enough: "", failed + enough: "loadgen failed before it began"} {
+		s, _ := pretend(t, kubectl, "")
+		got := ""
+		if err := (&load{suite: s, job: "loadgen", run: "r"}).flowing(t.Context()); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // What goes on when the load is over has not been shown to stand it.
 func TestAStepThatOutlastsTheLoadHasShownNothing(t *testing.T) {
 	const (

@@ -139,9 +139,13 @@ func (s *suite) start(ctx context.Context, scenario string, settings map[string]
 
 // flowing waits until orders of this run come in and are completed.
 func (l *load) flowing(ctx context.Context) error {
-	return eventually(ctx, time.Minute, "orders of "+l.job+" are completed", func(ctx context.Context) (bool, error) {
-		if failed, err := l.failed(ctx); failed || err != nil {
-			return false, final("%s failed before it began (%v)", l.job, err)
+	return eventually(ctx, 3*time.Minute, "orders of "+l.job+" are completed", func(ctx context.Context) (bool, error) {
+		_, failed, err := l.status(ctx)
+		if err != nil {
+			return false, err
+		}
+		if failed {
+			return false, final("%s failed before it began", l.job)
 		}
 		n, err := l.suite.count(ctx, "status = 'completed' and "+l.orders())
 		return n >= 20, err
@@ -219,11 +223,6 @@ func (l *load) status(ctx context.Context) (succeeded, failed bool, err error) {
 		failed = failed || condition.Type == "Failed" && condition.Status == "True"
 	}
 	return succeeded, failed, nil
-}
-
-func (l *load) failed(ctx context.Context) (bool, error) {
-	_, failed, err := l.status(ctx)
-	return failed, err
 }
 
 // wait for the Job, and take its audit into the sum. A Job that fails (its exit code is the audit's and the thresholds') is an

@@ -28,7 +28,7 @@ var scenarios = []scenario{
 	{"a", "a stranger's install: ready, tested, and in the logs", install},
 	{"b", "consumers 1 → 3 under load: each completes orders", scale},
 	{"c", "a consumer and an api pod vanish under load", vanish},
-	{"d", "rolling restart under load: no failed request, no late order", restart},
+	{"d", "rolling restart under load: no failed request, no order that sits out its visibility timeout", restart},
 	{"e", "Postgres is deleted under load: all recovers, data kept", losePostgres},
 	{"f", "poison ends in dead letters, and redrive works", poison},
 	{"g", "upgrades restart what they should, and nothing else", upgrade},

@@ -80,14 +80,15 @@ func (s *suite) rolledOnly(ctx context.Context, before map[string]string, rolled
 	return expect("number of pods", len(now), len(before))
 }
 
-// rollBack: --atomic undoes an upgrade that cannot come up, and meanwhile the old pods serve.
+// rollBack: --atomic undoes an upgrade that cannot come up, and meanwhile the old pods serve. The time-out is the upgrade's, which takes all of
+// it, and then the rollback's own, which has to come in time.
 func (s *suite) rollBack(ctx context.Context) error {
 	before, err := s.identities(ctx)
 	if err != nil {
 		return err
 	}
 	kept := s.settings
-	err = s.upgrade(ctx, map[string]string{"consumer.image": "orderflow.example/no-such-image:1"}, "--atomic", "--timeout", "20s")
+	err = s.upgrade(ctx, map[string]string{"consumer.image": "orderflow.example/no-such-image:1"}, "--atomic", "--timeout", "60s")
 	if err == nil || !strings.Contains(err.Error(), "rolled back") {
 		return fmt.Errorf("an upgrade to an image that is not there should have been rolled back: got %v", err) //nolint:errorlint // may be nil
 	}
