@@ -85,7 +85,9 @@ type shares = map[faultyapi.Fault]float64
 func run(t *testing.T, signals <-chan os.Signal, args ...string) ended {
 	t.Helper()
 	var stdout, stderr output
-	code := app.New("test").Run(context.Background(), args, os.LookupEnv, &stdout, &stderr, signals)
+	program := app.New("test")
+	program.Grace = await.Limit()
+	code := program.Run(context.Background(), args, os.LookupEnv, &stdout, &stderr, signals)
 	return ended{code: code, stdout: stdout.String(), stderr: stderr.String()}
 }
 
@@ -403,7 +405,7 @@ func TestCompletedOrdersWithoutAnEffectFailTheRun(t *testing.T) {
 
 // A run that got nothing accepted shows nothing.
 func TestARunWithoutAnAcceptedOrderFails(t *testing.T) {
-	environment(t, "MAX_IN_FLIGHT", "1", "MAX_LATE", "10ms", "REQUEST_TIMEOUT", "10ms", "RETRY_FOR", "0s")
+	environment(t, "MAX_IN_FLIGHT", "1", "MAX_LATE", "10ms", "RETRY_FOR", "0s")
 	for _, audit := range []string{"true", "false"} {
 		t.Setenv("AUDIT", audit)
 		faulty(t, faultyapi.Behaviour{Shares: shares{faultyapi.Refuse: 1}})
@@ -491,7 +493,7 @@ func TestAnInterruptedSearchSaysWhatHeld(t *testing.T) {
 	signals, done := interruptible(t, "capacity", "--thresholds", "post_p50<20s")
 	await.True(t, "the second rate", func() bool { return s.Counts().Accepted > 60 })
 	signals <- syscall.SIGINT
-	if e := <-done; e.code != app.ExitInterrupted || !strings.Contains(e.stdout, "at least 50.0/s") {
+	if e := <-done; e.code != app.ExitInterrupted || !strings.Contains(e.stdout, "/s: that held before the search was ended") {
 		t.Fatalf("exit %d\n%s\n%s", e.code, e.stdout, e.stderr)
 	}
 }
