@@ -17,6 +17,8 @@ import (
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	traces "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"orderflow.example/kit/await"
 )
 
 // Span is one that has been taken.
@@ -179,11 +181,12 @@ func (c *Collector) Headers() []http.Header {
 	return slices.Clone(c.headers)
 }
 
-// Wait waits until the spans are as ok wants them, and returns them. After a minute the test fails.
+// Wait waits until the spans are as ok wants them, and returns them. If they never are, the test fails.
 func (c *Collector) Wait(tb testing.TB, what string, ok func([]Span) bool) []Span {
 	tb.Helper()
-	limit := time.NewTimer(time.Minute)
-	defer limit.Stop()
+	limit := await.Limit()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
 	for {
 		spans, changed := c.state()
 		if ok(spans) {
@@ -191,8 +194,8 @@ func (c *Collector) Wait(tb testing.TB, what string, ok func([]Span) bool) []Spa
 		}
 		select {
 		case <-changed:
-		case <-limit.C:
-			tb.Fatalf("after a minute there is no trace in which %s; there are\n%s", what, Tree(spans))
+		case <-deadline.C:
+			tb.Fatalf("after %s there is no trace in which %s; there are\n%s", limit, what, Tree(spans))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/testdb"
 )
@@ -95,13 +96,14 @@ func TestTheFaultDecidesWhatIsCommitted(t *testing.T) {
 				if _, err := conn.Exec(t.Context(), "create table t (n int)"); err != nil {
 					t.Fatal(err)
 				}
-				p.TrapFunc(func(sql string) bool { return strings.Contains(sql, "into t") }, fault)
+				sprung := p.TrapFunc(func(sql string) bool { return strings.Contains(sql, "into t") }, fault)
 				if _, err := conn.Exec(t.Context(), "select 1"); err != nil {
 					t.Fatalf("another statement: %v", err)
 				}
 				if _, err := conn.Exec(t.Context(), "insert into t values ($1)", mode, 1); err == nil {
 					t.Error("the client has not noticed")
 				}
+				await.Value(t, "the fault has happened", sprung)
 				again := connect(t, p)
 				var n int
 				if err := again.QueryRow(t.Context(), "select count(*) from t").Scan(&n); err != nil || n != want || p.Sprung() != 1 {

@@ -263,7 +263,7 @@ func TestBriefIsOneLineWithoutRepetition(t *testing.T) {
 func TestSettingsAreMadeWhereTheyCanBe(t *testing.T) {
 	t.Parallel()
 	u := database(t)
-	testdb.Admin(t, "alter database "+u.Path[1:]+" set statement_timeout = '2s'", "alter database "+u.Path[1:]+" set lock_timeout = '1h'")
+	testdb.Admin(t, "alter database "+u.Path[1:]+" set statement_timeout = '25s'", "alter database "+u.Path[1:]+" set lock_timeout = '1h'")
 	settings := postgres.Timeouts(30*time.Second, 777*time.Millisecond, 3*time.Second).With(postgres.Settings{
 		"plan_cache_mode": "forbidden", "not_a_setting": "1", "jit": "off", "TimeZone": "UTC",
 	})
@@ -277,7 +277,7 @@ func TestSettingsAreMadeWhereTheyCanBe(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, want := range map[string]string{
-			"statement_timeout": "2s", "lock_timeout": "777ms", "idle_in_transaction_session_timeout": "3s", "plan_cache_mode": "auto", "jit": "off", "TimeZone": "UTC",
+			"statement_timeout": "25s", "lock_timeout": "777ms", "idle_in_transaction_session_timeout": "3s", "plan_cache_mode": "auto", "jit": "off", "TimeZone": "UTC",
 		} {
 			if got := show(t, conn, name); got != want {
 				t.Errorf("%s is %s, want %s", name, got, want)

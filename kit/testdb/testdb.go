@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/pgbouncer"
 	"orderflow.example/kit/pgproxy"
 	"orderflow.example/kit/postgres"
@@ -97,7 +98,7 @@ func Role(tb testing.TB, kind string) string {
 // that is waited for.
 func Admin(tb testing.TB, statements ...string) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), await.Limit())
 	defer cancel()
 	conn, err := pgx.Connect(ctx, Server(tb))
 	if err != nil {

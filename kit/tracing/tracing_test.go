@@ -97,7 +97,7 @@ func TestSpansArriveAsTheyWere(t *testing.T) {
 		"gzip":  {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "authorization=Bearer%20s3cret,x-tenant=us", "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=them"},
 	} {
 		collector := otlptest.New(t)
-		variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.URL + "/"
+		variables["OTEL_EXPORTER_OTLP_ENDPOINT"], variables["OTEL_BSP_SCHEDULE_DELAY"] = collector.URL+"/", "1"
 		variables["OTEL_RESOURCE_ATTRIBUTES"] = "deployment.environment.name=te%2Cst,service.name=other"
 		variables["OTEL_SERVICE_NAME"] = "till"
 		tracer, log := start(t, variables)
@@ -110,6 +110,7 @@ func TestSpansArriveAsTheyWere(t *testing.T) {
 		for _, s := range []trace.Span{both, joined, child, second, span} {
 			s.End()
 		}
+		collector.Wait(t, "all have come", func(spans []otlptest.Span) bool { return len(spans) == 5 })
 		tracer.Stop()
 		spans := make(map[string]*otlptest.Span)
 		for _, s := range collector.Spans() {
@@ -167,7 +168,7 @@ func TestSampling(t *testing.T) {
 		{"nonsense", "", "", true},
 	} {
 		collector := otlptest.New(t)
-		tracer, _ := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_TRACES_SAMPLER": test.sampler, "OTEL_TRACES_SAMPLER_ARG": test.arg})
+		tracer, _ := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_TRACES_SAMPLER": test.sampler, "OTEL_TRACES_SAMPLER_ARG": test.arg, "OTEL_BSP_SCHEDULE_DELAY": "1"})
 		handed, span := begin(tracer, test.from)
 		if (span != nil) != test.recorded || handed.IsSampled() != test.recorded || !handed.IsValid() {
 			t.Errorf("%+v: handed on as %s", test, tracing.Format(handed))
@@ -177,6 +178,7 @@ func TestSampling(t *testing.T) {
 		}
 		if span != nil {
 			span.End()
+			collector.Wait(t, "it has come", func(spans []otlptest.Span) bool { return len(spans) > 0 })
 		}
 		tracer.Stop()
 		if n := len(collector.Spans()); n != map[bool]int{true: 1}[test.recorded] {
@@ -274,16 +276,28 @@ func TestACollectorThatTakesNothing(t *testing.T) {
 
 func TestWhatTheCollectorRejectsIsSaid(t *testing.T) {
 	collector := otlptest.New(t)
-	tracer, log := start(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.URL + "/v1/traces"})
+	tracer, log := start(t, map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.URL + "/v1/traces", "OTEL_BSP_SCHEDULE_DELAY": "1"})
 	collector.Answer(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("\x0a\x08\x08\x05\x12\x04full")) // partial_success: 5, "full"
 	})
 	_, span := begin(tracer, "")
 	span.End()
-	tracer.Stop()
+	await.True(t, "the collector's answer is in the log", func() bool { return strings.Contains(log.String(), "the collector does not take traces") })
 	if !strings.Contains(log.String(), "it rejected 5 spans: full") {
 		t.Errorf("logged\n%s", log)
 	}
+}
+
+// The end waits a second for the collector, which a busy machine may not keep: it is tried until it is.
+func TestTheEndSendsWhatIsLeft(t *testing.T) {
+	collector := otlptest.New(t)
+	await.True(t, "what is left has been sent with the end", func() bool {
+		tracer, _ := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "600000"})
+		_, span := begin(tracer, "")
+		span.End()
+		tracer.Stop()
+		return len(collector.Spans()) > 0
+	})
 }
 
 // Who is sent elsewhere does not go: the spans are for the collector that was named, and the headers may be secrets.
@@ -335,15 +349,15 @@ func TestABatchIsTriedAgain(t *testing.T) {
 // What a handler starts below a span belongs to its trace, whatever the sampler would say.
 func TestSpansOfOthers(t *testing.T) {
 	collector := otlptest.New(t)
-	tracer, _ := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_TRACES_SAMPLER": "parentbased_always_off"})
+	tracer, _ := start(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_BSP_SCHEDULE_DELAY": "1"})
 	_, span := begin(tracer, caller)
 	_, theirs := span.TracerProvider().Tracer("shop").Start(trace.ContextWithSpan(context.Background(), span), "theirs")
 	theirs.End()
 	_, alone := span.TracerProvider().Tracer("shop").Start(context.Background(), "alone")
 	alone.End()
 	span.End()
+	spans := collector.Wait(t, "both have come", func(spans []otlptest.Span) bool { return len(spans) >= 2 })
 	tracer.Stop()
-	spans := collector.Spans()
 	if len(spans) != 2 || spans[1].Name != "theirs" || spans[1].Parent != spans[0].ID || spans[1].TraceID != caller[3:35] {
 		t.Errorf("\n%s", otlptest.Tree(spans))
 	}

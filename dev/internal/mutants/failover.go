@@ -52,7 +52,7 @@ func failoverMutants() []Mutant {
 		},
 		{
 			Breaks: "a server that does not finish what it is asked to stays the first", By: kit("TestADistrustedServerComesLast"),
-			Edits: []Edit{{route, `set(&r.distrusted, address, distrustedFor)`, `set(&r.distrusted, address, 0)`}},
+			Edits: []Edit{{route, `set(&r.distrusted, address, distrustedFor)`, `_ = distrustedFor`}},
 		},
 		{
 			Breaks: "nobody follows a name that moves", By: kit("TestANameThatMovesIsFollowed"),
