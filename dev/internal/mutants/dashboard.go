@@ -184,7 +184,7 @@ func dashboardMutants() []Mutant {
 		},
 		{
 			Breaks: "a page does not say that a redrive has left some",
-			Edits:  []Edit{{dir + "actions.go", `if len(progress.Moved) < len(chosen) {`, `if len(progress.Moved) > len(chosen) {`}},
+			Edits:  []Edit{{dir + "actions.go", `case len(progress.Moved) < len(chosen):`, `case len(progress.Moved) > len(chosen):`}},
 			By:     http("TestDeadLettersAreRedrivenAfterADryRun"),
 		},
 		{

@@ -113,11 +113,11 @@ func loadgenMutants() []Mutant {
 		},
 		{
 			Breaks: "of too many ids between the run's own, only the first are looked at", By: goTest(loadgen, "./internal/audit", "TestDuplicatesWithoutAKeyAreSeenAmongTooManyIds"),
-			Edits: []Edit{{dir + "audit/gaps.go", `i*every + rand.Int64N(min(every, all-i*every))`, `i + rand.Int64N(1)`}},
+			Edits: []Edit{{dir + "audit/gaps.go", `at + rand.Int64N(min(every, all-at))`, `int64(len(ids)) + rand.Int64N(1)`}},
 		},
 		{
 			Breaks: "of too many ids between the run's own, those are looked at that stand at regular intervals", By: goTest(loadgen, "./internal/audit", "TestDuplicatesWithoutAKeyAreSeenAmongTooManyIds"),
-			Edits: []Edit{{dir + "audit/gaps.go", `i*every + rand.Int64N(min(every, all-i*every))`, `i*every + rand.Int64N(1)`}},
+			Edits: []Edit{{dir + "audit/gaps.go", `at + rand.Int64N(min(every, all-at))`, `at + rand.Int64N(1)`}},
 		},
 		{
 			Breaks: "messages of settled orders may stay in the queue", Quick: true, By: goTest(loadgen, "./internal/app", "TestMessagesThatAreLeftInTheQueueFailTheRun"),

@@ -55,8 +55,8 @@ func probeMutants() []Mutant {
 		},
 		{
 			Breaks: "consumers whose sessions DATABASE_URL names are called missing", By: goTest("services/consumer", ".", "TestTheDoctorCountsConsumersOnly"),
-			Edits: []Edit{{"services/consumer/internal/doctor/findings.go", `	case f.Renamed:
-		return "DATABASE_URL has an application_name for all"
+			Edits: []Edit{{"services/consumer/internal/doctor/findings.go", `	case f.Renamed && f.Consumers == 0: // or this session alone is called so
+		return "DATABASE_URL, or PGAPPNAME, gives sessions a name of its own"
 `, ``}},
 		},
 		{
