@@ -18,6 +18,7 @@ import (
 	"orderflow.example/dev/internal/proc"
 	"orderflow.example/dev/internal/session"
 	"orderflow.example/dev/internal/stack"
+	patience "orderflow.example/kit/await"
 )
 
 // built are the programs under test, built once for all tests.
@@ -132,7 +133,7 @@ func setupWith(t *testing.T, databaseURL string, binaries stack.Binaries) bundle
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience.Limit())
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

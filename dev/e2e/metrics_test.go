@@ -32,7 +32,7 @@ func TestMetricsAreWhatTheDatabaseSays(t *testing.T) {
 	w.operators()
 	w.handsBack()
 	w.requeues()
-	after := w.counts()
+	after := w.counted(before)
 
 	grown := map[string]float64{}
 	for series, value := range after {
@@ -146,6 +146,38 @@ func (w *work) counts() map[string]float64 {
 		maps.Copy(all, some)
 	}
 	return all
+}
+
+// counted are the counts when all that was done is in them: a program counts when it has answered, or has been answered.
+func (w *work) counted(before map[string]float64) (after map[string]float64) {
+	w.Helper()
+	eventually(w.T, "what was done is counted", func() error {
+		after = w.counts()
+		for labels, n := range w.answers {
+			if counted := after[requests+labels] - before[requests+labels]; counted < n {
+				return fmt.Errorf("%s: %v of %v", labels, counted, n)
+			}
+		}
+		received, ended := after["orderflow_consumer_messages_received_total"], 0.0
+		for series, n := range after {
+			if slices.ContainsFunc(ends, func(name string) bool { return strings.HasPrefix(series, name) }) {
+				ended += n
+			}
+		}
+		if ended < received {
+			return fmt.Errorf("%v of %v deliveries have ended", ended, received)
+		}
+		return nil
+	})
+	return after
+}
+
+const requests = "orderflow_api_requests_total"
+
+// ends count the deliveries that have ended.
+var ends = []string{
+	"orderflow_consumer_messages_processed_total", "orderflow_consumer_messages_retried_total", "orderflow_consumer_messages_dead_total",
+	"orderflow_consumer_messages_released_total",
 }
 
 // ask makes a call to a route, notes it, and wants its status.
@@ -324,7 +356,7 @@ func (w *work) api(grown map[string]float64) {
 	w.Helper()
 	routes := map[string]float64{}
 	for labels, n := range w.answers {
-		w.take(grown, "orderflow_api_requests_total"+labels, n, "the callers have seen")
+		w.take(grown, requests+labels, n, "the callers have seen")
 		routes[labels[:strings.LastIndex(labels, ",")]+"}"] += n
 	}
 	for labels, n := range routes {
