@@ -3,6 +3,7 @@
 package await
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -49,4 +50,24 @@ func Value[T any](tb testing.TB, what string, c <-chan T) T {
 		tb.Fatalf("still not after %s: %s", limit, what)
 		panic("unreachable")
 	}
+}
+
+// Ended runs a package's tests, waits until nothing of what they have started is left, and returns the exit code. leak looks for that, as
+// goleak.Find does for less than half a second. Some of it takes longer to end: a connection that is given up in the midst of a statement asks
+// the server to cancel that, and waits for its answer.
+func Ended(m interface{ Run() int }, leak func() error) (code int) {
+	if code = m.Run(); code != 0 {
+		return code
+	}
+	limit := Limit()
+	deadline := time.Now().Add(limit)
+	err := leak()
+	for err != nil && time.Now().Before(deadline) {
+		err = leak()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "still not ended after %s: %v\n", limit, err)
+		return 1
+	}
+	return 0
 }

@@ -1,6 +1,7 @@
 package await_test
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
@@ -65,4 +66,36 @@ func TestWhatComesIsWaitedFor(t *testing.T) {
 		close(c)
 		await.Value(t, "the end", c)
 	})
+}
+
+// tests end with a code.
+type tests int
+
+func (code tests) Run() int { return int(code) }
+
+func TestWhatTestsHaveStartedEnds(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		code, want int
+		left       time.Duration // for how long something is left
+	}{
+		"nothing is left":    {0, 0, 0},
+		"for a while":        {0, 0, await.Limit() / 2},
+		"for ever":           {0, 1, 2 * await.Limit()},
+		"a test that failed": {2, 2, 2 * await.Limit()},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			code := await.Ended(tests(test.code), func() error {
+				time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock, which nobody waits for
+				if time.Since(start) < test.left {
+					return errors.New("something is left")
+				}
+				return nil
+			})
+			if code != test.want {
+				t.Errorf("%s: exit code %d, want %d", name, code, test.want)
+			}
+		})
+	}
 }

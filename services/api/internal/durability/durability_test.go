@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 	"orderflow.example/services/api/internal/schema"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(await.Ended(m, func() error { return goleak.Find() })) }
 
 var sound = durability.Facts{Fsync: true, PageWrites: true, Commit: "on"}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,13 +13,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"orderflow.example/kit/await"
 	"orderflow.example/kit/postgres"
 	"orderflow.example/kit/testdb"
 	"orderflow.example/services/api/internal/database"
 	"orderflow.example/services/api/internal/orders"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(await.Ended(m, func() error { return goleak.Find() })) }
 
 // publishes is how the statement begins that writes orders. The writer pings a connection that it has not used for a moment.
 const publishes = "-- Writes a batch of orders"
