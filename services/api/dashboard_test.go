@@ -206,10 +206,10 @@ func TestTwoQueuesOfOneDatabaseAreInBalance(t *testing.T) {
 	one := started(t, map[string]string{"DATABASE_URL": db})
 	two := started(t, map[string]string{"DATABASE_URL": db, "QUEUE_NAME": "second", "MIGRATE_ON_START": "true"})
 	for i := range 3 {
-		one.post(t, "/orders", orderJSON(i))
+		one.place(t, "/orders", orderJSON(i))
 	}
 	for i := range 5 { // more than the first queue has given ids out
-		two.post(t, "/orders", orderJSON(i))
+		two.place(t, "/orders", orderJSON(i))
 	}
 	screens := []*stream{one.watch(t), two.watch(t)}
 	for _, events := range screens {
@@ -286,12 +286,21 @@ func TestConsumersAppearAndVanish(t *testing.T) {
 			sampled = sampled || c != nil && *c > 0 && past.Minutes.P99[i] != nil && *past.Minutes.P99[i] > 0.8 && *past.Minutes.P99[i] < 1.1 && *past.Minutes.Consumers[i] == 1
 		}
 	}
-	say("second", "idle")
-	events.until("a second one", func(n *overview) bool { return len(n.Consumers) == 2 && n.Consumers[1].Name == "second" })
+	events.until("a second one", func(n *overview) bool {
+		say("first", "working")
+		say("second", "idle")
+		return len(n.Consumers) == 2 && n.Consumers[1].Name == "second"
+	})
 	say("second", "gone")
-	events.until("one that has drained is not overview", func(n *overview) bool { return len(n.Consumers) == 1 })
-	execute(t, admin, `update orderflow.processes set seen_at = seen_at - interval '10 seconds' where name = 'first'`)
-	events.until("one that is silent is marked", func(n *overview) bool { return len(n.Consumers) == 1 && n.Consumers[0].State == "silent" })
+	events.until("one that has drained is not overview", func(n *overview) bool {
+		say("first", "working")
+		return len(n.Consumers) == 1
+	})
+	events.until("one that is silent is marked", func(n *overview) bool {
+		say("first", "working") // it may have vanished already
+		execute(t, admin, `update orderflow.processes set seen_at = clock_timestamp() - interval '10 seconds' where name = 'first'`)
+		return len(n.Consumers) == 1 && n.Consumers[0].State == "silent"
+	})
 	execute(t, admin, `update orderflow.processes set seen_at = seen_at - interval '30 seconds' where name = 'first'`)
 	events.until("and vanishes", func(n *overview) bool { return len(n.Consumers) == 0 })
 	await.True(t, "no row of it is left", func() bool {
@@ -308,7 +317,7 @@ func TestAReplicaThatHasJustStartedShowsTheSamePast(t *testing.T) {
 		return count(t, db, `select count(*) from orderflow.sampling where sampled_at is not null`) == 1
 	})
 	for i := range 20 {
-		one.post(t, "/orders", orderJSON(i))
+		one.place(t, "/orders", orderJSON(i))
 	}
 	accepted := func(s *service) (sum float64) {
 		var past struct {
@@ -331,8 +340,12 @@ func TestAReplicaThatHasJustStartedShowsTheSamePast(t *testing.T) {
 	if a, b := accepted(one), accepted(two); a == 0 || a != b {
 		t.Errorf("the past is %g and %g", a, b)
 	}
-	one.post(t, "/orders", orderJSON(1))
-	two.post(t, "/orders", orderJSON(2))
+	// Who is first seen with orders that it may have accepted before the sample before is counted from then on.
+	await.True(t, "both are known", func() bool {
+		return count(t, db, `select count(*) from orderflow.sampling, jsonb_object_keys(seen)`) == 2
+	})
+	one.place(t, "/orders", orderJSON(1))
+	two.place(t, "/orders", orderJSON(2))
 	await.True(t, "what both accepted is counted once", func() bool {
 		return count(t, db, `select coalesce(sum(accepted), 0)::int from orderflow.samples`) == 22
 	})

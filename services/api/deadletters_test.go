@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -231,7 +232,7 @@ func TestRedriveCutShort(t *testing.T) {
 	t.Run("by a lock", func(t *testing.T) {
 		t.Parallel()
 		db := testdb.New(t)
-		s := started(t, map[string]string{"DATABASE_URL": db, "ADMIN_TOKEN": "sesame", "REQUEST_TIMEOUT": "20s"}) // half of it is for a lock
+		s := started(t, map[string]string{"DATABASE_URL": connectWithin(db, time.Minute), "ADMIN_TOKEN": "sesame", "REQUEST_TIMEOUT": "20s"}) // half of it is for a lock
 		tx := lockLetter(t, many(t, db, 600), 550)
 		a := s.post(t, "/dead-letters/redrive", `{"all":true}`, "Authorization", "Bearer sesame")
 		if got := a.json(t); a.status != http.StatusOK || len(got["redriven"].([]any)) != 500 || fmt.Sprint(got["untried"]) != "100" || got["incomplete"] != "the database did not finish in time" {

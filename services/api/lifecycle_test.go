@@ -108,7 +108,7 @@ func TestShutdownGoesOnServingForAWhile(t *testing.T) {
 func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	s := started(t, map[string]string{"DATABASE_URL": db, "REQUEST_TIMEOUT": "30s", "DRAIN_TIMEOUT": "100ms"})
+	s := started(t, map[string]string{"DATABASE_URL": connectWithin(db, time.Minute), "REQUEST_TIMEOUT": "30s", "DRAIN_TIMEOUT": "100ms"})
 	s.place(t, "/orders", orderJSON(0))
 	release := hold(t, db)
 	var done sync.WaitGroup
@@ -129,7 +129,7 @@ func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	// A client that has chosen a replica may get no processor before it connects.
-	env := map[string]string{"DATABASE_URL": db, "SHUTDOWN_DELAY": "10s"}
+	env := map[string]string{"DATABASE_URL": db, "SHUTDOWN_DELAY": "20s"}
 	var ready atomic.Pointer[service]
 	ready.Store(started(t, env))
 
@@ -314,7 +314,7 @@ func startProcess(t *testing.T, db string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0]), log: newLines(), ended: make(chan struct{})}
 	p.cmd.Stderr = p.log
-	p.cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL="+db, "API_PORT=0", "METRICS_PORT=-1", "REQUEST_TIMEOUT=1m", "SHUTDOWN_DELAY=10m", "DRAIN_TIMEOUT=10m", "LOG_FORMAT=json", "MIGRATE_ON_START=false")
+	p.cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL="+connectWithin(db, time.Minute), "API_PORT=0", "METRICS_PORT=-1", "REQUEST_TIMEOUT=1m", "SHUTDOWN_DELAY=10m", "DRAIN_TIMEOUT=10m", "LOG_FORMAT=json", "MIGRATE_ON_START=false")
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,19 +28,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 	}
-	code := m.Run()
-	client.CloseIdleConnections()
-	http.DefaultClient.CloseIdleConnections()
-	// fasthttp looks for idle workers every ten seconds, the last time after the server has ended; and keeps a clock.
-	ended := []goleak.Option{
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-	}
-	if err := goleak.Find(ended...); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(await.Ended(m, func() error {
+		client.CloseIdleConnections()
+		http.DefaultClient.CloseIdleConnections()
+		return goleak.Find(
+			// fasthttp looks for idle workers every ten seconds, the last time after the server has ended; and keeps a clock.
+			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		)
+	}))
 }
 
 // service is the program, running in this process on free ports.
@@ -58,8 +55,10 @@ func start(tb testing.TB, env map[string]string) *service {
 	tb.Helper()
 	// On a busy machine nothing is sure to be done within the default of REQUEST_TIMEOUT.
 	all := map[string]string{"REQUEST_TIMEOUT": "1m", "API_PORT": "0", "API_HOST": "127.0.0.1", "METRICS_PORT": "0", "LOG_FORMAT": "json", "MIGRATE_ON_START": "false"}
-	for name, value := range env {
-		all[name] = value
+	maps.Copy(all, env)
+	// Nor is a connection sure to be made. Where there are several hosts, the limit is for how long one that is silent keeps from the next.
+	if address := env["DATABASE_URL"]; env["REQUEST_TIMEOUT"] == "" && !strings.Contains(address, ",") {
+		all["DATABASE_URL"] = connectWithin(address, time.Minute)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ports := map[string]chan string{"API": make(chan string, 1), "METRICS": make(chan string, 1)}
@@ -89,6 +88,15 @@ func start(tb testing.TB, env map[string]string) *service {
 		}
 	}
 	return s
+}
+
+// connectWithin is the address of a database to which making a connection may take so long.
+func connectWithin(address string, limit time.Duration) string {
+	separator := "?"
+	if strings.Contains(address, separator) {
+		separator = "&"
+	}
+	return address + separator + "connect_timeout=" + strconv.Itoa(int(limit.Seconds()))
 }
 
 // run is the program without its process. The end of ctx is what a signal is.
@@ -199,7 +207,7 @@ func (s *service) try(method, path, body string, headers []string) (answer, erro
 // runMigrate runs `api migrate` on a database.
 func runMigrate(tb testing.TB, db string, env map[string]string) {
 	tb.Helper()
-	settings := map[string]string{"DATABASE_URL": db}
+	settings := map[string]string{"DATABASE_URL": connectWithin(db, time.Minute)}
 	maps.Copy(settings, env)
 	if code := run(tb.Context(), []string{"migrate"}, environment(settings), &bytes.Buffer{}, newLines()); code != program.OK {
 		tb.Errorf("migrate: exit code %d", code)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/program"
@@ -17,7 +18,7 @@ func command(t *testing.T, db string, want int, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
 	log := newLines()
-	if code := run(t.Context(), args, environment(map[string]string{"DATABASE_URL": db, "ORDER_RETENTION": "1h", "DEAD_LETTER_RETENTION": "2h"}), &out, log); code != want {
+	if code := run(t.Context(), args, environment(map[string]string{"DATABASE_URL": connectWithin(db, time.Minute), "ORDER_RETENTION": "1h", "DEAD_LETTER_RETENTION": "2h"}), &out, log); code != want {
 		t.Errorf("%v: exit code %d\n%s", args, code, log)
 	}
 	return out.String()

@@ -16,7 +16,7 @@ func TestTheAPIDeletesWhatHasBeenKeptForLongEnough(t *testing.T) {
 	db, _, asRole := leastPrivileged(t)
 	first := started(t, map[string]string{"DATABASE_URL": asRole})
 	for i := range 4 {
-		first.post(t, "/orders", orderJSON(i), "Idempotency-Key", "k"+string(rune('0'+i)))
+		first.place(t, "/orders", orderJSON(i), "Idempotency-Key", "k"+string(rune('0'+i)))
 	}
 	conn := testdb.Connect(t, db)
 	if _, err := conn.Exec(t.Context(), die, []int64{4}, "permanent"); err != nil {
