@@ -40,8 +40,7 @@ func TestAnOrderInDoubtIsNotSaidToBeUnwritten(t *testing.T) {
 		url := testdb.New(t)
 		proxy := testdb.Proxy(t, url)
 		b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) {
-			c.Timeout = 3 * time.Second
-			c.Database.ConnectTimeout = time.Minute
+			c.Timeout, c.Database.ConnectTimeout = await.Limit()/6, await.Limit()
 		})
 		await.True(t, "the writer to be connected", func() bool { _, err := b.Write(one(order(0), "0")); return err == nil })
 		proxy.Trap(publishes, pgproxy.Unanswered, proxy.Freeze)

@@ -51,7 +51,12 @@ func TestReadinessIsWhatTheLastStatementsDid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, role, as := newRole(t, "")
-			b := newWriterOn(t, as, db, func(c *orders.WriterConfig) { c.Timeout, c.Database.ConnectTimeout = time.Second, 10*time.Second })
+			b := newWriterOn(t, as, db, func(c *orders.WriterConfig) {
+				c.Timeout, c.Database.ConnectTimeout = time.Second, 10*time.Second
+				if test.reason == "sequence" {
+					c.Timeout = 20 * time.Second // has room for a hundred tries
+				}
+			})
 			write := func(i int) bool {
 				_, err := b.Write(one(order(i), fmt.Sprint(i)))
 				return err == nil

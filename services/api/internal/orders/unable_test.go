@@ -154,7 +154,7 @@ func TestAServerThatDoesNotFinishIsDistrusted(t *testing.T) {
 			t.Parallel()
 			url := testdb.New(t)
 			proxy := testdb.Proxy(t, url)
-			b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) { c.Timeout = 3 * time.Second })
+			b := newWriterOn(t, proxy.URL, url, func(c *orders.WriterConfig) { c.Timeout = await.Limit() / 6 })
 			await.True(t, "the writer to be connected", func() bool { _, err := b.Write(one(order(0), "0")); return err == nil })
 			before := b.monitor.distrusted.Load()
 			trap(proxy)
@@ -184,11 +184,11 @@ func TestConnectingMayTakeLongerThanARequest(t *testing.T) {
 // on finding out whose fault it was.
 func TestIsolationEndsWithTheRequests(t *testing.T) {
 	t.Parallel()
-	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = 10 * time.Second })
+	b := newWriter(t, func(c *orders.WriterConfig) { c.Timeout = 30 * time.Second }) // half of it is for a lock, while all gather
 	b.mustWrite(t, one(order(0), ""))
 	b.exec(t, `
 		alter table orders add constraint no_sevens check (customer_name not like '%7');
-		create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(1); return null; end';
+		create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(3); return null; end';
 		create trigger slow before insert on orders for each statement execute function slow()`)
 	release := b.hold(t)
 	var wg sync.WaitGroup
@@ -201,7 +201,7 @@ func TestIsolationEndsWithTheRequests(t *testing.T) {
 	release()
 	wg.Wait()
 	await.True(t, "the next order", func() bool { _, err := b.Write(one(order(1), "")); return err == nil })
-	// Halving to the end takes 199 transactions, of which ten seconds have room for ten.
+	// Halving to the end takes 199 transactions, of which thirty seconds have room for ten.
 	if n := b.observed.failures.Load(); n > 20 {
 		t.Errorf("%d transactions were tried", n)
 	}
