@@ -338,6 +338,9 @@ func (m *Member) KillServer() error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return err
 	}
+	if err := ps.WaitStopped(pid); err != nil { // until then it may make more of them
+		return err
+	}
 	children, err := ps.Children(pid)
 	for _, child := range append([]int{pid}, children...) {
 		err = errors.Join(err, ignoreGone(syscall.Kill(child, syscall.SIGKILL)))

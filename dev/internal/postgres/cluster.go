@@ -217,7 +217,7 @@ func (c *cluster) crash(context.Context) error {
 	if err := server.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	children, err := ps.Children(server.PID())
+	children, err := childrenOfStopped(server.PID())
 	if err != nil {
 		return err
 	}
@@ -232,6 +232,15 @@ func (c *cluster) crash(context.Context) error {
 	return ps.WaitGone(children)
 }
 
+// childrenOfStopped are those of a postmaster that was sent SIGSTOP. It makes no more once it has stopped: one that is missed would keep the shared
+// memory, and the next server would not start.
+func childrenOfStopped(pid int) ([]int, error) {
+	if err := ps.WaitStopped(pid); err != nil {
+		return nil, err
+	}
+	return ps.Children(pid)
+}
+
 func (c *cluster) pause(context.Context) error {
 	server := c.process()
 	if server == nil || !server.Running() {
@@ -240,7 +249,7 @@ func (c *cluster) pause(context.Context) error {
 	if err := server.Signal(syscall.SIGSTOP); err != nil { // it comes first: then there are no new children
 		return err
 	}
-	children, err := ps.Children(server.PID())
+	children, err := childrenOfStopped(server.PID())
 	if err != nil {
 		return errors.Join(err, server.Signal(syscall.SIGCONT))
 	}

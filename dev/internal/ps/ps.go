@@ -99,14 +99,28 @@ func Running(pids ...int) ([]Process, error) {
 	return slices.DeleteFunc(list, func(p Process) bool { return p.State == 'Z' || !slices.Contains(pids, p.PID) }), err
 }
 
-// WaitGone waits, up to 10 s, until processes that were killed have ended.
+// WaitGone waits, up to a minute, until processes that were killed have ended.
 func WaitGone(pids []int) error {
+	return wait(pids, "killed processes are still there", func(Process) bool { return false })
+}
+
+// WaitStopped waits, up to a minute, until a process that was sent SIGSTOP has stopped, or has ended: until then it may still make children.
+func WaitStopped(pid int) error {
+	return wait([]int{pid}, "a process that was told to stop goes on", func(p Process) bool { return p.State == 'T' })
+}
+
+// wait waits until each of the processes has ended, or is as it should be.
+func wait(pids []int, otherwise string, as func(Process) bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
-		if running, err := Running(pids...); err != nil || len(running) == 0 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		running, err := Running(pids...)
+		if err != nil {
 			return err
 		}
+		if running = slices.DeleteFunc(running, as); len(running) == 0 {
+			return nil
+		}
 	}
-	return errors.New("killed processes are still there after 10 s")
+	return errors.New(otherwise + " after a minute")
 }

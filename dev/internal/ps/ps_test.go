@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -22,12 +23,24 @@ func TestAChildIsListedUntilItHasEnded(t *testing.T) {
 	if err != nil || len(running) != 1 || !strings.HasSuffix(running[0].Command, "sleep 600.25") || running[0].Parent != os.Getpid() {
 		t.Errorf("running: %+v, %v", running, err)
 	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := WaitStopped(cmd.Process.Pid); err != nil {
+		t.Error(err)
+	}
+	if running, err := Running(cmd.Process.Pid); err != nil || len(running) != 1 || running[0].State != 'T' {
+		t.Errorf("stopped: %+v, %v", running, err)
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	// Nobody has waited for it: it is a zombie, and as such gone.
 	if err := WaitGone([]int{cmd.Process.Pid}); err != nil {
 		t.Error(err)
+	}
+	if err := WaitStopped(cmd.Process.Pid); err != nil {
+		t.Errorf("it has ended: %v", err)
 	}
 	_ = cmd.Wait() // killed, as intended
 }
