@@ -185,10 +185,18 @@ func TestAnAckWithoutAnAnswerKeepsNoOtherKindWaiting(t *testing.T) {
 		b.next(what)
 		await.True(t, "the next one is written, and nothing overdue", func() bool { return b.held.Size() == 1 && !b.settler.Overdue() })
 	}
-	tried := b.statements("ack")
-	await.True(t, "it gets no answer again", func() bool { return b.statements("ack") > tried })
-	if o := b.db.Order(1); o.Status != "pending" || b.settler.Overdue() {
-		t.Fatalf("%+v; overdue: %t", o, b.settler.Overdue())
+	await.True(t, "it gets no answer again, and nothing is overdue", func() bool {
+		tried := b.statements("ack")
+		await.True(t, "it gets no answer again", func() bool { return b.statements("ack") > tried })
+		if !b.settler.Overdue() {
+			return true
+		}
+		b.next(ending.Unstarted{}) // a busy machine has made no connection in time: what is written over the next one ends that
+		await.True(t, "the next one is written", func() bool { return b.held.Size() == 1 && !b.settler.Overdue() })
+		return false
+	})
+	if o := b.db.Order(1); o.Status != "pending" {
+		t.Fatalf("%+v", o)
 	}
 	b.db.Exec(`delete from holds`)
 	await.True(t, "it is written when it can be", func() bool { return b.held.Size() == 0 && b.db.Order(1).Status == "completed" })

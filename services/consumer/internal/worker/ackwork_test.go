@@ -282,15 +282,15 @@ func TestAFunctionThatTakesTooLongFailsItsOrder(t *testing.T) {
 	f := b.shop(ship, `if o.id = 7 then perform pg_sleep(600); end if;`)
 	b.Publish(20)
 	s := workSettings()
-	s.MaxAttempts, s.HandlerTimeout = 1, 5*time.Second
+	s.MaxAttempts, s.HandlerTimeout = 2, 5*time.Second // another order, whose transaction a busy machine holds up, may have its second attempt
 	r := b.start(s, f)
 	if a := b.settled(); a.Completed != 19 || a.Dead != 1 {
 		t.Fatalf("%+v", a)
 	}
-	if o := b.Order(7); o.LastError == nil || !strings.Contains(*o.LastError, "HANDLER_TIMEOUT") {
+	if o := b.Order(7); o.Status != "dead" || o.LastError == nil || !strings.Contains(*o.LastError, "HANDLER_TIMEOUT") {
 		t.Errorf("%+v", o)
 	}
-	if outcomes := dbtest.All[string](b.DB, `select outcome from orderflow.history where order_id = 7`); !slices.Equal(outcomes, []string{"timed_out"}) {
+	if outcomes := dbtest.All[string](b.DB, `select outcome from orderflow.history where order_id = 7`); !slices.Equal(outcomes, []string{"timed_out", "timed_out"}) {
 		t.Errorf("its history says %v", outcomes)
 	}
 	r.stop()
@@ -315,9 +315,7 @@ func TestSlowWorkKeepsNoOtherOrderWaiting(t *testing.T) {
 	s := workSettings()
 	s.MaxAttempts = 2
 	r := b.start(s, f)
-	await.True(t, "the slow one is at work", func() bool {
-		return dbtest.One[bool](b.DB, `select exists (select from pg_locks where locktype = 'advisory' and not granted)`)
-	})
+	await.True(t, "the slow one is at work", func() bool { return b.waiting(4711) })
 	b.Publish(39)
 	await.True(t, "all others have an end", func() bool { a := b.Audit(); return a.Completed == 38 && a.Dead == 1 })
 	if _, err := hold.Exec(t.Context(), `select pg_advisory_unlock(4711)`); err != nil {
@@ -391,9 +389,7 @@ func TestADrainRollsBackWhatIsNotOver(t *testing.T) {
 	s := workSettings()
 	s.Drain = 100 * time.Millisecond
 	r := b.start(s, f)
-	await.True(t, "some are at work", func() bool {
-		return dbtest.One[bool](b.DB, `select exists (select from pg_locks where locktype = 'advisory' and not granted)`)
-	})
+	await.True(t, "some are at work", func() bool { return b.waiting(4711) })
 	r.stop()
 	if n := dbtest.One[int](b.DB, `select count(*) from shop.shipments`); n != 0 {
 		t.Errorf("%d effects were committed", n)

@@ -80,7 +80,7 @@ func TestADrainHandsBackWhatWaitsToBeAlone(t *testing.T) {
 func TestADrainKeepsTheLeasesOfWhatRuns(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Visible, s.HandlerTimeout, s.Drain, s.Poll = 6*time.Second, time.Minute, time.Hour, 50*time.Millisecond
+	s.Visible, s.HandlerTimeout, s.Drain, s.Poll = 12*time.Second, time.Minute, time.Hour, 50*time.Millisecond
 	started, goOn := make(chan struct{}, 10), make(chan struct{})
 	finish := sync.OnceFunc(func() { close(goOn) })
 	defer finish()

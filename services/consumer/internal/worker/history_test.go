@@ -102,7 +102,7 @@ func TestTheHistoryTellsOfALostLeaseThatTheHeartbeatNotices(t *testing.T) {
 	b := setup(t)
 	b.Publish(1)
 	s := settings()
-	s.Visible = 6 * time.Second
+	s.Visible = 20 * time.Second
 	started, stolen := make(chan struct{}), make(chan struct{})
 	r := b.start(s, handle(func(ctx context.Context, _ message.Message) error {
 		close(started)

@@ -57,7 +57,7 @@ func TestAStaleWorkerChangesNothingAndSaysSo(t *testing.T) {
 func TestTheHeartbeatKeepsLeasesOfRunningAndBufferedMessages(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch, s.Poll = 6*time.Second, time.Minute, 1, 5, 50*time.Millisecond
+	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch, s.Poll = 12*time.Second, time.Minute, 1, 5, 50*time.Millisecond
 	started, go_on := make(chan struct{}, 10), make(chan struct{})
 	var n tries
 	work := handle(func(_ context.Context, m message.Message) error {
@@ -87,7 +87,7 @@ func TestTheHeartbeatKeepsLeasesOfRunningAndBufferedMessages(t *testing.T) {
 func TestALostLeaseCancelsItsHandler(t *testing.T) {
 	b := setup(t)
 	s := settings()
-	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch = 6*time.Second, time.Minute, 1, 5
+	s.Visible, s.HandlerTimeout, s.Concurrency, s.Prefetch = 20*time.Second, time.Minute, 1, 5
 	started, cause := make(chan struct{}), make(chan error, 3)
 	r := b.start(s, handle(func(ctx context.Context, m message.Message) error {
 		if m.ID == 1 {

@@ -209,6 +209,16 @@ func (l *logged) String() string {
 
 func (l *logged) count(text string) int { return strings.Count(l.String(), text) }
 
+// late counts the outages that are none but a busy machine's: something had no answer in time.
+func (l *logged) late() (n int) {
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, "database unreachable") && (strings.Contains(line, "no answer within") || strings.Contains(line, "timeout: ")) {
+			n++
+		}
+	}
+	return n
+}
+
 // settled waits until the queue is empty and every order has an end, and returns the tally.
 func (b *bundle) settled() dbtest.Audit {
 	b.t.Helper()
