@@ -31,8 +31,7 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
 	db := dbtest.New(t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
+	ctx := t.Context()
 	conn, err := pgx.Connect(ctx, db.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -282,7 +282,7 @@ func TestAFunctionThatTakesTooLongFailsItsOrder(t *testing.T) {
 	f := b.shop(ship, `if o.id = 7 then perform pg_sleep(600); end if;`)
 	b.Publish(20)
 	s := workSettings()
-	s.MaxAttempts, s.HandlerTimeout = 2, 5*time.Second // another order, whose transaction a busy machine holds up, may have its second attempt
+	s.MaxAttempts, s.HandlerTimeout = 2, 5*time.Second // the second attempt is for another order, which a busy machine holds up
 	r := b.start(s, f)
 	if a := b.settled(); a.Completed != 19 || a.Dead != 1 {
 		t.Fatalf("%+v", a)

@@ -352,10 +352,10 @@ func TestAfterASlowTimeALimitHolds(t *testing.T) {
 	slow(held)
 	await.True(t, "much piles up", func() bool { return b.Audit().Queued > 500 })
 	close(held)
-	await.True(t, "there is a limit", func() bool { return c.metric("rate_limit") > 0 })
-	if _, why := c.Ready(); !strings.Contains(why, "orders a second, by all consumers together, until the backlog is worked off") {
-		t.Error(why)
-	}
+	await.True(t, "there is a limit, and readiness says so", func() bool {
+		_, why := c.Ready()
+		return c.metric("rate_limit") > 0 && strings.Contains(why, "orders a second, by all consumers together, until the backlog is worked off")
+	})
 	stop()
 	await.True(t, "all orders are completed", func() bool { a := b.Audit(); return a.Queued == 0 && a.Pending == 0 })
 	await.True(t, "the limit is lifted", func() bool { return c.metric("rate_limit") == 0 })
