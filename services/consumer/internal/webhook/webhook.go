@@ -22,9 +22,10 @@ import (
 // webhook-id, which is the same for every attempt at an order and for its redrives, and which no other order ever has
 // ([message.OrderKey]).
 type Webhook struct {
-	settings Settings
-	senders  *senders
-	now      func() time.Time
+	settings  Settings
+	senders   *senders
+	now       func() time.Time
+	bodyLimit time.Duration // bodyLimit, but for tests
 }
 
 // New returns a handler. The caller closes it. The error is about the certificates.
@@ -33,7 +34,7 @@ func New(s Settings) (*Webhook, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Webhook{settings: s, senders: senders, now: time.Now}, nil
+	return &Webhook{settings: s, senders: senders, now: time.Now, bodyLimit: bodyLimit}, nil
 }
 
 // Close ends idle connections.
@@ -69,7 +70,7 @@ func (w *Webhook) Handle(ctx context.Context, m message.Message) error {
 		return handler.Unavailable(s.failure("webhook: " + unaddressed(err)))
 	}
 	defer answer.Body.Close()
-	excerpt, cut := read(answer.Body)
+	excerpt, cut := read(answer.Body, w.bodyLimit)
 	return s.judge(answer, excerpt, cut, w.now())
 }
 
@@ -121,9 +122,9 @@ const bodyLimit = 250 * time.Millisecond
 const excerptBytes = 512
 
 // read returns the beginning of an answer's body, and whether there may be more of it. A body that drips must not hold up what its status has
-// decided: closing it ends the read.
-func read(body io.ReadCloser) (excerpt []byte, cut bool) {
-	slow := time.AfterFunc(bodyLimit, func() { _ = body.Close() })
+// decided: closing it after limit ends the read.
+func read(body io.ReadCloser, limit time.Duration) (excerpt []byte, cut bool) {
+	slow := time.AfterFunc(limit, func() { _ = body.Close() })
 	defer slow.Stop()
 	// What is read to the end can be used again; who answers with more than this pays with a new connection.
 	excerpt, err := io.ReadAll(io.LimitReader(body, excerptBytes)) // an error text, best effort

@@ -49,6 +49,7 @@ func open(t *testing.T, s webhook.Settings) *webhook.Webhook {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Close)
+	w.WaitForBodies(long)
 	return w
 }
 
@@ -211,6 +212,7 @@ func TestTheStatusDecidesHoweverSlowlyTheBodyComes(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})})
+	w.WaitForBodies(webhook.BodyLimit)
 	handled := make(chan error, 1)
 	go func() { handled <- w.Handle(t.Context(), order()) }()
 	select {
