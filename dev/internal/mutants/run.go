@@ -170,22 +170,23 @@ func (r *Runner) try(ctx context.Context, m Mutant, dir string) (Verdict, string
 		out, err := r.chartTest(ctx, dir, m.By.Suite)
 		return chartVerdict(out, err)
 	}
+	// With a mutant it is expected that something never comes.
+	env := []string{"TEST_PATIENCE=30s"}
 	if m.touches(chartDir) { // what a Go test looks at, but not what it is built from
 		if err := m.chart(r.Root, dir); err != nil {
 			return Stale, err.Error()
 		}
-		out, err := r.goTest(ctx, m.By, []string{m.By.Name}, "", dir)
+		out, err := r.goTest(ctx, m.By, []string{m.By.Name}, "", dir, env...)
 		return goVerdict(m.By.Name, out, err)
 	}
 	overlay, err := m.Overlay(r.Root, dir)
 	if err != nil {
 		return Stale, err.Error()
 	}
-	var own []string
 	if m.touches(api+"/internal/schema/") && m.By.Module == api {
-		own = []string{"TEST_TEMPLATE="} // that database was migrated without the mutant: the tests make one themselves
+		env = append(env, "TEST_TEMPLATE=") // that database was migrated without the mutant: the tests make one themselves
 	}
-	out, err := r.goTest(ctx, m.By, []string{m.By.Name}, overlay, filepath.Join(r.Root, chartDir), own...)
+	out, err := r.goTest(ctx, m.By, []string{m.By.Name}, overlay, filepath.Join(r.Root, chartDir), env...)
 	return goVerdict(m.By.Name, out, err)
 }
 
@@ -221,8 +222,8 @@ func chartVerdict(out string, err error) (Verdict, string) {
 
 // goTest runs tests of one package: the limit is for each few of them. The overlay goes into GOFLAGS, so that a test that builds the services builds them with it.
 func (r *Runner) goTest(ctx context.Context, at Test, names []string, overlay, chart string, env ...string) (string, error) {
-	// What a property test notes of a failure would be noted in the working copy, and here it is expected that something never comes.
-	env = append(env, "GOWORK=off", "RAPID_NOFAILFILE=true", "TEST_PATIENCE=30s", "CHART="+chart, "BINARIES="+filepath.Join(r.Root, "bin"))
+	// What a property test notes of a failure would be noted in the working copy.
+	env = append(env, "GOWORK=off", "RAPID_NOFAILFILE=true", "CHART="+chart, "BINARIES="+filepath.Join(r.Root, "bin"))
 	if overlay != "" {
 		env = append(env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	}
