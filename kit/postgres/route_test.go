@@ -285,7 +285,19 @@ func named(t *testing.T) (config *pgx.ConnConfig, route *postgres.Route, port st
 	if host != "127.0.0.1" {
 		t.Skip("the server for the tests is not on this machine")
 	}
-	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
+	var everywhere bool
+	err = testdb.Connect(t, u.String()).QueryRow(t.Context(), `select current_setting('listen_addresses') ~ '[*]|0[.]0[.]0[.]0'`).Scan(&everywhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if everywhere {
+		t.Skip("the server for the tests has all addresses of this machine")
+	}
+	var other net.Listener
+	await.True(t, "no other test has the port", func() bool {
+		other, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	})
 	if err != nil {
 		t.Skip("this machine has only one loopback address:", err)
 	}
