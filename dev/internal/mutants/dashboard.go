@@ -188,6 +188,16 @@ func dashboardMutants() []Mutant {
 			By:     http("TestDeadLettersAreRedrivenAfterADryRun"),
 		},
 		{
+			Breaks: "a redrive that broke off has left some for other reasons",
+			Edits:  []Edit{{dir + "actions.go", "case err != nil:\n\t\t\twhat = \"broken-off\"", "case err != nil:\n\t\t\twhat = \"kept\""}},
+			By:     http("TestRedriveCutShort"),
+		},
+		{
+			Breaks: "what may have been done is said not to have been",
+			Edits:  []Edit{{dir + "actions.go", `case database.Classify(err) == database.Lost:`, `case database.Classify(err) == database.Fault:`}},
+			By:     http("TestWhoChangesSomethingIsToldWhetherItMayHaveBeenDone"),
+		},
+		{
 			Breaks: "a foreign page signs its visitors in",
 			Edits:  []Edit{{dir + "access.go", "func (d *Dashboard) begin(c *fiber.Ctx) error {\n\tif !sameOrigin(c) {", "func (d *Dashboard) begin(c *fiber.Ctx) error {\n\tif false {"}},
 			By:     http("TestTheSessionsCookieIsKeptFromOthers"),

@@ -89,6 +89,24 @@ func kitMutants() []Mutant {
 			Edits: []Edit{{mistakes, `"database": config.Database`, `"database": ""`}},
 		},
 		{
+			Breaks: "a user goes on with the password", By: postgres("TestWhatCannotBeReadIsRefusedWithoutItsPassword"),
+			Edits: []Edit{{mistakes, `"user": config.User`, `"user": ""`}},
+		},
+		{
+			Breaks: "a URL's parameter goes on with the password", By: postgres("TestWhatCannotBeReadIsRefusedWithoutItsPassword"),
+			Edits: []Edit{{address, `if runsOn(key, value, false) {`, `if len(key) == 0 {`}},
+		},
+		{
+			Breaks: "one of a host's addresses is dropped without a word", By: postgres("TestHostAddressesAreNotLookedUp"),
+			Edits: []Edit{{parameters, `if len(hosts) != len(r.addrs) {`, `if len(hosts) > len(r.addrs) {`}},
+		},
+		{
+			Breaks: "a setting with a dot has the brackets that Rails puts around it", By: postgres("TestParametersOfOtherClients"),
+			Edits: []Edit{{parameters, `r.settings[key] = value
+		return nil`, `r.settings["variables["+key+"]"] = value
+		return nil`}},
+		},
+		{
 			Breaks: "a setting goes on with the password", By: postgres("TestWhatCannotBeReadIsRefusedWithoutItsPassword"),
 			Edits: []Edit{{mistakes, `nextPart.MatchString(value) ||`, ``}},
 		},
