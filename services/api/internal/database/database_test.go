@@ -206,7 +206,7 @@ func TestMonitorKnows(t *testing.T) {
 		await.Value(t, "another connection", prepared)
 		awaitState(t, m, true, "")
 		after, _ := m.State()
-		return after.Since == before.Since
+		return after.Since.Equal(before.Since)
 	})
 }
 

@@ -43,12 +43,11 @@ type failures struct {
 func (f *failures) Enabled(context.Context, slog.Level) bool { return true }
 
 func (f *failures) Handle(ctx context.Context, r slog.Record) error {
-	switch {
-	case ctx.Err() != nil: // a connection that is not made any more before it is needed
-	case r.Message == "notifier cannot connect":
-		f.tries.Add(2)
-	default:
+	if ctx.Err() == nil { // otherwise it is a connection that is not made any more before it is needed
 		f.tries.Add(1)
+		if r.Message == "notifier cannot connect" {
+			f.tries.Add(1)
+		}
 	}
 	return nil
 }
