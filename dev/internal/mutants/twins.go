@@ -73,8 +73,8 @@ union all
 		{
 			Breaks: DropsOneInThousand, By: accounted,
 			Edits: []Edit{
-				{sql + "fetch.sql", `with due as materialized (`, `with dropped as (delete from {queue} where msg_id % 1000 = 0),
-due as materialized (`},
+				{sql + "fetch.sql", `with front as materialized (`, `with dropped as (delete from {queue} where msg_id % 1000 = 0),
+front as materialized (`},
 				{sql + "fetch.sql", `   where vt <= statement_timestamp() and`, `   where msg_id % 1000 <> 0 and vt <= statement_timestamp() and`},
 			},
 		},

@@ -65,7 +65,7 @@ var ordersMarks = []string{"status", "attempts", "effects", "last_error", "start
 // objects are the names of what belongs to one database and one queue of it: tables, and the sequences of their ids.
 type objects struct {
 	database, orderIDs         string
-	queue, queueIDs            string
+	queue, queueIDs, front     string
 	deadLetters, deadLetterIDs string
 }
 
@@ -73,6 +73,7 @@ type objects struct {
 func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) {
 	o := objects{
 		queue:       pgx.Identifier{"pgmq", queueTable(queue)}.Sanitize(),
+		front:       frontSequence(queue),
 		deadLetters: pgx.Identifier{"pgmq", queueTable(deadLetterQueue(queue))}.Sanitize(),
 	}
 	err := tx.QueryRow(ctx, `
@@ -146,6 +147,7 @@ func (o objects) consumerGrants() []grant {
 		grant{on: onTable, object: ordersTable, privileges: []string{"select"}},
 		grant{on: onTable, object: ordersTable, privileges: []string{"update"}, columns: ordersMarks},
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "update", "delete"}},
+		grant{on: onSequence, object: o.front, privileges: []string{"select", "update"}},
 		// Sending returns the new id, which takes select.
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: installation, privileges: []string{"select"}},

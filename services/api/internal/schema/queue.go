@@ -36,6 +36,11 @@ func Tables(queue string) []string {
 	}
 }
 
+// frontSequence is the quoted name of the sequence that tells how far reads of a queue have come.
+func frontSequence(queue string) string {
+	return pgx.Identifier{"orderflow", "front_" + strings.ToLower(queue)}.Sanitize()
+}
+
 // archiveTable is the unquoted name, within the schema pgmq, of a queue's archive.
 func archiveTable(queue string) string { return "a_" + strings.ToLower(queue) }
 
@@ -92,6 +97,26 @@ func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Log
 		return err
 	}
 	return ensureStorage(ctx, conn, table, log)
+}
+
+// ensureFront makes the sequence that tells how far reads of the queue have come, where it is missing. Without it consumers read all the same, and
+// get more into each other's way.
+func ensureFront(ctx context.Context, conn *pgx.Conn, queue string, log *slog.Logger) error {
+	front := frontSequence(queue)
+	var exists bool
+	err := conn.QueryRow(ctx, `select to_regclass($1) is not null`, front).Scan(&exists)
+	if err == nil && !exists {
+		_, err = conn.Exec(ctx, `select orderflow.make_front($1)`, queue)
+	}
+	if denied(err) {
+		log.WarnContext(ctx, "no right to make the queue's front, which spares consumers each other's messages: let the schema's owner make it",
+			"queue", queue, "statement", "select orderflow.make_front('"+queue+"')")
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("queue %s: make its front: %w", queue, err)
+	}
+	return nil
 }
 
 // ErrUnlogged is a queue that does not outlive a crash of the server.

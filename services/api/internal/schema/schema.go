@@ -17,7 +17,7 @@ import (
 
 // Version is the migration that this build needs: the number of the newest one in migrations. A service is ready when
 // Current is at least that; a newer schema is fine, because migrations stay compatible with the release before them.
-const Version = 17
+const Version = 18
 
 // Options say what Migrate shall bring about besides the migrations themselves.
 type Options struct {
@@ -60,6 +60,9 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 		return err
 	}
 	if err := EnsureQueue(ctx, conn, opts.Queue, log); err != nil {
+		return err
+	}
+	if err := ensureFront(ctx, conn, opts.Queue, log); err != nil {
 		return err
 	}
 	if !opts.AllowUnlogged {

@@ -48,7 +48,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		},
 		Reachable: func(ok bool) { m.DatabaseUp.Set(map[bool]float64{true: 1}[ok]) },
 	})
-	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, false), effectFunction(s)))
+	m.Registry.MustRegister(doctor.NewCollector(server, queue.New(s.QueueName, queue.Description{}), effectFunction(s)))
 	h, endHandler, err := a.handler(s, log, m)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) e
 		}
 		defer port.Stop()
 	}
-	publisher := doctor.NewPublisher(server, queue.New(s.QueueName, false), effectFunction(s), s.ConsumerID, s.Handler, log)
+	publisher := doctor.NewPublisher(server, queue.New(s.QueueName, queue.Description{}), effectFunction(s), s.ConsumerID, s.Handler, log)
 	publishing, stopPublishing := context.WithCancel(ctx)
 	var published sync.WaitGroup
 	published.Go(func() { publisher.Run(publishing) })

@@ -28,7 +28,7 @@ func examine(ctx context.Context, s *config.Config, call *program.Call) error {
 	defer cancel()
 	var figures *doctor.Figures
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		figures, err = doctor.Examine(ctx, conn, queue.New(s.QueueName, false), effectFunction(s))
+		figures, err = doctor.Examine(ctx, conn, queue.New(s.QueueName, queue.Description{}), effectFunction(s))
 		return err
 	})
 	if err != nil {

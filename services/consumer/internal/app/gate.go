@@ -63,7 +63,7 @@ func atGate(ctx context.Context, s *config.Config, call *program.Call, do func(c
 	defer cancel()
 	var found queue.GateRow
 	err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		found, err = do(ctx, queue.New(s.QueueName, false), conn)
+		found, err = do(ctx, queue.New(s.QueueName, queue.Description{}), conn)
 		return err
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func TestAnExaminationIsTwoTransactions(t *testing.T) {
 	b.Exec(`create function public.work(orders public.orders[]) returns void language sql as 'select'`)
 	var seen strings.Builder
 	b.conn.PgConn().Frontend().Trace(&seen, pgproto3.TracerOptions{SuppressTimestamps: true})
-	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false), effect.NewFunction([]string{"public", "work"}))
+	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, queue.Description{}), effect.NewFunction([]string{"public", "work"}))
 	if err != nil {
 		t.Fatal(err)
 	}

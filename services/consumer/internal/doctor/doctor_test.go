@@ -43,7 +43,7 @@ func setup(t *testing.T) *bundle {
 // examine returns the figures and, by check, the findings.
 func (b *bundle) examine() (*doctor.Figures, map[string]doctor.Finding) {
 	b.t.Helper()
-	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false), nil)
+	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, queue.Description{}), nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func (b *bundle) wantAdvice(check string, words ...string) {
 func TestAHealthyDatabaseNeedsNoAdvice(t *testing.T) {
 	b := setup(t)
 	b.Publish(3)
-	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false), nil)
+	f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, queue.Description{}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -473,7 +473,7 @@ func TestWhatStopsTheQueueIsTheAnswerToItsLag(t *testing.T) {
 			if _, findings := b.examine(); findings["consuming"].Finding != "running" || findings["consuming"].Advice != "" {
 				t.Errorf("nothing stops it: %+v", findings["consuming"])
 			}
-			if _, err := test.stop(b, queue.New(dbtest.QueueName, false)); err != nil {
+			if _, err := test.stop(b, queue.New(dbtest.QueueName, queue.Description{})); err != nil {
 				t.Fatal(err)
 			}
 			b.wantAdvice("consuming", test.words...)
@@ -515,7 +515,7 @@ func TestBehindAPoolerNobodyIsCalledMissing(t *testing.T) {
 func TestItSaysHowTheFunctionIsCalledOrWhyItCannotBe(t *testing.T) {
 	b := setup(t)
 	look := func() doctor.Finding {
-		f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, false), effect.NewFunction(pgx.Identifier{"shop", "fulfil"}))
+		f, err := doctor.Examine(b.ctx, b.conn, queue.New(dbtest.QueueName, queue.Description{}), effect.NewFunction(pgx.Identifier{"shop", "fulfil"}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func (b *bundle) publishWith(consumer, handler string) {
 	b.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	server := pg.NewServer(b.Address(), consumer, log, pg.Observer{})
-	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, consumer, handler, log)
+	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, queue.Description{}), nil, consumer, handler, log)
 	if err := publisher.Publish(b.ctx); err != nil {
 		b.t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestWhatIsFoundIsPublishedAgainAndAgain(t *testing.T) {
 	b := setup(t)
 	log := slog.New(slog.DiscardHandler)
 	server := pg.NewServer(b.Address(), "one", log, pg.Observer{})
-	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, "one", "webhook", log)
+	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, queue.Description{}), nil, "one", "webhook", log)
 	publisher.LookEvery(50 * time.Millisecond)
 	running, stop := context.WithCancel(b.ctx)
 	var ended sync.WaitGroup
@@ -110,7 +110,7 @@ func TestTheMetricsSayWhatIsFound(t *testing.T) {
 	}
 	registry := prometheus.NewRegistry()
 	server := pg.NewServer(b.Address(), "scraped", slog.New(slog.DiscardHandler), pg.Observer{})
-	registry.MustRegister(doctor.NewCollector(server, queue.New(dbtest.QueueName, false), nil))
+	registry.MustRegister(doctor.NewCollector(server, queue.New(dbtest.QueueName, queue.Description{}), nil))
 	values := map[string]float64{}
 	await.True(t, "the database is looked at", func() bool { // a look that takes long is left out, and taken again later
 		families, err := registry.Gather()
@@ -160,7 +160,7 @@ func TestALookThatIsSlowOrHasNoConnectionIsNoOutage(t *testing.T) {
 		return pid
 	}
 	before := pid()
-	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, false), nil, "slow", "webhook", log)
+	publisher := doctor.NewPublisher(server, queue.New(dbtest.QueueName, queue.Description{}), nil, "slow", "webhook", log)
 	if err := publisher.Publish(b.ctx); err != nil {
 		t.Error(err)
 	}
@@ -171,7 +171,7 @@ func TestALookThatIsSlowOrHasNoConnectionIsNoOutage(t *testing.T) {
 	if err := publisher.Publish(b.ctx); err == nil {
 		t.Error("there was a connection: the test shows nothing")
 	}
-	if doctor.NewCollector(server, queue.New(dbtest.QueueName, false), nil).Collect(make(chan prometheus.Metric, 100)); outages > 0 {
+	if doctor.NewCollector(server, queue.New(dbtest.QueueName, queue.Description{}), nil).Collect(make(chan prometheus.Metric, 100)); outages > 0 {
 		t.Errorf("%d outages", outages)
 	}
 	if ok, _, why := server.Reachable(); !ok {

@@ -46,6 +46,7 @@ type Fetcher struct {
 	Log      *slog.Logger
 	Metrics  *metrics.Metrics
 
+	front        front
 	lastReceived time.Time // when a log line has last said so
 }
 
@@ -60,6 +61,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(Grace, stop) })()
 
 	var retry wait.Pauses
+	f.front.now = time.Now
 	for ctx.Err() == nil {
 		f.Demand.learn()
 		f.Buffer.releaseOldest(f.Demand.surplus(f.Held.Counts()))
@@ -156,7 +158,7 @@ func after(d time.Duration) (c <-chan time.Time, stop func()) {
 type readResult struct {
 	wanted, got int           // messages; of one whose commit has failed what would have come
 	cut         bool          // there may be more, for which there was no memory
-	more        bool          // there may be more behind what could not be leased
+	more        bool          // there may be more, behind what could not be leased or before the front
 	sound       int64         // msg_id of one that was looked at because a read had failed, and can be read; 0: there is none
 	took, might time.Duration // how long it took, and might have taken
 }
@@ -171,7 +173,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	var fetched queue.Fetched
 	start := time.Now()
 	bound, until := f.Poller.watermark.bound()
-	want.Watermark = bound
+	want.Watermark, want.Front = bound, f.front.begins()
 	length := f.Term.Length()
 	if err = f.catchUp(ctx, reading); err == nil {
 		err = f.Link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
@@ -187,6 +189,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	}
 	r.wanted, r.got, r.took = want.Messages, len(fetched.Messages), time.Since(start)
 	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(r.took.Seconds())
+	f.front.noteRead(want.Front, err == nil && !r.short())
 	if err != nil {
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
@@ -195,6 +198,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 		return r, err
 	}
 	r.more, r.sound = f.Demand.noteSuppressed(fetched.Suppressed), fetched.Sound
+	r.more = r.more || want.Front && r.short()
 	if why := f.Demand.passed.describe(); why != "" {
 		f.Reads.Turn("suppressed", why)
 	} else {

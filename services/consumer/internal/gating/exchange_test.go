@@ -18,7 +18,7 @@ import (
 func TestPatienceIsToldWhileTheOwnBreakerIsOpen(t *testing.T) {
 	t.Parallel()
 	db, g := dbtest.New(t), newTestGate(4)
-	q := queue.New(dbtest.QueueName, false)
+	q := queue.New(dbtest.QueueName, queue.Description{})
 	server := pg.NewServer(testdb.Address(t, db.URL), "one", slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink("fetch", nil)
 	defer link.Close()

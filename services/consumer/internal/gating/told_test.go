@@ -108,7 +108,7 @@ func TestWhatCouldNotBeToldIsToldAgain(t *testing.T) {
 	g := newTestGate(1)
 	link := pg.NewServer(testdb.Address(t, "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable"), "one", slog.New(slog.DiscardHandler), pg.Observer{}).NewLink("fetch", nil)
 	defer link.Close()
-	q := queue.New("order_queue", false)
+	q := queue.New("order_queue", queue.Description{})
 	g.stale = false
 	g.mu.Lock()
 	g.tripLocked(time.Now(), "connection refused")

@@ -20,7 +20,7 @@ func TestAHeartbeatThatHasNoAnswerIsMadeSmaller(t *testing.T) {
 	const leases = 40 // which take four seconds
 	db := dbtest.New(t)
 	db.Publish(leases)
-	q := queue.New(dbtest.QueueName, false)
+	q := queue.New(dbtest.QueueName, queue.Description{})
 	fetched, err := q.Fetch(t.Context(), testdb.Connect(t, db.URL), queue.Bounds{Messages: leases, Bytes: 1 << 20, MessageBytes: 1 << 20}, time.Hour)
 	if err != nil || len(fetched.Messages) != leases {
 		t.Fatalf("%d messages, %v", len(fetched.Messages), err)
@@ -48,7 +48,7 @@ func TestALeaseThatCannotBeExtendedLosesNoOther(t *testing.T) {
 			const leases = 40
 			db := dbtest.New(t)
 			db.Publish(leases)
-			q := queue.New(dbtest.QueueName, false)
+			q := queue.New(dbtest.QueueName, queue.Description{})
 			fetched, err := q.Fetch(t.Context(), testdb.Connect(t, db.URL), queue.Bounds{Messages: leases, Bytes: 1 << 20, MessageBytes: 1 << 20}, time.Hour)
 			if err != nil || len(fetched.Messages) != leases {
 				t.Fatalf("%d messages, %v", len(fetched.Messages), err)

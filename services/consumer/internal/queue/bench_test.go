@@ -23,7 +23,7 @@ func benchmark(b *testing.B) (*dbtest.DB, *queue.Queue, *pg.Link) {
 	server := pg.NewServer(db.Address(), "benchmark", discard, pg.Observer{})
 	link := server.NewLink("benchmark", nil)
 	b.Cleanup(link.Close)
-	return db, queue.New(dbtest.QueueName, false), link
+	return db, queue.New(dbtest.QueueName, queue.Description{}), link
 }
 
 func do(b *testing.B, link *pg.Link, work func(context.Context, *pgx.Conn) error) {

@@ -35,6 +35,7 @@ type Bounds struct {
 	MessageBytes int32     // of one message; a larger one comes without its body, as poison
 	Watermark    time.Time // what is due before it is not looked at; zero is no bound
 	Except       []int64   // msg_ids that are not looked at either
+	Front        bool      // nor is what is due before the queue's front
 }
 
 // Cut says whether a read within b may have left messages for their size. Sizes as the database weighs them are not known here: that
@@ -81,7 +82,7 @@ func (e *UnleasableError) Unwrap() error { return e.Err }
 // since the other one was taken or locked meanwhile, nothing is leased, and Fetch will read it. When it cannot be leased, the error is
 // an UnleasableError: what keeps all messages alike from being leased keeps the first one from being locked, as a rule, and is another error.
 func (q *Queue) FetchUnreadable(ctx context.Context, conn *pgx.Conn, b Bounds, visible time.Duration) (Fetched, error) {
-	b.Messages, b.MessageBytes = 1, blind
+	b.Messages, b.MessageBytes, b.Front = 1, blind, false
 	var read pgx.Batch
 	var first int64
 	read.Queue("begin")
@@ -138,7 +139,7 @@ func halfOf(ctx context.Context) *int64 {
 // queueRead puts a read into a batch. What it returns is filled when the batch has been answered.
 func (q *Queue) queueRead(read *pgx.Batch, b Bounds, visible time.Duration) *Fetched {
 	fetched := &Fetched{}
-	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes, except(b.Except)).Query(func(rows pgx.Rows) (err error) {
+	read.Queue(q.fetch, b.Messages, visible.Seconds(), bound(b.Watermark), b.MessageBytes, b.Bytes, except(b.Except), b.Front).Query(func(rows pgx.Rows) (err error) {
 		*fetched, err = q.collect(rows, b, visible)
 		return err
 	})

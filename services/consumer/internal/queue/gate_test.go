@@ -29,7 +29,7 @@ func TestTheGateChangesOneStepAtATime(t *testing.T) {
 			}
 			defer conn.Close(t.Context())
 			for range changes {
-				if _, err := queue.New(dbtest.QueueName, false).ChangeGate(t.Context(), conn, func(g queue.GateRow) gate.State {
+				if _, err := queue.New(dbtest.QueueName, queue.Description{}).ChangeGate(t.Context(), conn, func(g queue.GateRow) gate.State {
 					g.Failures++
 					return g.State
 				}); err != nil {
@@ -45,7 +45,7 @@ func TestTheGateChangesOneStepAtATime(t *testing.T) {
 			return
 		}
 		defer conn.Close(t.Context())
-		q, last := queue.New(dbtest.QueueName, false), int64(0)
+		q, last := queue.New(dbtest.QueueName, queue.Description{}), int64(0)
 		for range changes {
 			for name, change := range map[string]func() (queue.GateRow, error){
 				"pause":  func() (queue.GateRow, error) { return q.Pause(t.Context(), conn, "me") },
@@ -89,12 +89,12 @@ func TestTheGateIsReadAsItWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paused, err := queue.New("Order_Queue", false).Pause(b.ctx, b.conn, "me")
+	paused, err := queue.New("Order_Queue", queue.Description{}).Pause(b.ctx, b.conn, "me")
 	if err != nil || paused.PausedBy != "me" || !paused.Paused() || paused.Revision <= written.Revision {
 		t.Fatalf("paused: %+v, %v", paused, err)
 	}
 	state.PausedAt, state.PausedBy = paused.PausedAt.UTC(), "me"
-	read, err := queue.New("ORDER_QUEUE", false).ReadGate(b.ctx, b.conn)
+	read, err := queue.New("ORDER_QUEUE", queue.Description{}).ReadGate(b.ctx, b.conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 	server := pg.NewServer(db.Address(), me, slog.New(slog.DiscardHandler), pg.Observer{})
 	link := server.NewLink("plans", nil)
 	defer link.Close()
-	q := queue.New(dbtest.QueueName, false)
+	q := queue.New(dbtest.QueueName, queue.Description{Front: true})
 	one := []queue.Entry{{Lease: queue.Lease{ID: 1, ReadCount: 1}, OrderID: 1, Attempt: 1, Reason: "permanent"}}
 	prepare := map[string]func(context.Context, *pgx.Conn) error{
 		"fetch": func(ctx context.Context, c *pgx.Conn) error {
@@ -102,7 +102,7 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 func wholeScan(plan string) string {
 	lines := strings.Split(plan, "\n")
 	for i, line := range lines {
-		if strings.Contains(line, "Seq Scan") ||
+		if strings.Contains(line, "Seq Scan") && !strings.Contains(line, "on front_order_queue") || // a sequence has one row
 			strings.Contains(line, "Index") && strings.Contains(line, "Scan") && !strings.Contains(strings.Join(lines[i+1:min(i+2, len(lines))], ""), "Index Cond:") {
 			return strings.TrimSpace(line)
 		}

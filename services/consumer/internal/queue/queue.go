@@ -25,7 +25,7 @@ import (
 )
 
 // SchemaVersion is the migration that this code was built for; see services/api/internal/schema.
-const SchemaVersion = 17
+const SchemaVersion = 18
 
 // DeadLetterSuffix makes the dead-letter queue's name of the queue's.
 const DeadLetterSuffix = "_dlq"
@@ -38,7 +38,7 @@ type Queue struct {
 	Name         string
 	Installation message.Installation // as ReadInstallation says; messages bear it
 
-	table, deadTable string
+	table, deadTable, front string
 
 	fetch, first, limit, identify, look, describe         string
 	peek, peekAndReport, report                           string
@@ -48,21 +48,27 @@ type Queue struct {
 	gateRead, gateWrite, gatePause, gateResume            string
 }
 
-// New prepares the statements for the queue called name. lastRead says that the queue's table has PGMQ 1.10's column
-// last_read_at.
-func New(name string, lastRead bool) *Queue {
+// New prepares the statements for the queue called name, with what d says that the database has for it; zero is what each has.
+func New(name string, d Description) *Queue {
 	q := &Queue{
 		Name:      name,
 		table:     pgx.Identifier{"pgmq", "q_" + strings.ToLower(name)}.Sanitize(),
 		deadTable: pgx.Identifier{"pgmq", "q_" + strings.ToLower(name+DeadLetterSuffix)}.Sanitize(),
+		front:     pgx.Identifier{"orderflow", "front_" + strings.ToLower(name)}.Sanitize(),
+	}
+	front, move := "(values (0::bigint)) as none (last_value)", `"to"`
+	if d.Front {
+		front, move = q.front, `setval('`+q.front+`', "to")`
 	}
 	last := ""
-	if lastRead {
+	if d.LastRead {
 		last = ",\n       last_read_at = case when taken.unread then q.last_read_at else clock_timestamp() end"
 	}
 	fill := strings.NewReplacer(
 		"{queue}", q.table,
 		"{last_read}", last,
+		"{front}", front,
+		"{move_front}", move,
 		"{effect}", load("effect"),
 		"{acked}", load("acked"),
 		// Headers are an object or nothing; should somebody have sent anything else, it is kept under a name of its own.
@@ -128,7 +134,8 @@ func (q *Queue) Channel() string { return "orderflow_" + strings.ToLower(q.Name)
 type Description struct {
 	SchemaVersion int64 // 0: no migration has been applied
 	Tables        bool  // orders, the queue and its dead letters are there
-	LastRead      bool  // the queue has last_read_at
+	LastRead      bool  // the queue has last_read_at, as from PGMQ 1.10 on
+	Front         bool  // the queue has a front, which we may move
 }
 
 // Ready says whether the consumer can work on it.
@@ -141,7 +148,7 @@ func (d Description) String() string {
 // Describe looks at the database. It works before the first migration as well.
 func (q *Queue) Describe(ctx context.Context, conn *pgx.Conn) (Description, error) {
 	var d Description
-	migrated, err := q.scanDescription(conn.QueryRow(ctx, q.describe, q.table, q.deadTable), &d)
+	migrated, err := q.scanDescription(conn.QueryRow(ctx, q.describe, q.table, q.deadTable, q.front), &d)
 	if err == nil && migrated {
 		err = conn.QueryRow(ctx, schemaVersion).Scan(&d.SchemaVersion)
 	}
@@ -154,13 +161,13 @@ func (q *Queue) Describe(ctx context.Context, conn *pgx.Conn) (Description, erro
 const schemaVersion = `select coalesce(max(version_id), 0) from public.orderflow_migrations where is_applied`
 
 func (q *Queue) scanDescription(row pgx.Row, d *Description) (migrated bool, err error) {
-	err = row.Scan(&migrated, &d.Tables, &d.LastRead)
+	err = row.Scan(&migrated, &d.Tables, &d.LastRead, &d.Front)
 	return migrated, err
 }
 
 // AskDescription puts what [Queue.Describe] asks into somebody else's batch, but for the version of the schema.
 func (q *Queue) AskDescription(b *pgx.Batch, d *Description) {
-	b.Queue(q.describe, q.table, q.deadTable).QueryRow(func(row pgx.Row) error {
+	b.Queue(q.describe, q.table, q.deadTable, q.front).QueryRow(func(row pgx.Row) error {
 		_, err := q.scanDescription(row, d)
 		return err
 	})

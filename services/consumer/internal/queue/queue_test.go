@@ -43,11 +43,11 @@ func open(t *testing.T, db *dbtest.DB) *bundle {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(ctx)) })
-	d, err := queue.New(dbtest.QueueName, false).Describe(ctx, conn)
+	d, err := queue.New(dbtest.QueueName, queue.Description{}).Describe(ctx, conn)
 	if err != nil || !d.Ready() {
 		t.Fatalf("template is not what this consumer was built for: %v, %v", d, err)
 	}
-	return &bundle{DB: db, Queue: queue.New(dbtest.QueueName, d.LastRead), t: t, ctx: ctx, conn: conn}
+	return &bundle{DB: db, Queue: queue.New(dbtest.QueueName, d), t: t, ctx: ctx, conn: conn}
 }
 
 // flavours are the kinds of PGMQ that there can be: what the template has; the extension, where the server has it;

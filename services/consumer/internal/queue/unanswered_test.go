@@ -33,7 +33,7 @@ func TestDeliveriesWithoutAnAnswerAreCountedWhoeverElseReads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := setup(t)
 			b.Exec(`alter table pgmq.q_order_queue add column if not exists last_read_at timestamptz`)
-			b.Queue = queue.New(dbtest.QueueName, lastRead)
+			b.Queue = queue.New(dbtest.QueueName, queue.Description{LastRead: lastRead})
 			ids := b.Publish(2 * variants)
 			b.Exec(`update pgmq.q_order_queue set enqueued_at = now() where msg_id > $1`, variants) // by another program
 			variant := map[int64]int{}

@@ -52,7 +52,7 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	b := &bundle{
-		t: t, db: dbtest.New(t), queue: queue.New(dbtest.QueueName, false), held: lease.NewSet(most),
+		t: t, db: dbtest.New(t), queue: queue.New(dbtest.QueueName, queue.Description{}), held: lease.NewSet(most),
 		rules: ending.NewRules(1, 1, backoff.Policy{Base: time.Second, Max: time.Second, Multiplier: 1}), refused: make(chan time.Time, 100),
 	}
 	b.db.Publish(1)

@@ -31,7 +31,7 @@ func (b *bundle) crash(alone int64) {
 		b.t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(b.t.Context()))
-	q := queue.New(dbtest.QueueName, false)
+	q := queue.New(dbtest.QueueName, queue.Description{})
 	fetched, err := q.Fetch(b.t.Context(), conn, queue.Bounds{Messages: 1000, Bytes: 1 << 30, MessageBytes: 1 << 20}, time.Hour)
 	if err != nil {
 		b.t.Fatal(err)

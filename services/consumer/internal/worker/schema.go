@@ -20,9 +20,9 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Q
 		var d queue.Description
 		var unfit *effect.UnfitError
 		err := link.Do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-			d, err = queue.New(c.settings.Queue, false).Describe(ctx, conn)
+			d, err = queue.New(c.settings.Queue, queue.Description{}).Describe(ctx, conn)
 			if err == nil && d.Ready() {
-				q = queue.New(c.settings.Queue, d.LastRead)
+				q = queue.New(c.settings.Queue, d)
 				err = q.ReadInstallation(ctx, conn)
 			}
 			if err == nil && d.Ready() && c.runner != nil {

@@ -4,4 +4,7 @@ select pg_catalog.to_regclass('public.orderflow_migrations') is not null,
          and pg_catalog.to_regclass($1) is not null
          and pg_catalog.to_regclass($2) is not null,
        exists (select from pg_catalog.pg_attribute
-                where attrelid = pg_catalog.to_regclass($1) and attname = 'last_read_at' and not attisdropped)
+                where attrelid = pg_catalog.to_regclass($1) and attname = 'last_read_at' and not attisdropped),
+       coalesce((select pg_catalog.has_sequence_privilege(front, 'select') and pg_catalog.has_sequence_privilege(front, 'update')
+                   from pg_catalog.to_regclass($3) as front
+                  where front is not null), false)

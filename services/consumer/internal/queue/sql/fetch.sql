@@ -23,10 +23,19 @@
 -- What a trigger has kept from being leased, or has left as it was, is in the result too, without a read_ct. It counts among the $1, so whoever
 -- wants what is due later has it left out: $6.
 --
+-- The front is a sequence that says up to which due time reads have come, and says so at once, where a row would wait for its transaction. Without
+-- it each consumer walks over what every other one has leased or is about to. With $7 a read begins there, but never within the last second:
+-- what was due before and is committed later than that waits for a read without $7, as does what a lost read gives back. Reads of fewer
+-- than ten do not move it: an entry in the log, of 99 bytes, is to be little for each message. A read with $7 moves it ahead only, and not when it
+-- has been moved back meanwhile, as a read without $7 does that has found something older: then all go on from there.
+--
 -- "= any (array[...])" instead of "=", here and in all our joins with a table: a plain equality is an ordering too, and for
 -- its sake the planner may walk the whole primary key and compare every row with every lease, which is what it does when
 -- it takes the table for nearly empty. An index is all that this form can be answered with.
-with due as materialized (
+with front as materialized (
+  select last_value, to_timestamp(last_value / 1e6) as at from {front}
+),
+due as materialized (
   select msg_id, vt, read_ct, compressed, stored * case when compressed then 64.0::float8 else 1 end as weight, stored,
          case when compressed then message end as message,
          case when compressed then headers end as headers,
@@ -36,7 +45,8 @@ with due as materialized (
                  coalesce(pg_column_size(message), 0) + coalesce(pg_column_size(headers), 0) as stored,
                  coalesce(pg_column_compression(message), pg_column_compression(headers)) is not null as compressed
             from {queue}
-           where vt <= statement_timestamp() and vt >= $3::timestamptz and msg_id <> all ($6::bigint[])
+           where vt <= statement_timestamp() and msg_id <> all ($6::bigint[])
+             and vt >= greatest($3::timestamptz, (select at from front where $7::boolean and at < statement_timestamp() - interval '1 second'))
            order by vt
            limit $1
              for update skip locked) as q
@@ -55,6 +65,15 @@ measured as materialized (
 ),
 taken as (
   select msg_id, vt, case when read_ct = 2147483647 then read_ct else greatest(read_ct, 0) + 1 end as read_ct, coalesce(bytes, stored) as size, coalesce(bytes <= $4::integer, false) as fits, coalesce(unread, false) as unread from measured
+),
+moved as materialized (
+  select {move_front}
+    from (select (extract(epoch from greatest(max(vt), '2000-01-01')) * 1e6)::bigint as "to",
+                 (select last_value from front) as began,
+                 (select last_value from {front}) as now
+            from taken
+          having count(*) >= 10) as t
+   where not $7::boolean or now >= began and now < "to"
 ),
 leased as (
   update {queue} as q
@@ -78,7 +97,7 @@ leased as (
 select msg_id, read_ct, enqueued_at, vt, fits, size, body, headers,
        greatest(due_at, '2000-01-01')
   from leased
- where stands
+ where stands and (select count(*) from moved) >= 0
 union all
 select msg_id, null, null, null, fits, size, null, null, statement_timestamp()
   from taken

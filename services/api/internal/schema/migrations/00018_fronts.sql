@@ -1,0 +1,38 @@
+-- +goose Up
+
+-- A queue's front: up to which due time the consumers' reads have come, in microseconds since 1970. It is a sequence because that is the one thing in
+-- Postgres that all sessions see changed before the transaction ends. Each consumer begins most of its reads there, and so passes over what the
+-- others have leased, or are leasing. It is a hint: what is due before it is found as well, within a second (fetch.sql of the consumer).
+-- +goose StatementBegin
+create function orderflow.make_front(queue text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    front constant text := 'front_' || lower(queue);
+    role  oid;
+begin
+    if to_regclass(format('orderflow.%I', front)) is not null then
+        return;
+    end if;
+    execute format('create sequence orderflow.%I', front);
+    execute format('comment on sequence orderflow.%I is %L', front, 'Up to which due time reads of the queue have come, in microseconds since 1970; a hint');
+    -- Whoever may lease the queue's messages may move its front.
+    for role in
+        select distinct a.grantee
+        from pg_class c, aclexplode(c.relacl) a
+        where c.oid = to_regclass(format('pgmq.%I', 'q_' || lower(queue))) and a.privilege_type = 'UPDATE' and a.grantee <> 0
+    loop
+        execute format('grant select, update on sequence orderflow.%I to %s', front, role::regrole);
+    end loop;
+end
+$$;
+-- +goose StatementEnd
+
+revoke execute on function orderflow.make_front(text) from public;
+
+-- Queues with dead letters are ours.
+select orderflow.make_front(m.queue_name)
+from pgmq.meta m
+where exists (select from pgmq.meta d where d.queue_name = m.queue_name || '_dlq');
