@@ -56,9 +56,11 @@ func New(name string, d Description) *Queue {
 		deadTable: pgx.Identifier{"pgmq", "q_" + strings.ToLower(name+DeadLetterSuffix)}.Sanitize(),
 		front:     pgx.Identifier{"orderflow", "front_" + strings.ToLower(name)}.Sanitize(),
 	}
-	front, move := "(values (0::bigint)) as none (last_value)", `"to"`
+	front, move := "(values (0::bigint)) as none (last_value)", "0"
 	if d.Front {
-		front, move = q.front, `setval('`+q.front+`', "to")`
+		front = q.front
+		move = "orderflow.move_front('" + q.front + "', (select last_value from front), " +
+			"(extract(epoch from greatest(max(vt), '2000-01-01')) * 1e6)::bigint, not $7::boolean)"
 	}
 	last := ""
 	if d.LastRead {

@@ -32,6 +32,27 @@ $$;
 
 revoke execute on function orderflow.make_front(text) from public;
 
+-- Moves a front to where a read has come to that began with it at began. One that began at the beginning of the queue moves it in any case: back, too,
+-- where it has found something older. The others move it ahead only, and not when it has been moved back meanwhile: from there all are to go on.
+-- The rights are the caller's.
+-- +goose StatementBegin
+create function orderflow.move_front(front regclass, began bigint, reached bigint, from_the_beginning boolean)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    current bigint;
+begin
+    execute format('select s.last_value from %s s', front) into current;
+    if from_the_beginning or current >= began and current < reached then
+        return setval(front, reached);
+    end if;
+    return current;
+end
+$$;
+-- +goose StatementEnd
+
 -- Queues with dead letters are ours.
 select orderflow.make_front(m.queue_name)
 from pgmq.meta m
