@@ -23,8 +23,15 @@ import (
 	"orderflow.example/services/api/internal/schema"
 )
 
-// ownConnections are those that are not the pool's: monitor, writer and notifier have one each.
-const ownConnections = 3
+// ownConnections are those that are not the pool's: monitor, writer, notifier and, where there are enough for the pool as well, the second
+// writer have one each.
+func ownConnections(all int) (own int, secondWriter bool) {
+	const fewest, enough = 3, 6
+	if all < enough {
+		return fewest, false
+	}
+	return fewest + 1, true
+}
 
 // viewersShare is the part of the connections that the dashboard's viewers may have: a quarter. Theirs are not closed for others.
 const viewersShare = 4
@@ -41,7 +48,7 @@ type parts struct {
 	notifier *notify.Notifier
 	tracer   *tracing.Tracer
 	durable  *durability.Checker
-	writer   *orders.Writer
+	writer   *orders.Writers
 	watcher  *queue.Watcher
 	keeper   *housekeeping.Keeper
 	screen   *dashboard.Dashboard // nil: off
@@ -54,7 +61,8 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*parts
 	tokens.warn(ctx)
 	counters := metrics.New(version)
 	monitor := database.NewMonitor(cfg.Database, cfg.RequestTimeout, prepare(cfg, log), log)
-	pool, err := database.NewPool(context.Background(), cfg.Database, cfg.DBMaxConns-ownConnections,
+	own, secondWriter := ownConnections(cfg.DBMaxConns)
+	pool, err := database.NewPool(context.Background(), cfg.Database, cfg.DBMaxConns-own,
 		database.Timeouts(cfg.RequestTimeout*4/5).With(database.Session{"plan_cache_mode": "force_custom_plan"}))
 	if err != nil {
 		return nil, err
@@ -67,7 +75,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*parts
 		return nil, err
 	}
 	durable := durability.New(durability.Options{Tables: schema.Tables(cfg.QueueName), Strict: cfg.Durability == "strict", Log: log})
-	writer := orders.NewWriter(orders.WriterConfig{
+	writer := orders.NewWriters(orders.WriterConfig{
 		Database: cfg.Database,
 		Route:    cfg.DatabaseURL.Route(),
 		Queue:    cfg.QueueName,
@@ -81,7 +89,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger) (*parts
 
 		Replicating: database.Replicating(pool),
 		Durability:  durable,
-	}, monitor)
+	}, secondWriter, monitor)
 	messages := queue.New(pool, cfg.QueueName)
 	watcher := queue.NewWatcher(messages)
 	keeper := housekeeping.New(pool, housekeeping.Options{

@@ -143,7 +143,7 @@ func summarize(ctx context.Context, server *httpapi.Server, log *slog.Logger) {
 }
 
 // readiness is the probe's answer in detail, for the second port.
-func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders.Writer, durable *durability.Checker) (ok bool, details any) {
+func readiness(server *httpapi.Server, monitor *database.Monitor, writer *orders.Writers, durable *durability.Checker) (ok bool, details any) {
 	state, _ := monitor.State()
 	reason := server.NotReady()
 	var risks []string

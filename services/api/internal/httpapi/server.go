@@ -30,7 +30,7 @@ import (
 	"orderflow.example/services/api/internal/queue"
 )
 
-// Writer writes orders; see [orders.Writer].
+// Writer writes orders; see [orders.Writers].
 type Writer interface {
 	Write(orders.Request) (orders.Result, error)
 	NotReady() string

@@ -22,7 +22,7 @@ const idle = 500 * time.Millisecond
 // that would leave the order's fate in doubt; found out before, it costs a new connection and nothing else.
 func (w *Writer) ensureConnection(state database.State) error {
 	switch {
-	case w.conn == nil, w.Queued() == 0:
+	case w.conn == nil, w.load() == 0:
 	case state.LeadsElsewhere(w.conn.Conn):
 		w.cfg.Log.Debug("writer's connection leads to another server than the database's")
 		w.disconnect()
@@ -84,6 +84,7 @@ func (w *Writer) connect() error {
 		return unavailable(err)
 	}
 	w.conn, w.used = conn, time.Now()
+	w.connected.Store(true)
 	return nil
 }
 
@@ -91,6 +92,7 @@ func (w *Writer) disconnect() {
 	if w.conn != nil {
 		database.Discard(w.conn.Conn)
 		w.conn = nil
+		w.connected.Store(false)
 	}
 }
 

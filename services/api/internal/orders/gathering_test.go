@@ -67,7 +67,7 @@ func TestATransactionHasAtMostSoManyOrdersOrOneRequestThatIsLarger(t *testing.T)
 		}
 	}
 	var got [][]int
-	for w.requests() > 0 {
+	for len(w.waiting) > 0 {
 		var sizes []int
 		for _, u := range w.take(nil) {
 			sizes = append(sizes, len(u.Orders))

@@ -38,7 +38,11 @@ func (w *Writer) noteFailure(what string, err error) {
 	}
 	reason := database.Reason(err)
 	if before := w.failing.Swap(&reason); before == nil || *before != reason {
-		w.cfg.Log.Warn("orders cannot be written; retrying", "reason", reason, "error", err)
+		what = "orders cannot be written; retrying"
+		if w.spare {
+			what = "the second writer, for large requests, cannot write; retrying, and the first one has its work"
+		}
+		w.cfg.Log.Warn(what, "reason", reason, "error", err)
 	}
 }
 
@@ -46,7 +50,7 @@ func (w *Writer) noteFailure(what string, err error) {
 func (w *Writer) recovered() {
 	w.failures = 0
 	if w.failing.Swap(nil) != nil {
-		w.cfg.Log.Info("orders can be written again")
+		w.cfg.Log.Info(map[bool]string{false: "orders can be written again", true: "the second writer can write again"}[w.spare])
 	}
 }
 

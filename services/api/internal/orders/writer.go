@@ -62,15 +62,18 @@ type WriterConfig struct {
 // commit), so a lone request waits for nobody and a crowd costs hardly more commits than a few. Under load a transaction also waits a
 // moment for more requests before it begins; see gather.
 //
-// One goroutine ([Writer.Run]) owns the connection. Two or three would be slower: they would share the same disk's
-// flushes and split the batches.
+// One goroutine ([Writer.Run]) owns the connection. For small requests two or three would be slower: they would share the same disk's
+// flushes and split the batches. [Writers] has a second one for large ones.
 type Writer struct {
 	cfg     WriterConfig
 	monitor Monitor
+	room    *room // of all writers
+	spare   bool  // another one can write when this one cannot
 
 	mu       sync.Mutex
 	waiting  []*unit
 	queued   int // orders in waiting
+	taken    int // orders in the transaction
 	expected int // requests that have to wait before the writer is woken; see gather
 	closed   bool
 	wake     chan struct{}
@@ -78,6 +81,7 @@ type Writer struct {
 	failing     atomic.Pointer[string] // why the latest statements failed; nil: they did not
 	admitOne    atomic.Bool            // one request may come in all the same
 	replicating atomic.Bool            // the latest statement that took long waited for a standby
+	connected   atomic.Bool            // conn is there
 
 	// Of Run's goroutine.
 	conn     *publisher
@@ -90,7 +94,7 @@ type Writer struct {
 
 // NewWriter makes a writer; nothing is written until [Writer.Run].
 func NewWriter(cfg WriterConfig, monitor Monitor) *Writer {
-	return &Writer{cfg: cfg, monitor: monitor, wake: make(chan struct{}, 1)}
+	return &Writer{cfg: cfg, monitor: monitor, room: &room{most: cfg.MaxQueue}, wake: make(chan struct{}, 1)}
 }
 
 // Write writes a request and returns when its transaction has committed, or with an error when the writer's timeout has
@@ -135,26 +139,37 @@ func (w *Writer) enqueue(u *unit) error {
 	switch {
 	case w.closed:
 		return ErrClosed
-	case w.queued > 0 && w.queued+len(u.Orders) > w.cfg.MaxQueue:
+	case !w.room.enter(len(u.Orders)):
 		return ErrOverloaded
 	}
 	w.waiting = append(w.waiting, u)
 	w.queued += len(u.Orders)
 	if w.gathered(w.expected) {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		w.awaken()
 	}
 	return nil
 }
 
-// Queued is the number of orders that wait for their transaction.
-func (w *Writer) Queued() int {
+// awaken has Run look at what there is to do.
+func (w *Writer) awaken() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it has been told already
+	}
+}
+
+// Queued is the number of orders that wait for their transaction, those of other writers in the same room included.
+func (w *Writer) Queued() int { return w.room.inside() }
+
+// load is the number of orders that wait or are being written.
+func (w *Writer) load() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.queued
+	return w.queued + w.taken
 }
+
+// writes says whether the writer has a connection, and has not failed to write on it.
+func (w *Writer) writes() bool { return w.connected.Load() && w.failing.Load() == nil }
 
 // Run writes until ctx ends; then it refuses what comes, writes what is waiting, and returns.
 func (w *Writer) Run(ctx context.Context) {
@@ -169,7 +184,7 @@ func (w *Writer) Run(ctx context.Context) {
 			if batch = w.take(batch[:0]); len(batch) > 0 {
 				w.pace.begin(time.Now(), len(batch))
 				w.commit(batch)
-				w.pace.end(w.requests())
+				w.pace.end(w.committed())
 				clear(batch)
 				continue
 			}
@@ -252,21 +267,24 @@ func (w *Writer) take(batch []*unit) []*unit {
 		}
 		n++
 		w.queued -= len(u.Orders)
+		w.room.leave(len(u.Orders))
 		if u.take() {
 			orders += len(u.Orders)
 			batch = append(batch, u)
 		}
 	}
+	w.taken = orders
 	rest := copy(w.waiting, w.waiting[n:])
 	clear(w.waiting[rest:])
 	w.waiting = w.waiting[:rest]
 	return batch
 }
 
-// requests is the number of requests that wait for their transaction.
-func (w *Writer) requests() int {
+// committed notes that what was taken is written, and returns the number of requests that wait.
+func (w *Writer) committed() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.taken = 0
 	return len(w.waiting)
 }
 

@@ -1,0 +1,201 @@
+package orders_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"orderflow.example/kit/await"
+	"orderflow.example/kit/testdb"
+	"orderflow.example/services/api/internal/orders"
+)
+
+const batch = 100 // orders in a large request
+
+// writers are two writers on a database of their own, of which the first is busy with a single order.
+type writers struct {
+	*orders.Writers
+	*bench  // for looking
+	dials   atomic.Int64
+	dialled chan struct{} // something after each connection, as long as there is room
+	release func()
+	busy    sync.WaitGroup
+}
+
+// newWriters starts them. connections is how many connections can be made; 0: any number.
+func newWriters(t *testing.T, connections int64, change func(*orders.WriterConfig)) *writers {
+	t.Helper()
+	url := testdb.New(t)
+	w := &writers{bench: &bench{url: url, db: testdb.Connect(t, url), observed: &observed{}, monitor: &monitor{never: make(chan struct{})}}, dialled: make(chan struct{}, 100)}
+	cfg := testdb.Config(t, url, time.Minute)
+	dial := cfg.DialFunc
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		n := w.dials.Add(1)
+		select {
+		case w.dialled <- struct{}{}:
+		default:
+		}
+		if connections > 0 && n > connections {
+			return nil, errors.New("no more connections")
+		}
+		return dial(ctx, network, address)
+	}
+	wc := orders.WriterConfig{
+		Database: cfg, Queue: "order_queue", MaxBatch: 256, MaxQueue: 4096, Timeout: time.Minute,
+		OnCommit: func() {}, Observer: w.observed, Log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&wc)
+	}
+	w.Writers = orders.NewWriters(wc, true, w.monitor)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Writers.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+	})
+	w.release = w.hold(t)
+	w.write(t, 1, "")
+	await.True(t, "the first writer to be busy", func() bool { return w.waiting(t) == 1 })
+	return w
+}
+
+// write writes a request that is to succeed, without waiting for it, and returns a channel with what comes of it.
+func (w *writers) write(t *testing.T, n int, key string) <-chan orders.Result {
+	t.Helper()
+	req := orders.Request{Key: key, Batch: n > 1, Traceparent: traceparent}
+	for i := range n {
+		req.Orders = append(req.Orders, order(i))
+	}
+	results := make(chan orders.Result, 1)
+	w.busy.Go(func() {
+		result, err := w.Writers.Write(req)
+		if err != nil {
+			t.Errorf("%d orders: %v", n, err)
+		}
+		results <- result
+	})
+	return results
+}
+
+// connectSecond has the second writer connect: a large request that comes while the first writer is busy is its reason to, and waits for the
+// first one.
+func (w *writers) connectSecond(t *testing.T) {
+	t.Helper()
+	w.write(t, batch, "")
+	await.True(t, "the request to wait for the first writer", func() bool { return w.Writers.Queued() == batch })
+	await.True(t, "the second writer to be able to write", func() bool { return orders.SecondWrites(w.Writers) })
+	if n := w.waiting(t); n != 1 {
+		t.Fatalf("%d transactions are under way", n)
+	}
+}
+
+func TestALargeRequestNeedNotWaitForTheFirstWriter(t *testing.T) {
+	t.Parallel()
+	w := newWriters(t, 0, nil)
+	w.connectSecond(t)
+	w.write(t, batch, "")
+	await.True(t, "the second writer to have a transaction", func() bool { return w.waiting(t) == 2 })
+	w.write(t, 1, "") // small ones have the first writer, however much waits for it
+	await.True(t, "the small one to wait for the first writer", func() bool { return w.Writers.Queued() == batch+1 })
+	w.release()
+	w.busy.Wait()
+	w.check(t, 2*batch+2)
+	if n := w.dials.Load(); n != 2 {
+		t.Errorf("%d connections were made, want 2", n)
+	}
+}
+
+func TestWithoutLargeRequestsThereIsOneWriter(t *testing.T) {
+	t.Parallel()
+	w := newWriters(t, 0, nil)
+	for range 50 {
+		w.write(t, 2, "")
+	}
+	await.True(t, "all to wait for the first writer", func() bool { return w.Writers.Queued() == 100 })
+	w.release()
+	w.busy.Wait()
+	w.write(t, batch, "") // nor does a large one need a second one while nobody else is there
+	w.busy.Wait()
+	w.check(t, 101+batch)
+	if n := w.dials.Load(); n != 1 {
+		t.Errorf("%d connections were made, want 1", n)
+	}
+}
+
+func TestTheFirstWriterDoesTheWorkOfASecondOneThatCannotConnect(t *testing.T) {
+	t.Parallel()
+	w := newWriters(t, 1, nil)
+	w.write(t, batch, "")
+	for range 4 { // the first writer's, and as many failures of the second's as have it refused
+		await.Value(t, "the second writer to try", w.dialled)
+	}
+	for range 3 {
+		w.write(t, batch, "")
+	}
+	await.True(t, "all to wait for the first writer", func() bool { return w.Writers.Queued() == 4*batch })
+	if reason := w.Writers.NotReady(); reason != "" {
+		t.Errorf("not ready: %s", reason)
+	}
+	w.release()
+	w.busy.Wait()
+	w.check(t, 4*batch+1)
+}
+
+// A client that asks again while its first request is under way may have one with each writer.
+func TestOneKeyWithBothWritersIsWrittenOnce(t *testing.T) {
+	t.Parallel()
+	w := newWriters(t, 0, nil)
+	w.connectSecond(t)
+	first := w.write(t, batch, "once")
+	await.True(t, "the second writer to have it", func() bool { return w.waiting(t) == 2 })
+	// For the first writer to have less to do, what waits for it would have to go; for the second one to have more, it gets another.
+	w.write(t, batch, "")
+	await.True(t, "another to wait for the second writer", func() bool { return w.Writers.Queued() == 2*batch })
+	again := w.write(t, batch, "once")
+	await.True(t, "it to wait for the first writer", func() bool { return w.Writers.Queued() == 3*batch })
+	w.release()
+	w.busy.Wait()
+	a, b := await.Value(t, "the first result", first), await.Value(t, "the second", again)
+	if a.Replayed == b.Replayed {
+		t.Errorf("replayed: %t and %t", a.Replayed, b.Replayed)
+	}
+	ids := func(r orders.Result) (ids []int64) {
+		for _, o := range r.Orders {
+			ids = append(ids, o.ID)
+		}
+		return ids
+	}
+	if fmt.Sprint(ids(a)) != fmt.Sprint(ids(b)) || len(a.Orders) != batch {
+		t.Errorf("two answers:\n%v\n%v", ids(a), ids(b))
+	}
+	w.check(t, 1+3*batch)
+}
+
+func TestBothWritersTogetherLetSoManyOrdersWait(t *testing.T) {
+	t.Parallel()
+	w := newWriters(t, 0, func(c *orders.WriterConfig) { c.MaxQueue = 2*batch + batch/2 })
+	w.connectSecond(t)
+	w.write(t, batch, "")
+	await.True(t, "the second writer to have a transaction", func() bool { return w.waiting(t) == 2 })
+	w.write(t, batch, "")
+	await.True(t, "two to wait", func() bool { return w.Writers.Queued() == 2*batch })
+	for range 2 { // whichever of the writers it would go to
+		if _, err := w.Writers.Write(orders.Request{Orders: make([]orders.Draft, batch), Batch: true}); !errors.Is(err, orders.ErrOverloaded) {
+			t.Errorf("got %v", err)
+		}
+	}
+	w.release()
+	w.busy.Wait()
+	w.check(t, 1+3*batch)
+}
