@@ -6,6 +6,22 @@ func apiMutants() []Mutant {
 	writer := func(test string) Test { return goTest(api, "./internal/orders", test) }
 	return []Mutant{
 		{
+			Breaks: "large requests wait for the first writer", By: writer("TestALargeRequestNeedNotWaitForTheFirstWriter"),
+			Edits: []Edit{{dir + "writers.go", `w.second == nil || orders < largeFrom`, `w.second == nil || orders < 1<<30`}},
+		},
+		{
+			Breaks: "small requests go by the second writer", By: writer("TestWithoutLargeRequestsThereIsOneWriter"),
+			Edits: []Edit{{dir + "writers.go", `const largeFrom = 64`, `const largeFrom = 2`}},
+		},
+		{
+			Breaks: "requests wait for a second writer that cannot write", By: writer("TestTheFirstWriterDoesTheWorkOfASecondOneThatCannotConnect"),
+			Edits: []Edit{{dir + "writers.go", `if !w.second.writes() {`, `if false {`}},
+		},
+		{
+			Breaks: "each writer has room of its own", By: writer("TestBothWritersTogetherLetSoManyOrdersWait"),
+			Edits: []Edit{{dir + "writers.go", `w.second.spare, w.second.room = true, w.first.room`, `w.second.spare = true`}},
+		},
+		{
 			Breaks: "a client that is alone waits for company", By: writer("TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast"),
 			Edits: []Edit{{dir + "writer.go", `min(p.clients, gatherOrders)`, `gatherOrders`}},
 		},

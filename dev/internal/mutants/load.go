@@ -5,7 +5,63 @@ func loadMutants() []Mutant {
 	const file = consumer + "/internal/fetch/demand.go"
 	fetch := func(name string) Test { return goTest(consumer, "./internal/fetch", name) }
 	worker := func(name string) Test { return goTest(consumer, "./internal/worker", name) }
+	queue := func(name string) Test { return goTest(consumer, "./internal/queue", name) }
+	schema := func(name string) Test { return goTest(api, "./internal/schema", name) }
+	const (
+		front  = consumer + "/internal/fetch/front.go"
+		sql    = consumer + "/internal/queue/sql/"
+		fronts = api + "/internal/schema/migrations/00018_fronts.sql"
+	)
 	return []Mutant{
+		{
+			Breaks: "reads begin at the front for ever while they are full", By: fetch("TestReadsBeginAtTheFrontForASecondWhileTheyAreFull"),
+			Edits: []Edit{{front, `	case !there:
+`, `	default:
+`}},
+		},
+		{
+			Breaks: "a read that was not full leaves what is before the front", By: fetch("TestReadsBeginAtTheFrontForASecondWhileTheyAreFull"), Quick: true,
+			Edits: []Edit{{front, `	case !full:
+		f.until = time.Time{}
+`, `	case !full:
+`}},
+		},
+		{
+			Breaks: "a read at the front looks at what is before it", By: queue("TestAReadAtTheFrontPassesOverWhatIsBefore"),
+			Edits: []Edit{{sql + "fetch.sql", `where $7::boolean and at <`, `where false and $7::boolean and at <`}},
+		},
+		{
+			Breaks: "the front is believed to the last moment", By: queue("TestTheFrontIsNotBelievedWithinTheLastSecond"), Quick: true,
+			Edits: []Edit{{sql + "fetch.sql", ` and at < statement_timestamp() - interval '1 second'`, ``}},
+		},
+		{
+			Breaks: "a read of one message moves the front", By: queue("TestAReadAtTheFrontPassesOverWhatIsBefore"),
+			Edits: []Edit{{sql + "fetch.sql", `having count(*) >= 10`, `having count(*) >= 1`}},
+		},
+		{
+			Breaks: "messages due since ever make reads fail", By: queue("TestMessagesDueSinceEverMoveTheFrontToo"),
+			Edits: []Edit{{consumer + "/internal/queue/queue.go", `greatest(max(vt), '2000-01-01')`, `max(vt)`}},
+		},
+		{
+			Breaks: "a queue without a front is not read", By: queue("TestAQueueWithoutAFrontIsRead"),
+			Edits: []Edit{{consumer + "/internal/queue/queue.go", `	if d.Front {`, `	if d.Front || true {`}},
+		},
+		{
+			Breaks: "a front that may not be moved is", By: queue("TestAFrontIsUsedOnlyWithTheRightTo"),
+			Edits: []Edit{{sql + "describe.sql", ` and pg_catalog.has_sequence_privilege(front, 'update')`, ``}},
+		},
+		{
+			Breaks: "a read at the front moves it over what another one has found before it", By: schema("TestAFrontMovesAheadAndNotOverOneThatWasMovedBack"),
+			Edits: []Edit{{fronts, `current >= began and current < reached`, `current < reached`}},
+		},
+		{
+			Breaks: "a read at the front moves it back", By: schema("TestAFrontMovesAheadAndNotOverOneThatWasMovedBack"),
+			Edits: []Edit{{fronts, `current >= began and current < reached`, `current >= began`}},
+		},
+		{
+			Breaks: "a front is for no role that leases already", By: schema("TestAFrontIsForThoseWhoLease"),
+			Edits: []Edit{{fronts, `a.privilege_type = 'UPDATE'`, `a.privilege_type = 'TRUNCATE'`}},
+		},
 		{
 			Breaks: "a delivery that has ended is handed back as well", By: fetch("TestWhatNoWorkerTakesIsHandedBack"),
 			Edits: []Edit{{consumer + "/internal/fetch/buffer.go", `if b.held.Decide(d, lease.Leaving) {`, `if b.held.Decide(d, lease.Leaving) || true {`}},

@@ -42,7 +42,7 @@ type Config struct {
 	WriteBatch int    `envconfig:"WRITE_BATCH" default:"256" desc:"orders committed together at most"`
 	WriteQueue int    `envconfig:"WRITE_QUEUE" default:"4096" desc:"orders that may wait for their commit; beyond that requests are answered 503"`
 	Durability string `envconfig:"DURABILITY" default:"warn" desc:"what to do when a crash or a failover would lose accepted orders (fsync off, standbys that no commit waits for, unlogged tables): warn in the log and metrics, or strict: refuse orders, with 503, until that is mended"`
-	DBMaxConns int    `envconfig:"DB_MAX_CONNS" default:"10" desc:"connections to PostgreSQL, the notifier's, the monitor's and the writers' included: two of these from 6 connections on, of which the second is for large batches"`
+	DBMaxConns int    `envconfig:"DB_MAX_CONNS" default:"10" desc:"connections to PostgreSQL, those of the notifier, the monitor and the writers included; from 6 on there is a second writer, for large batches"`
 
 	OrderRetention      time.Duration `envconfig:"ORDER_RETENTION" default:"0s" desc:"how long a completed order is kept after its completion, with its idempotency key (720h is 30 days); after that it is deleted, and its key means a new order; 0s: for ever"`
 	DeadLetterRetention time.Duration `envconfig:"DEAD_LETTER_RETENTION" default:"0s" desc:"how long a dead letter is kept, with its order, if that is dead; 0s: for ever"`

@@ -58,11 +58,15 @@ func TestAReadAtTheFrontPassesOverWhatIsBefore(t *testing.T) {
 	if got := b.ids(10, true); len(got) != 10 || got[0] != 11 {
 		t.Fatalf("read %v, want 11 to 20", got)
 	}
+	at := b.front()
 	if got := b.ids(1, false); len(got) != 1 || got[0] != 3 {
 		t.Fatalf("read %v, want what is before the front", got)
 	}
+	if now := b.front(); !now.Equal(at) {
+		t.Fatalf("the front has gone from %s to %s, for one message", at, now)
+	}
 	if got := b.ids(10, true); len(got) != 10 || got[0] != 21 {
-		t.Fatalf("read %v, want 21 to 30: a read of one does not move the front", got)
+		t.Fatalf("read %v, want 21 to 30", got)
 	}
 	// One from the beginning that has found more moves it back, and all go on from there.
 	b.Exec(`update pgmq.q_order_queue set vt = now() - interval '2 hours' + msg_id * interval '1 second' where msg_id <= 15`)
