@@ -81,7 +81,7 @@ func dataAlone(ctx context.Context, t *testing.T, server *postgres.Server) func(
 	}
 	runAll(ctx, t, server,
 		[]string{"psql", "--dbname=beside", "--command=truncate orderflow.installation, pgmq.meta"},
-		[]string{"psql", "--dbname=beside", `--command=\! pg_restore --list dump | grep -vE ' public orderflow_migrations| orderflow (order_scan|retention) ' > list`},
+		[]string{"psql", "--dbname=beside", `--command=\! pg_restore --list dump | grep -vE ' public orderflow_migrations| orderflow (order_scan|retention|front_[^ ]*) ' > list`},
 		[]string{"pg_restore", "--exit-on-error", "--data-only", "--use-list=list", "--dbname=beside", "dump"},
 	)
 	return func() { takeItsPlace(ctx, t, server) }

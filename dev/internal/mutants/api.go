@@ -7,7 +7,7 @@ func apiMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "large requests wait for the first writer", By: writer("TestALargeRequestNeedNotWaitForTheFirstWriter"),
-			Edits: []Edit{{dir + "writers.go", `w.second == nil || orders < largeFrom`, `w.second == nil || orders < 1<<30`}},
+			Edits: []Edit{{dir + "writers.go", `const largeFrom = 64`, `const largeFrom = 1 << 30`}},
 		},
 		{
 			Breaks: "small requests go by the second writer", By: writer("TestWithoutLargeRequestsThereIsOneWriter"),
@@ -15,11 +15,30 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "requests wait for a second writer that cannot write", By: writer("TestTheFirstWriterDoesTheWorkOfASecondOneThatCannotConnect"),
-			Edits: []Edit{{dir + "writers.go", `if !w.second.writes() {`, `if false {`}},
+			Edits: []Edit{{dir + "writers.go", `case !w.second.writes():`, `case false:`}, {dir + "writer.go", `case w.spare && !w.connected.Load():`, `case false:`}},
+		},
+		{
+			Breaks: "what the second writer cannot write is not written", By: writer("TestTheFirstWriterWritesWhatTheSecondOneCannot"),
+			Edits: []Edit{{dir + "writers.go", `writer == w.second && errors.Is`, `false && errors.Is`}},
+		},
+		{
+			Breaks: "requests with one key go by both writers", By: writer("TestOneKeyHasOneWriter"),
+			Edits: []Edit{{dir + "writers.go", `	if k == nil {`, `	if k == nil || true {`}},
+		},
+		{
+			Breaks: "keys are kept after their requests", By: writer("TestOneKeyHasOneWriter"),
+			Edits: []Edit{{dir + "writers.go", `k.requests == 0 {`, `k.requests < 0 {`}},
+		},
+		{
+			Breaks: "a second writer that is not wanted connects when it is to end", By: writer("TestWithoutLargeRequestsThereIsOneWriter"),
+			Edits: []Edit{{dir + "writers.go", `			case <-ctx.Done():
+`, `			case <-ctx.Done():
+				w.second.Run(ctx)
+`}},
 		},
 		{
 			Breaks: "each writer has room of its own", By: writer("TestBothWritersTogetherLetSoManyOrdersWait"),
-			Edits: []Edit{{dir + "writers.go", `w.second.spare, w.second.room = true, w.first.room`, `w.second.spare = true`}},
+			Edits: []Edit{{dir + "writers.go", `w.second.spare, w.second.room, w.second.latest = true, w.first.room, w.first.latest`, `w.second.spare = true`}},
 		},
 		{
 			Breaks: "a client that is alone waits for company", By: writer("TestTransactionsWaitForCompanyOnlyWhereRequestsComeFast"),
@@ -199,7 +218,7 @@ func apiMutants() []Mutant {
 		},
 		{
 			Breaks: "a rehearsal is of no order that was written", By: writer("TestARehearsalIsOfTheOrderThatWasWrittenLast"),
-			Edits: []Edit{{dir + "commit.go", `			w.latest = &u.Orders[0]
+			Edits: []Edit{{dir + "commit.go", `			w.latest.Store(&u.Orders[0])
 `, ``}},
 		},
 		{

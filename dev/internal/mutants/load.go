@@ -15,9 +15,7 @@ func loadMutants() []Mutant {
 	return []Mutant{
 		{
 			Breaks: "reads begin at the front for ever while they are full", By: fetch("TestReadsBeginAtTheFrontForASecondWhileTheyAreFull"),
-			Edits: []Edit{{front, `	case !there:
-`, `	default:
-`}},
+			Edits: []Edit{{front, `b.Watermark.IsZero() && !b.Front && b.Messages`, `b.Watermark.IsZero() && b.Messages`}},
 		},
 		{
 			Breaks: "a read that was not full leaves what is before the front", By: fetch("TestReadsBeginAtTheFrontForASecondWhileTheyAreFull"), Quick: true,
@@ -25,6 +23,26 @@ func loadMutants() []Mutant {
 		f.until = time.Time{}
 `, `	case !full:
 `}},
+		},
+		{
+			Breaks: "reads at the watermark are taken for some from the beginning", By: fetch("TestTheFrontAndTheWatermarkDoNotTakeEachOthersReadsForWholeOnes"),
+			Edits: []Edit{{front, `b.Watermark.IsZero() && !b.Front && b.Messages`, `!b.Front && b.Messages`}},
+		},
+		{
+			Breaks: "reads at the front are taken for looks at all of it", By: fetch("TestTheFrontAndTheWatermarkDoNotTakeEachOthersReadsForWholeOnes"),
+			Edits: []Edit{{consumer + "/internal/fetch/fetcher.go", `	if !want.Front { // what`, `	if want.Front || true { // what`}},
+		},
+		{
+			Breaks: "small reads begin at the front", By: fetch("TestSmallReadsBeginAtTheBeginning"),
+			Edits: []Edit{{front, `return messages >= queue.MovesFront && f.now`, `return messages > 0 && f.now`}},
+		},
+		{
+			Breaks: "small reads stand for large ones from the beginning", By: fetch("TestSmallReadsBeginAtTheBeginning"),
+			Edits: []Edit{{front, `!b.Front && b.Messages >= queue.MovesFront:`, `!b.Front:`}},
+		},
+		{
+			Breaks: "a read at a watermark moves the front back", By: queue("TestAReadFromAWatermarkMovesTheFrontAheadOnly"),
+			Edits: []Edit{{consumer + "/internal/queue/queue.go", ` and $3::timestamptz = '-infinity')`, `)`}},
 		},
 		{
 			Breaks: "a read at the front looks at what is before it", By: queue("TestAReadAtTheFrontPassesOverWhatIsBefore"),
@@ -36,7 +54,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "a read of one message moves the front", By: queue("TestAReadAtTheFrontPassesOverWhatIsBefore"),
-			Edits: []Edit{{sql + "fetch.sql", `having count(*) >= 10`, `having count(*) >= 1`}},
+			Edits: []Edit{{sql + "fetch.sql", `having count(*) >= {moves_front}`, `having count(*) >= 1`}},
 		},
 		{
 			Breaks: "messages due since ever make reads fail", By: queue("TestMessagesDueSinceEverMoveTheFrontToo"),

@@ -187,7 +187,7 @@ func (w *Writer) answerWritten(units []*unit, outcomes []outcome, took time.Dura
 			u.answer(Result{}, o.err)
 		case o.fresh:
 			u.stored = o.orders
-			w.latest = &u.Orders[0]
+			w.latest.Store(&u.Orders[0])
 			u.answer(Result{Orders: o.orders}, nil)
 		case o.partial:
 			// Fewer or more than was asked for stand there: another batch. What exactly is not known.

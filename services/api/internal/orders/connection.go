@@ -90,9 +90,9 @@ func (w *Writer) connect() error {
 
 func (w *Writer) disconnect() {
 	if w.conn != nil {
+		w.connected.Store(false)
 		database.Discard(w.conn.Conn)
 		w.conn = nil
-		w.connected.Store(false)
 	}
 }
 

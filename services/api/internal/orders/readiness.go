@@ -40,7 +40,7 @@ func (w *Writer) noteFailure(what string, err error) {
 	if before := w.failing.Swap(&reason); before == nil || *before != reason {
 		what = "orders cannot be written; retrying"
 		if w.spare {
-			what = "the second writer, for large requests, cannot write; retrying, and the first one has its work"
+			what = "the second writer cannot write; retrying, and large requests go by the first one"
 		}
 		w.cfg.Log.Warn(what, "reason", reason, "error", err)
 	}
@@ -63,8 +63,9 @@ func (w *Writer) rehearse() error {
 			return err
 		}
 	}
-	trials := []*Draft{w.latest, {CustomerName: "rehearsal", ProductName: "rehearsal", Quantity: 1}}
-	if w.latest == nil {
+	latest := w.latest.Load()
+	trials := []*Draft{latest, {CustomerName: "rehearsal", ProductName: "rehearsal", Quantity: 1}}
+	if latest == nil {
 		trials = trials[1:]
 	}
 	var first error

@@ -10,12 +10,15 @@ type room struct {
 
 // enter lets a request in, unless others wait and there would be too many. A single one may be larger than the room.
 func (r *room) enter(orders int) bool {
-	n := int(r.orders.Add(int64(orders)))
-	if n > r.most && n > orders {
-		r.leave(orders)
-		return false
+	for {
+		inside := r.orders.Load()
+		if inside > 0 && inside+int64(orders) > int64(r.most) {
+			return false
+		}
+		if r.orders.CompareAndSwap(inside, inside+int64(orders)) {
+			return true
+		}
 	}
-	return true
 }
 
 func (r *room) leave(orders int) { r.orders.Add(int64(-orders)) }

@@ -67,8 +67,9 @@ type WriterConfig struct {
 type Writer struct {
 	cfg     WriterConfig
 	monitor Monitor
-	room    *room // of all writers
-	spare   bool  // another one can write when this one cannot
+	room    *room                  // of all writers
+	latest  *atomic.Pointer[Draft] // order that was written by any of them; nil: none
+	spare   bool                   // another one writes when this one cannot
 
 	mu       sync.Mutex
 	waiting  []*unit
@@ -87,14 +88,13 @@ type Writer struct {
 	conn     *publisher
 	used     time.Time // when conn last was
 	pace     pace
-	latest   *Draft // order that was written; nil: none
-	failures int    // in a row: of connections, statements and rehearsals, other than for an order's own fault
+	failures int // in a row: of connections, statements and rehearsals, other than for an order's own fault
 	warned   time.Time
 }
 
 // NewWriter makes a writer; nothing is written until [Writer.Run].
 func NewWriter(cfg WriterConfig, monitor Monitor) *Writer {
-	return &Writer{cfg: cfg, monitor: monitor, room: &room{most: cfg.MaxQueue}, wake: make(chan struct{}, 1)}
+	return &Writer{cfg: cfg, monitor: monitor, room: &room{most: cfg.MaxQueue}, latest: new(atomic.Pointer[Draft]), wake: make(chan struct{}, 1)}
 }
 
 // Write writes a request and returns when its transaction has committed, or with an error when the writer's timeout has
@@ -139,6 +139,8 @@ func (w *Writer) enqueue(u *unit) error {
 	switch {
 	case w.closed:
 		return ErrClosed
+	case w.spare && !w.connected.Load():
+		return ErrUnavailable
 	case !w.room.enter(len(u.Orders)):
 		return ErrOverloaded
 	}
@@ -176,6 +178,9 @@ func (w *Writer) Run(ctx context.Context) {
 	defer w.disconnect()
 	var batch []*unit
 	pauses := wait.Pauses{First: 20 * time.Millisecond, Longest: 500 * time.Millisecond}
+	if w.spare {
+		pauses.Longest = spareRetry
+	}
 	for {
 		state, changed := w.monitor.State()
 		unusable := w.ensureConnection(state)
@@ -194,11 +199,15 @@ func (w *Writer) Run(ctx context.Context) {
 			}
 		}
 		var retry <-chan time.Time
+		wake := w.wake
 		switch {
 		case unusable == nil:
 			pauses.Reset()
 		case state.Up:
 			retry = time.After(pauses.Next())
+			if w.spare { // nobody waits for it
+				wake = nil
+			}
 			fallthrough
 		default: // the database is away: its return is a change of state
 			w.refuseWaiting(unusable)
@@ -207,7 +216,7 @@ func (w *Writer) Run(ctx context.Context) {
 			return
 		}
 		select {
-		case <-w.wake:
+		case <-wake:
 		case <-changed:
 		case <-retry:
 		case <-ctx.Done():
@@ -215,6 +224,9 @@ func (w *Writer) Run(ctx context.Context) {
 		}
 	}
 }
+
+// spareRetry is how often a spare writer that cannot write tries again, at least.
+const spareRetry = 5 * time.Second
 
 // gather waits until more requests have joined those that wait, where pace says that this is worth it.
 func (w *Writer) gather(ctx context.Context) {

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
@@ -21,33 +22,40 @@ const batch = 100 // orders in a large request
 // writers are two writers on a database of their own, of which the first is busy with a single order.
 type writers struct {
 	*orders.Writers
-	*bench  // for looking
-	dials   atomic.Int64
-	dialled chan struct{} // something after each connection, as long as there is room
+	*bench                // for looking
+	made    atomic.Int64  // connections
+	tried   chan struct{} // something for each connection that was made or refused, as long as there is room
 	release func()
+	end     func() // ends the writers
 	busy    sync.WaitGroup
 }
 
-// newWriters starts them. connections is how many connections can be made; 0: any number.
+// newWriters starts them. connections is how many connections there can be; 0: any number.
 func newWriters(t *testing.T, connections int64, change func(*orders.WriterConfig)) *writers {
 	t.Helper()
 	url := testdb.New(t)
-	w := &writers{bench: &bench{url: url, db: testdb.Connect(t, url), observed: &observed{}, monitor: &monitor{never: make(chan struct{})}}, dialled: make(chan struct{}, 100)}
+	w := &writers{
+		bench: &bench{url: url, db: testdb.Connect(t, url), observed: &observed{}, monitor: &monitor{never: make(chan struct{})}},
+		tried: make(chan struct{}, 100),
+	}
 	cfg := testdb.Config(t, url, time.Minute)
-	dial := cfg.DialFunc
-	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		n := w.dials.Add(1)
+	prepare := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		n := w.made.Add(1)
 		select {
-		case w.dialled <- struct{}{}:
+		case w.tried <- struct{}{}:
 		default:
 		}
-		if connections > 0 && n > connections {
-			return nil, errors.New("no more connections")
+		switch {
+		case connections > 0 && n > connections:
+			return errors.New("no more connections")
+		case prepare != nil:
+			return prepare(ctx, conn)
 		}
-		return dial(ctx, network, address)
+		return nil
 	}
 	wc := orders.WriterConfig{
-		Database: cfg, Queue: "order_queue", MaxBatch: 256, MaxQueue: 4096, Timeout: time.Minute,
+		Database: cfg, Queue: "order_queue", MaxBatch: 256, MaxQueue: 4096, Timeout: time.Hour, // a part of it is how long a lock is waited for
 		OnCommit: func() {}, Observer: w.observed, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -60,10 +68,11 @@ func newWriters(t *testing.T, connections int64, change func(*orders.WriterConfi
 		defer close(ended)
 		w.Writers.Run(ctx)
 	}()
-	t.Cleanup(func() {
+	w.end = func() {
 		stop()
 		<-ended
-	})
+	}
+	t.Cleanup(w.end)
 	w.release = w.hold(t)
 	w.write(t, 1, "")
 	await.True(t, "the first writer to be busy", func() bool { return w.waiting(t) == 1 })
@@ -111,7 +120,7 @@ func TestALargeRequestNeedNotWaitForTheFirstWriter(t *testing.T) {
 	w.release()
 	w.busy.Wait()
 	w.check(t, 2*batch+2)
-	if n := w.dials.Load(); n != 2 {
+	if n := w.made.Load(); n != 2 {
 		t.Errorf("%d connections were made, want 2", n)
 	}
 }
@@ -125,10 +134,12 @@ func TestWithoutLargeRequestsThereIsOneWriter(t *testing.T) {
 	await.True(t, "all to wait for the first writer", func() bool { return w.Writers.Queued() == 100 })
 	w.release()
 	w.busy.Wait()
+	await.True(t, "the first writer to have nothing to do", func() bool { first, _ := orders.Loads(w.Writers); return first == 0 })
 	w.write(t, batch, "") // nor does a large one need a second one while nobody else is there
 	w.busy.Wait()
 	w.check(t, 101+batch)
-	if n := w.dials.Load(); n != 1 {
+	w.end()
+	if n := w.made.Load(); n != 1 {
 		t.Errorf("%d connections were made, want 1", n)
 	}
 }
@@ -138,7 +149,7 @@ func TestTheFirstWriterDoesTheWorkOfASecondOneThatCannotConnect(t *testing.T) {
 	w := newWriters(t, 1, nil)
 	w.write(t, batch, "")
 	for range 4 { // the first writer's, and as many failures of the second's as have it refused
-		await.Value(t, "the second writer to try", w.dialled)
+		await.Value(t, "the second writer to try", w.tried)
 	}
 	for range 3 {
 		w.write(t, batch, "")
@@ -152,22 +163,22 @@ func TestTheFirstWriterDoesTheWorkOfASecondOneThatCannotConnect(t *testing.T) {
 	w.check(t, 4*batch+1)
 }
 
-// A client that asks again while its first request is under way may have one with each writer.
-func TestOneKeyWithBothWritersIsWrittenOnce(t *testing.T) {
+// A client asks again while its first request is under way. With a writer each, one transaction would wait for the other, and with it all orders
+// that are in it.
+func TestOneKeyHasOneWriter(t *testing.T) {
 	t.Parallel()
 	w := newWriters(t, 0, nil)
 	w.connectSecond(t)
 	first := w.write(t, batch, "once")
 	await.True(t, "the second writer to have it", func() bool { return w.waiting(t) == 2 })
-	// For the first writer to have less to do, what waits for it would have to go; for the second one to have more, it gets another.
 	w.write(t, batch, "")
-	await.True(t, "another to wait for the second writer", func() bool { return w.Writers.Queued() == 2*batch })
+	await.True(t, "the second writer to have more to do than the first", func() bool { _, n := orders.Loads(w.Writers); return n == 2*batch })
 	again := w.write(t, batch, "once")
-	await.True(t, "it to wait for the first writer", func() bool { return w.Writers.Queued() == 3*batch })
+	await.True(t, "it to wait for the second writer all the same", func() bool { _, n := orders.Loads(w.Writers); return n == 3*batch })
 	w.release()
 	w.busy.Wait()
 	a, b := await.Value(t, "the first result", first), await.Value(t, "the second", again)
-	if a.Replayed == b.Replayed {
+	if a.Replayed || !b.Replayed {
 		t.Errorf("replayed: %t and %t", a.Replayed, b.Replayed)
 	}
 	ids := func(r orders.Result) (ids []int64) {
@@ -180,21 +191,54 @@ func TestOneKeyWithBothWritersIsWrittenOnce(t *testing.T) {
 		t.Errorf("two answers:\n%v\n%v", ids(a), ids(b))
 	}
 	w.check(t, 1+3*batch)
+	if n := orders.Keyed(w.Writers); n != 0 {
+		t.Errorf("%d keys are still kept", n)
+	}
+}
+
+// What waits for the second writer when its connection is lost and cannot be made again, the first one writes.
+func TestTheFirstWriterWritesWhatTheSecondOneCannot(t *testing.T) {
+	t.Parallel()
+	w := newWriters(t, 2, nil)
+	w.connectSecond(t)
+	lost := make(chan error, 1)
+	w.busy.Go(func() {
+		_, err := w.Writers.Write(orders.Request{Orders: make([]orders.Draft, batch), Batch: true})
+		lost <- err
+	})
+	await.True(t, "the second writer to have a transaction", func() bool { return w.waiting(t) == 2 })
+	w.write(t, batch, "")
+	await.True(t, "another to wait for it", func() bool { _, n := orders.Loads(w.Writers); return n == 2*batch })
+	if _, err := w.db.Exec(t.Context(), `
+		select pg_terminate_backend(pid) from pg_stat_activity
+		where datname = current_database() and wait_event_type = 'Lock' order by backend_start desc limit 1`); err != nil {
+		t.Fatal(err)
+	}
+	if err := await.Value(t, "what was under way", lost); !errors.Is(err, orders.ErrUnknownOutcome) {
+		t.Errorf("what was under way: %v", err)
+	}
+	await.True(t, "the other to wait for the first writer", func() bool { first, _ := orders.Loads(w.Writers); return first == 1+2*batch })
+	w.release()
+	w.busy.Wait()
+	w.check(t, 1+2*batch)
 }
 
 func TestBothWritersTogetherLetSoManyOrdersWait(t *testing.T) {
 	t.Parallel()
 	w := newWriters(t, 0, func(c *orders.WriterConfig) { c.MaxQueue = 2*batch + batch/2 })
 	w.connectSecond(t)
+	tooMany := func(whose string) {
+		t.Helper()
+		if _, err := w.Writers.Write(orders.Request{Orders: make([]orders.Draft, 2*batch), Batch: true}); !errors.Is(err, orders.ErrOverloaded) {
+			t.Errorf("%s: got %v", whose, err)
+		}
+	}
+	tooMany("the second writer's, for whom nothing waits")
 	w.write(t, batch, "")
 	await.True(t, "the second writer to have a transaction", func() bool { return w.waiting(t) == 2 })
 	w.write(t, batch, "")
-	await.True(t, "two to wait", func() bool { return w.Writers.Queued() == 2*batch })
-	for range 2 { // whichever of the writers it would go to
-		if _, err := w.Writers.Write(orders.Request{Orders: make([]orders.Draft, batch), Batch: true}); !errors.Is(err, orders.ErrOverloaded) {
-			t.Errorf("got %v", err)
-		}
-	}
+	await.True(t, "another to wait for it", func() bool { _, n := orders.Loads(w.Writers); return n == 2*batch })
+	tooMany("the first writer's")
 	w.release()
 	w.busy.Wait()
 	w.check(t, 1+3*batch)

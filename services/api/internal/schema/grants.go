@@ -56,6 +56,7 @@ const (
 	lookForStranded    = "orderflow.look_for_stranded(text, integer)"
 	requeue            = "orderflow.requeue(text, bigint[], timestamptz)"
 	expireOrders       = "orderflow.expire_orders(text, timestamptz, integer, interval)"
+	moveFront          = "orderflow.move_front(regclass, bigint, bigint, boolean)"
 	expireDeadLetters  = "orderflow.expire_dead_letters(text, timestamptz, integer, interval)"
 )
 
@@ -65,7 +66,8 @@ var ordersMarks = []string{"status", "attempts", "effects", "last_error", "start
 // objects are the names of what belongs to one database and one queue of it: tables, and the sequences of their ids.
 type objects struct {
 	database, orderIDs         string
-	queue, queueIDs, front     string
+	queue, queueIDs            string
+	front                      string // empty: there is none
 	deadLetters, deadLetterIDs string
 }
 
@@ -73,7 +75,6 @@ type objects struct {
 func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) {
 	o := objects{
 		queue:       pgx.Identifier{"pgmq", queueTable(queue)}.Sanitize(),
-		front:       frontSequence(queue),
 		deadLetters: pgx.Identifier{"pgmq", queueTable(deadLetterQueue(queue))}.Sanitize(),
 	}
 	err := tx.QueryRow(ctx, `
@@ -81,9 +82,10 @@ func readObjects(ctx context.Context, tx pgx.Tx, queue string) (objects, error) 
 			current_database(),
 			pg_get_serial_sequence($1, 'id'),
 			pg_get_serial_sequence($2, 'msg_id'),
-			pg_get_serial_sequence($3, 'msg_id')`,
-		ordersTable, o.queue, o.deadLetters,
-	).Scan(&o.database, &o.orderIDs, &o.queueIDs, &o.deadLetterIDs)
+			pg_get_serial_sequence($3, 'msg_id'),
+			case when to_regclass($4) is not null then $4 else '' end`,
+		ordersTable, o.queue, o.deadLetters, frontSequence(queue),
+	).Scan(&o.database, &o.orderIDs, &o.queueIDs, &o.deadLetterIDs, &o.front)
 	if err != nil {
 		return objects{}, fmt.Errorf("look for what the roles need: %w", err)
 	}
@@ -143,11 +145,16 @@ func (o objects) apiGrants() []grant {
 
 // consumerGrants: the consumer leases, delays and deletes messages, buries dead ones, and marks orders.
 func (o objects) consumerGrants() []grant {
-	return append(o.everyone(),
+	all := o.everyone()
+	if o.front != "" {
+		all = append(all,
+			grant{on: onSequence, object: o.front, privileges: []string{"select", "update"}},
+			grant{on: onFunction, object: moveFront, privileges: []string{"execute"}})
+	}
+	return append(all,
 		grant{on: onTable, object: ordersTable, privileges: []string{"select"}},
 		grant{on: onTable, object: ordersTable, privileges: []string{"update"}, columns: ordersMarks},
 		grant{on: onTable, object: o.queue, privileges: []string{"select", "update", "delete"}},
-		grant{on: onSequence, object: o.front, privileges: []string{"select", "update"}},
 		// Sending returns the new id, which takes select.
 		grant{on: onTable, object: o.deadLetters, privileges: []string{"select", "insert"}},
 		grant{on: onTable, object: installation, privileges: []string{"select"}},

@@ -99,14 +99,17 @@ func ensureQueue(ctx context.Context, conn *pgx.Conn, name string, log *slog.Log
 	return ensureStorage(ctx, conn, table, log)
 }
 
-// ensureFront makes the sequence that tells how far reads of the queue have come, where it is missing. Without it consumers read all the same, and
-// get more into each other's way.
+// ensureFront makes the sequence that tells how far reads of the queue have come, where it is missing, and gives it to those who lease. Without it
+// consumers read all the same, and get more into each other's way.
 func ensureFront(ctx context.Context, conn *pgx.Conn, queue string, log *slog.Logger) error {
 	front := frontSequence(queue)
 	var exists bool
 	err := conn.QueryRow(ctx, `select to_regclass($1) is not null`, front).Scan(&exists)
-	if err == nil && !exists {
+	if err == nil {
 		_, err = conn.Exec(ctx, `select orderflow.make_front($1)`, queue)
+	}
+	if denied(err) && exists { // who may not make it may start all the same
+		return nil
 	}
 	if denied(err) {
 		log.WarnContext(ctx, "no right to make the queue's front, which spares consumers each other's messages: let the schema's owner make it",

@@ -113,6 +113,7 @@ const (
 	search        = `select orderflow.look_for_stranded('jobs', 1)`
 	stranded      = `select orderflow.without_message('jobs', '{1}')`
 	strandedByID  = `select orderflow.without_message_by_id('jobs', '{1}')`
+	moveFront     = `select orderflow.move_front('orderflow.front_jobs', 0, 1, true)`
 	requeue       = `select orderflow.requeue('jobs', '{1}', clock_timestamp())`
 )
 
@@ -125,7 +126,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 		holders, metrics, metricsAll, version, fakeVersion, createQueue, dropQueue, createTable, dropOrders, listen, notify,
 		saysHowItIs, readProcesses, fakeProcess, dropProcess, writeSample, readSamples, countOrders, writeFindings, readFindings,
 		readGate, openBreaker, deleteGate, pauseQueue, resumeQueue, readHistory, forgeHistory, noteHistory,
-		expireOrders, expireDead, readRetention, search, stranded, strandedByID, requeue,
+		expireOrders, expireDead, readRetention, search, stranded, strandedByID, requeue, moveFront,
 	}
 	everyone := []string{readOrders, readGate, peek, readDead, metrics, metricsAll, version, listen, notify}
 
@@ -139,7 +140,7 @@ func TestEachRoleCanDoJustItsPart(t *testing.T) {
 				saysHowItIs, readProcesses, dropProcess, writeSample, readSamples, countOrders, readFindings, readHistory, countsOrders, drawOrderID, insertOrder, send, sendBatch, redrive, removeDead, pauseQueue, resumeQueue,
 				expireOrders, expireDead, readRetention, search, stranded, strandedByID, requeue,
 			}},
-			{roles.Consumer, []string{countsOrders, saysHowItIs, writeFindings, readFindings, noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders}},
+			{roles.Consumer, []string{countsOrders, saysHowItIs, writeFindings, readFindings, noteHistory, openBreaker, pauseQueue, resumeQueue, markOrder, read, setVT, nack, ack, bury, holders, moveFront}},
 			{roles.Metrics, []string{readProcesses, readSamples, readFindings, readHistory, countsOrders, holders}},
 		} {
 			conn := connect(t, db.as(part.role.Name, password))

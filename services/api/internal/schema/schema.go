@@ -59,10 +59,10 @@ func Migrate(ctx context.Context, cfg *pgx.ConnConfig, opts Options, log *slog.L
 	if err := upgradePGMQ(ctx, conn, log); err != nil {
 		return err
 	}
-	if err := EnsureQueue(ctx, conn, opts.Queue, log); err != nil {
+	if err := ensureFront(ctx, conn, opts.Queue, log); err != nil { // before the queue: consumers begin as soon as that is there
 		return err
 	}
-	if err := ensureFront(ctx, conn, opts.Queue, log); err != nil {
+	if err := EnsureQueue(ctx, conn, opts.Queue, log); err != nil {
 		return err
 	}
 	if !opts.AllowUnlogged {

@@ -172,8 +172,7 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	defer f.Progress.End()
 	var fetched queue.Fetched
 	start := time.Now()
-	bound, until := f.Poller.watermark.bound()
-	want.Watermark, want.Front = bound, f.front.begins()
+	until := f.begin(&want)
 	length := f.Term.Length()
 	if err = f.catchUp(ctx, reading); err == nil {
 		err = f.Link.Do(reading, func(limited context.Context, conn *pgx.Conn) (err error) {
@@ -189,8 +188,8 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	}
 	r.wanted, r.got, r.took = want.Messages, len(fetched.Messages), time.Since(start)
 	f.Metrics.StatementSeconds.WithLabelValues("fetch").Observe(r.took.Seconds())
-	f.front.noteRead(want.Front, err == nil && !r.short())
 	if err != nil {
+		f.front.noteRead(want, false)
 		// Whether the leases are ours is not known, and so nobody may work on these messages. Handing them back
 		// frees them when they are, and does nothing when they are not.
 		f.doubt(fetched.Messages, start, length)
@@ -207,8 +206,8 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	if len(fetched.Messages) > 0 {
 		f.Term.Note(r.took)
 	}
-	f.Poller.watermark.looked(bound, r.took, len(fetched.Messages), fetched.Last)
-	if !bound.IsZero() {
+	f.began(want, r, fetched.Last)
+	if !want.Watermark.IsZero() {
 		f.Poller.RetryIn(time.Until(until)) // what is due below the watermark
 	}
 	f.Metrics.FetchBatch.Observe(float64(len(fetched.Messages)))
@@ -222,6 +221,22 @@ func (f *Fetcher) read(ctx, reading context.Context, want queue.Bounds, p gating
 	}
 	r.cut = fetched.Cut(want)
 	return r, nil
+}
+
+// begin says where a read begins: at the watermark, at the queue's front or, mostly, at the beginning. For the first of these until is when the
+// beginning has to be looked at again.
+func (f *Fetcher) begin(want *queue.Bounds) (until time.Time) {
+	want.Watermark, until = f.Poller.watermark.bound()
+	want.Front = want.Watermark.IsZero() && f.front.begins(want.Messages)
+	return until
+}
+
+// began notes how a read went that began so. last is the due time of the last message that it brought.
+func (f *Fetcher) began(want queue.Bounds, r readResult, last time.Time) {
+	f.front.noteRead(want, !r.short())
+	if !want.Front { // what one at the front costs says nothing of the beginning
+		f.Poller.watermark.looked(want.Watermark, r.took, r.got, last)
+	}
 }
 
 // catchUp has the results of an outage written first, when the database is back.

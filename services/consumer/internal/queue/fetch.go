@@ -35,8 +35,12 @@ type Bounds struct {
 	MessageBytes int32     // of one message; a larger one comes without its body, as poison
 	Watermark    time.Time // what is due before it is not looked at; zero is no bound
 	Except       []int64   // msg_ids that are not looked at either
-	Front        bool      // nor is what is due before the queue's front
+	Front        bool      // nor is what is due before the queue's front, unless that is within the last second
 }
+
+// MovesFront is how many messages a read has to bring to move the queue's front: an entry in the server's log, of 99 bytes, is to be little for
+// each of them.
+const MovesFront = 10
 
 // Cut says whether a read within b may have left messages for their size. Sizes as the database weighs them are not known here: that
 // of a compressed one is 64 times what it takes (see fetch.sql), so this says so from a 128th of b's bytes on.

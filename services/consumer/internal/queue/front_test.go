@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -105,8 +106,16 @@ func TestTheFrontMovesBeforeTheReadIsCommitted(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `lock table public.orders in access exclusive mode`); err != nil {
 		t.Fatal(err)
 	}
-	read := make(chan []int64, 1)
-	go func() { read <- b.ids(10, false) }()
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	type result struct {
+		n   int
+		err error
+	}
+	read := make(chan result, 1)
+	go func() {
+		got, err := b.Fetch(b.ctx, b.conn, bounds(10), time.Hour)
+		read <- result{len(got.Messages), err}
+	}()
 	third := open(t, b.DB)
 	await.True(t, "the read waits for the orders", func() bool {
 		return dbtest.One[int](third.DB, `select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`) == 1
@@ -117,8 +126,8 @@ func TestTheFrontMovesBeforeTheReadIsCommitted(t *testing.T) {
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := await.Value(t, "the read", read); len(got) != 10 {
-		t.Errorf("read %v", got)
+	if got := await.Value(t, "the read", read); got.n != 10 || got.err != nil {
+		t.Errorf("read %+v", got)
 	}
 }
 
@@ -178,5 +187,20 @@ func TestAFrontIsUsedOnlyWithTheRightTo(t *testing.T) {
 		if err != nil || d.Front != step.want {
 			t.Errorf("with %s: %+v, %v", step.grant, d, err)
 		}
+	}
+}
+
+// A read that begins at a watermark is not from the beginning: it must not move the front back over what another one has found before.
+func TestAReadFromAWatermarkMovesTheFrontAheadOnly(t *testing.T) {
+	b := setup(t)
+	b.old(40)
+	b.ids(30, false)
+	at := b.front()
+	b.Exec(`update pgmq.q_order_queue set vt = now() - interval '1 hour' + msg_id * interval '1 second' where msg_id <= 15`)
+	if got, err := b.Fetch(b.ctx, b.conn, bounds(10, time.Now().Add(-2*time.Hour)), time.Hour); err != nil || len(got.Messages) != 10 || got.Messages[0].ID != 1 {
+		t.Fatalf("read %+v, %v", got, err)
+	}
+	if now := b.front(); !now.Equal(at) {
+		t.Errorf("the front has gone from %s to %s", at, now)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +87,9 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 			if strings.Contains(plan, "Join Filter") {
 				t.Errorf("%s, %s: compares each row of a batch with each other one:\n%s", when, name, plan)
 			}
+			if name == "fetch" && !atTheFront.MatchString(plan) {
+				t.Errorf("%s, fetch: the front does not bound the scan:\n%s", when, plan)
+			}
 			if !strings.Contains(plan, "Index Cond") {
 				t.Errorf("%s, %s: uses no index:\n%s", when, name, plan)
 			}
@@ -97,6 +101,9 @@ func TestPlansHoldWhateverThePlannerBelieves(t *testing.T) {
 	db.Exec(`analyze public.orders, pgmq.q_order_queue`)
 	check("analyzed")
 }
+
+// atTheFront is a scan that begins where $3 and the front say.
+var atTheFront = regexp.MustCompile(`Index Cond: .*vt >= GREATEST\(`)
 
 // wholeScan returns the first scan of the plan that no condition bounds.
 func wholeScan(plan string) string {

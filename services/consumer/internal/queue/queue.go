@@ -60,7 +60,7 @@ func New(name string, d Description) *Queue {
 	if d.Front {
 		front = q.front
 		move = "orderflow.move_front('" + q.front + "', (select last_value from front), " +
-			"(extract(epoch from greatest(max(vt), '2000-01-01')) * 1e6)::bigint, not $7::boolean)"
+			"(extract(epoch from greatest(max(vt), '2000-01-01')) * 1e6)::bigint, not $7::boolean and $3::timestamptz = '-infinity')"
 	}
 	last := ""
 	if d.LastRead {
@@ -71,6 +71,7 @@ func New(name string, d Description) *Queue {
 		"{last_read}", last,
 		"{front}", front,
 		"{move_front}", move,
+		"{moves_front}", strconv.Itoa(MovesFront),
 		"{effect}", load("effect"),
 		"{acked}", load("acked"),
 		// Headers are an object or nothing; should somebody have sent anything else, it is kept under a name of its own.

@@ -39,6 +39,9 @@ func (c *Consumer) waitForSchema(ctx context.Context, link *pg.Link) (q *queue.Q
 			c.readHealth.Note(err)
 		}
 		if err == nil && d.Ready() {
+			if !d.Front {
+				c.log.Warn("the queue's front is missing or not ours to move: several consumers get in each other's way; run `api migrate`, grant what it says, and restart")
+			}
 			c.workHealth.Note(nil)
 			c.schemaReady.Store(true)
 			c.metrics.SchemaReady.Set(1)

@@ -2,7 +2,7 @@
 
 -- A queue's front: up to which due time the consumers' reads have come, in microseconds since 1970. It is a sequence because that is the one thing in
 -- Postgres that all sessions see changed before the transaction ends. Each consumer begins most of its reads there, and so passes over what the
--- others have leased, or are leasing. It is a hint: what is due before it is found as well, within a second (fetch.sql of the consumer).
+-- others have leased, or are leasing. It is a hint: what is due before it is found as well, within a second (docs/decisions/0016).
 -- +goose StatementBegin
 create function orderflow.make_front(queue text)
 returns void
@@ -13,16 +13,16 @@ declare
     front constant text := 'front_' || lower(queue);
     role  oid;
 begin
-    if to_regclass(format('orderflow.%I', front)) is not null then
-        return;
+    if to_regclass(format('orderflow.%I', front)) is null then
+        execute format('create sequence orderflow.%I', front);
+        execute format('comment on sequence orderflow.%I is %L', front, 'Up to which due time reads of the queue have come, in microseconds since 1970; a hint');
     end if;
-    execute format('create sequence orderflow.%I', front);
-    execute format('comment on sequence orderflow.%I is %L', front, 'Up to which due time reads of the queue have come, in microseconds since 1970; a hint');
     -- Whoever may lease the queue's messages may move its front.
     for role in
         select distinct a.grantee
         from pg_class c, aclexplode(c.relacl) a
         where c.oid = to_regclass(format('pgmq.%I', 'q_' || lower(queue))) and a.privilege_type = 'UPDATE' and a.grantee <> 0
+          and not has_sequence_privilege(a.grantee, format('orderflow.%I', front), 'update')
     loop
         execute format('grant select, update on sequence orderflow.%I to %s', front, role::regrole);
     end loop;
@@ -53,7 +53,5 @@ end
 $$;
 -- +goose StatementEnd
 
--- Queues with dead letters are ours.
-select orderflow.make_front(m.queue_name)
-from pgmq.meta m
-where exists (select from pgmq.meta d where d.queue_name = m.queue_name || '_dlq');
+-- Consumers that have waited for this schema are to find it. Other queues' are made when the api that has them starts.
+select orderflow.make_front(current_setting('orderflow.queue'));

@@ -25,8 +25,7 @@
 --
 -- The front is a sequence that says up to which due time reads have come, and says so at once, where a row would wait for its transaction. Without
 -- it each consumer walks over what every other one has leased or is about to. With $7 a read begins there, but never within the last second:
--- what was due before and is committed later than that waits for a read without $7, as does what a lost read gives back. Reads of fewer
--- than ten do not move it: an entry in the log, of 99 bytes, is to be little for each message.
+-- what was due before and is committed later than that waits for a read from the beginning, as does what a lost read gives back.
 --
 -- "= any (array[...])" instead of "=", here and in all our joins with a table: a plain equality is an ordering too, and for
 -- its sake the planner may walk the whole primary key and compare every row with every lease, which is what it does when
@@ -66,7 +65,7 @@ taken as (
   select msg_id, vt, case when read_ct = 2147483647 then read_ct else greatest(read_ct, 0) + 1 end as read_ct, coalesce(bytes, stored) as size, coalesce(bytes <= $4::integer, false) as fits, coalesce(unread, false) as unread from measured
 ),
 moved as materialized (
-  select {move_front} from taken having count(*) >= 10
+  select {move_front} from taken having count(*) >= {moves_front}
 ),
 leased as (
   update {queue} as q
