@@ -66,7 +66,7 @@ func newWriters(t *testing.T, connections int64, change func(*orders.WriterConfi
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		w.Writers.Run(ctx)
+		w.Run(ctx)
 	}()
 	w.end = func() {
 		stop()
@@ -88,7 +88,7 @@ func (w *writers) write(t *testing.T, n int, key string) <-chan orders.Result {
 	}
 	results := make(chan orders.Result, 1)
 	w.busy.Go(func() {
-		result, err := w.Writers.Write(req)
+		result, err := w.Write(req)
 		if err != nil {
 			t.Errorf("%d orders: %v", n, err)
 		}
@@ -102,7 +102,7 @@ func (w *writers) write(t *testing.T, n int, key string) <-chan orders.Result {
 func (w *writers) connectSecond(t *testing.T) {
 	t.Helper()
 	w.write(t, batch, "")
-	await.True(t, "the request to wait for the first writer", func() bool { return w.Writers.Queued() == batch })
+	await.True(t, "the request to wait for the first writer", func() bool { return w.Queued() == batch })
 	await.True(t, "the second writer to be able to write", func() bool { return orders.SecondWrites(w.Writers) })
 	if n := w.waiting(t); n != 1 {
 		t.Fatalf("%d transactions are under way", n)
@@ -116,7 +116,7 @@ func TestALargeRequestNeedNotWaitForTheFirstWriter(t *testing.T) {
 	w.write(t, batch, "")
 	await.True(t, "the second writer to have a transaction", func() bool { return w.waiting(t) == 2 })
 	w.write(t, 1, "") // small ones have the first writer, however much waits for it
-	await.True(t, "the small one to wait for the first writer", func() bool { return w.Writers.Queued() == batch+1 })
+	await.True(t, "the small one to wait for the first writer", func() bool { return w.Queued() == batch+1 })
 	w.release()
 	w.busy.Wait()
 	w.check(t, 2*batch+2)
@@ -131,7 +131,7 @@ func TestWithoutLargeRequestsThereIsOneWriter(t *testing.T) {
 	for range 50 {
 		w.write(t, 2, "")
 	}
-	await.True(t, "all to wait for the first writer", func() bool { return w.Writers.Queued() == 100 })
+	await.True(t, "all to wait for the first writer", func() bool { return w.Queued() == 100 })
 	w.release()
 	w.busy.Wait()
 	await.True(t, "the first writer to have nothing to do", func() bool { first, _ := orders.Loads(w.Writers); return first == 0 })
@@ -154,8 +154,8 @@ func TestTheFirstWriterDoesTheWorkOfASecondOneThatCannotConnect(t *testing.T) {
 	for range 3 {
 		w.write(t, batch, "")
 	}
-	await.True(t, "all to wait for the first writer", func() bool { return w.Writers.Queued() == 4*batch })
-	if reason := w.Writers.NotReady(); reason != "" {
+	await.True(t, "all to wait for the first writer", func() bool { return w.Queued() == 4*batch })
+	if reason := w.NotReady(); reason != "" {
 		t.Errorf("not ready: %s", reason)
 	}
 	w.release()
@@ -203,7 +203,7 @@ func TestTheFirstWriterWritesWhatTheSecondOneCannot(t *testing.T) {
 	w.connectSecond(t)
 	lost := make(chan error, 1)
 	w.busy.Go(func() {
-		_, err := w.Writers.Write(orders.Request{Orders: make([]orders.Draft, batch), Batch: true})
+		_, err := w.Write(orders.Request{Orders: make([]orders.Draft, batch), Batch: true})
 		lost <- err
 	})
 	await.True(t, "the second writer to have a transaction", func() bool { return w.waiting(t) == 2 })
@@ -229,7 +229,7 @@ func TestBothWritersTogetherLetSoManyOrdersWait(t *testing.T) {
 	w.connectSecond(t)
 	tooMany := func(whose string) {
 		t.Helper()
-		if _, err := w.Writers.Write(orders.Request{Orders: make([]orders.Draft, 2*batch), Batch: true}); !errors.Is(err, orders.ErrOverloaded) {
+		if _, err := w.Write(orders.Request{Orders: make([]orders.Draft, 2*batch), Batch: true}); !errors.Is(err, orders.ErrOverloaded) {
 			t.Errorf("%s: got %v", whose, err)
 		}
 	}
