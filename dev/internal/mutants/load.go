@@ -14,6 +14,14 @@ func loadMutants() []Mutant {
 	)
 	return []Mutant{
 		{
+			Breaks: "a program's own handler gets another collector", By: goTest(consumer, "./internal/app", "TestTheCollectorIsAsTheEnvironmentSaysAndElseOurs"),
+			Edits: []Edit{{consumer + "/internal/app/collector.go", `a.Handler == nil && os`, `os`}},
+		},
+		{
+			Breaks: "GOGC is not heeded", By: goTest(consumer, "./internal/app", "TestTheCollectorIsAsTheEnvironmentSaysAndElseOurs"),
+			Edits: []Edit{{consumer + "/internal/app/collector.go", ` && os.Getenv("GOGC") == ""`, ` && os.Args != nil`}},
+		},
+		{
 			Breaks: "reads begin at the front for ever while they are full", By: fetch("TestReadsBeginAtTheFrontForASecondWhileTheyAreFull"),
 			Edits: []Edit{{front, `b.Watermark.IsZero() && !b.Front && b.Messages`, `b.Watermark.IsZero() && b.Messages`}},
 		},

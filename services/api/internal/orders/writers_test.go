@@ -14,6 +14,7 @@ import (
 
 	"orderflow.example/kit/await"
 	"orderflow.example/kit/testdb"
+	"orderflow.example/kit/wait"
 	"orderflow.example/services/api/internal/orders"
 )
 
@@ -221,6 +222,58 @@ func TestTheFirstWriterWritesWhatTheSecondOneCannot(t *testing.T) {
 	w.release()
 	w.busy.Wait()
 	w.check(t, 1+2*batch)
+}
+
+// Clients repeat what was not answered, with its key, while both writers lose their connections again and again.
+func TestLargeRequestsWithKeysAreWrittenOnceWhateverBecomesOfTheConnections(t *testing.T) {
+	t.Parallel()
+	const clients, requests = 6, 8
+	w := newWriters(t, 0, nil)
+	w.connectSecond(t)
+	w.release()
+	w.busy.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit())
+	defer cancel()
+	answered := make(chan struct{}, clients*requests)
+	for client := range clients {
+		w.busy.Go(func() {
+			for n := range requests {
+				req := orders.Request{Key: fmt.Sprintf("%d-%d", client, n), Batch: true, Traceparent: traceparent}
+				for i := range batch {
+					req.Orders = append(req.Orders, order(i))
+				}
+				pauses := wait.Pauses{First: time.Millisecond, Longest: 100 * time.Millisecond}
+				_, err := w.Write(req)
+				for err != nil && ctx.Err() == nil {
+					wait.For(ctx, pauses.Next())
+					_, err = w.Write(req)
+				}
+				if err != nil {
+					t.Errorf("%s: %v", req.Key, err)
+				}
+				answered <- struct{}{}
+			}
+		})
+	}
+	ended := 0
+	for range clients * requests / 2 {
+		for range 2 {
+			await.Value(t, "an answer", answered)
+		}
+		var n int
+		if err := w.db.QueryRow(t.Context(), `
+			select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity
+			where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		ended += n
+	}
+	w.busy.Wait()
+	w.check(t, 1+batch+clients*requests*batch)
+	if n := w.count(t, `select count(distinct idempotency_key) from orders`); n != clients*requests*batch {
+		t.Errorf("%d keys", n)
+	}
+	t.Logf("%d connections were ended, %d made", ended, w.made.Load())
 }
 
 func TestBothWritersTogetherLetSoManyOrdersWait(t *testing.T) {

@@ -9,8 +9,9 @@ import (
 // collecting half as often costs it a few MiB and saves a fifth of its processor time (docs/benchmarks.md). GOMEMLIMIT bounds it as ever.
 const collectorPercent = 200
 
-func setCollector() {
-	if os.Getenv("GOGC") == "" {
+// setCollector leaves a program with a handler of its own as it is: what that allocates is not known here.
+func (a *App) setCollector() {
+	if a.Handler == nil && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectorPercent)
 	}
 }

@@ -3,17 +3,31 @@ package app
 import (
 	"runtime/debug"
 	"testing"
+
+	"orderflow.example/services/consumer/internal/handler"
 )
 
-func TestWhatTheEnvironmentSaysOfTheCollectorHolds(t *testing.T) {
+func TestTheCollectorIsAsTheEnvironmentSaysAndElseOurs(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	t.Cleanup(func() { debug.SetGCPercent(before) })
-	for gogc, want := range map[string]int{"": collectorPercent, "50": 50, "off": -1} {
-		t.Setenv("GOGC", gogc)
-		debug.SetGCPercent(map[string]int{"": 100, "50": 50, "off": -1}[gogc]) // as the runtime does when a process begins
-		setCollector()
-		if got := debug.SetGCPercent(100); got != want {
-			t.Errorf("GOGC=%q: %d, want %d", gogc, got, want)
+	var own struct{ handler.Handler }
+	for name, c := range map[string]struct {
+		handler handler.Handler
+		gogc    string
+		runtime int // as the Go runtime has set it by GOGC
+		want    int
+	}{
+		"not set":                      {nil, "", 100, collectorPercent},
+		"set":                          {nil, "50", 50, 50},
+		"off":                          {nil, "off", -1, -1},
+		"a program with a handler":     {own, "", 100, 100},
+		"one that has it set, as well": {own, "50", 50, 50},
+	} {
+		t.Setenv("GOGC", c.gogc)
+		debug.SetGCPercent(c.runtime)
+		(&App{Handler: c.handler}).setCollector()
+		if got := debug.SetGCPercent(100); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (a *App) consume(ctx context.Context, s *config.Config, call *program.Call)
 
 // Consume wires the parts and runs them until ctx ends, and all is drained.
 func (a *App) Consume(ctx context.Context, s *config.Config, log *slog.Logger) error {
-	setCollector()
+	a.setCollector()
 	slog.SetDefault(log) // for libraries
 	log.Info("starting", "service", "consumer", "version", a.Version, "config", s)
 	s.DatabaseURL.Note(log)
