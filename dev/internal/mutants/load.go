@@ -74,7 +74,7 @@ func loadMutants() []Mutant {
 		},
 		{
 			Breaks: "a front that may not be moved is", By: queue("TestAFrontIsUsedOnlyWithTheRightTo"),
-			Edits: []Edit{{sql + "describe.sql", ` and pg_catalog.has_sequence_privilege(front, 'update')`, ``}},
+			Edits: []Edit{{sql + "describe.sql", ` and pg_catalog.has_sequence_privilege(front.oid, 'update')`, ``}},
 		},
 		{
 			Breaks: "a read at the front moves it over what another one has found before it", By: schema("TestAFrontMovesAheadAndNotOverOneThatWasMovedBack"),

@@ -38,7 +38,8 @@ type Queue struct {
 	Name         string
 	Installation message.Installation // as ReadInstallation says; messages bear it
 
-	table, deadTable, front string
+	table, deadTable string
+	front            string // unquoted, and without its schema
 
 	fetch, first, limit, identify, look, describe         string
 	peek, peekAndReport, report                           string
@@ -54,12 +55,12 @@ func New(name string, d Description) *Queue {
 		Name:      name,
 		table:     pgx.Identifier{"pgmq", "q_" + strings.ToLower(name)}.Sanitize(),
 		deadTable: pgx.Identifier{"pgmq", "q_" + strings.ToLower(name+DeadLetterSuffix)}.Sanitize(),
-		front:     pgx.Identifier{"orderflow", "front_" + strings.ToLower(name)}.Sanitize(),
+		front:     "front_" + strings.ToLower(name),
 	}
 	front, move := "(values (0::bigint)) as none (last_value)", "0"
 	if d.Front {
-		front = q.front
-		move = "orderflow.move_front('" + q.front + "', (select last_value from front), " +
+		front = pgx.Identifier{"orderflow", q.front}.Sanitize()
+		move = "orderflow.move_front('" + front + "', (select last_value from front), " +
 			"(extract(epoch from greatest(max(vt), '2000-01-01')) * 1e6)::bigint, not $7::boolean and $3::timestamptz = '-infinity')"
 	}
 	last := ""
