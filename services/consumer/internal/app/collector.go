@@ -6,8 +6,8 @@ import (
 )
 
 // collectorPercent is GOGC where nobody has set it. Nearly all that a consumer allocates is a batch's and soon garbage, and what it keeps is small, so
-// collecting half as often costs it a few MiB and saves a fifth of its processor time (docs/benchmarks.md). GOMEMLIMIT bounds it as ever.
-const collectorPercent = 200
+// collecting less often costs it 4 MiB and saves a fifth of its processor time (docs/benchmarks.md). GOMEMLIMIT bounds it as ever.
+const collectorPercent = 150
 
 // setCollector leaves a program with a handler of its own as it is: what that allocates is not known here.
 func (a *App) setCollector() {
