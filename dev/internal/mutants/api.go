@@ -14,10 +14,6 @@ func apiMutants() []Mutant {
 			Edits: []Edit{{dir + "writers.go", `const largeFrom = 64`, `const largeFrom = 2`}},
 		},
 		{
-			Breaks: "requests wait for a second writer that cannot write", By: writer("TestTheFirstWriterDoesTheWorkOfASecondOneThatCannotConnect"),
-			Edits: []Edit{{dir + "writers.go", `case !w.second.writes():`, `case false:`}, {dir + "writer.go", `case w.spare && !w.connected.Load():`, `case false:`}},
-		},
-		{
 			Breaks: "what the second writer cannot write is not written", By: writer("TestTheFirstWriterWritesWhatTheSecondOneCannot"),
 			Edits: []Edit{{dir + "writers.go", `writer == w.second && errors.Is`, `false && errors.Is`}},
 		},

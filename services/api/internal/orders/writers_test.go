@@ -282,7 +282,12 @@ func TestBothWritersTogetherLetSoManyOrdersWait(t *testing.T) {
 	w.connectSecond(t)
 	tooMany := func(whose string) {
 		t.Helper()
-		if _, err := w.Write(orders.Request{Orders: make([]orders.Draft, 2*batch), Batch: true}); !errors.Is(err, orders.ErrOverloaded) {
+		refused := make(chan error, 1)
+		w.busy.Go(func() {
+			_, err := w.Write(orders.Request{Orders: make([]orders.Draft, 2*batch), Batch: true})
+			refused <- err
+		})
+		if err := await.Value(t, "it to be refused", refused); !errors.Is(err, orders.ErrOverloaded) {
 			t.Errorf("%s: got %v", whose, err)
 		}
 	}
