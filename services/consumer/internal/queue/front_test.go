@@ -176,17 +176,18 @@ func TestAFrontIsUsedOnlyWithTheRightTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
-		grant string
-		want  bool
+		sql  string
+		want bool
 	}{
-		{`select on sequence orderflow.front_order_queue`, false},
-		{`update on sequence orderflow.front_order_queue`, false},
-		{`usage on schema orderflow`, true},
+		{`grant usage on schema orderflow to `, false},
+		{`grant select on sequence orderflow.front_order_queue to `, false},
+		{`grant update on sequence orderflow.front_order_queue to `, true},
+		{`revoke usage on schema orderflow from `, false},
 	} {
-		b.Exec(`grant ` + step.grant + ` to ` + role)
+		b.Exec(step.sql + role)
 		d, err := queue.New(dbtest.QueueName, queue.Description{}).Describe(t.Context(), b.conn)
 		if err != nil || d.Front != step.want {
-			t.Errorf("with %s as well: %+v, %v", step.grant, d, err)
+			t.Errorf("after %s: %+v, %v", step.sql, d, err)
 		}
 	}
 }
