@@ -180,11 +180,12 @@ func TestConnectionsStayTogether(t *testing.T) {
 // A server that accepts connections only to end them, as one that starts, or a proxy before nothing, hides no other.
 func TestAServerThatTurnsEverybodyAwayHidesNoOther(t *testing.T) {
 	t.Parallel()
-	rude, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rude.Close()
+	defer listener.Close()
+	rude := &turningAway{Listener: listener}
 	u := database(t)
 	server := u.Host
 	u.Host, u.RawQuery = server+","+rude.Addr().String(), "sslmode=disable"
@@ -196,23 +197,7 @@ func TestAServerThatTurnsEverybodyAwayHidesNoOther(t *testing.T) {
 	if _, at := connectTo(t, config); at != rude.Addr().String() {
 		t.Fatal(at)
 	}
-	_ = rude.Close()
-	again, err := new(net.ListenConfig).Listen(t.Context(), "tcp", rude.Addr().String())
-	if err != nil {
-		t.Skip("somebody else has taken the port:", err)
-	}
-	defer again.Close()
-	go func() {
-		for {
-			conn, err := again.Accept()
-			if err != nil {
-				return
-			}
-			buf := make([]byte, 8)
-			_, _ = conn.Read(buf) // the client is connected, and has begun to speak
-			_ = conn.Close()
-		}
-	}()
+	rude.away.Store(true)
 	for deadline := time.Now().Add(await.Limit()); ; {
 		conn, err := pgx.ConnectConfig(t.Context(), config)
 		if err == nil {
@@ -410,6 +395,26 @@ func TestAServerThatFallsSilentAfterTheHandshakeIsGivenUp(t *testing.T) {
 		if err := await.Value(t, "the attempt to connect to end", ended); err == nil {
 			t.Fatal("connected to a server that says nothing")
 		}
+	}
+}
+
+// turningAway accepts connections only to end them, from when it is told to.
+type turningAway struct {
+	net.Listener
+	away atomic.Bool
+}
+
+func (l *turningAway) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil || !l.away.Load() {
+			return conn, err
+		}
+		go func() {
+			buf := make([]byte, 8)
+			_, _ = conn.Read(buf) // the client is connected, and has begun to speak
+			_ = conn.Close()
+		}()
 	}
 }
 
